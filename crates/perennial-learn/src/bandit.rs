@@ -1,0 +1,1 @@
+//! Bandits: choosing while learning.

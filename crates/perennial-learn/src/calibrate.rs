@@ -1,0 +1,1 @@
+//! Calibration: a score of 0.3 should come true three times in ten.

@@ -1,0 +1,1 @@
+//! Members against comparable non-members: difference in differences and matching.

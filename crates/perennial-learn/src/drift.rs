@@ -1,0 +1,1 @@
+//! Drift: has the population moved since the model was trained?

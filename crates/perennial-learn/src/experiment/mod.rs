@@ -1,0 +1,1 @@
+//! Experiments: from sufficient statistics to an interval that survives peeking.

@@ -1,0 +1,30 @@
+//! Numbers: trains models, scores customers, reads out experiments.
+//!
+//! Pure and deterministic for a given seed; floating point lives here and nowhere else.
+//! Absent on purpose: files and clocks. A caller hands in columns and gets back a published
+//! model: plain data that can be kept, versioned and compared.
+
+pub mod recommend;
+
+pub mod boosting;
+pub mod calibrate;
+pub mod lifetime;
+pub mod logistic;
+pub mod uplift;
+
+pub mod link;
+pub mod text;
+
+pub mod bandit;
+pub mod causal;
+pub mod experiment;
+pub mod off_policy;
+
+pub mod drift;
+pub mod segment;
+pub mod sentiment;
+pub mod shap;
+
+pub mod optimise;
+pub mod seed;
+pub mod special;

@@ -1,0 +1,1 @@
+//! Lifetime value: how long a customer stays, buys and is worth.

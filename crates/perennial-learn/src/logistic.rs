@@ -1,0 +1,1 @@
+//! Regularised logistic regression.

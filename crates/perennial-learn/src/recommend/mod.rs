@@ -1,0 +1,1 @@
+//! Recommendations: what a customer may like next, each with the item it comes from.

@@ -1,0 +1,1 @@
+//! Clusters of customers, chosen, explained and kept current.

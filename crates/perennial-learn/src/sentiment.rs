@@ -1,0 +1,1 @@
+//! Sentiment and themes of what customers write.

@@ -1,0 +1,1 @@
+//! TreeSHAP: exact contributions of each feature to a tree ensemble's answer.

@@ -1,0 +1,1 @@
+//! Special functions that the models share and statrs lacks.

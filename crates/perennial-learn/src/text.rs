@@ -1,0 +1,1 @@
+//! Text similarity and phonetic codes for matching names.

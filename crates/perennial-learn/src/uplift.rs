@@ -1,0 +1,1 @@
+//! Uplift: whom a message changes, not who would have bought anyway.
