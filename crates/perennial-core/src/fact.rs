@@ -1,0 +1,338 @@
+//! Facts: what followed from an input, written once and never decided again.
+//!
+//! A refold applies facts; it never makes them (rule 23). They carry opaque ids only, so that they
+//! outlive an erasure. Which things are facts and which are views: rule 24.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CustomerId, IdentifierHash, LotId, OrderRef};
+use crate::time::Timestamp;
+
+/// What followed from one input for one customer, in the order in which it followed.
+pub type Outcome = Vec<Fact>;
+
+/// One thing that followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// A profile was made; its id is the entry's customer.
+    Created,
+    /// An identifier now names the entry's customer.
+    Linked(IdentifierHash),
+    /// An identifier was left out because a limit would have broken.
+    Unlinked(IdentifierHash),
+    /// Another customer became part of this one.
+    Merged {
+        /// The customer that is no more.
+        from: CustomerId,
+    },
+    /// A merge was taken back; `out` lives again on its own.
+    Unmerged {
+        /// The customer that was set free.
+        out: CustomerId,
+    },
+    /// The customer joined the programme.
+    Enrolled {
+        /// How: `command`, `first_order`, `first_identify`, or the event's name.
+        by: Box<str>,
+    },
+    /// An order was booked under a programme version.
+    Booked(Booking),
+    /// Pieces or money of an order came back.
+    Returned(Return),
+    /// An event about an order that is not here yet waits for it.
+    Parked {
+        /// The order it waits for.
+        order: OrderRef,
+    },
+    /// Points came into being as a lot; the posting that fills it follows.
+    LotOpened(LotOpened),
+    /// Units moved between two accounts.
+    Posted(Posting),
+    /// A lot's instants moved.
+    LotDated {
+        /// The lot.
+        lot: LotId,
+        /// When it becomes available.
+        available_at: Timestamp,
+        /// When it lapses; `NEVER` when it does not.
+        expires_at: Timestamp,
+    },
+    /// The tier changed or its validity did.
+    Tiered(TierChange),
+    /// Qualifying points of a local year moved.
+    Qualified {
+        /// The local year.
+        year: i16,
+        /// By how many.
+        points: i64,
+    },
+    /// A milestone's mark was reached.
+    Reached {
+        /// The milestone's id.
+        milestone: Box<str>,
+        /// The order that reached it, if an order did.
+        order: Option<OrderRef>,
+        /// Until when a refund can take it back.
+        firm_at: Timestamp,
+        /// The lot of its points, if it gives any.
+        lot: Option<LotId>,
+        /// The badge given, if it gives one.
+        badge: Option<Box<str>>,
+    },
+    /// A milestone was taken back.
+    Missed {
+        /// The milestone's id.
+        milestone: Box<str>,
+    },
+    /// A reward was bought.
+    Redeemed(Redemption),
+    /// A redemption was undone.
+    Undone {
+        /// The redemption's key.
+        key: Box<str>,
+    },
+    /// Points were set aside.
+    Held {
+        /// The hold's name.
+        hold: Box<str>,
+        /// When it lapses.
+        until: Timestamp,
+    },
+    /// A hold ended: captured, released or lapsed.
+    HoldEnded {
+        /// The hold's name.
+        hold: Box<str>,
+        /// How many points were used.
+        captured: i64,
+    },
+    /// An activity was submitted for review.
+    Submitted {
+        /// The submission's message id, hashed.
+        activity: [u8; 16],
+        /// The earning rule.
+        rule: Box<str>,
+    },
+    /// A submitted activity was decided.
+    Reviewed {
+        /// The submission's message id, hashed.
+        activity: [u8; 16],
+        /// Whether it was approved.
+        approved: bool,
+    },
+    /// A message was queued.
+    Queued {
+        /// The template.
+        template: Box<str>,
+        /// The lot or other thing that it is about.
+        about: Box<str>,
+    },
+    /// The command was refused, with this code.
+    Refused(Box<str>),
+    /// Why something did not follow (a receipt's note): a stable code.
+    Noted(Box<str>),
+}
+
+/// What an order was booked as; the order's own words are in the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booking {
+    /// The order.
+    pub order: OrderRef,
+    /// The programme version it earns and is refunded by.
+    pub version: u32,
+    /// Minor units of the order that count for points and features.
+    pub eligible: i64,
+    /// Whether it earns: the customer was a member, and the currency the programme's.
+    pub earns: bool,
+    /// Tags and impact each line was booked with.
+    pub lines: Vec<BookedLine>,
+    /// What earning rules and benefits read of the customer then, in the order of the programme's
+    /// [`crate::program::Program::recalled`].
+    pub recalled: Vec<crate::value::Value>,
+    /// The points part of the payment.
+    pub paid_points: i64,
+}
+
+/// What a line was booked with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookedLine {
+    /// Minor units of the line that count.
+    pub net: i64,
+    /// Tags of the product then.
+    pub tags: Vec<Box<str>>,
+    /// Impact of one piece by unit, in thousandths.
+    pub impact: Vec<(Box<str>, i64)>,
+}
+
+/// What came back of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    /// The order.
+    pub order: OrderRef,
+    /// The refund's natural key, hashed; none for a cancellation.
+    pub refund: Option<[u8; 16]>,
+    /// Pieces and minor units that came back, by line.
+    pub lines: Vec<(u32, i64)>,
+    /// Whether something could not be matched and was clamped.
+    pub clamped: bool,
+}
+
+/// A lot's birth certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LotOpened {
+    /// The lot.
+    pub lot: LotId,
+    /// The order it belongs to.
+    pub order: Option<OrderRef>,
+    /// When it was earned, on its own date.
+    pub earned_at: Timestamp,
+    /// When it becomes available.
+    pub available_at: Timestamp,
+    /// When it lapses; `NEVER` when it does not.
+    pub expires_at: Timestamp,
+    /// The rule that granted it: an earning rule's id, `order`, `adjustment`, `milestone:<id>`.
+    pub rule: Box<str>,
+    /// The programme version.
+    pub version: u32,
+}
+
+/// Moves units between two accounts; nothing can be created on one side only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting {
+    /// What moves.
+    pub unit: Unit,
+    /// Where it comes from.
+    pub from: Account,
+    /// Where it goes.
+    pub to: Account,
+    /// How much: whole points, pieces, or thousandths of an impact unit. Always positive.
+    pub amount: i64,
+    /// The lot concerned, for points.
+    pub lot: Option<LotId>,
+    /// Why, in one word of the table in `docs/ledger.md`: `earn`, `refund`, `expire`, `redeem`, ...
+    pub cause: Cause,
+}
+
+/// What a ledger counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Unit {
+    /// Points of the wallet.
+    Points,
+    /// Pieces of a reward.
+    Stock(Box<str>),
+    /// Thousandths of an impact unit such as `waste_kg`, or of a tree.
+    Impact(Box<str>),
+}
+
+/// The closed set of account kinds. Those of a lot belong to the lot of the posting, those of a
+/// member to the entry's customer, those of the house to the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Account {
+    /// The house: where units come from and go back to.
+    Issued,
+    /// Lot: earned, inside the return window.
+    Pending,
+    /// Lot: can be spent.
+    Available,
+    /// Lot: set aside for an unfinished redemption.
+    Held,
+    /// Lot: paid for a reward.
+    Spent,
+    /// Lot: used to fill arrears.
+    Settled,
+    /// Lot: lapsed.
+    Expired,
+    /// Lot: taken back.
+    Reversed,
+    /// Lot: given up at erasure.
+    Forfeited,
+    /// Member: owed to the house, as what has been taken back beyond the balance.
+    Arrears,
+    /// House: taken back on paper and borne by the shop.
+    Waived,
+    /// Member: impact credited.
+    Credited,
+    /// House: pieces on the shelf.
+    Shelf,
+    /// Member: pieces received.
+    Delivered,
+}
+
+/// Why units moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Cause {
+    /// An earning rule, milestone or activity granted it.
+    Earn,
+    /// The return window ended.
+    Activate,
+    /// A refund or cancellation took it back.
+    Refund,
+    /// The lot's validity ended.
+    Expire,
+    /// A reward was bought, or an order paid.
+    Redeem,
+    /// A redemption or payment was taken back.
+    Undo,
+    /// Set aside.
+    Hold,
+    /// Freed again.
+    Release,
+    /// Staff corrected it.
+    Adjust,
+    /// Available points filled arrears.
+    Settle,
+    /// A milestone was missed again.
+    Revoke,
+    /// Two customers became one, or two again.
+    Merge,
+    /// The customer was erased.
+    Erase,
+}
+
+/// A tier and how long it is good for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierChange {
+    /// Index of the level, 0 is the lowest.
+    pub level: u8,
+    /// Level's id, so that a fact reads alone.
+    pub tier: Box<str>,
+    /// Until when; `NEVER` for the lowest level.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: TierReason,
+    /// The order that reached it, when one did.
+    pub order: Option<OrderRef>,
+}
+
+/// Why a tier changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TierReason {
+    /// Joined.
+    Joined,
+    /// The threshold was reached.
+    Reached,
+    /// The threshold of the held level was reached again.
+    Kept,
+    /// The period ended.
+    Reviewed,
+    /// The order that reached it was refunded.
+    Refunded,
+    /// Staff set it.
+    Set,
+    /// Came with a merge.
+    Merged,
+}
+
+/// A bought reward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redemption {
+    /// The redemption's key: the caller's, or derived from the entry.
+    pub key: Box<str>,
+    /// The reward.
+    pub reward: Box<str>,
+    /// How many.
+    pub quantity: u32,
+    /// What it cost.
+    pub points: i64,
+    /// The lots used and how much of each, in the order used.
+    pub lots: Vec<(LotId, i64)>,
+}

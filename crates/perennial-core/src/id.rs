@@ -1,0 +1,294 @@
+//! Names of things: who a customer is to us, and who they say they are.
+//!
+//! Ids are newtypes that refuse to be empty. Those of ours derive from a root profile and its own
+//! entry number, never from a journal position or a clock (rule 26).
+
+use std::fmt;
+use std::hash::Hasher;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+/// A secret of the workspace: turns personal identifiers into opaque ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret(pub [u8; 16]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Secret {
+    /// A keyed 128-bit hash (SipHash-2-4-128) of the parts, each closed by its length.
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        for part in parts {
+            hasher.write(part);
+            hasher.write_u64(part.len() as u64);
+        }
+        hasher.finish128().as_bytes()
+    }
+}
+
+/// Writes an id as text for people and as bytes for the journal.
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 16]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($prefix)?;
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                let bad = || BadId(text.chars().take(60).collect());
+                let hex = text.strip_prefix($prefix).filter(|h| h.len() == 32 && h.is_ascii()).ok_or_else(bad)?;
+                let mut bytes = [0; 16];
+                for (i, byte) in bytes.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| bad())?;
+                }
+                Ok(Self(bytes))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                if d.is_human_readable() {
+                    String::deserialize(d)?.parse().map_err(de::Error::custom)
+                } else {
+                    <[u8; 16]>::deserialize(d).map(Self)
+                }
+            }
+        }
+    };
+}
+
+opaque_id! {
+    /// One customer, or one root profile: the profile that an input's strongest identifier first
+    /// made. A merge keeps the roots of both sides; keys and erasure belong to roots (rule 29).
+    CustomerId, "cus_"
+}
+
+opaque_id! {
+    /// An order id, hashed with the workspace's secret, so that facts carry nothing personal.
+    OrderRef, "ord_"
+}
+
+opaque_id! {
+    /// An identifier, hashed with the workspace's secret: what the identifier index holds.
+    IdentifierHash, "idh_"
+}
+
+impl CustomerId {
+    /// The id of the `nth` profile (from 0) that this identifier makes.
+    pub fn derive(secret: &Secret, first: &Identifier, nth: u32) -> Self {
+        let kind = first.kind.to_string();
+        Self(secret.digest(&[b"customer", kind.as_bytes(), first.value.as_bytes(), &nth.to_le_bytes()]))
+    }
+}
+
+impl OrderRef {
+    /// The opaque name of an order.
+    pub fn derive(secret: &Secret, order_id: &str) -> Self {
+        Self(secret.digest(&[b"order", order_id.as_bytes()]))
+    }
+}
+
+/// A text that is not one of our ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadId(pub String);
+
+impl fmt::Display for BadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is not an id of this system", self.0)
+    }
+}
+
+impl std::error::Error for BadId {}
+
+/// Points earned together: the root profile they were first booked for and its entry number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LotId {
+    /// The customer that earned the lot; it keeps this name through merges.
+    pub owner: CustomerId,
+    /// The customer's own count of lots, from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for LotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.owner, self.number)
+    }
+}
+
+/// What sort of name an identifier is. The order is the order of trust: when a limit would break,
+/// the last one gives way (Segment Unify's default priorities).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum IdentifierKind {
+    /// The shop's own account id; at most one per customer.
+    User,
+    /// An e-mail address, lower case.
+    Email,
+    /// A browser or device before log-in.
+    Anonymous,
+    /// Any other system's id, by the name of its type.
+    External(Box<str>),
+    /// A loyalty card or membership number.
+    Loyalty,
+    /// A phone number: an optional plus and digits.
+    Phone,
+}
+
+impl IdentifierKind {
+    /// How many of this kind one customer may have.
+    pub fn limit(&self) -> usize {
+        if *self == Self::User { 1 } else { 5 }
+    }
+}
+
+impl fmt::Display for IdentifierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Email => "email",
+            Self::Anonymous => "anonymous",
+            Self::External(name) => name,
+            Self::Loyalty => "loyalty",
+            Self::Phone => "phone",
+        })
+    }
+}
+
+/// One name that a customer is recognised by, normalised; never empty, never a blocked value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identifier {
+    /// What sort of name.
+    pub kind: IdentifierKind,
+    /// The normalised value.
+    pub value: Box<str>,
+}
+
+/// Longest identifier value, in bytes.
+pub const IDENTIFIER_MAX: usize = 512;
+
+impl Identifier {
+    /// Normalises a raw value; `None` when it is empty, too long or a blocked placeholder.
+    ///
+    /// E-mails are lower-cased (never folded for dots or plus tags), phones keep digits and a
+    /// leading plus. Texts are expected in Unicode normal form C.
+    pub fn new(kind: IdentifierKind, raw: &str) -> Option<Self> {
+        let trimmed = raw.trim();
+        let value: Box<str> = match kind {
+            IdentifierKind::Email => trimmed.to_lowercase().into(),
+            IdentifierKind::Phone => {
+                let plus = if trimmed.starts_with('+') { "+" } else { "" };
+                let digits: String = trimmed.chars().filter(char::is_ascii_digit).collect();
+                format!("{plus}{digits}").into()
+            }
+            _ => trimmed.into(),
+        };
+        let plausible = match kind {
+            IdentifierKind::Email => value.split_once('@').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty()),
+            IdentifierKind::Phone => value.len() >= 4,
+            _ => true,
+        };
+        (plausible && value.len() <= IDENTIFIER_MAX && !is_blocked(&value)).then_some(Self { kind, value })
+    }
+
+    /// The account id of a shop.
+    pub fn user(value: &str) -> Option<Self> {
+        Self::new(IdentifierKind::User, value)
+    }
+
+    /// The opaque name under which the identifier index knows this one.
+    pub fn hashed(&self, secret: &Secret) -> IdentifierHash {
+        let kind = self.kind.to_string();
+        IdentifierHash(secret.digest(&[b"identifier", kind.as_bytes(), self.value.as_bytes()]))
+    }
+}
+
+/// Placeholders that identify nobody: zeros and dashes only, `-1`, `null`, `undefined`, `anonymous`.
+fn is_blocked(value: &str) -> bool {
+    value.bytes().all(|b| b == b'0' || b == b'-')
+        || value.contains('\0')
+        || ["-1", "null", "undefined", "anonymous", "none", "nan"].iter().any(|b| value.eq_ignore_ascii_case(b))
+}
+
+/// `ana`, `email:ana@example.com`, `anonymous:abc`, `loyalty:L-17`, `phone:+33123`.
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            IdentifierKind::User => f.write_str(&self.value),
+            _ => write!(f, "{}:{}", self.kind, self.value),
+        }
+    }
+}
+
+impl FromStr for Identifier {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let (kind, value) = match text.split_once(':') {
+            Some(("user", v)) => (IdentifierKind::User, v),
+            Some(("email", v)) => (IdentifierKind::Email, v),
+            Some(("anonymous", v)) => (IdentifierKind::Anonymous, v),
+            Some(("loyalty", v)) => (IdentifierKind::Loyalty, v),
+            Some(("phone", v)) => (IdentifierKind::Phone, v),
+            Some((kind, v)) if kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !kind.is_empty() => {
+                (IdentifierKind::External(kind.into()), v)
+            }
+            _ => (IdentifierKind::User, text),
+        };
+        Self::new(kind, value).ok_or_else(|| BadId(text.chars().take(60).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_identify_nobody() {
+        for blocked in ["0", "", "  ", "null", "undefined", "00000000-0000-0000-0000-000000000000", "-1", "Anonymous"] {
+            assert_eq!(Identifier::user(blocked), None, "{blocked:?}");
+        }
+        assert!(Identifier::user("007").is_some_and(|i| Some(i) != Identifier::user("7")));
+        assert!(Identifier::new(IdentifierKind::Email, "not-an-address").is_none());
+    }
+
+    #[test]
+    fn emails_ignore_case_and_keep_their_dots() {
+        let id: Identifier = "email: Ana.B+x@Gmail.com".parse().unwrap();
+        assert_eq!(id.to_string(), "email:ana.b+x@gmail.com");
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        let secret = Secret([7; 16]);
+        let id = CustomerId::derive(&secret, &"ana".parse().unwrap(), 0);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_ne!(id, CustomerId::derive(&secret, &"ana".parse().unwrap(), 1));
+        assert!("cus_zz".parse::<CustomerId>().is_err());
+    }
+}

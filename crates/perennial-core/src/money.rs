@@ -1,0 +1,156 @@
+//! Money: integer minor units of a named currency.
+//!
+//! Decimals become minor units in one place, [`Currency::minor`], which rounds half away from zero.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An ISO 4217 currency code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+/// Currencies whose minor unit is not a hundredth (ISO 4217, table A.1).
+const WITHOUT_MINOR: &[&[u8; 3]] = &[
+    b"BIF", b"CLP", b"DJF", b"GNF", b"ISK", b"JPY", b"KMF", b"KRW", b"PYG", b"RWF", b"UGX", b"VND", b"VUV", b"XAF",
+    b"XOF", b"XPF",
+];
+const WITH_THOUSANDTHS: &[&[u8; 3]] = &[b"BHD", b"IQD", b"JOD", b"KWD", b"LYD", b"OMR", b"TND"];
+
+impl Currency {
+    /// US dollar.
+    pub const USD: Self = Self(*b"USD");
+
+    /// Decimal places of the minor unit: 0, 2 or 3.
+    pub fn exponent(self) -> u32 {
+        if WITHOUT_MINOR.contains(&&self.0) {
+            0
+        } else if WITH_THOUSANDTHS.contains(&&self.0) {
+            3
+        } else {
+            2
+        }
+    }
+
+    /// A decimal amount in minor units, rounded half away from zero; `None` when it does not fit.
+    pub fn minor(self, amount: Decimal) -> Option<i64> {
+        let exponent = self.exponent();
+        let (scale, mantissa) = (amount.scale(), amount.mantissa());
+        if scale <= exponent {
+            return i64::try_from(mantissa.checked_mul(10i128.pow(exponent - scale))?).ok();
+        }
+        let rounded = amount.round_dp_with_strategy(exponent, RoundingStrategy::MidpointAwayFromZero);
+        rounded.checked_mul(Decimal::from(10u64.pow(exponent)))?.to_i64()
+    }
+
+    /// Minor units as a decimal amount.
+    pub fn major(self, minor: i64) -> Decimal {
+        Decimal::new(minor, self.exponent())
+    }
+
+    /// The three letters.
+    pub fn code(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or("XXX")
+    }
+}
+
+impl FromStr for Currency {
+    type Err = BadCurrency;
+
+    fn from_str(text: &str) -> Result<Self, BadCurrency> {
+        match text.trim().as_bytes() {
+            [a, b, c] if [a, b, c].iter().all(|ch| ch.is_ascii_alphabetic()) => {
+                Ok(Self([a.to_ascii_uppercase(), b.to_ascii_uppercase(), c.to_ascii_uppercase()]))
+            }
+            _ => Err(BadCurrency(text.chars().take(20).collect())),
+        }
+    }
+}
+
+/// A text that is not a currency code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadCurrency(pub String);
+
+impl fmt::Display for BadCurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is not a currency code of three letters like EUR", self.0)
+    }
+}
+
+impl std::error::Error for BadCurrency {}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Splits `total` over `weights` in proportion, in whole units that add up to `total`.
+///
+/// Largest remainder, ties to the earlier share (rule 10). When all weights are zero the first
+/// share takes everything; without weights there are no shares.
+pub fn apportion(total: i64, weights: &[i64]) -> Vec<i64> {
+    let sum: i128 = weights.iter().map(|w| i128::from(*w)).sum();
+    if sum <= 0 {
+        let mut shares = vec![0; weights.len()];
+        if let Some(first) = shares.first_mut() {
+            *first = total;
+        }
+        return shares;
+    }
+    let exact = |w: i64| i128::from(total) * i128::from(w);
+    let mut shares: Vec<i64> = weights.iter().map(|w| i64::try_from(exact(*w).div_euclid(sum)).unwrap_or(0)).collect();
+    let left = total - shares.iter().sum::<i64>();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by_key(|i| (std::cmp::Reverse(exact(weights[*i]).rem_euclid(sum)), *i));
+    for i in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
+        shares[i] += 1;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_ties_go_to_the_earlier_line() {
+        assert_eq!(apportion(24_930, &[24_000, 3_700]), [21_600, 3_330]);
+        assert_eq!(apportion(100, &[1, 1, 1]), [34, 33, 33]);
+        assert_eq!(apportion(5, &[0, 0]), [5, 0]);
+        assert_eq!(apportion(-5, &[1, 1]).iter().sum::<i64>(), -5);
+        assert!(apportion(5, &[]).is_empty());
+    }
+
+    #[test]
+    fn minor_units_follow_the_currency() {
+        let amount: Decimal = "10000".parse().unwrap();
+        assert_eq!("JPY".parse::<Currency>().unwrap().minor(amount), Some(10_000));
+        assert_eq!("eur".parse::<Currency>().unwrap().minor(amount), Some(1_000_000));
+        assert_eq!(Currency::USD.minor("2.345".parse().unwrap()), Some(235));
+        assert_eq!(Currency::USD.minor(Decimal::MAX), None);
+        assert!("EURO".parse::<Currency>().is_err());
+    }
+}

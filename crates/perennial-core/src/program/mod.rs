@@ -1,0 +1,428 @@
+//! Programmes: one business's rules, compiled to types before anything uses them.
+//!
+//! A [`Source`] is the document as people write it; [`compile`] turns it into a [`Program`] or into
+//! all of its [`Problem`]s at once. Everything below is checked: ids are unique, expressions are
+//! typed, rates are positive, levels rise.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use crate::expr::{Field, Predicate, Term};
+use crate::id::IdentifierKind;
+use crate::money::Currency;
+use crate::time::{Span, Zone};
+
+/// A compiled programme.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The programme's id.
+    pub id: Box<str>,
+    /// Its version in the workspace, from 1; 0 before it is published.
+    pub version: u32,
+    /// Its name, for people.
+    pub name: Box<str>,
+    /// The currency that orders earn in.
+    pub currency: Currency,
+    /// Minor units of other currencies per minor unit of the programme's, where orders in them earn.
+    pub rates: BTreeMap<Currency, Decimal>,
+    /// The zone of its calendar.
+    pub zone: Zone,
+    /// Declared traits.
+    pub traits: BTreeMap<Box<str>, Trait>,
+    /// How a customer joins besides by command.
+    pub join: Vec<Join>,
+    /// Who may join; everybody when absent.
+    pub pilot: Option<Pilot>,
+    /// The points wallet.
+    pub points: PointsPolicy,
+    /// Earning rules, in the order written.
+    pub earn: Vec<EarnRule>,
+    /// Tiers, if the programme has any.
+    pub tiers: Option<Tiers>,
+    /// Benefits granted by events.
+    pub benefits: Vec<Benefit>,
+    /// Rewards.
+    pub rewards: Vec<Reward>,
+    /// Milestones.
+    pub milestones: Vec<Milestone>,
+    /// Features; expressions name them by their index.
+    pub features: Vec<Feature>,
+    /// Segments.
+    pub segments: Vec<Segment>,
+    /// Customer fields that earning rules and benefits read: recorded with every order, so that a
+    /// refund is reckoned with the values of then.
+    pub recalled: Vec<Field>,
+}
+
+/// A declared trait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trait {
+    /// The type that values are checked against.
+    pub kind: TraitKind,
+    /// Set when the trait's value recognises the customer.
+    pub identifies: Option<IdentifierKind>,
+}
+
+/// The type of a trait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraitKind {
+    /// Any text.
+    Text,
+    /// An e-mail address.
+    Email,
+    /// A phone number.
+    Phone,
+    /// A number.
+    Number,
+    /// Yes or no.
+    Bool,
+    /// A calendar date.
+    Date,
+    /// A list of texts.
+    List,
+}
+
+/// A way to join that is not a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// The first order.
+    FirstOrder,
+    /// The first identify call.
+    FirstIdentify,
+    /// An event of this name.
+    Event(Box<str>),
+}
+
+/// Who may join while the programme is tried out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pilot {
+    /// A deterministic share, in hundredths of a per cent, chosen by a salted hash.
+    Share {
+        /// 0 to 10,000.
+        basis_points: u16,
+        /// The salt; a wider share with the same salt keeps those already in.
+        salt: Box<str>,
+    },
+    /// The customers in a segment, by its id.
+    Segment(Box<str>),
+}
+
+/// How points live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PointsPolicy {
+    /// The return window of orders: so long their points stay pending.
+    pub pending: Span,
+    /// When lots lapse.
+    pub expires: Option<Expiry>,
+    /// What a reversal beyond the balance does.
+    pub refunds: Refunds,
+    /// How bonuses combine.
+    pub combine: Combine,
+    /// What undoing a redemption restores.
+    pub undo: Undo,
+    /// What one point is worth, in the programme's currency (major units), for liability.
+    pub cost: Option<Decimal>,
+}
+
+/// When lots lapse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// How long a lot is good for.
+    pub after: Span,
+    /// From when that is counted.
+    pub from: ExpiryFrom,
+    /// How long before a reminder is sent.
+    pub remind: Option<Span>,
+    /// Instead of `after`: so long after the member's last earning or spending, all lots lapse.
+    pub after_inactivity: Option<Span>,
+    /// No lot lapses before this long after the expiry was switched on; the first programme version
+    /// with an expiry sets the instant.
+    pub grace_existing: bool,
+}
+
+/// From when a lot's validity is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryFrom {
+    /// When the lot became available (the default).
+    Available,
+    /// When it was earned.
+    Earned,
+}
+
+/// What a reversal beyond the balance does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refunds {
+    /// The rest is owed: arrears.
+    AllowNegative,
+    /// The shop bears the rest.
+    WithinBalance,
+}
+
+/// How bonuses combine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// 1 + (a - 1) + (b - 1).
+    Add,
+    /// a x b.
+    Multiply,
+}
+
+/// What undoing a redemption restores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Lots with their old dates; what should have lapsed lapses at once.
+    OriginalDates,
+    /// Lots that should have lapsed are good for this long.
+    Grace(Span),
+}
+
+/// One earning rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarnRule {
+    /// The rule's id.
+    pub id: Box<str>,
+    /// The event it listens to.
+    pub on: Box<str>,
+    /// When it applies.
+    pub when: Predicate,
+    /// What it gives.
+    pub gives: Gives,
+    /// Whether a reviewer must approve.
+    pub review: bool,
+    /// A submission with the same value opens no second activity.
+    pub unique_by: Option<Term>,
+    /// At most so often.
+    pub limit: Option<Limit>,
+}
+
+/// What an earning rule gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gives {
+    /// `points: N per M`: points for money, exact.
+    Rate {
+        /// Points...
+        points: Decimal,
+        /// ...per this much money, in major units; positive.
+        per: Decimal,
+    },
+    /// `points: N`: a fixed number.
+    Fixed(i64),
+    /// `multiply: F`, on the lines for which `lines` holds, all lines when absent.
+    Multiply {
+        /// The factor; at least 0.
+        factor: Decimal,
+        /// Which lines.
+        lines: Option<Predicate>,
+    },
+}
+
+/// At most `count` times in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// How often.
+    pub count: u32,
+    /// In which period.
+    pub per: Period,
+}
+
+/// A period of a limit: rolling for exact spans, calendar for names (rule 20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// `per P30D`.
+    Rolling(Span),
+    /// `per day`.
+    Day,
+    /// `per month`.
+    Month,
+    /// `per year`.
+    Year,
+    /// `per order` or without a period: ever.
+    Ever,
+}
+
+/// Levels and how they are reached and lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tiers {
+    /// What counts.
+    pub by: TierBy,
+    /// Levels, rising; the first from 0.
+    pub levels: Vec<Level>,
+    /// What a review may take away.
+    pub drop: Drop,
+    /// What the refund of a reaching order does.
+    pub on_refund: OnRefund,
+}
+
+/// What counts for a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierBy {
+    /// `points.earned` in a local year.
+    PointsEarned,
+    /// `spend`: minor units of eligible amount in a local year.
+    Spend,
+}
+
+/// One level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The level's id.
+    pub id: Box<str>,
+    /// From how many points, or minor units when by spend.
+    pub from: i64,
+    /// What it brings, by benefit id.
+    pub benefits: Vec<Box<str>>,
+}
+
+/// What a review may take away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drop {
+    /// At most one level.
+    OneLevel,
+    /// To what last year earned.
+    ToEarned,
+}
+
+/// What the refund of the order that reached a tier does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRefund {
+    /// The tier follows at once if that order's points are pending, else at the review.
+    IfReachingOrderPending,
+    /// At the review.
+    AtReview,
+    /// At once.
+    AtOnce,
+}
+
+/// Something granted by an event to those whose level has the benefit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Benefit {
+    /// The benefit's id.
+    pub id: Box<str>,
+    /// The event it listens to.
+    pub on: Box<str>,
+    /// When it applies; judged again on what remains of the order.
+    pub when: Predicate,
+    /// Impact granted, by unit, in thousandths.
+    pub impact: Vec<(Box<str>, i64)>,
+}
+
+/// What points can buy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reward {
+    /// The reward's id.
+    pub id: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its price.
+    pub points: i64,
+    /// Pieces; unlimited when absent.
+    pub stock: Option<i64>,
+    /// At most so many per member, ever.
+    pub per_member: Option<u32>,
+    /// The lowest tier that may buy it, as an index of levels.
+    pub tier: Option<u8>,
+}
+
+/// A mark on the way, with what it gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Milestone {
+    /// The milestone's id.
+    pub id: Box<str>,
+    /// The mark.
+    pub when: Predicate,
+    /// Points it gives; 0 for none.
+    pub points: i64,
+    /// The badge it gives.
+    pub badge: Option<Box<str>>,
+}
+
+/// A value computed from one customer's events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// The feature's id.
+    pub id: Box<str>,
+    /// The event it listens to.
+    pub on: Box<str>,
+    /// Which of them.
+    pub when: Predicate,
+    /// What is computed.
+    pub what: Computed,
+    /// Over `(now - within, now]`; over everything when absent. Exact: no months.
+    pub within: Option<Span>,
+}
+
+/// What a feature computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Computed {
+    /// How many.
+    Count,
+    /// The sum of a number.
+    Sum(Term),
+    /// The largest number.
+    Max(Term),
+    /// The smallest number.
+    Min(Term),
+    /// The instant of the first.
+    First,
+    /// The instant of the last.
+    Last,
+    /// How many different values.
+    Distinct(Term),
+}
+
+/// A named yes-or-no.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// The segment's id.
+    pub id: Box<str>,
+    /// What puts a customer in.
+    pub rule: SegmentRule,
+}
+
+/// What puts a customer in a segment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SegmentRule {
+    /// An expression.
+    When(Predicate),
+    /// The best share by a field, ranked at each local midnight (rule 4).
+    Top {
+        /// Share in millionths.
+        share_ppm: u32,
+        /// By which value.
+        by: Field,
+    },
+}
+
+/// One thing wrong with a programme.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as `earn[2].when`.
+    pub path: String,
+    /// The line in the document, from 1; 0 when it has none.
+    pub line: usize,
+    /// What is wrong, and what would mend it.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl Program {
+    /// The reward of an id.
+    pub fn reward(&self, id: &str) -> Option<&Reward> {
+        self.rewards.iter().find(|r| &*r.id == id)
+    }
+
+    /// The index of a level by its id.
+    pub fn level(&self, id: &str) -> Option<u8> {
+        let at = self.tiers.as_ref()?.levels.iter().position(|l| &*l.id == id)?;
+        u8::try_from(at).ok()
+    }
+}
