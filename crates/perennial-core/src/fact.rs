@@ -59,12 +59,14 @@ pub enum Fact {
     },
     /// The tier changed or its validity did.
     Tiered(TierChange),
-    /// Qualifying points of a local year moved.
+    /// What counts for tiers in a local year moved.
     Qualified {
         /// The local year.
         year: i16,
-        /// By how many.
+        /// By how many points.
         points: i64,
+        /// By how many minor units of eligible spending.
+        spend: i64,
     },
     /// A milestone's mark was reached.
     Reached {
@@ -84,6 +86,22 @@ pub enum Fact {
         /// The milestone's id.
         milestone: Box<str>,
     },
+    /// An order was paid with these points, by lot.
+    Paid {
+        /// The order.
+        order: OrderRef,
+        /// The lots used and how much of each, in the order used.
+        lots: Vec<(LotId, i64)>,
+    },
+    /// A benefit was granted with an order, or taken back with a refund.
+    Benefited {
+        /// The benefit.
+        benefit: Box<str>,
+        /// The order.
+        order: OrderRef,
+        /// Granted or taken back.
+        granted: bool,
+    },
     /// A reward was bought.
     Redeemed(Redemption),
     /// A redemption was undone.
@@ -97,6 +115,8 @@ pub enum Fact {
         hold: Box<str>,
         /// When it lapses.
         until: Timestamp,
+        /// The lots used and how much of each.
+        lots: Vec<(LotId, i64)>,
     },
     /// A hold ended: captured, released or lapsed.
     HoldEnded {
@@ -111,6 +131,8 @@ pub enum Fact {
         activity: [u8; 16],
         /// The earning rule.
         rule: Box<str>,
+        /// The value of `unique_by`, hashed.
+        unique: Option<[u8; 16]>,
     },
     /// A submitted activity was decided.
     Reviewed {
@@ -150,13 +172,17 @@ pub struct Booking {
     pub recalled: Vec<crate::value::Value>,
     /// The points part of the payment.
     pub paid_points: i64,
+    /// Earning rules that matched and were within their limits.
+    pub rules: Vec<Box<str>>,
 }
 
 /// What a line was booked with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookedLine {
-    /// Minor units of the line that count.
+    /// Minor units of the line that count for points.
     pub net: i64,
+    /// Minor units of the line that were paid with points.
+    pub paid: i64,
     /// Tags of the product then.
     pub tags: Vec<Box<str>>,
     /// Impact of one piece by unit, in thousandths.
@@ -170,10 +196,21 @@ pub struct Return {
     pub order: OrderRef,
     /// The refund's natural key, hashed; none for a cancellation.
     pub refund: Option<[u8; 16]>,
-    /// Pieces and minor units that came back, by line.
-    pub lines: Vec<(u32, i64)>,
+    /// What came back, by line.
+    pub lines: Vec<LineReturn>,
     /// Whether something could not be matched and was clamped.
     pub clamped: bool,
+}
+
+/// What came back of one line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineReturn {
+    /// Pieces.
+    pub pieces: u32,
+    /// Minor units that had counted for points.
+    pub net: i64,
+    /// Minor units that had been paid with points.
+    pub paid: i64,
 }
 
 /// A lot's birth certificate.
@@ -237,15 +274,14 @@ pub enum Account {
     Held,
     /// Lot: paid for a reward.
     Spent,
-    /// Lot: used to fill arrears.
-    Settled,
     /// Lot: lapsed.
     Expired,
     /// Lot: taken back.
     Reversed,
     /// Lot: given up at erasure.
     Forfeited,
-    /// Member: owed to the house, as what has been taken back beyond the balance.
+    /// Member: owed to the house, as what has been taken back beyond the balance. A posting from
+    /// a lot's available points to here is what the lot has settled.
     Arrears,
     /// House: taken back on paper and borne by the shop.
     Waived,

@@ -3,12 +3,24 @@
 //! Absent on purpose: clocks, randomness, I/O, runtimes, hash-map order, and floats wherever points
 //! or money are decided. Time arrives on inputs; ids derive from the customer.
 
+pub mod command;
+pub mod customer;
+pub mod engine;
 pub mod event;
 pub mod expr;
 pub mod fact;
+pub mod feature;
 pub mod id;
 pub mod input;
+pub mod ledger;
+pub mod loyalty;
 pub mod money;
+pub mod orders;
+mod profile;
 pub mod program;
+pub mod rules;
+pub mod scope;
+pub mod segment;
+pub mod tier;
 pub mod time;
 pub mod value;

@@ -1,0 +1,324 @@
+//! Commands: what is asked for, and may be refused.
+//!
+//! Promise: a refused command changes nothing but its recorded answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::customer::{ANSWERS_MAX, Customer, HOLDS_MAX, Recorded};
+use crate::engine::{Book, watch_inactivity};
+use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
+use crate::id::LotId;
+use crate::input::{Asked, Command};
+use crate::loyalty;
+use crate::rules::Rules;
+use crate::tier;
+use crate::time::{Span, Timestamp};
+
+/// The reasoned no: a stable code and a kind sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// One of the published codes, such as `insufficient_points`.
+    pub code: Box<str>,
+    /// What is missing and what would help.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its sentence.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+/// What a command needs from elsewhere, fetched before it is decided (rule 27).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Neighbours {
+    /// Pieces left of the reward that is asked for; none when unlimited.
+    pub stock: Option<i64>,
+    /// The journal position at which the answer will be written.
+    pub seq: u64,
+}
+
+/// Decides a command: what followed, and the refusal if it was refused.
+pub fn admit(
+    rules: &Rules,
+    customer: &mut Customer,
+    asked: &Asked,
+    near: &Neighbours,
+) -> (Outcome, Result<(), Refusal>) {
+    let Some(mut book) = Book::open(rules, customer, asked.at) else {
+        return (Vec::new(), Err(Refusal::new("no_programme", "publish a programme first")));
+    };
+    let result = decide(&mut book, asked, near);
+    if let Err(refusal) = &result {
+        book.record(Fact::Refused(refusal.code.clone()));
+    }
+    let outcome = book.close();
+    remember(customer, asked, near.seq);
+    (outcome, result)
+}
+
+/// Keeps where the answer to an idempotency key stands.
+pub fn remember(customer: &mut Customer, asked: &Asked, seq: u64) {
+    let Some(key) = &asked.key else { return };
+    if customer.answers.len() >= ANSWERS_MAX {
+        customer.answers.remove(0);
+    }
+    customer.answers.push(Recorded { key: key.clone(), fingerprint: asked.fingerprint, seq, at: asked.at });
+}
+
+/// The answer already given to this key, if there is one.
+pub fn answered<'a>(customer: &'a Customer, asked: &Asked) -> Option<&'a Recorded> {
+    let key = asked.key.as_deref()?;
+    customer.answers.iter().rev().find(|a| *a.key == *key)
+}
+
+fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), Refusal> {
+    if let Command::Enroll { .. } = asked.command {
+        return enroll(book);
+    }
+    if let Command::Consent { purpose, channel, given } = &asked.command {
+        let name = channel.as_ref().map_or_else(|| purpose.to_string(), |c| format!("{purpose}/{c}"));
+        crate::profile::consent(book.customer, &name, *given, asked.at);
+        return Ok(());
+    }
+    if book.customer.member.is_none() {
+        return Err(Refusal::new("not_a_member", "the customer has not joined the programme; enrol them first"));
+    }
+    match &asked.command {
+        Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.key.as_deref(), near),
+        Command::Adjust { points, .. } => adjust(book, *points),
+        Command::Hold { points, length, hold: name } => hold(book, *points, *length, name),
+        Command::Capture { hold, points } => capture(book, hold, *points),
+        Command::Release { hold } => release(book, hold),
+        Command::Undo { redemption } => undo(book, redemption),
+        Command::SetTier { tier, until } => set_tier(book, tier, *until),
+        Command::Review { activity, approve, .. } => review(book, activity, *approve),
+        Command::Erase | Command::Merge { .. } | Command::Unmerge => {
+            Err(Refusal::new("not_supported", "this command is not for one customer alone"))
+        }
+        Command::Enroll { .. } | Command::Consent { .. } => Ok(()),
+    }
+}
+
+fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
+    if book.customer.member.is_some() {
+        book.note("already_member");
+        return Ok(());
+    }
+    if !loyalty::may_join(book) {
+        return Err(Refusal::new(
+            "not_in_pilot",
+            "the programme is open to a pilot group only, and this customer is not in it",
+        ));
+    }
+    loyalty::enroll(book, "command");
+    Ok(())
+}
+
+fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near: &Neighbours) -> Result<(), Refusal> {
+    let edition = book.program_arc();
+    let reward = edition.program.reward(id);
+    let reward = reward.ok_or_else(|| Refusal::new("unknown_reward", format!("no reward has the id '{id}'")))?;
+    let quantity = quantity.max(1);
+    let Some(member) = &book.customer.member else { return Ok(()) };
+    let level = member.tier.as_ref().map_or(0, |t| t.level);
+    if reward.tier.is_some_and(|needed| level < needed) {
+        return Err(Refusal::new("tier_required", format!("'{id}' is for members of a higher tier")));
+    }
+    let had: u32 = member
+        .redemptions
+        .iter()
+        .filter(|b| *b.redemption.reward == *id && !b.undone)
+        .map(|b| b.redemption.quantity)
+        .sum();
+    if reward.per_member.is_some_and(|max| had.saturating_add(quantity) > max) {
+        return Err(Refusal::new(
+            "limit_reached",
+            format!("a member may have '{id}' {} times", reward.per_member.unwrap_or(0)),
+        ));
+    }
+    if near.stock.is_some_and(|left| left < i64::from(quantity)) {
+        return Err(Refusal::new("out_of_stock", format!("of '{id}' {} are left", near.stock.unwrap_or(0).max(0))));
+    }
+    let cost = reward.points.saturating_mul(i64::from(quantity));
+    let lots = spend(book, cost, Account::Spent, Cause::Redeem)?;
+    if reward.stock.is_some() {
+        post_stock(book, id, i64::from(quantity));
+    }
+    let key = key.map_or_else(|| format!("r{}", near.seq), str::to_owned);
+    book.record(Fact::Redeemed(Redemption { key: key.into(), reward: id.into(), quantity, points: cost, lots }));
+    let edition = book.program_arc();
+    watch_inactivity(&edition, book.customer);
+    Ok(())
+}
+
+fn post_stock(book: &mut Book<'_>, reward: &str, pieces: i64) {
+    let (from, to, cause) = if pieces > 0 {
+        (Account::Shelf, Account::Delivered, Cause::Redeem)
+    } else {
+        (Account::Delivered, Account::Shelf, Cause::Undo)
+    };
+    let unit = Unit::Stock(reward.into());
+    book.record(Fact::Posted(Posting { unit, from, to, amount: pieces.abs(), lot: None, cause }));
+}
+
+/// Takes points from the lots that expire first, or refuses and takes none.
+fn spend(book: &mut Book<'_>, asked: i64, to: Account, cause: Cause) -> Result<Vec<(LotId, i64)>, Refusal> {
+    let Some(member) = &book.customer.member else { return Ok(Vec::new()) };
+    let available = member.wallet.available();
+    if available < asked {
+        let message = format!("this costs {asked} points, {available} are available");
+        return Err(Refusal::new("insufficient_points", message));
+    }
+    let lots = member.wallet.earliest_expiring(asked, None);
+    for (lot, points) in &lots {
+        book.post(Account::Available, to, *points, Some(*lot), cause);
+    }
+    Ok(lots)
+}
+
+fn adjust(book: &mut Book<'_>, points: i64) -> Result<(), Refusal> {
+    if points > 0 {
+        let at = book.at;
+        loyalty::grant(book, points, None, at, at, "adjustment");
+        return Ok(());
+    }
+    let asked = points.checked_neg().unwrap_or(i64::MAX);
+    if asked == 0 {
+        return Err(Refusal::new("nothing_to_do", "an adjustment of 0 points changes nothing"));
+    }
+    let Some(member) = &book.customer.member else { return Ok(()) };
+    let available = member.wallet.available();
+    if available < asked {
+        let message = format!("{asked} points cannot be taken, {available} are available");
+        return Err(Refusal::new("insufficient_points", message));
+    }
+    for (lot, points) in member.wallet.earliest_expiring(asked, None) {
+        book.post(Account::Available, Account::Reversed, points, Some(lot), Cause::Adjust);
+    }
+    Ok(())
+}
+
+fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str) -> Result<(), Refusal> {
+    let Some(member) = &book.customer.member else { return Ok(()) };
+    if member.holds.iter().any(|h| *h.hold == *name) {
+        return Err(Refusal::new("hold_exists", format!("a hold named '{name}' exists; choose another name")));
+    }
+    if member.holds.iter().filter(|h| !h.ended).count() >= HOLDS_MAX || points <= 0 {
+        return Err(Refusal::new("limit_reached", "at most 64 holds at a time, each of at least one point"));
+    }
+    let until = book.program().zone.add(book.at, length);
+    let lots = spend(book, points, Account::Held, Cause::Hold)?;
+    book.record(Fact::Held { hold: name.into(), until, lots });
+    Ok(())
+}
+
+fn open_hold(book: &Book<'_>, name: &str) -> Result<Vec<(LotId, i64)>, Refusal> {
+    let gone =
+        || Refusal::new("hold_expired", format!("no open hold is named '{name}': it was used, freed or has lapsed"));
+    let member = book.customer.member.as_ref().ok_or_else(gone)?;
+    let hold = member.holds.iter().find(|h| *h.hold == *name && !h.ended).ok_or_else(gone)?;
+    Ok(hold.lots.clone())
+}
+
+fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>) -> Result<(), Refusal> {
+    let lots = open_hold(book, name)?;
+    let held: i64 = lots.iter().map(|(_, n)| n).sum();
+    let asked = points.unwrap_or(held);
+    if asked > held || asked <= 0 {
+        return Err(Refusal::new(
+            "insufficient_points",
+            format!("{held} points are set aside, {asked} were asked for"),
+        ));
+    }
+    book.record(Fact::HoldEnded { hold: name.into(), captured: asked });
+    end(book, &lots, asked);
+    Ok(())
+}
+
+fn release(book: &mut Book<'_>, name: &str) -> Result<(), Refusal> {
+    let lots = open_hold(book, name)?;
+    book.record(Fact::HoldEnded { hold: name.into(), captured: 0 });
+    end(book, &lots, 0);
+    Ok(())
+}
+
+/// The captured part of held points is spent; the rest is available again, or lapses if its time
+/// is over.
+fn end(book: &mut Book<'_>, lots: &[(LotId, i64)], captured: i64) {
+    let mut left = captured;
+    for (lot, amount) in lots {
+        let used = left.min(*amount);
+        left -= used;
+        book.post(Account::Held, Account::Spent, used, Some(*lot), Cause::Redeem);
+        book.post(Account::Held, Account::Available, amount - used, Some(*lot), Cause::Release);
+        loyalty::settle(book, *lot);
+        loyalty::expire(book, *lot);
+    }
+}
+
+/// Holds whose time is over are freed.
+pub(crate) fn lapse_holds(book: &mut Book<'_>) {
+    let Some(member) = &book.customer.member else { return };
+    let over: Vec<_> = member.holds.iter().filter(|h| !h.ended && h.until <= book.at).cloned().collect();
+    for hold in over {
+        book.record(Fact::HoldEnded { hold: hold.hold.clone(), captured: 0 });
+        end(book, &hold.lots, 0);
+    }
+}
+
+fn undo(book: &mut Book<'_>, key: &str) -> Result<(), Refusal> {
+    let unknown = || Refusal::new("unknown_redemption", format!("no redemption of this customer has the key '{key}'"));
+    let member = book.customer.member.as_ref().ok_or_else(unknown)?;
+    let bought = member.redemptions.iter().find(|b| *b.redemption.key == *key).ok_or_else(unknown)?;
+    if bought.undone {
+        book.note("already_undone");
+        return Ok(());
+    }
+    let redemption = bought.redemption.clone();
+    book.record(Fact::Undone { key: key.into() });
+    for (lot, points) in &redemption.lots {
+        loyalty::restore(book, *lot, *points, Cause::Undo);
+    }
+    if book.program().reward(&redemption.reward).is_some_and(|r| r.stock.is_some()) {
+        post_stock(book, &redemption.reward, -i64::from(redemption.quantity));
+    }
+    Ok(())
+}
+
+fn set_tier(book: &mut Book<'_>, id: &str, until: Timestamp) -> Result<(), Refusal> {
+    let level = book.program().level(id);
+    let level = level.ok_or_else(|| Refusal::new("unknown_tier", format!("the programme has no tier '{id}'")))?;
+    tier::set(book, level, until);
+    Ok(())
+}
+
+fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Refusal> {
+    let activity = loyalty::activity_key(book, message_id);
+    let unknown = || {
+        Refusal::new("unknown_activity", format!("no submission of this customer has the message id '{message_id}'"))
+    };
+    let member = book.customer.member.as_ref().ok_or_else(unknown)?;
+    let submitted = member.activities.iter().find(|a| a.activity == activity).cloned().ok_or_else(unknown)?;
+    if submitted.approved.is_some() {
+        return Err(Refusal::new("already_reviewed", "this submission has been decided"));
+    }
+    if !approve {
+        book.record(Fact::Reviewed { activity, approved: false });
+        return Ok(());
+    }
+    let edition = book.program_arc();
+    let rule = edition.program.earn.iter().find(|r| r.id == submitted.rule).ok_or_else(unknown)?;
+    if !loyalty::within_limit(book, &edition, &rule.id, rule.limit, submitted.at) {
+        return Err(Refusal::new(
+            "limit_reached",
+            format!("'{}' has paid as often as its limit allows in this period", rule.id),
+        ));
+    }
+    book.record(Fact::Reviewed { activity, approved: true });
+    if let crate::program::Gives::Fixed(points) = rule.gives {
+        loyalty::grant_fixed(book, points, submitted.at, &rule.id);
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! A customer: one person as we know them now, as a struct of parts.
+//!
+//! Everything here is a fold of the journal and may be deleted and made again. Each list is capped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fact::Redemption;
+use crate::feature::Seen;
+use crate::id::{CustomerId, Identifier, LotId, OrderRef};
+use crate::input::{Timer, TimerKind};
+use crate::ledger::Wallet;
+use crate::orders::Orders;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// Traits kept of one customer.
+pub const TRAITS_MAX: usize = 500;
+/// Lines kept of one cart.
+pub const CART_MAX: usize = 200;
+/// Redemptions kept with the lots they used; the keys of older ones stay in the journal's index.
+pub const REDEMPTIONS_MAX: usize = 512;
+/// Recorded answers to idempotency keys.
+pub const ANSWERS_MAX: usize = 256;
+/// Holds at the same time.
+pub const HOLDS_MAX: usize = 64;
+/// Activities kept.
+pub const ACTIVITIES_MAX: usize = 512;
+
+/// One person as we know them now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Customer {
+    /// Our name for them.
+    pub id: CustomerId,
+    /// The root profiles that are now this customer, the own one first.
+    pub roots: Vec<CustomerId>,
+    /// What they are recognised by.
+    pub identifiers: Vec<Identifier>,
+    /// The latest instant that was folded.
+    pub clock: Timestamp,
+    /// Version of the programme that the parts below follow.
+    pub adopted: u32,
+    /// What was said of them.
+    pub profile: Profile,
+    /// What the programme's features remember, by the feature's index.
+    pub features: Vec<Seen>,
+    /// What lies in the cart.
+    pub cart: Vec<CartLine>,
+    /// Orders, members' or not.
+    pub orders: Orders,
+    /// Present once joined.
+    pub member: Option<Member>,
+    /// Segments they are in.
+    pub segments: Vec<InSegment>,
+    /// Wake-ups, the next one first.
+    pub timers: BTreeSet<Timer>,
+    /// Answers given to idempotency keys.
+    pub answers: Vec<Recorded>,
+}
+
+/// Declared traits and consents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Value and instant of each trait.
+    pub traits: BTreeMap<Box<str>, (Value, Timestamp)>,
+    /// Given or withdrawn, by purpose (and channel as `purpose/channel`).
+    pub consents: BTreeMap<Box<str>, (bool, Timestamp)>,
+    /// Opted out of sale and sharing.
+    pub opted_out: bool,
+}
+
+/// One line of the cart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CartLine {
+    /// The product.
+    pub product_id: Box<str>,
+    /// Price of one piece, in minor units of the programme's currency.
+    pub price: i64,
+    /// Pieces.
+    pub quantity: u32,
+}
+
+/// Membership of the programme.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// When they joined.
+    pub enrolled_at: Timestamp,
+    /// Points.
+    pub wallet: Wallet,
+    /// Status, if the programme has tiers.
+    pub tier: Option<TierStatus>,
+    /// What counts for tiers, by local year.
+    pub years: BTreeMap<i16, Year>,
+    /// Milestones reached.
+    pub milestones: Vec<Reached>,
+    /// Impact credited, by unit, in thousandths.
+    pub impact: BTreeMap<Box<str>, i64>,
+    /// Rewards bought.
+    pub redemptions: Vec<Bought>,
+    /// Points set aside.
+    pub holds: Vec<Hold>,
+    /// Captured points that no order has claimed yet.
+    pub captured: Vec<(LotId, i64)>,
+    /// Activities submitted.
+    pub activities: Vec<Activity>,
+    /// When rules with a limit last paid: rule and instant.
+    pub paid: Vec<(Box<str>, Timestamp)>,
+    /// Messages queued: template, what about, when.
+    pub queued: Vec<(Box<str>, Box<str>, Timestamp)>,
+}
+
+/// What counts for tiers in one local year.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Year {
+    /// Qualifying points.
+    pub points: i64,
+    /// Eligible minor units.
+    pub spend: i64,
+}
+
+/// A tier held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierStatus {
+    /// Index of the level.
+    pub level: u8,
+    /// Until when.
+    pub until: Timestamp,
+    /// The order that reached it.
+    pub reached_by: Option<OrderRef>,
+    /// Level and validity held before it was reached.
+    pub before: (u8, Timestamp),
+    /// Given by hand.
+    pub by_hand: bool,
+}
+
+/// A milestone reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The milestone.
+    pub milestone: Box<str>,
+    /// Its badge.
+    pub badge: Option<Box<str>>,
+    /// Its lot.
+    pub lot: Option<LotId>,
+    /// Until when it can be taken back.
+    pub firm_at: Timestamp,
+}
+
+/// A reward bought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bought {
+    /// What was bought.
+    pub redemption: Redemption,
+    /// When.
+    pub at: Timestamp,
+    /// Taken back.
+    pub undone: bool,
+}
+
+/// Points set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Its name.
+    pub hold: Box<str>,
+    /// When it lapses.
+    pub until: Timestamp,
+    /// The lots and how much of each.
+    pub lots: Vec<(LotId, i64)>,
+    /// Captured, released or lapsed.
+    pub ended: bool,
+}
+
+/// A submitted activity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Its message id, hashed.
+    pub activity: [u8; 16],
+    /// The earning rule.
+    pub rule: Box<str>,
+    /// When it was submitted.
+    pub at: Timestamp,
+    /// The value of `unique_by`, hashed.
+    pub unique: Option<[u8; 16]>,
+    /// Approved or declined, once decided.
+    pub approved: Option<bool>,
+}
+
+/// Membership of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InSegment {
+    /// The segment's id.
+    pub segment: Box<str>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The answer that an idempotency key got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Operation and key.
+    pub key: Box<str>,
+    /// Fingerprint of what was asked.
+    pub fingerprint: [u8; 16],
+    /// The entry that holds the answer.
+    pub seq: u64,
+    /// When it was asked.
+    pub at: Timestamp,
+}
+
+impl Customer {
+    /// Somebody of whom nothing is known yet.
+    pub fn new(id: CustomerId, features: Vec<Seen>, version: u32) -> Self {
+        Self {
+            id,
+            roots: vec![id],
+            identifiers: Vec::new(),
+            clock: Timestamp::EPOCH,
+            adopted: version,
+            profile: Profile::default(),
+            features,
+            cart: Vec::new(),
+            orders: Orders::default(),
+            member: None,
+            segments: Vec::new(),
+            timers: BTreeSet::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// The next wake-up.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|t| t.at)
+    }
+
+    /// Whether the customer is in a segment.
+    pub fn is_in(&self, segment: &str) -> bool {
+        self.segments.iter().any(|s| &*s.segment == segment)
+    }
+
+    pub(crate) fn wake(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {
+        if at < Timestamp::NEVER {
+            self.timers.insert(Timer { at, kind, id, owner });
+        }
+    }
+
+    pub(crate) fn sleep(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {
+        self.timers.remove(&Timer { at, kind, id, owner });
+    }
+
+    /// What is wrong with this customer, in words; empty when nothing is (the invariants of the
+    /// ledger that one customer can answer for).
+    pub fn faults(&self) -> Vec<String> {
+        let Some(member) = &self.member else { return Vec::new() };
+        let mut faults = member.wallet.faults();
+        let impact = member.impact.iter().filter(|(_, amount)| **amount < 0);
+        faults.extend(impact.map(|(unit, amount)| format!("impact {unit} is {amount}")));
+        let held: i64 = member.holds.iter().filter(|h| !h.ended).flat_map(|h| &h.lots).map(|(_, n)| n).sum();
+        if held != member.wallet.totals().held {
+            faults.push(format!("holds say {held}, lots say {}", member.wallet.totals().held));
+        }
+        faults
+    }
+}

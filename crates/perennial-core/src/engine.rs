@@ -1,0 +1,470 @@
+//! The engine: what happened to one customer, and what follows.
+//!
+//! [`apply`], [`fire`] and [`crate::command::admit`] decide and evolve, fact by fact; [`replay`]
+//! only evolves. Both walk the same line, so a refold gives the same customer bit for bit.
+//!
+//! Invariant: after every call each lot balances and the clock never runs backwards.
+
+use std::sync::Arc;
+
+use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
+use crate::event::{Body, Event};
+use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
+use crate::feature::micro;
+use crate::id::{CustomerId, LotId, OrderRef};
+use crate::input::{Input, Timer, TimerKind};
+use crate::orders::{self, OrderRecord, PARKED_MAX, Parked};
+use crate::program::{Computed, Feature, Program};
+use crate::rules::{Edition, Rules};
+use crate::scope::View;
+use crate::time::Timestamp;
+use crate::value::Value;
+use crate::{loyalty, profile, segment, tier};
+
+/// One input being folded: records facts, and carries each out as it is recorded.
+pub struct Book<'a> {
+    /// What is in force.
+    pub rules: &'a Rules,
+    /// The customer.
+    pub customer: &'a mut Customer,
+    /// The instant of the input.
+    pub at: Timestamp,
+    edition: Arc<Edition>,
+    event: Option<&'a Event>,
+    facts: Outcome,
+}
+
+impl<'a> Book<'a> {
+    /// Opens the book for one input; none while no programme is published.
+    pub(crate) fn open(rules: &'a Rules, customer: &'a mut Customer, at: Timestamp) -> Option<Self> {
+        let edition = Arc::clone(rules.latest()?);
+        customer.clock = customer.clock.max(at);
+        Some(Self { rules, customer, at, edition, event: None, facts: Vec::new() })
+    }
+
+    /// The programme in force.
+    pub(crate) fn program(&self) -> &Program {
+        &self.edition.program
+    }
+
+    /// The edition in force, to hold while the customer changes.
+    pub(crate) fn program_arc(&self) -> Arc<Edition> {
+        Arc::clone(&self.edition)
+    }
+
+    /// Writes a fact down and carries it out.
+    pub(crate) fn record(&mut self, fact: Fact) {
+        evolve(self.rules, &self.edition, self.customer, self.event, self.at, &fact);
+        self.facts.push(fact);
+    }
+
+    /// Moves points; nothing for an amount that is not positive.
+    pub(crate) fn post(&mut self, from: Account, to: Account, amount: i64, lot: Option<LotId>, cause: Cause) {
+        if amount > 0 {
+            self.record(Fact::Posted(Posting { unit: Unit::Points, from, to, amount, lot, cause }));
+        }
+    }
+
+    /// A note for the receipt: why something did not follow.
+    pub(crate) fn note(&mut self, code: &str) {
+        self.record(Fact::Noted(code.into()));
+    }
+
+    /// Keeps what came before its order.
+    pub(crate) fn park(&mut self, order: OrderRef, parked: Parked) {
+        if self.customer.orders.parked.len() < PARKED_MAX {
+            self.customer.orders.parked.push((order, parked));
+            self.record(Fact::Parked { order });
+        } else {
+            self.note("too_many_waiting");
+        }
+    }
+
+    /// Brings segments up to date and closes the book.
+    pub(crate) fn close(self) -> Outcome {
+        segment::refresh(self.rules, &self.edition, self.customer);
+        self.facts
+    }
+}
+
+/// Folds an event and says what followed. Always answers.
+pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
+    let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
+    book.event = Some(event);
+    observe(&book.edition, book.customer, event);
+    loyalty::join(&mut book, event);
+    match &event.body {
+        Body::Ordered(order) | Body::OrderUpdated(order) => loyalty::ordered(&mut book, event, order),
+        Body::Refunded(refund) => {
+            let name = OrderRef::derive(&rules.secret, &refund.order_id);
+            if loyalty::refunded(&mut book, refund, name).is_err() {
+                book.note("unknown_line");
+            }
+        }
+        Body::Cancelled { order_id } => {
+            let name = OrderRef::derive(&rules.secret, order_id);
+            loyalty::cancelled(&mut book, name);
+        }
+        _ => loyalty::activity(&mut book, event),
+    }
+    book.close()
+}
+
+/// Fires a wake-up that is due, at its own instant.
+pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer) -> Outcome {
+    customer.timers.remove(&timer);
+    let Some(mut book) = Book::open(rules, customer, timer.at) else { return Vec::new() };
+    let lot = LotId { owner: timer.owner, number: timer.id };
+    match timer.kind {
+        TimerKind::Activate => loyalty::activate(&mut book, lot),
+        TimerKind::Expire if timer.id == 0 => loyalty::expire_inactive(&mut book),
+        TimerKind::Expire => loyalty::expire(&mut book, lot),
+        TimerKind::Remind => loyalty::remind(&mut book, lot),
+        TimerKind::HoldLapse => crate::command::lapse_holds(&mut book),
+        TimerKind::Review => tier::review(&mut book, timer.at),
+        TimerKind::Firm | TimerKind::Tick => {}
+    }
+    book.close()
+}
+
+/// Folds an input with the facts that are known to have followed: decides nothing.
+pub fn replay(rules: &Rules, customer: &mut Customer, at: Timestamp, input: Option<&Input>, facts: &[Fact]) {
+    let Some(edition) = rules.latest().cloned() else { return };
+    customer.clock = customer.clock.max(at);
+    let event = match input {
+        Some(Input::Event(event)) => Some(&**event),
+        _ => None,
+    };
+    if let Some(Input::Timer(timer)) = input {
+        customer.timers.remove(timer);
+    }
+    if let Some(event) = event {
+        observe(&edition, customer, event);
+    }
+    for fact in facts {
+        if let (Fact::Parked { order }, Some(event)) = (fact, event) {
+            repark(customer, *order, event);
+        }
+        if let Fact::Booked(booking) = fact {
+            let order = booking.order;
+            evolve(rules, &edition, customer, event, at, fact);
+            customer.orders.unpark(order);
+            continue;
+        }
+        evolve(rules, &edition, customer, event, at, fact);
+    }
+    segment::refresh(rules, &edition, customer);
+}
+
+fn repark(customer: &mut Customer, order: OrderRef, event: &Event) {
+    match &event.body {
+        Body::Refunded(refund) => customer.orders.parked.push((order, Parked::Refund(refund.clone()))),
+        Body::Cancelled { .. } => customer.orders.parked.push((order, Parked::Cancel)),
+        _ => {}
+    }
+}
+
+/// Views that follow from the event alone.
+fn observe(edition: &Edition, customer: &mut Customer, event: &Event) {
+    profile::absorb(&edition.program, customer, event);
+    profile::follow_cart(&edition.program, &mut customer.cart, event);
+    if event.order_id().is_some() {
+        return; // Orders are observed when they are booked, once.
+    }
+    for (i, feature) in edition.features(event.name()) {
+        let view = View { event: Some(event), ..View::of(&edition.program, customer) };
+        if let Some(amount) = amount(feature, &view) {
+            let now = customer.clock;
+            customer.features[i].observe(feature, event.at, 0, amount, now);
+        }
+    }
+}
+
+/// What a feature counts of the moment at hand; none when it does not count it.
+fn amount(feature: &Feature, view: &View<'_>) -> Option<i64> {
+    if !feature.when.holds(view) {
+        return None;
+    }
+    match &feature.what {
+        Computed::Count | Computed::First | Computed::Last => Some(1),
+        Computed::Sum(term) | Computed::Max(term) | Computed::Min(term) => match *term.value(view) {
+            Value::Number(n) => Some(micro(n)),
+            _ => None,
+        },
+        Computed::Distinct(term) => match term.value(view).as_ref() {
+            Value::Null => None,
+            value => Some(fingerprint(value)),
+        },
+    }
+}
+
+/// A stable number for a value, to tell different ones apart.
+fn fingerprint(value: &Value) -> i64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a, 64 bits.
+    for byte in format!("{value:?}").bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    i64::from_le_bytes(hash.to_le_bytes())
+}
+
+/// Carries a fact out: the only place where facts change a customer.
+fn evolve(
+    rules: &Rules,
+    edition: &Edition,
+    customer: &mut Customer,
+    event: Option<&Event>,
+    at: Timestamp,
+    fact: &Fact,
+) {
+    match fact {
+        Fact::Booked(booking) => booked(edition, customer, event, booking),
+        Fact::Returned(back) => returned(edition, customer, event, back),
+        Fact::Tiered(change) => tier::evolve(customer, change),
+        Fact::Enrolled { .. } => {
+            customer.member = Some(Member { enrolled_at: at, ..Member::default() });
+        }
+        Fact::Merged { .. } | Fact::Unmerged { .. } | Fact::Created | Fact::Linked(_) | Fact::Unlinked(_) => {}
+        Fact::Noted(_) | Fact::Refused(_) | Fact::Parked { .. } => {}
+        fact => of_member(rules, edition, customer, at, fact),
+    }
+}
+
+fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, booking: &Booking) {
+    let order = event.and_then(|e| match &e.body {
+        Body::Ordered(order) | Body::OrderUpdated(order) => Some(order),
+        _ => None,
+    });
+    let at = event.map_or(customer.clock, |e| e.at);
+    let record = orders::record(booking, order, at, edition.program.currency);
+    if record.stands() {
+        for (i, feature) in edition.features("Order Completed") {
+            let view = View { event, order: Some(&record), ..View::of(&edition.program, customer) };
+            if let Some(amount) = amount(feature, &view) {
+                let now = customer.clock;
+                customer.features[i].observe(feature, at, key_of(record.order), amount, now);
+            }
+        }
+    }
+    customer.orders.push(record);
+}
+
+/// Orders are amended in features under the first half of their name.
+fn key_of(order: OrderRef) -> u64 {
+    u64::from_le_bytes(order.0[..8].try_into().unwrap_or_default())
+}
+
+fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, back: &Return) {
+    let Some(before) = customer.orders.get(back.order).cloned() else { return };
+    let Some(record) = customer.orders.get_mut(back.order) else { return };
+    orders::take_back(record, back);
+    let after = record.clone();
+    if before.counts {
+        customer.orders.standing.spend -= before.left() - after.left();
+    }
+    let left = before.stands() && !after.stands();
+    if left {
+        customer.orders.leave();
+    }
+    for (i, feature) in edition.features("Order Completed") {
+        let then = contribution(edition, customer, event, feature, &before);
+        let now = contribution(edition, customer, event, feature, &after).filter(|_| after.stands());
+        if let Some(then) = then {
+            customer.features[i].amend(key_of(before.order), then, now);
+        }
+        if left {
+            let standing = customer.orders.standing;
+            let instant = if matches!(feature.what, Computed::First) { standing.first } else { standing.last };
+            customer.features[i].reset_instant(instant);
+        }
+    }
+}
+
+fn contribution(
+    edition: &Edition,
+    customer: &Customer,
+    event: Option<&Event>,
+    feature: &Feature,
+    order: &OrderRecord,
+) -> Option<i64> {
+    amount(feature, &View { event, order: Some(order), ..View::of(&edition.program, customer) })
+}
+
+fn of_member(rules: &Rules, edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &Fact) {
+    let owner = customer.id;
+    match fact {
+        Fact::Posted(posting) => posted(edition, customer, at, posting),
+        Fact::LotOpened(born) => {
+            if let Some(member) = &mut customer.member {
+                member.wallet.open(born);
+                member.paid.push((born.rule.clone(), born.earned_at));
+                cap(&mut member.paid, ACTIVITIES_MAX);
+            }
+            if let Some(order) = born.order.and_then(|o| customer.orders.get_mut(o)) {
+                order.lot = Some(born.lot);
+            }
+            customer.wake(born.available_at, TimerKind::Activate, born.lot.number, born.lot.owner);
+            watch_inactivity(edition, customer);
+        }
+        Fact::LotDated { lot, available_at, expires_at } => {
+            if let Some(member) = &mut customer.member {
+                member.wallet.date(*lot, *available_at, *expires_at);
+            }
+            watch_lot(edition, customer, *lot);
+        }
+        Fact::Benefited { benefit, order, granted } => {
+            if let Some(record) = customer.orders.get_mut(*order) {
+                record.benefits.retain(|b| b != benefit);
+                if *granted {
+                    record.benefits.push(benefit.clone());
+                }
+            }
+        }
+        Fact::Paid { order, lots } => paid(customer, *order, lots),
+        Fact::Held { until, hold, lots } => {
+            if let Some(member) = &mut customer.member {
+                let fresh = Hold { hold: hold.clone(), until: *until, lots: lots.clone(), ended: false };
+                member.holds.push(fresh);
+                if member.holds.len() > 4 * HOLDS_MAX {
+                    let ended = member.holds.iter().position(|h| h.ended);
+                    ended.into_iter().for_each(|i| drop(member.holds.remove(i)));
+                }
+            }
+            customer.wake(*until, TimerKind::HoldLapse, 0, owner);
+        }
+        fact => {
+            let _ = rules;
+            if let Some(member) = &mut customer.member {
+                of_progress(member, at, fact);
+            }
+        }
+    }
+}
+
+fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
+    match fact {
+        Fact::Qualified { year, points, spend } => {
+            let counted = member.years.entry(*year).or_default();
+            counted.points += points;
+            counted.spend += spend;
+        }
+        Fact::Reached { milestone, firm_at, lot, badge, .. } => member.milestones.push(Reached {
+            milestone: milestone.clone(),
+            badge: badge.clone(),
+            lot: *lot,
+            firm_at: *firm_at,
+        }),
+        Fact::Missed { milestone } => member.milestones.retain(|m| m.milestone != *milestone),
+        Fact::Redeemed(redemption) => {
+            member.redemptions.push(Bought { redemption: redemption.clone(), at, undone: false });
+            member.wallet.active_at = member.wallet.active_at.max(at);
+            cap(&mut member.redemptions, REDEMPTIONS_MAX);
+        }
+        Fact::Undone { key } => {
+            let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key);
+            bought.into_iter().for_each(|b| b.undone = true);
+        }
+        Fact::HoldEnded { hold, captured } => end_hold(member, hold, *captured),
+        Fact::Submitted { activity, rule, unique } => {
+            member.activities.push(Activity {
+                activity: *activity,
+                rule: rule.clone(),
+                at,
+                unique: *unique,
+                approved: None,
+            });
+            cap(&mut member.activities, ACTIVITIES_MAX);
+        }
+        Fact::Reviewed { activity, approved } => {
+            let open = member.activities.iter_mut().find(|a| a.activity == *activity);
+            open.into_iter().for_each(|a| a.approved = Some(*approved));
+        }
+        Fact::Queued { template, about } => {
+            member.queued.push((template.clone(), about.clone(), at));
+            cap(&mut member.queued, ACTIVITIES_MAX);
+        }
+        _ => {}
+    }
+}
+
+/// The oldest leaves a full list.
+fn cap<T>(list: &mut Vec<T>, max: usize) {
+    if list.len() > max {
+        list.remove(0);
+    }
+}
+
+fn end_hold(member: &mut Member, hold: &str, captured: i64) {
+    let Some(open) = member.holds.iter_mut().find(|h| *h.hold == *hold && !h.ended) else { return };
+    open.ended = true;
+    let mut left = captured;
+    for (lot, amount) in &open.lots {
+        let used = left.min(*amount);
+        if used > 0 {
+            member.captured.push((*lot, used));
+        }
+        left -= used;
+    }
+    while member.captured.len() > ACTIVITIES_MAX {
+        member.captured.remove(0);
+    }
+}
+
+fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)]) {
+    if let Some(record) = customer.orders.get_mut(order) {
+        record.paid_lots = lots.to_vec();
+    }
+    let Some(member) = &mut customer.member else { return };
+    member.wallet.active_at = member.wallet.active_at.max(customer.clock);
+    for (lot, amount) in lots {
+        let mut left = *amount;
+        for (_, captured) in member.captured.iter_mut().filter(|(l, _)| l == lot) {
+            let used = left.min(*captured);
+            *captured -= used;
+            left -= used;
+        }
+    }
+    member.captured.retain(|(_, n)| *n > 0);
+}
+
+fn posted(edition: &Edition, customer: &mut Customer, at: Timestamp, posting: &Posting) {
+    let Some(member) = &mut customer.member else { return };
+    match &posting.unit {
+        Unit::Points => member.wallet.post(posting),
+        Unit::Impact(unit) => {
+            let credited = member.impact.entry(unit.clone()).or_default();
+            *credited += if posting.to == Account::Credited { posting.amount } else { -posting.amount };
+            return;
+        }
+        Unit::Stock(_) => return,
+    }
+    let Some(lot) = posting.lot else { return };
+    if let Some(order) = member.wallet.lot(lot).and_then(|l| l.order).and_then(|o| customer.orders.get_mut(o)) {
+        match posting.cause {
+            Cause::Earn if posting.from == Account::Issued => order.points += posting.amount,
+            _ => {}
+        }
+    }
+    if posting.to == Account::Available && matches!(posting.from, Account::Pending | Account::Issued) {
+        watch_lot(edition, customer, lot);
+    }
+    let _ = at;
+}
+
+/// Wakes the customer when a lot lapses, and before.
+fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
+    let found = customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
+    let Some(expires_at) = found.map(|l| l.expires_at).filter(|at| *at < Timestamp::NEVER) else { return };
+    customer.wake(expires_at, TimerKind::Expire, lot.number, lot.owner);
+    if let Some(at) = loyalty::remind_at(edition, expires_at).filter(|at| *at > customer.clock) {
+        customer.wake(at, TimerKind::Remind, lot.number, lot.owner);
+    }
+}
+
+/// Wakes the customer when inactivity would let everything lapse.
+pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
+    let span = edition.program.points.expires.as_ref().and_then(|e| e.after_inactivity);
+    let (Some(span), Some(member)) = (span, &customer.member) else { return };
+    let due = edition.program.zone.end_of_validity(member.wallet.active_at, span);
+    let owner: CustomerId = customer.id;
+    customer.wake(due, TimerKind::Expire, 0, owner);
+}

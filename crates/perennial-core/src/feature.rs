@@ -1,0 +1,257 @@
+//! Features: values computed from one customer's events, always current.
+//!
+//! A feature observes, retracts, answers, and says when its answer will change by itself.
+//! Invariant: the value depends only on what was observed and on now. Windows are `(now - w, now]`.
+//! Absent on purpose: scans. A window keeps up to 4,096 exact entries, then whole hours that leave
+//! late, and says that it is approximate.
+
+use std::collections::VecDeque;
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::{Deserialize, Serialize};
+
+use crate::program::{Computed, Feature};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// Exact entries that one window keeps.
+pub const EXACT_MAX: usize = 4_096;
+const HOUR_MS: i64 = 3_600_000;
+/// Numbers inside features are millionths, so that sums are exact integers.
+const SCALE: u32 = 6;
+
+/// A number as millionths, clamped to what fits.
+pub fn micro(n: Decimal) -> i64 {
+    let scaled = n.checked_mul(Decimal::from(1_000_000)).map(|d| d.round());
+    scaled.and_then(|d| d.to_i64()).unwrap_or(if n.is_sign_negative() { i64::MIN / 4 } else { i64::MAX / 4 })
+}
+
+/// Millionths as a number.
+pub fn number(micro: i64) -> Decimal {
+    Decimal::new(micro, SCALE)
+}
+
+/// What a feature remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// A count or sum over everything, in ones or millionths.
+    Total(i64),
+    /// The instant of the first or last.
+    Instant(Option<Timestamp>),
+    /// Entries, one by one.
+    Recent(Recent),
+}
+
+/// Entries of a window, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    entries: VecDeque<Sighting>,
+    /// Sum of the entries' amounts.
+    sum: i64,
+    /// Entries that had to be gathered by hour.
+    hours: VecDeque<Hour>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Sighting {
+    at: Timestamp,
+    key: u64,
+    amount: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Hour {
+    ends: Timestamp,
+    count: i64,
+    sum: i64,
+}
+
+impl Recent {
+    fn push(&mut self, sighting: Sighting) {
+        let newest = self.entries.back().is_none_or(|last| last.at <= sighting.at);
+        let at = if newest { self.entries.len() } else { self.entries.partition_point(|s| s.at <= sighting.at) };
+        self.entries.insert(at, sighting);
+        self.sum = self.sum.saturating_add(sighting.amount);
+        if self.entries.len() > EXACT_MAX
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.gather(oldest);
+        }
+    }
+
+    fn gather(&mut self, oldest: Sighting) {
+        self.sum = self.sum.saturating_sub(oldest.amount);
+        let ends = Timestamp::from_millis((oldest.at.as_millis().div_euclid(HOUR_MS) + 1) * HOUR_MS);
+        match self.hours.back_mut() {
+            Some(hour) if hour.ends >= ends => {
+                hour.count += 1;
+                hour.sum = hour.sum.saturating_add(oldest.amount);
+            }
+            _ => self.hours.push_back(Hour { ends, count: 1, sum: oldest.amount }),
+        }
+    }
+
+    /// Lets go of what has left the window.
+    fn prune(&mut self, start: Timestamp) {
+        while self.hours.front().is_some_and(|h| h.ends <= start) {
+            self.hours.pop_front();
+        }
+        while self.entries.front().is_some_and(|s| s.at <= start) {
+            if let Some(gone) = self.entries.pop_front() {
+                self.sum = self.sum.saturating_sub(gone.amount);
+            }
+        }
+    }
+
+    /// Moves an entry's amount; an amount of `None` removes the entry.
+    fn amend(&mut self, key: u64, amount: Option<i64>) {
+        let Some(at) = self.entries.iter().rposition(|s| s.key == key) else { return };
+        let old = self.entries[at].amount;
+        self.sum = self.sum.saturating_sub(old).saturating_add(amount.unwrap_or(0));
+        match amount {
+            Some(amount) => self.entries[at].amount = amount,
+            None => drop(self.entries.remove(at)),
+        }
+    }
+
+    fn inside(&self, start: Timestamp) -> impl DoubleEndedIterator<Item = &Sighting> + Clone {
+        let from = self.entries.partition_point(|s| s.at <= start);
+        self.entries.range(from..)
+    }
+
+    fn count(&self, start: Timestamp) -> i64 {
+        let hours: i64 = self.hours.iter().filter(|h| h.ends > start).map(|h| h.count).sum();
+        let gone = self.entries.partition_point(|s| s.at <= start);
+        hours + i64::try_from(self.entries.len() - gone).unwrap_or(0)
+    }
+
+    fn total(&self, start: Timestamp) -> i64 {
+        let hours: i64 = self.hours.iter().filter(|h| h.ends > start).map(|h| h.sum).sum();
+        let gone: i64 = self.entries.iter().take_while(|s| s.at <= start).map(|s| s.amount).sum();
+        hours.saturating_add(self.sum).saturating_sub(gone)
+    }
+
+    fn next_change(&self, window_ms: i64, now: Timestamp) -> Option<Timestamp> {
+        let start = now.plus_millis(-window_ms);
+        let hour = self.hours.iter().map(|h| h.ends).find(|ends| *ends > start);
+        let entry = self.inside(start).next().map(|s| s.at);
+        hour.into_iter().chain(entry).min().map(|at| at.plus_millis(window_ms))
+    }
+}
+
+impl Seen {
+    /// What a feature remembers before it saw anything.
+    pub fn nothing(feature: &Feature) -> Self {
+        match (feature.within, &feature.what) {
+            (None, Computed::Count | Computed::Sum(_)) => Self::Total(0),
+            (None, Computed::First | Computed::Last) => Self::Instant(None),
+            _ => Self::Recent(Recent::default()),
+        }
+    }
+
+    /// Something happened: `amount` is 1 for counts, else the number in millionths or, for distinct
+    /// values, a hash. `key` names it, so that it can be amended later.
+    pub(crate) fn observe(&mut self, feature: &Feature, at: Timestamp, key: u64, amount: i64, now: Timestamp) {
+        match self {
+            Self::Total(total) => *total = total.saturating_add(amount),
+            Self::Instant(instant) => {
+                *instant = Some(match (&feature.what, *instant) {
+                    (Computed::First, Some(seen)) => seen.min(at),
+                    (_, Some(seen)) => seen.max(at),
+                    (_, None) => at,
+                });
+            }
+            Self::Recent(recent) => {
+                if let Some(window) = feature.within {
+                    recent.prune(now.plus_millis(-window.millis));
+                }
+                recent.push(Sighting { at, key, amount });
+            }
+        }
+    }
+
+    /// What was observed under `key` counts less, or not at all.
+    pub(crate) fn amend(&mut self, key: u64, before: i64, after: Option<i64>) {
+        match self {
+            Self::Total(total) => *total = total.saturating_sub(before).saturating_add(after.unwrap_or(0)),
+            Self::Instant(_) => {}
+            Self::Recent(recent) => recent.amend(key, after),
+        }
+    }
+
+    /// Replaces the first or last instant after something was taken back.
+    pub(crate) fn reset_instant(&mut self, to: Option<Timestamp>) {
+        if let Self::Instant(instant) = self {
+            *instant = to;
+        }
+    }
+
+    /// The feature's value now.
+    pub fn value(&self, feature: &Feature, now: Timestamp) -> Value {
+        let start = feature.within.map_or(Timestamp::from_millis(i64::MIN), |w| now.plus_millis(-w.millis));
+        match self {
+            Self::Total(total) => match feature.what {
+                Computed::Count => Value::Number((*total).into()),
+                _ => Value::Number(number(*total)),
+            },
+            Self::Instant(instant) => instant.map_or(Value::Null, instant_value),
+            Self::Recent(recent) => recent_value(recent, &feature.what, start),
+        }
+    }
+
+    /// The instant at which the value changes if nothing happens.
+    pub fn next_change(&self, feature: &Feature, now: Timestamp) -> Option<Timestamp> {
+        match (self, feature.within) {
+            (Self::Recent(recent), Some(window)) => recent.next_change(window.millis, now),
+            _ => None,
+        }
+    }
+
+    /// Whether entries were gathered by hour, so that they leave the window late.
+    pub fn is_approximate(&self) -> bool {
+        matches!(self, Self::Recent(recent) if !recent.hours.is_empty())
+    }
+
+    /// Takes over what the same feature of another profile remembers.
+    pub(crate) fn merge(&mut self, feature: &Feature, other: &Self) {
+        match (self, other) {
+            (Self::Total(a), Self::Total(b)) => *a = a.saturating_add(*b),
+            (Self::Instant(a), Self::Instant(b)) => {
+                *a = match (&feature.what, *a, *b) {
+                    (Computed::First, Some(x), Some(y)) => Some(x.min(y)),
+                    (_, Some(x), Some(y)) => Some(x.max(y)),
+                    (_, x, y) => x.or(y),
+                };
+            }
+            (Self::Recent(a), Self::Recent(b)) => {
+                let mut hours: Vec<Hour> = a.hours.drain(..).chain(b.hours.iter().copied()).collect();
+                hours.sort_by_key(|h| h.ends);
+                a.hours = hours.into();
+                b.entries.iter().for_each(|s| a.push(*s));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn recent_value(recent: &Recent, what: &Computed, start: Timestamp) -> Value {
+    let extreme = |amount: Option<i64>| amount.map_or(Value::Null, |a| Value::Number(number(a)));
+    match what {
+        Computed::Count => Value::Number(recent.count(start).into()),
+        Computed::Sum(_) => Value::Number(number(recent.total(start))),
+        Computed::Max(_) => extreme(recent.inside(start).map(|s| s.amount).max()),
+        Computed::Min(_) => extreme(recent.inside(start).map(|s| s.amount).min()),
+        Computed::First => recent.inside(start).next().map_or(Value::Null, |s| instant_value(s.at)),
+        Computed::Last => recent.inside(start).next_back().map_or(Value::Null, |s| instant_value(s.at)),
+        Computed::Distinct(_) => {
+            let different: std::collections::BTreeSet<i64> = recent.inside(start).map(|s| s.amount).collect();
+            Value::Number(different.len().into())
+        }
+    }
+}
+
+/// An instant as expressions see it: milliseconds since the epoch.
+pub fn instant_value(at: Timestamp) -> Value {
+    Value::Number(at.as_millis().into())
+}

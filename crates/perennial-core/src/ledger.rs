@@ -1,0 +1,245 @@
+//! The ledger: points of one member, as lots, moved by postings only.
+//!
+//! Invariant: for every lot, granted = pending + available + held + spent + settled + expired +
+//! reversed + forfeited, none below zero; the balance is the sum of the lots less arrears.
+//! Absent on purpose: rules. What to post is decided elsewhere; here it is only done and counted.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{Account, LotOpened, Posting, Unit};
+use crate::id::{LotId, OrderRef};
+use crate::time::Timestamp;
+
+/// Lots kept one by one; older ones that are closed live on in the totals.
+pub const LOTS_MAX: usize = 1_024;
+
+/// Points of one member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wallet {
+    /// Lots in the order of their opening.
+    pub lots: Vec<Lot>,
+    /// What lots dropped from the list had, by bucket.
+    pub archived: Buckets,
+    /// Owed to the house; never negative.
+    pub arrears: i64,
+    /// Lots ever opened by this customer: the next lot's number less one.
+    pub opened: u32,
+    /// Borne by the shop.
+    pub waived: i64,
+    /// The last earning or spending, for expiry by inactivity.
+    pub active_at: Timestamp,
+}
+
+/// Points earned together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lot {
+    /// Its name.
+    pub id: LotId,
+    /// The order it belongs to.
+    pub order: Option<OrderRef>,
+    /// When it was earned, on its own date.
+    pub earned_at: Timestamp,
+    /// When it becomes available.
+    pub available_at: Timestamp,
+    /// When it lapses; `NEVER` when it does not.
+    pub expires_at: Timestamp,
+    /// The rule that granted it.
+    pub rule: Box<str>,
+    /// The programme version of the grant.
+    pub version: u32,
+    /// Where its points are.
+    pub buckets: Buckets,
+}
+
+/// Where the points of a lot are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buckets {
+    /// All that were ever granted.
+    pub granted: i64,
+    /// Inside the return window.
+    pub pending: i64,
+    /// Can be spent.
+    pub available: i64,
+    /// Set aside.
+    pub held: i64,
+    /// Paid for rewards and orders.
+    pub spent: i64,
+    /// Used to fill arrears.
+    pub settled: i64,
+    /// Lapsed.
+    pub expired: i64,
+    /// Taken back.
+    pub reversed: i64,
+    /// Given up at erasure.
+    pub forfeited: i64,
+}
+
+impl Buckets {
+    fn bucket(&mut self, account: Account) -> Option<&mut i64> {
+        Some(match account {
+            Account::Pending => &mut self.pending,
+            Account::Available => &mut self.available,
+            Account::Held => &mut self.held,
+            Account::Spent => &mut self.spent,
+            Account::Arrears => &mut self.settled,
+            Account::Expired => &mut self.expired,
+            Account::Reversed => &mut self.reversed,
+            Account::Forfeited => &mut self.forfeited,
+            _ => return None,
+        })
+    }
+
+    /// Whether every point granted is somewhere, and nowhere twice.
+    pub fn balances(&self) -> bool {
+        let parts = [
+            self.pending,
+            self.available,
+            self.held,
+            self.spent,
+            self.settled,
+            self.expired,
+            self.reversed,
+            self.forfeited,
+        ];
+        parts.iter().all(|p| *p >= 0) && parts.iter().sum::<i64>() == self.granted
+    }
+
+    fn is_closed(&self) -> bool {
+        self.pending == 0 && self.available == 0 && self.held == 0
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.granted += other.granted;
+        self.pending += other.pending;
+        self.available += other.available;
+        self.held += other.held;
+        self.spent += other.spent;
+        self.settled += other.settled;
+        self.expired += other.expired;
+        self.reversed += other.reversed;
+        self.forfeited += other.forfeited;
+    }
+}
+
+impl Wallet {
+    /// A lot by its name.
+    pub fn lot(&self, id: LotId) -> Option<&Lot> {
+        self.lots.iter().rev().find(|lot| lot.id == id)
+    }
+
+    fn lot_mut(&mut self, id: LotId) -> Option<&mut Lot> {
+        self.lots.iter_mut().rev().find(|lot| lot.id == id)
+    }
+
+    /// All lots together, the archived ones too.
+    pub fn totals(&self) -> Buckets {
+        let mut sum = self.archived;
+        self.lots.iter().for_each(|lot| sum.add(&lot.buckets));
+        sum
+    }
+
+    /// What can be spent; negative while in arrears.
+    pub fn available(&self) -> i64 {
+        self.lots.iter().map(|lot| lot.buckets.available).sum::<i64>() - self.arrears
+    }
+
+    /// Opens an empty lot; the posting that fills it follows.
+    pub fn open(&mut self, born: &LotOpened) {
+        if self.lots.len() >= LOTS_MAX {
+            self.archive_oldest();
+        }
+        self.lots.push(Lot {
+            id: born.lot,
+            order: born.order,
+            earned_at: born.earned_at,
+            available_at: born.available_at,
+            expires_at: born.expires_at,
+            rule: born.rule.clone(),
+            version: born.version,
+            buckets: Buckets::default(),
+        });
+        self.opened += 1;
+        self.active_at = self.active_at.max(born.earned_at);
+    }
+
+    /// The oldest closed lot gives its place; with none closed the list may grow, for points are
+    /// never dropped.
+    fn archive_oldest(&mut self) {
+        if let Some(at) = self.lots.iter().position(|lot| lot.buckets.is_closed()) {
+            let lot = self.lots.remove(at);
+            self.archived.add(&lot.buckets);
+        }
+    }
+
+    /// Moves a lot's instants.
+    pub fn date(&mut self, id: LotId, available_at: Timestamp, expires_at: Timestamp) {
+        if let Some(lot) = self.lot_mut(id) {
+            lot.available_at = available_at;
+            lot.expires_at = expires_at;
+        }
+    }
+
+    /// Carries out a posting of points.
+    ///
+    /// # Panics
+    /// When it would make a bucket negative: a bug, never input.
+    pub fn post(&mut self, posting: &Posting) {
+        assert!(posting.amount > 0 && posting.unit == Unit::Points, "a posting moves points");
+        let amount = posting.amount;
+        match posting.from {
+            Account::Arrears => self.arrears += amount,
+            Account::Waived => self.waived += amount,
+            _ => {}
+        }
+        match posting.to {
+            Account::Arrears => self.arrears -= amount,
+            Account::Waived => self.waived -= amount,
+            _ => {}
+        }
+        assert!(self.arrears >= 0, "arrears are filled once");
+        let Some(lot) = posting.lot.and_then(|id| self.lot_mut(id)) else { return };
+        if matches!(posting.from, Account::Arrears | Account::Waived) {
+            return; // Names the lot whose reversal it completes; the lot itself does not move.
+        }
+        if posting.from == Account::Issued {
+            lot.buckets.granted += amount;
+        } else if let Some(bucket) = lot.buckets.bucket(posting.from) {
+            *bucket -= amount;
+        }
+        if let Some(bucket) = lot.buckets.bucket(posting.to) {
+            *bucket += amount;
+        }
+        assert!(lot.buckets.balances(), "lot {} balances after {posting:?}", lot.id);
+    }
+
+    /// Takes points from available lots, the one that expires first before the older: the lots to
+    /// use and how much of each, for up to `asked`.
+    pub fn earliest_expiring(&self, asked: i64, except: Option<LotId>) -> Vec<(LotId, i64)> {
+        let mut open: Vec<&Lot> =
+            self.lots.iter().filter(|lot| lot.buckets.available > 0 && Some(lot.id) != except).collect();
+        open.sort_by_key(|lot| (lot.expires_at, lot.earned_at, lot.id));
+        let mut left = asked;
+        let mut taken = Vec::new();
+        for lot in open {
+            if left == 0 {
+                break;
+            }
+            let amount = lot.buckets.available.min(left);
+            taken.push((lot.id, amount));
+            left -= amount;
+        }
+        taken
+    }
+
+    /// What is wrong with this wallet, in words; empty when nothing is.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for lot in self.lots.iter().filter(|lot| !lot.buckets.balances()) {
+            faults.push(format!("lot {} does not balance: {:?}", lot.id, lot.buckets));
+        }
+        if !self.archived.balances() || self.arrears < 0 {
+            faults.push(format!("archive or arrears do not balance: {:?}, {}", self.archived, self.arrears));
+        }
+        faults
+    }
+}

@@ -1,0 +1,677 @@
+//! Loyalty: what events earn, take back or let lapse.
+//!
+//! Promise: points of an order are computed exactly and rounded down once per order; after a refund
+//! an order's points are what it would have earned without the refunded goods, under the rules it
+//! was earned by; the difference is taken back.
+//! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
+
+use rust_decimal::Decimal;
+
+use crate::customer::Activity;
+use crate::engine::Book;
+use crate::event::{Event, Order, Refund};
+use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
+use crate::id::{LotId, OrderRef};
+use crate::orders::{self, OrderRecord, Parked};
+use crate::program::{Combine, ExpiryFrom, Gives, Join, Limit, Period, Pilot, Refunds};
+use crate::rules::Edition;
+use crate::scope::View;
+use crate::time::{DAY_MS, Timestamp};
+use crate::value::Value;
+use crate::{expr::Scope as _, tier};
+
+/// Joins whoever the programme lets join by this event.
+pub(crate) fn join(book: &mut Book<'_>, event: &Event) {
+    if book.customer.member.is_some() {
+        return;
+    }
+    let edition = book.program_arc();
+    let by: Option<&str> = edition.program.join.iter().find_map(|join| match (join, event.name()) {
+        (Join::FirstOrder, "Order Completed") => Some("first_order"),
+        (Join::FirstIdentify, "identify") => Some("first_identify"),
+        (Join::Event(name), happened) if **name == *happened => Some(&**name),
+        _ => None,
+    });
+    if let Some(by) = by
+        && may_join(book)
+    {
+        enroll(book, by);
+    }
+}
+
+/// Whether the pilot lets this customer in.
+pub(crate) fn may_join(book: &Book<'_>) -> bool {
+    match &book.program().pilot {
+        None => true,
+        Some(Pilot::Segment(segment)) => book.customer.is_in(segment),
+        Some(Pilot::Share { basis_points, salt }) => {
+            let digest = book.rules.secret.digest(&[b"pilot", salt.as_bytes(), &book.customer.id.0]);
+            let draw = u16::from_le_bytes([digest[0], digest[1]]);
+            u32::from(draw) * 10_000 / 65_536 < u32::from(*basis_points)
+        }
+    }
+}
+
+/// Makes the customer a member.
+pub(crate) fn enroll(book: &mut Book<'_>, by: &str) {
+    book.record(Fact::Enrolled { by: by.into() });
+    tier::join(book);
+}
+
+/// An order: booked once, then everything that it brings.
+pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
+    let name = OrderRef::derive(&book.rules.secret, &order.order_id);
+    if book.customer.orders.get(name).is_some() {
+        book.note("order_known");
+        return;
+    }
+    let booking = book_order(book, event, order, name);
+    let earns = booking.earns;
+    book.record(Fact::Booked(booking));
+    if earns {
+        reward_order(book, name);
+    }
+    for parked in book.customer.orders.unpark(name) {
+        match parked {
+            Parked::Refund(refund) => drop(refunded(book, &refund, name)),
+            Parked::Cancel => cancelled(book, name),
+        }
+    }
+}
+
+fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef) -> Booking {
+    let edition = book.program_arc();
+    let program = &edition.program;
+    let currency = orders::currency(order, program.currency);
+    let (eligible, lines) =
+        orders::book_lines(order, currency.unwrap_or(program.currency), |id| book.rules.catalog.get(id));
+    let joined = book.customer.member.as_ref().map(|m| m.enrolled_at);
+    let ours = currency == Some(program.currency);
+    let earns = ours && joined.is_some_and(|joined| event.at >= joined);
+    if joined.is_some() && !ours {
+        book.note("currency_mismatch");
+    }
+    let view = View { event: Some(event), ..View::of(program, book.customer) };
+    let recalled = program.recalled.iter().map(|field| view.field(field).into_owned()).collect();
+    let mut booking = Booking {
+        order: name,
+        version: program.version,
+        eligible,
+        earns,
+        lines,
+        recalled,
+        paid_points: order.paid_with_points.as_ref().map_or(0, |p| p.points.max(0)),
+        rules: Vec::new(),
+    };
+    if earns {
+        let record = orders::record(&booking, Some(order), event.at, program.currency);
+        let view = View { order: Some(&record), ..view };
+        let rules = edition
+            .earning(event.name())
+            .filter(|rule| rule.when.holds(&view) && within_limit(book, &edition, &rule.id, rule.limit, event.at));
+        booking.rules = rules.map(|rule| rule.id.clone()).collect();
+    }
+    booking
+}
+
+/// Points, impact, benefits, milestones and the tier of an order that earns.
+pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
+    pay_with_points(book, name);
+    let Some(record) = book.customer.orders.get(name) else { return };
+    let (at, spend) = (record.at, record.net_left());
+    let points = reckon(book, record);
+    let year = book.program().zone.year(at);
+    if points > 0 {
+        let rule = record.rules.join(", ");
+        let available_at = at.plus_millis(0).max(book.program().zone.add(at, book.program().points.pending));
+        grant(book, points, Some(name), at, available_at, &rule);
+    }
+    if points > 0 || spend > 0 {
+        book.record(Fact::Qualified { year, points, spend });
+    }
+    credit_impact(book, name, 1);
+    judge_benefits(book, name);
+    milestones(book, Some(name));
+    tier::regrade(book, year, Some(name));
+}
+
+/// Exact points of what is left of an order, under the programme version it was booked by.
+pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
+    let Some(edition) = book.rules.edition(record.version) else { return 0 };
+    let program = &edition.program;
+    let view = View {
+        order: Some(record),
+        recalled: Some((&program.recalled, &record.recalled)),
+        ..View::of(program, book.customer)
+    };
+    let matching =
+        || edition.earning("Order Completed").filter(|rule| record.rules.contains(&rule.id) && rule.when.holds(&view));
+    if record.net_left() == 0 {
+        return 0;
+    }
+    let combine = program.points.combine;
+    let weighted = record.lines.iter().fold(Decimal::ZERO, |sum, line| {
+        let view = View { line: Some(line), ..view };
+        let factors = matching().filter_map(|rule| match &rule.gives {
+            Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| l.holds(&view)) => Some(*factor),
+            _ => None,
+        });
+        sum + Decimal::from(line.net_left) * combined(combine, factors)
+    });
+    let exact = matching().fold(Ratio::ZERO, |sum, rule| match rule.gives {
+        Gives::Rate { points, per } => sum.plus(Ratio::rate(weighted, points, per, record.currency.exponent())),
+        _ => sum,
+    });
+    let fixed: i64 = matching().map(|rule| if let Gives::Fixed(n) = rule.gives { n } else { 0 }).sum();
+    exact.floor().saturating_add(fixed)
+}
+
+/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13).
+fn combined(combine: Combine, factors: impl Iterator<Item = Decimal>) -> Decimal {
+    match combine {
+        Combine::Add => Decimal::ONE + factors.map(|f| f - Decimal::ONE).sum::<Decimal>(),
+        Combine::Multiply => factors.product(),
+    }
+}
+
+/// A fraction of whole numbers, so that a rate like 1 per 3.00 stays exact.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ratio {
+    above: i128,
+    below: i128,
+}
+
+impl Ratio {
+    const ZERO: Self = Self { above: 0, below: 1 };
+
+    /// `weighted` minor units at `points` per `per` major units.
+    fn rate(weighted: Decimal, points: Decimal, per: Decimal, exponent: u32) -> Self {
+        let (weighted, points, per) = (weighted.normalize(), points.normalize(), per.normalize());
+        let above = weighted.mantissa().saturating_mul(points.mantissa()).saturating_mul(10i128.pow(per.scale()));
+        let scale = weighted.scale() + points.scale() + exponent;
+        let below = per.mantissa().max(1).saturating_mul(10i128.checked_pow(scale).unwrap_or(i128::MAX));
+        Self { above, below }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        if self.below == other.below {
+            return Self { above: self.above.saturating_add(other.above), below: self.below };
+        }
+        Self {
+            above: self.above.saturating_mul(other.below).saturating_add(other.above.saturating_mul(self.below)),
+            below: self.below.saturating_mul(other.below),
+        }
+    }
+
+    /// Rounded down, once.
+    fn floor(self) -> i64 {
+        i64::try_from(self.above.div_euclid(self.below)).unwrap_or(i64::MAX).max(0)
+    }
+}
+
+/// Opens a lot and fills it: pending until `available_at`, or available at once.
+pub(crate) fn grant(
+    book: &mut Book<'_>,
+    points: i64,
+    order: Option<OrderRef>,
+    earned_at: Timestamp,
+    available_at: Timestamp,
+    rule: &str,
+) -> Option<LotId> {
+    let owner = book.customer.id;
+    let number = book.customer.member.as_ref()?.wallet.opened + 1;
+    let lot = LotId { owner, number };
+    let expires_at = lapse(book, earned_at, available_at);
+    let version = book.program().version;
+    book.record(Fact::LotOpened(LotOpened {
+        lot,
+        order,
+        earned_at,
+        available_at,
+        expires_at,
+        rule: rule.into(),
+        version,
+    }));
+    let to = if available_at > earned_at { Account::Pending } else { Account::Available };
+    book.post(Account::Issued, to, points, Some(lot), if order.is_some() { Cause::Earn } else { cause_of(rule) });
+    if to == Account::Available {
+        settle(book, lot);
+    }
+    Some(lot)
+}
+
+fn cause_of(rule: &str) -> Cause {
+    if rule == "adjustment" { Cause::Adjust } else { Cause::Earn }
+}
+
+/// When a lot lapses.
+fn lapse(book: &Book<'_>, earned_at: Timestamp, available_at: Timestamp) -> Timestamp {
+    let program = book.program();
+    let Some(expires) = program.points.expires.as_ref().filter(|e| !e.after.is_zero()) else { return Timestamp::NEVER };
+    let from = match expires.from {
+        ExpiryFrom::Available => available_at,
+        ExpiryFrom::Earned => earned_at,
+    };
+    program.zone.end_of_validity(from, expires.after)
+}
+
+/// Newly available points fill arrears first.
+pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
+    let Some(member) = &book.customer.member else { return };
+    let available = member.wallet.lot(lot).map_or(0, |l| l.buckets.available);
+    let owed = member.wallet.arrears.min(available);
+    book.post(Account::Available, Account::Arrears, owed, Some(lot), Cause::Settle);
+}
+
+/// The points part of a payment: captured points first, then what expires first, the rest is owed.
+fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
+    let Some(record) = book.customer.orders.get(name).filter(|r| r.paid_points > 0) else { return };
+    let asked = record.paid_points;
+    let Some(member) = &book.customer.member else { return };
+    let mut left = asked;
+    let mut lots: Vec<(LotId, i64)> = Vec::new();
+    for (lot, captured) in &member.captured {
+        let amount = left.min(*captured);
+        if amount > 0 {
+            lots.push((*lot, amount));
+            left -= amount;
+        }
+    }
+    let fresh = member.wallet.earliest_expiring(left, None);
+    let owed = left - fresh.iter().map(|(_, n)| n).sum::<i64>();
+    for (lot, amount) in &fresh {
+        book.post(Account::Available, Account::Spent, *amount, Some(*lot), Cause::Redeem);
+    }
+    book.post(Account::Arrears, Account::Issued, owed, None, Cause::Redeem);
+    lots.extend(fresh);
+    book.record(Fact::Paid { order: name, lots });
+}
+
+/// A refund: what came back, then everything that follows from what is left.
+///
+/// # Errors
+/// The position of a line whose product is not on the order; nothing has happened then.
+pub(crate) fn refunded(book: &mut Book<'_>, refund: &Refund, name: OrderRef) -> Result<(), usize> {
+    let key = book.rules.secret.digest(&[b"refund", refund.order_id.as_bytes(), refund.refund_id.as_bytes()]);
+    let Some(record) = book.customer.orders.get(name) else {
+        book.park(name, Parked::Refund(refund.clone()));
+        return Ok(());
+    };
+    if record.refunds.contains(&key) {
+        book.note("refund_known");
+        return Ok(());
+    }
+    let back = orders::reckon_refund(record, refund, key)?;
+    if back.clamped {
+        book.note("clamped");
+    }
+    take_back(book, back);
+    Ok(())
+}
+
+/// A cancellation takes everything back.
+pub(crate) fn cancelled(book: &mut Book<'_>, name: OrderRef) {
+    let Some(record) = book.customer.orders.get(name) else {
+        book.park(name, Parked::Cancel);
+        return;
+    };
+    if record.cancelled {
+        book.note("refund_known");
+        return;
+    }
+    let back = Return { order: name, refund: None, lines: orders::all_back(record), clamped: false };
+    take_back(book, back);
+}
+
+fn take_back(book: &mut Book<'_>, back: Return) {
+    let name = back.order;
+    let Some(before) = book.customer.orders.get(name).cloned() else { return };
+    book.record(Fact::Returned(back));
+    if !before.earns {
+        return;
+    }
+    let Some(after) = book.customer.orders.get(name).cloned() else { return };
+    let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
+    let less = before.points - reckon(book, &after).min(before.points);
+    let year = book.program().zone.year(before.at);
+    if let Some(lot) = before.lot {
+        reverse(book, lot, less, Cause::Refund);
+    }
+    let spend = before.net_left() - after.net_left();
+    if less > 0 || spend > 0 {
+        book.record(Fact::Qualified { year, points: -less, spend: -spend });
+    }
+    give_points_back(book, &before, &after);
+    move_impact(book, &before, &after);
+    judge_benefits(book, name);
+    milestones(book, None);
+    tier::refunded(book, name, was_pending, year);
+}
+
+fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
+    let lot = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
+    lot.is_some_and(|l| l.buckets.pending > 0)
+}
+
+/// Points that paid for refunded goods come back in proportion; the last refund brings the rest.
+fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
+    let whole: i64 = after.lines.iter().map(|l| l.paid).sum();
+    if before.paid_points == 0 || whole == 0 {
+        return;
+    }
+    let back: i64 = after.lines.iter().map(|l| l.paid - l.paid_left).sum();
+    let due = i64::try_from(i128::from(before.paid_points) * i128::from(back) / i128::from(whole)).unwrap_or(0);
+    let mut skip = before.paid_back;
+    let mut left = due - before.paid_back;
+    for (lot, amount) in &before.paid_lots {
+        let here = (amount - skip.min(*amount)).min(left);
+        skip -= skip.min(*amount);
+        if here > 0 {
+            restore(book, *lot, here, Cause::Undo);
+            left -= here;
+        }
+    }
+    if left > 0 {
+        // What had been paid into arrears is owed no longer.
+        let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(left));
+        book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
+    }
+}
+
+/// Spent points come back to their lot; what should have lapsed meanwhile lapses at once, or after
+/// the declared grace.
+pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
+    book.post(Account::Spent, Account::Available, points, Some(lot), cause);
+    let undo = book.program().points.undo;
+    if let crate::program::Undo::Grace(grace) = undo
+        && let Some(found) = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot))
+        && found.expires_at <= book.at
+    {
+        let (available_at, until) = (found.available_at, book.program().zone.end_of_validity(book.at, grace));
+        book.record(Fact::LotDated { lot, available_at, expires_at: until });
+    }
+    settle(book, lot);
+    expire_if_due(book, lot);
+}
+
+/// Takes points of a lot back: pending, available, what had expired, then other lots, then arrears
+/// (rule 11).
+pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
+    let mut left = points;
+    for from in [Account::Pending, Account::Available, Account::Expired] {
+        let Some(found) = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)) else { break };
+        let there = match from {
+            Account::Pending => found.buckets.pending,
+            Account::Available => found.buckets.available,
+            _ => found.buckets.expired,
+        };
+        let amount = there.min(left);
+        book.post(from, Account::Reversed, amount, Some(lot), cause);
+        left -= amount;
+    }
+    let Some(member) = &book.customer.member else { return };
+    for (other, amount) in member.wallet.earliest_expiring(left, Some(lot)) {
+        book.post(Account::Available, Account::Reversed, amount, Some(other), cause);
+        left -= amount;
+    }
+    let bearer = match book.program().points.refunds {
+        Refunds::AllowNegative => Account::Arrears,
+        Refunds::WithinBalance => Account::Waived,
+    };
+    book.post(bearer, Account::Issued, left, Some(lot), cause);
+}
+
+/// Impact of an order's goods, when it is booked.
+fn credit_impact(book: &mut Book<'_>, name: OrderRef, _direction: i64) {
+    let Some(record) = book.customer.orders.get(name) else { return };
+    for (unit, amount) in record.impact_left() {
+        post_impact(book, &unit, amount, Cause::Earn);
+    }
+}
+
+fn move_impact(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
+    let left = after.impact_left();
+    for (unit, had) in before.impact_left() {
+        let has = left.iter().find(|(u, _)| *u == unit).map_or(0, |(_, n)| *n);
+        post_impact(book, &unit, has - had, Cause::Refund);
+    }
+}
+
+/// Moves impact; negative amounts are taken back.
+fn post_impact(book: &mut Book<'_>, unit: &str, amount: i64, cause: Cause) {
+    if amount == 0 {
+        return;
+    }
+    let (from, to) =
+        if amount > 0 { (Account::Issued, Account::Credited) } else { (Account::Credited, Account::Issued) };
+    let unit = Unit::Impact(unit.into());
+    book.record(Fact::Posted(Posting { unit, from, to, amount: amount.abs(), lot: None, cause }));
+}
+
+/// Grants the benefits of the member's level that this order deserves, and takes back those it no
+/// longer does.
+fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
+    let Some(record) = book.customer.orders.get(name).cloned() else { return };
+    let Some(edition) = book.rules.edition(record.version).cloned() else { return };
+    let program = &edition.program;
+    let level = book.customer.member.as_ref().and_then(|m| m.tier.as_ref()).map(|t| usize::from(t.level));
+    let first_time = record.lines.iter().all(|l| l.pieces == l.quantity && l.net_left == l.net);
+    for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
+        let view = View {
+            order: Some(&record),
+            recalled: Some((&program.recalled, &record.recalled)),
+            ..View::of(program, book.customer)
+        };
+        let deserved = record.stands() && benefit.when.holds(&view);
+        let had = record.benefits.contains(&benefit.id);
+        let entitled = has_benefit(&edition, level, &benefit.id);
+        let granted = if had && !deserved {
+            false
+        } else if !had && deserved && first_time && entitled {
+            true
+        } else {
+            continue;
+        };
+        book.record(Fact::Benefited { benefit: benefit.id.clone(), order: name, granted });
+        let (sign, cause) = if granted { (1, Cause::Earn) } else { (-1, Cause::Refund) };
+        for (unit, amount) in &benefit.impact {
+            post_impact(book, unit, sign * amount, cause);
+        }
+    }
+}
+
+/// Whether a level, or one below it, brings a benefit.
+pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bool {
+    let (Some(tiers), Some(level)) = (&edition.program.tiers, level) else { return false };
+    tiers.levels.iter().take(level + 1).any(|l| l.benefits.iter().any(|b| &**b == benefit))
+}
+
+/// Gives what milestones promise when their mark is reached, and takes it back when refunds bring
+/// the value under it before the return window of the reaching order ends (rule 9).
+fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
+    let edition = book.program_arc();
+    for milestone in &edition.program.milestones {
+        let Some(member) = &book.customer.member else { return };
+        let reached = member.milestones.iter().find(|m| m.milestone == milestone.id).cloned();
+        let holds = milestone.when.holds(&View::of(&edition.program, book.customer));
+        match (reached, holds) {
+            (None, true) => reach(book, milestone, order),
+            (Some(reached), false) if book.at < reached.firm_at => {
+                book.record(Fact::Missed { milestone: milestone.id.clone() });
+                if let Some(lot) = reached.lot {
+                    let earned = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map(|l| l.earned_at);
+                    reverse(book, lot, milestone.points, Cause::Revoke);
+                    let year = edition.program.zone.year(earned.unwrap_or(book.at));
+                    book.record(Fact::Qualified { year, points: -milestone.points, spend: 0 });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn reach(book: &mut Book<'_>, milestone: &crate::program::Milestone, order: Option<OrderRef>) {
+    let placed = order.and_then(|o| book.customer.orders.get(o)).map_or(book.at, |r| r.at);
+    let pending = book.program().points.pending;
+    let firm_at = if order.is_some() { book.program().zone.add(placed, pending) } else { placed };
+    let mut lot = None;
+    if milestone.points > 0 {
+        lot = grant(book, milestone.points, None, placed, firm_at, &format!("milestone:{}", milestone.id));
+        let year = book.program().zone.year(placed);
+        book.record(Fact::Qualified { year, points: milestone.points, spend: 0 });
+    }
+    book.record(Fact::Reached { milestone: milestone.id.clone(), order, firm_at, lot, badge: milestone.badge.clone() });
+}
+
+/// Fixed points for events that are not orders, at once or after a review.
+pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
+    let Some(joined) = book.customer.member.as_ref().map(|m| m.enrolled_at) else { return };
+    if event.at < joined {
+        return;
+    }
+    let edition = book.program_arc();
+    for rule in edition.earning(event.name()) {
+        let view = View { event: Some(event), ..View::of(&edition.program, book.customer) };
+        if !rule.when.holds(&view) {
+            continue;
+        }
+        let unique = rule.unique_by.as_ref().map(|term| unique_key(book, &term.value(&view)));
+        if rule.review {
+            submit(book, event, &rule.id, unique);
+        } else if let Gives::Fixed(points) = rule.gives {
+            if within_limit(book, &edition, &rule.id, rule.limit, event.at) {
+                grant_fixed(book, points, event.at, &rule.id);
+            } else {
+                book.note("limit_reached");
+            }
+        }
+    }
+}
+
+fn unique_key(book: &Book<'_>, value: &Value) -> [u8; 16] {
+    let text = format!("{value:?}");
+    book.rules.secret.digest(&[b"unique", text.as_bytes()])
+}
+
+/// Grants a fixed number of points at once.
+pub(crate) fn grant_fixed(book: &mut Book<'_>, points: i64, at: Timestamp, rule: &str) {
+    grant(book, points, None, at, at, rule);
+    let year = book.program().zone.year(at);
+    book.record(Fact::Qualified { year, points, spend: 0 });
+    tier::regrade(book, year, None);
+}
+
+fn submit(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]>) {
+    let Some(member) = &book.customer.member else { return };
+    let taken = |a: &Activity| *a.rule == *rule && a.unique == unique && a.approved != Some(false);
+    if unique.is_some() && member.activities.iter().any(taken) {
+        book.note("already_submitted");
+        return;
+    }
+    let activity = activity_key(book, &event.message_id);
+    book.record(Fact::Submitted { activity, rule: rule.into(), unique });
+}
+
+/// The opaque name of a submission.
+pub(crate) fn activity_key(book: &Book<'_>, message_id: &str) -> [u8; 16] {
+    book.rules.secret.digest(&[b"activity", message_id.as_bytes()])
+}
+
+/// Whether a rule may pay once more at an instant.
+pub(crate) fn within_limit(
+    book: &Book<'_>,
+    edition: &Edition,
+    rule: &str,
+    limit: Option<Limit>,
+    at: Timestamp,
+) -> bool {
+    let (Some(limit), Some(member)) = (limit, &book.customer.member) else { return true };
+    let zone = &edition.program.zone;
+    let same_period = |other: Timestamp| match limit.per {
+        Period::Ever => true,
+        Period::Rolling(span) => other > zone.add(at, negative(span)) && at > zone.add(other, negative(span)),
+        Period::Day => zone.date(other) == zone.date(at),
+        Period::Month => {
+            (zone.date(other).year(), zone.date(other).month()) == (zone.date(at).year(), zone.date(at).month())
+        }
+        Period::Year => zone.year(other) == zone.year(at),
+    };
+    let paid = member.paid.iter().filter(|(id, when)| **id == *rule && same_period(*when)).count();
+    paid < usize::try_from(limit.count).unwrap_or(usize::MAX)
+}
+
+fn negative(span: crate::time::Span) -> crate::time::Span {
+    crate::time::Span { months: -span.months, millis: -span.millis }
+}
+
+/// A lot's return window ended.
+pub(crate) fn activate(book: &mut Book<'_>, lot: LotId) {
+    let pending = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |l| l.buckets.pending);
+    book.post(Account::Pending, Account::Available, pending, Some(lot), Cause::Activate);
+    settle(book, lot);
+}
+
+/// A lot's validity ended: what is available of it lapses.
+pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
+    let Some(member) = &book.customer.member else { return };
+    let found = member.wallet.lot(lot).filter(|l| l.expires_at <= book.at);
+    let lapsed = found.map_or(0, |l| l.buckets.available);
+    book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
+}
+
+fn expire_if_due(book: &mut Book<'_>, lot: LotId) {
+    expire(book, lot);
+}
+
+/// Nothing was earned or spent for the declared time: everything available lapses.
+pub(crate) fn expire_inactive(book: &mut Book<'_>) {
+    let Some(span) = book.program().points.expires.as_ref().and_then(|e| e.after_inactivity) else { return };
+    let Some(member) = &book.customer.member else { return };
+    if book.program().zone.end_of_validity(member.wallet.active_at, span) > book.at {
+        return;
+    }
+    let open: Vec<(LotId, i64)> = member.wallet.earliest_expiring(i64::MAX, None);
+    for (lot, points) in open {
+        book.post(Account::Available, Account::Expired, points, Some(lot), Cause::Expire);
+    }
+}
+
+/// A reminder that a lot will lapse; nothing when there is nothing left to lose.
+pub(crate) fn remind(book: &mut Book<'_>, lot: LotId) {
+    let left = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |l| l.buckets.available);
+    if left > 0 {
+        book.record(Fact::Queued { template: "points-expiring".into(), about: lot.number.to_string().into() });
+    }
+}
+
+/// When the reminder of a lot is due.
+pub(crate) fn remind_at(edition: &Edition, expires_at: Timestamp) -> Option<Timestamp> {
+    let remind = edition.program.points.expires.as_ref()?.remind?;
+    let last_day = expires_at.plus_millis(-DAY_MS);
+    Some(edition.program.zone.add(expires_at, negative(remind)).min(last_day)).filter(|_| expires_at < Timestamp::NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_rate_stays_exact_until_it_is_rounded_down_once() {
+        let third = Ratio::rate(d("1000"), d("1"), d("3.00"), 2);
+        assert_eq!(third.floor(), 3);
+        assert_eq!(third.plus(third).plus(third).floor(), 10);
+        assert_eq!(Ratio::rate(d("3333") * d("2.5"), d("1"), d("1.00"), 2).floor(), 83);
+        assert_eq!(Ratio::rate(d("10000"), d("1"), d("100"), 0).floor(), 100);
+    }
+
+    #[test]
+    fn bonuses_add_or_multiply() {
+        let factors = || [d("1.5"), d("2")].into_iter();
+        assert_eq!(combined(Combine::Add, factors()), d("2.5"));
+        assert_eq!(combined(Combine::Multiply, factors()), d("3"));
+    }
+}

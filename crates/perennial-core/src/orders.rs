@@ -1,0 +1,412 @@
+//! Orders: what was bought, what of it is left, and what it counts for.
+//!
+//! Promise: an order is booked once, under the programme version of its day, and every refund is
+//! reckoned from the same record. Pieces and money never go below zero; surplus is clamped.
+//! Absent on purpose: points. They follow from what is left, in `loyalty`.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Line, Order, Product, Refund};
+use crate::fact::{BookedLine, Booking, LineReturn, Return};
+use crate::id::{LotId, OrderRef};
+use crate::money::{Currency, apportion};
+use crate::time::Timestamp;
+use crate::value::{Properties, Value};
+
+/// Orders kept in warm state; older ones leave (their natural keys stay in the order index).
+pub const ORDERS_MAX: usize = 256;
+/// Lines kept of one order; the rest is gathered in the last one.
+pub const LINES_MAX: usize = 500;
+/// Refund keys kept of one order.
+pub const REFUNDS_MAX: usize = 256;
+/// Events that wait for their order.
+pub const PARKED_MAX: usize = 64;
+
+/// The orders of one customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Names of the records, in the same order: searched at every order.
+    refs: Vec<OrderRef>,
+    records: Vec<OrderRecord>,
+    /// Refunds and cancellations that came before their order.
+    pub parked: Vec<(OrderRef, Parked)>,
+    /// What stands of all orders ever.
+    pub standing: Standing,
+}
+
+/// What stands of all orders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Orders not fully taken back.
+    pub count: i64,
+    /// Minor units left of them, in the programme's currency.
+    pub spend: i64,
+    /// Instant of the first.
+    pub first: Option<Timestamp>,
+    /// Instant of the last.
+    pub last: Option<Timestamp>,
+}
+
+/// What waits for its order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Parked {
+    /// A refund.
+    Refund(Refund),
+    /// A cancellation.
+    Cancel,
+}
+
+/// One order and what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRecord {
+    /// Its opaque name.
+    pub order: OrderRef,
+    /// The shop's id; empty once erased.
+    pub order_id: Box<str>,
+    /// When it was placed.
+    pub at: Timestamp,
+    /// The programme version it earns and is refunded by.
+    pub version: u32,
+    /// Whether it earns.
+    pub earns: bool,
+    /// Whether it is in the programme's currency, and so counts in `spend`.
+    pub counts: bool,
+    /// Its currency.
+    pub currency: Currency,
+    /// Everything paid, in minor units.
+    pub total: i64,
+    /// Its lines.
+    pub lines: Vec<OrderLine>,
+    /// What earning rules read of the customer and the event then.
+    pub recalled: Vec<Value>,
+    /// Earning rules that matched then.
+    pub rules: Vec<Box<str>>,
+    /// The lot of its points.
+    pub lot: Option<LotId>,
+    /// Points that stand.
+    pub points: i64,
+    /// Points part of the payment, and the lots it came from.
+    pub paid_points: i64,
+    /// The lots that paid.
+    pub paid_lots: Vec<(LotId, i64)>,
+    /// Points of the payment that came back.
+    pub paid_back: i64,
+    /// Natural keys of its refunds, hashed.
+    pub refunds: Vec<[u8; 16]>,
+    /// Benefits that stand.
+    pub benefits: Vec<Box<str>>,
+    /// Cancelled as a whole.
+    pub cancelled: bool,
+}
+
+/// One line and what is left of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// The shop's product id.
+    pub product_id: Box<str>,
+    /// Stock keeping unit.
+    pub sku: Option<Box<str>>,
+    /// Variant.
+    pub variant: Option<Box<str>>,
+    /// Price of one piece, in minor units.
+    pub price: i64,
+    /// Pieces bought.
+    pub quantity: u32,
+    /// Pieces left.
+    pub pieces: u32,
+    /// Minor units that count for points, bought and left.
+    pub net: i64,
+    /// Left of `net`.
+    pub net_left: i64,
+    /// Minor units paid with points, bought and left.
+    pub paid: i64,
+    /// Left of `paid`.
+    pub paid_left: i64,
+    /// Tags it was booked with.
+    pub tags: Vec<Box<str>>,
+    /// Impact of one piece, in thousandths.
+    pub impact: Vec<(Box<str>, i64)>,
+    /// Category, brand and the like.
+    pub about: Properties,
+}
+
+impl OrderLine {
+    fn left(&self) -> i64 {
+        self.net_left + self.paid_left
+    }
+
+    fn matches(&self, wanted: &Line) -> bool {
+        let same = |have: &Option<Box<str>>, want: &Option<Box<str>>| want.is_none() || have == want;
+        let named =
+            if wanted.product_id.is_empty() { wanted.sku.is_some() } else { self.product_id == wanted.product_id };
+        named && same(&self.sku, &wanted.sku) && same(&self.variant, &wanted.variant)
+    }
+}
+
+impl OrderRecord {
+    /// Minor units left that count for points.
+    pub fn net_left(&self) -> i64 {
+        self.lines.iter().map(|l| l.net_left).sum()
+    }
+
+    /// Minor units left of the goods, however paid.
+    pub fn left(&self) -> i64 {
+        self.lines.iter().map(OrderLine::left).sum()
+    }
+
+    /// Whether anything is left.
+    pub fn stands(&self) -> bool {
+        !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| l.pieces > 0 && l.net + l.paid == 0))
+    }
+
+    /// Impact left, by unit, in thousandths.
+    pub fn impact_left(&self) -> Vec<(Box<str>, i64)> {
+        let mut sums: Vec<(Box<str>, i64)> = Vec::new();
+        for line in self.lines.iter().filter(|l| l.pieces > 0 && (l.left() > 0 || l.net + l.paid == 0)) {
+            for (unit, each) in &line.impact {
+                let amount = each.saturating_mul(i64::from(line.pieces));
+                match sums.iter_mut().find(|(u, _)| u == unit) {
+                    Some((_, sum)) => *sum = sum.saturating_add(amount),
+                    None => sums.push((unit.clone(), amount)),
+                }
+            }
+        }
+        sums
+    }
+}
+
+impl Orders {
+    /// The record of an order.
+    pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
+        let at = self.refs.iter().rposition(|r| *r == order)?;
+        self.records.get(at)
+    }
+
+    /// The record of an order, to change.
+    pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
+        let at = self.refs.iter().rposition(|r| *r == order)?;
+        self.records.get_mut(at)
+    }
+
+    /// All records, in the order they were booked.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
+        self.records.iter()
+    }
+
+    /// Adds a record and counts it.
+    pub(crate) fn push(&mut self, record: OrderRecord) {
+        if record.stands() {
+            self.standing.count += 1;
+            self.standing.first = Some(self.standing.first.map_or(record.at, |t| t.min(record.at)));
+            self.standing.last = Some(self.standing.last.map_or(record.at, |t| t.max(record.at)));
+        }
+        if record.counts {
+            self.standing.spend += record.left();
+        }
+        if self.records.len() >= ORDERS_MAX {
+            self.refs.remove(0);
+            self.records.remove(0);
+        }
+        self.refs.push(record.order);
+        self.records.push(record);
+    }
+
+    /// Counts an order out that no longer stands.
+    pub(crate) fn leave(&mut self) {
+        self.standing.count -= 1;
+        let standing = self.records.iter().filter(|r| r.stands()).map(|r| r.at);
+        self.standing.last = standing.clone().max();
+        if self.standing.count <= i64::try_from(self.records.len()).unwrap_or(i64::MAX) {
+            self.standing.first = standing.min();
+        }
+    }
+
+    /// What waits for this order, taken out.
+    pub(crate) fn unpark(&mut self, order: OrderRef) -> Vec<Parked> {
+        let (waiting, rest) = std::mem::take(&mut self.parked).into_iter().partition(|(o, _)| *o == order);
+        self.parked = rest;
+        Vec::from_iter(waiting).into_iter().map(|(_, parked): (OrderRef, Parked)| parked).collect()
+    }
+}
+
+/// The currency an order is in; none when its code is no currency.
+pub fn currency(order: &Order, default: Currency) -> Option<Currency> {
+    order.currency.as_deref().map_or(Some(default), |code| code.parse().ok())
+}
+
+/// What was paid for goods, in minor units: the subtotal; without it the revenue; without it lines
+/// less discount; without lines what the total leaves after tax and shipping. Never negative.
+pub fn eligible(order: &Order, currency: Currency) -> i64 {
+    let minor = |amount: Option<Decimal>| amount.and_then(|a| currency.minor(a));
+    if let Some(goods) = minor(order.subtotal).or_else(|| minor(order.revenue)) {
+        return goods.max(0);
+    }
+    let or_zero = |amount| minor(amount).unwrap_or(0);
+    if order.lines.iter().any(|l| l.price.is_some()) {
+        let gross = order.lines.iter().fold(0i64, |sum, l| sum.saturating_add(gross(l, currency)));
+        return gross.saturating_sub(or_zero(order.discount)).max(0);
+    }
+    or_zero(order.total).saturating_sub(or_zero(order.tax)).saturating_sub(or_zero(order.shipping)).max(0)
+}
+
+fn gross(line: &Line, currency: Currency) -> i64 {
+    let price = line.price.and_then(|p| currency.minor(p)).unwrap_or(0).max(0);
+    price.saturating_mul(i64::from(line.quantity))
+}
+
+/// Apportions an order's eligible amount over its lines, each with the catalogue's tags and impact.
+pub fn book_lines<'a>(
+    order: &Order,
+    currency: Currency,
+    product: impl Fn(&str) -> Option<&'a Product>,
+) -> (i64, Vec<BookedLine>) {
+    let goods = eligible(order, currency);
+    let points_part = order.paid_with_points.as_ref().and_then(|p| currency.minor(p.amount)).unwrap_or(0);
+    let paid = points_part.clamp(0, goods);
+    let weights: Vec<i64> = order.lines.iter().take(LINES_MAX).map(|l| gross(l, currency)).collect();
+    let weights = if weights.is_empty() { vec![0] } else { weights };
+    let whole = apportion(goods, &weights);
+    let by_points = apportion(paid, &whole);
+    let lines = whole.iter().zip(by_points).enumerate().map(|(i, (whole, paid))| {
+        let known = order.lines.get(i).and_then(|l| product(&l.product_id));
+        BookedLine {
+            net: whole - paid,
+            paid,
+            tags: known.map(|p| p.tags.clone()).unwrap_or_default(),
+            impact: known.map(|p| p.impact.clone()).unwrap_or_default(),
+        }
+    });
+    (goods, lines.collect())
+}
+
+/// The record of a booked order; the sender's words are missing once they are erased.
+pub fn record(booking: &Booking, order: Option<&Order>, at: Timestamp, default: Currency) -> OrderRecord {
+    let currency = order.and_then(|o| currency(o, default)).unwrap_or(default);
+    let lines = booking.lines.iter().enumerate().map(|(i, booked)| {
+        let said = order.and_then(|o| o.lines.get(i));
+        let quantity = said.map_or(1, |l| l.quantity);
+        OrderLine {
+            product_id: said.map(|l| l.product_id.clone()).unwrap_or_default(),
+            sku: said.and_then(|l| l.sku.clone()),
+            variant: said.and_then(|l| l.variant.clone()),
+            price: said.and_then(|l| l.price).and_then(|p| currency.minor(p)).unwrap_or(0),
+            quantity,
+            pieces: quantity,
+            net: booked.net,
+            net_left: booked.net,
+            paid: booked.paid,
+            paid_left: booked.paid,
+            tags: booked.tags.clone(),
+            impact: booked.impact.clone(),
+            about: said.map(|l| l.about.clone()).unwrap_or_default(),
+        }
+    });
+    OrderRecord {
+        order: booking.order,
+        order_id: order.map(|o| o.order_id.clone()).unwrap_or_default(),
+        at,
+        version: booking.version,
+        earns: booking.earns,
+        counts: currency == default,
+        currency,
+        total: order.and_then(|o| o.total).and_then(|t| currency.minor(t)).unwrap_or(booking.eligible),
+        lines: lines.collect(),
+        recalled: booking.recalled.clone(),
+        rules: booking.rules.clone(),
+        lot: None,
+        points: 0,
+        paid_points: booking.paid_points,
+        paid_lots: Vec::new(),
+        paid_back: 0,
+        refunds: Vec::new(),
+        benefits: Vec::new(),
+        cancelled: false,
+    }
+}
+
+/// What a refund takes back of an order: pieces when it names products, else an amount of money,
+/// else everything. Surplus pieces and money are clamped (rule 10).
+///
+/// # Errors
+/// The position of the first line whose product is not on the order.
+pub fn reckon_refund(record: &OrderRecord, refund: &Refund, key: [u8; 16]) -> Result<Return, usize> {
+    let mut back = Return { order: record.order, refund: Some(key), lines: Vec::new(), clamped: false };
+    if !refund.lines.is_empty() {
+        let (lines, clamped) = pieces_back(record, &refund.lines)?;
+        back.lines = lines;
+        back.clamped = clamped;
+        return Ok(back);
+    }
+    match refund.total.and_then(|t| record.currency.minor(t)) {
+        Some(amount) => {
+            let left = record.left();
+            back.clamped = amount > left;
+            back.lines = money_back(record, amount.clamp(0, left));
+        }
+        None => back.lines = all_back(record),
+    }
+    Ok(back)
+}
+
+/// Everything that is left of an order.
+pub fn all_back(record: &OrderRecord) -> Vec<LineReturn> {
+    record.lines.iter().map(|l| LineReturn { pieces: l.pieces, net: l.net_left, paid: l.paid_left }).collect()
+}
+
+fn pieces_back(record: &OrderRecord, wanted: &[Line]) -> Result<(Vec<LineReturn>, bool), usize> {
+    let mut back = vec![LineReturn::default(); record.lines.len()];
+    let mut clamped = false;
+    for (position, want) in wanted.iter().enumerate() {
+        if !record.lines.iter().any(|line| line.matches(want)) {
+            return Err(position);
+        }
+        let mut pieces = want.quantity;
+        for (line, taken) in record.lines.iter().zip(&mut back).filter(|(line, _)| line.matches(want)) {
+            let here = pieces.min(line.pieces - taken.pieces);
+            taken.pieces += here;
+            pieces -= here;
+        }
+        clamped |= pieces > 0;
+    }
+    for (line, taken) in record.lines.iter().zip(&mut back) {
+        taken.net = share(line.net_left, taken.pieces, line.pieces);
+        taken.paid = share(line.paid_left, taken.pieces, line.pieces);
+    }
+    Ok((back, clamped))
+}
+
+/// `k` of `n` pieces take their share rounded down; the last pieces take the rest.
+fn share(left: i64, k: u32, n: u32) -> i64 {
+    if k == n { left } else { i64::try_from(i128::from(left) * i128::from(k) / i128::from(n.max(1))).unwrap_or(0) }
+}
+
+fn money_back(record: &OrderRecord, amount: i64) -> Vec<LineReturn> {
+    let left: Vec<i64> = record.lines.iter().map(OrderLine::left).collect();
+    let shares = apportion(amount, &left);
+    let back = record.lines.iter().zip(shares).map(|(line, share)| {
+        let share = share.min(line.left());
+        let parts = apportion(share, &[line.net_left, line.paid_left]);
+        let pieces = if share == line.left() { line.pieces } else { 0 };
+        LineReturn { pieces, net: parts[0].min(line.net_left), paid: parts[1].min(line.paid_left) }
+    });
+    back.collect()
+}
+
+/// Lowers an order by what came back.
+pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
+    for (line, taken) in record.lines.iter_mut().zip(&back.lines) {
+        line.pieces -= taken.pieces;
+        line.net_left -= taken.net;
+        line.paid_left -= taken.paid;
+        assert!(line.net_left >= 0 && line.paid_left >= 0, "no line is refunded beyond what is left");
+    }
+    if let Some(key) = back.refund {
+        if record.refunds.len() >= REFUNDS_MAX {
+            record.refunds.remove(0);
+        }
+        record.refunds.push(key);
+    } else {
+        record.cancelled = true;
+    }
+}

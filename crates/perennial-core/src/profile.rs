@@ -1,0 +1,79 @@
+//! Profile: declared traits, consents and the cart, as what was last said.
+//!
+//! Traits that the programme does not declare stay in the journal only.
+
+use crate::customer::{CART_MAX, CartLine, Customer, TRAITS_MAX};
+use crate::event::{Body, CartChange, Event, Line};
+use crate::program::{Program, TraitKind};
+use crate::value::Value;
+
+/// Takes in what an event says of the person; an older statement never replaces a newer one.
+pub(crate) fn absorb(program: &Program, customer: &mut Customer, event: &Event) {
+    for (name, value) in event.traits.iter() {
+        let Some(declared) = program.traits.get(name) else { continue };
+        if !fits(declared.kind, value) {
+            continue;
+        }
+        let traits = &mut customer.profile.traits;
+        let newer = traits.get(name).is_none_or(|(_, at)| *at <= event.at);
+        if newer && (traits.len() < TRAITS_MAX || traits.contains_key(name)) {
+            traits.insert(name.into(), (value.clone(), event.at));
+        }
+    }
+    for (purpose, given) in &event.consent {
+        consent(customer, purpose, *given, event.at);
+    }
+    customer.profile.opted_out |= event.opted_out;
+}
+
+/// Records a consent given or withdrawn.
+pub(crate) fn consent(customer: &mut Customer, purpose: &str, given: bool, at: crate::time::Timestamp) {
+    let consents = &mut customer.profile.consents;
+    if consents.get(purpose).is_none_or(|(_, old)| *old <= at) && consents.len() < TRAITS_MAX {
+        consents.insert(purpose.into(), (given, at));
+    }
+}
+
+/// Whether a value is of a declared type; null clears any trait.
+fn fits(kind: TraitKind, value: &Value) -> bool {
+    match (kind, value) {
+        (_, Value::Null)
+        | (TraitKind::Text | TraitKind::Email | TraitKind::Phone, Value::Text(_))
+        | (TraitKind::Number, Value::Number(_))
+        | (TraitKind::Bool, Value::Bool(_))
+        | (TraitKind::List, Value::List(_)) => true,
+        (TraitKind::Date, Value::Text(text)) => text.get(..10).is_some_and(|d| d.parse::<jiff::civil::Date>().is_ok()),
+        _ => false,
+    }
+}
+
+/// Follows the cart; an order empties it.
+pub(crate) fn follow_cart(program: &Program, cart: &mut Vec<CartLine>, event: &Event) {
+    match &event.body {
+        Body::Cart { change: CartChange::Viewed, lines } => {
+            cart.clear();
+            lines.iter().for_each(|line| put(program, cart, line));
+        }
+        Body::Cart { change: CartChange::Added, lines } => lines.iter().for_each(|line| put(program, cart, line)),
+        Body::Cart { change: CartChange::Removed, lines } => lines.iter().for_each(|line| remove(cart, line)),
+        Body::Ordered(_) => cart.clear(),
+        _ => {}
+    }
+}
+
+fn put(program: &Program, cart: &mut Vec<CartLine>, line: &Line) {
+    let price = line.price.and_then(|p| program.currency.minor(p)).unwrap_or(0).max(0);
+    if let Some(known) = cart.iter_mut().find(|l| l.product_id == line.product_id) {
+        known.quantity = known.quantity.saturating_add(line.quantity);
+        known.price = price;
+    } else if cart.len() < CART_MAX {
+        cart.push(CartLine { product_id: line.product_id.clone(), price, quantity: line.quantity });
+    }
+}
+
+fn remove(cart: &mut Vec<CartLine>, line: &Line) {
+    if let Some(known) = cart.iter_mut().find(|l| l.product_id == line.product_id) {
+        known.quantity = known.quantity.saturating_sub(line.quantity);
+    }
+    cart.retain(|l| l.quantity > 0);
+}

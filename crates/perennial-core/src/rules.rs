@@ -1,0 +1,123 @@
+//! Rules in force: programme versions, the catalogue and published thresholds of a workspace.
+//!
+//! Every version stays at hand, because a refund is reckoned under the version its order was
+//! earned by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::event::Product;
+use crate::expr::{Field, Term};
+use crate::feature::Seen;
+use crate::id::Secret;
+use crate::program::{EarnRule, Feature, Program, SegmentRule};
+use crate::time::Timestamp;
+
+/// Everything in force that is not a customer.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    editions: Vec<Arc<Edition>>,
+    /// What is known of products.
+    pub catalog: BTreeMap<Box<str>, Product>,
+    /// The published threshold of each ranked segment, in millionths.
+    pub thresholds: BTreeMap<Box<str>, Option<i64>>,
+    /// Turns personal identifiers into opaque ones.
+    pub secret: Secret,
+}
+
+/// One published programme version, ready to run.
+#[derive(Clone, Debug)]
+pub struct Edition {
+    /// The programme.
+    pub program: Program,
+    /// From when it is in force.
+    pub published_at: Timestamp,
+    earn_on: BTreeMap<Box<str>, Vec<usize>>,
+    features_on: BTreeMap<Box<str>, Vec<usize>>,
+    /// Features that segments read: their windows wake the customer.
+    pub(crate) watched: Vec<usize>,
+}
+
+impl Edition {
+    /// Makes a compiled programme ready to run.
+    pub fn new(mut program: Program, version: u32, published_at: Timestamp) -> Self {
+        program.version = version;
+        let by_name = |names: Vec<&Box<str>>| {
+            let mut map: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+            names.into_iter().enumerate().for_each(|(i, name)| map.entry(name.clone()).or_default().push(i));
+            map
+        };
+        Self {
+            earn_on: by_name(program.earn.iter().map(|r| &r.on).collect()),
+            features_on: by_name(program.features.iter().map(|f| &f.on).collect()),
+            watched: watched(&program),
+            program,
+            published_at,
+        }
+    }
+
+    /// Earning rules that listen to an event.
+    pub(crate) fn earning(&self, event: &str) -> impl Iterator<Item = &EarnRule> + Clone {
+        self.earn_on.get(event).into_iter().flatten().map(|i| &self.program.earn[*i])
+    }
+
+    /// Features that listen to an event, with their index.
+    pub(crate) fn features(&self, event: &str) -> impl Iterator<Item = (usize, &Feature)> {
+        self.features_on.get(event).into_iter().flatten().map(|i| (*i, &self.program.features[*i]))
+    }
+
+    /// What the features remember of a customer of whom nothing was seen.
+    pub fn blank_features(&self) -> Vec<Seen> {
+        self.program.features.iter().map(Seen::nothing).collect()
+    }
+}
+
+fn watched(program: &Program) -> Vec<usize> {
+    let mut watched = BTreeSet::new();
+    let mut see = |term: &Term| {
+        if let Term::Field(Field::Feature(i)) | Term::Since(Field::Feature(i)) = term {
+            watched.insert(usize::from(*i));
+        }
+    };
+    for segment in &program.segments {
+        match &segment.rule {
+            SegmentRule::When(rule) => rule.visit(&mut see),
+            SegmentRule::Top { by, .. } => see(&Term::Field(by.clone())),
+        }
+    }
+    watched.into_iter().collect()
+}
+
+impl Rules {
+    /// A workspace without programme.
+    pub fn new(secret: Secret) -> Self {
+        Self { editions: Vec::new(), catalog: BTreeMap::new(), thresholds: BTreeMap::new(), secret }
+    }
+
+    /// Puts the next version in force.
+    pub fn publish(&mut self, program: Program, at: Timestamp) -> u32 {
+        let version = self.latest_version() + 1;
+        self.editions.push(Arc::new(Edition::new(program, version, at)));
+        version
+    }
+
+    /// Number of the version in force; 0 when none was published.
+    pub fn latest_version(&self) -> u32 {
+        u32::try_from(self.editions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The version in force.
+    pub fn latest(&self) -> Option<&Arc<Edition>> {
+        self.editions.last()
+    }
+
+    /// A version by its number.
+    pub fn edition(&self, version: u32) -> Option<&Arc<Edition>> {
+        self.editions.get(usize::try_from(version).ok()?.checked_sub(1)?)
+    }
+
+    /// Adds products; one named again is replaced.
+    pub fn learn_products(&mut self, products: &[Product]) {
+        self.catalog.extend(products.iter().map(|p| (p.product_id.clone(), p.clone())));
+    }
+}

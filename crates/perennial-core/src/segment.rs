@@ -1,0 +1,91 @@
+//! Segments: named yes-or-no questions about a customer, always current.
+//!
+//! Invariant: membership depends only on features, traits and now.
+//! Absent on purpose: queries. Nothing here scans customers; a window that will move by itself asks
+//! for a timer, and the share at the top is judged by a published threshold (rule 4).
+
+use crate::customer::{Customer, InSegment};
+use crate::expr::{Field, Scope};
+use crate::feature::micro;
+use crate::input::TimerKind;
+use crate::program::{Segment, SegmentRule};
+use crate::rules::{Edition, Rules};
+use crate::scope::View;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// Brings membership up to date with what has just been folded, and asks to be woken when time
+/// alone will change it.
+pub(crate) fn refresh(rules: &Rules, edition: &Edition, customer: &mut Customer) {
+    let now = customer.clock;
+    let id = customer.id;
+    for segment in &edition.program.segments {
+        let inside = holds(rules, edition, customer, segment);
+        let at = customer.segments.iter().position(|s| s.segment == segment.id);
+        match (inside, at) {
+            (true, None) => customer.segments.push(InSegment { segment: segment.id.clone(), since: now }),
+            (false, Some(at)) => drop(customer.segments.remove(at)),
+            _ => {}
+        }
+    }
+    let next = next_change(edition, customer);
+    let planned = customer.timers.iter().find(|t| t.kind == TimerKind::Tick).map(|t| t.at);
+    if planned != next {
+        planned.into_iter().for_each(|at| customer.sleep(at, TimerKind::Tick, 0, id));
+        next.into_iter().for_each(|at| customer.wake(at, TimerKind::Tick, 0, id));
+    }
+}
+
+fn holds(rules: &Rules, edition: &Edition, customer: &Customer, segment: &Segment) -> bool {
+    let view = View::of(&edition.program, customer);
+    match &segment.rule {
+        SegmentRule::When(rule) => rule.holds(&view),
+        SegmentRule::Top { by, .. } => {
+            let threshold = rules.thresholds.get(&segment.id).copied().flatten();
+            threshold.is_some_and(|t| ranked_value(&view, by).is_some_and(|v| v >= t))
+        }
+    }
+}
+
+/// The value a segment ranks by, in millionths; none when there is none above 0.
+pub fn ranked_value(view: &View<'_>, by: &Field) -> Option<i64> {
+    match *view.field(by) {
+        Value::Number(n) => Some(micro(n)).filter(|v| *v > 0),
+        _ => None,
+    }
+}
+
+fn next_change(edition: &Edition, customer: &Customer) -> Option<Timestamp> {
+    let view = View::of(&edition.program, customer);
+    let windows = edition
+        .watched
+        .iter()
+        .filter_map(|i| customer.features.get(*i)?.next_change(edition.program.features.get(*i)?, customer.clock));
+    let clauses = edition.program.segments.iter().filter_map(|segment| match &segment.rule {
+        SegmentRule::When(rule) => rule.next_change(&view),
+        SegmentRule::Top { .. } => None,
+    });
+    windows.chain(clauses).filter(|at| *at > customer.clock).min()
+}
+
+/// The k-th of the values above 0, k = ceil(share x n): who reaches it is at the top (rule 4).
+pub fn threshold(mut values: Vec<i64>, share_ppm: u32) -> Option<i64> {
+    values.retain(|v| *v > 0);
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    let n = values.len() as u128;
+    let k = (n * u128::from(share_ppm)).div_ceil(1_000_000);
+    values.get(usize::try_from(k.checked_sub(1)?).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threshold;
+
+    #[test]
+    fn the_top_share_is_rounded_up_and_ties_are_in() {
+        assert_eq!(threshold((1..=100).collect(), 50_000), Some(96));
+        assert_eq!(threshold(vec![5, 9, 0, -2], 50_000), Some(9));
+        assert_eq!(threshold(vec![0], 50_000), None);
+        assert_eq!(threshold(vec![7, 7, 1], 340_000), Some(7));
+    }
+}
