@@ -116,6 +116,8 @@ pub enum Term {
     Since(Field),
     /// `size(list or text)`.
     Size(Box<Term>),
+    /// `lower(text or list of texts)`: small letters only, to compare without regard to case.
+    Lower(Box<Term>),
     /// `a + b`, `a - b`, `a * b` on numbers; absent when a side is, or on overflow.
     Arithmetic(Box<Term>, Arithmetic, Box<Term>),
 }
@@ -182,6 +184,7 @@ impl Term {
                 Value::Map(map) => Value::Number(map.0.len().into()),
                 _ => Value::Null,
             }),
+            Self::Lower(inner) => Cow::Owned(lower(inner.value(scope).as_ref())),
             Self::Arithmetic(left, op, right) => {
                 let (left, right) = (left.value(scope), right.value(scope));
                 Cow::Owned(match (left.as_ref(), right.as_ref()) {
@@ -199,7 +202,7 @@ impl Term {
         see(self);
         match self {
             Self::Const(_) | Self::Field(_) | Self::Since(_) => {}
-            Self::Size(inner) => inner.visit(see),
+            Self::Size(inner) | Self::Lower(inner) => inner.visit(see),
             Self::Arithmetic(left, _, right) => {
                 left.visit(see);
                 right.visit(see);
@@ -220,6 +223,19 @@ impl Arithmetic {
 }
 
 impl Op {
+    /// The comparison that holds with its sides exchanged.
+    #[must_use]
+    pub fn flipped(self) -> Self {
+        match self {
+            Self::Eq => Self::Eq,
+            Self::Ne => Self::Ne,
+            Self::Lt => Self::Gt,
+            Self::Le => Self::Ge,
+            Self::Gt => Self::Lt,
+            Self::Ge => Self::Le,
+        }
+    }
+
     /// Whether the comparison holds between two values.
     pub fn holds(self, left: &Value, right: &Value) -> bool {
         match self {
@@ -292,6 +308,14 @@ fn boundary(scope: &impl Scope, field: &Field, op: Op, length: Decimal) -> Optio
     let turn =
         if matches!(op, Op::Gt | Op::Le | Op::Eq | Op::Ne) && scope.now() >= at { at.plus_millis(1) } else { at };
     (turn > scope.now()).then_some(turn)
+}
+
+fn lower(value: &Value) -> Value {
+    match value {
+        Value::Text(text) => Value::Text(text.to_lowercase().into()),
+        Value::List(items) => Value::List(items.iter().map(lower).collect()),
+        other => other.clone(),
+    }
 }
 
 fn is_in(needle: &Value, list: &Value) -> bool {

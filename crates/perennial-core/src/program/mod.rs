@@ -1,8 +1,16 @@
 //! Programmes: one business's rules, compiled to types before anything uses them.
 //!
-//! A [`Source`] is the document as people write it; [`compile`] turns it into a [`Program`] or into
+//! A [`Source`] is the document as people write it; [`compile()`] turns it into a [`Program`] or into
 //! all of its [`Problem`]s at once. Everything below is checked: ids are unique, expressions are
 //! typed, rates are positive, levels rise.
+
+mod compile;
+mod document;
+mod lower;
+mod phrase;
+mod problem;
+mod shape;
+pub mod source;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +20,11 @@ use crate::expr::{Field, Predicate, Term};
 use crate::id::IdentifierKind;
 use crate::money::Currency;
 use crate::time::{Span, Zone};
+
+pub use compile::{compile, compile_value};
+pub use document::{SOURCE_MAX, merge_patch, parse_value};
+pub use shape::schema;
+pub use source::Source;
 
 /// A compiled programme.
 #[derive(Clone, Debug)]

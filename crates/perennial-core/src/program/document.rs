@@ -1,0 +1,231 @@
+//! Documents: YAML or JSON as a tree that remembers lines.
+//!
+//! Promise: reading is bounded in size and depth, and a document without lines (a patched one)
+//! is a document all the same.
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::Spanned;
+
+use super::Problem;
+use super::problem::{Path, Step};
+
+/// The longest document, in bytes.
+pub const SOURCE_MAX: usize = 1 << 20;
+
+/// A value and the line where it starts, 0 when unknown.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) line: usize,
+    pub(super) what: Content,
+}
+
+/// What stands there.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// Null, yes or no, a number or a text.
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A name and its value.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: Box<str>,
+    pub(super) line: usize,
+    pub(super) node: Node,
+}
+
+impl Node {
+    /// Reads YAML, of which JSON is a part.
+    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+        if text.len() > SOURCE_MAX {
+            let message = format!("the document has {} bytes, {SOURCE_MAX} are allowed", text.len());
+            return Err(Problem { path: "programme".into(), line: 0, message });
+        }
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        match serde_saphyr::from_str_with_options::<Spanned<Content>>(text, options) {
+            Ok(spanned) => Ok(Self::from(spanned)),
+            // JSON may be indented with tabs, which YAML forbids.
+            Err(error) => match serde_json::from_str::<Value>(text) {
+                Ok(value) => Ok(Self::from(value)),
+                Err(_) => Err(unreadable(&error)),
+            },
+        }
+    }
+
+    /// The value of a name in a map.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        match &self.what {
+            Content::Map(entries) => entries.iter().find(|e| &*e.key == name).map(|e| &e.node),
+            _ => None,
+        }
+    }
+
+    /// The names of a map.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        let entries: &[Entry] = if let Content::Map(entries) = &self.what { entries } else { &[] };
+        entries.iter().map(|e| &*e.key)
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self) -> &[Self] {
+        if let Content::List(items) = &self.what { items } else { &[] }
+    }
+
+    /// The text, if it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Content::Scalar(Value::String(text)) = &self.what { Some(text) } else { None }
+    }
+
+    /// The line of a path, or of what there is on the way to it.
+    pub(super) fn line_of(&self, path: &Path) -> usize {
+        let (mut line, mut here) = (self.line, self);
+        for step in path.steps() {
+            let next = match (step, &here.what) {
+                (Step::Key(name), Content::Map(entries)) => {
+                    entries.iter().find(|e| e.key == *name).map(|e| (e.line, &e.node))
+                }
+                (Step::At(index), Content::List(items)) => items.get(*index).map(|item| (item.line, item)),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            (line, here) = next;
+        }
+        line
+    }
+}
+
+fn unreadable(error: &serde_saphyr::Error) -> Problem {
+    let line = error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
+    Problem { path: "programme".into(), line, message: format!("this is not readable as YAML: {error}") }
+}
+
+impl From<Spanned<Content>> for Node {
+    fn from(spanned: Spanned<Content>) -> Self {
+        Self { line: line(&spanned.referenced), what: spanned.value }
+    }
+}
+
+fn line(at: &serde_saphyr::Location) -> usize {
+    usize::try_from(at.line()).unwrap_or(0)
+}
+
+impl From<Value> for Node {
+    fn from(value: Value) -> Self {
+        let what = match value {
+            Value::Array(items) => Content::List(items.into_iter().map(Self::from).collect()),
+            Value::Object(map) => {
+                let entry = |(key, value): (String, Value)| Entry { key: key.into(), line: 0, node: Self::from(value) };
+                Content::Map(map.into_iter().map(entry).collect())
+            }
+            scalar => Content::Scalar(scalar),
+        };
+        Self { line: 0, what }
+    }
+}
+
+impl From<&Node> for Value {
+    fn from(node: &Node) -> Self {
+        match &node.what {
+            Content::Scalar(value) => value.clone(),
+            Content::List(items) => Self::Array(items.iter().map(Self::from).collect()),
+            Content::Map(entries) => {
+                Self::Object(entries.iter().map(|e| (e.key.to_string(), Self::from(&e.node))).collect())
+            }
+        }
+    }
+}
+
+/// The document as a plain value, for patches and for the database.
+///
+/// # Errors
+/// When the text is neither YAML nor JSON.
+pub fn parse_value(text: &str) -> Result<Value, Problem> {
+    Node::parse(text).map(|node| Value::from(&node))
+}
+
+/// Changes `target` as RFC 7396 says: what the patch names is set, what it sets to null goes.
+pub fn merge_patch(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            fields.remove(name);
+        } else {
+            merge_patch(fields.entry(name.as_str()).or_insert(Value::Null), change);
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Content, D::Error> {
+        d.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Content, E> {
+        Ok(Content::Scalar(b.into()))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Content, E> {
+        Ok(Content::Scalar(n.into()))
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Content, E> {
+        Ok(Content::Scalar(n.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, n: f64) -> Result<Content, E> {
+        Number::from_f64(n).map(|n| Content::Scalar(n.into())).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Content, E> {
+        Ok(Content::Scalar(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<Spanned<Content>>()? {
+            items.push(item.into());
+        }
+        Ok(Content::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, value)) = map.next_entry::<Spanned<String>, Spanned<Content>>()? {
+            entries.push(Entry { line: line(&key.referenced), key: key.value.into(), node: value.into() });
+        }
+        Ok(Content::Map(entries))
+    }
+}

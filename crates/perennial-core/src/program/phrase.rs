@@ -1,0 +1,105 @@
+//! Phrases: the short texts of a programme, such as `1 per 1.00` or `2 per month`.
+//!
+//! Promise: a phrase is read whole or refused with an example of a right one.
+
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+
+use super::{Limit, Period, Undo};
+use crate::money::Currency;
+use crate::time::Span;
+
+/// `1 per 1.00` or `1 per 1.00 EUR`.
+pub(super) fn rate(text: &str, currency: Currency) -> Result<(Decimal, Decimal), String> {
+    let wrong = || format!("'{text}' is no rate like 1 per 1.00");
+    let (points, money) = text.split_once(" per ").ok_or_else(wrong)?;
+    let (amount, unit) = money.trim().split_once(' ').unwrap_or((money.trim(), ""));
+    in_currency(unit, currency)?;
+    let points: Decimal = points.trim().parse().map_err(|_| wrong())?;
+    let amount: Decimal = amount.parse().map_err(|_| wrong())?;
+    if points <= Decimal::ZERO || amount <= Decimal::ZERO {
+        return Err(format!("'{text}': both numbers of a rate are more than 0"));
+    }
+    if points > Decimal::from(MOST) || amount > Decimal::from(MOST) || points.scale() > 6 || amount.scale() > 6 {
+        return Err(format!("'{text}': a rate is made of numbers up to {MOST} with at most 6 decimal places"));
+    }
+    Ok((points, amount))
+}
+
+/// More than any price, threshold or rate; far from where sums overflow.
+pub(super) const MOST: i64 = 1_000_000_000;
+
+fn in_currency(unit: &str, currency: Currency) -> Result<(), String> {
+    if unit.is_empty() || unit.parse() == Ok(currency) {
+        return Ok(());
+    }
+    Err(format!("'{unit}' is not the programme's currency {currency}"))
+}
+
+/// `0.01 USD`.
+pub(super) fn money(text: &str, currency: Currency) -> Result<Decimal, String> {
+    let wrong = || format!("'{text}' is no amount like 0.01 {currency}");
+    let (amount, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
+    in_currency(unit.trim(), currency)?;
+    let amount: Decimal = amount.parse().map_err(|_| wrong())?;
+    if amount.is_sign_negative() { Err(wrong()) } else { Ok(amount) }
+}
+
+/// `5%`, in parts of `whole`: 5 % of 10,000 is 500.
+pub(super) fn share(text: &str, whole: u32) -> Result<u32, String> {
+    let wrong = || format!("'{text}' is no share like 5%, more than 0% and at most 100%");
+    let number = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
+    let percent: Decimal = number.parse().map_err(|_| wrong())?;
+    if percent <= Decimal::ZERO || percent > Decimal::ONE_HUNDRED {
+        return Err(wrong());
+    }
+    let parts = (percent * Decimal::from(whole) / Decimal::ONE_HUNDRED).normalize();
+    if parts.scale() > 0 {
+        return Err(format!("'{text}' is finer than 1/{whole}"));
+    }
+    u32::try_from(parts.mantissa()).map_err(|_| wrong())
+}
+
+/// `1 per P30D`, `2 per month`, `1 per order`.
+pub(super) fn limit(text: &str) -> Result<Limit, String> {
+    let wrong = || format!("'{text}' is no limit like 1 per P30D, 2 per month or 1 per day");
+    let (count, period) = text.split_once(" per ").ok_or_else(wrong)?;
+    let count: u32 = count.trim().parse().map_err(|_| wrong())?;
+    if count == 0 {
+        return Err(format!("'{text}' allows none; a limit is at least 1"));
+    }
+    let per = match period.trim() {
+        "day" => Period::Day,
+        "month" => Period::Month,
+        "year" => Period::Year,
+        "order" => Period::Ever,
+        other => Period::Rolling(exact(other).map_err(|e| format!("{}: {e}", wrong()))?),
+    };
+    Ok(Limit { count, per })
+}
+
+/// A duration that is more than nothing.
+pub(super) fn positive(text: &str) -> Result<Span, String> {
+    let span = Span::from_str(text).map_err(|_| format!("'{text}' is no duration like P30D or P12M"))?;
+    if span.is_zero() { Err(format!("'{text}' is no time at all")) } else { Ok(span) }
+}
+
+/// A duration without months and years: windows are exact (rule 1).
+pub(super) fn exact(text: &str) -> Result<Span, String> {
+    let span = positive(text)?;
+    if span.months == 0 {
+        return Ok(span);
+    }
+    let days = i64::from(span.months) * 365 / 12;
+    Err(format!("'{text}' follows the calendar, and windows are exact: write days, as P{days}D"))
+}
+
+/// `original_dates` or `grace P30D`.
+pub(super) fn restore(text: &str) -> Result<Undo, String> {
+    match text.split_once(' ') {
+        None if text == "original_dates" => Ok(Undo::OriginalDates),
+        Some(("grace", length)) => positive(length.trim()).map(Undo::Grace),
+        _ => Err(format!("'{text}' is neither original_dates nor a grace like grace P30D")),
+    }
+}
