@@ -49,6 +49,7 @@ pub fn admit(
     let Some(mut book) = Book::open(rules, customer, asked.at) else {
         return (Vec::new(), Err(Refusal::new("no_programme", "publish a programme first")));
     };
+    observe(book.customer, asked);
     let result = decide(&mut book, asked, near);
     if let Err(refusal) = &result {
         book.record(Fact::Refused(refusal.code.clone()));
@@ -56,6 +57,14 @@ pub fn admit(
     let outcome = book.close();
     remember(customer, asked, near.seq);
     (outcome, result)
+}
+
+/// Views that follow from the command alone.
+pub(crate) fn observe(customer: &mut Customer, asked: &Asked) {
+    if let Command::Consent { purpose, channel, given } = &asked.command {
+        let name = channel.as_ref().map_or_else(|| purpose.to_string(), |c| format!("{purpose}/{c}"));
+        crate::profile::consent(customer, &name, *given, asked.at);
+    }
 }
 
 /// Keeps where the answer to an idempotency key stands.
@@ -77,10 +86,8 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
     if let Command::Enroll { .. } = asked.command {
         return enroll(book);
     }
-    if let Command::Consent { purpose, channel, given } = &asked.command {
-        let name = channel.as_ref().map_or_else(|| purpose.to_string(), |c| format!("{purpose}/{c}"));
-        crate::profile::consent(book.customer, &name, *given, asked.at);
-        return Ok(());
+    if let Command::Consent { .. } = &asked.command {
+        return Ok(()); // A view: `observe` has taken it in.
     }
     if book.customer.member.is_none() {
         return Err(Refusal::new("not_a_member", "the customer has not joined the programme; enrol them first"));

@@ -35,8 +35,10 @@ pub struct Customer {
     pub id: CustomerId,
     /// The root profiles that are now this customer, the own one first.
     pub roots: Vec<CustomerId>,
-    /// What they are recognised by.
-    pub identifiers: Vec<Identifier>,
+    /// What they are recognised by, each with the root profile it belongs to.
+    pub identifiers: Vec<(Identifier, CustomerId)>,
+    /// The last journal entry that is folded in.
+    pub folded: u64,
     /// The latest instant that was folded.
     pub clock: Timestamp,
     /// Version of the programme that the parts below follow.
@@ -215,6 +217,7 @@ impl Customer {
             id,
             roots: vec![id],
             identifiers: Vec::new(),
+            folded: 0,
             clock: Timestamp::EPOCH,
             adopted: version,
             profile: Profile::default(),
@@ -236,6 +239,13 @@ impl Customer {
     /// Whether the customer is in a segment.
     pub fn is_in(&self, segment: &str) -> bool {
         self.segments.iter().any(|s| &*s.segment == segment)
+    }
+
+    /// The root profile that the strongest of these identifiers belongs to; the own one when none is
+    /// known.
+    pub fn root_of(&self, ids: &[Identifier]) -> CustomerId {
+        let root = |id: &Identifier| self.identifiers.iter().find(|(known, _)| known == id).map(|(_, root)| *root);
+        ids.iter().min().and_then(root).unwrap_or(self.id)
     }
 
     pub(crate) fn wake(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {

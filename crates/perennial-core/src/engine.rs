@@ -54,7 +54,7 @@ impl<'a> Book<'a> {
 
     /// Writes a fact down and carries it out.
     pub(crate) fn record(&mut self, fact: Fact) {
-        evolve(self.rules, &self.edition, self.customer, self.event, self.at, &fact);
+        evolve(&self.edition, self.customer, self.event, self.at, &fact);
         self.facts.push(fact);
     }
 
@@ -127,31 +127,46 @@ pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer) -> Outcome {
     book.close()
 }
 
-/// Folds an input with the facts that are known to have followed: decides nothing.
-pub fn replay(rules: &Rules, customer: &mut Customer, at: Timestamp, input: Option<&Input>, facts: &[Fact]) {
+/// Folds an input with the facts that are known to have followed: decides nothing. `gone` gives up
+/// the customer that a merge made part of this one.
+pub fn replay(
+    rules: &Rules,
+    customer: &mut Customer,
+    at: Timestamp,
+    input: Option<&Input>,
+    facts: &[Fact],
+    mut gone: impl FnMut(CustomerId) -> Option<Customer>,
+) {
     let Some(edition) = rules.latest().cloned() else { return };
     customer.clock = customer.clock.max(at);
     let event = match input {
         Some(Input::Event(event)) => Some(&**event),
         _ => None,
     };
-    if let Some(Input::Timer(timer)) = input {
-        customer.timers.remove(timer);
+    match input {
+        Some(Input::Timer(timer)) => drop(customer.timers.remove(timer)),
+        Some(Input::Command(asked)) => crate::command::observe(customer, asked),
+        _ => {}
     }
     if let Some(event) = event {
         observe(&edition, customer, event);
     }
     for fact in facts {
+        if let Fact::Merged { from } = fact
+            && let Some(from) = gone(*from)
+        {
+            crate::merge::unite(&edition, customer, from);
+        }
         if let (Fact::Parked { order }, Some(event)) = (fact, event) {
             repark(customer, *order, event);
         }
         if let Fact::Booked(booking) = fact {
             let order = booking.order;
-            evolve(rules, &edition, customer, event, at, fact);
+            evolve(&edition, customer, event, at, fact);
             customer.orders.unpark(order);
             continue;
         }
-        evolve(rules, &edition, customer, event, at, fact);
+        evolve(&edition, customer, event, at, fact);
     }
     segment::refresh(rules, &edition, customer);
 }
@@ -208,14 +223,7 @@ fn fingerprint(value: &Value) -> i64 {
 }
 
 /// Carries a fact out: the only place where facts change a customer.
-fn evolve(
-    rules: &Rules,
-    edition: &Edition,
-    customer: &mut Customer,
-    event: Option<&Event>,
-    at: Timestamp,
-    fact: &Fact,
-) {
+fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at: Timestamp, fact: &Fact) {
     match fact {
         Fact::Booked(booking) => booked(edition, customer, event, booking),
         Fact::Returned(back) => returned(edition, customer, event, back),
@@ -223,9 +231,15 @@ fn evolve(
         Fact::Enrolled { .. } => {
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
         }
+        Fact::Claimed { order, rules } => {
+            if let Some(record) = customer.orders.get_mut(*order) {
+                record.earns = true;
+                record.rules.clone_from(rules);
+            }
+        }
         Fact::Merged { .. } | Fact::Unmerged { .. } | Fact::Created | Fact::Linked(_) | Fact::Unlinked(_) => {}
         Fact::Noted(_) | Fact::Refused(_) | Fact::Parked { .. } => {}
-        fact => of_member(rules, edition, customer, at, fact),
+        fact => of_member(edition, customer, at, fact),
     }
 }
 
@@ -289,10 +303,10 @@ fn contribution(
     amount(feature, &View { event, order: Some(order), ..View::of(&edition.program, customer) })
 }
 
-fn of_member(rules: &Rules, edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &Fact) {
+fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &Fact) {
     let owner = customer.id;
     match fact {
-        Fact::Posted(posting) => posted(edition, customer, at, posting),
+        Fact::Posted(posting) => posted(edition, customer, posting),
         Fact::LotOpened(born) => {
             if let Some(member) = &mut customer.member {
                 member.wallet.open(born);
@@ -332,7 +346,6 @@ fn of_member(rules: &Rules, edition: &Edition, customer: &mut Customer, at: Time
             customer.wake(*until, TimerKind::HoldLapse, 0, owner);
         }
         fact => {
-            let _ = rules;
             if let Some(member) = &mut customer.member {
                 of_progress(member, at, fact);
             }
@@ -426,7 +439,7 @@ fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)]) {
     member.captured.retain(|(_, n)| *n > 0);
 }
 
-fn posted(edition: &Edition, customer: &mut Customer, at: Timestamp, posting: &Posting) {
+fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     let Some(member) = &mut customer.member else { return };
     match &posting.unit {
         Unit::Points => member.wallet.post(posting),
@@ -447,7 +460,6 @@ fn posted(edition: &Edition, customer: &mut Customer, at: Timestamp, posting: &P
     if posting.to == Account::Available && matches!(posting.from, Account::Pending | Account::Issued) {
         watch_lot(edition, customer, lot);
     }
-    let _ = at;
 }
 
 /// Wakes the customer when a lot lapses, and before.

@@ -37,6 +37,13 @@ pub enum Fact {
     },
     /// An order was booked under a programme version.
     Booked(Booking),
+    /// An order of a visitor who turned out to be a member earns after all.
+    Claimed {
+        /// The order.
+        order: OrderRef,
+        /// Earning rules that apply to it.
+        rules: Vec<Box<str>>,
+    },
     /// Pieces or money of an order came back.
     Returned(Return),
     /// An event about an order that is not here yet waits for it.

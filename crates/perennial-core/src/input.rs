@@ -36,6 +36,11 @@ pub enum Input {
     Command(Box<Asked>),
     /// A wake-up that the customer had asked for.
     Timer(Timer),
+    /// Two customers turned out to be one, by the input that follows.
+    Joined {
+        /// The instant of that input.
+        at: Timestamp,
+    },
     /// The workspace's rules, catalogue or thresholds changed.
     Published(Box<Publication>),
     /// A message that could not be read or may not be folded, kept with its reason.

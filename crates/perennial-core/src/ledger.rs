@@ -231,6 +231,16 @@ impl Wallet {
         taken
     }
 
+    /// Takes over the points of another member.
+    pub(crate) fn unite(&mut self, other: Self) {
+        self.lots.extend(other.lots);
+        self.lots.sort_by_key(|lot| (lot.earned_at, lot.id));
+        self.archived.add(&other.archived);
+        self.arrears += other.arrears;
+        self.waived += other.waived;
+        self.active_at = self.active_at.max(other.active_at);
+    }
+
     /// What is wrong with this wallet, in words; empty when nothing is.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

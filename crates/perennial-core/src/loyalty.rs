@@ -13,10 +13,10 @@ use crate::event::{Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{LotId, OrderRef};
 use crate::orders::{self, OrderRecord, Parked};
-use crate::program::{Combine, ExpiryFrom, Gives, Join, Limit, Period, Pilot, Refunds};
+use crate::program::{Combine, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
 use crate::rules::Edition;
 use crate::scope::View;
-use crate::time::{DAY_MS, Timestamp};
+use crate::time::{Span, Timestamp};
 use crate::value::Value;
 use crate::{expr::Scope as _, tier};
 
@@ -123,13 +123,13 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     let year = book.program().zone.year(at);
     if points > 0 {
         let rule = record.rules.join(", ");
-        let available_at = at.plus_millis(0).max(book.program().zone.add(at, book.program().points.pending));
+        let available_at = book.program().zone.add(at, book.program().points.pending);
         grant(book, points, Some(name), at, available_at, &rule);
     }
     if points > 0 || spend > 0 {
         book.record(Fact::Qualified { year, points, spend });
     }
-    credit_impact(book, name, 1);
+    credit_impact(book, name);
     judge_benefits(book, name);
     milestones(book, Some(name));
     tier::regrade(book, year, Some(name));
@@ -383,7 +383,7 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
 pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
     book.post(Account::Spent, Account::Available, points, Some(lot), cause);
     let undo = book.program().points.undo;
-    if let crate::program::Undo::Grace(grace) = undo
+    if let Undo::Grace(grace) = undo
         && let Some(found) = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot))
         && found.expires_at <= book.at
     {
@@ -391,7 +391,7 @@ pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause
         book.record(Fact::LotDated { lot, available_at, expires_at: until });
     }
     settle(book, lot);
-    expire_if_due(book, lot);
+    expire(book, lot);
 }
 
 /// Takes points of a lot back: pending, available, what had expired, then other lots, then arrears
@@ -422,7 +422,7 @@ pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause
 }
 
 /// Impact of an order's goods, when it is booked.
-fn credit_impact(book: &mut Book<'_>, name: OrderRef, _direction: i64) {
+fn credit_impact(book: &mut Book<'_>, name: OrderRef) {
     let Some(record) = book.customer.orders.get(name) else { return };
     for (unit, amount) in record.impact_left() {
         post_impact(book, &unit, amount, Cause::Earn);
@@ -510,7 +510,7 @@ fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     }
 }
 
-fn reach(book: &mut Book<'_>, milestone: &crate::program::Milestone, order: Option<OrderRef>) {
+fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     let placed = order.and_then(|o| book.customer.orders.get(o)).map_or(book.at, |r| r.at);
     let pending = book.program().points.pending;
     let firm_at = if order.is_some() { book.program().zone.add(placed, pending) } else { placed };
@@ -600,8 +600,8 @@ pub(crate) fn within_limit(
     paid < usize::try_from(limit.count).unwrap_or(usize::MAX)
 }
 
-fn negative(span: crate::time::Span) -> crate::time::Span {
-    crate::time::Span { months: -span.months, millis: -span.millis }
+fn negative(span: Span) -> Span {
+    Span { months: -span.months, millis: -span.millis }
 }
 
 /// A lot's return window ended.
@@ -617,10 +617,6 @@ pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
     let found = member.wallet.lot(lot).filter(|l| l.expires_at <= book.at);
     let lapsed = found.map_or(0, |l| l.buckets.available);
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
-}
-
-fn expire_if_due(book: &mut Book<'_>, lot: LotId) {
-    expire(book, lot);
 }
 
 /// Nothing was earned or spent for the declared time: everything available lapses.
@@ -647,8 +643,7 @@ pub(crate) fn remind(book: &mut Book<'_>, lot: LotId) {
 /// When the reminder of a lot is due.
 pub(crate) fn remind_at(edition: &Edition, expires_at: Timestamp) -> Option<Timestamp> {
     let remind = edition.program.points.expires.as_ref()?.remind?;
-    let last_day = expires_at.plus_millis(-DAY_MS);
-    Some(edition.program.zone.add(expires_at, negative(remind)).min(last_day)).filter(|_| expires_at < Timestamp::NEVER)
+    (expires_at < Timestamp::NEVER).then(|| edition.program.zone.add(expires_at, negative(remind)))
 }
 
 #[cfg(test)]

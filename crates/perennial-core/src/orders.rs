@@ -222,6 +222,28 @@ impl Orders {
         }
     }
 
+    /// Takes over the orders of another profile; one that both have stays as it is here.
+    pub(crate) fn unite(&mut self, other: Self) {
+        let (mine, theirs) = (self.standing, other.standing);
+        let mut twice = Standing::default();
+        for record in other.records {
+            if self.get(record.order).is_some() {
+                twice.count += i64::from(record.stands());
+                twice.spend += if record.counts { record.left() } else { 0 };
+                continue;
+            }
+            self.push(record);
+        }
+        self.standing = Standing {
+            count: mine.count + theirs.count - twice.count,
+            spend: mine.spend + theirs.spend - twice.spend,
+            first: mine.first.into_iter().chain(theirs.first).min(),
+            last: mine.last.into_iter().chain(theirs.last).max(),
+        };
+        self.parked.extend(other.parked);
+        self.parked.truncate(PARKED_MAX);
+    }
+
     /// What waits for this order, taken out.
     pub(crate) fn unpark(&mut self, order: OrderRef) -> Vec<Parked> {
         let (waiting, rest) = std::mem::take(&mut self.parked).into_iter().partition(|(o, _)| *o == order);

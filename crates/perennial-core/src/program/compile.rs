@@ -714,12 +714,13 @@ fn join(written: Option<&source::Join>) -> Vec<Join> {
     }
 }
 
-/// Customer fields that earning rules and benefits read of an order.
+/// Fields of the customer and the event that earning rules and benefits read: a refund finds them
+/// with the order.
 fn recalled(program: &Program) -> Vec<Field> {
     let mut fields = BTreeSet::new();
     let mut see = |term: &Term| {
         if let Term::Field(field) | Term::Since(field) = term
-            && field.is_of_customer()
+            && (field.is_of_customer() || matches!(field, Field::Event(_)))
         {
             fields.insert(field.clone());
         }

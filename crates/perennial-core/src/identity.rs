@@ -1,0 +1,106 @@
+//! Identity: which customer an input is about.
+//!
+//! Promise: deterministic. Identifiers name customers; when an input names several, they become one
+//! unless a limit would break (one account id each), in which case the weakest identifier is left
+//! out and the question is asked again (Segment Unify's rule).
+//! Absent on purpose: likelihood. What names alone cannot decide stays apart.
+
+use crate::id::{CustomerId, Identifier, IdentifierKind};
+
+/// Whom an input is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The customer, if one is known.
+    pub customer: Option<CustomerId>,
+    /// Customers that turn out to be the same person, to be merged into it.
+    pub merge: Vec<CustomerId>,
+    /// Identifiers that name nobody yet and will name this customer.
+    pub link: Vec<Identifier>,
+    /// Identifiers that were left out, because a limit would have broken.
+    pub left_out: Vec<Identifier>,
+}
+
+/// Resolves identifiers. `owner` says whom one names; `known` lists what a customer is named by.
+///
+/// # Errors
+/// Those of the two callbacks.
+pub fn resolve<E>(
+    ids: &[Identifier],
+    mut owner: impl FnMut(&Identifier) -> Result<Option<CustomerId>, E>,
+    mut known: impl FnMut(CustomerId) -> Result<Vec<Identifier>, E>,
+) -> Result<Resolution, E> {
+    let mut ids: Vec<Identifier> = ids.to_vec();
+    ids.sort();
+    ids.dedup();
+    let mut left_out = Vec::new();
+    loop {
+        let mut found: Vec<CustomerId> = Vec::new();
+        let mut link = Vec::new();
+        for id in &ids {
+            match owner(id)? {
+                Some(customer) if !found.contains(&customer) => found.push(customer),
+                Some(_) => {}
+                None => link.push(id.clone()),
+            }
+        }
+        let mut union = link.clone();
+        for customer in &found {
+            union.extend(known(*customer)?);
+        }
+        if ids.len() <= 1 || within_limits(&mut union) {
+            let customer = found.first().copied();
+            return Ok(Resolution { customer, merge: found.split_off(found.len().min(1)), link, left_out });
+        }
+        left_out.extend(ids.pop());
+    }
+}
+
+fn within_limits(union: &mut Vec<Identifier>) -> bool {
+    union.sort();
+    union.dedup();
+    let count = |kind: &IdentifierKind| union.iter().filter(|id| id.kind == *kind).count();
+    union.iter().all(|id| count(&id.kind) <= id.kind.limit())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn who(n: u8) -> CustomerId {
+        CustomerId([n; 16])
+    }
+
+    fn check(known: &[(&str, u8)], asked: &[&str]) -> Resolution {
+        let book: BTreeMap<Identifier, CustomerId> =
+            known.iter().map(|(id, n)| (id.parse().unwrap(), who(*n))).collect();
+        let ids: Vec<Identifier> = asked.iter().map(|id| id.parse().unwrap()).collect();
+        let owner = |id: &Identifier| Ok::<_, ()>(book.get(id).copied());
+        let names = |c: CustomerId| Ok(book.iter().filter(|(_, n)| **n == c).map(|(id, _)| id.clone()).collect());
+        resolve(&ids, owner, names).unwrap()
+    }
+
+    #[test]
+    fn a_visitor_joins_the_account_at_log_in() {
+        let seen = check(&[("ana", 1), ("anonymous:tablet", 2)], &["anonymous:tablet", "ana"]);
+        assert_eq!((seen.customer, seen.merge), (Some(who(1)), vec![who(2)]));
+    }
+
+    #[test]
+    fn two_accounts_on_one_device_stay_two() {
+        let seen = check(&[("ana", 1), ("anonymous:tablet", 1), ("bo", 2)], &["bo", "anonymous:tablet"]);
+        assert_eq!((seen.customer, seen.merge.len(), seen.left_out.len()), (Some(who(2)), 0, 1));
+        let new = check(&[("ana", 1), ("anonymous:tablet", 1)], &["cy", "anonymous:tablet"]);
+        assert_eq!((new.customer, new.link), (None, vec!["cy".parse().unwrap()]));
+    }
+
+    #[test]
+    fn a_sixth_device_is_left_out() {
+        let devices = ["a", "b", "c", "d", "e"].map(|d| format!("anonymous:{d}"));
+        let mut known: Vec<(&str, u8)> = devices.iter().map(|d| (d.as_str(), 1)).collect();
+        known.push(("ana", 1));
+        let seen = check(&known, &["ana", "anonymous:f"]);
+        assert_eq!((seen.customer, seen.link.len(), seen.left_out.len()), (Some(who(1)), 0, 1));
+    }
+}

@@ -1,0 +1,114 @@
+//! Merging: two customers turn out to be one person.
+//!
+//! Promise: lots keep their dates, the sum of points stays, the higher tier and the later validity
+//! stay, the stricter consent wins, and what a visitor bought after the member had joined is booked
+//! now, with the order's date, at the tier held now (rules 6 and 14).
+
+use crate::customer::{CART_MAX, Customer, Member, TierStatus};
+use crate::engine::Book;
+use crate::fact::{Fact, Outcome};
+use crate::id::OrderRef;
+use crate::loyalty;
+use crate::rules::{Edition, Rules};
+use crate::time::Timestamp;
+
+/// Makes `from` part of `into`, and says what followed.
+pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) -> Outcome {
+    let Some(edition) = rules.latest().cloned() else { return Vec::new() };
+    let other = from.id;
+    unite(&edition, into, from);
+    let Some(mut book) = Book::open(rules, into, at) else { return Vec::new() };
+    book.record(Fact::Merged { from: other });
+    book_late_orders(&mut book);
+    settle_arrears(&mut book);
+    book.close()
+}
+
+/// Carries out a merge that is known to have happened, without its facts.
+pub(crate) fn unite(edition: &Edition, into: &mut Customer, from: Customer) {
+    into.clock = into.clock.max(from.clock);
+    into.roots.extend(from.roots);
+    into.identifiers.extend(from.identifiers);
+    for (name, (value, at)) in from.profile.traits {
+        let known = into.profile.traits.entry(name).or_insert_with(|| (value.clone(), at));
+        if known.1 < at {
+            *known = (value, at);
+        }
+    }
+    for (purpose, (given, at)) in from.profile.consents {
+        let known = into.profile.consents.entry(purpose).or_insert((given, at));
+        *known = (known.0 && given, known.1.max(at));
+    }
+    into.profile.opted_out |= from.profile.opted_out;
+    for ((seen, other), feature) in into.features.iter_mut().zip(&from.features).zip(&edition.program.features) {
+        seen.merge(feature, other);
+    }
+    into.cart.extend(from.cart);
+    into.cart.truncate(CART_MAX);
+    into.orders.unite(from.orders);
+    into.timers.extend(from.timers);
+    into.answers.extend(from.answers);
+    match (&mut into.member, from.member) {
+        (Some(member), Some(other)) => unite_members(member, other),
+        (mine @ None, theirs) => *mine = theirs,
+        _ => {}
+    }
+}
+
+fn unite_members(member: &mut Member, other: Member) {
+    member.enrolled_at = member.enrolled_at.min(other.enrolled_at);
+    member.wallet.unite(other.wallet);
+    for (year, counted) in other.years {
+        let mine = member.years.entry(year).or_default();
+        mine.points += counted.points;
+        mine.spend += counted.spend;
+    }
+    member.tier = better(member.tier.take(), other.tier);
+    for reached in other.milestones {
+        if member.milestones.iter().all(|m| m.milestone != reached.milestone) {
+            member.milestones.push(reached);
+        }
+    }
+    for (unit, amount) in other.impact {
+        *member.impact.entry(unit).or_default() += amount;
+    }
+    member.redemptions.extend(other.redemptions);
+    member.holds.extend(other.holds);
+    member.captured.extend(other.captured);
+    member.activities.extend(other.activities);
+    member.paid.extend(other.paid);
+    member.queued.extend(other.queued);
+}
+
+/// The higher tier, and of equal ones the later validity.
+fn better(a: Option<TierStatus>, b: Option<TierStatus>) -> Option<TierStatus> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if (b.level, b.until) > (a.level, a.until) { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Orders that a visitor placed after the member had joined.
+fn book_late_orders(book: &mut Book<'_>) {
+    let Some(joined) = book.customer.member.as_ref().map(|m| m.enrolled_at) else { return };
+    let late: Vec<OrderRef> = book
+        .customer
+        .orders
+        .iter()
+        .filter(|o| !o.earns && o.counts && o.at >= joined && o.stands())
+        .map(|o| o.order)
+        .collect();
+    for order in late {
+        let edition = book.program_arc();
+        let rules = edition.earning("Order Completed").map(|r| r.id.clone()).collect();
+        book.record(Fact::Claimed { order, rules });
+        loyalty::reward_order(book, order);
+    }
+}
+
+fn settle_arrears(book: &mut Book<'_>) {
+    let open = book.customer.member.as_ref().map(|m| m.wallet.earliest_expiring(m.wallet.arrears, None));
+    for (lot, _) in open.unwrap_or_default() {
+        loyalty::settle(book, lot);
+    }
+}
