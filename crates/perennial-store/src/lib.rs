@@ -1,1 +1,134 @@
-//! Perennial: store.
+//! Keeps it: the journal, and checkpoints of state. SQLite and memory; PostgreSQL later.
+//!
+//! The journal is the truth; everything else here is a fold of it that may be deleted and made
+//! again, except the keys, without which the truth cannot be read.
+//!
+//! | Part | Who uses it | Durable when |
+//! |---|---|---|
+//! | [`Journal`] | one writer appends; [`JournalReader`]s read | `append` returns: an `fsync` each |
+//! | [`Keys`] | appends, readers, erasure | before the append that needs them |
+//! | [`State`] | one thread writes checkpoints; anybody reads | at the next `fsync` of its log; a lost checkpoint is folded again |
+//!
+//! One folder belongs to one process. A new backend is a new arm in each part's `Backend`, and the
+//! suite in `tests/it/suite.rs` states what it must promise.
+
+mod failure;
+mod format;
+mod journal;
+mod keys;
+mod memory;
+mod seal;
+mod sqlite;
+mod state;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Seek as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use failure::{Failure, Trouble};
+pub use journal::{Entries, Journal, JournalReader, READ_MAX};
+pub use keys::Keys;
+pub use memory::{Fault, MemoryDisk, Write};
+pub use state::{Checkpoint, CustomerRow, PostingRow, ROWS_MAX, State};
+
+/// All that is kept of one workspace. Take it apart: the journal goes to the writer, the others to
+/// whoever needs them. The folder belongs to this process until the last part is dropped.
+pub struct Store {
+    /// What came in and what followed.
+    pub journal: Journal,
+    /// What seals it.
+    pub keys: Keys,
+    /// What the fold had come to.
+    pub state: State,
+}
+
+/// How to open a folder.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// The master key, when it is not to be kept in the folder as `master.key`.
+    pub master_key: Option<[u8; 32]>,
+}
+
+/// This process's mark on a folder; every part holds it, and dropping the last frees the folder.
+pub(crate) enum Taken {
+    /// The lock on this file goes when it is closed.
+    Folder { _lock: File },
+    /// A disk in memory.
+    Memory(MemoryDisk),
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Self::Memory(disk) = self {
+            disk.contents().in_use = false;
+        }
+    }
+}
+
+impl Store {
+    /// Opens a folder, and makes what is not there yet.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        Self::open_with(folder, Options::default())
+    }
+
+    /// Opens a folder with options.
+    pub fn open_with(folder: &Path, options: Options) -> Result<Self, Failure> {
+        std::fs::create_dir_all(folder).map_err(|e| Failure::io("make the data folder", folder, &e))?;
+        let taken = Arc::new(take(folder)?);
+        let keys = Keys::open(folder, options.master_key, taken.clone())?;
+        let journal = Journal::open(&folder.join("journal.db"), keys.clone())?;
+        let state = State::open(&folder.join("state.db"), taken)?;
+        Self { journal, keys, state }.checked()
+    }
+
+    /// A store that lives as long as its handles.
+    pub fn memory() -> Self {
+        Self::on_free(&MemoryDisk::new())
+    }
+
+    /// A store on a memory disk, which outlives it: what a crash leaves can be opened again.
+    pub fn on(disk: &MemoryDisk) -> Result<Self, Failure> {
+        if std::mem::replace(&mut disk.contents().in_use, true) {
+            return Err(Failure::new(Trouble::InUse, "open a memory disk", "it is open already"));
+        }
+        Self::on_free(disk).checked()
+    }
+
+    fn on_free(disk: &MemoryDisk) -> Self {
+        let taken = Arc::new(Taken::Memory(disk.clone()));
+        let keys = Keys::memory(disk, taken.clone());
+        Self { journal: Journal::memory(disk, keys.clone()), state: State::memory(disk, taken), keys }
+    }
+
+    /// A state that is ahead of its journal is the state of another journal, or the journal is cut.
+    fn checked(self) -> Result<Self, Failure> {
+        let (position, last) = (self.state.position()?, self.journal.last_seq());
+        if position <= last {
+            return Ok(self);
+        }
+        let detail = format!("the journal ends at entry {last}, but the state has folded {position}");
+        Err(Failure::corrupt("open the data folder", detail))
+    }
+}
+
+/// Marks the folder as ours, for as long as the file is open.
+fn take(folder: &Path) -> Result<Taken, Failure> {
+    const DOING: &str = "take the data folder";
+    let path = folder.join("lock");
+    let failed = |e: std::io::Error| Failure::io(DOING, &path, &e);
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let detail = format!("{} is held by process {}", folder.display(), holder.trim());
+            return Err(Failure::new(Trouble::InUse, DOING, detail));
+        }
+        Err(TryLockError::Error(e)) => return Err(failed(e)),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+    write!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(Taken::Folder { _lock: file })
+}

@@ -1,0 +1,369 @@
+//! The journal: everything that came in and what followed, in order, never edited.
+//!
+//! Promise: [`Journal::append`] writes all entries or none and returns when they are on the disk
+//! (one `fsync` of SQLite's write-ahead log, `synchronous=FULL`; one more before it when keys of new
+//! customers must be written). The log is copied into the file by a thread of its own, never by the
+//! writer. Readers never wait for the writer nor it for them.
+//! Absent on purpose: any index but the number. A second index would cost ten times the append.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use perennial_core::input::Entry;
+use rusqlite::{Connection, params};
+
+use crate::failure::{Doing as _, Failure, Trouble};
+use crate::format::{Row, decode, encode, key_of, key_of_row};
+use crate::keys::Keys;
+use crate::memory::{MemoryDisk, Write};
+use crate::seal::entropy;
+use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, open, to_sql};
+
+pub(crate) const LAYOUT: Layout = Layout {
+    name: "journal",
+    mark: 0x5052_4a31,
+    version: 1,
+    page_size: 8192,
+    synchronous: "FULL",
+    cache_kib: 4096,
+    schema: "
+        CREATE TABLE entries(
+            seq INTEGER PRIMARY KEY,
+            recorded_at INTEGER NOT NULL,
+            customer BLOB,
+            root BLOB,
+            cause INTEGER,
+            input BLOB,
+            outcome BLOB NOT NULL
+        );
+    ",
+};
+
+/// Most entries that one [`JournalReader::read`] returns.
+pub const READ_MAX: usize = 10_000;
+/// Entries that an iterator fetches at a time.
+const PAGE: usize = 512;
+/// Bytes of appended rows after which the log is copied into the file.
+const COPY_AFTER: u64 = 4 << 20;
+/// Bytes after which the log is emptied, even if the writer must wait for a moment.
+const EMPTY_AFTER: u64 = 64 << 20;
+
+/// The writing end of the journal; there is one.
+pub struct Journal {
+    reader: JournalReader,
+    backend: Writer,
+}
+
+enum Writer {
+    Sqlite { db: Connection, copier: Copier },
+    Memory(MemoryDisk),
+}
+
+/// The reading end: cheap to clone, usable from any thread, sees what is durable.
+#[derive(Clone)]
+pub struct JournalReader {
+    keys: Keys,
+    last: Arc<AtomicU64>,
+    backend: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Sqlite(Arc<Readers>),
+    Memory(MemoryDisk),
+}
+
+impl Journal {
+    pub(crate) fn open(path: &Path, keys: Keys) -> Result<Self, Failure> {
+        let db = open(path, &LAYOUT)?;
+        let last = last_of(&db)?;
+        let copier = Copier::start(open(path, &LAYOUT)?)?;
+        let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
+        let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
+        Ok(Self { reader, backend: Writer::Sqlite { db, copier } })
+    }
+
+    pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {
+        let last = disk.contents().rows.len() as u64;
+        let source = Source::Memory(disk.clone());
+        let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
+        Self { reader, backend: Writer::Memory(disk.clone()) }
+    }
+
+    /// Appends all entries or none; they are durable when this returns `Ok`.
+    ///
+    /// Keys of roots that are new are made first. The input of an entry whose root was erased is
+    /// not kept. After a failure nothing may be acknowledged; whether the entries are there is told
+    /// by [`Journal::last_seq`], because a disk may fail after having written.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        check_order(entries, self.last_seq())?;
+        let rows = self.seal(entries)?;
+        let written = match &mut self.backend {
+            Writer::Sqlite { db, copier } => insert(db, &rows).inspect(|bytes| copier.wrote(*bytes)).map(|_| ()),
+            Writer::Memory(disk) => disk.write(Write::Append, |c| c.rows.extend(rows)),
+        };
+        match written {
+            Ok(()) => self.reader.last.store(last.seq, Ordering::Release),
+            Err(failure) => return Err(self.after_failure(failure)),
+        }
+        Ok(())
+    }
+
+    /// The reading end.
+    pub fn reader(&self) -> JournalReader {
+        self.reader.clone()
+    }
+
+    /// The number of the last entry; 0 when there is none.
+    pub fn last_seq(&self) -> u64 {
+        self.reader.last_seq()
+    }
+
+    fn seal(&self, entries: &[Entry]) -> Result<Vec<Row>, Failure> {
+        let names: Vec<_> = entries.iter().map(key_of).collect();
+        let keys = self.reader.keys.ensure(&names)?;
+        let mut random = [0; 16];
+        entropy(&mut random)?;
+        entries.iter().zip(&keys).map(|(entry, key)| encode(entry, key.as_ref(), random)).collect()
+    }
+
+    /// A failed commit may have reached the disk; what the file says counts.
+    fn after_failure(&mut self, failure: Failure) -> Failure {
+        let last = match &self.backend {
+            Writer::Sqlite { db, .. } => last_of(db),
+            Writer::Memory(disk) => Ok(disk.contents().rows.len() as u64),
+        };
+        match last {
+            Ok(last) => self.reader.last.store(last, Ordering::Release),
+            Err(second) => return Failure { detail: format!("{}; then {second}", failure.detail).into(), ..failure },
+        }
+        failure
+    }
+}
+
+fn check_order(entries: &[Entry], last: u64) -> Result<(), Failure> {
+    for (entry, expected) in entries.iter().zip(last + 1..) {
+        if entry.seq != expected {
+            let detail = format!("entry {} came where {expected} was expected", entry.seq);
+            return Err(Failure::misuse("append to the journal", detail));
+        }
+    }
+    Ok(())
+}
+
+fn insert(db: &mut Connection, rows: &[Row]) -> Result<u64, Failure> {
+    const DOING: &str = "append to the journal";
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).doing(DOING)?;
+    let mut bytes = 0;
+    {
+        let mut statement = tx.prepare_cached("INSERT INTO entries VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)").doing(DOING)?;
+        for row in rows {
+            bytes += 64 + row.input.as_ref().map_or(0, Vec::len) + row.outcome.len();
+            statement
+                .execute(params![
+                    to_sql(row.seq),
+                    row.recorded_at,
+                    row.customer,
+                    row.root,
+                    row.cause.map(to_sql),
+                    row.input,
+                    row.outcome,
+                ])
+                .doing(DOING)?;
+        }
+    }
+    tx.commit().doing(DOING)?;
+    Ok(bytes as u64)
+}
+
+fn last_of(db: &Connection) -> Result<u64, Failure> {
+    let last: Option<i64> =
+        db.query_row("SELECT max(seq) FROM entries", [], |row| row.get(0)).doing("find the end of the journal")?;
+    Ok(last.map_or(0, from_sql))
+}
+
+impl JournalReader {
+    /// The number of the last durable entry; 0 when there is none.
+    pub fn last_seq(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// Up to `limit` entries (at most [`READ_MAX`]) from a number on, unsealed where the key exists.
+    /// A gap or a damaged entry is a failure that names it.
+    pub fn read(&self, from: u64, limit: usize) -> Result<Vec<Entry>, Failure> {
+        let last = self.last_seq();
+        let from = from.max(1);
+        if from > last {
+            return Ok(Vec::new());
+        }
+        let expected = (last - from + 1).min(limit.min(READ_MAX) as u64);
+        let rows = match &self.backend {
+            Source::Sqlite(readers) => readers.with(|db| read_rows(db, from, expected))?,
+            Source::Memory(disk) => {
+                let contents = disk.contents();
+                let rows = contents.rows.iter().filter(|row| row.seq >= from);
+                rows.take(usize::try_from(expected).unwrap_or(READ_MAX)).cloned().collect()
+            }
+        };
+        check_gaps(&rows, from, expected)?;
+        rows.iter().map(|row| self.open(row)).collect()
+    }
+
+    /// One entry, if it exists.
+    pub fn entry(&self, seq: u64) -> Result<Option<Entry>, Failure> {
+        if seq == 0 {
+            return Ok(None);
+        }
+        Ok(self.read(seq, 1)?.pop())
+    }
+
+    /// All entries from a number on, a page at a time, up to the end as it was at each page.
+    pub fn iter(&self, from: u64) -> Entries {
+        Entries { reader: self.clone(), next: from.max(1), page: Vec::new().into_iter(), failed: false }
+    }
+
+    fn open(&self, row: &Row) -> Result<Entry, Failure> {
+        let key = match key_of_row(row)? {
+            Some(name) => self.keys.get(name)?,
+            None => None,
+        };
+        decode(row, key.as_ref())
+    }
+}
+
+fn read_rows(db: &Connection, from: u64, limit: u64) -> Result<Vec<Row>, Failure> {
+    const DOING: &str = "read the journal";
+    let sql = "SELECT seq, recorded_at, customer, root, cause, input, outcome FROM entries
+               WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
+    let mut statement = db.prepare_cached(sql).doing(DOING)?;
+    let rows = statement.query_map([to_sql(from), to_sql(limit)], |row| {
+        Ok(Row {
+            seq: from_sql(row.get(0)?),
+            recorded_at: row.get(1)?,
+            customer: row.get(2)?,
+            root: row.get(3)?,
+            cause: row.get::<_, Option<i64>>(4)?.map(from_sql),
+            input: row.get(5)?,
+            outcome: row.get(6)?,
+        })
+    });
+    rows.and_then(Iterator::collect).doing(DOING)
+}
+
+fn check_gaps(rows: &[Row], from: u64, expected: u64) -> Result<(), Failure> {
+    for (row, seq) in rows.iter().zip(from..) {
+        if row.seq != seq {
+            return Err(Failure::corrupt("read the journal", format!("entry {seq} is missing")));
+        }
+    }
+    if (rows.len() as u64) < expected {
+        let missing = from + rows.len() as u64;
+        return Err(Failure::corrupt("read the journal", format!("entry {missing} is missing")));
+    }
+    Ok(())
+}
+
+/// Entries one after the other; ends after the first failure.
+pub struct Entries {
+    reader: JournalReader,
+    next: u64,
+    page: std::vec::IntoIter<Entry>,
+    failed: bool,
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        if let Some(entry) = self.page.next() {
+            self.next = entry.seq + 1;
+            return Some(Ok(entry));
+        }
+        match self.reader.read(self.next, PAGE) {
+            Ok(page) if page.is_empty() => None,
+            Ok(page) => {
+                self.page = page.into_iter();
+                self.next()
+            }
+            Err(failure) => {
+                self.failed = true;
+                Some(Err(failure))
+            }
+        }
+    }
+}
+
+/// Copies the write-ahead log into the file on a thread of its own.
+struct Copier {
+    orders: Option<SyncSender<Copy>>,
+    thread: Option<JoinHandle<()>>,
+    since_copy: u64,
+    since_empty: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Copy {
+    Passive,
+    Empty,
+}
+
+impl Copier {
+    fn start(db: Connection) -> Result<Self, Failure> {
+        let (orders, inbox) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("journal-copier".into())
+            .spawn(move || copy_on_order(&db, &inbox))
+            .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
+        Ok(Self { orders: Some(orders), thread: Some(thread), since_copy: 0, since_empty: 0 })
+    }
+
+    /// Notes what was written; orders a copy when enough has come together.
+    fn wrote(&mut self, bytes: u64) {
+        self.since_copy += bytes;
+        self.since_empty += bytes;
+        let order = match (self.since_empty >= EMPTY_AFTER, self.since_copy >= COPY_AFTER) {
+            (true, _) => Copy::Empty,
+            (false, true) => Copy::Passive,
+            (false, false) => return,
+        };
+        let Some(orders) = &self.orders else { return };
+        match orders.try_send(order) {
+            Ok(()) => {
+                self.since_copy = 0;
+                if matches!(order, Copy::Empty) {
+                    self.since_empty = 0;
+                }
+            }
+            // It is still busy with the last one: ask again after the next append. A thread that
+            // is gone leaves the log to grow until the next start, which copies it.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+fn copy_on_order(db: &Connection, inbox: &Receiver<Copy>) {
+    while let Ok(order) = inbox.recv() {
+        // A failed copy loses nothing: the log stays, and the next order copies it too.
+        let _ = checkpoint_passive(db);
+        if matches!(order, Copy::Empty) {
+            let _ = checkpoint_truncate(db);
+        }
+    }
+    let _ = checkpoint_truncate(db);
+}
+
+impl Drop for Copier {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Seals: authenticated encryption of what is personal, and the names of the keys.
+//!
+//! Promise: `XChaCha20-Poly1305`; a nonce is never used twice under one key, even when an append
+//! fails and its numbers are given out again, because half of it is fresh entropy of the attempt.
+//! Key bytes are wiped when dropped.
+
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use perennial_core::id::CustomerId;
+use perennial_core::time::{DAY_MS, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, Trouble};
+
+/// 256 bits that seal things.
+#[derive(Clone)]
+pub(crate) struct Key(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+impl Key {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        <[u8; 32]>::try_from(bytes).ok().map(Self::new)
+    }
+
+    /// Fresh keys, with one call for all their entropy.
+    pub(crate) fn random(count: usize) -> Result<Vec<Self>, Failure> {
+        let mut bytes = Zeroizing::new(vec![0; 32 * count]);
+        entropy(&mut bytes)?;
+        Ok(bytes.chunks_exact(32).filter_map(Self::from_slice).collect())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Seals a text; `context` must be given again to open it.
+    pub(crate) fn seal(&self, nonce: [u8; 24], context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> {
+        let cipher = XChaCha20Poly1305::new((&*self.0).into());
+        let payload = Payload { msg: plain, aad: context };
+        cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Failure::misuse("seal", "the text is too long"))
+    }
+
+    /// Opens a sealed text; `None` when the key, the context or a byte differs.
+    pub(crate) fn open(&self, nonce: [u8; 24], context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let cipher = XChaCha20Poly1305::new((&*self.0).into());
+        cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: context }).ok()
+    }
+}
+
+/// Fills a buffer with entropy of the system.
+pub(crate) fn entropy(bytes: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(bytes).map_err(|e| Failure::new(Trouble::Io, "draw random bytes", e.to_string()))
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum KeyName {
+    /// One root profile (rule 29).
+    Root(CustomerId),
+    /// Entries that belong to nobody in particular.
+    Workspace,
+    /// Rejects of one day, counted from 1970-01-01 in UTC.
+    Day(i64),
+}
+
+impl KeyName {
+    pub(crate) fn day_of(at: Timestamp) -> Self {
+        Self::Day(at.as_millis().div_euclid(DAY_MS))
+    }
+
+    /// The name of a day's key, read back from [`KeyName::bytes`].
+    pub(crate) fn day_from(bytes: &[u8; 17]) -> Option<Self> {
+        let day: [u8; 8] = bytes[1..9].try_into().ok()?;
+        (bytes[0] == 3).then(|| Self::Day(i64::from_be_bytes(day) ^ i64::MIN))
+    }
+
+    /// The name as the key store writes it: one byte for the sort, then the id.
+    pub(crate) fn bytes(self) -> [u8; 17] {
+        let mut out = [0; 17];
+        match self {
+            Self::Root(id) => {
+                out[0] = 1;
+                out[1..].copy_from_slice(&id.0);
+            }
+            Self::Workspace => out[0] = 2,
+            Self::Day(day) => {
+                out[0] = 3;
+                out[1..9].copy_from_slice(&(day ^ i64::MIN).to_be_bytes());
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,553 @@
+//! The state: what the fold had come to at a position of the journal. May be deleted while stopped.
+//!
+//! Promise: a [`Checkpoint`] is written whole or not at all, with its position, on the caller's
+//! thread and through a connection and a file of its own, so that it never blocks an append.
+//! Customers are opaque bytes. They may hold personal data, so what is deleted or replaced is
+//! overwritten (`secure_delete`), and [`State::purge`] empties the write-ahead log after an erasure;
+//! sealing them as well would cost every checkpoint and protect nothing that this does not.
+//! Absent on purpose: migrations. A new layout means a refold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use perennial_core::fact::Posting;
+use perennial_core::id::{CustomerId, IdentifierHash, OrderRef};
+use perennial_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::Taken;
+use crate::failure::{Doing as _, Failure, Trouble};
+use crate::memory::{Contents, MemoryDisk, StateContents, Write};
+use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, guard, open, to_sql};
+
+pub(crate) const LAYOUT: Layout = Layout {
+    name: "state store",
+    mark: 0x5052_5331,
+    version: 1,
+    page_size: 4096,
+    synchronous: "NORMAL", // a lost checkpoint is folded again
+    cache_kib: 32_768,
+    schema: "
+        CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, workspace BLOB);
+        INSERT INTO progress VALUES(1, 0, NULL);
+        -- In order of arrival: new customers are appended, known ones are replaced in place.
+        CREATE TABLE customers(
+            n INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE,
+            next_due INTEGER,
+            head INTEGER NOT NULL, -- the last entry of the customer's timeline
+            body BLOB
+        );
+        CREATE INDEX customers_due ON customers(next_due) WHERE next_due IS NOT NULL;
+        -- Each entry names the one before it of the same customer: a timeline is read backwards and
+        -- written at the end of the table, whoever it belongs to.
+        CREATE TABLE timeline(seq INTEGER PRIMARY KEY, customer INTEGER NOT NULL, before INTEGER NOT NULL);
+        CREATE TABLE identifiers(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE orders(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE postings(
+            seq INTEGER NOT NULL,
+            nth INTEGER NOT NULL,
+            customer BLOB NOT NULL,
+            unit TEXT NOT NULL,
+            \"from\" TEXT NOT NULL,
+            \"to\" TEXT NOT NULL,
+            amount INTEGER NOT NULL,
+            lot_owner BLOB,
+            lot_number INTEGER,
+            cause TEXT NOT NULL,
+            PRIMARY KEY(seq, nth)
+        ) WITHOUT ROWID;
+    ",
+};
+
+/// Most rows that one call returns.
+pub const ROWS_MAX: usize = 10_000;
+
+/// A customer as the state keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerRow {
+    /// Whose.
+    pub id: CustomerId,
+    /// The customer's first timer, so that cold customers can be woken.
+    pub next_due: Option<Timestamp>,
+    /// The encoded customer.
+    pub body: Vec<u8>,
+}
+
+/// A posting, for lists and SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostingRow {
+    /// The entry it is in.
+    pub seq: u64,
+    /// Its place among the entry's facts.
+    pub nth: u32,
+    /// The entry's customer.
+    pub customer: CustomerId,
+    /// What moved.
+    pub posting: Posting,
+}
+
+/// Everything that changed since the last checkpoint. Order does not matter: rows are sorted here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The last entry that is folded in.
+    pub position: u64,
+    /// Customers that changed.
+    pub customers: Vec<CustomerRow>,
+    /// Customers that are no more (merged into another, erased); their timelines stay.
+    pub gone: Vec<CustomerId>,
+    /// Identifiers that name another customer now, or nobody.
+    pub identifiers: Vec<(IdentifierHash, Option<CustomerId>)>,
+    /// Orders and whose they are.
+    pub orders: Vec<(OrderRef, CustomerId)>,
+    /// Entries and whose timeline they are in.
+    pub timeline: Vec<(CustomerId, u64)>,
+    /// Postings, for lists and SQL.
+    pub postings: Vec<PostingRow>,
+    /// The workspace (programme versions, thresholds, stock), when it changed.
+    pub workspace: Option<Vec<u8>>,
+}
+
+/// The state store. Handles are cheap to clone and may be used from any thread.
+#[derive(Clone)]
+pub struct State {
+    backend: Arc<Backend>,
+    _taken: Arc<Taken>,
+}
+
+enum Backend {
+    Sqlite { writer: Mutex<Connection>, readers: Readers },
+    Memory(MemoryDisk),
+}
+
+impl State {
+    pub(crate) fn open(path: &Path, taken: Arc<Taken>) -> Result<Self, Failure> {
+        let writer = open(path, &LAYOUT)?;
+        writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
+        let readers = Readers::new(path, LAYOUT.name);
+        let backend = Arc::new(Backend::Sqlite { writer: Mutex::new(writer), readers });
+        Ok(Self { backend, _taken: taken })
+    }
+
+    pub(crate) fn memory(disk: &MemoryDisk, taken: Arc<Taken>) -> Self {
+        Self { backend: Arc::new(Backend::Memory(disk.clone())), _taken: taken }
+    }
+
+    /// Writes a checkpoint in one transaction. Readers see all of it or nothing.
+    pub fn checkpoint(&self, mut checkpoint: Checkpoint) -> Result<(), Failure> {
+        checkpoint.sort();
+        match &*self.backend {
+            Backend::Sqlite { writer, .. } => {
+                let mut db = guard(writer);
+                check_position(position_of(&db)?, checkpoint.position)?;
+                let tx = db.transaction().doing("write a checkpoint")?;
+                write(&tx, &checkpoint)?;
+                tx.commit().doing("write a checkpoint")?;
+                checkpoint_passive(&db)
+            }
+            Backend::Memory(disk) => {
+                check_position(disk.contents().state.position, checkpoint.position)?;
+                disk.write(Write::Checkpoint, |c| write_memory(c, checkpoint))
+            }
+        }
+    }
+
+    /// Overwrites what the write-ahead log still holds of erased customers; call it after the
+    /// checkpoint that erased them.
+    pub fn purge(&self) -> Result<(), Failure> {
+        let Backend::Sqlite { writer, .. } = &*self.backend else { return Ok(()) };
+        if checkpoint_truncate(&guard(writer))? {
+            return Ok(());
+        }
+        Err(Failure::new(Trouble::Busy, "purge the state store", "a reader holds it"))
+    }
+
+    /// The last entry that is folded in; 0 at the beginning.
+    pub fn position(&self) -> Result<u64, Failure> {
+        match &*self.backend {
+            Backend::Sqlite { readers, .. } => readers.with(position_of),
+            Backend::Memory(disk) => Ok(disk.contents().state.position),
+        }
+    }
+
+    /// The workspace, once one was written.
+    pub fn workspace(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.read(
+            |db| db.query_row("SELECT workspace FROM progress", [], |row| row.get(0)).doing("read the workspace"),
+            |state| state.workspace.clone(),
+        )
+    }
+
+    /// One customer.
+    pub fn load(&self, id: CustomerId) -> Result<Option<CustomerRow>, Failure> {
+        self.read(|db| load(db, id), |state| state.customers.get(&id).cloned())
+    }
+
+    /// Many customers, in the order asked for where they exist. Read in key order, which is several
+    /// times faster than one by one as they come.
+    pub fn load_many(&self, ids: &[CustomerId]) -> Result<Vec<Option<CustomerRow>>, Failure> {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_unstable_by_key(|at| ids[*at]);
+        self.read(
+            |db| {
+                let mut found = vec![None; ids.len()];
+                for at in &order {
+                    found[*at] = load(db, ids[*at])?;
+                }
+                Ok(found)
+            },
+            |state| ids.iter().map(|id| state.customers.get(id).cloned()).collect(),
+        )
+    }
+
+    /// Whom an identifier names.
+    pub fn lookup(&self, hash: IdentifierHash) -> Result<Option<CustomerId>, Failure> {
+        self.read(
+            |db| owner(db, "SELECT customer FROM identifiers WHERE hash = ?1", hash.0),
+            |state| state.identifiers.get(&hash).copied(),
+        )
+    }
+
+    /// Whose an order is.
+    pub fn order_owner(&self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
+        self.read(
+            |db| owner(db, "SELECT customer FROM orders WHERE hash = ?1", order.0),
+            |state| state.orders.get(&order).copied(),
+        )
+    }
+
+    /// Customers with a timer at or before an instant, the earliest first.
+    pub fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
+        let limit = limit.min(ROWS_MAX);
+        self.read(|db| due(db, before, limit), |state| due_memory(state, before, limit))
+    }
+
+    /// Entries of a customer before a number (the end when none), the latest first.
+    pub fn timeline(&self, id: CustomerId, before: Option<u64>, limit: usize) -> Result<Vec<u64>, Failure> {
+        let (limit, before) = (limit.min(ROWS_MAX), before.unwrap_or(u64::MAX));
+        self.read(
+            |db| timeline(db, id, before, limit),
+            |state| {
+                let all = state.timeline.get(&id).map_or(&[][..], Vec::as_slice);
+                all.iter().rev().copied().filter(|seq| *seq < before).take(limit).collect()
+            },
+        )
+    }
+
+    /// Customers after an id, in the order of ids.
+    pub fn customers(&self, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerRow>, Failure> {
+        let limit = limit.min(ROWS_MAX);
+        self.read(
+            |db| customers(db, after, limit),
+            |state| {
+                let all = state.customers.values();
+                all.filter(|row| after.is_none_or(|after| row.id > after)).take(limit).cloned().collect()
+            },
+        )
+    }
+
+    /// How many customers there are.
+    pub fn count(&self) -> Result<u64, Failure> {
+        self.read(
+            |db| {
+                let sql = "SELECT count(*) FROM customers WHERE body IS NOT NULL";
+                db.query_row(sql, [], |row| row.get(0)).map(from_sql).doing("count customers")
+            },
+            |state| state.customers.len() as u64,
+        )
+    }
+
+    fn read<T>(
+        &self,
+        sqlite: impl FnOnce(&Connection) -> Result<T, Failure>,
+        memory: impl FnOnce(&StateContents) -> T,
+    ) -> Result<T, Failure> {
+        match &*self.backend {
+            Backend::Sqlite { readers, .. } => readers.with(sqlite),
+            Backend::Memory(disk) => Ok(memory(&disk.contents().state)),
+        }
+    }
+}
+
+impl Checkpoint {
+    fn sort(&mut self) {
+        self.customers.sort_unstable_by_key(|row| row.id);
+        self.gone.sort_unstable();
+        self.identifiers.sort_by_key(|(hash, _)| *hash);
+        self.orders.sort_by_key(|(order, _)| *order);
+        self.timeline.sort_unstable();
+        self.postings.sort_unstable_by_key(|row| (row.seq, row.nth));
+    }
+
+    /// The timeline's new entries by customer.
+    fn timelines(&self) -> BTreeMap<CustomerId, Vec<u64>> {
+        let mut by_customer: BTreeMap<CustomerId, Vec<u64>> = BTreeMap::new();
+        for (id, seq) in &self.timeline {
+            by_customer.entry(*id).or_default().push(*seq);
+        }
+        by_customer
+    }
+}
+
+fn check_position(old: u64, new: u64) -> Result<(), Failure> {
+    if new >= old {
+        return Ok(());
+    }
+    Err(Failure::misuse("write a checkpoint", format!("position {new} is before {old}")))
+}
+
+fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
+    let state = &mut contents.state;
+    for (id, mut seqs) in checkpoint.timelines() {
+        state.timeline.entry(id).or_default().append(&mut seqs);
+    }
+    state.customers.extend(checkpoint.customers.into_iter().map(|row| (row.id, row)));
+    for id in &checkpoint.gone {
+        state.customers.remove(id);
+    }
+    for (hash, customer) in checkpoint.identifiers {
+        match customer {
+            Some(customer) => state.identifiers.insert(hash, customer),
+            None => state.identifiers.remove(&hash),
+        };
+    }
+    state.orders.extend(checkpoint.orders);
+    state.postings.extend(checkpoint.postings);
+    state.position = checkpoint.position;
+    if checkpoint.workspace.is_some() {
+        state.workspace = checkpoint.workspace;
+    }
+}
+
+const WRITING: &str = "write a checkpoint";
+
+fn write(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    write_customers(tx, checkpoint)?;
+    write_identifiers(tx, &checkpoint.identifiers)?;
+    write_orders(tx, &checkpoint.orders)?;
+    write_postings(tx, &checkpoint.postings)?;
+    let sql = "UPDATE progress SET position = ?1, workspace = coalesce(?2, workspace)";
+    tx.execute(sql, params![to_sql(checkpoint.position), checkpoint.workspace]).doing(WRITING)?;
+    Ok(())
+}
+
+/// What a customer's row says without its body.
+struct Stub {
+    n: i64,
+    next_due: Option<i64>,
+    head: i64,
+}
+
+fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    let mut timelines = checkpoint.timelines();
+    for row in &checkpoint.customers {
+        let stub = stub(tx, row.id)?;
+        let seqs = timelines.remove(&row.id).unwrap_or_default();
+        write_customer(tx, stub.as_ref(), row, &seqs)?;
+    }
+    for id in &checkpoint.gone {
+        let sql = "UPDATE customers SET body = NULL, next_due = NULL WHERE id = ?1";
+        tx.prepare_cached(sql).and_then(|mut s| s.execute([id.0])).doing(WRITING)?;
+    }
+    for (id, seqs) in timelines {
+        let (n, head) = match stub(tx, id)? {
+            Some(stub) => (stub.n, stub.head),
+            None => (insert_customer(tx, id, None, None)?, 0),
+        };
+        let head = write_timeline(tx, n, head, &seqs)?;
+        let sql = "UPDATE customers SET head = ?2 WHERE n = ?1";
+        tx.prepare_cached(sql).and_then(|mut s| s.execute([n, head])).doing(WRITING)?;
+    }
+    Ok(())
+}
+
+fn stub(db: &Connection, id: CustomerId) -> Result<Option<Stub>, Failure> {
+    let sql = "SELECT n, next_due, head FROM customers WHERE id = ?1";
+    let mut statement = db.prepare_cached(sql).doing("find a customer")?;
+    let stub = statement
+        .query_row([id.0], |row| Ok(Stub { n: row.get(0)?, next_due: row.get(1)?, head: row.get(2)? }))
+        .optional();
+    stub.doing("find a customer")
+}
+
+fn insert_customer(
+    tx: &Transaction<'_>,
+    id: CustomerId,
+    next_due: Option<i64>,
+    body: Option<&[u8]>,
+) -> Result<i64, Failure> {
+    let sql = "INSERT INTO customers(id, next_due, head, body) VALUES(?1, ?2, 0, ?3)";
+    let mut statement = tx.prepare_cached(sql).doing(WRITING)?;
+    statement.insert(params![id.0, next_due, body]).doing(WRITING)
+}
+
+fn write_customer(tx: &Transaction<'_>, stub: Option<&Stub>, row: &CustomerRow, seqs: &[u64]) -> Result<(), Failure> {
+    let next_due = row.next_due.map(Timestamp::as_millis);
+    let Some(stub) = stub else {
+        let n = insert_customer(tx, row.id, next_due, Some(&row.body))?;
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        let head = write_timeline(tx, n, 0, seqs)?;
+        let sql = "UPDATE customers SET head = ?2 WHERE n = ?1";
+        tx.prepare_cached(sql).and_then(|mut s| s.execute([n, head])).doing(WRITING)?;
+        return Ok(());
+    };
+    let head = write_timeline(tx, stub.n, stub.head, seqs)?;
+    if stub.next_due == next_due {
+        // Naming `next_due` would rewrite its index entry, even with the same value.
+        let sql = "UPDATE customers SET head = ?2, body = ?3 WHERE n = ?1";
+        tx.prepare_cached(sql).and_then(|mut s| s.execute(params![stub.n, head, row.body])).doing(WRITING)?;
+    } else {
+        let sql = "UPDATE customers SET head = ?2, body = ?3, next_due = ?4 WHERE n = ?1";
+        let values = params![stub.n, head, row.body, next_due];
+        tx.prepare_cached(sql).and_then(|mut s| s.execute(values)).doing(WRITING)?;
+    }
+    Ok(())
+}
+
+/// Chains new entries to a timeline and returns its new head.
+fn write_timeline(tx: &Transaction<'_>, n: i64, mut head: i64, seqs: &[u64]) -> Result<i64, Failure> {
+    let mut statement = tx.prepare_cached("INSERT INTO timeline VALUES(?1, ?2, ?3)").doing(WRITING)?;
+    for seq in seqs {
+        let seq = to_sql(*seq);
+        statement.execute([seq, n, head]).doing(WRITING)?;
+        head = seq;
+    }
+    Ok(head)
+}
+
+fn write_identifiers(tx: &Transaction<'_>, rows: &[(IdentifierHash, Option<CustomerId>)]) -> Result<(), Failure> {
+    for (hash, customer) in rows {
+        let done = match customer {
+            Some(customer) => tx
+                .prepare_cached("INSERT OR REPLACE INTO identifiers VALUES(?1, ?2)")
+                .and_then(|mut s| s.execute([hash.0, customer.0])),
+            None => tx.prepare_cached("DELETE FROM identifiers WHERE hash = ?1").and_then(|mut s| s.execute([hash.0])),
+        };
+        done.doing(WRITING)?;
+    }
+    Ok(())
+}
+
+fn write_orders(tx: &Transaction<'_>, rows: &[(OrderRef, CustomerId)]) -> Result<(), Failure> {
+    let mut statement = tx.prepare_cached("INSERT OR REPLACE INTO orders VALUES(?1, ?2)").doing(WRITING)?;
+    for (order, customer) in rows {
+        statement.execute([order.0, customer.0]).doing(WRITING)?;
+    }
+    Ok(())
+}
+
+fn write_postings(tx: &Transaction<'_>, rows: &[PostingRow]) -> Result<(), Failure> {
+    let sql = "INSERT INTO postings VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let mut statement = tx.prepare_cached(sql).doing(WRITING)?;
+    for row in rows {
+        let posting = &row.posting;
+        statement
+            .execute(params![
+                to_sql(row.seq),
+                row.nth,
+                row.customer.0,
+                unit_name(&posting.unit),
+                word(posting.from),
+                word(posting.to),
+                posting.amount,
+                posting.lot.map(|lot| lot.owner.0),
+                posting.lot.map(|lot| lot.number),
+                word(posting.cause),
+            ])
+            .doing(WRITING)?;
+    }
+    Ok(())
+}
+
+fn unit_name(unit: &perennial_core::fact::Unit) -> String {
+    use perennial_core::fact::Unit;
+    match unit {
+        Unit::Points => "points".into(),
+        Unit::Stock(reward) => format!("stock:{reward}"),
+        Unit::Impact(unit) => format!("impact:{unit}"),
+    }
+}
+
+/// The name of a plain variant, in lower case.
+fn word(variant: impl std::fmt::Debug) -> String {
+    format!("{variant:?}").to_lowercase()
+}
+
+fn position_of(db: &Connection) -> Result<u64, Failure> {
+    db.query_row("SELECT position FROM progress", [], |row| row.get(0)).map(from_sql).doing("read the position")
+}
+
+fn load(db: &Connection, id: CustomerId) -> Result<Option<CustomerRow>, Failure> {
+    let sql = "SELECT next_due, body FROM customers WHERE id = ?1 AND body IS NOT NULL";
+    let mut statement = db.prepare_cached(sql).doing("load a customer")?;
+    let row = statement.query_row([id.0], |row| {
+        let next_due = row.get::<_, Option<i64>>(0)?.map(Timestamp::from_millis);
+        Ok(CustomerRow { id, next_due, body: row.get(1)? })
+    });
+    row.optional().doing("load a customer")
+}
+
+fn owner(db: &Connection, sql: &str, key: [u8; 16]) -> Result<Option<CustomerId>, Failure> {
+    let mut statement = db.prepare_cached(sql).doing("find an owner")?;
+    statement.query_row([key], |row| row.get(0)).optional().map(|id| id.map(CustomerId)).doing("find an owner")
+}
+
+fn due(db: &Connection, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
+    let sql = "SELECT next_due, id FROM customers WHERE next_due IS NOT NULL AND next_due <= ?1
+               ORDER BY next_due, id LIMIT ?2";
+    let mut statement = db.prepare_cached(sql).doing("find due timers")?;
+    let rows = statement.query_map(params![before.as_millis(), to_sql(limit as u64)], |row| {
+        Ok((Timestamp::from_millis(row.get(0)?), CustomerId(row.get(1)?)))
+    });
+    rows.and_then(Iterator::collect).doing("find due timers")
+}
+
+fn due_memory(state: &StateContents, before: Timestamp, limit: usize) -> Vec<(Timestamp, CustomerId)> {
+    let mut due: Vec<_> = state.customers.values().filter_map(|row| Some((row.next_due?, row.id))).collect();
+    due.retain(|(at, _)| *at <= before);
+    due.sort_unstable();
+    due.truncate(limit);
+    due
+}
+
+fn timeline(db: &Connection, id: CustomerId, before: u64, limit: usize) -> Result<Vec<u64>, Failure> {
+    const DOING: &str = "read a timeline";
+    let Some(stub) = stub(db, id)? else { return Ok(Vec::new()) };
+    let mut statement = db.prepare_cached("SELECT customer, before FROM timeline WHERE seq = ?1").doing(DOING)?;
+    let mut step = |seq: i64| {
+        let row = statement.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+        row.optional().doing(DOING)
+    };
+    let before = to_sql(before);
+    // The next page starts where the last one ended, without walking there again.
+    let mut at = match step(before)? {
+        Some((customer, previous)) if customer == stub.n => previous,
+        _ => stub.head,
+    };
+    let mut found = Vec::new();
+    while at > 0 && found.len() < limit {
+        if at < before {
+            found.push(from_sql(at));
+        }
+        at = match step(at)? {
+            Some((_, previous)) if previous < at => previous,
+            _ => return Err(Failure::corrupt(DOING, format!("the chain breaks at entry {at}"))),
+        };
+    }
+    Ok(found)
+}
+
+fn customers(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerRow>, Failure> {
+    const DOING: &str = "list customers";
+    let sql = "SELECT id, next_due, body FROM customers WHERE id > ?1 AND body IS NOT NULL ORDER BY id LIMIT ?2";
+    let mut statement = db.prepare_cached(sql).doing(DOING)?;
+    let after = after.map_or_else(Vec::new, |id| id.0.to_vec());
+    let rows = statement.query_map(params![after, to_sql(limit as u64)], |row| {
+        let next_due = row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis);
+        Ok(CustomerRow { id: CustomerId(row.get(0)?), next_due, body: row.get(2)? })
+    });
+    rows.and_then(Iterator::collect).doing(DOING)
+}

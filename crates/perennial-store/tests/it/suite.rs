@@ -1,0 +1,224 @@
+//! What every store promises, stated once and run on each.
+
+use perennial_core::event::{Body, Event, Origin};
+use perennial_core::fact::{Account, Cause, Fact, Posting, Unit};
+use perennial_core::id::{CustomerId, Identifier, IdentifierHash, LotId, OrderRef};
+use perennial_core::input::{Entry, Input, Reject};
+use perennial_core::time::Timestamp;
+use perennial_core::value::{Properties, Value};
+use perennial_store::{Checkpoint, CustomerRow, MemoryDisk, PostingRow, Store, Trouble};
+
+/// A place where a store can be opened again after a crash.
+pub(crate) enum Place {
+    Folder(tempfile::TempDir),
+    Memory(MemoryDisk),
+}
+
+impl Place {
+    pub(crate) fn open(&self) -> Store {
+        match self {
+            Self::Folder(dir) => Store::open(dir.path()).unwrap(),
+            Self::Memory(disk) => Store::on(disk).unwrap(),
+        }
+    }
+}
+
+/// Runs a promise on every store.
+fn on_each(promise: impl Fn(&Place)) {
+    promise(&Place::Memory(MemoryDisk::new()));
+    promise(&Place::Folder(tempfile::tempdir().unwrap()));
+}
+
+pub(crate) fn customer(n: u8) -> CustomerId {
+    CustomerId([n; 16])
+}
+
+pub(crate) fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn event(who: &str, about: &str) -> Input {
+    Input::Event(Box::new(Event {
+        message_id: format!("m-{who}-{about}").into(),
+        source: "shop".into(),
+        at: at(1_000),
+        original_at: None,
+        received_at: at(1_000),
+        origin: Origin::Live,
+        ids: vec![Identifier::user(who).unwrap()],
+        traits: Properties(vec![("city".into(), Value::from("Lyon"))]),
+        body: Body::Track { name: about.into() },
+        properties: Properties::default(),
+        consent: vec![("marketing".into(), true)],
+        opted_out: false,
+        context: Properties::default(),
+    }))
+}
+
+pub(crate) fn posting(owner: CustomerId, amount: i64) -> Posting {
+    Posting {
+        unit: Unit::Points,
+        from: Account::Issued,
+        to: Account::Available,
+        amount,
+        lot: Some(LotId { owner, number: 1 }),
+        cause: Cause::Earn,
+    }
+}
+
+/// An entry about customer `n`, with a fact.
+pub(crate) fn entry(seq: u64, n: u8) -> Entry {
+    Entry {
+        seq,
+        recorded_at: at(1_000_000 + i64::try_from(seq).unwrap()),
+        customer: Some(customer(n)),
+        root: Some(customer(n)),
+        cause: (seq > 1).then_some(seq - 1),
+        input: Some(event(&format!("person{n}"), "Tea Tasted")),
+        outcome: vec![Fact::Created, Fact::Posted(posting(customer(n), 7))],
+    }
+}
+
+fn entries(from: u64, to: u64) -> Vec<Entry> {
+    (from..=to).map(|seq| entry(seq, u8::try_from(seq % 5).unwrap())).collect()
+}
+
+#[test]
+fn what_was_appended_is_read_back_equal_and_in_order() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 30)).unwrap();
+        store.journal.append(&[]).unwrap();
+        store.journal.append(&entries(31, 40)).unwrap();
+        let reader = store.journal.reader();
+        assert_eq!(reader.last_seq(), 40);
+        assert_eq!(reader.read(1, 100).unwrap(), entries(1, 40));
+        assert_eq!(reader.read(29, 4).unwrap(), entries(29, 32));
+        assert_eq!(reader.read(41, 4).unwrap(), vec![]);
+        assert_eq!(reader.entry(7).unwrap(), entries(7, 7).pop());
+        assert_eq!(reader.entry(0).unwrap(), None);
+        assert_eq!(reader.iter(12).map(Result::unwrap).collect::<Vec<_>>(), entries(12, 40));
+    });
+}
+
+#[test]
+fn what_was_appended_is_there_after_a_restart() {
+    on_each(|place| {
+        let secret = {
+            let mut store = place.open();
+            store.journal.append(&entries(1, 20)).unwrap();
+            store.keys.secret("identifiers").unwrap()
+        };
+        let mut store = place.open();
+        assert_eq!(store.journal.reader().read(1, 100).unwrap(), entries(1, 20));
+        assert!(store.keys.secret("identifiers").unwrap() == secret);
+        assert!(store.keys.secret("vouchers").unwrap() != secret);
+        store.journal.append(&entries(21, 22)).unwrap();
+        assert_eq!(store.journal.last_seq(), 22);
+    });
+}
+
+#[test]
+fn entries_out_of_order_are_refused_and_none_is_written() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 3)).unwrap();
+        for bad in [entries(3, 5), entries(5, 6), vec![entry(4, 1), entry(6, 1)]] {
+            let failure = store.journal.append(&bad).unwrap_err();
+            assert_eq!(failure.trouble, Trouble::Misuse);
+        }
+        assert_eq!(store.journal.last_seq(), 3);
+        assert_eq!(store.journal.reader().read(1, 9).unwrap().len(), 3);
+    });
+}
+
+#[test]
+fn a_checkpoint_is_read_back() {
+    on_each(|place| {
+        let store = place.open();
+        store.state.checkpoint(checkpoint(0)).unwrap();
+        drop(store);
+        let mut store = place.open();
+        store.journal.append(&entries(1, 9)).unwrap();
+        store.state.checkpoint(checkpoint(9)).unwrap();
+        let state = &store.state;
+        assert_eq!(state.position().unwrap(), 9);
+        assert_eq!(state.workspace().unwrap().as_deref(), Some(&b"programme"[..]));
+        assert_eq!(state.load(customer(2)).unwrap(), Some(row(2, 9)));
+        assert_eq!(state.load(customer(9)).unwrap(), None);
+        let many = state.load_many(&[customer(3), customer(9), customer(1)]).unwrap();
+        assert_eq!(many, vec![Some(row(3, 9)), None, Some(row(1, 9))]);
+        assert_eq!(state.lookup(IdentifierHash([1; 16])).unwrap(), Some(customer(1)));
+        assert_eq!(state.lookup(IdentifierHash([2; 16])).unwrap(), None);
+        assert_eq!(state.order_owner(OrderRef([1; 16])).unwrap(), Some(customer(3)));
+        assert_eq!(state.customers(Some(customer(1)), 1).unwrap(), vec![row(2, 9)]);
+        assert_eq!(state.count().unwrap(), 3);
+    });
+}
+
+fn row(n: u8, position: u64) -> CustomerRow {
+    CustomerRow {
+        id: customer(n),
+        next_due: (n != 2).then(|| at(100 * i64::from(10 - n))),
+        body: format!("customer {n} at {position}").into_bytes(),
+    }
+}
+
+fn checkpoint(position: u64) -> Checkpoint {
+    Checkpoint {
+        position,
+        customers: vec![row(3, position), row(1, position), row(2, position)],
+        identifiers: vec![(IdentifierHash([2; 16]), None), (IdentifierHash([1; 16]), Some(customer(1)))],
+        orders: vec![(OrderRef([1; 16]), customer(3))],
+        timeline: (1..=position).map(|seq| (customer(u8::try_from(seq % 3).unwrap() + 1), seq)).collect(),
+        postings: (1..=position)
+            .map(|seq| PostingRow { seq, nth: 1, customer: customer(1), posting: posting(customer(1), 7) })
+            .collect(),
+        workspace: Some(b"programme".to_vec()),
+        ..Checkpoint::default()
+    }
+}
+
+#[test]
+fn an_erased_root_keeps_its_facts_and_loses_its_inputs() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
+        store.keys.destroy(customer(1)).unwrap();
+        store.keys.destroy(customer(1)).unwrap();
+        store.journal.append(&[entry(3, 1)]).unwrap();
+        drop(store);
+        let store = place.open();
+        assert!(store.keys.is_destroyed(customer(1)).unwrap());
+        assert!(!store.keys.is_destroyed(customer(2)).unwrap());
+        let read = store.journal.reader().read(1, 9).unwrap();
+        assert_eq!(read[0], Entry { input: None, ..entry(1, 1) });
+        assert_eq!(read[1], entry(2, 2));
+        assert_eq!(read[2], Entry { input: None, ..entry(3, 1) });
+    });
+}
+
+#[test]
+fn rejects_can_be_read_for_thirty_days() {
+    const DAY: i64 = 86_400_000;
+    on_each(|place| {
+        let mut store = place.open();
+        let mut reject = entry(1, 1);
+        (reject.customer, reject.root, reject.recorded_at) = (None, None, at(10 * DAY + 5));
+        reject.input = Some(Input::Reject(Box::new(Reject {
+            message_id: None,
+            source: "shop".into(),
+            received_at: at(10 * DAY),
+            code: "malformed".into(),
+            field: "userId".into(),
+            reason: "no identifier".into(),
+            body: "{}".into(),
+        })));
+        store.journal.append(std::slice::from_ref(&reject)).unwrap();
+        store.keys.destroy_old_days(at(40 * DAY + 6)).unwrap();
+        assert_eq!(store.journal.reader().entry(1).unwrap(), Some(reject.clone()));
+        store.keys.destroy_old_days(at(41 * DAY)).unwrap();
+        reject.input = None;
+        assert_eq!(store.journal.reader().entry(1).unwrap(), Some(reject));
+    });
+}
