@@ -235,6 +235,12 @@ fn is_blocked(value: &str) -> bool {
         || ["-1", "null", "undefined", "anonymous", "none", "nan"].iter().any(|b| value.eq_ignore_ascii_case(b))
 }
 
+/// What the type of an external id may look like: `crm`, `ios.push_token`.
+fn is_kind_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.';
+    text.bytes().all(plain) && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+}
+
 /// `ana`, `email:ana@example.com`, `anonymous:abc`, `loyalty:L-17`, `phone:+33123`.
 impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,9 +261,7 @@ impl FromStr for Identifier {
             Some(("anonymous", v)) => (IdentifierKind::Anonymous, v),
             Some(("loyalty", v)) => (IdentifierKind::Loyalty, v),
             Some(("phone", v)) => (IdentifierKind::Phone, v),
-            Some((kind, v)) if kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !kind.is_empty() => {
-                (IdentifierKind::External(kind.into()), v)
-            }
+            Some((kind, v)) if is_kind_name(kind) => (IdentifierKind::External(kind.into()), v),
             _ => (IdentifierKind::User, text),
         };
         Self::new(kind, value).ok_or_else(|| BadId(text.chars().take(60).collect()))

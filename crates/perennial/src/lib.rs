@@ -1,1 +1,3 @@
-//! Perennial.
+//! Perennial, the one program: intake, HTTP, loops, channels, console and commands around the core.
+
+pub mod wire;

@@ -1,0 +1,15 @@
+import { JSDOM } from 'jsdom';
+const host=process.env.HOST_URL, writeKey=process.env.WRITE_KEY;
+const dom=new JSDOM('<!doctype html><title>Shop</title><body></body>',{url:'https://shop.example/tents?x=1',pretendToBeVisual:true});
+for(const k of ['window','document','location','localStorage','sessionStorage','HTMLElement','Element','Node','CustomEvent','Event']) globalThis[k]=dom.window[k];
+Object.defineProperty(globalThis,'navigator',{value:dom.window.navigator,configurable:true});
+dom.window.fetch=globalThis.fetch;
+const { AnalyticsBrowser } = await import('@segment/analytics-next');
+const [a]=await AnalyticsBrowser.load({writeKey,cdnURL:host},{integrations:{'Segment.io':{apiHost:host.replace(/^https?:\/\//,'')+'/v1',protocol:'http'}}});
+await a.page('Tents');
+await a.track('Product Viewed',{product_id:'tent',price:100.5});
+await a.identify('ana',{email:'ana@example.com'});
+await a.track('Order Completed',{order_id:'B1',currency:'EUR',subtotal:50,products:[{product_id:'mug',price:10,quantity:5}]});
+await a.group('club',{plan:'pro'});
+await a.alias('ana-2');
+await new Promise(r=>setTimeout(r,1500)); process.exit(0);

@@ -1,0 +1,12 @@
+import { Analytics } from '@segment/analytics-node';
+const host=process.env.HOST_URL, writeKey=process.env.WRITE_KEY;
+const a=new Analytics({writeKey,host,flushAt:20,flushInterval:200});
+a.on('error',e=>{console.error('error',e);process.exitCode=1});
+a.identify({userId:'ana',traits:{email:'Ana@Example.com',name:'Ana'}});
+a.track({userId:'ana',event:'Order Completed',properties:{order_id:'A1',currency:'EUR',subtotal:120.5,total:130.49,products:[{product_id:'tent',price:100.5,quantity:1},{product_id:'mug',price:10,quantity:2}]}});
+a.track({anonymousId:'anon-1',event:'Product Viewed',properties:{product_id:'tent',price:100.5}});
+a.page({userId:'ana',name:'Home',properties:{url:'https://shop.example/'}});
+a.screen({userId:'ana',name:'Start'});
+a.group({userId:'ana',groupId:'club',traits:{plan:'pro'}});
+a.alias({userId:'ana',previousId:'anon-1'});
+await a.closeAndFlush({timeout:8000});
