@@ -93,7 +93,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
         return Err(Refusal::new("not_a_member", "the customer has not joined the programme; enrol them first"));
     }
     match &asked.command {
-        Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.key.as_deref(), near),
+        Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.caller_key(), near),
         Command::Adjust { points, .. } => adjust(book, *points),
         Command::Hold { points, length, hold: name } => hold(book, *points, *length, name),
         Command::Capture { hold, points } => capture(book, hold, *points),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
 use crate::event::{Body, Event};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
-use crate::feature::micro;
+use crate::feature::{Seen, micro};
 use crate::id::{CustomerId, LotId, OrderRef};
 use crate::input::{Input, Timer, TimerKind};
 use crate::orders::{self, OrderRecord, PARKED_MAX, Parked};
@@ -127,6 +127,38 @@ pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer) -> Outcome {
     book.close()
 }
 
+/// Follows the newest programme version; `features` is what its features remember. Lots without an
+/// end get one when the version brings expiry, counted from its publication at the earliest.
+pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Outcome {
+    take_up(rules, customer, features);
+    let Some(edition) = rules.latest().cloned() else { return Vec::new() };
+    let since = edition.published_at;
+    let Some(mut book) = Book::open(rules, customer, since) else { return Vec::new() };
+    for (lot, available_at, expires_at) in loyalty::lots_without_end(&book, since) {
+        book.record(Fact::LotDated { lot, available_at, expires_at });
+    }
+    book.close()
+}
+
+/// Follows the newest programme version without deciding anything.
+pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
+    customer.features = features;
+    customer.adopted = rules.latest_version();
+}
+
+/// Brings what only time changes to one instant, so that two folds of the same journal can be
+/// compared: wake-ups that had nothing to do are not in the journal.
+pub fn settle(rules: &Rules, customer: &mut Customer, now: Timestamp) {
+    let Some(edition) = rules.latest() else { return };
+    customer.clock = customer.clock.max(now);
+    let clock = customer.clock;
+    customer.timers.retain(|t| t.at > clock);
+    for (seen, feature) in customer.features.iter_mut().zip(&edition.program.features) {
+        seen.prune(feature, clock);
+    }
+    segment::refresh(rules, edition, customer);
+}
+
 /// Folds an input with the facts that are known to have followed: decides nothing. `gone` gives up
 /// the customer that a merge made part of this one.
 pub fn replay(
@@ -139,12 +171,14 @@ pub fn replay(
 ) {
     let Some(edition) = rules.latest().cloned() else { return };
     customer.clock = customer.clock.max(at);
+    // What was due earlier has fired: with an entry of its own, or to no effect.
+    let until = if let Some(Input::Timer(timer)) = input { *timer } else { Timer::last_at(at) };
+    customer.timers.retain(|timer| *timer > until);
     let event = match input {
         Some(Input::Event(event)) => Some(&**event),
         _ => None,
     };
     match input {
-        Some(Input::Timer(timer)) => drop(customer.timers.remove(timer)),
         Some(Input::Command(asked)) => crate::command::observe(customer, asked),
         _ => {}
     }

@@ -187,6 +187,13 @@ impl Seen {
         }
     }
 
+    /// Lets go of what has left the window.
+    pub(crate) fn prune(&mut self, feature: &Feature, now: Timestamp) {
+        if let (Self::Recent(recent), Some(window)) = (self, feature.within) {
+            recent.prune(now.plus_millis(-window.millis));
+        }
+    }
+
     /// The feature's value now.
     pub fn value(&self, feature: &Feature, now: Timestamp) -> Value {
         let start = feature.within.map_or(Timestamp::from_millis(i64::MIN), |w| now.plus_millis(-w.millis));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Product};
 use crate::fact::Outcome;
-use crate::id::{CustomerId, Identifier};
+use crate::id::{CustomerId, Identifier, Secret};
 use crate::time::{Span, Timestamp};
 
 /// One entry of the journal: what came in and what followed, written together, once.
@@ -41,6 +41,13 @@ pub enum Input {
         /// The instant of that input.
         at: Timestamp,
     },
+    /// The customer follows a newer programme version from here on, and something followed from it.
+    Adopted {
+        /// When that version was published.
+        at: Timestamp,
+        /// The version.
+        version: u32,
+    },
     /// The workspace's rules, catalogue or thresholds changed.
     Published(Box<Publication>),
     /// A message that could not be read or may not be folded, kept with its reason.
@@ -56,7 +63,7 @@ pub struct Asked {
     pub by: Box<str>,
     /// The customer, as the caller named them.
     pub customer: Identifier,
-    /// The idempotency key, if the caller gave one.
+    /// The idempotency key, if the caller gave one, behind the operation's name: `redeem:r1`.
     pub key: Option<Box<str>>,
     /// Fingerprint of the command, to tell a repetition from a reuse of the key.
     pub fingerprint: [u8; 16],
@@ -165,6 +172,13 @@ pub struct Timer {
     pub owner: CustomerId,
 }
 
+impl Timer {
+    /// The last wake-up that an instant can have.
+    pub fn last_at(at: Timestamp) -> Self {
+        Self { at, kind: TimerKind::Tick, id: u32::MAX, owner: CustomerId([u8::MAX; 16]) }
+    }
+}
+
 /// What a wake-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TimerKind {
@@ -233,4 +247,39 @@ pub struct Reject {
     pub reason: Box<str>,
     /// The message as it came, cut at 32 KB.
     pub body: Box<str>,
+}
+
+impl Asked {
+    /// A command with the fingerprint of what it asks for.
+    pub fn new(at: Timestamp, by: &str, customer: Identifier, key: Option<Box<str>>, command: Command) -> Self {
+        let fingerprint = Secret([0; 16]).digest(&[format!("{command:?}").as_bytes()]);
+        let key = key.map(|key| format!("{}:{key}", command.name()).into());
+        Self { at, by: by.into(), customer, key, fingerprint, command }
+    }
+
+    /// The key as the caller gave it.
+    pub fn caller_key(&self) -> Option<&str> {
+        self.key.as_deref()?.split_once(':').map(|(_, key)| key)
+    }
+}
+
+impl Command {
+    /// The operation's name, as in the API's path.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Enroll { .. } => "enroll",
+            Self::Redeem { .. } => "redeem",
+            Self::Adjust { .. } => "adjust",
+            Self::Hold { .. } => "hold",
+            Self::Capture { .. } => "capture",
+            Self::Release { .. } => "release",
+            Self::Undo { .. } => "undo",
+            Self::SetTier { .. } => "set_tier",
+            Self::Review { .. } => "review",
+            Self::Consent { .. } => "consent",
+            Self::Merge { .. } => "merge",
+            Self::Unmerge => "unmerge",
+            Self::Erase => "erase",
+        }
+    }
 }

@@ -255,6 +255,17 @@ fn lapse(book: &Book<'_>, earned_at: Timestamp, available_at: Timestamp) -> Time
     program.zone.end_of_validity(from, expires.after)
 }
 
+/// Lots that have no end though the programme has expiry, with the end they get when it was
+/// switched on at `since`.
+pub(crate) fn lots_without_end(book: &Book<'_>, since: Timestamp) -> Vec<(LotId, Timestamp, Timestamp)> {
+    let open = book.customer.member.iter().flat_map(|m| &m.wallet.lots);
+    let endless = open.filter(|l| l.expires_at == Timestamp::NEVER && l.buckets.pending + l.buckets.available > 0);
+    endless
+        .map(|l| (l.id, l.available_at, lapse(book, l.earned_at.max(since), l.available_at.max(since))))
+        .filter(|(_, _, end)| *end < Timestamp::NEVER)
+        .collect()
+}
+
 /// Newly available points fill arrears first.
 pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
     let Some(member) = &book.customer.member else { return };

@@ -1,0 +1,353 @@
+//! Steps: one action each, carried out on a workspace in memory.
+
+use std::path::{Path, PathBuf};
+
+use perennial_core::command::Refusal;
+use perennial_core::customer::Customer;
+use perennial_core::event::Product;
+use perennial_core::id::Identifier;
+use perennial_core::input::{Asked, Command};
+use perennial_core::program::{SegmentRule, compile, merge_patch, parse_value};
+use perennial_core::time::{Span, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::{Failed, expect};
+use crate::wire::segment::{Call, parse};
+use crate::wire::{Arrival, Circumstances};
+use crate::workspace::{PublishError, Status, Workspace};
+
+/// A workspace on a stage, with a clock that only `advance` moves.
+pub(super) struct Stage {
+    pub(super) workspace: Workspace,
+    pub(super) clock: Timestamp,
+    folder: PathBuf,
+    program: Value,
+}
+
+type Outcome = Result<Vec<Failed>, String>;
+
+impl Stage {
+    pub(super) fn open(folder: &Path, program: &Path, patch: Option<&Value>, clock: Timestamp) -> Result<Self, String> {
+        let mut stage = Self {
+            workspace: Workspace::memory().map_err(|e| e.to_string())?,
+            clock,
+            folder: folder.to_owned(),
+            program: Value::Null,
+        };
+        stage.program = stage.read_program(program)?;
+        if let Some(patch) = patch {
+            merge_patch(&mut stage.program, patch);
+        }
+        stage.publish()?;
+        Ok(stage)
+    }
+
+    pub(super) fn catalog(&mut self, products: Vec<Product>) -> Result<(), String> {
+        self.workspace.learn_products(self.clock, "scenario", products).map_err(|e| e.to_string())
+    }
+
+    fn read_program(&self, path: &Path) -> Result<Value, String> {
+        let path = self.folder.join(path);
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("program {}: {e}", path.display()))?;
+        parse_value(&text).map_err(|problem| format!("program {}: {problem}", path.display()))
+    }
+
+    fn publish(&mut self) -> Result<(), String> {
+        let source = self.program.to_string();
+        match self.workspace.publish(self.clock, "scenario", &source) {
+            Ok(_) => Ok(()),
+            Err(PublishError::Failure(failure)) => Err(failure.to_string()),
+            Err(PublishError::Problems(_)) => {
+                let problems = compile(&source).err().unwrap_or_default();
+                let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+                Err(format!("the programme does not compile: {}", lines.join("; ")))
+            }
+        }
+    }
+
+    /// Plays one step; what did not hold.
+    pub(super) fn play(&mut self, number: usize, step: &Value) -> Outcome {
+        let map = step.as_object().ok_or("a step is a map with one action")?;
+        let refused = text(map, "refused")?;
+        let rejected = text(map, "rejected")?;
+        let actions: Vec<_> =
+            map.iter().filter(|(k, _)| !["refused", "rejected", "why"].contains(&k.as_str())).collect();
+        let [(action, body)] = actions[..] else { return Err("a step is a map with one action".into()) };
+        match action.as_str() {
+            "identify" | "track" | "page" | "screen" | "group" | "alias" | "batch" => {
+                self.call(number, action, body, rejected.as_deref())
+            }
+            "advance" => self.advance(body),
+            "publish" => self.republish(body),
+            "expect" => expect::check(self, object(body)?),
+            _ => self.command(action, object(body)?, refused.as_deref()),
+        }
+    }
+
+    fn call(&mut self, number: usize, action: &str, body: &Value, rejected: Option<&str>) -> Outcome {
+        let call = Call::of_path(action).ok_or("no such call")?;
+        let mut body = if action == "batch" { json!({ "batch": body }) } else { body.clone() };
+        match body.get_mut("batch").and_then(Value::as_array_mut) {
+            Some(items) => {
+                items.iter_mut().enumerate().for_each(|(i, item)| named(item, &format!("step-{number}.{}", i + 1)))
+            }
+            None => named(&mut body, &format!("step-{number}")),
+        }
+        let arrivals = parse(call, body.to_string().as_bytes(), &Circumstances::live("scenario", self.clock))
+            .map_err(|e| e.to_string())?;
+        let arrivals: Vec<Arrival> = arrivals.into_iter().map(|a| self.at_clock(a)).collect();
+        let receipts = self.workspace.take(self.clock, arrivals).map_err(|e| e.to_string())?;
+        let codes: Vec<String> = receipts
+            .iter()
+            .filter_map(|r| match &r.status {
+                Status::Rejected(reject) => Some(reject.code.to_string()),
+                _ => None,
+            })
+            .collect();
+        Ok(match rejected {
+            Some(code) if !codes.iter().any(|c| c == code) => {
+                vec![Failed::new("rejected", code, if codes.is_empty() { "accepted".into() } else { codes.join(", ") })]
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// An event without a timestamp happens at the clock.
+    fn at_clock(&self, arrival: Arrival) -> Arrival {
+        match arrival {
+            Arrival::Event(mut event) => {
+                event.at = event.at.min(self.clock);
+                Arrival::Event(event)
+            }
+            reject => reject,
+        }
+    }
+
+    fn advance(&mut self, body: &Value) -> Outcome {
+        let to = match body {
+            Value::String(span) => {
+                let span: Span = span.parse().map_err(|e| format!("advance: {e}"))?;
+                self.zone_add(span)
+            }
+            Value::Object(map) => {
+                let to = text(map, "to")?.ok_or("advance: give a duration or {to: INSTANT}")?;
+                to.parse().map_err(|e| format!("advance: {e}"))?
+            }
+            _ => return Err("advance: give a duration or {to: INSTANT}".into()),
+        };
+        if to < self.clock {
+            return Err(format!("advance: the clock is at {} and does not run backwards", self.clock));
+        }
+        while let Some(midnight) = self.next_ranking().filter(|midnight| *midnight <= to) {
+            self.pass(midnight)?;
+            self.workspace.rank(midnight).map_err(|e| e.to_string())?;
+        }
+        self.pass(to)?;
+        Ok(Vec::new())
+    }
+
+    fn zone_add(&self, span: Span) -> Timestamp {
+        let zone = self.workspace.rules().latest().map(|e| e.program.zone.clone());
+        zone.map_or(self.clock.plus_millis(span.millis), |zone| zone.add(self.clock, span))
+    }
+
+    /// The next local midnight, when the programme ranks anything.
+    fn next_ranking(&self) -> Option<Timestamp> {
+        let program = &self.workspace.rules().latest()?.program;
+        let ranks = program.segments.iter().any(|s| matches!(s.rule, SegmentRule::Top { .. }));
+        ranks.then(|| program.zone.next_midnight(self.clock))
+    }
+
+    fn pass(&mut self, to: Timestamp) -> Result<(), String> {
+        self.clock = to;
+        while self.workspace.advance(to).map_err(|e| e.to_string())? {}
+        Ok(())
+    }
+
+    fn republish(&mut self, body: &Value) -> Outcome {
+        let map = object(body)?;
+        if let Some(path) = text(map, "program")? {
+            self.program = self.read_program(Path::new(&path))?;
+        }
+        if let Some(patch) = map.get("patch") {
+            merge_patch(&mut self.program, patch);
+        }
+        self.publish()?;
+        for id in self.workspace.everybody().map_err(|e| e.to_string())? {
+            self.workspace.customer_by_id(self.clock, id).map_err(|e| e.to_string())?;
+        }
+        Ok(Vec::new())
+    }
+
+    fn command(&mut self, action: &str, body: &Map<String, Value>, refused: Option<&str>) -> Outcome {
+        let asked = self.asked(action, body)?;
+        let who = asked.customer.clone();
+        let before = self.customer(&who)?;
+        let answer = self.workspace.ask(self.clock, asked).map_err(|e| e.to_string())?;
+        let mut failures = Vec::new();
+        match (refused, &answer.outcome) {
+            (None, Err(Refusal { code, message })) => {
+                failures.push(Failed::new(action, "done", format!("refused: {code} ({message})")))
+            }
+            (Some(code), Ok(_)) => failures.push(Failed::new("refused", code, "done")),
+            (Some(code), Err(refusal)) if *code != *refusal.code => {
+                failures.push(Failed::new("refused", code, &refusal.code));
+            }
+            (Some(_), Err(_)) if bare(before) != bare(self.customer(&who)?) => {
+                failures.push(Failed::new("refused", "nothing changes", "something changed"));
+            }
+            _ => {}
+        }
+        Ok(failures)
+    }
+
+    fn asked(&self, action: &str, body: &Map<String, Value>) -> Result<Asked, String> {
+        let reader = Fields(body);
+        let (customer, command) = match action {
+            "merge" => (reader.who("into")?, Command::Merge { from: reader.who("from")? }),
+            "capture" | "release" => {
+                let hold = reader.text("hold")?;
+                let customer = self.holder(&hold)?;
+                let command = if action == "capture" {
+                    Command::Capture { hold: hold.into(), points: reader.maybe_number("points")? }
+                } else {
+                    Command::Release { hold: hold.into() }
+                };
+                (customer, command)
+            }
+            _ => (reader.who("customer")?, self.simple(action, &reader)?),
+        };
+        let key = reader.maybe_text("key")?.map(Into::into);
+        Ok(Asked::new(self.clock, "scenario", customer, key, command))
+    }
+
+    fn simple(&self, action: &str, body: &Fields<'_>) -> Result<Command, String> {
+        Ok(match action {
+            "enroll" => Command::Enroll {
+                referral_code: body.maybe_text("referral_code")?.map(Into::into),
+                referred_by: body.maybe_who("referred_by")?,
+            },
+            "redeem" => Command::Redeem {
+                reward: body.text("reward")?.into(),
+                quantity: body
+                    .maybe_number("quantity")?
+                    .map_or(Ok(1), u32::try_from)
+                    .map_err(|_| "quantity: a whole number from 1")?,
+            },
+            "adjust" => Command::Adjust {
+                points: body.number("points")?,
+                reason: body.maybe_text("reason")?.unwrap_or_default().into(),
+                by: body.maybe_text("by")?.unwrap_or_default().into(),
+            },
+            "hold" => Command::Hold {
+                points: body.number("points")?,
+                length: body.text("for")?.parse().map_err(|e| format!("for: {e}"))?,
+                hold: body.text("as")?.into(),
+            },
+            "undo" => Command::Undo { redemption: body.text("redemption")?.into() },
+            "set_tier" => {
+                Command::SetTier { tier: body.text("tier")?.into(), until: self.instant(&body.text("until")?)? }
+            }
+            "review" => Command::Review {
+                activity: body.text("activity")?.into(),
+                approve: match body.text("decision")?.as_str() {
+                    "approve" => true,
+                    "decline" => false,
+                    other => return Err(format!("decision: 'approve' or 'decline', not '{other}'")),
+                },
+                reason: body.maybe_text("reason")?.map(Into::into),
+            },
+            "consent" => Command::Consent {
+                purpose: body.text("purpose")?.into(),
+                channel: body.maybe_text("channel")?.map(Into::into),
+                given: body.0.get("given").and_then(Value::as_bool).ok_or("given: true or false")?,
+            },
+            other => return Err(format!("'{other}' is no action of this version")),
+        })
+    }
+
+    /// An instant, or a date that counts to its last moment in the programme's zone.
+    fn instant(&self, text: &str) -> Result<Timestamp, String> {
+        if let Ok(date) = text.parse::<jiff::civil::Date>()
+            && text.len() == 10
+            && let Some(edition) = self.workspace.rules().latest()
+        {
+            return Ok(date.tomorrow().map_or(Timestamp::NEVER, |next| edition.program.zone.start_of(next)));
+        }
+        text.parse().map_err(|e| format!("{e}"))
+    }
+
+    /// A hold is named without its customer: whoever has one of that name.
+    fn holder(&self, hold: &str) -> Result<Identifier, String> {
+        let found = self.workspace.hold_owner(hold);
+        found.ok_or_else(|| format!("hold: no hold is named '{hold}'"))
+    }
+
+    pub(super) fn customer(&mut self, who: &Identifier) -> Result<Option<Customer>, String> {
+        self.workspace.customer(self.clock, who).map_err(|e| e.to_string())
+    }
+
+    /// The checks after the last step.
+    pub(super) fn close(mut self) -> Result<Vec<String>, String> {
+        let clock = self.clock;
+        let findings = self.workspace.verify(clock).map_err(|e| e.to_string())?;
+        Ok(findings.faults)
+    }
+}
+
+/// A customer without the recorded answers, which a refusal adds to.
+fn bare(customer: Option<Customer>) -> Option<Customer> {
+    customer.map(|c| Customer { answers: Vec::new(), folded: 0, ..c })
+}
+
+fn named(call: &mut Value, name: &str) {
+    if let Some(map) = call.as_object_mut() {
+        map.entry("messageId").or_insert_with(|| name.into());
+    }
+}
+
+pub(super) fn object(body: &Value) -> Result<&Map<String, Value>, String> {
+    body.as_object().ok_or_else(|| "expected a map".into())
+}
+
+/// A text, or a number written as one.
+pub(super) fn text(map: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    match map.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Number(n)) => Ok(Some(n.to_string())),
+        Some(_) => Err(format!("{name}: expected a text")),
+    }
+}
+
+/// Reads the fields of a command.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn maybe_text(&self, name: &str) -> Result<Option<String>, String> {
+        text(self.0, name)
+    }
+
+    fn text(&self, name: &str) -> Result<String, String> {
+        self.maybe_text(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+
+    fn maybe_who(&self, name: &str) -> Result<Option<Identifier>, String> {
+        self.maybe_text(name)?.map(|who| who.parse().map_err(|e| format!("{name}: {e}"))).transpose()
+    }
+
+    fn who(&self, name: &str) -> Result<Identifier, String> {
+        self.maybe_who(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+
+    fn maybe_number(&self, name: &str) -> Result<Option<i64>, String> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| format!("{name}: expected a whole number")),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<i64, String> {
+        self.maybe_number(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+}

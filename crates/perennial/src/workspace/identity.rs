@@ -1,0 +1,98 @@
+//! Who an input is about: the identifier index and the making of customers.
+
+use perennial_core::customer::Customer;
+use perennial_core::event::Event;
+use perennial_core::fact::Fact;
+use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
+use perennial_core::identity;
+use perennial_core::input::Input;
+use perennial_core::value::Value;
+use perennial_store::Failure;
+
+use super::Workspace;
+
+impl Workspace {
+    /// Whom an identifier names.
+    pub(super) fn owner(&mut self, id: &Identifier) -> Result<Option<CustomerId>, Failure> {
+        let hash = id.hashed(&self.secret());
+        self.warm.lookup(hash)
+    }
+
+    /// The customer of an event, made or merged as its identifiers say. Facts of its making are
+    /// added to `made`.
+    pub(super) fn resolve(&mut self, event: &mut Event, made: &mut Vec<Fact>) -> Result<CustomerId, Failure> {
+        self.name_by_traits(event);
+        let secret = self.secret();
+        let warm = std::cell::RefCell::new(&mut self.warm);
+        let found = identity::resolve(
+            &event.ids,
+            |id| warm.borrow_mut().lookup(id.hashed(&secret)),
+            |customer| {
+                let mut warm = warm.borrow_mut();
+                let names = warm.get(customer)?.map(|c| c.identifiers.iter().map(|(id, _)| id.clone()).collect());
+                Ok::<_, Failure>(names.unwrap_or_default())
+            },
+        )?;
+        let id = match found.customer {
+            Some(id) => id,
+            None => {
+                let first = found.link.iter().min().or(event.ids.first()).cloned();
+                let first = first.ok_or_else(|| super::misfit("resolve an event", "it names nobody"))?;
+                self.create(&first, made)?
+            }
+        };
+        for other in found.merge {
+            self.join(id, other, event.at, Input::Joined { at: event.at })?;
+        }
+        for name in &found.link {
+            self.link(id, name, made)?;
+        }
+        made.extend(found.left_out.iter().map(|name| Fact::Unlinked(name.hashed(&secret))));
+        Ok(id)
+    }
+
+    /// Traits that the programme declares as identifying name the customer too.
+    fn name_by_traits(&self, event: &mut Event) {
+        let Some(edition) = self.rules.latest() else { return };
+        for (name, declared) in &edition.program.traits {
+            let Some(kind) = &declared.identifies else { continue };
+            let said = event.traits.get(name).and_then(Value::as_text);
+            let id = said.and_then(|text| Identifier::new(kind.clone(), text));
+            if let Some(id) = id.filter(|id| !event.ids.contains(id)) {
+                event.ids.push(id);
+            }
+        }
+    }
+
+    /// Makes a customer under an identifier.
+    pub(super) fn create(&mut self, first: &Identifier, made: &mut Vec<Fact>) -> Result<CustomerId, Failure> {
+        let mut nth = 0;
+        let id = loop {
+            let id = CustomerId::derive(&self.secret(), first, nth);
+            if self.warm.get(id)?.is_none() && self.warm.survivor(id)? == id {
+                break id;
+            }
+            nth += 1;
+        };
+        let (features, version) =
+            self.rules.latest().map_or((Vec::new(), 0), |e| (e.blank_features(), e.program.version));
+        self.warm.put(Customer::new(id, features, version), true);
+        made.push(Fact::Created);
+        self.link(id, first, made)?;
+        Ok(id)
+    }
+
+    fn link(&mut self, id: CustomerId, name: &Identifier, made: &mut Vec<Fact>) -> Result<(), Failure> {
+        let hash = name.hashed(&self.secret());
+        if self.warm.lookup(hash)? == Some(id) {
+            return Ok(());
+        }
+        self.warm.link(hash, id);
+        if let Some(customer) = self.warm.get_mut(id)? {
+            let root = if name.kind == IdentifierKind::Anonymous { id } else { customer.id };
+            customer.identifiers.push((name.clone(), root));
+        }
+        made.push(Fact::Linked(hash));
+        Ok(())
+    }
+}

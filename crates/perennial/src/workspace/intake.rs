@@ -1,0 +1,166 @@
+//! Taking events in: duplicates, identity, the fold, and a receipt for each.
+
+use perennial_core::engine;
+use perennial_core::event::{Body, Event};
+use perennial_core::fact::Fact;
+use perennial_core::id::{CustomerId, OrderRef};
+use perennial_core::input::{Input, Reject};
+use perennial_core::orders;
+use perennial_core::time::Timestamp;
+use perennial_store::Failure;
+
+use super::{Workspace, tail};
+use crate::wire::Arrival;
+
+/// What became of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The sender's name for it, if it could be read.
+    pub message_id: Option<Box<str>>,
+    /// What became of it.
+    pub status: Status,
+    /// The entry that holds it; for a duplicate the first one.
+    pub seq: u64,
+    /// The customer.
+    pub customer: Option<CustomerId>,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Folded.
+    Accepted,
+    /// The same message had been folded before.
+    Duplicate,
+    /// Kept as a reject record.
+    Rejected(Box<Reject>),
+}
+
+impl Workspace {
+    /// Takes a batch of messages in. All of it is durable on return; one that cannot be folded
+    /// becomes a reject record and never harms its neighbours.
+    ///
+    /// # Errors
+    /// The store's failure; nothing of the batch has happened then.
+    pub fn take(&mut self, now: Timestamp, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, Failure> {
+        self.ready(now)?;
+        let mut receipts = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals {
+            let receipt = match arrival {
+                Arrival::Event(event) => self.fold(*event),
+                Arrival::Reject(reject) => Ok(self.reject(*reject)),
+            };
+            match receipt {
+                Ok(receipt) => receipts.push(receipt),
+                Err(failure) => {
+                    self.broken = true;
+                    return Err(failure);
+                }
+            }
+        }
+        self.commit()?;
+        Ok(receipts)
+    }
+
+    fn reject(&mut self, reject: Reject) -> Receipt {
+        let message_id = reject.message_id.clone();
+        let seq = self.push(None, None, Input::Reject(Box::new(reject.clone())), Vec::new());
+        if let Some(message_id) = &message_id {
+            self.seen.remember(&reject.source, message_id, seq);
+        }
+        Receipt { message_id, status: Status::Rejected(Box::new(reject)), seq, customer: None }
+    }
+
+    fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
+        if let Some(seq) = self.seen.find(&event.source, &event.message_id) {
+            return self.again(event, seq);
+        }
+        let owner = match event.order_id() {
+            Some(order) => self.warm.order_owner(OrderRef::derive(&self.secret(), order))?,
+            None => None,
+        };
+        let mut made = Vec::new();
+        let id = match owner {
+            Some(id) => id,
+            None => self.resolve(&mut event, &mut made)?,
+        };
+        self.wake(id, event.at)?;
+        if let Some(reject) = self.unknown_line(id, &event)? {
+            return Ok(self.reject(reject));
+        }
+        let (customer, seq) = self.follow(id, event, made)?;
+        self.wake_overdue(id)?;
+        Ok(Receipt { message_id: Some(customer), status: Status::Accepted, seq, customer: Some(id) })
+    }
+
+    /// Folds an event into its customer; the message id and the entry.
+    fn follow(&mut self, id: CustomerId, event: Event, mut made: Vec<Fact>) -> Result<(Box<str>, u64), Failure> {
+        let Some(mut customer) = self.warm.take(id)? else {
+            return Err(super::misfit("fold an event", "its customer is not there"));
+        };
+        made.extend(engine::apply(&self.rules, &mut customer, &event));
+        tail::count_stock(&mut self.taken, &made);
+        let root = customer.root_of(&event.ids);
+        let message_id = event.message_id.clone();
+        let source = event.source.clone();
+        let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
+        self.seen.remember(&source, &message_id, seq);
+        customer.folded = seq;
+        self.warm.put(customer, true);
+        Ok((message_id, seq))
+    }
+
+    /// A message id that was seen before: the same message is a duplicate, another one is set aside.
+    fn again(&mut self, event: Event, seq: u64) -> Result<Receipt, Failure> {
+        let first = match self.batch.iter().find(|e| e.seq == seq) {
+            Some(entry) => Some(entry.clone()),
+            None => self.journal.reader().entry(seq)?,
+        };
+        let customer = first.as_ref().and_then(|e| e.customer);
+        let same = match first.and_then(|e| e.input) {
+            Some(Input::Event(first)) => is_same(&first, &event),
+            _ => true,
+        };
+        if same {
+            let message_id = Some(event.message_id);
+            return Ok(Receipt { message_id, status: Status::Duplicate, seq, customer });
+        }
+        let reason = "another message with this id was folded before; give every message an id of its own";
+        let mut reject = reject_of(&event, "conflict", "messageId", reason);
+        reject.message_id = None; // The receipt of the id stays that of the first message.
+        let receipt = self.reject(reject);
+        Ok(Receipt { message_id: Some(event.message_id), ..receipt })
+    }
+
+    /// A refund of a product that is not on its order cannot be folded.
+    fn unknown_line(&mut self, id: CustomerId, event: &Event) -> Result<Option<Reject>, Failure> {
+        let Body::Refunded(refund) = &event.body else { return Ok(None) };
+        let name = OrderRef::derive(&self.secret(), &refund.order_id);
+        let record = self.warm.get(id)?.and_then(|c| c.orders.get(name));
+        let wrong = record.and_then(|r| orders::reckon_refund(r, refund, [0; 16]).err());
+        Ok(wrong.map(|at| {
+            let field = format!("properties.products[{at}].product_id");
+            reject_of(event, "unknown_line", &field, "this product is not on the order; name one that is")
+        }))
+    }
+}
+
+fn is_same(first: &Event, second: &Event) -> bool {
+    let ids = second.ids.iter().all(|id| first.ids.contains(id));
+    ids && first.body == second.body && first.properties == second.properties && first.traits == second.traits
+}
+
+fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {
+    let mut body = serde_json::to_string(event).unwrap_or_default();
+    let cut = (0..=body.len().min(32_768)).rev().find(|i| body.is_char_boundary(*i)).unwrap_or(0);
+    body.truncate(cut);
+    Reject {
+        message_id: Some(event.message_id.clone()),
+        source: event.source.clone(),
+        received_at: event.received_at,
+        code: code.into(),
+        field: field.into(),
+        reason: reason.into(),
+        body: body.into(),
+    }
+}

@@ -1,0 +1,567 @@
+//! A workspace: one business's rules, customers and journal, folded by one writer.
+//!
+//! Promise: what [`Workspace::take`], [`Workspace::ask`] and [`Workspace::publish`] return is
+//! durable. When an append fails nothing is acknowledged, memory is dropped and made again from
+//! the last checkpoint and the journal.
+//! Absent on purpose: clocks, sockets and threads. Instants come with the call; the pump owns the
+//! thread.
+
+mod identity;
+mod intake;
+mod seen;
+mod tail;
+pub mod verify;
+pub mod view;
+mod warm;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use perennial_core::command::{self, Neighbours, Refusal};
+use perennial_core::customer::Customer;
+use perennial_core::event::Product;
+use perennial_core::fact::{Account, Fact, Outcome, Posting, Unit};
+use perennial_core::id::{CustomerId, Identifier, OrderRef, Secret};
+use perennial_core::input::{Asked, Command, Entry, Input, Publication, Published, Timer};
+use perennial_core::program::{self, SegmentRule};
+use perennial_core::rules::Rules;
+use perennial_core::scope::View;
+use perennial_core::time::Timestamp;
+use perennial_core::{engine, merge, segment};
+use perennial_store::{Checkpoint, Failure, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
+
+pub use intake::{Receipt, Status};
+use seen::Seen;
+use warm::Warm;
+
+/// Customers that one call of [`Workspace::advance`] wakes at most.
+const WAKE_MAX: usize = 2_048;
+/// Timers that one input of one customer may set off, against a loop without end.
+const TIMERS_MAX: usize = 10_000;
+
+/// One business's rules, customers and journal.
+pub struct Workspace {
+    journal: Journal,
+    keys: Keys,
+    state: State,
+    rules: Rules,
+    /// Documents of the programme versions, as published.
+    sources: Vec<Box<str>>,
+    warm: Warm,
+    seen: Seen,
+    /// Pieces taken of each reward.
+    taken: BTreeMap<Box<str>, i64>,
+    /// Entries of the batch at hand, not yet appended.
+    batch: Vec<Entry>,
+    next_seq: u64,
+    now: Timestamp,
+    /// The workspace's own part of the state changed since the last checkpoint.
+    changed: bool,
+    /// An append failed: memory must be made again before anything else.
+    broken: bool,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The entry that holds it.
+    pub seq: u64,
+    /// The customer; none when there is none.
+    pub customer: Option<CustomerId>,
+    /// The key had been used for the same command: this is the first answer again.
+    pub replayed: bool,
+    /// What followed, or the refusal.
+    pub outcome: Result<Outcome, Refusal>,
+}
+
+impl Workspace {
+    /// Opens the workspace of a folder; the last checkpoint and the journal's tail make its memory.
+    ///
+    /// # Errors
+    /// When the folder is in use, damaged or out of reach.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        Self::on(Store::open(folder)?)
+    }
+
+    /// A workspace that lives as long as its handle.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn memory() -> Result<Self, Failure> {
+        Self::on(Store::memory())
+    }
+
+    /// A workspace on a memory disk, which outlives it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn on_disk(disk: &MemoryDisk) -> Result<Self, Failure> {
+        Self::on(Store::on(disk)?)
+    }
+
+    /// A workspace on an open store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn on(store: Store) -> Result<Self, Failure> {
+        let secret = store.keys.secret("workspace")?;
+        let mut workspace = Self {
+            journal: store.journal,
+            keys: store.keys,
+            warm: Warm::new(store.state.clone()),
+            state: store.state,
+            rules: Rules::new(secret),
+            sources: Vec::new(),
+            seen: Seen::default(),
+            taken: BTreeMap::new(),
+            batch: Vec::new(),
+            next_seq: 1,
+            now: Timestamp::EPOCH,
+            changed: false,
+            broken: true,
+        };
+        workspace.recover()?;
+        Ok(workspace)
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The document of the programme in force.
+    pub fn program_source(&self) -> Option<&str> {
+        self.sources.last().map(|s| &**s)
+    }
+
+    /// Reads the journal while the writer goes on.
+    pub fn journal(&self) -> JournalReader {
+        self.journal.reader()
+    }
+
+    /// Reads the last checkpoint while the writer goes on.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The keys and secrets of the workspace.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The last entry that is durable.
+    pub fn last_seq(&self) -> u64 {
+        self.journal.last_seq()
+    }
+
+    /// Pieces left of a reward; none when there is no limit.
+    pub fn stock(&self, reward: &str) -> Option<i64> {
+        let stock = self.rules.latest()?.program.reward(reward)?.stock?;
+        Some(stock - self.taken.get(reward).copied().unwrap_or(0))
+    }
+
+    fn secret(&self) -> Secret {
+        self.rules.secret
+    }
+
+    /// Puts a programme in force: checked, journalled, and adopted by everybody at their next input.
+    ///
+    /// # Errors
+    /// The problems of a document that does not compile, or the store's failure.
+    pub fn publish(&mut self, now: Timestamp, by: &str, source: &str) -> Result<u32, PublishError> {
+        self.ready(now)?;
+        program::compile(source).map_err(PublishError::Problems)?;
+        let version = self.rules.latest_version() + 1;
+        self.publication(by, Published::Program { version, source: source.into() })?;
+        Ok(version)
+    }
+
+    /// Adds products to the catalogue.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn learn_products(&mut self, now: Timestamp, by: &str, products: Vec<Product>) -> Result<(), Failure> {
+        self.ready(now)?;
+        let news: Vec<Product> =
+            products.into_iter().filter(|p| self.rules.catalog.get(&p.product_id) != Some(p)).collect();
+        for chunk in news.chunks(1_000) {
+            self.publication(by, Published::Catalog(chunk.to_vec()))?;
+        }
+        Ok(())
+    }
+
+    /// Ranks the ranked segments over everybody and publishes the thresholds (rule 4).
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn rank(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.ready(now)?;
+        let Some(edition) = self.rules.latest().cloned() else { return Ok(()) };
+        for ranked in &edition.program.segments {
+            let SegmentRule::Top { share_ppm, by } = &ranked.rule else { continue };
+            let mut values = Vec::new();
+            self.for_everybody(|customer| {
+                // A window has moved on since the customer was last folded.
+                customer.clock = customer.clock.max(now);
+                values.extend(segment::ranked_value(&View::of(&edition.program, customer), by));
+            })?;
+            let value = segment::threshold(values, *share_ppm);
+            if self.rules.thresholds.get(&ranked.id) != Some(&value) {
+                self.publication("ranking", Published::Threshold { segment: ranked.id.clone(), value })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `see` with a copy of every customer, warm or cold.
+    fn for_everybody(&mut self, mut see: impl FnMut(&mut Customer)) -> Result<(), Failure> {
+        for id in self.everybody()? {
+            let customer = self.warm.get(id)?;
+            customer.into_iter().for_each(|c| see(&mut c.clone()));
+        }
+        Ok(())
+    }
+
+    /// All customers, in the order of their ids.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn everybody(&mut self) -> Result<Vec<CustomerId>, Failure> {
+        self.warm.everybody()
+    }
+
+    fn publication(&mut self, by: &str, what: Published) -> Result<(), Failure> {
+        let publication = Publication { at: self.now, by: by.into(), what };
+        tail::publish(&mut self.rules, &mut self.sources, &publication)?;
+        self.changed = true;
+        self.push(None, None, Input::Published(Box::new(publication)), Vec::new());
+        self.commit()
+    }
+
+    /// Decides a command. Refusals are answers too, and as durable.
+    ///
+    /// # Errors
+    /// The store's failure; nothing has happened then.
+    pub fn ask(&mut self, now: Timestamp, mut asked: Asked) -> Result<Answer, Failure> {
+        self.ready(now)?;
+        asked.at = self.now;
+        let answer = self.decide(asked)?;
+        self.commit()?;
+        Ok(answer)
+    }
+
+    fn decide(&mut self, asked: Asked) -> Result<Answer, Failure> {
+        if let Command::Merge { from } = &asked.command {
+            let from = from.clone();
+            return self.merge_by_hand(asked, &from);
+        }
+        let mut made = Vec::new();
+        let id = match self.owner(&asked.customer)? {
+            Some(id) => id,
+            None if matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. }) => {
+                self.create(&asked.customer, &mut made)?
+            }
+            None => return Ok(unknown(&asked.customer)),
+        };
+        self.wake(id, asked.at)?;
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
+        if let Some(first) = command::answered(&customer, &asked) {
+            let (seq, same) = (first.seq, first.fingerprint == asked.fingerprint);
+            self.warm.put(customer, false);
+            return if same { self.repeat(id, seq) } else { Ok(reused(id, seq)) };
+        }
+        let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq };
+        let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
+        let root = customer.root_of(std::slice::from_ref(&asked.customer));
+        made.extend(facts);
+        tail::count_stock(&mut self.taken, &made);
+        let seq = self.push(Some(id), Some(root), Input::Command(Box::new(asked)), made.clone());
+        customer.folded = seq;
+        self.warm.put(customer, true);
+        Ok(Answer { seq, customer: Some(id), replayed: false, outcome: result.map(|()| made) })
+    }
+
+    fn stock_for(&self, command: &Command) -> Option<i64> {
+        if let Command::Redeem { reward, .. } = command { self.stock(reward) } else { None }
+    }
+
+    /// The first answer again: from the batch at hand or from the journal.
+    fn repeat(&mut self, id: CustomerId, seq: u64) -> Result<Answer, Failure> {
+        let entry = match self.batch.iter().find(|e| e.seq == seq) {
+            Some(entry) => Some(entry.clone()),
+            None => self.journal.reader().entry(seq)?,
+        };
+        let facts = entry.map(|e| e.outcome).unwrap_or_default();
+        let refused = facts.iter().find_map(|f| if let Fact::Refused(code) = f { Some(code.clone()) } else { None });
+        let outcome = match refused {
+            Some(code) => Err(Refusal { code, message: "the answer already given to this idempotency key".into() }),
+            None => Ok(facts),
+        };
+        Ok(Answer { seq, customer: Some(id), replayed: true, outcome })
+    }
+
+    fn merge_by_hand(&mut self, asked: Asked, from: &Identifier) -> Result<Answer, Failure> {
+        let (into, other) = (self.owner(&asked.customer)?, self.owner(from)?);
+        let (Some(into), Some(other)) = (into, other) else { return Ok(unknown(from)) };
+        if into == other {
+            return Ok(Answer { seq: 0, customer: Some(into), replayed: false, outcome: Ok(Vec::new()) });
+        }
+        let at = asked.at;
+        let seq = self.join(into, other, at, Input::Command(Box::new(asked)))?;
+        let facts = self.batch.iter().find(|e| e.seq == seq).map(|e| e.outcome.clone()).unwrap_or_default();
+        Ok(Answer { seq, customer: Some(into), replayed: false, outcome: Ok(facts) })
+    }
+
+    /// Makes `other` part of `into`, in an entry of its own.
+    fn join(&mut self, into: CustomerId, other: CustomerId, at: Timestamp, input: Input) -> Result<u64, Failure> {
+        self.wake(into, at)?;
+        self.wake(other, at)?;
+        let (Some(mut survivor), Some(gone)) = (self.warm.take(into)?, self.warm.take(other)?) else {
+            return Err(misfit("merge two customers", "one of them is not there"));
+        };
+        self.warm.redirect(&gone, into, self.secret());
+        let facts = merge::merge(&self.rules, &mut survivor, *gone, at);
+        let seq = self.push(Some(into), Some(into), input, facts);
+        survivor.folded = seq;
+        self.warm.put(survivor, true);
+        self.wake_overdue(into)?;
+        Ok(seq)
+    }
+
+    /// A customer by reference, with everything due until now done.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn customer(&mut self, now: Timestamp, who: &Identifier) -> Result<Option<Customer>, Failure> {
+        self.ready(now)?;
+        match self.owner(who)? {
+            Some(id) => self.customer_by_id(now, id),
+            None => Ok(None),
+        }
+    }
+
+    /// A customer by our id; the id of a customer that was merged away finds the survivor.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn customer_by_id(&mut self, now: Timestamp, id: CustomerId) -> Result<Option<Customer>, Failure> {
+        self.ready(now)?;
+        let id = self.warm.survivor(id)?;
+        self.wake(id, self.now)?;
+        self.commit()?;
+        let mut seen = self.warm.get(id)?.cloned();
+        if let Some(customer) = &mut seen {
+            engine::settle(&self.rules, customer, self.now);
+        }
+        Ok(seen)
+    }
+
+    /// The customer with an open or ended hold of this name, among the warm ones.
+    pub fn hold_owner(&self, hold: &str) -> Option<Identifier> {
+        self.warm.find(|c| c.member.as_ref().is_some_and(|m| m.holds.iter().any(|h| *h.hold == *hold)))
+    }
+
+    /// Fires what is due until `now`, for up to 2,048 customers; says whether more is due.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn advance(&mut self, now: Timestamp) -> Result<bool, Failure> {
+        self.ready(now)?;
+        let due = self.warm.due(now, WAKE_MAX)?;
+        for (_, id) in &due {
+            self.wake(*id, now)?;
+        }
+        self.commit()?;
+        Ok(due.len() >= WAKE_MAX)
+    }
+
+    /// The next instant at which anybody wakes.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn next_due(&mut self) -> Result<Option<Timestamp>, Failure> {
+        Ok(self.warm.due(Timestamp::NEVER, 1)?.first().map(|(at, _)| *at))
+    }
+
+    /// Fires a customer's timers that are due at `at`, in their order.
+    fn wake(&mut self, id: CustomerId, at: Timestamp) -> Result<(), Failure> {
+        self.adopt(id)?;
+        for _ in 0..TIMERS_MAX {
+            let Some(timer) = self.warm.get(id)?.and_then(|c| c.timers.first().copied()) else { return Ok(()) };
+            if timer.at > at {
+                return Ok(());
+            }
+            self.fire(id, timer)?;
+        }
+        Ok(())
+    }
+
+    /// Timers that a late input implies and that are already due fire at once.
+    fn wake_overdue(&mut self, id: CustomerId) -> Result<(), Failure> {
+        let clock = self.warm.get(id)?.map(|c| c.clock);
+        clock.map_or(Ok(()), |clock| self.wake(id, clock))
+    }
+
+    fn fire(&mut self, id: CustomerId, timer: Timer) -> Result<(), Failure> {
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
+        let before = customer.segments.clone();
+        let facts = engine::fire(&self.rules, &mut customer, timer);
+        if !facts.is_empty() || customer.segments != before {
+            customer.folded = self.push(Some(id), Some(id), Input::Timer(timer), facts);
+        }
+        self.warm.put(customer, true);
+        Ok(())
+    }
+
+    /// Follows the newest programme version: features that are new or changed are filled in from
+    /// the customer's own history.
+    fn adopt(&mut self, id: CustomerId) -> Result<(), Failure> {
+        let latest = self.rules.latest_version();
+        let behind = self.warm.get(id)?.is_some_and(|c| c.adopted < latest);
+        if !behind {
+            return Ok(());
+        }
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
+        let seen = tail::refill(&self.rules, &self.journal.reader(), &self.state, &self.batch, &customer)?;
+        let facts = engine::adopt(&self.rules, &mut customer, seen);
+        if !facts.is_empty() {
+            let at = self.rules.latest().map_or(self.now, |e| e.published_at);
+            customer.folded = self.push(Some(id), Some(id), Input::Adopted { at, version: latest }, facts);
+        }
+        self.warm.put(customer, true);
+        Ok(())
+    }
+
+    /// Adds an entry to the batch; its position.
+    fn push(
+        &mut self,
+        customer: Option<CustomerId>,
+        root: Option<CustomerId>,
+        input: Input,
+        outcome: Vec<Fact>,
+    ) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let entry = Entry { seq, recorded_at: self.now, customer, root, cause: None, input: Some(input), outcome };
+        self.warm.index(&entry);
+        self.batch.push(entry);
+        seq
+    }
+
+    /// Makes the batch durable, or makes memory again without it.
+    fn commit(&mut self) -> Result<(), Failure> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        if let Err(failure) = self.journal.append(&batch) {
+            self.broken = true;
+            return Err(failure);
+        }
+        self.warm.settled(&batch);
+        Ok(())
+    }
+
+    /// Time passes, and what a failed append left behind is mended.
+    fn ready(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.now = self.now.max(now);
+        if self.broken { self.recover() } else { Ok(()) }
+    }
+
+    /// Memory from the last checkpoint and the journal's tail.
+    fn recover(&mut self) -> Result<(), Failure> {
+        let secret = self.rules.secret;
+        self.batch.clear();
+        self.warm = Warm::new(self.state.clone());
+        self.rules = Rules::new(secret);
+        self.sources.clear();
+        self.taken.clear();
+        self.seen = Seen::default();
+        self.refold()?;
+        self.next_seq = self.journal.last_seq() + 1;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Writes what changed since the last checkpoint into the state store.
+    ///
+    /// # Errors
+    /// The store's failure; the journal still has everything.
+    pub fn checkpoint(&mut self) -> Result<(), Failure> {
+        let checkpoint = self.gather()?;
+        self.state.checkpoint(checkpoint)?;
+        self.warm.clean();
+        self.changed = false;
+        Ok(())
+    }
+
+    fn gather(&mut self) -> Result<Checkpoint, Failure> {
+        let mut checkpoint = self.warm.gather()?;
+        checkpoint.position = self.journal.last_seq();
+        if self.changed {
+            checkpoint.workspace = Some(tail::encode(&self.rules, &self.sources, &self.taken, &self.seen)?);
+        }
+        Ok(checkpoint)
+    }
+
+    /// Bytes of the journal that the last checkpoint does not cover, roughly: entries.
+    pub fn behind(&self) -> u64 {
+        self.warm.behind()
+    }
+
+    /// What is wrong, in words; empty when nothing is. Checks every warm customer.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn faults(&mut self) -> Result<Vec<String>, Failure> {
+        let mut faults = Vec::new();
+        for id in self.everybody()? {
+            if let Some(customer) = self.warm.get(id)? {
+                faults.extend(customer.faults().into_iter().map(|f| format!("{id}: {f}")));
+            }
+        }
+        faults.extend(self.taken.iter().filter(|(_, n)| **n < 0).map(|(r, n)| format!("of {r} {n} were taken")));
+        Ok(faults)
+    }
+}
+
+/// Why a programme was not published.
+#[derive(Debug)]
+pub enum PublishError {
+    /// It does not compile.
+    Problems(Vec<program::Problem>),
+    /// The store failed.
+    Failure(Failure),
+}
+
+impl From<Failure> for PublishError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+fn unknown(who: &Identifier) -> Answer {
+    let message = format!("nobody is known as '{}'; check the reference, or enrol them first", who.kind);
+    Answer { seq: 0, customer: None, replayed: false, outcome: Err(Refusal::new("unknown_customer", message)) }
+}
+
+fn reused(id: CustomerId, seq: u64) -> Answer {
+    let message = "this idempotency key was used for another command; choose a new key";
+    let refusal = Refusal::new("idempotency_key_reused", message);
+    Answer { seq, customer: Some(id), replayed: false, outcome: Err(refusal) }
+}
+
+fn misfit(doing: &str, detail: &str) -> Failure {
+    Failure { trouble: Trouble::Misuse, doing: doing.into(), detail: detail.into() }
+}
+
+/// Pieces of rewards that a posting moves off the shelf; negative when they come back.
+fn pieces(posting: &Posting) -> Option<(&str, i64)> {
+    let Unit::Stock(reward) = &posting.unit else { return None };
+    Some((reward, if posting.from == Account::Shelf { posting.amount } else { -posting.amount }))
+}
+
+/// The order a booking fact is about.
+fn booked(fact: &Fact) -> Option<OrderRef> {
+    if let Fact::Booked(booking) = fact { Some(booking.order) } else { None }
+}

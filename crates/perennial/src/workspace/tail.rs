@@ -1,0 +1,264 @@
+//! The journal's tail: folding what the last checkpoint does not hold.
+
+use std::collections::BTreeMap;
+
+use perennial_core::command;
+use perennial_core::customer::Customer;
+use perennial_core::engine;
+use perennial_core::fact::Fact;
+use perennial_core::feature::Seen as Feature;
+use perennial_core::id::{CustomerId, Identifier, Secret};
+use perennial_core::input::{Entry, Input, Publication, Published};
+use perennial_core::program;
+use perennial_core::rules::Rules;
+use perennial_core::time::Timestamp;
+use perennial_store::{Failure, JournalReader, State, Trouble};
+use serde::{Deserialize, Serialize};
+
+use super::Workspace;
+use super::seen::Seen;
+
+/// The workspace's own part of a checkpoint.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    sources: Vec<(Timestamp, Box<str>)>,
+    catalog: Vec<perennial_core::event::Product>,
+    thresholds: Vec<(Box<str>, Option<i64>)>,
+    taken: Vec<(Box<str>, i64)>,
+}
+
+const ENCODING: u8 = 1;
+
+pub(super) fn encode(
+    rules: &Rules,
+    sources: &[Box<str>],
+    taken: &BTreeMap<Box<str>, i64>,
+    _seen: &Seen,
+) -> Result<Vec<u8>, Failure> {
+    let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
+    let kept = Kept {
+        sources: dates.zip(sources.iter().cloned()).collect(),
+        catalog: rules.catalog.values().cloned().collect(),
+        thresholds: rules.thresholds.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+        taken: taken.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+    };
+    postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
+}
+
+fn corrupt(detail: impl Into<Box<str>>) -> Failure {
+    Failure { trouble: Trouble::Corrupt, doing: "read the workspace".into(), detail: detail.into() }
+}
+
+/// Puts a publication in force.
+pub(super) fn publish(rules: &mut Rules, sources: &mut Vec<Box<str>>, news: &Publication) -> Result<(), Failure> {
+    match &news.what {
+        Published::Program { source, .. } => {
+            let program = program::compile(source).map_err(|problems| {
+                corrupt(problems.first().map_or_else(|| "the programme does not compile".into(), ToString::to_string))
+            })?;
+            rules.publish(program, news.at);
+            sources.push(source.clone());
+        }
+        Published::Catalog(products) => rules.learn_products(products),
+        Published::Threshold { segment, value } => drop(rules.thresholds.insert(segment.clone(), *value)),
+    }
+    Ok(())
+}
+
+/// Pieces that facts took off the shelf.
+pub(super) fn count_stock(taken: &mut BTreeMap<Box<str>, i64>, facts: &[Fact]) {
+    for fact in facts {
+        if let Fact::Posted(posting) = fact
+            && let Some((reward, pieces)) = super::pieces(posting)
+        {
+            *taken.entry(reward.into()).or_default() += pieces;
+        }
+    }
+}
+
+/// What the features of the newest programme remember of a customer: taken over where the
+/// definition is unchanged, else filled in from the customer's own inputs.
+pub(super) fn refill(
+    rules: &Rules,
+    journal: &JournalReader,
+    state: &State,
+    batch: &[Entry],
+    customer: &Customer,
+) -> Result<Vec<Feature>, Failure> {
+    let Some(new) = rules.latest() else { return Ok(Vec::new()) };
+    let old = rules.edition(customer.adopted);
+    let known = |feature| {
+        let old = old?;
+        let at = old.program.features.iter().position(|f| f == feature)?;
+        customer.features.get(at).cloned()
+    };
+    let mut seen: Vec<Option<Feature>> = new.program.features.iter().map(known).collect();
+    if seen.iter().all(Option::is_some) {
+        return Ok(seen.into_iter().flatten().collect());
+    }
+    let mut fresh = Customer::new(customer.id, new.blank_features(), new.program.version);
+    for entry in history(journal, state, batch, customer)? {
+        engine::replay(rules, &mut fresh, instant(&entry), entry.input.as_ref(), &entry.outcome, |_| None);
+    }
+    let filled = std::mem::take(&mut fresh.features);
+    Ok(seen.iter_mut().zip(filled).map(|(known, fresh)| known.take().unwrap_or(fresh)).collect())
+}
+
+/// All entries of a customer and of those that became part of it, in journal order.
+fn history(
+    journal: &JournalReader,
+    state: &State,
+    batch: &[Entry],
+    customer: &Customer,
+) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    let position = state.position()?;
+    for root in &customer.roots {
+        let mut before = None;
+        loop {
+            let seqs = state.timeline(*root, before, 1_000)?;
+            let Some(last) = seqs.last() else { break };
+            before = Some(*last);
+            for seq in &seqs {
+                entries.extend(journal.entry(*seq)?);
+            }
+        }
+    }
+    let ours = |e: &Entry| e.customer.is_some_and(|c| customer.roots.contains(&c));
+    for entry in journal.iter(position + 1) {
+        let entry = entry?;
+        if ours(&entry) {
+            entries.push(entry);
+        }
+    }
+    entries.extend(batch.iter().filter(|e| ours(e)).cloned());
+    entries.sort_by_key(|e| e.seq);
+    Ok(entries)
+}
+
+/// The instant an entry is folded at.
+pub(super) fn instant(entry: &Entry) -> Timestamp {
+    match &entry.input {
+        Some(Input::Event(event)) => event.at,
+        Some(Input::Command(asked)) => asked.at,
+        Some(Input::Timer(timer)) => timer.at,
+        Some(Input::Joined { at } | Input::Adopted { at, .. }) => *at,
+        Some(Input::Published(news)) => news.at,
+        Some(Input::Reject(reject)) => reject.received_at,
+        None => entry.recorded_at,
+    }
+}
+
+impl Workspace {
+    /// Makes memory from the last checkpoint and the journal after it.
+    pub(super) fn refold(&mut self) -> Result<(), Failure> {
+        if let Some(kept) = self.state.workspace()? {
+            self.take_over(&kept)?;
+        }
+        let from = self.state.position()? + 1;
+        for entry in self.journal.reader().iter(from) {
+            self.refold_entry(&entry?)?;
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
+        let kept: Kept = match kept.split_first() {
+            Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| corrupt(e.to_string()))?,
+            _ => return Err(corrupt("it was written by another version; `perennial rebuild` makes the state again")),
+        };
+        for (at, source) in kept.sources {
+            let what = Published::Program { version: 0, source };
+            publish(&mut self.rules, &mut self.sources, &Publication { at, by: "".into(), what })?;
+        }
+        self.rules.learn_products(&kept.catalog);
+        self.rules.thresholds = kept.thresholds.into_iter().collect();
+        self.taken = kept.taken.into_iter().collect();
+        Ok(())
+    }
+
+    fn refold_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
+        self.now = self.now.max(entry.recorded_at);
+        match &entry.input {
+            Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, news)?,
+            Some(Input::Event(event)) => self.seen.remember(&event.source, &event.message_id, entry.seq),
+            Some(Input::Reject(reject)) => {
+                for message_id in &reject.message_id {
+                    self.seen.remember(&reject.source, message_id, entry.seq);
+                }
+            }
+            _ => {}
+        }
+        self.changed |= matches!(entry.input, Some(Input::Published(_)));
+        if let Some(id) = entry.customer {
+            self.refold_customer(entry, id)?;
+        }
+        self.warm.index(entry);
+        self.warm.settled(std::slice::from_ref(entry));
+        count_stock(&mut self.taken, &entry.outcome);
+        Ok(())
+    }
+
+    fn refold_customer(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
+        let known = self.warm.take(id)?;
+        if known.as_ref().is_some_and(|c| c.folded >= entry.seq) {
+            known.into_iter().for_each(|c| self.warm.put(c, false));
+            return Ok(());
+        }
+        let mut customer = known.unwrap_or_else(|| {
+            let (features, version) =
+                self.rules.latest().map_or((Vec::new(), 0), |e| (e.blank_features(), e.program.version));
+            Box::new(Customer::new(id, features, version))
+        });
+        if customer.adopted < self.rules.latest_version() {
+            let seen = refill(&self.rules, &self.journal.reader(), &self.state, &[], &customer)?;
+            engine::take_up(&self.rules, &mut customer, seen);
+        }
+        self.name(&mut customer, entry);
+        let mut merged = Vec::new();
+        for fact in &entry.outcome {
+            if let Fact::Merged { from } = fact
+                && let Some(gone) = self.warm.remove(*from)?
+            {
+                self.warm.redirect(&gone, id, self.secret());
+                merged.push(*gone);
+            }
+        }
+        let gone = |from: CustomerId| merged.iter().find(|c| c.id == from).cloned();
+        engine::replay(&self.rules, &mut customer, instant(entry), entry.input.as_ref(), &entry.outcome, gone);
+        if let Some(Input::Command(asked)) = &entry.input {
+            command::remember(&mut customer, asked, entry.seq);
+        }
+        customer.folded = entry.seq;
+        self.warm.put(customer, true);
+        Ok(())
+    }
+
+    /// Identifiers that an entry linked: their hashes are facts, their values are in the input.
+    fn name(&mut self, customer: &mut Customer, entry: &Entry) {
+        let said: Vec<Identifier> = match &entry.input {
+            Some(Input::Event(event)) => event.ids.clone(),
+            Some(Input::Command(asked)) => vec![asked.customer.clone()],
+            _ => Vec::new(),
+        };
+        let secret = self.secret();
+        for fact in &entry.outcome {
+            let Fact::Linked(hash) = fact else { continue };
+            self.warm.link(*hash, customer.id);
+            let name = said.iter().find(|id| id.hashed(&secret) == *hash);
+            name.into_iter().for_each(|name| customer.identifiers.push((name.clone(), customer.id)));
+        }
+    }
+}
+
+impl Workspace {
+    /// A workspace in memory, folded from another one's journal from its first entry on.
+    pub(super) fn from_journal(journal: &JournalReader, secret: Secret) -> Result<Self, Failure> {
+        let mut fresh = Self::memory()?;
+        fresh.rules = Rules::new(secret);
+        for entry in journal.iter(1) {
+            fresh.refold_entry(&entry?)?;
+        }
+        Ok(fresh)
+    }
+}

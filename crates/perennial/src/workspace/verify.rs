@@ -1,0 +1,80 @@
+//! Verifying: every invariant, and that a refold of the journal gives the state that is held.
+
+use perennial_core::customer::Customer;
+use perennial_core::engine;
+use perennial_core::id::CustomerId;
+use perennial_core::time::Timestamp;
+use perennial_store::Failure;
+
+use super::Workspace;
+
+/// What a verification found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Entries folded again.
+    pub entries: u64,
+    /// Customers compared.
+    pub customers: usize,
+    /// What is wrong, in words; empty when nothing is.
+    pub faults: Vec<String>,
+}
+
+/// Faults that are listed at most.
+const FAULTS_MAX: usize = 100;
+
+impl Workspace {
+    /// Checks every invariant, and folds the journal again from its first entry to compare.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn verify(&mut self, now: Timestamp) -> Result<Findings, Failure> {
+        self.ready(now)?;
+        let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
+        let mut again = Self::from_journal(&self.journal.reader(), self.secret())?;
+        let (mine, theirs) = (self.everybody()?, again.everybody()?);
+        if mine != theirs {
+            let detail = format!("{} customers are held, a refold gives {}", mine.len(), theirs.len());
+            findings.faults.push(detail);
+        }
+        if self.taken != again.taken {
+            findings.faults.push(format!("stock says {:?}, a refold {:?}", self.taken, again.taken));
+        }
+        for id in mine {
+            findings.customers += 1;
+            let (held, refolded) = (self.settled(id)?, again.settled(id)?);
+            if held != refolded && findings.faults.len() < FAULTS_MAX {
+                findings.faults.push(difference(id, held.as_ref(), refolded.as_ref()));
+            }
+        }
+        Ok(findings)
+    }
+
+    fn settled(&mut self, id: CustomerId) -> Result<Option<Customer>, Failure> {
+        let now = self.now;
+        let mut customer = self.warm.get(id)?.cloned();
+        if let Some(customer) = &mut customer {
+            engine::settle(&self.rules, customer, now);
+            customer.folded = 0;
+        }
+        Ok(customer)
+    }
+}
+
+/// Names the part in which two folds differ.
+fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Customer>) -> String {
+    let (Some(a), Some(b)) = (held, refolded) else { return format!("{id}: is there only once") };
+    let parts: [(&str, bool); 10] = [
+        ("identifiers", a.identifiers == b.identifiers),
+        ("profile", a.profile == b.profile),
+        ("features", a.features == b.features),
+        ("cart", a.cart == b.cart),
+        ("orders", a.orders == b.orders),
+        ("member", a.member == b.member),
+        ("segments", a.segments == b.segments),
+        ("timers", a.timers == b.timers),
+        ("answers", a.answers == b.answers),
+        ("clock", a.clock == b.clock),
+    ];
+    let differing: Vec<&str> = parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
+    format!("{id}: a refold gives other {}", differing.join(", "))
+}

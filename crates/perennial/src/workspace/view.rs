@@ -1,0 +1,1 @@
+//! Views: a customer as the API shows it.

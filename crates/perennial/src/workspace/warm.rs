@@ -1,0 +1,259 @@
+//! Warm customers and indexes: what changed since the last checkpoint, over what it holds.
+//!
+//! Invariant: a customer that changed is never dropped before it is written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use perennial_core::customer::Customer;
+use perennial_core::fact::Fact;
+use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
+use perennial_core::input::Entry;
+use perennial_core::time::Timestamp;
+use perennial_store::{Checkpoint, CustomerRow, Failure, PostingRow, ROWS_MAX, State, Trouble};
+
+/// Version byte of an encoded customer.
+const ENCODING: u8 = 1;
+/// Customers kept in memory before clean ones are dropped.
+const WARM_MAX: usize = 200_000;
+
+pub(super) struct Warm {
+    state: State,
+    customers: HashMap<CustomerId, Slot>,
+    /// Warm customers by their next wake-up.
+    alarms: BTreeSet<(Timestamp, CustomerId)>,
+    identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
+    orders: HashMap<OrderRef, CustomerId>,
+    /// Customers that became part of another one.
+    gone: BTreeMap<CustomerId, CustomerId>,
+    news: Checkpoint,
+    entries: u64,
+}
+
+struct Slot {
+    /// None while the customer is taken out to be changed.
+    customer: Option<Box<Customer>>,
+    alarm: Option<Timestamp>,
+    dirty: bool,
+}
+
+impl Warm {
+    pub(super) fn new(state: State) -> Self {
+        Self {
+            state,
+            customers: HashMap::new(),
+            alarms: BTreeSet::new(),
+            identifiers: HashMap::new(),
+            orders: HashMap::new(),
+            gone: BTreeMap::new(),
+            news: Checkpoint::default(),
+            entries: 0,
+        }
+    }
+
+    /// A customer to look at.
+    pub(super) fn get(&mut self, id: CustomerId) -> Result<Option<&Customer>, Failure> {
+        self.fetch(id)?;
+        Ok(self.customers.get(&id).and_then(|slot| slot.customer.as_deref()))
+    }
+
+    /// A customer to change in place; its alarm is set when it is put back.
+    pub(super) fn get_mut(&mut self, id: CustomerId) -> Result<Option<&mut Customer>, Failure> {
+        self.fetch(id)?;
+        Ok(self.customers.get_mut(&id).and_then(|slot| {
+            slot.dirty = true;
+            slot.customer.as_deref_mut()
+        }))
+    }
+
+    /// A customer to change; put it back.
+    pub(super) fn take(&mut self, id: CustomerId) -> Result<Option<Box<Customer>>, Failure> {
+        self.fetch(id)?;
+        Ok(self.customers.get_mut(&id).and_then(|slot| slot.customer.take()))
+    }
+
+    /// Puts a customer back, or a new one in.
+    pub(super) fn put(&mut self, customer: impl Into<Box<Customer>>, dirty: bool) {
+        let customer = customer.into();
+        let id = customer.id;
+        let next = customer.next_due();
+        let slot = self.customers.entry(id).or_insert(Slot { customer: None, alarm: None, dirty: false });
+        if slot.alarm != next {
+            slot.alarm.iter().for_each(|at| drop(self.alarms.remove(&(*at, id))));
+            next.iter().for_each(|at| drop(self.alarms.insert((*at, id))));
+            slot.alarm = next;
+        }
+        slot.customer = Some(customer);
+        slot.dirty |= dirty;
+    }
+
+    fn fetch(&mut self, id: CustomerId) -> Result<(), Failure> {
+        if self.customers.contains_key(&id) || self.gone.contains_key(&id) {
+            return Ok(());
+        }
+        if let Some(row) = self.state.load(id)? {
+            let customer = decode(&row)?;
+            self.put(customer, false);
+            self.evict();
+        }
+        Ok(())
+    }
+
+    /// Clean customers leave when memory is full; which ones does not matter for any result.
+    fn evict(&mut self) {
+        if self.customers.len() <= WARM_MAX {
+            return;
+        }
+        let clean: Vec<CustomerId> = self
+            .customers
+            .iter()
+            .filter(|(_, slot)| !slot.dirty && slot.customer.is_some())
+            .take(WARM_MAX / 10)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in clean {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: CustomerId) {
+        if let Some(slot) = self.customers.remove(&id) {
+            slot.alarm.iter().for_each(|at| drop(self.alarms.remove(&(*at, id))));
+        }
+    }
+
+    pub(super) fn lookup(&mut self, hash: IdentifierHash) -> Result<Option<CustomerId>, Failure> {
+        match self.identifiers.get(&hash) {
+            Some(known) => Ok(*known),
+            None => self.state.lookup(hash),
+        }
+    }
+
+    pub(super) fn link(&mut self, hash: IdentifierHash, id: CustomerId) {
+        self.identifiers.insert(hash, Some(id));
+    }
+
+    pub(super) fn order_owner(&mut self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
+        let owner = match self.orders.get(&order) {
+            Some(owner) => Some(*owner),
+            None => self.state.order_owner(order)?,
+        };
+        owner.map(|id| self.survivor(id)).transpose()
+    }
+
+    /// The customer that one became part of, through any number of merges.
+    pub(super) fn survivor(&mut self, id: CustomerId) -> Result<CustomerId, Failure> {
+        let mut id = id;
+        while let Some(into) = self.gone.get(&id) {
+            id = *into;
+        }
+        Ok(id)
+    }
+
+    /// Everything that named `gone` names `into` now.
+    pub(super) fn redirect(&mut self, gone: &Customer, into: CustomerId, secret: Secret) {
+        for (name, _) in &gone.identifiers {
+            self.identifiers.insert(name.hashed(&secret), Some(into));
+        }
+        for order in gone.orders.iter() {
+            self.orders.insert(order.order, into);
+        }
+        self.forget(gone.id);
+        self.gone.insert(gone.id, into);
+        self.news.gone.push(gone.id);
+    }
+
+    /// Takes a customer out for good: it became part of another one.
+    pub(super) fn remove(&mut self, id: CustomerId) -> Result<Option<Box<Customer>>, Failure> {
+        self.take(id)
+    }
+
+    /// Follows what an entry says about orders.
+    pub(super) fn index(&mut self, entry: &Entry) {
+        let Some(id) = entry.customer else { return };
+        for order in entry.outcome.iter().filter_map(super::booked) {
+            self.orders.entry(order).or_insert(id);
+        }
+    }
+
+    /// Entries became durable: their timeline and postings go into the next checkpoint.
+    pub(super) fn settled(&mut self, batch: &[Entry]) {
+        self.entries += batch.len() as u64;
+        for entry in batch {
+            let Some(customer) = entry.customer else { continue };
+            self.news.timeline.push((customer, entry.seq));
+            for (nth, fact) in (0u32..).zip(&entry.outcome) {
+                if let Fact::Posted(posting) = fact {
+                    self.news.postings.push(PostingRow { seq: entry.seq, nth, customer, posting: posting.clone() });
+                }
+            }
+        }
+    }
+
+    pub(super) fn behind(&self) -> u64 {
+        self.entries
+    }
+
+    /// Who wakes until `before`, the earliest first.
+    pub(super) fn due(&mut self, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
+        let mut due: Vec<_> = self.alarms.iter().take_while(|(at, _)| *at <= before).take(limit).copied().collect();
+        let cold = self.state.due(before, limit.min(ROWS_MAX))?;
+        due.extend(cold.into_iter().filter(|(_, id)| !self.customers.contains_key(id) && !self.gone.contains_key(id)));
+        due.sort_unstable();
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    /// All customers, in the order of their ids.
+    pub(super) fn everybody(&mut self) -> Result<Vec<CustomerId>, Failure> {
+        let mut ids: BTreeSet<CustomerId> = self.customers.keys().copied().collect();
+        let mut after = None;
+        loop {
+            let rows = self.state.customers(after, ROWS_MAX)?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.id);
+            ids.extend(rows.iter().map(|r| r.id).filter(|id| !self.gone.contains_key(id)));
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    /// The first identifier of a warm customer that answers a question.
+    pub(super) fn find(&self, asked: impl Fn(&Customer) -> bool) -> Option<Identifier> {
+        let found = self.customers.values().filter_map(|slot| slot.customer.as_deref()).find(|c| asked(c))?;
+        found.identifiers.first().map(|(id, _)| id.clone())
+    }
+
+    pub(super) fn gather(&mut self) -> Result<Checkpoint, Failure> {
+        let mut checkpoint = self.news.clone();
+        for (id, slot) in self.customers.iter().filter(|(_, slot)| slot.dirty) {
+            let Some(customer) = &slot.customer else { continue };
+            checkpoint.customers.push(CustomerRow { id: *id, next_due: slot.alarm, body: encode(customer)? });
+        }
+        checkpoint.identifiers = self.identifiers.iter().map(|(hash, id)| (*hash, *id)).collect();
+        checkpoint.orders = self.orders.iter().map(|(order, id)| (*order, *id)).collect();
+        Ok(checkpoint)
+    }
+
+    /// The checkpoint is written: nothing is news any more.
+    pub(super) fn clean(&mut self) {
+        self.news = Checkpoint::default();
+        self.entries = 0;
+        self.identifiers.clear();
+        self.orders.clear();
+        self.customers.values_mut().for_each(|slot| slot.dirty = false);
+        self.evict();
+    }
+}
+
+pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {
+    let bytes = postcard::to_extend(customer, vec![ENCODING]);
+    bytes.map_err(|e| super::misfit("encode a customer", &e.to_string()))
+}
+
+fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
+    let damaged =
+        |detail: String| Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() };
+    match row.body.split_first() {
+        Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| damaged(e.to_string())),
+        _ => Err(damaged("it was written by another version; `perennial rebuild` makes the state again".into())),
+    }
+}
