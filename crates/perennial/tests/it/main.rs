@@ -4,3 +4,4 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod wire;
+mod scenarios;

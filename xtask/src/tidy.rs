@@ -1,0 +1,142 @@
+//! Tidiness is a test: what the architecture promises, read off the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may depend on whom. An arrow that is not here is a finding.
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("perennial-core", &[]),
+    ("perennial-store", &["perennial-core"]),
+    ("perennial-learn", &["perennial-core"]),
+    ("perennial", &["perennial-core", "perennial-store", "perennial-learn"]),
+    ("perennial-sim", &["perennial-core", "perennial-store", "perennial"]),
+];
+
+/// What the core must not know: clocks, entropy, runtimes, files, sockets, unordered maps.
+const FORBIDDEN_IN_CORE: [&str; 9] = [
+    "SystemTime::now",
+    "Instant::now",
+    "Timestamp::now",
+    "getrandom",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "HashMap",
+    "HashSet",
+];
+
+/// No function is longer than this; the ratchet only goes down.
+const LONGEST_FUNCTION: usize = 70;
+
+/// Checks everything; the error lists all findings.
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    let mut findings = Vec::new();
+    for (name, allowed) in ARROWS {
+        let manifest = root.join("crates").join(name).join("Cargo.toml");
+        findings.extend(arrows(name, allowed, &read(&manifest)?));
+    }
+    for file in rust_files(&root.join("crates"))?.into_iter().chain(rust_files(&root.join("xtask"))?) {
+        let source = read(&file)?;
+        let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        if shown.starts_with("crates/perennial-core/src") {
+            findings.extend(impurities(&shown, &source));
+        }
+        findings.extend(long_functions(&shown, &source));
+    }
+    if findings.is_empty() { Ok(()) } else { Err(format!("not tidy:\n  {}", findings.join("\n  "))) }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
+        let path = entry.map_err(|e| e.to_string())?.path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Dependencies of the built crate on others of ours, tests excepted.
+fn arrows(name: &str, allowed: &[&str], manifest: &str) -> Vec<String> {
+    let built = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+    let ours =
+        built.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|d| d.starts_with("perennial"));
+    let wrong = ours.filter(|d| *d != name && !allowed.contains(d));
+    wrong.map(|d| format!("{name} must not depend on {d}")).collect()
+}
+
+fn impurities(file: &str, source: &str) -> Vec<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let mut findings = Vec::new();
+    for (at, line) in lines {
+        for word in FORBIDDEN_IN_CORE.iter().filter(|word| line.contains(**word)) {
+            findings.push(format!("{file}:{}: core must not use {word}", at + 1));
+        }
+    }
+    findings
+}
+
+/// A function ends at the first line that closes its own indentation.
+fn long_functions(file: &str, source: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut open: Option<(usize, usize)> = None;
+    for (at, line) in source.lines().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        match open {
+            None if starts_function(line) => open = Some((at, indent)),
+            Some((start, depth)) if indent == depth && line.trim_start().starts_with('}') => {
+                if at - start > LONGEST_FUNCTION {
+                    findings.push(format!("{file}:{}: a function of {} lines", start + 1, at - start));
+                }
+                open = None;
+            }
+            Some((_, depth)) if indent == depth && line.trim_end().ends_with(';') => open = None,
+            _ => {}
+        }
+    }
+    findings
+}
+
+fn starts_function(line: &str) -> bool {
+    let mut words =
+        line.split_whitespace().skip_while(|w| w.starts_with("pub") || ["const", "async", "unsafe"].contains(w));
+    words.next() == Some("fn") && !line.trim_end().ends_with('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_tidy() {
+        assert_eq!(check(&crate::root()), Ok(()));
+    }
+
+    #[test]
+    fn an_arrow_the_wrong_way_is_found() {
+        let manifest =
+            "[dependencies]\nperennial-store.workspace = true\n[dev-dependencies]\nperennial.workspace = true\n";
+        assert_eq!(arrows("perennial-core", &[], manifest), ["perennial-core must not depend on perennial-store"]);
+    }
+
+    #[test]
+    fn a_clock_in_core_is_found() {
+        assert_eq!(impurities("x.rs", "let t = Instant::now();\n// Instant::now is fine here\n").len(), 1);
+    }
+
+    #[test]
+    fn a_long_function_is_found() {
+        let long = format!("fn long() {{\n{}}}\n", "    work();\n".repeat(80));
+        assert_eq!(long_functions("x.rs", &long).len(), 1);
+        assert!(long_functions("x.rs", "fn short() {\n    work();\n}\n").is_empty());
+    }
+}
