@@ -292,22 +292,20 @@ impl Predicate {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().filter_map(|p| p.next_change(scope)).min(),
             Self::Not(inner) => inner.next_change(scope),
-            Self::Compare(Term::Since(field), op, Term::Const(Value::Number(length)))
-            | Self::Compare(Term::Const(Value::Number(length)), op, Term::Since(field)) => {
-                boundary(scope, field, *op, *length)
+            Self::Compare(Term::Since(field), _, Term::Const(Value::Number(length)))
+            | Self::Compare(Term::Const(Value::Number(length)), _, Term::Since(field)) => {
+                boundary(scope, field, *length)
             }
             _ => None,
         }
     }
 }
 
-/// `since(x) >= d` turns at `x + d`, `since(x) > d` one millisecond later.
-fn boundary(scope: &impl Scope, field: &Field, op: Op, length: Decimal) -> Option<Timestamp> {
+/// Where `since(x)` passes a length `d`: `>= d` turns at `x + d`, `> d` one millisecond later.
+fn boundary(scope: &impl Scope, field: &Field, length: Decimal) -> Option<Timestamp> {
     let Value::Number(start) = *scope.field(field) else { return None };
     let at = Timestamp::from_millis(i64::try_from(start.checked_add(length)?.trunc()).ok()?);
-    let turn =
-        if matches!(op, Op::Gt | Op::Le | Op::Eq | Op::Ne) && scope.now() >= at { at.plus_millis(1) } else { at };
-    (turn > scope.now()).then_some(turn)
+    [at, at.plus_millis(1)].into_iter().find(|turn| *turn > scope.now())
 }
 
 fn lower(value: &Value) -> Value {

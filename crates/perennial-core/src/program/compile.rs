@@ -435,12 +435,12 @@ impl Compiler<'_> {
         for (at, level) in rows.iter() {
             let path = section("tiers").key("levels").at(at);
             self.unique(&mut seen, &path, &level.id.0);
-            for (i, benefit) in level.benefits.iter().enumerate() {
+            for (i, benefit) in level.benefits.iter() {
                 self.known(&path.key("benefits").at(i), benefit, "benefit", "benefits");
             }
             let Some(from) = self.threshold(&path.key("from"), by, level.from.0) else { continue };
             self.check_rise(&path.key("from"), at, from, levels.last());
-            let benefits = level.benefits.iter().map(|b| b.as_str().into()).collect();
+            let benefits = level.benefits.iter().map(|(_, b)| b.as_str().into()).collect();
             levels.push(Level { id: (*level.id.0).into(), from, benefits });
         }
         levels
@@ -705,7 +705,7 @@ fn join(written: Option<&source::Join>) -> Vec<Join> {
         Some(source::Join::On(join)) => join
             .on
             .iter()
-            .map(|event| match event.0.as_str() {
+            .map(|(_, event)| match event.0.as_str() {
                 "first_order" => Join::FirstOrder,
                 "first_identify" => Join::FirstIdentify,
                 name => Join::Event(name.into()),

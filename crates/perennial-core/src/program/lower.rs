@@ -37,6 +37,7 @@ pub(super) struct Names {
 }
 
 /// What can be read where an expression stands.
+#[allow(clippy::struct_excessive_bools)] // four independent doors, not a state
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reach {
     pub(super) event: bool,
