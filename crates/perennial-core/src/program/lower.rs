@@ -569,6 +569,7 @@ fn is_condition(operator: &str) -> bool {
 /// What would make two types comparable.
 fn hint(a: Type, b: Type) -> &'static str {
     match (a, b) {
+        (Type::Instant, Type::Duration) | (Type::Duration, Type::Instant) => ": ask since(last_order) >= P90D",
         (Type::Duration, _) | (_, Type::Duration) => ": write a length like P90D beside since()",
         (Type::Instant, _) | (_, Type::Instant) => {
             ": ask since(...) >= P90D, or write timestamp('2026-03-01T09:00:00Z')"

@@ -134,8 +134,8 @@ impl Reader<'_> {
         self.complete(schema, properties, entries, &mut kept, path).then_some(Value::Object(kept))
     }
 
-    /// Whether everything required is there. The programme itself goes on with stand-ins, so that
-    /// a missing name does not hide what else is wrong.
+    /// Whether everything required is there, or something can stand in for it: a missing name shall
+    /// not hide what else is wrong.
     fn complete(
         &mut self,
         schema: &Value,
@@ -150,16 +150,16 @@ impl Reader<'_> {
             if kept.contains_key(name) {
                 continue;
             }
-            let example = example(&properties[name]);
             if !entries.iter().any(|e| &*e.key == name) {
-                let like = example.map_or_else(String::new, |e| format!(", for example {name}: {}", plain(e)));
+                let like = example(&properties[name]);
+                let like = like.map_or_else(String::new, |e| format!(", for example {name}: {}", plain(e)));
                 self.problems.add(path, format!("missing '{name}'{like}"));
             }
-            match example {
-                Some(stand_in) if path.steps().is_empty() => {
-                    kept.insert(name.into(), stand_in.clone());
+            match stand_in(&properties[name], path) {
+                Some(value) => {
+                    kept.insert(name.into(), value);
                 }
-                _ => complete = false,
+                None => complete = false,
             }
         }
         complete
@@ -305,10 +305,28 @@ fn example(schema: &Value) -> Option<&Value> {
     schema.get("examples")?.as_array()?.first()
 }
 
+/// Something harmless in the place of a required value that is missing or wrong. Numbers and
+/// expressions have none: what is checked against them would only confuse.
+fn stand_in(schema: &Value, path: &Path) -> Option<Value> {
+    let named = schema.get("$ref").and_then(Value::as_str).map_or("", last);
+    if named == "Id" {
+        return Some(path.to_string().into());
+    }
+    let schema = followed(schema);
+    if let Some(word) = branches(schema).and_then(|all| all.first()?.get("const").cloned()) {
+        return Some(word);
+    }
+    let plain = matches!(named, "" | "Code" | "ZoneName" | "EventName");
+    if plain { example(schema).cloned() } else { None }
+}
+
 fn out_of_range(schema: &Value, number: f64) -> Option<String> {
     let limit = |name: &str| schema.get(name).and_then(Value::as_f64);
     let small = schema.get("format").is_some_and(|format| format == "uint32");
     let max = limit("maximum").or(small.then_some(f64::from(u32::MAX)));
+    if let (Some(only), true) = (schema.get("minimum"), schema.get("minimum") == schema.get("maximum")) {
+        return (number.to_string() != only.to_string()).then(|| format!("{number} is not known here: write {only}"));
+    }
     match (limit("minimum"), max) {
         (Some(min), _) if number < min => Some(format!("{number} is too little: at least {min}")),
         (_, Some(max)) if number > max => Some(format!("{number} is too much: at most {max}")),

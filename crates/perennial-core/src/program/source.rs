@@ -509,10 +509,10 @@ pub struct Reward {
     /// The reward's id.
     pub id: Id,
     /// Its name, for people.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), example = "An espresso on the house")]
     pub name: String,
     /// Its price.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), example = 12)]
     pub points: i64,
     /// How many pieces there are; unlimited when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
