@@ -562,8 +562,8 @@ fn expressions_are_typed_and_read_only_what_is_there() {
     asks(
         "tier == 'silver'",
         expect![[r#"
-        unknown tier 'silver'
-    "#]],
+            unknown tier 'silver': levels are bronze or gold
+        "#]],
     );
     asks(
         "tier == 'glod'",
