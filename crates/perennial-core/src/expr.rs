@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
-use crate::value::Value;
+use crate::value::{Properties, Value};
 
 /// A name that an expression may read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,8 +164,161 @@ pub enum Predicate {
 pub trait Scope {
     /// The field's value now; `Null` when it is missing.
     fn field(&self, field: &Field) -> Cow<'_, Value>;
+
     /// The instant at which the question is asked.
     fn now(&self) -> Timestamp;
+
+    /// The field's value without building a [`Value`] for it: what evaluation reads. A scope that
+    /// keeps texts and tags in other shapes answers here, so that asking allocates nothing.
+    #[inline]
+    fn view(&self, field: &Field) -> View<'_> {
+        match self.field(field) {
+            Cow::Borrowed(value) => View::of(value),
+            Cow::Owned(Value::Null) => View::Null,
+            Cow::Owned(Value::Bool(yes)) => View::Bool(yes),
+            Cow::Owned(Value::Number(n)) => View::Number(n),
+            Cow::Owned(value) => View::Owned(value),
+        }
+    }
+}
+
+/// A value as evaluation sees it: scalars by value, texts and lists where they lie.
+#[derive(Clone, Debug)]
+pub enum View<'a> {
+    /// Missing.
+    Null,
+    /// Yes or no.
+    Bool(bool),
+    /// An exact decimal.
+    Number(Decimal),
+    /// A text.
+    Text(&'a str),
+    /// A list of texts.
+    Texts(&'a [Box<str>]),
+    /// A list.
+    List(&'a [Value]),
+    /// Named values.
+    Map(&'a Properties),
+    /// A text, list or map that was made for this question.
+    Owned(Value),
+}
+
+impl<'a> View<'a> {
+    /// A value where it lies.
+    #[inline]
+    pub fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(yes) => Self::Bool(*yes),
+            Value::Number(n) => Self::Number(*n),
+            Value::Text(text) => Self::Text(text),
+            Value::List(items) => Self::List(items),
+            Value::Map(map) => Self::Map(map),
+        }
+    }
+
+    /// The value itself.
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(yes) => Value::Bool(yes),
+            Self::Number(n) => Value::Number(n),
+            Self::Text(text) => Value::from(text),
+            Self::Texts(texts) => Value::List(texts.iter().map(|text| Value::Text(text.clone())).collect()),
+            Self::List(items) => Value::List(items.to_vec()),
+            Self::Map(map) => Value::Map(map.clone()),
+            Self::Owned(value) => value,
+        }
+    }
+
+    /// What was made for this question, seen as what lies elsewhere.
+    #[inline]
+    fn lying(&self) -> View<'_> {
+        match self {
+            Self::Null => View::Null,
+            Self::Bool(yes) => View::Bool(*yes),
+            Self::Number(n) => View::Number(*n),
+            Self::Text(text) => View::Text(text),
+            Self::Texts(texts) => View::Texts(texts),
+            Self::List(items) => View::List(items),
+            Self::Map(map) => View::Map(map),
+            Self::Owned(value) => View::of(value),
+        }
+    }
+
+    #[inline]
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Owned(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Numbers, texts and yes-or-no have an order among themselves; nothing else has one.
+    #[inline]
+    fn compare(&self, other: &View<'_>) -> Option<Ordering> {
+        match (self, other) {
+            (View::Number(a), View::Number(b)) => Some(compare_numbers(*a, *b)),
+            (View::Bool(a), View::Bool(b)) => Some(a.cmp(b)),
+            _ => Some(self.text()?.cmp(other.text()?)),
+        }
+    }
+
+    #[inline]
+    fn equals(&self, other: &View<'_>) -> bool {
+        match (self, other) {
+            (View::Number(a), View::Number(b)) => compare_numbers(*a, *b).is_eq(),
+            (View::Text(a), View::Text(b)) => a == b,
+            (View::Bool(a), View::Bool(b)) => a == b,
+            (View::Null, View::Null) => true,
+            (View::Null | View::Number(_) | View::Bool(_), _) | (_, View::Null | View::Number(_) | View::Bool(_)) => {
+                false
+            }
+            _ => self.clone().into_value() == other.clone().into_value(),
+        }
+    }
+
+    fn size(&self) -> View<'static> {
+        let length = match self.lying() {
+            View::Text(text) => text.chars().count(),
+            View::Texts(texts) => texts.len(),
+            View::List(items) => items.len(),
+            View::Map(map) => map.0.len(),
+            _ => return View::Null,
+        };
+        View::Number(length.into())
+    }
+
+    fn lower(&self) -> View<'static> {
+        let small = |text: &str| Value::Text(text.to_lowercase().into());
+        match self.lying() {
+            View::Text(text) => View::Owned(small(text)),
+            View::Texts(texts) => View::Owned(Value::List(texts.iter().map(|text| small(text)).collect())),
+            View::List(items) => {
+                View::Owned(Value::List(items.iter().map(|item| View::of(item).lower().into_value()).collect()))
+            }
+            View::Number(n) => View::Number(n),
+            View::Bool(yes) => View::Bool(yes),
+            _ => View::Null,
+        }
+    }
+
+    fn contains(&self, needle: &View<'_>) -> bool {
+        match (self.lying(), needle.text()) {
+            (View::List(items), Some(text)) => items.iter().any(|item| item.as_text() == Some(text)),
+            (View::List(items), None) => items.iter().any(|item| View::of(item).equals(needle)),
+            (View::Texts(texts), Some(text)) => texts.iter().any(|item| **item == *text),
+            (View::Map(map), Some(key)) => map.get(key).is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// The common case first: two numbers with as many decimal places.
+#[inline]
+fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
+    if a.scale() == b.scale() { a.mantissa().cmp(&b.mantissa()) } else { a.cmp(&b) }
 }
 
 impl Term {
@@ -174,24 +327,33 @@ impl Term {
         match self {
             Self::Const(value) => Cow::Borrowed(value),
             Self::Field(field) => scope.field(field),
-            Self::Since(field) => Cow::Owned(match scope.field(field).as_ref() {
-                Value::Number(ms) => Value::Number(Decimal::from(scope.now().as_millis()) - ms),
-                _ => Value::Null,
-            }),
-            Self::Size(inner) => Cow::Owned(match inner.value(scope).as_ref() {
-                Value::List(items) => Value::Number(items.len().into()),
-                Value::Text(text) => Value::Number(text.chars().count().into()),
-                Value::Map(map) => Value::Number(map.0.len().into()),
-                _ => Value::Null,
-            }),
-            Self::Lower(inner) => Cow::Owned(lower(inner.value(scope).as_ref())),
-            Self::Arithmetic(left, op, right) => {
-                let (left, right) = (left.value(scope), right.value(scope));
-                Cow::Owned(match (left.as_ref(), right.as_ref()) {
-                    (Value::Number(a), Value::Number(b)) => op.apply(*a, *b),
-                    _ => Value::Null,
-                })
-            }
+            _ => Cow::Owned(self.view(scope).into_value()),
+        }
+    }
+
+    /// The value in a scope, where it lies.
+    #[inline]
+    fn view<'a>(&'a self, scope: &'a impl Scope) -> View<'a> {
+        match self {
+            Self::Const(value) => View::of(value),
+            Self::Field(field) => scope.view(field),
+            Self::Since(field) => match scope.view(field) {
+                View::Number(ms) => View::Number(Decimal::from(scope.now().as_millis()) - ms),
+                _ => View::Null,
+            },
+            _ => self.computed(scope),
+        }
+    }
+
+    fn computed(&self, scope: &impl Scope) -> View<'static> {
+        match self {
+            Self::Size(inner) => inner.view(scope).size(),
+            Self::Lower(inner) => inner.view(scope).lower(),
+            Self::Arithmetic(left, op, right) => match (left.view(scope), right.view(scope)) {
+                (View::Number(a), View::Number(b)) => op.apply(a, b).map_or(View::Null, View::Number),
+                _ => View::Null,
+            },
+            Self::Const(_) | Self::Field(_) | Self::Since(_) => View::Null,
         }
     }
 }
@@ -212,13 +374,12 @@ impl Term {
 }
 
 impl Arithmetic {
-    fn apply(self, a: Decimal, b: Decimal) -> Value {
-        let result = match self {
+    fn apply(self, a: Decimal, b: Decimal) -> Option<Decimal> {
+        match self {
             Self::Add => a.checked_add(b),
             Self::Sub => a.checked_sub(b),
             Self::Mul => a.checked_mul(b),
-        };
-        result.map_or(Value::Null, Value::Number)
+        }
     }
 }
 
@@ -238,13 +399,18 @@ impl Op {
 
     /// Whether the comparison holds between two values.
     pub fn holds(self, left: &Value, right: &Value) -> bool {
+        self.between(&View::of(left), &View::of(right))
+    }
+
+    #[inline]
+    fn between(self, left: &View<'_>, right: &View<'_>) -> bool {
         match self {
-            Self::Eq => left == right,
-            Self::Ne => left != right,
-            Self::Lt => left.compare(right) == Some(Ordering::Less),
-            Self::Le => matches!(left.compare(right), Some(Ordering::Less | Ordering::Equal)),
-            Self::Gt => left.compare(right) == Some(Ordering::Greater),
-            Self::Ge => matches!(left.compare(right), Some(Ordering::Greater | Ordering::Equal)),
+            Self::Eq => left.equals(right),
+            Self::Ne => !left.equals(right),
+            Self::Lt => left.compare(right).is_some_and(Ordering::is_lt),
+            Self::Le => left.compare(right).is_some_and(Ordering::is_le),
+            Self::Gt => left.compare(right).is_some_and(Ordering::is_gt),
+            Self::Ge => left.compare(right).is_some_and(Ordering::is_ge),
         }
     }
 }
@@ -257,10 +423,10 @@ impl Predicate {
             Self::All(parts) => parts.iter().all(|p| p.holds(scope)),
             Self::Any(parts) => parts.iter().any(|p| p.holds(scope)),
             Self::Not(inner) => !inner.holds(scope),
-            Self::Compare(left, op, right) => op.holds(&left.value(scope), &right.value(scope)),
-            Self::In(needle, list) => is_in(&needle.value(scope), &list.value(scope)),
-            Self::Has(field) => *scope.field(field) != Value::Null,
-            Self::Holds(term) => *term.value(scope) == Value::Bool(true),
+            Self::Compare(left, op, right) => op.between(&left.view(scope), &right.view(scope)),
+            Self::In(needle, list) => list.view(scope).contains(&needle.view(scope)),
+            Self::Has(field) => !matches!(scope.view(field), View::Null),
+            Self::Holds(term) => matches!(term.view(scope), View::Bool(true)),
             Self::StartsWith(text, part) => texts(text, part, scope, |t, p| t.starts_with(p)),
             Self::EndsWith(text, part) => texts(text, part, scope, |t, p| t.ends_with(p)),
             Self::Contains(text, part) => texts(text, part, scope, |t, p| t.contains(p)),
@@ -292,43 +458,25 @@ impl Predicate {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().filter_map(|p| p.next_change(scope)).min(),
             Self::Not(inner) => inner.next_change(scope),
-            Self::Compare(Term::Since(field), op, Term::Const(Value::Number(length)))
-            | Self::Compare(Term::Const(Value::Number(length)), op, Term::Since(field)) => {
-                boundary(scope, field, *op, *length)
+            Self::Compare(Term::Since(field), _, Term::Const(Value::Number(length)))
+            | Self::Compare(Term::Const(Value::Number(length)), _, Term::Since(field)) => {
+                boundary(scope, field, *length)
             }
             _ => None,
         }
     }
 }
 
-/// `since(x) >= d` turns at `x + d`, `since(x) > d` one millisecond later.
-fn boundary(scope: &impl Scope, field: &Field, op: Op, length: Decimal) -> Option<Timestamp> {
-    let Value::Number(start) = *scope.field(field) else { return None };
+/// Where `since(x)` passes a length `d`: `>= d` turns at `x + d`, `> d` one millisecond later.
+fn boundary(scope: &impl Scope, field: &Field, length: Decimal) -> Option<Timestamp> {
+    let View::Number(start) = scope.view(field) else { return None };
     let at = Timestamp::from_millis(i64::try_from(start.checked_add(length)?.trunc()).ok()?);
-    let turn =
-        if matches!(op, Op::Gt | Op::Le | Op::Eq | Op::Ne) && scope.now() >= at { at.plus_millis(1) } else { at };
-    (turn > scope.now()).then_some(turn)
-}
-
-fn lower(value: &Value) -> Value {
-    match value {
-        Value::Text(text) => Value::Text(text.to_lowercase().into()),
-        Value::List(items) => Value::List(items.iter().map(lower).collect()),
-        other => other.clone(),
-    }
-}
-
-fn is_in(needle: &Value, list: &Value) -> bool {
-    match list {
-        Value::List(items) => items.contains(needle),
-        Value::Map(map) => needle.as_text().is_some_and(|key| map.get(key).is_some()),
-        _ => false,
-    }
+    [at, at.plus_millis(1)].into_iter().find(|turn| *turn > scope.now())
 }
 
 fn texts(text: &Term, part: &Term, scope: &impl Scope, test: impl Fn(&str, &str) -> bool) -> bool {
-    match (text.value(scope).as_ref(), part.value(scope).as_ref()) {
-        (Value::Text(text), Value::Text(part)) => test(text, part),
+    match (text.view(scope).text(), part.view(scope).text()) {
+        (Some(text), Some(part)) => test(text, part),
         _ => false,
     }
 }

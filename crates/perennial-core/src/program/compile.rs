@@ -45,7 +45,8 @@ fn compile_document(document: &Node) -> Result<Program, Vec<Problem>> {
     let mut program = None;
     if let Some(source) = shape::check(document, &mut problems) {
         let names = names(document);
-        let currency = source.currency.0.parse().unwrap_or(Currency::USD);
+        let written = document.get("currency").and_then(Node::text).unwrap_or(&source.currency.0);
+        let currency = written.parse().unwrap_or(Currency::USD);
         program = Compiler { document, names, currency, problems: &mut problems }.program(&source);
     }
     match program {
@@ -176,6 +177,11 @@ impl Compiler<'_> {
         declared
     }
 
+    /// Whether a key is absent, rather than there and set aside because it is wrong.
+    fn lacks(&self, path: &Path, keys: &[&str]) -> bool {
+        !keys.iter().any(|key| self.document.has(&path.key(key)))
+    }
+
     /// A name that expressions can say.
     fn word(&mut self, path: &Path, name: &str, what: &str) {
         let right = name.len() <= 64
@@ -265,7 +271,9 @@ impl Compiler<'_> {
         let remind = self.length(&path.key("remind"), expires.remind.as_ref(), phrase::positive);
         match (&expires.after, &expires.after_inactivity) {
             (None, None) => {
-                self.problems.add(path, "missing 'after', for example after: P12M");
+                if self.lacks(path, &["after", "after_inactivity"]) {
+                    self.problems.add(path, "missing 'after', for example after: P12M");
+                }
                 return None;
             }
             (Some(_), Some(_)) => {
@@ -340,7 +348,7 @@ impl Compiler<'_> {
     }
 
     fn gives(&mut self, path: &Path, rule: &source::EarnRule) -> Option<Gives> {
-        if rule.lines.is_some() && rule.multiply.is_none() {
+        if rule.lines.is_some() && self.lacks(path, &["multiply"]) {
             self.problems.add(&path.key("lines"), "'lines' belongs to 'multiply': it says which lines count more");
         }
         let on_order = &*rule.on.0 == "Order Completed";
@@ -363,7 +371,9 @@ impl Compiler<'_> {
                 None
             }
             (None, None) => {
-                self.problems.add(path, "missing 'points' or 'multiply', for example points: 1 per 1.00");
+                if self.lacks(path, &["points", "multiply"]) {
+                    self.problems.add(path, "missing 'points' or 'multiply', for example points: 1 per 1.00");
+                }
                 None
             }
         }
@@ -435,12 +445,12 @@ impl Compiler<'_> {
         for (at, level) in rows.iter() {
             let path = section("tiers").key("levels").at(at);
             self.unique(&mut seen, &path, &level.id.0);
-            for (i, benefit) in level.benefits.iter().enumerate() {
+            for (i, benefit) in level.benefits.iter() {
                 self.known(&path.key("benefits").at(i), benefit, "benefit", "benefits");
             }
             let Some(from) = self.threshold(&path.key("from"), by, level.from.0) else { continue };
             self.check_rise(&path.key("from"), at, from, levels.last());
-            let benefits = level.benefits.iter().map(|b| b.as_str().into()).collect();
+            let benefits = level.benefits.iter().map(|(_, b)| b.as_str().into()).collect();
             levels.push(Level { id: (*level.id.0).into(), from, benefits });
         }
         levels
@@ -537,7 +547,7 @@ impl Compiler<'_> {
             let path = section("milestones").at(at);
             self.unique(&mut seen, &path, &milestone.id.0);
             let grant = &milestone.grant;
-            if grant.badge.is_none() && grant.points.is_none() {
+            if self.lacks(&path.key("grant"), &["badge", "points"]) {
                 self.problems.add(&path.key("grant"), "nothing is granted: name a badge or points");
             }
             let points = self.whole(&path.key("grant").key("points"), grant.points.unwrap_or(0));
@@ -604,6 +614,7 @@ impl Compiler<'_> {
                 };
                 Some((&on.0, self.computed_value(path, key, text, &on.0)))
             }
+            ([], []) if !self.lacks(path, &["count", "sum", "max", "min", "distinct", "first", "last"]) => None,
             _ => {
                 let message = "a feature has exactly one of count, sum, max, min, distinct, first and last";
                 self.problems.add(path, message);
@@ -705,7 +716,7 @@ fn join(written: Option<&source::Join>) -> Vec<Join> {
         Some(source::Join::On(join)) => join
             .on
             .iter()
-            .map(|event| match event.0.as_str() {
+            .map(|(_, event)| match event.0.as_str() {
                 "first_order" => Join::FirstOrder,
                 "first_identify" => Join::FirstIdentify,
                 name => Join::Event(name.into()),

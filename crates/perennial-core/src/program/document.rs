@@ -80,6 +80,15 @@ impl Node {
         if let Content::Scalar(Value::String(text)) = &self.what { Some(text) } else { None }
     }
 
+    /// Whether something stands at a path.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        let found = path.steps().iter().try_fold(self, |here, step| match step {
+            Step::Key(name) => here.get(name),
+            Step::At(index) => here.items().get(*index),
+        });
+        found.is_some()
+    }
+
     /// The line of a path, or of what there is on the way to it.
     pub(super) fn line_of(&self, path: &Path) -> usize {
         let (mut line, mut here) = (self.line, self);
@@ -100,7 +109,12 @@ impl Node {
 
 fn unreadable(error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
-    Problem { path: "programme".into(), line, message: format!("this is not readable as YAML: {error}") }
+    let said = error.to_string();
+    if let Some((key, _)) = said.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split_once(',')) {
+        return Problem { path: key.into(), line, message: format!("'{key}' is written twice: a name stands once") };
+    }
+    let remedy = "keys stand in columns, and a text with ': ' or '#' in it needs quotes";
+    Problem { path: "programme".into(), line, message: format!("this is not readable as YAML ({said}): {remedy}") }
 }
 
 impl From<Spanned<Content>> for Node {

@@ -37,6 +37,7 @@ pub(super) struct Names {
 }
 
 /// What can be read where an expression stands.
+#[allow(clippy::struct_excessive_bools)] // four independent doors, not a state
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reach {
     pub(super) event: bool,
@@ -208,8 +209,10 @@ impl Lowering<'_> {
             let which = if a.is_unordered() { a } else { b };
             return self.wrong(format!("{} has no order: ask == or !=", which.noun()));
         }
-        self.check_constants(&left, &right)?;
-        self.check_constants(&right, &left)?;
+        for (one, other) in [(&left, &right), (&right, &left)] {
+            self.check_level(one, other)?;
+            self.check_case(one, other)?;
+        }
         // Constants stand on the right, where `next_change` and readers expect them.
         Some(match left {
             Term::Const(_) => Predicate::Compare(right, op.flipped(), left),
@@ -217,15 +220,24 @@ impl Lowering<'_> {
         })
     }
 
-    /// What a constant can never equal is a slip of the pen.
-    fn check_constants(&mut self, term: &Term, other: &Term) -> Option<()> {
+    /// A tier that is compared with something that is no level is a slip of the pen.
+    fn check_level(&mut self, term: &Term, other: &Term) -> Option<()> {
+        let (Term::Field(Field::Tier), Term::Const(constant)) = (term, other) else { return Some(()) };
+        let written: Vec<&str> = match constant {
+            Value::List(items) => items.iter().filter_map(Value::as_text).collect(),
+            value => value.as_text().into_iter().collect(),
+        };
+        let levels = || self.names.levels.iter().map(|level| &**level);
+        let Some(level) = written.into_iter().find(|w| !levels().any(|level| level == *w)) else { return Some(()) };
+        let hint = did_you_mean(level, levels());
+        let known =
+            if hint.is_empty() && levels().count() > 0 { format!(": levels are {}", one_of(levels())) } else { hint };
+        self.wrong(format!("unknown tier '{level}'{known}"))
+    }
+
+    /// A text with capitals is never in small letters.
+    fn check_case(&mut self, term: &Term, other: &Term) -> Option<()> {
         let Term::Const(constant) = other else { return Some(()) };
-        if let (Term::Field(Field::Tier), Value::Text(level)) = (term, constant)
-            && !self.names.levels.contains(level)
-        {
-            let hint = did_you_mean(level, self.names.levels.iter().map(|l| &**l));
-            return self.wrong(format!("unknown tier '{level}'{hint}"));
-        }
         if let (Term::Lower(_), Value::Text(text)) = (term, constant)
             && text.to_lowercase() != **text
         {
@@ -244,7 +256,8 @@ impl Lowering<'_> {
         if matches!(kind, Type::List | Type::Instant | Type::Duration) {
             return self.wrong(format!("{} is never in a list", kind.noun()));
         }
-        self.check_constants(&list, &needle)?;
+        self.check_level(&needle, &list)?;
+        self.check_case(&list, &needle)?;
         Some(Predicate::In(needle, list))
     }
 
@@ -258,7 +271,7 @@ impl Lowering<'_> {
                     .wrong(format!("startsWith, endsWith and contains ask texts, and this is {}{hint}", kind.noun()));
             }
         }
-        self.check_constants(&text, &part)?;
+        self.check_case(&text, &part)?;
         Some(make(text, part))
     }
 
@@ -568,6 +581,7 @@ fn is_condition(operator: &str) -> bool {
 /// What would make two types comparable.
 fn hint(a: Type, b: Type) -> &'static str {
     match (a, b) {
+        (Type::Instant, Type::Duration) | (Type::Duration, Type::Instant) => ": ask since(last_order) >= P90D",
         (Type::Duration, _) | (_, Type::Duration) => ": write a length like P90D beside since()",
         (Type::Instant, _) | (_, Type::Instant) => {
             ": ask since(...) >= P90D, or write timestamp('2026-03-01T09:00:00Z')"

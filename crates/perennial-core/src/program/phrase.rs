@@ -74,7 +74,12 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
         "month" => Period::Month,
         "year" => Period::Year,
         "order" => Period::Ever,
-        other => Period::Rolling(exact(other).map_err(|e| format!("{}: {e}", wrong()))?),
+        other => match positive(other).map_err(|_| wrong())? {
+            span if span.months == 0 => Period::Rolling(span),
+            _ => {
+                return Err(format!("'{text}' follows the calendar: write 'per month' or 'per year', or days as P30D"));
+            }
+        },
     };
     Ok(Limit { count, per })
 }

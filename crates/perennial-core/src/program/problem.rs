@@ -102,11 +102,20 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
 }
 
 fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &str| strsim::osa_distance(&written.to_lowercase(), &name.to_lowercase());
-    let close = known.into_iter().map(|name| (distance(name), name));
-    let (far, name) = close.min_by_key(|(far, name)| (*far, name.len()))?;
-    let allowed = (written.chars().count().max(3) / 3).min(4);
-    (far <= allowed).then_some(name)
+    let written = written.to_lowercase();
+    let candidates = known.into_iter().filter_map(|name| Some((slips(&written, &name.to_lowercase())?, name)));
+    candidates.min_by_key(|(slips, name)| (*slips, name.len())).map(|(_, name)| name)
+}
+
+/// How many slips of the pen lead from one name to the other, if that is few for their length.
+/// After a common `order.`, only the rest counts.
+fn slips(written: &str, name: &str) -> Option<usize> {
+    let (a, b) = match (written.split_once('.'), name.split_once('.')) {
+        (Some((root, a)), Some((same, b))) if root == same => (a, b),
+        _ => (written, name),
+    };
+    let slips = strsim::osa_distance(a, b);
+    (slips <= (a.chars().count().max(3) / 3).min(3)).then_some(slips)
 }
 
 /// `a, b or c`.

@@ -139,7 +139,7 @@ pub enum JoinBy {
 #[schemars(title = "events like { on: [Loyalty Joined] }")]
 pub struct JoinOn {
     /// Names of events; `first_order` and `first_identify` may stand among them.
-    pub on: Vec<EventName>,
+    pub on: Rows<EventName>,
 }
 
 /// Who may join while the programme is tried out.
@@ -461,8 +461,8 @@ pub struct Level {
     /// From how many points, or how much money.
     pub from: Amount,
     /// What it brings besides what the lower levels bring: ids of `benefits`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub benefits: Vec<String>,
+    #[serde(default)]
+    pub benefits: Rows<String>,
 }
 
 /// What a level brings.
@@ -509,10 +509,10 @@ pub struct Reward {
     /// The reward's id.
     pub id: Id,
     /// Its name, for people.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), example = "An espresso on the house")]
     pub name: String,
     /// Its price.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), example = 12)]
     pub points: i64,
     /// How many pieces there are; unlimited when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,22 +1,698 @@
 //! Programmes: what compiles, and what is said of what does not.
 
-use perennial_core::program;
+use expect_test::{Expect, expect};
+use perennial_core::program::{self, Program};
+use serde_json::{Value, json};
 
-fn shipped() -> Vec<(String, String)> {
+fn shipped(name: &str) -> String {
+    let path = format!("{}/../../programs/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn all_shipped() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../programs");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.into_iter().map(|p| (p.display().to_string(), std::fs::read_to_string(&p).unwrap())).collect()
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".yaml")?.to_owned()))
+        .collect();
+    names.sort();
+    names.into_iter().map(|name| (name.clone(), shipped(&name))).collect()
+}
+
+fn said(result: Result<Program, Vec<program::Problem>>) -> String {
+    match result {
+        Ok(_) => "compiles".into(),
+        Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+    }
+}
+
+/// A whole programme with these sections.
+fn with(sections: &str) -> String {
+    format!("perennial: 1\nid: shop\nname: Shop\ncurrency: EUR\ntime_zone: Europe/Paris\n{sections}")
+}
+
+#[allow(clippy::needless_pass_by_value)] // so that cases read as a table
+fn check(sections: &str, expected: Expect) {
+    expected.assert_eq(&said(program::compile(&with(sections))));
+}
+
+/// Problems of one segment's expression, without their place.
+#[allow(clippy::needless_pass_by_value)]
+fn asks(expression: &str, expected: Expect) {
+    const DECLARED: &str = "
+traits: { email: { type: email }, age: { type: number }, likes: { type: list }, vip: { type: bool } }
+tiers: { by: points.earned, levels: [ { id: bronze, from: 0 }, { id: gold, from: 100 } ] }
+features: { first_visit: { first: page }, visits: { count: page, within: P7D } }
+";
+    let segments = format!("{DECLARED}segments: {{ s: {} }}\n", json!(expression));
+    expected.assert_eq(&said(program::compile(&with(&segments))).replace("line 10: segments.s: ", ""));
 }
 
 #[test]
 fn shipped_programmes_compile() {
-    let files = shipped();
-    assert!(!files.is_empty());
-    for (file, text) in files {
-        if let Err(problems) = program::compile(&text) {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            panic!("{file}:\n{}", lines.join("\n"));
+    let files = all_shipped();
+    assert!(files.len() >= 6, "only {} files", files.len());
+    for (name, text) in files {
+        let program = program::compile(&text).unwrap_or_else(|_| panic!("{name}:\n{}", said(program::compile(&text))));
+        assert_eq!(&*program.id, name, "a file is called after its programme");
+    }
+}
+
+#[test]
+fn variants_of_ecoexplorers_differ_only_in_what_they_are_about() {
+    let mut spend = program::parse_value(&shipped("ecoexplorers")).unwrap();
+    program::merge_patch(&mut spend, &json!({ "id": "ecoexplorers-by-spend", "tiers": { "by": "spend" } }));
+    let compiled = program::compile_value(spend).unwrap();
+    let file = program::compile(&shipped("ecoexplorers-by-spend")).unwrap();
+    assert_eq!(compiled.tiers, file.tiers);
+    assert_eq!(file.tiers.unwrap().levels[1].from, 50_000, "500 dollars in cents");
+    assert_eq!((compiled.earn, compiled.segments), (file.earn, file.segments));
+
+    let mut pilot = program::parse_value(&shipped("ecoexplorers")).unwrap();
+    let patch = json!({ "id": "ecoexplorers-pilot", "pilot": { "share": "10%", "salt": "spring" } });
+    program::merge_patch(&mut pilot, &patch);
+    assert_eq!(pilot, program::parse_value(&shipped("ecoexplorers-pilot")).unwrap());
+}
+
+#[test]
+fn json_says_the_same_as_yaml() {
+    for (name, text) in all_shipped() {
+        let json = serde_json::to_string_pretty(&program::parse_value(&text).unwrap()).unwrap();
+        let (from_yaml, from_json) = (program::compile(&text).unwrap(), program::compile(&json).unwrap());
+        assert_eq!(format!("{from_yaml:?}"), format!("{from_json:?}"), "{name}");
+        let tabbed = json.replace("  ", "\t");
+        assert_eq!(format!("{:?}", program::compile(&tabbed).unwrap()), format!("{from_yaml:?}"), "{name} with tabs");
+    }
+}
+
+#[test]
+fn ecoexplorers_becomes_what_it_says() {
+    let eco = program::compile(&shipped("ecoexplorers")).unwrap();
+    expect![[r##"EarnRule { id: "cleanup-drive", on: "Activity Submitted", when: All([Compare(Field(Event(["activity"])), Eq, Const(Text("cleanup_drive"))), In(Const(Text("#ecoexplorers")), Lower(Field(Event(["hashtags"]))))]), gives: Fixed(200), review: true, unique_by: Some(Field(Event(["url"]))), limit: Some(Limit { count: 1, per: Rolling(Span { months: 0, millis: 2592000000 }) }) }"##]].assert_eq(&format!("{:?}", eco.earn[2]));
+    assert_eq!(eco.benefits.len(), 1, "promises of the shop are not granted by events");
+    assert_eq!(eco.benefits[0].impact, [("trees".into(), 1_000)]);
+    assert_eq!(eco.rewards[1].tier, Some(2));
+    assert_eq!(eco.recalled, []);
+}
+
+#[test]
+fn what_rules_read_of_the_customer_is_recalled_with_the_order() {
+    let text = with(
+        "
+tiers: { by: points.earned, levels: [ { id: base, from: 0 }, { id: gold, from: 500 } ] }
+earn:
+  - { id: purchase, on: Order Completed, points: 1 per 1.00 }
+  - { id: gold, on: Order Completed, when: tier == 'gold', multiply: 1.5 }
+  - { id: back, on: Order Completed, when: since(last_order) > P90D, multiply: 2, lines: \"product.price > spend\" }
+",
+    );
+    let fields = program::compile(&text).unwrap().recalled;
+    expect![[r#"[Spend, LastOrder, Tier]"#]].assert_eq(&format!("{fields:?}"));
+}
+
+#[test]
+fn money_of_other_currencies_is_counted_in_minor_units() {
+    let rates = program::compile(&with("rates: { JPY: 160, USD: 1.08, KWD: 0.33 }")).unwrap().rates;
+    expect![[r#"{JPY: 1.60, KWD: 3.30, USD: 1.08}"#]].assert_eq(&format!("{rates:?}"));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_place_and_a_remedy() {
+    let text = "
+perennial: 1
+id: Corner Coffee
+name: 2026
+time_zone: Europe/Pariss
+tires: {}
+referral: {}
+earn:
+  - id: purchase
+    on: Order Completed
+    when: order.totl > 5
+    points: 1 per 0
+  - id: purchase
+    on: Order Completed
+    multiply: -1
+    limitt: 2
+rewards:
+  - { id: espresso, name: Espresso, points: twelve, tier: gold }
+";
+    expect![[r#"
+        line 2: programme: missing 'currency', for example currency: EUR
+        line 3: id: expected an id of lower-case letters, digits, - and _ like coffee or water-bottle, found 'Corner Coffee'
+        line 4: name: expected a text, found the number 2026: put it in quotes
+        line 5: time_zone: unknown time zone 'Europe/Pariss': write a name like Europe/Paris or America/Denver
+        line 6: tires: unknown section 'tires', did you mean 'tiers'?
+        line 7: referral: 'referral' is not built yet: remove it
+        line 11: earn[0].when: unknown field 'order.totl', did you mean 'order.total'?
+        line 12: earn[0].points: '1 per 0': both numbers of a rate are more than 0
+        line 13: earn[1].id: the id 'purchase' is used twice: ids are unique
+        line 15: earn[1].multiply: -1 is too little: at least 0
+        line 16: earn[1].limitt: unknown key 'limitt', did you mean 'limit'?
+        line 18: rewards[0].points: expected a whole number, found the text 'twelve'
+        line 18: rewards[0].tier: unknown tier 'gold': it is no level of 'tiers'
+    "#]].assert_eq(&said(program::compile(text)));
+}
+
+#[test]
+fn what_is_no_document_is_said_plainly() {
+    let says = |text: &str, expected: Expect| expected.assert_eq(&said(program::compile(text)));
+    says(
+        "",
+        expect![[r#"
+        line 1: programme: expected a programme, found nothing
+    "#]],
+    );
+    says(
+        "- a\n- b",
+        expect![[r#"
+        line 1: programme: expected a programme, found a list
+    "#]],
+    );
+    says(
+        "perennial: 1\nid: [",
+        expect![[r#"
+        line 2: programme: this is not readable as YAML (unclosed bracket '[' at line 2, column 5): keys stand in columns, and a text with ': ' or '#' in it needs quotes
+    "#]],
+    );
+    says(
+        "perennial: 1\nid: a\nid: b",
+        expect![[r#"
+        line 3: id: 'id' is written twice: a name stands once
+    "#]],
+    );
+    says(
+        "a: &a [*a]",
+        expect![[r#"
+        line 1: programme: this is not readable as YAML (recursive references require weak recursion types at line 1, column 8): keys stand in columns, and a text with ': ' or '#' in it needs quotes
+    "#]],
+    );
+    says(
+        &"[".repeat(100_000),
+        expect![[r#"
+        line 1: programme: this is not readable as YAML (recursion limit exceeded at line 1, column 256): keys stand in columns, and a text with ': ' or '#' in it needs quotes
+    "#]],
+    );
+    says(
+        &" ".repeat(program::SOURCE_MAX + 1),
+        expect![[r#"
+        programme: the document has 1048577 bytes, 1048576 are allowed
+    "#]],
+    );
+}
+
+#[test]
+fn earning_rules_are_held_to_what_they_can_do() {
+    check(
+        "earn: [ { id: a, on: Sign Up, points: 1 per 1.00 } ]",
+        expect![[r#"
+        line 6: earn[0].points: a rate needs money, so only 'on: Order Completed' has one: write a whole number
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Sign Up, when: order.total > 5, multiply: 2 } ]",
+        expect![[r#"
+        line 6: earn[0].when: order.total is only known on order events
+        line 6: earn[0].multiply: only orders are multiplied: write 'on: Order Completed'
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed } ]",
+        expect![[r#"
+        line 6: earn[0]: missing 'points' or 'multiply', for example points: 1 per 1.00
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, points: 1, multiply: 2 } ]",
+        expect![[r#"
+        line 6: earn[0]: 'points' and 'multiply' exclude each other: write two rules
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, points: 5, lines: product.price > 1 } ]",
+        expect![[r#"
+        line 6: earn[0].lines: 'lines' belongs to 'multiply': it says which lines count more
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, when: product.price > 1, points: 5 } ]",
+        expect![[r#"
+        line 6: earn[0].when: product.price is only known in 'lines' of an earning rule, for each line
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, multiply: 2, limit: 1 } ]",
+        expect![[r#"
+        line 6: earn[0].limit: 'limit' belongs to rules with 'points', not with 'multiply'
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Sign Up, points: 5, limit: 1 per P1M, review: yes } ]",
+        expect![[r#"
+        line 6: earn[0].review: unknown review 'yes': write required
+        line 6: earn[0].limit: '1 per P1M' follows the calendar: write 'per month' or 'per year', or days as P30D
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Sign Up, points: 5, limit: once per day, unique_by: event. } ]",
+        expect![[r#"
+        line 6: earn[0].unique_by: this is no expression, at its end: compare like order.total > 100.00, join with && and ||, quote texts
+        line 6: earn[0].limit: 'once per day' is no limit like 1 per P30D, 2 per month or 1 per day
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, points: 1 per 1.00 USD } ]",
+        expect![[r#"
+        line 6: earn[0].points: 'USD' is not the programme's currency EUR
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Sign Up, points: 2.5 } ]",
+        expect![[r#"
+        line 6: earn[0].points: expected a whole number or a rate like 1 per 1.00 or 2 per 1.00 EUR, found the number 2.5
+    "#]],
+    );
+    check(
+        "bonuses: { combine: multiplied }",
+        expect![[r#"
+        line 6: bonuses.combine: unknown policy 'multiplied': write add or multiply, did you mean 'multiply'?
+    "#]],
+    );
+}
+
+#[test]
+fn points_live_by_the_policies_that_exist() {
+    check(
+        "wallets: { points: { pending: 30 days, cost: 0.01 USD } }",
+        expect![[r#"
+        line 6: wallets.points.cost: 'USD' is not the programme's currency EUR
+        line 6: wallets.points.pending: '30 days' is no duration like P30D
+    "#]],
+    );
+    check(
+        "wallets: { points: { expires: {} } }",
+        expect![[r#"
+        line 6: wallets.points.expires: missing 'after', for example after: P12M
+    "#]],
+    );
+    check(
+        "wallets: { points: { expires: { after: P1Y, after_inactivity: P1Y } } }",
+        expect![[r#"
+        line 6: wallets.points.expires.after_inactivity: points lapse 'after' a time or 'after_inactivity', not both: remove one
+    "#]],
+    );
+    check(
+        "wallets: { points: { expires: { after: P0D, from: erned, needs_reminder: true } } }",
+        expect![[r#"
+        line 6: wallets.points.expires.from: unknown moment 'erned': write available or earned, did you mean 'earned'?
+        line 6: wallets.points.expires.needs_reminder: 'needs_reminder' is not built yet: remove it
+        line 6: wallets.points.expires.after: 'P0D' is no time at all
+    "#]],
+    );
+    check(
+        "wallets: { points: { undo: { restore: grace 30 } } }",
+        expect![[r#"
+        line 6: wallets.points.undo.restore: '30' is no duration like P30D or P12M
+    "#]],
+    );
+    check(
+        "wallets: { points: { refunds: { policy: negative } }, stars: {} }",
+        expect![[r#"
+        line 6: wallets.points.refunds.policy: unknown policy 'negative': write allow_negative or within_balance
+        line 6: wallets.stars: unknown key 'stars': known are points
+    "#]],
+    );
+    check(
+        "wallets: { points: { undo: { restore: grace P30D }, expires: { after_inactivity: P12M } } }",
+        expect!["compiles"],
+    );
+}
+
+#[test]
+fn levels_rise_from_zero_and_name_what_exists() {
+    check(
+        "tiers: { by: spend, levels: [] }",
+        expect![[r#"
+        line 6: tiers.levels: the list is empty: write at least one item
+    "#]],
+    );
+    check(
+        "tiers: { by: spend, levels: [ { id: a, from: 5 }, { id: b, from: 5 } ] }",
+        expect![[r#"
+        line 6: tiers.levels[0].from: the first level starts at 0: everybody who joins has it
+        line 6: tiers.levels[1].from: levels rise: this one must start above 'a'
+    "#]],
+    );
+    check(
+        "tiers: { by: spend, levels: [ { id: a, from: 0 }, { id: a, from: 0.001 } ] }",
+        expect![[r#"
+        line 6: tiers.levels[1].id: the id 'a' is used twice: ids are unique
+        line 6: tiers.levels[1].from: '0.001' is not an amount of EUR up to 1000000000
+    "#]],
+    );
+    check(
+        "tiers: { by: points.earned, levels: [ { id: a, from: 0, benefits: [tea] } ] }",
+        expect![[r#"
+        line 6: tiers.levels[0].benefits[0]: unknown benefit 'tea': declare it under 'benefits'
+    "#]],
+    );
+    check(
+        "tiers: { by: visits, drop: two_levels, levels: [ { id: a } ] }",
+        expect![[r#"
+        line 6: tiers.by: unknown measure 'visits': write points.earned or spend
+        line 6: tiers.drop: unknown policy 'two_levels': write one_level or to_earned
+        line 6: tiers.levels[0]: missing 'from'
+    "#]],
+    );
+    check(
+        "rewards: [ { id: a, name: A, points: 5, tier: gold }, { id: a, name: B, points: 5, per_member: 0 } ]",
+        expect![[r#"
+            line 6: rewards[1].per_member: 0 is too little: at least 1
+            line 6: rewards[0].tier: unknown tier 'gold': it is no level of 'tiers'
+            line 6: rewards[1].id: the id 'a' is used twice: ids are unique
+        "#]],
+    );
+    check(
+        "benefits: { tree: { on: Order Completed, grant: { impact: { trees: 0.0005 } } } }",
+        expect![[r#"
+        line 6: benefits.tree.grant.impact.trees: impact is more than 0, with at most 3 decimal places
+    "#]],
+    );
+    check(
+        "milestones: [ { id: a, when: orders > 5, grant: {} }, { id: b, when: order.total > 5, grant: { points: 5 } } ]",
+        expect![[r#"
+            line 6: milestones[0].grant: nothing is granted: name a badge or points
+            line 6: milestones[1].when: order.total is only known on order events
+        "#]],
+    );
+}
+
+#[test]
+fn features_are_exact_and_made_of_events() {
+    check(
+        "features: { a: { count: page, within: P1M } }",
+        expect![[r#"
+        line 6: features.a.within: 'P1M' follows the calendar, and windows are exact: write days, as P30D
+    "#]],
+    );
+    check(
+        "features: { a: { count: page, sum: order.total } }",
+        expect![[r#"
+        line 6: features.a: a feature has exactly one of count, sum, max, min, distinct, first and last
+    "#]],
+    );
+    check(
+        "features: { a: { sum: order.total } }",
+        expect![[r#"
+        line 6: features.a: missing 'on': the event whose values 'sum' takes
+    "#]],
+    );
+    check(
+        "features: { a: { sum: order.id, on: Order Completed }, b: { max: spend, on: Order Completed } }",
+        expect![[r#"
+            line 6: features.a.sum: 'sum' takes a number, and this is a text
+            line 6: features.b.max: spend is not known here: a feature is made of the event's own values
+        "#]],
+    );
+    check(
+        "features: { orders: { count: page }, two-words: { count: page }, since: { count: page } }",
+        expect![[r#"
+            line 6: features.orders: 'orders' means something already: choose another name
+            line 6: features.since: 'since' means something already: choose another name
+            line 6: features.two-words: 'two-words' cannot be the name of a feature: expressions use it, so only letters, digits and _
+        "#]],
+    );
+    check(
+        "features: { a: { last: Order Completed, on: page }, b: {} }",
+        expect![[r#"
+        line 6: features.a.on: 'last' names the event already: remove 'on'
+        line 6: features.b: a feature has exactly one of count, sum, max, min, distinct, first and last
+    "#]],
+    );
+    check(
+        "segments: { a: { top: 0%, by: tier }, b: { top: 5%, by: spend, ranked: hourly } }",
+        expect![[r#"
+        line 6: segments.b.ranked: unknown rhythm 'hourly': write daily
+        line 6: segments.a.top: '0%' is no share like 5%, more than 0% and at most 100%
+        line 6: segments.a.by: customers are ranked by one number, like spend or a feature; this is a text
+    "#]],
+    );
+}
+
+#[test]
+fn who_joins_and_how_they_are_recognised() {
+    check(
+        "pilot: { share: 10% }",
+        expect![[r#"
+        line 6: pilot: a share needs a salt, any word, like { share: 10%, salt: spring }
+    "#]],
+    );
+    check(
+        "pilot: { share: 10%, salt: a, segment: b }",
+        expect![[r#"
+        line 6: pilot: a pilot is { share: 10%, salt: spring } or { segment: insiders }
+    "#]],
+    );
+    check(
+        "pilot: { segment: insidrs }\nsegments: { insiders: orders > 5 }",
+        expect![[r#"
+        line 6: pilot.segment: unknown segment 'insidrs', did you mean 'insiders'?
+    "#]],
+    );
+    check(
+        "join: first_purchase",
+        expect![[r#"
+        line 6: join: unknown moment 'first_purchase': write first_order or first_identify
+    "#]],
+    );
+    check("join: { on: [Loyalty Joined, first_order] }", expect!["compiles"]);
+    check(
+        "traits: { till: { type: text, identifies: true }, e-mail: { type: mail } }",
+        expect![[r#"
+        line 6: traits.e-mail.type: unknown type 'mail': write text, email, phone, number, bool, date or list, did you mean 'email'?
+        line 6: traits.e-mail: 'e-mail' cannot be the name of a trait: expressions use it, so only letters, digits and _
+        line 6: traits.till.identifies: say as what it identifies: loyalty, or the other system's name like till_id
+    "#]],
+    );
+    check(
+        "traits: { till: { type: text, identifies: till_id }, born: { type: date, identifies: born } }",
+        expect![[r#"
+            line 6: traits.born.identifies: only texts and numbers are other systems' ids
+        "#]],
+    );
+    check(
+        "rates: { EUR: 1, USD: 0, dollars: 1 }",
+        expect![[r#"
+        line 6: rates.EUR: EUR is the programme's own currency: leave it out
+        line 6: rates.USD: a rate is more than 0 USD for 1 EUR
+        line 6: rates.dollars: 'dollars' is not a currency code of three letters like EUR
+    "#]],
+    );
+}
+
+#[test]
+fn expressions_are_typed_and_read_only_what_is_there() {
+    asks("orders >= 2 && since(last_order) >= P90D", expect![[r#"compiles"#]]);
+    asks("since(first_visit) < duration('PT36H') || visits > 3", expect![[r#"compiles"#]]);
+    asks("customer.vip && !('tea' in customer.likes) && size(customer.likes) > 1", expect![[r#"compiles"#]]);
+    asks("customer.email.endsWith('.fr') && has(customer.age) && member", expect![[r#"compiles"#]]);
+    asks("last_order > timestamp('2026-03-01T09:00:00Z') && tier in ['bronze', 'gold']", expect![[r#"compiles"#]]);
+    asks("-5 < orders * 2 - 1", expect![[r#"compiles"#]]);
+    asks(
+        "ordrs > 5",
+        expect![[r#"
+        unknown field 'ordrs', did you mean 'orders'?
+    "#]],
+    );
+    asks(
+        "customer.agee > 5 && customer.size > 3",
+        expect![[r#"
+        unknown field 'customer.agee', did you mean 'customer.age'?
+        unknown field 'customer.size': declare it under 'traits'
+    "#]],
+    );
+    asks(
+        "orders > '5'",
+        expect![[r#"
+        a number cannot be compared with a text: numbers have no quotes
+    "#]],
+    );
+    asks(
+        "since(last_order) > 90",
+        expect![[r#"
+        a length of time cannot be compared with a number: write a length like P90D beside since()
+    "#]],
+    );
+    asks(
+        "since(orders) > P90D",
+        expect![[r#"
+        since() takes an instant like last_order or a feature of first or last, and this is a number
+    "#]],
+    );
+    asks(
+        "since(last_order) > P3M",
+        expect![[r#"
+        'P3M' follows the calendar; here lengths are exact: write days, as P91D
+    "#]],
+    );
+    asks(
+        "last_order > P90D",
+        expect![[r#"
+            an instant cannot be compared with a length of time: ask since(last_order) >= P90D
+        "#]],
+    );
+    asks(
+        "customer.likes == 'tea'",
+        expect![[r#"
+        a list cannot be compared with a text: ask "'x' in list" or size(list)
+    "#]],
+    );
+    asks(
+        "'tea' in customer.email",
+        expect![[r#"
+        'in' asks a list, and this is a text
+    "#]],
+    );
+    asks(
+        "customer.likes.contains('tea')",
+        expect![[r#"
+        startsWith, endsWith and contains ask texts, and this is a list: ask "'x' in list"
+    "#]],
+    );
+    asks(
+        "tier == 'silver'",
+        expect![[r#"
+            unknown tier 'silver': levels are bronze or gold
+        "#]],
+    );
+    asks(
+        "tier == 'glod'",
+        expect![[r#"
+        unknown tier 'glod', did you mean 'gold'?
+    "#]],
+    );
+    asks(
+        "lower(customer.email) == 'Ana@example.com'",
+        expect![[r#"
+        lower() has no capitals, so it is never 'Ana@example.com': write 'ana@example.com'
+    "#]],
+    );
+    asks(
+        "'Tea' in lower(customer.likes)",
+        expect![[r#"
+        lower() has no capitals, so it is never 'Tea': write 'tea'
+    "#]],
+    );
+    asks(
+        "event.x == 1 || order.total > 5 || product.price > 1",
+        expect![[r#"
+        event.* is not known here: this is asked of the customer, not of an event
+        order.total is only known on order events
+        product.price is only known in 'lines' of an earning rule, for each line
+    "#]],
+    );
+    asks(
+        "customer > 5",
+        expect![[r#"
+        'customer' needs a name after the dot: customer.email, customer.age, customer.likes or customer.vip
+    "#]],
+    );
+    asks(
+        "orders",
+        expect![[r#"
+        a number is no condition: compare it with something
+    "#]],
+    );
+    asks(
+        "orders > 5 ? true : false",
+        expect![[r#"
+        '? :' is not part of rules: write two rules
+    "#]],
+    );
+    asks(
+        "customer.likes.exists(l, l == 'tea')",
+        expect![[r#"
+        expressions cannot loop (all, exists, map, filter)
+    "#]],
+    );
+    asks(
+        "has(last_order)",
+        expect![[r#"
+        has() asks for a name with a dot, like has(customer.birthday); built-in names and features are compared instead, like orders > 0
+    "#]],
+    );
+    asks(
+        "orders / 2 > 5",
+        expect![[r#"
+        division is not part of rules: multiply the other side
+    "#]],
+    );
+    asks(
+        "matches(customer.email, 'x')",
+        expect![[r#"
+        unknown function 'matches'
+    "#]],
+    );
+    asks(
+        "orders >",
+        expect![[r#"
+        this is no expression, at its end: compare like order.total > 100.00, join with && and ||, quote texts
+    "#]],
+    );
+    asks(
+        "orders => 5",
+        expect![[r#"
+        this is no expression, near '=> 5': compare like order.total > 100.00, join with && and ||, quote texts
+    "#]],
+    );
+    asks(
+        "member > true",
+        expect![[r#"
+        a yes or no has no order: ask == or !=
+    "#]],
+    );
+    asks(
+        "(orders > 5) == member",
+        expect![[r#"
+        a condition cannot be compared: join conditions with && and ||
+    "#]],
+    );
+    asks("member == true && customer.age != null", expect![[r#"compiles"#]]);
+}
+
+#[test]
+fn the_schema_knows_every_key_of_the_shipped_programmes() {
+    let schema = program::schema();
+    for (name, text) in all_shipped() {
+        let document = program::parse_value(&text).unwrap();
+        for section in document.as_object().unwrap().keys() {
+            let described = &schema["properties"][section]["description"];
+            assert!(described.is_string(), "{name}: '{section}' has no description");
         }
     }
+    assert_eq!(schema["additionalProperties"], json!(false));
+    assert_eq!(schema["$schema"], json!("https://json-schema.org/draft/2020-12/schema"));
+    let undescribed: Vec<&String> = schema["$defs"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, def)| !is_described(def))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(undescribed.is_empty(), "editors show descriptions: {undescribed:?}");
+}
+
+fn is_described(definition: &Value) -> bool {
+    let properties = definition["properties"].as_object();
+    let keys = properties.into_iter().flatten().all(|(_, property)| property["description"].is_string());
+    keys && (definition["description"].is_string() || definition["title"].is_string())
+}
+
+#[test]
+fn a_patch_sets_what_it_names_and_removes_what_is_null() {
+    let mut target = json!({ "a": 1, "b": { "c": 2, "d": [1, 2] }, "e": 3 });
+    program::merge_patch(&mut target, &json!({ "a": null, "b": { "d": [3], "f": { "g": null } }, "h": 4 }));
+    assert_eq!(target, json!({ "b": { "c": 2, "d": [3], "f": {} }, "e": 3, "h": 4 }));
+    program::merge_patch(&mut target, &json!([1]));
+    assert_eq!(target, json!([1]));
 }
