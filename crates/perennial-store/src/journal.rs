@@ -53,12 +53,12 @@ const EMPTY_AFTER: u64 = 64 << 20;
 
 /// The writing end of the journal; there is one.
 pub struct Journal {
+    backend: Writer, // first, so that its thread ends before the folder is given back
     reader: JournalReader,
-    backend: Writer,
 }
 
 enum Writer {
-    Sqlite { db: Connection, copier: Copier },
+    Sqlite { db: Box<Connection>, copier: Copier },
     Memory(MemoryDisk),
 }
 
@@ -83,7 +83,7 @@ impl Journal {
         let copier = Copier::start(open(path, &LAYOUT)?)?;
         let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
-        Ok(Self { reader, backend: Writer::Sqlite { db, copier } })
+        Ok(Self { reader, backend: Writer::Sqlite { db: Box::new(db), copier } })
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {

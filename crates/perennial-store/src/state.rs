@@ -117,7 +117,7 @@ pub struct State {
 }
 
 enum Backend {
-    Sqlite { writer: Mutex<Connection>, readers: Readers },
+    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers },
     Memory(MemoryDisk),
 }
 
@@ -126,7 +126,7 @@ impl State {
         let writer = open(path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
         let readers = Readers::new(path, LAYOUT.name);
-        let backend = Arc::new(Backend::Sqlite { writer: Mutex::new(writer), readers });
+        let backend = Arc::new(Backend::Sqlite { writer: Box::new(Mutex::new(writer)), readers });
         Ok(Self { backend, _taken: taken })
     }
 

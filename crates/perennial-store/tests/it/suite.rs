@@ -6,7 +6,7 @@ use perennial_core::id::{CustomerId, Identifier, IdentifierHash, LotId, OrderRef
 use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
-use perennial_store::{Checkpoint, CustomerRow, MemoryDisk, PostingRow, Store, Trouble};
+use perennial_store::{Checkpoint, CustomerRow, Fingerprint, MemoryDisk, PostingRow, Seen, Store, Trouble};
 
 /// A place where a store can be opened again after a crash.
 pub(crate) enum Place {
@@ -220,5 +220,64 @@ fn rejects_can_be_read_for_thirty_days() {
         store.keys.destroy_old_days(at(41 * DAY)).unwrap();
         reject.input = None;
         assert_eq!(store.journal.reader().entry(1).unwrap(), Some(reject));
+    });
+}
+
+fn message(n: u64) -> Fingerprint {
+    let secret = perennial_core::id::Secret([3; 16]);
+    Fingerprint::of(&secret, "shop", &format!("message {n}"), b"{}")
+}
+
+#[test]
+fn a_message_is_remembered_across_restarts_and_told_from_another_under_its_id() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 4)).unwrap();
+        let set = &mut store.duplicates;
+        (1..=3).for_each(|seq| set.remember(message(seq), seq));
+        set.checkpoint(3).write().unwrap();
+        set.remember(message(4), 4);
+        assert_eq!(set.seen(message(4)).unwrap(), Seen::Perhaps { seq: 4, same_body: true });
+        let other = Fingerprint { body: 0, ..message(2) };
+        assert_eq!(set.seen(other).unwrap(), Seen::Perhaps { seq: 2, same_body: false });
+        drop(store);
+        let store = place.open();
+        assert_eq!(store.duplicates.position(), 3, "the tail is for the caller");
+        assert_eq!(store.duplicates.seen(message(1)).unwrap(), Seen::Perhaps { seq: 1, same_body: true });
+        assert_eq!(store.duplicates.seen(message(4)).unwrap(), Seen::No);
+    });
+}
+
+#[test]
+fn messages_of_a_failed_append_are_not_remembered() {
+    on_each(|place| {
+        let mut store = place.open();
+        (1..=4).for_each(|seq| store.duplicates.remember(message(seq), seq));
+        store.duplicates.forget_after(2);
+        let seen: Vec<bool> = (1..=4).map(|n| store.duplicates.seen(message(n)).unwrap() != Seen::No).collect();
+        assert_eq!(seen, [true, true, false, false]);
+    });
+}
+
+#[test]
+fn messages_in_segments_are_found_and_strangers_are_not() {
+    const COUNT: u64 = 450_000;
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&[entry(1, 1)]).unwrap();
+        for n in 0..COUNT {
+            store.duplicates.remember(message(n), n);
+            if n % 50_000 == 0 {
+                store.duplicates.checkpoint(1).write().unwrap();
+            }
+        }
+        store.duplicates.checkpoint(1).write().unwrap();
+        drop(store);
+        let store = place.open();
+        assert_eq!(store.duplicates.len(), usize::try_from(COUNT).unwrap());
+        for n in (0..COUNT).step_by(777) {
+            assert_eq!(store.duplicates.seen(message(n)).unwrap(), Seen::Perhaps { seq: n, same_body: true }, "{n}");
+            assert_eq!(store.duplicates.seen(message(n + COUNT)).unwrap(), Seen::No, "{n}");
+        }
     });
 }
