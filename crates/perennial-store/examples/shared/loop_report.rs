@@ -1,5 +1,5 @@
 //! What both denominator loops share: arguments, pretended shoppers, and the report.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unused_self)]
 
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -28,12 +28,11 @@ impl Run {
     pub fn from_args(name: &'static str) -> Result<Self, Box<dyn std::error::Error>> {
         let mut args = std::env::args().skip(1);
         let events = args.next().map_or(Ok(200_000), |text| text.parse())?;
-        let (folder, temporary) = match args.next() {
-            Some(folder) => (PathBuf::from(folder), None),
-            None => {
-                let dir = tempfile::tempdir()?;
-                (dir.path().to_path_buf(), Some(dir))
-            }
+        let (folder, temporary) = if let Some(folder) = args.next() {
+            (PathBuf::from(folder), None)
+        } else {
+            let dir = tempfile::tempdir()?;
+            (dir.path().to_path_buf(), Some(dir))
         };
         std::fs::create_dir_all(&folder)?;
         Ok(Self { events, name, folder, _temporary: temporary })
