@@ -148,3 +148,198 @@ fn damaged(seq: u64, why: &str) -> Failure {
 fn unwritable(seq: u64, error: &postcard::Error) -> Failure {
     Failure::misuse(format!("write entry {seq} of the journal"), error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use perennial_core::event::{Body, Event, Line, Order, Origin};
+    use perennial_core::fact::{Account, Cause, Fact, LotOpened, Posting, Redemption, Unit};
+    use perennial_core::id::{Identifier, IdentifierHash, LotId, OrderRef};
+    use perennial_core::input::{Asked, Command, Publication, Published, Reject, Timer, TimerKind};
+    use perennial_core::value::{Properties, Value};
+
+    use super::*;
+
+    const KEY: [u8; 32] = [42; 32];
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    /// One entry of each kind, as version 1 wrote them. Never change this: add another fixture.
+    fn entries_v1() -> Vec<Entry> {
+        let ana = CustomerId([0xaa; 16]);
+        let inputs = [event(), command(ana), timer(ana), published(), reject()];
+        let outcomes = [earned(ana), vec![Fact::Refused("out_of_stock".into())], vec![], vec![], vec![]];
+        let entry = |(input, outcome), seq| {
+            let personal = seq <= 3;
+            Entry {
+                seq,
+                recorded_at: at(1_767_258_000_000),
+                customer: personal.then_some(ana),
+                root: personal.then_some(ana),
+                cause: (seq == 3).then_some(1),
+                input: Some(input),
+                outcome,
+            }
+        };
+        inputs.into_iter().zip(outcomes).zip(1..).map(|(parts, seq)| entry(parts, seq)).collect()
+    }
+
+    fn event() -> Input {
+        let line = Line { product_id: "tea".into(), price: "4.50".parse().ok(), quantity: 2, ..Line::default() };
+        let order =
+            Order { order_id: "A-1".into(), subtotal: "9.00".parse().ok(), lines: vec![line], ..Order::default() };
+        Input::Event(Box::new(Event {
+            message_id: "m-1".into(),
+            source: "web".into(),
+            at: at(1_767_257_999_000),
+            original_at: Some(at(1_767_257_998_000)),
+            received_at: at(1_767_258_000_000),
+            origin: Origin::Live,
+            ids: vec![Identifier::user("ana").unwrap(), "email:ana@example.com".parse().unwrap()],
+            traits: Properties(vec![("city".into(), Value::from("Lyon"))]),
+            body: Body::Ordered(order),
+            properties: Properties(vec![
+                ("gift".into(), Value::Bool(true)),
+                ("steps".into(), Value::List(vec![Value::from(1), Value::Null])),
+            ]),
+            consent: vec![("marketing".into(), false)],
+            opted_out: true,
+            context: Properties(vec![("page".into(), Value::Map(Properties::default()))]),
+        }))
+    }
+
+    fn command(ana: CustomerId) -> Input {
+        Input::Command(Box::new(Asked {
+            at: at(1_767_258_000_000),
+            by: "till".into(),
+            customer: ana.to_string().parse().unwrap(),
+            key: Some("r1".into()),
+            fingerprint: [9; 16],
+            command: Command::Redeem { reward: "espresso".into(), quantity: 1 },
+        }))
+    }
+
+    fn timer(ana: CustomerId) -> Input {
+        Input::Timer(Timer { at: at(1_767_258_000_000), kind: TimerKind::Expire, id: 3, owner: ana })
+    }
+
+    fn published() -> Input {
+        let what = Published::Threshold { segment: "top".into(), value: Some(5_000_000) };
+        Input::Published(Box::new(Publication { at: at(1_767_258_000_000), by: "midnight".into(), what }))
+    }
+
+    fn reject() -> Input {
+        Input::Reject(Box::new(Reject {
+            message_id: None,
+            source: "web".into(),
+            received_at: at(1_767_258_000_000),
+            code: "malformed".into(),
+            field: "batch[3].userId".into(),
+            reason: "neither userId nor anonymousId".into(),
+            body: "{}".into(),
+        }))
+    }
+
+    fn earned(ana: CustomerId) -> Outcome {
+        let lot = LotId { owner: ana, number: 1 };
+        let order = Some(OrderRef([7; 16]));
+        let opened = LotOpened {
+            lot,
+            order,
+            earned_at: at(1_767_258_000_000),
+            available_at: at(1_769_850_000_000),
+            expires_at: Timestamp::NEVER,
+            rule: "order".into(),
+            version: 1,
+        };
+        let (from, to) = (Account::Issued, Account::Pending);
+        let key = Redemption { key: "r0".into(), reward: "mug".into(), quantity: 1, points: 5, lots: vec![(lot, 5)] };
+        vec![
+            Fact::Created,
+            Fact::Linked(IdentifierHash([3; 16])),
+            Fact::LotOpened(opened),
+            Fact::Posted(Posting { unit: Unit::Points, from, to, amount: 9, lot: Some(lot), cause: Cause::Earn }),
+            Fact::Redeemed(key),
+        ]
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> =
+            text.bytes().map(|b| u8::try_from(char::from(b).to_digit(16).unwrap()).unwrap()).collect();
+        digits.chunks_exact(2).map(|pair| pair[0] * 16 + pair[1]).collect()
+    }
+
+    /// `seq recorded_at customer root cause input outcome`, a dash for nothing.
+    fn line_of(row: &Row) -> String {
+        let id = |id: Option<[u8; 16]>| id.map_or("-".into(), |id| hex(&id));
+        let cause = row.cause.map_or("-".into(), |n| n.to_string());
+        let input = hex(row.input.as_deref().unwrap_or_default());
+        let (customer, root, outcome) = (id(row.customer), id(row.root), hex(&row.outcome));
+        format!("{} {} {customer} {root} {cause} {input} {outcome}\n", row.seq, row.recorded_at)
+    }
+
+    fn row_of(line: &str) -> Row {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let id = |text: &str| (text != "-").then(|| unhex(text).try_into().unwrap());
+        Row {
+            seq: parts[0].parse().unwrap(),
+            recorded_at: parts[1].parse().unwrap(),
+            customer: id(parts[2]),
+            root: id(parts[3]),
+            cause: parts[4].parse().ok(),
+            input: Some(unhex(parts[5])),
+            outcome: unhex(parts[6]),
+        }
+    }
+
+    /// Before the first release a change of the core's types may be written anew with
+    /// `UPDATE_FIXTURES=1`; afterwards it needs a new version.
+    #[test]
+    fn what_version_1_wrote_can_be_read_for_ever() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/journal-v1.txt");
+        let key = Key::new(KEY);
+        let rows: Vec<Row> = entries_v1().iter().map(|entry| encode(entry, Some(&key), [5; 16]).unwrap()).collect();
+        let lines: String = rows.iter().map(line_of).collect();
+        if std::env::var_os("UPDATE_FIXTURES").is_some() {
+            std::fs::write(path, &lines).unwrap();
+        }
+        let frozen = std::fs::read_to_string(path).unwrap();
+        for (line, entry) in frozen.lines().zip(entries_v1()) {
+            let row = row_of(line);
+            assert_eq!(key_of_row(&row).unwrap(), Some(key_of(&entry)));
+            assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
+        }
+        assert_eq!(frozen, lines, "and is still written the same");
+    }
+
+    #[test]
+    fn any_cut_or_changed_byte_is_noticed() {
+        let key = Key::new(KEY);
+        let whole = encode(&entries_v1()[0], Some(&key), [5; 16]).unwrap();
+        let input = whole.input.clone().unwrap();
+        for at in 0..input.len() {
+            let mut changed = input.clone();
+            changed[at] ^= 1;
+            for bytes in [changed, input[..at].to_vec()] {
+                let row = Row { input: Some(bytes), ..whole.clone() };
+                let read = key_of_row(&row).and_then(|name| match name {
+                    Some(KeyName::Root(_)) => decode(&row, Some(&key)),
+                    _ => Err(damaged(1, "another key")),
+                });
+                assert!(read.is_err(), "byte {at}");
+            }
+        }
+        let moved = Row { seq: 2, ..whole };
+        assert!(decode(&moved, Some(&key)).is_err(), "an input belongs to its number");
+    }
+}

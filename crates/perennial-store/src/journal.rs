@@ -53,12 +53,12 @@ const EMPTY_AFTER: u64 = 64 << 20;
 
 /// The writing end of the journal; there is one.
 pub struct Journal {
+    backend: Writer, // first, so that its thread ends before the folder is given back
     reader: JournalReader,
-    backend: Writer,
 }
 
 enum Writer {
-    Sqlite { db: Connection, copier: Copier },
+    Sqlite { db: Box<Connection>, copier: Copier },
     Memory(MemoryDisk),
 }
 
@@ -83,7 +83,7 @@ impl Journal {
         let copier = Copier::start(open(path, &LAYOUT)?)?;
         let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
-        Ok(Self { reader, backend: Writer::Sqlite { db, copier } })
+        Ok(Self { reader, backend: Writer::Sqlite { db: Box::new(db), copier } })
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {
@@ -365,5 +365,65 @@ impl Drop for Copier {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perennial_core::fact::Fact;
+    use perennial_core::input::{Input, Publication, Published};
+    use perennial_core::time::Timestamp;
+
+    use super::*;
+    use crate::Store;
+
+    fn entries(from: u64, count: u64) -> Vec<Entry> {
+        let what = || Published::Program { version: 1, source: "x".repeat(4_000).into() };
+        let publication = || Publication { at: Timestamp::EPOCH, by: "ana".into(), what: what() };
+        let entry = |seq| Entry {
+            seq,
+            recorded_at: Timestamp::EPOCH,
+            customer: None,
+            root: None,
+            cause: None,
+            input: Some(Input::Published(Box::new(publication()))),
+            outcome: vec![Fact::Noted("full".into())],
+        };
+        (from..from + count).map(entry).collect()
+    }
+
+    fn limit_pages(journal: &Journal, pages: i64) {
+        let Writer::Sqlite { db, .. } = &journal.backend else { panic!("a journal in a file") };
+        db.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_whole_append_and_the_next_one_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Store::open(dir.path()).unwrap().journal;
+        journal.append(&entries(1, 3)).unwrap();
+        limit_pages(&journal, 10);
+        let failure = journal.append(&entries(4, 100)).unwrap_err();
+        assert_eq!((failure.trouble, failure.may_pass()), (Trouble::DiskFull, true));
+        assert_eq!(journal.last_seq(), 3);
+        assert_eq!(journal.reader().read(1, 100).unwrap(), entries(1, 3));
+        limit_pages(&journal, 1_000_000);
+        journal.append(&entries(4, 100)).unwrap();
+        assert_eq!(journal.reader().read(1, 200).unwrap(), entries(1, 103));
+    }
+
+    #[test]
+    fn the_log_is_copied_away_while_appends_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Store::open(dir.path()).unwrap().journal;
+        for batch in 0..40_u64 {
+            journal.append(&entries(1 + batch * 500, 500)).unwrap();
+        }
+        let file = || std::fs::metadata(dir.path().join("journal.db")).unwrap().len();
+        assert!(file() > COPY_AFTER, "nothing was copied while 80 MB went in");
+        drop(journal);
+        let log = std::fs::metadata(dir.path().join("journal.db-wal")).map_or(0, |log| log.len());
+        assert_eq!(log, 0, "the last one out empties the log");
+        assert!(file() > 80_000_000);
     }
 }

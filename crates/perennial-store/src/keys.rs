@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use perennial_core::id::{CustomerId, Secret};
@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use zeroize::Zeroizing;
 
 use crate::Taken;
+use crate::backup::note_erasure;
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::memory::{MemoryDisk, Write};
 use crate::seal::{Key, KeyName, entropy};
@@ -52,7 +53,7 @@ struct Shared {
 }
 
 enum Backend {
-    Sqlite { writer: Mutex<Connection>, readers: Readers, master: Key },
+    Sqlite { folder: PathBuf, writer: Box<Mutex<Connection>>, readers: Readers, master: Key },
     Memory(MemoryDisk),
 }
 
@@ -100,7 +101,10 @@ impl Keys {
         let writer = open(&path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the key store")?;
         let readers = Readers::new(&path, LAYOUT.name);
-        let keys = Self::with(Backend::Sqlite { writer: Mutex::new(writer), readers, master }, taken);
+        let keys = Self::with(
+            Backend::Sqlite { folder: folder.into(), writer: Box::new(Mutex::new(writer)), readers, master },
+            taken,
+        );
         keys.check_master()?;
         Ok(keys)
     }
@@ -170,6 +174,11 @@ impl Keys {
     /// Destroys the key of a root profile for ever: nothing sealed with it can be read again.
     /// Calling it again is harmless. `Erased` must be in the journal before (rule 29).
     pub fn destroy(&self, root: CustomerId) -> Result<(), Failure> {
+        if let Backend::Sqlite { folder, .. } = &self.0.backend
+            && !self.is_destroyed(root)?
+        {
+            note_erasure(folder, root)?;
+        }
         self.destroy_named(&[KeyName::Root(root)])
     }
 

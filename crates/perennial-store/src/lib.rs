@@ -1,4 +1,4 @@
-//! Keeps it: the journal, and checkpoints of state. SQLite and memory; PostgreSQL later.
+//! Keeps it: the journal, keys, checkpoints of state, messages seen. SQLite and memory; PostgreSQL later.
 //!
 //! The journal is the truth; everything else here is a fold of it that may be deleted and made
 //! again, except the keys, without which the truth cannot be read.
@@ -7,11 +7,14 @@
 //! |---|---|---|
 //! | [`Journal`] | one writer appends; [`JournalReader`]s read | `append` returns: an `fsync` each |
 //! | [`Keys`] | appends, readers, erasure | before the append that needs them |
+//! | [`Duplicates`] | the writer asks and remembers; one thread saves | as the state |
 //! | [`State`] | one thread writes checkpoints; anybody reads | at the next `fsync` of its log; a lost checkpoint is folded again |
 //!
 //! One folder belongs to one process. A new backend is a new arm in each part's `Backend`, and the
 //! suite in `tests/it/suite.rs` states what it must promise.
 
+mod backup;
+mod duplicates;
 mod failure;
 mod format;
 mod journal;
@@ -26,6 +29,8 @@ use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use backup::{Archive, Restored, restore};
+pub use duplicates::{Duplicates, DuplicatesCheckpoint, Fingerprint, Seen};
 pub use failure::{Failure, Trouble};
 pub use journal::{Entries, Journal, JournalReader, READ_MAX};
 pub use keys::Keys;
@@ -41,6 +46,10 @@ pub struct Store {
     pub keys: Keys,
     /// What the fold had come to.
     pub state: State,
+    /// Which messages were seen.
+    pub duplicates: Duplicates,
+    /// Makes backups of all of them.
+    pub archive: Archive,
 }
 
 /// How to open a folder.
@@ -78,13 +87,15 @@ impl Store {
         let taken = Arc::new(take(folder)?);
         let keys = Keys::open(folder, options.master_key, taken.clone())?;
         let journal = Journal::open(&folder.join("journal.db"), keys.clone())?;
-        let state = State::open(&folder.join("state.db"), taken)?;
-        Self { journal, keys, state }.checked()
+        let state = State::open(&folder.join("state.db"), taken.clone())?;
+        let duplicates = Duplicates::open(&folder.join("duplicates.db"), taken.clone())?;
+        let archive = Archive::of(Some(folder), taken);
+        Self { journal, keys, state, duplicates, archive }.checked()
     }
 
     /// A store that lives as long as its handles.
     pub fn memory() -> Self {
-        Self::on_free(&MemoryDisk::new())
+        Self::on(&MemoryDisk::new()).expect("an empty disk is whole and nobody has it open")
     }
 
     /// A store on a memory disk, which outlives it: what a crash leaves can be opened again.
@@ -92,23 +103,25 @@ impl Store {
         if std::mem::replace(&mut disk.contents().in_use, true) {
             return Err(Failure::new(Trouble::InUse, "open a memory disk", "it is open already"));
         }
-        Self::on_free(disk).checked()
-    }
-
-    fn on_free(disk: &MemoryDisk) -> Self {
         let taken = Arc::new(Taken::Memory(disk.clone()));
         let keys = Keys::memory(disk, taken.clone());
-        Self { journal: Journal::memory(disk, keys.clone()), state: State::memory(disk, taken), keys }
+        let duplicates = Duplicates::memory(disk, taken.clone())?;
+        let journal = Journal::memory(disk, keys.clone());
+        Self { journal, keys, state: State::memory(disk, taken.clone()), duplicates, archive: Archive::of(None, taken) }
+            .checked()
     }
 
     /// A state that is ahead of its journal is the state of another journal, or the journal is cut.
     fn checked(self) -> Result<Self, Failure> {
-        let (position, last) = (self.state.position()?, self.journal.last_seq());
-        if position <= last {
-            return Ok(self);
+        let last = self.journal.last_seq();
+        for (what, position) in [("state", self.state.position()?), ("list of duplicates", self.duplicates.position())]
+        {
+            if position > last {
+                let detail = format!("the journal ends at entry {last}, but the {what} goes to {position}");
+                return Err(Failure::corrupt("open the data folder", detail));
+            }
         }
-        let detail = format!("the journal ends at entry {last}, but the state has folded {position}");
-        Err(Failure::corrupt("open the data folder", detail))
+        Ok(self)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use perennial_core::id::{CustomerId, IdentifierHash, OrderRef};
 
+use crate::duplicates::DuplicateContents;
 use crate::failure::{Failure, Trouble};
 use crate::format::Row;
 use crate::seal::{Key, KeyName};
@@ -47,6 +48,7 @@ pub(crate) struct Contents {
     pub(crate) keys: BTreeMap<KeyName, Option<Key>>,
     pub(crate) kept: BTreeMap<String, Vec<u8>>,
     pub(crate) state: StateContents,
+    pub(crate) duplicates: DuplicateContents,
     faults: BTreeMap<Write, Fault>,
     pub(crate) in_use: bool,
 }

@@ -117,7 +117,7 @@ pub struct State {
 }
 
 enum Backend {
-    Sqlite { writer: Mutex<Connection>, readers: Readers },
+    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers },
     Memory(MemoryDisk),
 }
 
@@ -126,7 +126,7 @@ impl State {
         let writer = open(path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
         let readers = Readers::new(path, LAYOUT.name);
-        let backend = Arc::new(Backend::Sqlite { writer: Mutex::new(writer), readers });
+        let backend = Arc::new(Backend::Sqlite { writer: Box::new(Mutex::new(writer)), readers });
         Ok(Self { backend, _taken: taken })
     }
 
@@ -550,4 +550,47 @@ fn customers(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result
         Ok(CustomerRow { id: CustomerId(row.get(0)?), next_due, body: row.get(2)? })
     });
     rows.and_then(Iterator::collect).doing(DOING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    fn checkpoint(position: u64, count: u8) -> Checkpoint {
+        let row = |n| CustomerRow { id: CustomerId([n; 16]), next_due: None, body: vec![n; 3_000] };
+        Checkpoint { position, customers: (0..count).map(row).collect(), ..Checkpoint::default() }
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_whole_checkpoint_and_the_next_one_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let Backend::Sqlite { writer, .. } = &*store.state.backend else { panic!("a state in a file") };
+        let limit = |pages: i64| guard(writer).pragma_update(None, "max_page_count", pages).unwrap();
+        limit(40);
+        assert_eq!(store.state.checkpoint(checkpoint(1, 200)).unwrap_err().trouble, Trouble::DiskFull);
+        assert_eq!((store.state.position().unwrap(), store.state.count().unwrap()), (0, 0));
+        limit(1_000_000);
+        store.state.checkpoint(checkpoint(1, 200)).unwrap();
+        assert_eq!((store.state.position().unwrap(), store.state.count().unwrap()), (1, 200));
+        assert!(store.journal.append(&[]).is_ok());
+    }
+
+    #[test]
+    fn what_was_replaced_is_overwritten_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mut first = checkpoint(1, 20);
+        first.customers[7].body = [b"Ana Lovelace ".repeat(200), vec![0]].concat();
+        store.state.checkpoint(first).unwrap();
+        store.state.checkpoint(checkpoint(2, 20)).unwrap();
+        let gone = Checkpoint { position: 3, gone: vec![CustomerId([7; 16])], ..Checkpoint::default() };
+        store.state.checkpoint(gone).unwrap();
+        store.state.purge().unwrap();
+        for file in ["state.db", "state.db-wal"] {
+            let bytes = std::fs::read(dir.path().join(file)).unwrap();
+            assert!(!bytes.windows(8).any(|w| w == b"Lovelace"), "{file} still holds the name");
+        }
+    }
 }

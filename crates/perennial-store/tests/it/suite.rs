@@ -6,7 +6,7 @@ use perennial_core::id::{CustomerId, Identifier, IdentifierHash, LotId, OrderRef
 use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
-use perennial_store::{Checkpoint, CustomerRow, MemoryDisk, PostingRow, Store, Trouble};
+use perennial_store::{Checkpoint, CustomerRow, Fingerprint, MemoryDisk, PostingRow, Seen, Store, Trouble};
 
 /// A place where a store can be opened again after a crash.
 pub(crate) enum Place {
@@ -220,5 +220,186 @@ fn rejects_can_be_read_for_thirty_days() {
         store.keys.destroy_old_days(at(41 * DAY)).unwrap();
         reject.input = None;
         assert_eq!(store.journal.reader().entry(1).unwrap(), Some(reject));
+    });
+}
+
+fn message(n: u64) -> Fingerprint {
+    let secret = perennial_core::id::Secret([3; 16]);
+    Fingerprint::of(&secret, "shop", &format!("message {n}"), b"{}")
+}
+
+#[test]
+fn a_message_is_remembered_across_restarts_and_told_from_another_under_its_id() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 4)).unwrap();
+        let set = &mut store.duplicates;
+        (1..=3).for_each(|seq| set.remember(message(seq), seq));
+        set.checkpoint(3).write().unwrap();
+        set.remember(message(4), 4);
+        assert_eq!(set.seen(message(4)).unwrap(), Seen::Perhaps { seq: 4, same_body: true });
+        let other = Fingerprint { body: 0, ..message(2) };
+        assert_eq!(set.seen(other).unwrap(), Seen::Perhaps { seq: 2, same_body: false });
+        drop(store);
+        let store = place.open();
+        assert_eq!(store.duplicates.position(), 3, "the tail is for the caller");
+        assert_eq!(store.duplicates.seen(message(1)).unwrap(), Seen::Perhaps { seq: 1, same_body: true });
+        assert_eq!(store.duplicates.seen(message(4)).unwrap(), Seen::No);
+    });
+}
+
+#[test]
+fn messages_of_a_failed_append_are_not_remembered() {
+    on_each(|place| {
+        let mut store = place.open();
+        (1..=4).for_each(|seq| store.duplicates.remember(message(seq), seq));
+        store.duplicates.forget_after(2);
+        let seen: Vec<bool> = (1..=4).map(|n| store.duplicates.seen(message(n)).unwrap() != Seen::No).collect();
+        assert_eq!(seen, [true, true, false, false]);
+    });
+}
+
+#[test]
+fn messages_in_segments_are_found_and_strangers_are_not() {
+    const COUNT: u64 = 410_000;
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&[entry(1, 1)]).unwrap();
+        for n in 0..COUNT {
+            store.duplicates.remember(message(n), n);
+            if n % 50_000 == 0 {
+                store.duplicates.checkpoint(1).write().unwrap();
+            }
+        }
+        store.duplicates.checkpoint(1).write().unwrap();
+        drop(store);
+        let store = place.open();
+        assert_eq!(store.duplicates.len(), usize::try_from(COUNT).unwrap());
+        for n in (0..COUNT).step_by(777) {
+            assert_eq!(store.duplicates.seen(message(n)).unwrap(), Seen::Perhaps { seq: n, same_body: true }, "{n}");
+            assert_eq!(store.duplicates.seen(message(n + COUNT)).unwrap(), Seen::No, "{n}");
+        }
+    });
+}
+
+#[test]
+fn a_checkpoint_adds_to_the_ones_before() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 12)).unwrap();
+        let state = store.state.clone();
+        state.checkpoint(checkpoint(9)).unwrap();
+        let mut second = Checkpoint { position: 12, customers: vec![row(1, 12)], ..Checkpoint::default() };
+        second.gone = vec![customer(3)];
+        second.identifiers = vec![(IdentifierHash([1; 16]), Some(customer(2)))];
+        second.orders = vec![(OrderRef([1; 16]), customer(2))];
+        second.timeline = vec![(customer(1), 12), (customer(3), 11), (customer(7), 10)];
+        state.checkpoint(second).unwrap();
+        assert_eq!(state.position().unwrap(), 12);
+        assert_eq!(state.workspace().unwrap().as_deref(), Some(&b"programme"[..]), "unchanged, so kept");
+        assert_eq!(state.load(customer(1)).unwrap(), Some(row(1, 12)));
+        assert_eq!(state.load(customer(2)).unwrap(), Some(row(2, 9)));
+        assert_eq!(state.load(customer(3)).unwrap(), None);
+        assert_eq!(state.lookup(IdentifierHash([1; 16])).unwrap(), Some(customer(2)));
+        assert_eq!(state.order_owner(OrderRef([1; 16])).unwrap(), Some(customer(2)));
+        assert_eq!(state.timeline(customer(1), None, 9).unwrap(), [12, 9, 6, 3]);
+        assert_eq!(state.timeline(customer(3), None, 9).unwrap(), [11, 8, 5, 2], "also of one that is no more");
+        assert_eq!(state.timeline(customer(7), None, 9).unwrap(), [10]);
+        assert_eq!(state.count().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_timeline_is_read_backwards_in_pages() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 9)).unwrap();
+        store.state.checkpoint(checkpoint(9)).unwrap();
+        let page = |before, limit| store.state.timeline(customer(2), before, limit).unwrap();
+        assert_eq!(page(None, 2), [7, 4]);
+        assert_eq!(page(Some(4), 2), [1]);
+        assert_eq!(page(Some(5), 9), [4, 1], "from a number between");
+        assert_eq!(page(Some(1), 9), [] as [u64; 0]);
+        assert_eq!(page(Some(99), 0), [] as [u64; 0]);
+        assert_eq!(store.state.timeline(customer(99), None, 9).unwrap(), [] as [u64; 0]);
+    });
+}
+
+#[test]
+fn timers_come_due_earliest_first() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 10)).unwrap();
+        let state = &store.state;
+        state.checkpoint(checkpoint(9)).unwrap();
+        assert_eq!(state.due(at(5_000), 9).unwrap(), [(at(700), customer(3)), (at(900), customer(1))]);
+        assert_eq!(state.due(at(5_000), 1).unwrap(), [(at(700), customer(3))]);
+        assert_eq!(state.due(at(700), 9).unwrap(), [(at(700), customer(3))], "at the instant itself");
+        assert_eq!(state.due(at(699), 9).unwrap(), []);
+        let later = CustomerRow { next_due: Some(at(4_000)), ..row(3, 10) };
+        let never = CustomerRow { next_due: None, ..row(1, 10) };
+        let moved = Checkpoint { position: 10, customers: vec![later, never], ..Checkpoint::default() };
+        state.checkpoint(moved).unwrap();
+        assert_eq!(state.due(at(5_000), 9).unwrap(), [(at(4_000), customer(3))]);
+    });
+}
+
+#[test]
+fn a_checkpoint_never_goes_back() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 9)).unwrap();
+        store.state.checkpoint(checkpoint(9)).unwrap();
+        assert_eq!(store.state.checkpoint(checkpoint(8)).unwrap_err().trouble, Trouble::Misuse);
+        assert_eq!(store.state.position().unwrap(), 9);
+    });
+}
+
+#[test]
+fn what_is_kept_with_the_keys_survives_and_can_be_replaced() {
+    on_each(|place| {
+        let store = place.open();
+        assert_eq!(store.keys.kept("api keys").unwrap(), None);
+        store.keys.keep("api keys", b"one").unwrap();
+        store.keys.keep("api keys", b"two").unwrap();
+        drop(store);
+        assert_eq!(place.open().keys.kept("api keys").unwrap().as_deref(), Some(&b"two"[..]));
+    });
+}
+
+#[test]
+fn many_new_customers_in_one_batch_and_again() {
+    on_each(|place| {
+        let mut store = place.open();
+        let batch = |from: u64| -> Vec<Entry> {
+            (from..from + 500).map(|seq| entry(seq, u8::try_from(seq % 251).unwrap())).collect()
+        };
+        store.journal.append(&batch(1)).unwrap();
+        store.journal.append(&batch(501)).unwrap();
+        let read = store.journal.reader().read(1, usize::MAX).unwrap();
+        assert_eq!(read, [batch(1), batch(501)].concat());
+    });
+}
+
+#[test]
+fn readers_see_what_is_durable_while_the_writer_goes_on() {
+    on_each(|place| {
+        let mut store = place.open();
+        let (reader, state) = (store.journal.reader(), store.state.clone());
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                while reader.last_seq() < 400 {
+                    let last = reader.last_seq();
+                    assert!(reader.read(1, usize::MAX).unwrap().len() as u64 >= last);
+                    assert_eq!(last % 10, 0, "whole batches");
+                    std::thread::yield_now();
+                }
+            });
+            for batch in 0..40 {
+                store.journal.append(&entries(batch * 10 + 1, batch * 10 + 10)).unwrap();
+                state.checkpoint(Checkpoint { position: batch * 10 + 10, ..Checkpoint::default() }).unwrap();
+            }
+            watch.join().unwrap();
+        });
     });
 }

@@ -1,0 +1,186 @@
+//! Backup while running, and restore that does not bring the erased back.
+//!
+//! Promise: a backup is a folder that opens by itself; its journal reaches at least as far as its
+//! state, and its keys at least as far as its journal. It appears under its name only when it is
+//! whole and on the disk. It holds `master.key` when the folder does: keep it as safe as the folder.
+//!
+//! `erasures.txt` lists the roots whose keys were destroyed, in opaque ids. A restore destroys the
+//! keys of all that either folder lists, so copy that file to another place more often than backups
+//! are made if the disk itself may be lost.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use perennial_core::id::CustomerId;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::failure::{Doing as _, Failure, Trouble};
+use crate::{Options, Store, Taken, take};
+
+const JOURNAL: &str = "journal.db";
+const KEYS: &str = "keys.db";
+const STATE: &str = "state.db";
+const DUPLICATES: &str = "duplicates.db";
+const MASTER: &str = "master.key";
+const ERASURES: &str = "erasures.txt";
+
+/// Makes backups. Cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Archive {
+    folder: Option<PathBuf>,
+    _taken: Arc<Taken>,
+}
+
+impl Archive {
+    pub(crate) fn of(folder: Option<&Path>, taken: Arc<Taken>) -> Self {
+        Self { folder: folder.map(Path::to_path_buf), _taken: taken }
+    }
+
+    /// Copies the folder to a new one while everything goes on. Until it ends, the write-ahead logs
+    /// grow, because copies read a snapshot.
+    pub fn backup(&self, to: &Path) -> Result<(), Failure> {
+        const DOING: &str = "back up";
+        let Some(folder) = &self.folder else {
+            return Err(Failure::misuse(DOING, "a store in memory has no files"));
+        };
+        let partial = beside(to, "partial");
+        refuse_existing(DOING, to)?;
+        remove_folder(&partial)?;
+        std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
+        // The order is the promise: what depends on the journal before it, what it depends on after.
+        for file in [DUPLICATES, STATE, JOURNAL, KEYS] {
+            copy_database(&folder.join(file), &partial.join(file))?;
+        }
+        for file in [MASTER, ERASURES] {
+            copy_file(&folder.join(file), &partial.join(file))?;
+        }
+        move_whole(&partial, to)
+    }
+}
+
+/// What a restore came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The last entry of the restored journal.
+    pub last_seq: u64,
+    /// Roots that were erased after the backup: their keys are destroyed again. The caller appends
+    /// their erasures, which the restored journal does not know.
+    pub erased: Vec<CustomerId>,
+    /// Where the folder is that was there before.
+    pub replaced: Option<PathBuf>,
+}
+
+/// Puts a backup in the place of a data folder, which is moved aside if it is there. Keys that were
+/// destroyed since the backup are destroyed in it too, and its state is left to be folded again.
+pub fn restore(from: &Path, to: &Path, options: Options) -> Result<Restored, Failure> {
+    const DOING: &str = "restore";
+    for file in [JOURNAL, KEYS] {
+        if !from.join(file).is_file() {
+            return Err(Failure::new(Trouble::Foreign, DOING, format!("{} has no {file}", from.display())));
+        }
+    }
+    let held = if to.exists() { Some(take(to)?) } else { None };
+    let newer: Vec<CustomerId> = erasures(to)?.difference(&erasures(from)?).copied().collect();
+    let partial = beside(to, "restoring");
+    remove_folder(&partial)?;
+    std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
+    for file in [JOURNAL, KEYS, MASTER, ERASURES, STATE, DUPLICATES] {
+        // A state from before an erasure still holds the person: it is folded again instead.
+        if file != STATE || newer.is_empty() {
+            copy_file(&from.join(file), &partial.join(file))?;
+        }
+    }
+    let last_seq = finish(&partial, options, &newer)?;
+    let replaced = if held.is_some() { Some(move_aside(to)?) } else { None };
+    move_whole(&partial, to)?;
+    drop(held);
+    Ok(Restored { last_seq, erased: newer, replaced })
+}
+
+/// Opens what was copied, which proves it whole, and destroys what must stay destroyed.
+fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, Failure> {
+    let store = Store::open_with(folder, options)?;
+    for root in newer {
+        store.keys.destroy(*root)?;
+    }
+    Ok(store.journal.last_seq())
+}
+
+/// Notes that a root is erased, durably, before its key is destroyed.
+pub(crate) fn note_erasure(folder: &Path, root: CustomerId) -> Result<(), Failure> {
+    let path = folder.join(ERASURES);
+    let failed = |e: std::io::Error| Failure::io("note an erasure", &path, &e);
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+    file.write_all(format!("{root}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// The roots that a folder lists as erased. A last line that was cut by a crash is of an erasure
+/// that did not happen.
+fn erasures(folder: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
+    let path = folder.join(ERASURES);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(e) => Err(Failure::io("read the list of erasures", &path, &e)),
+    }
+}
+
+fn copy_database(from: &Path, to: &Path) -> Result<(), Failure> {
+    let doing = format!("back up {}", from.display());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(from, flags).doing(&doing)?;
+    let name = to.to_str().ok_or_else(|| Failure::misuse(&*doing, "the path is not valid Unicode"))?;
+    db.execute("VACUUM INTO ?1", [name]).doing(&doing)?;
+    File::open(to).and_then(|f| f.sync_all()).map_err(|e| Failure::io(&doing, to, &e))
+}
+
+/// Copies a file and its rights, if it exists, to the disk.
+fn copy_file(from: &Path, to: &Path) -> Result<(), Failure> {
+    let copied = match std::fs::copy(from, to) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other,
+    };
+    copied.and_then(|_| File::open(to)?.sync_all()).map_err(|e| Failure::io("copy", from, &e))
+}
+
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(".");
+    name.push(suffix);
+    folder.with_file_name(name)
+}
+
+fn refuse_existing(doing: &str, to: &Path) -> Result<(), Failure> {
+    if to.exists() {
+        return Err(Failure::new(Trouble::Foreign, doing, format!("{} exists already", to.display())));
+    }
+    Ok(())
+}
+
+fn remove_folder(folder: &Path) -> Result<(), Failure> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("remove what was left", folder, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a finished folder its name, durably.
+fn move_whole(partial: &Path, to: &Path) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::io("give the folder its name", to, &e);
+    File::open(partial).and_then(|f| f.sync_all()).map_err(failed)?;
+    std::fs::rename(partial, to).map_err(failed)?;
+    let parent = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|f| f.sync_all()).map_err(failed)
+}
+
+fn move_aside(to: &Path) -> Result<PathBuf, Failure> {
+    let free = (1..1_000).map(|n| beside(to, &format!("replaced-{n}"))).find(|path| !path.exists());
+    let Some(aside) = free else {
+        return Err(Failure::new(Trouble::Foreign, "restore", "too many replaced folders lie beside it"));
+    };
+    std::fs::rename(to, &aside).map_err(|e| Failure::io("move the old folder aside", to, &e))?;
+    Ok(aside)
+}

@@ -1,0 +1,234 @@
+//! Where the duplicates lie: rows in arrival order, segments sorted by fingerprint, and filters.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::Mark;
+use super::filter::Filter;
+use crate::failure::{Doing as _, Failure};
+use crate::memory::{MemoryDisk, Write};
+use crate::sqlite::{Layout, Readers, checkpoint_passive, from_sql, guard, open, to_sql};
+
+const LAYOUT: Layout = Layout {
+    name: "duplicates",
+    mark: 0x5052_4431,
+    version: 1,
+    page_size: 8192,
+    synchronous: "NORMAL", // a lost checkpoint is remembered again from the journal's tail
+    cache_kib: 16_384,
+    schema: "
+        CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, segment INTEGER NOT NULL);
+        INSERT INTO progress VALUES(1, 0, 1);
+        CREATE TABLE recent(id INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL);
+        -- Segment first: a new one is written at the end of the table, whatever its fingerprints.
+        CREATE TABLE seen(
+            segment INTEGER NOT NULL,
+            id INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            body INTEGER NOT NULL,
+            PRIMARY KEY(segment, id)
+        ) WITHOUT ROWID;
+        CREATE TABLE filters(
+            number INTEGER PRIMARY KEY,
+            first_segment INTEGER NOT NULL,
+            last_segment INTEGER NOT NULL,
+            bytes BLOB NOT NULL
+        );
+    ",
+};
+
+pub(super) enum Rows {
+    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers },
+    Memory(MemoryDisk),
+}
+
+/// One checkpoint.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) position: u64,
+    pub(super) marks: Vec<Mark>,
+    /// The segment that everything recent becomes.
+    pub(super) close: Option<u64>,
+    pub(super) filters: Vec<FilterSnapshot>,
+    pub(super) oldest_generation: u64,
+    pub(super) oldest_segment: u64,
+}
+
+pub(super) struct FilterSnapshot {
+    pub(super) number: u64,
+    pub(super) first_segment: u64,
+    pub(super) last_segment: u64,
+    pub(super) filter: Arc<Filter>,
+}
+
+#[derive(Clone)]
+pub(super) struct SavedFilter {
+    pub(super) number: u64,
+    pub(super) first_segment: u64,
+    pub(super) last_segment: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What a restart finds.
+pub(super) struct Saved {
+    pub(super) position: u64,
+    pub(super) segment: u64,
+    pub(super) recent: Vec<Mark>,
+    pub(super) filters: Vec<SavedFilter>,
+}
+
+/// The same in memory.
+#[derive(Default)]
+pub(crate) struct DuplicateContents {
+    pub(crate) position: u64,
+    segments: u64,
+    recent: Vec<Mark>,
+    seen: BTreeMap<(u64, u64), Mark>,
+    filters: BTreeMap<u64, SavedFilter>,
+}
+
+impl Rows {
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let writer = Box::new(Mutex::new(open(path, &LAYOUT)?));
+        Ok(Self::Sqlite { writer, readers: Readers::new(path, LAYOUT.name) })
+    }
+
+    pub(super) fn load(&self) -> Result<Saved, Failure> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.with(load),
+            Self::Memory(disk) => {
+                let contents = &disk.contents().duplicates;
+                Ok(Saved {
+                    position: contents.position,
+                    segment: contents.segments + 1,
+                    recent: contents.recent.clone(),
+                    filters: contents.filters.values().cloned().collect(),
+                })
+            }
+        }
+    }
+
+    /// The message in the latest of these segments that has it.
+    pub(super) fn find(&self, id: u64, segments: RangeInclusive<u64>) -> Result<Option<Mark>, Failure> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.with(|db| {
+                for segment in segments.rev() {
+                    if let Some(mark) = find(db, id, segment)? {
+                        return Ok(Some(mark));
+                    }
+                }
+                Ok(None)
+            }),
+            Self::Memory(disk) => {
+                let seen = &disk.contents().duplicates.seen;
+                Ok(segments.rev().find_map(|segment| seen.get(&(segment, id)).copied()))
+            }
+        }
+    }
+
+    pub(super) fn write(&self, batch: &Batch) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                let mut db = guard(writer);
+                let tx = db.transaction().doing(SAVING)?;
+                write(&tx, batch)?;
+                tx.commit().doing(SAVING)?;
+                checkpoint_passive(&db)
+            }
+            Self::Memory(disk) => disk.write(Write::Duplicates, |c| write_memory(&mut c.duplicates, batch)),
+        }
+    }
+}
+
+const LOADING: &str = "read the duplicates";
+const SAVING: &str = "save the duplicates";
+
+fn load(db: &Connection) -> Result<Saved, Failure> {
+    let (position, segment) = db
+        .query_row("SELECT position, segment FROM progress", [], |row| {
+            Ok((from_sql(row.get(0)?), from_sql(row.get(1)?)))
+        })
+        .doing(LOADING)?;
+    let mut statement = db.prepare("SELECT id, seq, body FROM recent ORDER BY rowid").doing(LOADING)?;
+    let recent = statement.query_map([], |row| {
+        Ok(Mark { id: row.get::<_, i64>(0)?.cast_unsigned(), seq: from_sql(row.get(1)?), body: row.get(2)? })
+    });
+    let recent = recent.and_then(Iterator::collect).doing(LOADING)?;
+    let sql = "SELECT number, first_segment, last_segment, bytes FROM filters ORDER BY number";
+    let mut statement = db.prepare(sql).doing(LOADING)?;
+    let filters = statement.query_map([], |row| {
+        Ok(SavedFilter {
+            number: from_sql(row.get(0)?),
+            first_segment: from_sql(row.get(1)?),
+            last_segment: from_sql(row.get(2)?),
+            bytes: row.get(3)?,
+        })
+    });
+    let filters = filters.and_then(Iterator::collect).doing(LOADING)?;
+    Ok(Saved { position, segment, recent, filters })
+}
+
+fn find(db: &Connection, id: u64, segment: u64) -> Result<Option<Mark>, Failure> {
+    let sql = "SELECT seq, body FROM seen WHERE segment = ?1 AND id = ?2";
+    let mut statement = db.prepare_cached(sql).doing("look for a duplicate")?;
+    let mark = statement.query_row(params![to_sql(segment), id.cast_signed()], |row| {
+        Ok(Mark { id, seq: from_sql(row.get(0)?), body: row.get(1)? })
+    });
+    mark.optional().doing("look for a duplicate")
+}
+
+fn write(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    let mut statement = tx.prepare_cached("INSERT INTO recent VALUES(?1, ?2, ?3)").doing(SAVING)?;
+    for mark in &batch.marks {
+        statement.execute(params![mark.id.cast_signed(), to_sql(mark.seq), mark.body]).doing(SAVING)?;
+    }
+    if let Some(segment) = batch.close {
+        close(tx, batch, segment)?;
+    }
+    let sql = "UPDATE progress SET position = ?1, segment = coalesce(?2 + 1, segment)";
+    tx.execute(sql, params![to_sql(batch.position), batch.close.map(to_sql)]).doing(SAVING)?;
+    Ok(())
+}
+
+fn close(tx: &Transaction<'_>, batch: &Batch, segment: u64) -> Result<(), Failure> {
+    let sql = "INSERT OR IGNORE INTO seen SELECT ?1, id, seq, body FROM recent ORDER BY id";
+    tx.execute(sql, [to_sql(segment)]).doing(SAVING)?;
+    tx.execute("DELETE FROM recent", []).doing(SAVING)?;
+    for snapshot in &batch.filters {
+        let values = params![
+            to_sql(snapshot.number),
+            to_sql(snapshot.first_segment),
+            to_sql(snapshot.last_segment),
+            snapshot.filter.to_bytes()
+        ];
+        tx.execute("INSERT OR REPLACE INTO filters VALUES(?1, ?2, ?3, ?4)", values).doing(SAVING)?;
+    }
+    tx.execute("DELETE FROM filters WHERE number < ?1", [to_sql(batch.oldest_generation)]).doing(SAVING)?;
+    tx.execute("DELETE FROM seen WHERE segment < ?1", [to_sql(batch.oldest_segment)]).doing(SAVING)?;
+    Ok(())
+}
+
+fn write_memory(contents: &mut DuplicateContents, batch: &Batch) {
+    contents.recent.extend_from_slice(&batch.marks);
+    contents.position = batch.position;
+    let Some(segment) = batch.close else { return };
+    for mark in contents.recent.drain(..) {
+        contents.seen.entry((segment, mark.id)).or_insert(mark);
+    }
+    contents.segments = segment;
+    for snapshot in &batch.filters {
+        let saved = SavedFilter {
+            number: snapshot.number,
+            first_segment: snapshot.first_segment,
+            last_segment: snapshot.last_segment,
+            bytes: snapshot.filter.to_bytes(),
+        };
+        contents.filters.insert(snapshot.number, saved);
+    }
+    contents.filters.retain(|number, _| *number >= batch.oldest_generation);
+    contents.seen.retain(|(segment, _), _| *segment >= batch.oldest_segment);
+}

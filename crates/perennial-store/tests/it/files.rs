@@ -1,0 +1,189 @@
+//! What only files can do wrong: other processes, other programs, half of a write, backups.
+
+use std::path::Path;
+
+use perennial_store::{Options, Store, Trouble, restore};
+
+use crate::suite::{customer, entry};
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[track_caller]
+fn refused(folder: &Path) -> Trouble {
+    let failure = Store::open(folder).map(|_| ()).unwrap_err();
+    assert!(failure.to_string().contains(failure.remedy()), "{failure}");
+    failure.trouble
+}
+
+#[test]
+fn a_folder_belongs_to_one_process() {
+    let dir = folder();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(refused(dir.path()), Trouble::InUse);
+    let state = store.state.clone();
+    drop(store);
+    assert_eq!(refused(dir.path()), Trouble::InUse, "one part is enough to hold it");
+    drop(state);
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let dir = folder();
+    std::fs::write(dir.path().join("journal.db"), "dear diary, ".repeat(1_000)).unwrap();
+    assert_eq!(refused(dir.path()), Trouble::Foreign);
+    let dir = folder();
+    let other = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    other.execute_batch("CREATE TABLE photos(x)").unwrap();
+    assert_eq!(refused(dir.path()), Trouble::Foreign);
+}
+
+#[test]
+fn a_newer_layout_is_not_touched() {
+    let dir = folder();
+    drop(Store::open(dir.path()).unwrap());
+    let db = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    assert_eq!(refused(dir.path()), Trouble::Newer);
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_finished_by_the_next() {
+    let dir = folder();
+    std::fs::write(dir.path().join("journal.db"), "").unwrap();
+    std::fs::write(dir.path().join("keys.db"), "").unwrap();
+    std::fs::write(dir.path().join("master.key"), [7; 32]).unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.journal.append(&[entry(1, 1)]).unwrap();
+}
+
+#[test]
+fn a_missing_or_wrong_master_key_is_named() {
+    let dir = folder();
+    drop(Store::open(dir.path()).unwrap());
+    let key = dir.path().join("master.key");
+    let right = std::fs::read(&key).unwrap();
+    std::fs::write(&key, [1; 32]).unwrap();
+    assert_eq!(refused(dir.path()), Trouble::MasterKey);
+    std::fs::write(&key, [1; 31]).unwrap();
+    assert_eq!(refused(dir.path()), Trouble::MasterKey);
+    std::fs::remove_file(&key).unwrap();
+    assert_eq!(refused(dir.path()), Trouble::MasterKey);
+    let options = Options { master_key: Some(right.try_into().unwrap()) };
+    Store::open_with(dir.path(), options).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_master_key_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = folder();
+    drop(Store::open(dir.path()).unwrap());
+    let mode = std::fs::metadata(dir.path().join("master.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+fn edit_journal(folder: &Path, sql: &str) {
+    rusqlite::Connection::open(folder.join("journal.db")).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_missing_and_a_changed_entry_are_named() {
+    for (sql, name) in [
+        ("DELETE FROM entries WHERE seq = 2", "entry 2"),
+        ("UPDATE entries SET input = (SELECT input FROM entries WHERE seq = 1) WHERE seq = 3", "entry 3"),
+        ("UPDATE entries SET input = x'01' WHERE seq = 3", "entry 3"),
+        ("UPDATE entries SET outcome = x'01FF' WHERE seq = 3", "entry 3"),
+        ("UPDATE entries SET customer = x'00' WHERE seq = 3", "Blob"),
+    ] {
+        let dir = folder();
+        let mut store = Store::open(dir.path()).unwrap();
+        store.journal.append(&[entry(1, 1), entry(2, 1), entry(3, 1)]).unwrap();
+        edit_journal(dir.path(), sql);
+        let read: Result<Vec<_>, _> = store.journal.reader().iter(1).collect();
+        let failure = read.unwrap_err();
+        assert_eq!(failure.trouble, Trouble::Corrupt, "{sql}: {failure}");
+        assert!(failure.to_string().contains(name), "{sql}: {failure}");
+    }
+}
+
+#[test]
+fn a_state_ahead_of_its_journal_is_not_opened() {
+    let dir = folder();
+    let store = Store::open(dir.path()).unwrap();
+    store.state.checkpoint(perennial_store::Checkpoint { position: 5, ..Default::default() }).unwrap();
+    drop(store);
+    assert_eq!(refused(dir.path()), Trouble::Corrupt);
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(file));
+    }
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn nothing_personal_is_readable_on_disk() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.journal.append(&[entry(1, 1)]).unwrap();
+    drop(store);
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(7).any(|w| w == b"person1"), "the name of the person is on disk");
+    }
+}
+
+#[test]
+fn a_destroyed_key_leaves_no_trace_in_the_files() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.journal.append(&[entry(1, 1)]).unwrap();
+    let wrapped: Vec<u8> = rusqlite::Connection::open(dir.path().join("keys.db"))
+        .unwrap()
+        .query_row("SELECT wrapped FROM keys", [], |row| row.get(0))
+        .unwrap();
+    store.keys.destroy(customer(1)).unwrap();
+    for file in ["keys.db", "keys.db-wal"] {
+        let bytes = std::fs::read(dir.path().join(file)).unwrap();
+        assert!(!bytes.windows(wrapped.len()).any(|w| w == wrapped), "{file} still holds the key");
+    }
+}
+
+#[test]
+fn a_backup_is_made_while_running_and_opens_by_itself() {
+    let dir = folder();
+    let (home, copy) = (dir.path().join("home"), dir.path().join("copy"));
+    let mut store = Store::open(&home).unwrap();
+    let secret = store.keys.secret("identifiers").unwrap();
+    store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
+    store.archive.backup(&copy).unwrap();
+    assert_eq!(store.archive.backup(&copy).unwrap_err().trouble, Trouble::Foreign);
+    store.journal.append(&[entry(3, 2)]).unwrap();
+    let copy = Store::open(&copy).unwrap();
+    assert_eq!(copy.journal.reader().read(1, 9).unwrap(), vec![entry(1, 1), entry(2, 2)]);
+    assert!(copy.keys.secret("identifiers").unwrap() == secret);
+}
+
+#[test]
+fn a_restore_does_not_bring_the_erased_back() {
+    let dir = folder();
+    let (home, copy) = (dir.path().join("home"), dir.path().join("copy"));
+    let mut store = Store::open(&home).unwrap();
+    store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
+    store.archive.backup(&copy).unwrap();
+    assert_eq!(restore(&copy, &home, Options::default()).unwrap_err().trouble, Trouble::InUse);
+    store.keys.destroy(customer(1)).unwrap();
+    drop(store);
+    let restored = restore(&copy, &home, Options::default()).unwrap();
+    assert_eq!((restored.last_seq, &restored.erased[..]), (2, &[customer(1)][..]));
+    assert!(restored.replaced.unwrap().is_dir());
+    let store = Store::open(&home).unwrap();
+    let read = store.journal.reader().read(1, 9).unwrap();
+    assert_eq!((read[0].input.is_none(), &read[1]), (true, &entry(2, 2)));
+    assert!(store.keys.is_destroyed(customer(1)).unwrap());
+    drop(store);
+    let again = restore(&copy, &home, Options::default()).unwrap();
+    assert_eq!(again.erased, [customer(1)], "also the next time");
+}
