@@ -1,1 +1,3 @@
 //! Perennial.
+
+pub mod import;
