@@ -202,7 +202,8 @@ impl Column {
             Kind::Bool => match cell.text.to_ascii_lowercase().as_str() {
                 "true" | "yes" | "y" | "1" | "t" => Ok(Meaning::Bool(true)),
                 "false" | "no" | "n" | "0" | "f" => Ok(Meaning::Bool(false)),
-                _ => Err(self.bad("not_bool", format!("{} is not yes or no; use replace for other words", shown(&cell.text)))),
+                _ => Err(self
+                    .bad("not_bool", format!("{} is not yes or no; use replace for other words", shown(&cell.text)))),
             },
             Kind::Email => self.identifier(cell, IdentifierKind::Email, "an e-mail address like ana@example.com"),
             Kind::Phone => self.identifier(cell, IdentifierKind::Phone, "a phone number like +33 6 12 34 56 78"),
@@ -221,7 +222,9 @@ impl Column {
     }
 
     fn number(&self, text: &str, whole: bool) -> Result<Decimal, Bad> {
-        let not = || self.bad("not_a_number", format!("{} is not a number with '{}' before decimals", shown(text), self.decimal));
+        let not = || {
+            self.bad("not_a_number", format!("{} is not a number with '{}' before decimals", shown(text), self.decimal))
+        };
         let plain = if self.decimal == '.' && self.thousands.is_none() {
             std::borrow::Cow::Borrowed(text)
         } else {
@@ -395,7 +398,8 @@ mod tests {
 
     #[test]
     fn a_local_time_is_read_in_its_zone_on_both_sides_of_the_clock_change() {
-        let c = column(Kind::Instant, &ColumnSource { formats: vec!["%d/%m/%Y %H:%M".into()], ..ColumnSource::default() });
+        let c =
+            column(Kind::Instant, &ColumnSource { formats: vec!["%d/%m/%Y %H:%M".into()], ..ColumnSource::default() });
         let at = |text: &str| Ok(Meaning::At(text.parse().unwrap()));
         assert_eq!(read(&c, "26/03/2011 12:00"), at("2011-03-26T12:00:00Z"));
         assert_eq!(read(&c, "27/03/2011 12:00"), at("2011-03-27T11:00:00Z"));

@@ -119,16 +119,19 @@ impl<'p> Script<'p> {
         let (currency, totals) = (gathered.plan.currency, &mut gathered.totals);
         let mut present = vec![false; gathered.people.len()];
         for draft in gathered.orders.iter().filter(|d| !d.lines.is_empty()) {
-            present[draft.person as usize] = true;
             if draft.is_return {
                 continue;
             }
+            present[draft.person as usize] = true;
             totals.orders += 1;
             draft.lines.iter().for_each(|line| totals.sold.add(1, line.quantity, line.amount));
             let exact: Decimal = draft.lines.iter().map(|line| line.amount).sum();
             let minor = currency.minor(exact).unwrap_or(0);
             totals.booked_minor += minor;
             totals.rounding += currency.major(minor) - exact;
+        }
+        for m in matched.iter() {
+            present[gathered.orders[m.back as usize].person as usize] = true;
         }
         for part in matched.iter().flat_map(|m| &m.pieces) {
             totals.refunded_at_sale_price += part.2 * Decimal::from(part.1);

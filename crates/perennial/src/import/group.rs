@@ -268,9 +268,9 @@ impl<'p> Gathered<'p> {
     fn order_line(&mut self, o: &Orders, line: u64, cells: &[Cell]) -> Result<(), Bad> {
         let id = self.id(o.file, o.id, cells)?;
         let at = self.instant(o.file, o.at, cells)?;
-        let product = cells[o.product].text().ok_or_else(|| {
-            bad("missing", self.column(o.file, o.product), "a line of an order needs a product id")
-        })?;
+        let product = cells[o.product]
+            .text()
+            .ok_or_else(|| bad("missing", self.column(o.file, o.product), "a line of an order needs a product id"))?;
         let price = o.price.or(o.amount).unwrap_or(o.id);
         if cells[price].is_empty() {
             return Err(bad("missing", self.column(o.file, price), "a line of an order needs a price"));
@@ -290,11 +290,21 @@ impl<'p> Gathered<'p> {
         {
             let owner = self.people[draft.person as usize].ids[0].to_string();
             let field = self.column(o.file, o.customer.first().map_or(o.id, |(_, column)| *column));
-            return Err(bad("conflict", field, format!("order {id} belongs to {owner} by its line {}", draft.first_line)));
+            return Err(bad(
+                "conflict",
+                field,
+                format!("order {id} belongs to {owner} by its line {}", draft.first_line),
+            ));
         }
         let by_measure = !o.by_measure.is_empty() && holds(&o.by_measure, cells);
         let (quantity, amount) = (moved.quantity, moved.amount);
-        let drafted = DraftLine { line, product: self.names.number(product), pieces: pieces(quantity, by_measure), quantity, amount };
+        let drafted = DraftLine {
+            line,
+            product: self.names.number(product),
+            pieces: pieces(quantity, by_measure),
+            quantity,
+            amount,
+        };
         let n = match known {
             Some(n) => n,
             None => self.open(o, id, is_return, at, line, ids, cells),
@@ -344,7 +354,11 @@ impl<'p> Gathered<'p> {
             return Err(bad("missing", quantity, "a line of an order needs a quantity"));
         }
         if moved.quantity.is_sign_negative() && !moved.quantity.is_zero() {
-            return Err(bad("negative_quantity", quantity, "is below zero on a sale; describe returns under orders.returns"));
+            return Err(bad(
+                "negative_quantity",
+                quantity,
+                "is below zero on a sale; describe returns under orders.returns",
+            ));
         }
         if moved.amount.is_sign_negative() && !moved.amount.is_zero() {
             return Err(bad("negative_amount", field, "the line costs less than nothing"));
@@ -368,7 +382,11 @@ impl<'p> Gathered<'p> {
         let name = self.column(file, column);
         let at = cells[column].at().ok_or_else(|| bad("missing", name, "needs an instant"))?;
         if at > self.now {
-            return Err(bad("in_future", name, format!("{at} is later than the import itself; is the date format right?")));
+            return Err(bad(
+                "in_future",
+                name,
+                format!("{at} is later than the import itself; is the date format right?"),
+            ));
         }
         Ok(at)
     }

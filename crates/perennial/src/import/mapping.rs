@@ -835,7 +835,10 @@ impl Compiler {
             }
             self.tests(&path, test, |t| all.push((column, t)));
             if all.len() == before {
-                self.problem(&path, "say what to test: is, one_of, starts_with, contains, matches, empty, below, above, equals");
+                self.problem(
+                    &path,
+                    "say what to test: is, one_of, starts_with, contains, matches, empty, below, above, equals",
+                );
             }
         }
         all
@@ -980,7 +983,10 @@ impl Compiler {
         let file = self.from(&at, &e.from)?;
         let typed = ["Order", "Product", "Cart"].iter().any(|word| e.event.starts_with(word));
         if e.event.is_empty() || typed {
-            self.problem(format!("{at}.event"), "name an event of your own; orders and refunds come in through 'orders'");
+            self.problem(
+                format!("{at}.event"),
+                "name an event of your own; orders and refunds come in through 'orders'",
+            );
         }
         self.files[file].tells_rows_apart |= e.key.is_empty();
         Some(Events {

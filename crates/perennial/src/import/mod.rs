@@ -38,8 +38,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use cleanse::Cell;
 use emit::{Script, hex};
 use group::Gathered;
-pub use mapping::{Plan, compile, schema};
 use mapping::{Duplicates, File};
+pub use mapping::{Plan, compile, schema};
 use read::{Record, Rows};
 pub use reconcile::{FileTotals, Reconciliation, Sums, Taken};
 
@@ -138,7 +138,10 @@ impl fmt::Display for Failure {
             }
             Self::Io { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::TooLarge(rows) => {
-                write!(f, "more than {rows} rows; import one period after the other, or raise --max-rows (100 bytes each)")
+                write!(
+                    f,
+                    "more than {rows} rows; import one period after the other, or raise --max-rows (100 bytes each)"
+                )
             }
             Self::Sink(e) => write!(f, "stopped: {e}; run the same import again to take it up"),
         }
@@ -213,7 +216,10 @@ impl Plan {
         let mut problem = |path: String, message| problems.push(Problem { path, line: 0, message });
         for name in options.replace.keys().filter(|name| !self.files.iter().any(|f| *f.name == ***name)) {
             let known = self.files.iter().map(|f| &*f.name).collect();
-            problem(format!("files.{name}"), format!("the mapping has no file '{name}'; {}", shape::suggestion(name, known)));
+            problem(
+                format!("files.{name}"),
+                format!("the mapping has no file '{name}'; {}", shape::suggestion(name, known)),
+            );
         }
         let mut paths = Vec::new();
         for file in &self.files {
@@ -249,7 +255,8 @@ impl Plan {
             seen: HashSet::new(),
             totals: FileTotals { name: file.name.to_string(), ..FileTotals::default() },
         };
-        let mentioned = |name: &&String| !file.columns.iter().any(|c| *c.name == ***name) && !name.starts_with("reject_");
+        let mentioned =
+            |name: &&String| !file.columns.iter().any(|c| *c.name == ***name) && !name.starts_with("reject_");
         reading.totals.unmapped_columns = rows.header().iter().filter(mentioned).cloned().collect();
         options.progress.set_length(rows.length(path));
         options.progress.set_message(format!("reading {}", file.name));
@@ -362,7 +369,11 @@ fn places(file: &File, header: &[String]) -> Result<Vec<Option<usize>>, Failure>
             let known = header.iter().map(String::as_str).collect();
             let hint = shape::suggestion(&column.name, known);
             let path = format!("files.{}.columns.{}", file.name, column.name);
-            problems.push(Problem { path, line: 0, message: format!("the file has no column '{}'; {hint}", column.name) });
+            problems.push(Problem {
+                path,
+                line: 0,
+                message: format!("the file has no column '{}'; {hint}", column.name),
+            });
         }
         places.push(found);
     }
@@ -441,7 +452,9 @@ impl Reading<'_> {
             return;
         }
         if bads.is_empty() {
-            bads.extend(self.file.columns.iter().zip(&self.cells).filter_map(|(column, cell)| column.check(cell).err()));
+            bads.extend(
+                self.file.columns.iter().zip(&self.cells).filter_map(|(column, cell)| column.check(cell).err()),
+            );
         }
         if bads.is_empty() {
             bads.extend(gathered.row(self.index, record.line, &self.cells, content).err());

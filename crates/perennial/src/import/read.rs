@@ -132,7 +132,8 @@ impl Rows {
         // Our own reject files are plain CSV, whatever the file they came from was.
         let ours = reader.fill_buf().map_err(|e| e.to_string())?.starts_with(LINE.as_bytes());
         let (delimiter, encoding) = if ours { (b',', Encoding::Utf8) } else { (file.delimiter, file.encoding) };
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(reader);
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(reader);
         let mut first = ByteRecord::new();
         let some = reader.read_byte_record(&mut first).map_err(|e| format!("line 1: {e}"))?;
         if !some {
@@ -173,7 +174,10 @@ impl Rows {
             let old = field.is_primitive() && field.get_physical_type() == Physical::INT96;
             local.push(match field.get_basic_info().logical_type_ref() {
                 Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => {
-                    return Err(format!("column '{}' has nanoseconds; write it in micro- or milliseconds", field.name()));
+                    return Err(format!(
+                        "column '{}' has nanoseconds; write it in micro- or milliseconds",
+                        field.name()
+                    ));
                 }
                 Some(LogicalType::Timestamp(time)) => !time.is_adjusted_to_u_t_c,
                 _ => old,
@@ -262,7 +266,8 @@ fn windows_1252(bytes: &[u8]) -> String {
 fn widths(record: &mut Record, columns: usize) {
     if record.fields.len() != columns && record.damage.is_none() {
         let n = record.fields.len();
-        record.damage = Some(format!("has {n} values where the first row names {columns} columns; quote values with delimiters"));
+        record.damage =
+            Some(format!("has {n} values where the first row names {columns} columns; quote values with delimiters"));
     }
 }
 
@@ -275,7 +280,8 @@ fn next_line(
 ) -> Result<bool, String> {
     loop {
         buffer.clear();
-        let read = reader.take(ROW_BYTES + 1).read_until(b'\n', buffer).map_err(|e| format!("line {}: {e}", *line + 1))?;
+        let read =
+            reader.take(ROW_BYTES + 1).read_until(b'\n', buffer).map_err(|e| format!("line {}: {e}", *line + 1))?;
         if read == 0 {
             return Ok(false);
         }
@@ -315,7 +321,9 @@ fn next_parquet(rows: &mut RowIter<'static>, local: &[bool], record: &mut Record
             Field::Str(text) => record.fields.push_field(text),
             Field::TimestampMillis(ms) => record.fields.push_field(&instant(*ms, is_local)),
             Field::TimestampMicros(us) => record.fields.push_field(&instant(us.div_euclid(1_000), is_local)),
-            Field::Date(days) => record.fields.push_field(instant(i64::from(*days) * 86_400_000, true).split('T').next().unwrap_or("")),
+            Field::Date(days) => {
+                record.fields.push_field(instant(i64::from(*days) * 86_400_000, true).split('T').next().unwrap_or(""))
+            }
             Field::Double(n) => record.fields.push_field(&n.to_string()),
             Field::Float(n) => record.fields.push_field(&n.to_string()),
             other => record.fields.push_field(&contained(|| Ok(other.to_string()))?),

@@ -181,9 +181,14 @@ impl Reconciliation {
             grouped(self.events.into()),
         );
         let booked = grouped(self.booked_minor.into());
-        let _ = writeln!(out, "  booked in minor units: {booked}; rounding of single orders: {}", self.rounding.normalize());
+        let _ = writeln!(
+            out,
+            "  booked in minor units: {booked}; rounding of single orders: {}",
+            self.rounding.normalize()
+        );
         for file in self.files.iter().filter(|f| f.rows > 0) {
-            let unmapped = if file.unmapped_columns.is_empty() { "none".into() } else { file.unmapped_columns.join(", ") };
+            let unmapped =
+                if file.unmapped_columns.is_empty() { "none".into() } else { file.unmapped_columns.join(", ") };
             let _ = writeln!(
                 out,
                 "  file {}: {} rows, {} duplicates, {} left out, {} rejected; columns not mapped: {unmapped}",

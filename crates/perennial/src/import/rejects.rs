@@ -51,7 +51,8 @@ impl Rejects {
     pub(super) fn write(&self, out: impl Write, path: &Path, file: &File, wanted: &[String]) -> Result<(), String> {
         let mut rows = Rows::open(path, file, wanted)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
-        let kept: Vec<usize> = (0..rows.header().len()).filter(|i| !OURS.contains(&rows.header()[*i].as_str())).collect();
+        let kept: Vec<usize> =
+            (0..rows.header().len()).filter(|i| !OURS.contains(&rows.header()[*i].as_str())).collect();
         let names: Vec<String> = kept.iter().map(|i| rows.header()[*i].clone()).collect();
         let failed = |e: csv::Error| e.to_string();
         writer.write_record(OURS.iter().copied().chain(names.iter().map(String::as_str))).map_err(failed)?;

@@ -38,7 +38,8 @@ type Shelf = HashMap<(u32, u32), Vec<Left>>;
 
 /// Matches all returns in the order of time; unmatched pieces are rejected.
 pub(super) fn match_all(gathered: &mut Gathered<'_>) -> Vec<Matched> {
-    let mut order: Vec<u32> = (0u32..).zip(&gathered.orders).filter(|(_, d)| !d.lines.is_empty()).map(|(n, _)| n).collect();
+    let mut order: Vec<u32> =
+        (0u32..).zip(&gathered.orders).filter(|(_, d)| !d.lines.is_empty()).map(|(n, _)| n).collect();
     order.sort_by_key(|n| {
         let d = &gathered.orders[*n as usize];
         (d.at, d.is_return, d.first_line)

@@ -65,6 +65,10 @@ impl<'s> Walk<'s> {
 
     /// Of several shapes, the one that comes closest speaks.
     fn visit_choices(&mut self, choices: &'s [Value], value: &Value, path: &str, depth: usize) {
+        let words: Vec<&Value> = choices.iter().filter_map(|c| words(self.resolved(c)?)).flatten().collect();
+        if !words.is_empty() && value.is_string() {
+            return self.visit_words(&words, value, path);
+        }
         let mut closest: Option<Vec<Problem>> = None;
         for choice in choices {
             if value.is_object() && self.resolved(choice).is_some_and(|r| r.get("type") == Some(&"null".into())) {
@@ -95,7 +99,8 @@ impl<'s> Walk<'s> {
             _ => value.is_null(),
         });
         if !fits {
-            let wanted = allowed.iter().copied().filter(|k| *k != "null").map(in_words).collect::<Vec<_>>().join(" or ");
+            let wanted =
+                allowed.iter().copied().filter(|k| *k != "null").map(in_words).collect::<Vec<_>>().join(" or ");
             self.report(path, format!("expected {wanted}, found {}", shown(value)));
         }
         fits
@@ -124,19 +129,32 @@ impl<'s> Walk<'s> {
     }
 
     fn visit_scalar(&mut self, rules: &Map<String, Value>, value: &Value, path: &str) {
-        let allowed: Vec<&Value> = match (rules.get("enum"), rules.get("const")) {
-            (Some(Value::Array(list)), _) => list.iter().collect(),
-            (_, Some(one)) => vec![one],
-            _ => return,
-        };
+        if let Some(allowed) = words(rules) {
+            self.visit_words(&allowed, value, path);
+        }
+    }
+
+    fn visit_words(&mut self, allowed: &[&Value], value: &Value, path: &str) {
         if !allowed.contains(&value) {
             let list = allowed.iter().filter_map(|v| v.as_str()).collect();
-            self.report(path, format!("{} is not one of the choices; {}", shown(value), suggestion(&shown(value), list)));
+            self.report(
+                path,
+                format!("{} is not one of the choices; {}", shown(value), suggestion(&shown(value), list)),
+            );
         }
     }
 
     fn report(&mut self, path: &str, message: String) {
         self.found.push(Problem { path: path.to_owned(), line: 0, message });
+    }
+}
+
+/// The fixed values that a schema allows, if it lists them.
+fn words(rules: &Map<String, Value>) -> Option<Vec<&Value>> {
+    match (rules.get("enum"), rules.get("const")) {
+        (Some(Value::Array(list)), _) => Some(list.iter().collect()),
+        (_, Some(one)) => Some(vec![one]),
+        _ => None,
     }
 }
 
