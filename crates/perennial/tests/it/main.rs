@@ -1,7 +1,5 @@
-//! What the whole program promises, one file per part.
+//! One binary for all integration tests of the crate.
 
-// The macro that rewrites expectations always writes hashes.
-#![allow(clippy::needless_raw_string_hashes)]
-
-mod wire;
+mod import;
 mod scenarios;
+mod segment;

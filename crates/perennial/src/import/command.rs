@@ -1,0 +1,99 @@
+//! `perennial import`: the command's arguments and what it prints.
+//!
+//! Absent on purpose: the sink. Whoever opens the data folder passes it in.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use perennial_core::time::Timestamp;
+
+use super::{Failure, MAX_ROWS, Options, Plan, Reconciliation, Sink};
+
+/// Arguments of `perennial import`.
+#[derive(Clone, Debug, Args)]
+pub struct Arguments {
+    /// The mapping file, such as `imports/generic_orders.yaml`.
+    pub mapping: PathBuf,
+    /// The folder of the files, or the file itself when the mapping has one.
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Another path for one of the mapping's files, such as a mended reject file; repeatable.
+    #[arg(long = "file", value_name = "NAME=PATH", value_parser = name_and_path)]
+    pub files: Vec<(String, PathBuf)>,
+    /// Bring in at most so many named customers: a fair sample that is always the same.
+    #[arg(long, value_name = "N")]
+    pub limit_customers: Option<usize>,
+    /// Where rows that do not come in are written, with line, field and reason.
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+    /// Stop when the files have more rows than this.
+    #[arg(long, value_name = "N", default_value_t = MAX_ROWS)]
+    pub max_rows: u64,
+    /// How the reconciliation is printed.
+    #[arg(long, value_enum, default_value_t = Shown::Table)]
+    pub format: Shown,
+}
+
+/// How the reconciliation is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shown {
+    /// A table for people.
+    Table,
+    /// JSON for machines.
+    Json,
+}
+
+fn name_and_path(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("write NAME=PATH, as sales=mended.csv")?;
+    Ok((name.to_owned(), path.into()))
+}
+
+/// Runs the command; the exit code is 0 when everything came in or was left out on purpose, 1 when
+/// there are rejects, and an error otherwise.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(
+    arguments: &Arguments,
+    sink: &mut dyn Sink,
+    now: Timestamp,
+    marker: Option<PathBuf>,
+    out: &mut dyn Write,
+) -> Result<(Reconciliation, u8), Failure> {
+    let plan = Plan::read(&arguments.mapping)?;
+    let options = Options {
+        data: arguments.data.clone(),
+        replace: arguments.files.iter().cloned().collect(),
+        now,
+        limit_customers: arguments.limit_customers,
+        max_rows: arguments.max_rows,
+        rejects: arguments.rejects.clone(),
+        marker,
+        progress: progress(),
+    };
+    let totals = plan.run(sink, &options)?;
+    options.progress.finish_and_clear();
+    let shown = match arguments.format {
+        Shown::Table => totals.table(),
+        Shown::Json => serde_json::to_string_pretty(&totals).unwrap_or_default() + "\n",
+    };
+    let stdout = || PathBuf::from("the standard output");
+    out.write_all(shown.as_bytes()).map_err(|e| Failure::Io { path: stdout(), reason: e.to_string() })?;
+    let clean = totals.gaps().is_empty() && totals.files.iter().all(|f| f.rejected == 0);
+    Ok((totals, u8::from(!clean)))
+}
+
+/// A bar with an estimate on a terminal, nothing elsewhere.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(4));
+    let style = ProgressStyle::with_template("{msg:24} [{bar:30}] {percent:>3} %  {elapsed} gone, {eta} to go");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}

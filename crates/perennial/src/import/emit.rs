@@ -1,0 +1,277 @@
+//! Emission: what was gathered becomes inputs, in the order of time over all customers.
+//!
+//! Promise: the same files and mapping give the same inputs in the same order with the same message
+//! ids, whenever and wherever they are read; so an import can be repeated or taken up again.
+//! Ids come from natural keys: `<import>:order:<order id>`.
+
+use perennial_core::event::{Body, Event, Line, Order, Origin, Refund};
+use perennial_core::id::Identifier;
+use perennial_core::input::{Asked, Command, Input};
+use perennial_core::time::Timestamp;
+use perennial_core::value::Properties;
+use rust_decimal::Decimal;
+
+use super::group::{Draft, Gathered};
+use super::mapping::Enroll;
+use super::returns::{self, Matched, unit_price};
+
+/// One input to come. At one instant people come first, then orders, then what refers to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Step {
+    at: Timestamp,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Identify(u32),
+    Enroll(u32),
+    Order(u32),
+    Event(u32),
+    Refund(u32),
+}
+
+/// All inputs to come, in order.
+pub(super) struct Script<'p> {
+    gathered: Gathered<'p>,
+    matched: Vec<Matched>,
+    traits: Vec<Properties>,
+    steps: Vec<Step>,
+    received_at: Timestamp,
+}
+
+impl<'p> Script<'p> {
+    pub(super) fn new(mut gathered: Gathered<'p>, now: Timestamp) -> Self {
+        let matched = returns::match_all(&mut gathered);
+        let traits = (0..gathered.people.len()).map(|n| gathered.traits(n)).collect();
+        let mut script = Self { gathered, matched, traits, steps: Vec::new(), received_at: now };
+        script.plan_orders();
+        script.plan_people();
+        for (n, event) in (0u32..).zip(&script.gathered.events) {
+            script.steps.push(Step { at: event.at, what: What::Event(n) });
+        }
+        script.steps.sort_unstable();
+        script.tally();
+        script
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The inputs of some steps, in order.
+    pub(super) fn inputs(&self, from: usize, to: usize) -> Vec<Input> {
+        let steps = self.steps.get(from..to.min(self.steps.len())).unwrap_or_default();
+        steps.iter().map(|step| self.input(*step)).collect()
+    }
+
+    pub(super) fn into_gathered(self) -> Gathered<'p> {
+        self.gathered
+    }
+
+    fn plan_orders(&mut self) {
+        for (n, draft) in (0u32..).zip(&self.gathered.orders) {
+            if !draft.is_return && !draft.lines.is_empty() {
+                self.steps.push(Step { at: draft.at, what: What::Order(n) });
+            }
+        }
+        for (n, matched) in (0u32..).zip(&self.matched) {
+            let at = self.gathered.orders[matched.back as usize].at;
+            self.steps.push(Step { at, what: What::Refund(n) });
+        }
+    }
+
+    /// Who is identified and enrolled, and when: just before what they first do.
+    fn plan_people(&mut self) {
+        let people = self.gathered.people.len();
+        let (mut first_order, mut first_deed) = (vec![None; people], vec![None; people]);
+        let sooner = |seen: &mut Option<Timestamp>, at| *seen = Some(seen.map_or(at, |known: Timestamp| known.min(at)));
+        for draft in self.gathered.orders.iter().filter(|d| !d.lines.is_empty()) {
+            sooner(&mut first_deed[draft.person as usize], draft.at);
+            if !draft.is_return {
+                sooner(&mut first_order[draft.person as usize], draft.at);
+            }
+        }
+        for event in &self.gathered.events {
+            sooner(&mut first_deed[event.person as usize], event.at);
+        }
+        let start = first_deed.iter().flatten().min().copied().unwrap_or(self.received_at);
+        for n in 0..people {
+            let person = &self.gathered.people[n];
+            let number = u32::try_from(n).unwrap_or(u32::MAX);
+            let enrolled_at = match self.gathered.plan.enroll {
+                Enroll::Never => None,
+                Enroll::FirstOrder => first_order[n],
+                Enroll::Column => person.enrolled_at,
+            };
+            if !self.traits[n].is_empty() {
+                let at = [person.stated_at, first_deed[n], enrolled_at].into_iter().flatten().min().unwrap_or(start);
+                self.steps.push(Step { at: at.min(self.received_at), what: What::Identify(number) });
+            }
+            if let Some(at) = enrolled_at.filter(|_| !person.anonymous) {
+                self.steps.push(Step { at, what: What::Enroll(number) });
+            }
+        }
+    }
+
+    fn tally(&mut self) {
+        let Self { gathered, matched, steps, traits, .. } = self;
+        let (currency, totals) = (gathered.plan.currency, &mut gathered.totals);
+        let mut present = vec![false; gathered.people.len()];
+        for draft in gathered.orders.iter().filter(|d| !d.lines.is_empty()) {
+            if draft.is_return {
+                continue;
+            }
+            present[draft.person as usize] = true;
+            totals.orders += 1;
+            draft.lines.iter().for_each(|line| totals.sold.add(1, line.quantity, line.amount));
+            let exact: Decimal = draft.lines.iter().map(|line| line.amount).sum();
+            let minor = currency.minor(exact).unwrap_or(0);
+            totals.booked_minor += minor;
+            totals.rounding += currency.major(minor) - exact;
+        }
+        for m in matched.iter() {
+            present[gathered.orders[m.back as usize].person as usize] = true;
+        }
+        for part in matched.iter().flat_map(|m| &m.pieces) {
+            totals.refunded_at_sale_price += part.2 * Decimal::from(part.1);
+        }
+        gathered.events.iter().for_each(|event| present[event.person as usize] = true);
+        traits.iter().zip(&mut present).for_each(|(traits, present)| *present |= !traits.is_empty());
+        for (person, _) in gathered.people.iter().zip(&present).filter(|(_, present)| **present) {
+            if person.anonymous {
+                totals.anonymous += 1;
+            } else {
+                totals.customers += 1;
+            }
+        }
+        totals.refunds = matched.len() as u64;
+        totals.events = gathered.events.len() as u64;
+        totals.enrolled = steps.iter().filter(|s| matches!(s.what, What::Enroll(_))).count() as u64;
+    }
+
+    fn input(&self, step: Step) -> Input {
+        match step.what {
+            What::Identify(n) => self.identify(n as usize, step.at),
+            What::Enroll(n) => self.enroll(n as usize, step.at),
+            What::Order(n) => self.order(&self.gathered.orders[n as usize]),
+            What::Event(n) => self.track(n as usize),
+            What::Refund(n) => self.refund(&self.matched[n as usize]),
+        }
+    }
+
+    fn event(&self, id: &str, at: Timestamp, ids: Vec<Identifier>, body: Body) -> Event {
+        let name = &self.gathered.plan.name;
+        Event {
+            message_id: format!("{name}:{id}").into(),
+            source: name.clone(),
+            at,
+            original_at: None,
+            received_at: self.received_at,
+            origin: Origin::Import,
+            ids,
+            traits: Properties::default(),
+            body,
+            properties: Properties::default(),
+            consent: Vec::new(),
+            opted_out: false,
+            context: Properties::default(),
+        }
+    }
+
+    fn identify(&self, n: usize, at: Timestamp) -> Input {
+        let (person, traits) = (&self.gathered.people[n], &self.traits[n]);
+        // A later file with other traits is another statement, so what is said is part of the id.
+        let mut parts = vec![at.to_string(), person.ids[0].to_string()];
+        for (name, value) in traits.iter() {
+            parts.push(name.to_owned());
+            parts.push(format!("{value:?}"));
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        let id = format!("identify:{}", hex(super::digest(&parts)));
+        let mut event = self.event(&id, at, person.ids.clone(), Body::Identify);
+        event.traits.clone_from(traits);
+        Input::Event(Box::new(event))
+    }
+
+    fn enroll(&self, n: usize, at: Timestamp) -> Input {
+        let customer = self.gathered.people[n].ids[0].clone();
+        let key = format!("{}:enroll", self.gathered.plan.name);
+        let fingerprint = super::digest(&[b"enroll", customer.to_string().as_bytes()]);
+        Input::Command(Box::new(Asked {
+            at,
+            by: format!("import:{}", self.gathered.plan.name).into(),
+            customer,
+            key: Some(key.into()),
+            fingerprint,
+            command: Command::Enroll { referral_code: None, referred_by: None },
+        }))
+    }
+
+    fn order(&self, draft: &Draft) -> Input {
+        let subtotal: Decimal = draft.lines.iter().map(|line| line.amount).sum();
+        let charges = draft.shipping.unwrap_or_default() + draft.tax.unwrap_or_default();
+        let line = |line: &super::group::DraftLine| Line {
+            product_id: self.gathered.names.text(line.product).into(),
+            price: Some(unit_price(line)),
+            quantity: line.pieces,
+            ..Line::default()
+        };
+        let order = Order {
+            order_id: draft.id.clone(),
+            currency: Some(self.gathered.plan.currency.code().into()),
+            subtotal: Some(subtotal.normalize()),
+            revenue: None,
+            total: Some((subtotal + charges).normalize()),
+            tax: draft.tax,
+            shipping: draft.shipping,
+            discount: Some(draft.discount.normalize()).filter(|d| !d.is_zero()),
+            paid_with_points: None,
+            lines: draft.lines.iter().map(line).collect(),
+        };
+        let ids = self.gathered.people[draft.person as usize].ids.clone();
+        let mut event = self.event(&format!("order:{}", draft.id), draft.at, ids, Body::Ordered(order));
+        event.properties.clone_from(&draft.properties);
+        Input::Event(Box::new(event))
+    }
+
+    fn refund(&self, matched: &Matched) -> Input {
+        let back = &self.gathered.orders[matched.back as usize];
+        let (order_id, refund_id): (Box<str>, String) = match &matched.order {
+            returns::Origin::Found(n) => {
+                let order = &self.gathered.orders[*n as usize].id;
+                (order.clone(), format!("{}/{order}", back.id))
+            }
+            // Its own space of names: a mended row must not collide with what was matched before.
+            returns::Origin::Stated(order) => (order.clone(), format!("{}/{order}/stated", back.id)),
+        };
+        let line = |(product, pieces, price): &(u32, u32, Decimal)| Line {
+            product_id: self.gathered.names.text(*product).into(),
+            price: Some(*price),
+            quantity: *pieces,
+            ..Line::default()
+        };
+        let lines = matched.pieces.iter().map(line).collect();
+        let body = Body::Refunded(Refund { refund_id: refund_id.as_str().into(), order_id, total: None, lines });
+        let ids = self.gathered.people[back.person as usize].ids.clone();
+        Input::Event(Box::new(self.event(&format!("refund:{refund_id}"), back.at, ids, body)))
+    }
+
+    fn track(&self, n: usize) -> Input {
+        let draft = &self.gathered.events[n];
+        let name = self.gathered.plan.events[draft.kind].name.clone();
+        let ids = self.gathered.people[draft.person as usize].ids.clone();
+        let mut event = self.event(&format!("event:{}", hex(draft.key)), draft.at, ids, Body::Track { name });
+        event.properties.clone_from(&draft.properties);
+        Input::Event(Box::new(event))
+    }
+}
+
+pub(super) fn hex(bytes: [u8; 16]) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(32);
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}

