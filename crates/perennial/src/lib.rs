@@ -1,3 +1,7 @@
 //! Perennial, the one program: intake, HTTP, loops, channels, console and commands around the core.
 
+pub mod http;
+pub mod pump;
+pub mod view;
 pub mod wire;
+pub mod workspace;

@@ -3,4 +3,5 @@
 // The macro that rewrites expectations always writes hashes.
 #![allow(clippy::needless_raw_string_hashes)]
 
+mod http;
 mod wire;
