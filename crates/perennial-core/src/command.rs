@@ -13,6 +13,7 @@ use crate::loyalty;
 use crate::rules::Rules;
 use crate::tier;
 use crate::time::{Span, Timestamp};
+use crate::value::{Properties, Value};
 
 /// The reasoned no: a stable code and a kind sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +22,23 @@ pub struct Refusal {
     pub code: Box<str>,
     /// What is missing and what would help.
     pub message: String,
+    /// Figures that help: what was asked, what is there.
+    pub details: Properties,
 }
 
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: code.into(), message: message.into(), details: Properties::default() }
+    }
+}
+
+impl Refusal {
+    /// Adds a figure that helps.
+    #[must_use]
+    fn with(mut self, name: &str, figure: i64) -> Self {
+        self.details.set(name, Value::from(figure));
+        self
     }
 }
 
@@ -176,7 +188,7 @@ fn spend(book: &mut Book<'_>, asked: i64, to: Account, cause: Cause) -> Result<V
     let available = member.wallet.available();
     if available < asked {
         let message = format!("this costs {asked} points, {available} are available");
-        return Err(Refusal::new("insufficient_points", message));
+        return Err(Refusal::new("insufficient_points", message).with("asked", asked).with("available", available));
     }
     let lots = member.wallet.earliest_expiring(asked, None);
     for (lot, points) in &lots {

@@ -1,6 +1,9 @@
 //! Perennial, the one program: intake, HTTP, loops, channels, console and commands around the core.
 
+pub mod http;
 pub mod import;
+pub mod pump;
 pub mod scenario;
+pub mod view;
 pub mod wire;
 pub mod workspace;

@@ -100,7 +100,8 @@ impl Stage {
         let codes: Vec<String> = receipts
             .iter()
             .filter_map(|r| match &r.status {
-                Status::Rejected(reject) => Some(reject.code.to_string()),
+                Status::Rejected { code, .. } => Some(code.to_string()),
+                Status::Quarantined => Some("conflict".into()),
                 _ => None,
             })
             .collect();
@@ -186,7 +187,7 @@ impl Stage {
         let answer = self.workspace.ask(self.clock, asked).map_err(|e| e.to_string())?;
         let mut failures = Vec::new();
         match (refused, &answer.outcome) {
-            (None, Err(Refusal { code, message })) => {
+            (None, Err(Refusal { code, message, .. })) => {
                 failures.push(Failed::new(action, "done", format!("refused: {code} ({message})")))
             }
             (Some(code), Ok(_)) => failures.push(Failed::new("refused", code, "done")),

@@ -15,12 +15,12 @@ use crate::wire::Arrival;
 /// What became of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The sender's name for it, if it could be read.
-    pub message_id: Option<Box<str>>,
+    /// The sender's name for it; empty when it could not be read.
+    pub message_id: Box<str>,
     /// What became of it.
     pub status: Status,
     /// The entry that holds it; for a duplicate the first one.
-    pub seq: u64,
+    pub seq: Option<u64>,
     /// The customer.
     pub customer: Option<CustomerId>,
 }
@@ -33,7 +33,16 @@ pub enum Status {
     /// The same message had been folded before.
     Duplicate,
     /// Kept as a reject record.
-    Rejected(Box<Reject>),
+    Rejected {
+        /// A stable code.
+        code: Box<str>,
+        /// The field at fault.
+        field: Box<str>,
+        /// What is wrong and what would mend it.
+        reason: Box<str>,
+    },
+    /// Another message had this id: set aside as a reject record.
+    Quarantined,
 }
 
 impl Workspace {
@@ -63,12 +72,15 @@ impl Workspace {
     }
 
     fn reject(&mut self, reject: Reject) -> Receipt {
+        let Reject { code, field, reason, .. } = reject.clone();
         let message_id = reject.message_id.clone();
-        let seq = self.push(None, None, Input::Reject(Box::new(reject.clone())), Vec::new());
+        let source = reject.source.clone();
+        let seq = self.push(None, None, Input::Reject(Box::new(reject)), Vec::new());
         if let Some(message_id) = &message_id {
-            self.seen.remember(&reject.source, message_id, seq);
+            self.seen.remember(&source, message_id, seq);
         }
-        Receipt { message_id, status: Status::Rejected(Box::new(reject)), seq, customer: None }
+        let status = Status::Rejected { code, field, reason };
+        Receipt { message_id: message_id.unwrap_or_default(), status, seq: Some(seq), customer: None }
     }
 
     fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
@@ -88,9 +100,9 @@ impl Workspace {
         if let Some(reject) = self.unknown_line(id, &event)? {
             return Ok(self.reject(reject));
         }
-        let (customer, seq) = self.follow(id, event, made)?;
+        let (message_id, seq) = self.follow(id, event, made)?;
         self.wake_overdue(id)?;
-        Ok(Receipt { message_id: Some(customer), status: Status::Accepted, seq, customer: Some(id) })
+        Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
     }
 
     /// Folds an event into its customer; the message id and the entry.
@@ -122,14 +134,14 @@ impl Workspace {
             _ => true,
         };
         if same {
-            let message_id = Some(event.message_id);
-            return Ok(Receipt { message_id, status: Status::Duplicate, seq, customer });
+            let message_id = event.message_id;
+            return Ok(Receipt { message_id, status: Status::Duplicate, seq: Some(seq), customer });
         }
         let reason = "another message with this id was folded before; give every message an id of its own";
         let mut reject = reject_of(&event, "conflict", "messageId", reason);
         reject.message_id = None; // The receipt of the id stays that of the first message.
         let receipt = self.reject(reject);
-        Ok(Receipt { message_id: Some(event.message_id), ..receipt })
+        Ok(Receipt { message_id: event.message_id, status: Status::Quarantined, ..receipt })
     }
 
     /// A refund of a product that is not on its order cannot be folded.

@@ -6,18 +6,18 @@
 //! Absent on purpose: clocks, sockets and threads. Instants come with the call; the pump owns the
 //! thread.
 
+mod answers;
 mod identity;
 mod intake;
 mod seen;
 mod tail;
 pub mod verify;
-pub mod view;
 mod warm;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use perennial_core::command::{self, Neighbours, Refusal};
+use perennial_core::command::{self, Neighbours};
 use perennial_core::customer::Customer;
 use perennial_core::event::Product;
 use perennial_core::fact::{Account, Fact, Outcome, Posting, Unit};
@@ -28,9 +28,12 @@ use perennial_core::rules::Rules;
 use perennial_core::scope::View;
 use perennial_core::time::Timestamp;
 use perennial_core::{engine, merge, segment};
-use perennial_store::{Checkpoint, Failure, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
+use perennial_store::{Checkpoint, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
+pub use answers::Who;
 pub use intake::{Receipt, Status};
+pub use perennial_core::command::Refusal;
+pub use perennial_store::Failure;
 use seen::Seen;
 use warm::Warm;
 
@@ -70,6 +73,8 @@ pub struct Answer {
     pub customer: Option<CustomerId>,
     /// The key had been used for the same command: this is the first answer again.
     pub replayed: bool,
+    /// The key had been used for another command; nothing was done.
+    pub key_reused: bool,
     /// What followed, or the refusal.
     pub outcome: Result<Outcome, Refusal>,
 }
@@ -278,7 +283,7 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Command(Box::new(asked)), made.clone());
         customer.folded = seq;
         self.warm.put(customer, true);
-        Ok(Answer { seq, customer: Some(id), replayed: false, outcome: result.map(|()| made) })
+        Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: result.map(|()| made) })
     }
 
     fn stock_for(&self, command: &Command) -> Option<i64> {
@@ -294,22 +299,28 @@ impl Workspace {
         let facts = entry.map(|e| e.outcome).unwrap_or_default();
         let refused = facts.iter().find_map(|f| if let Fact::Refused(code) = f { Some(code.clone()) } else { None });
         let outcome = match refused {
-            Some(code) => Err(Refusal { code, message: "the answer already given to this idempotency key".into() }),
+            Some(code) => Err(Refusal::new(&code, "the answer already given to this idempotency key")),
             None => Ok(facts),
         };
-        Ok(Answer { seq, customer: Some(id), replayed: true, outcome })
+        Ok(Answer { seq, customer: Some(id), replayed: true, key_reused: false, outcome })
     }
 
     fn merge_by_hand(&mut self, asked: Asked, from: &Identifier) -> Result<Answer, Failure> {
         let (into, other) = (self.owner(&asked.customer)?, self.owner(from)?);
         let (Some(into), Some(other)) = (into, other) else { return Ok(unknown(from)) };
         if into == other {
-            return Ok(Answer { seq: 0, customer: Some(into), replayed: false, outcome: Ok(Vec::new()) });
+            return Ok(Answer {
+                seq: 0,
+                customer: Some(into),
+                replayed: false,
+                key_reused: false,
+                outcome: Ok(Vec::new()),
+            });
         }
         let at = asked.at;
         let seq = self.join(into, other, at, Input::Command(Box::new(asked)))?;
         let facts = self.batch.iter().find(|e| e.seq == seq).map(|e| e.outcome.clone()).unwrap_or_default();
-        Ok(Answer { seq, customer: Some(into), replayed: false, outcome: Ok(facts) })
+        Ok(Answer { seq, customer: Some(into), replayed: false, key_reused: false, outcome: Ok(facts) })
     }
 
     /// Makes `other` part of `into`, in an entry of its own.
@@ -542,13 +553,19 @@ impl From<Failure> for PublishError {
 
 fn unknown(who: &Identifier) -> Answer {
     let message = format!("nobody is known as '{}'; check the reference, or enrol them first", who.kind);
-    Answer { seq: 0, customer: None, replayed: false, outcome: Err(Refusal::new("unknown_customer", message)) }
+    Answer {
+        seq: 0,
+        customer: None,
+        replayed: false,
+        key_reused: false,
+        outcome: Err(Refusal::new("unknown_customer", message)),
+    }
 }
 
 fn reused(id: CustomerId, seq: u64) -> Answer {
     let message = "this idempotency key was used for another command; choose a new key";
     let refusal = Refusal::new("idempotency_key_reused", message);
-    Answer { seq, customer: Some(id), replayed: false, outcome: Err(refusal) }
+    Answer { seq, customer: Some(id), replayed: false, key_reused: true, outcome: Err(refusal) }
 }
 
 fn misfit(doing: &str, detail: &str) -> Failure {

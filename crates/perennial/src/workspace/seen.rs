@@ -1,6 +1,6 @@
 //! Message ids already seen: what makes sending twice harmless.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
@@ -8,6 +8,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 #[derive(Default)]
 pub(super) struct Seen {
     entries: HashMap<u128, u64>,
+    sources: BTreeSet<Box<str>>,
 }
 
 impl Seen {
@@ -17,14 +18,17 @@ impl Seen {
 
     pub(super) fn remember(&mut self, source: &str, message_id: &str, seq: u64) {
         self.entries.entry(fingerprint(source, message_id)).or_insert(seq);
+        if !self.sources.contains(source) {
+            self.sources.insert(source.into());
+        }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u128, u64)> {
-        self.entries.iter().map(|(k, v)| (*k, *v))
-    }
-
-    pub(super) fn restore(&mut self, fingerprint: u128, seq: u64) {
-        self.entries.insert(fingerprint, seq);
+    /// A message of a source, or of any when the source is not known.
+    pub(super) fn find_any(&self, source: Option<&str>, message_id: &str) -> Option<u64> {
+        match source {
+            Some(source) => self.find(source, message_id),
+            None => self.sources.iter().find_map(|source| self.find(source, message_id)),
+        }
     }
 }
 

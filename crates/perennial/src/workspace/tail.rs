@@ -183,7 +183,7 @@ impl Workspace {
             Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, news)?,
             Some(Input::Event(event)) => self.seen.remember(&event.source, &event.message_id, entry.seq),
             Some(Input::Reject(reject)) => {
-                for message_id in &reject.message_id {
+                if let Some(message_id) = &reject.message_id {
                     self.seen.remember(&reject.source, message_id, entry.seq);
                 }
             }

@@ -78,8 +78,12 @@ impl Warm {
         let next = customer.next_due();
         let slot = self.customers.entry(id).or_insert(Slot { customer: None, alarm: None, dirty: false });
         if slot.alarm != next {
-            slot.alarm.iter().for_each(|at| drop(self.alarms.remove(&(*at, id))));
-            next.iter().for_each(|at| drop(self.alarms.insert((*at, id))));
+            slot.alarm.iter().for_each(|at| {
+                self.alarms.remove(&(*at, id));
+            });
+            next.iter().for_each(|at| {
+                self.alarms.insert((*at, id));
+            });
             slot.alarm = next;
         }
         slot.customer = Some(customer);
@@ -117,7 +121,9 @@ impl Warm {
 
     fn forget(&mut self, id: CustomerId) {
         if let Some(slot) = self.customers.remove(&id) {
-            slot.alarm.iter().for_each(|at| drop(self.alarms.remove(&(*at, id))));
+            slot.alarm.iter().for_each(|at| {
+                self.alarms.remove(&(*at, id));
+            });
         }
     }
 
@@ -187,6 +193,11 @@ impl Warm {
                 }
             }
         }
+    }
+
+    /// Entries of these customers that no checkpoint holds yet.
+    pub(super) fn recent(&self, customers: &[CustomerId]) -> Vec<u64> {
+        self.news.timeline.iter().filter(|(id, _)| customers.contains(id)).map(|(_, seq)| *seq).collect()
     }
 
     pub(super) fn behind(&self) -> u64 {

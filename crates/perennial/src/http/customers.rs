@@ -1,0 +1,501 @@
+//! Customers: reading them, and asking for something on their behalf.
+//!
+//! Promise: a command is answered once per `Idempotency-Key`; asking again gives the first answer,
+//! marked with `Idempotency-Replayed: true`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use perennial_core::id::{Identifier, Secret};
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::{Span, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::keys::Scope;
+use super::problem::{ApiError, Problem};
+use super::{App, AppState};
+use crate::view::{CustomerView, FactView, LedgerEntry, TimelineEntry};
+use crate::workspace::Who;
+
+/// Entries of a page when none are asked for, and the most that may be.
+const PAGE: usize = 50;
+const PAGE_MAX: usize = 500;
+
+/// Which part of a list.
+#[derive(Deserialize)]
+pub struct Page {
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// A part of a list, the latest first.
+#[derive(Serialize, ToSchema)]
+pub struct Entries<T> {
+    /// The entries.
+    pub entries: Vec<T>,
+    /// Ask for entries before this one to go on; absent at the end.
+    pub next_before: Option<u64>,
+}
+
+fn who(reference: &str) -> Result<Who, ApiError> {
+    let wanted = "Name a customer by id, userId, or like email:ana@example.com, anonymous:abc, loyalty:L-17.";
+    reference.parse().map_err(|_| ApiError::new("bad_reference", wanted).at("ref"))
+}
+
+fn unknown() -> ApiError {
+    ApiError::new("unknown_customer", "Nobody is known by this name.")
+}
+
+/// A customer
+///
+/// Profile, points, tier and what is missing to the next, segments with their reason, features.
+#[utoipa::path(
+    get, path = "/v1/customers/{ref}", tag = "Customers",
+    params(("ref" = String, Path, description = "Our id, a userId, or email:ana@example.com, anonymous:abc, loyalty:L-17, phone:+331")),
+    responses(
+        (status = 200, body = CustomerView),
+        (status = 404, body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn show(
+    State(app): AppState,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<CustomerView>, ApiError> {
+    app.keys().authorise(&headers, Scope::Read)?;
+    let who = who(&reference)?;
+    let found = app.pump().call(move |workspace, now| workspace.customer_view(now, &who)).await?;
+    found.map(Json).ok_or_else(unknown)
+}
+
+/// A customer's timeline
+///
+/// Events, commands and timers with what followed from each, the latest first.
+#[utoipa::path(
+    get, path = "/v1/customers/{ref}/timeline", tag = "Customers",
+    params(
+        ("ref" = String, Path, description = "As for a customer"),
+        ("before" = Option<u64>, Query, description = "Only entries before this one"),
+        ("limit" = Option<usize>, Query, description = "At most so many; 50 unless told, 500 at most")
+    ),
+    responses(
+        (status = 200, body = Entries<TimelineEntry>),
+        (status = 404, body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn timeline(
+    State(app): AppState,
+    Path(reference): Path<String>,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Json<Entries<TimelineEntry>>, ApiError> {
+    app.keys().authorise(&headers, Scope::Read)?;
+    let (who, limit) = (who(&reference)?, page.limit());
+    let found = app.pump().call(move |workspace, now| workspace.timeline(now, &who, page.before, limit)).await?;
+    found.map(|entries| Json(cut(entries, limit, |entry| entry.seq))).ok_or_else(unknown)
+}
+
+/// A customer's ledger
+///
+/// Every posting with the chain of its reasons, the latest first.
+#[utoipa::path(
+    get, path = "/v1/customers/{ref}/ledger", tag = "Customers",
+    params(
+        ("ref" = String, Path, description = "As for a customer"),
+        ("before" = Option<u64>, Query, description = "Only postings of entries before this one"),
+        ("limit" = Option<usize>, Query, description = "At most so many; 50 unless told, 500 at most")
+    ),
+    responses(
+        (status = 200, body = Entries<LedgerEntry>),
+        (status = 404, body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn ledger(
+    State(app): AppState,
+    Path(reference): Path<String>,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Json<Entries<LedgerEntry>>, ApiError> {
+    app.keys().authorise(&headers, Scope::Read)?;
+    let (who, limit) = (who(&reference)?, page.limit());
+    let found = app.pump().call(move |workspace, now| workspace.ledger(now, &who, page.before, limit)).await?;
+    found.map(|entries| Json(cut(entries, limit, |entry| entry.seq))).ok_or_else(unknown)
+}
+
+impl Page {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
+    }
+}
+
+fn cut<T>(entries: Vec<T>, limit: usize, seq: impl Fn(&T) -> u64) -> Entries<T> {
+    let next_before = if entries.len() >= limit { entries.last().map(seq) } else { None };
+    Entries { entries, next_before }
+}
+
+/// What followed from a command.
+#[derive(Serialize, ToSchema)]
+pub struct Answered {
+    /// The journal entry.
+    pub seq: u64,
+    /// What followed.
+    pub facts: Vec<FactView>,
+}
+
+/// Declares the handler of one command: its address, scope, body and what the body asks for.
+macro_rules! command {
+    ($(#[$doc:meta])* $handler:ident, $path:literal, $scope:ident, $status:literal, $body:ty, $command:expr) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            post, path = $path, tag = "Commands",
+            params(
+                ("ref" = String, Path, description = "As for a customer"),
+                ("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the first answer again")
+            ),
+            request_body = $body,
+            responses(
+                (status = $status, description = "Done; Idempotency-Replayed: true marks a first answer given again", body = Answered),
+                (status = 400, body = Problem, content_type = "application/problem+json"),
+                (status = 403, body = Problem, content_type = "application/problem+json"),
+                (status = 404, body = Problem, content_type = "application/problem+json"),
+                (status = 409, description = "The programme says no", body = Problem, content_type = "application/problem+json"),
+                (status = 422, body = Problem, content_type = "application/problem+json")
+            ),
+            security(("secret_key" = []))
+        )]
+        pub async fn $handler(
+            State(app): AppState,
+            Path(reference): Path<String>,
+            headers: HeaderMap,
+            body: Bytes,
+        ) -> Result<Response, ApiError> {
+            let by = app.keys().authorise(&headers, Scope::$scope)?;
+            let body: $body = parse(&body)?;
+            let build: fn($body, &str) -> Result<Command, ApiError> = $command;
+            let command = build(body, &by)?;
+            let asking = Asking { name: stringify!($handler), reference, by, status: $status, command };
+            ask(&app, &headers, asking).await
+        }
+    };
+}
+
+command!(
+    /// Enrol
+    ///
+    /// Joins the programme; an unknown name makes a new customer, a second time changes nothing.
+    enroll, "/v1/customers/{ref}/enroll", Write, 200, EnrollBody, |body, _| Ok(Command::Enroll {
+        referral_code: body.referral_code,
+        referred_by: body.referred_by.as_deref().map(|name| named(name, "referred_by")).transpose()?,
+    })
+);
+command!(
+    /// Redeem
+    ///
+    /// Spends points on a reward.
+    redeem, "/v1/customers/{ref}/redeem", Write, 201, RedeemBody, |body, _| {
+        let quantity = body.quantity.unwrap_or(1);
+        at_least_one(i64::from(quantity), "quantity")?;
+        Ok(Command::Redeem { reward: body.reward, quantity })
+    }
+);
+command!(
+    /// Hold
+    ///
+    /// Sets points aside for a while.
+    hold, "/v1/customers/{ref}/hold", Write, 201, HoldBody, |body, _| {
+        at_least_one(body.points, "points")?;
+        Ok(Command::Hold { points: body.points, length: body.length, hold: body.hold })
+    }
+);
+command!(
+    /// Capture
+    ///
+    /// Uses points set aside; the rest is freed.
+    capture, "/v1/customers/{ref}/capture", Write, 200, CaptureBody, |body, _| {
+        at_least_one(body.points.unwrap_or(1), "points")?;
+        Ok(Command::Capture { hold: body.hold, points: body.points })
+    }
+);
+command!(
+    /// Release
+    ///
+    /// Frees points set aside.
+    release, "/v1/customers/{ref}/release", Write, 200, ReleaseBody,
+    |body, _| Ok(Command::Release { hold: body.hold })
+);
+command!(
+    /// Undo
+    ///
+    /// Takes a redemption back.
+    undo, "/v1/customers/{ref}/undo", Write, 200, UndoBody,
+    |body, _| Ok(Command::Undo { redemption: body.redemption })
+);
+command!(
+    /// Consent
+    ///
+    /// Gives or withdraws consent for a purpose.
+    consent, "/v1/customers/{ref}/consent", Write, 200, ConsentBody,
+    |body, _| Ok(Command::Consent { purpose: body.purpose, channel: body.channel, given: body.given })
+);
+command!(
+    /// Adjust
+    ///
+    /// Corrects the balance by hand; points may be negative.
+    adjust, "/v1/customers/{ref}/adjust", Admin, 200, AdjustBody, |body, by| {
+        if body.points == 0 {
+            return Err(ApiError::new("invalid", "Adjust by some points, not by 0.").at("points"));
+        }
+        Ok(Command::Adjust { points: body.points, reason: body.reason, by: body.by.unwrap_or_else(|| by.into()) })
+    }
+);
+command!(
+    /// Review
+    ///
+    /// Decides a submitted activity.
+    review, "/v1/customers/{ref}/review", Admin, 200, ReviewBody, |body, _| Ok(Command::Review {
+        activity: body.activity,
+        approve: matches!(body.decision, Decision::Approve),
+        reason: body.reason,
+    })
+);
+command!(
+    /// Set the tier
+    ///
+    /// Gives a tier by hand until an instant.
+    set_tier, "/v1/customers/{ref}/set-tier", Admin, 200, SetTierBody,
+    |body, _| Ok(Command::SetTier { tier: body.tier, until: body.until })
+);
+command!(
+    /// Merge
+    ///
+    /// Makes another customer part of this one.
+    merge, "/v1/customers/{ref}/merge", Admin, 200, MergeBody,
+    |body, _| Ok(Command::Merge { from: named(&body.from, "from")? })
+);
+command!(
+    /// Unmerge
+    ///
+    /// Takes the last merge of this customer back.
+    unmerge, "/v1/customers/{ref}/unmerge", Admin, 200, NothingBody, |_, _| Ok(Command::Unmerge)
+);
+command!(
+    /// Erase
+    ///
+    /// Forgets the person; postings stay, without a name.
+    erase, "/v1/customers/{ref}/erase", Admin, 200, NothingBody, |_, _| Ok(Command::Erase)
+);
+
+/// Join the programme.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollBody {
+    /// A friend's code.
+    #[schema(value_type = Option<String>)]
+    referral_code: Option<Box<str>>,
+    /// The friend, named as customers are.
+    referred_by: Option<String>,
+}
+
+/// Buy a reward.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedeemBody {
+    /// The reward's id.
+    #[schema(value_type = String, example = "water-bottle")]
+    reward: Box<str>,
+    /// How many; 1 unless told.
+    quantity: Option<u32>,
+}
+
+/// Set points aside.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBody {
+    /// How many.
+    points: i64,
+    /// For how long, as an ISO 8601 duration.
+    #[serde(rename = "for")]
+    #[schema(value_type = String, example = "PT15M")]
+    length: Span,
+    /// The hold's name.
+    #[schema(value_type = String)]
+    hold: Box<str>,
+}
+
+/// Use points set aside.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureBody {
+    /// The hold's name.
+    #[schema(value_type = String)]
+    hold: Box<str>,
+    /// How many; all unless told.
+    points: Option<i64>,
+}
+
+/// Free points set aside.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseBody {
+    /// The hold's name.
+    #[schema(value_type = String)]
+    hold: Box<str>,
+}
+
+/// Take a redemption back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoBody {
+    /// The redemption's key.
+    #[schema(value_type = String)]
+    redemption: Box<str>,
+}
+
+/// Give or withdraw consent.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentBody {
+    /// The data purpose.
+    #[schema(value_type = String)]
+    purpose: Box<str>,
+    /// The channel; all unless told.
+    #[schema(value_type = Option<String>)]
+    channel: Option<Box<str>>,
+    /// Given or withdrawn.
+    given: bool,
+}
+
+/// Correct the balance.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustBody {
+    /// By how many points; negative takes away.
+    points: i64,
+    /// Why.
+    #[schema(value_type = String)]
+    reason: Box<str>,
+    /// Who decided it; the key's name unless told.
+    #[schema(value_type = Option<String>)]
+    by: Option<Box<str>>,
+}
+
+/// Decide a submitted activity.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewBody {
+    /// The submission's message id.
+    #[schema(value_type = String)]
+    activity: Box<str>,
+    /// Approve or decline.
+    decision: Decision,
+    /// Why.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Box<str>>,
+}
+
+/// Approve or decline.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It counts.
+    Approve,
+    /// It does not.
+    Decline,
+}
+
+/// Give a tier.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetTierBody {
+    /// The level's id.
+    #[schema(value_type = String)]
+    tier: Box<str>,
+    /// Until when.
+    #[schema(value_type = String, example = "2027-06-30T22:00:00Z")]
+    until: Timestamp,
+}
+
+/// Join two customers.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MergeBody {
+    /// The other customer, named as customers are.
+    from: String,
+}
+
+/// Nothing more to say.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NothingBody {}
+
+/// An empty body is an empty object.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() { "invalid" } else { "malformed" };
+        ApiError::new(code, format!("The body does not fit: {error}."))
+    })
+}
+
+fn named(name: &str, field: &str) -> Result<Identifier, ApiError> {
+    name.parse().map_err(|_| ApiError::new("invalid", "Name a customer, like email:ana@example.com.").at(field))
+}
+
+fn at_least_one(n: i64, field: &str) -> Result<(), ApiError> {
+    if n > 0 { Ok(()) } else { Err(ApiError::new("invalid", "Must be at least 1.").at(field)) }
+}
+
+struct Asking {
+    name: &'static str,
+    reference: String,
+    by: String,
+    status: u16,
+    command: Command,
+}
+
+/// Not a secret: tells a repetition from another command under the same key.
+const COMMAND_HASH: Secret = Secret(*b"perennial/cmd/01");
+/// Longest idempotency key, in bytes.
+const KEY_MAX: usize = 255;
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+async fn ask(app: &App, headers: &HeaderMap, asking: Asking) -> Result<Response, ApiError> {
+    who(&asking.reference)?;
+    let spoken = serde_json::to_vec(&asking.command).map_err(|_| ApiError::new("invalid", "The body does not fit."))?;
+    let asked = Asked {
+        at: app.pump().now(),
+        by: asking.by.into(),
+        customer: named(&asking.reference, "ref")?,
+        key: idempotency_key(headers)?,
+        fingerprint: COMMAND_HASH.digest(&[&spoken]),
+        command: asking.command,
+    };
+    let answer = app.pump().ask(asking.name, asked).await?;
+    if answer.key_reused {
+        let detail = "This Idempotency-Key was used for another request; nothing was done. Use a new key.";
+        return Err(ApiError::new("idempotency_key_reused", detail));
+    }
+    let facts = answer.outcome.map_err(|refusal| ApiError::from(refusal).replayed(answer.replayed))?;
+    let facts = facts.iter().map(FactView::from).collect();
+    let status = StatusCode::from_u16(asking.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, Json(Answered { seq: answer.seq, facts })).into_response();
+    if answer.replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str().map(str::trim) {
+        Ok(key) if !key.is_empty() && key.len() <= KEY_MAX => Ok(Some(key.into())),
+        _ => Err(ApiError::new("bad_parameter", "Send 1 to 255 visible ASCII characters.").at("Idempotency-Key")),
+    }
+}

@@ -1,0 +1,162 @@
+//! The API description and its page. The page is drawn here from the description itself: no
+//! script, nothing fetched, so it works without a network.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use serde_json::{Map, Value};
+
+use super::App;
+use super::problem::TABLE;
+
+/// `/openapi.json`, `/docs` and `/docs/problems`.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/openapi.json", get(description))
+        .route("/docs", get(|| async { Html(page()) }))
+        .route("/docs/problems", get(|| async { Html(problems_page()) }))
+}
+
+/// The description as text, in the form that is committed.
+pub fn openapi_json() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| super::openapi().to_pretty_json().unwrap_or_else(|_| "{}".into()) + "\n")
+}
+
+async fn description() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], openapi_json())
+}
+
+/// The table of codes in Markdown, in the form that is committed.
+pub fn problems_markdown() -> String {
+    let mut text =
+        String::from("# Problems\n\nEvery code that Perennial answers with. Codes are stable; new ones are added.\n");
+    text.push_str("The API sends them as problems (RFC 9457), SDK endpoints as `{\"code\", \"message\"}`.\n\n");
+    text.push_str("| Code | Status | Means | What mends it |\n|---|---|---|---|\n");
+    for known in TABLE {
+        let _ = writeln!(text, "| `{}` | {} | {} | {} |", known.code, known.status, known.title, known.mend);
+    }
+    text
+}
+
+fn problems_page() -> &'static str {
+    static PAGE: OnceLock<String> = OnceLock::new();
+    PAGE.get_or_init(|| {
+        let mut body = String::from("<h1>Problems</h1><p>Codes are stable; new ones are added.</p><table>");
+        body.push_str("<tr><th>Code<th>Status<th>Means<th>What mends it</tr>");
+        for k in TABLE {
+            let (code, mend) = (k.code, escape(k.mend));
+            let _ = write!(
+                body,
+                "<tr id={code}><td><code>{code}</code><td>{}<td>{}<td>{mend}</tr>",
+                k.status,
+                escape(k.title)
+            );
+        }
+        body.push_str("</table>");
+        html("Problems", &body)
+    })
+}
+
+fn page() -> &'static str {
+    static PAGE: OnceLock<String> = OnceLock::new();
+    PAGE.get_or_init(|| {
+        let api: Value = serde_json::from_str(openapi_json()).unwrap_or_default();
+        let mut body = String::from("<h1>Perennial API</h1>");
+        let _ = write!(body, "<p>{}</p>", escape(text(&api["info"], "description")));
+        body.push_str("<p><a href=/openapi.json>openapi.json</a> · <a href=/docs/problems>problems</a></p>");
+        for tag in ["Events", "Customers", "Commands", "Operations"] {
+            let _ = write!(body, "<h2>{tag}</h2>");
+            operations(&api, tag).for_each(|(path, method, op)| operation(&mut body, &api, path, method, op));
+        }
+        html("API", &body)
+    })
+}
+
+fn operations<'a>(api: &'a Value, tag: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a Value)> {
+    let paths = api["paths"].as_object().into_iter().flatten();
+    let all = paths.flat_map(|(path, item)| {
+        item.as_object().into_iter().flatten().map(move |(method, op)| (path.as_str(), method.as_str(), op))
+    });
+    all.filter(move |(_, _, op)| op["tags"][0] == tag)
+}
+
+fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value) {
+    let (method, summary) = (method.to_ascii_uppercase(), escape(text(op, "summary")));
+    let _ = write!(out, "<details><summary><b>{method}</b> <code>{}</code> {summary}</summary>", escape(path));
+    let _ = write!(out, "<p>{}</p>", escape(text(op, "description")));
+    let parameters = op["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !parameters.is_empty() {
+        out.push_str("<table>");
+        for p in parameters {
+            let (name, place, about) = (text(p, "name"), text(p, "in"), escape(text(p, "description")));
+            let _ = write!(out, "<tr><td><code>{name}</code><td>{place}<td>{about}</tr>");
+        }
+        out.push_str("</table>");
+    }
+    content(out, api, "Body", &op["requestBody"]["content"]);
+    for (status, response) in op["responses"].as_object().into_iter().flatten() {
+        let _ = write!(out, "<h4>{status} {}</h4>", escape(text(response, "description")));
+        content(out, api, "", &response["content"]);
+    }
+    out.push_str("</details>");
+}
+
+fn content(out: &mut String, api: &Value, title: &str, content: &Value) {
+    for (kind, media) in content.as_object().into_iter().flatten() {
+        if !title.is_empty() {
+            let _ = write!(out, "<h4>{title} <small>{kind}</small></h4>");
+        }
+        let name = media["schema"]["$ref"].as_str().and_then(|r| r.rsplit('/').next()).unwrap_or_default();
+        fields(out, api["components"]["schemas"][name]["properties"].as_object());
+    }
+}
+
+fn fields(out: &mut String, properties: Option<&Map<String, Value>>) {
+    let Some(properties) = properties.filter(|p| !p.is_empty()) else { return };
+    out.push_str("<table>");
+    for (name, schema) in properties {
+        let _ = write!(out, "<tr><td><code>{name}</code><td>{}", escape(&kind(schema)));
+        let _ = write!(out, "<td>{}</tr>", escape(text(schema, "description")));
+    }
+    out.push_str("</table>");
+}
+
+/// A schema's type in a word: `integer`, `list of LotView`.
+fn kind(schema: &Value) -> String {
+    if let Some(name) = schema["$ref"].as_str() {
+        return name.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    if let Some(variants) = schema["oneOf"].as_array() {
+        return variants.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
+    match &schema["type"] {
+        Value::String(one) if one == "array" => format!("list of {}", kind(&schema["items"])),
+        Value::String(one) => one.clone(),
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        _ => String::new(),
+    }
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of[name].as_str().unwrap_or_default()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn html(title: &str, body: &str) -> String {
+    const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2421}\
+        code{font-size:.9em}table{border-collapse:collapse;margin:.5rem 0}td,th{text-align:left;vertical-align:top;\
+        padding:.2rem 1rem .2rem 0;border-top:1px solid #dde3de}summary{cursor:pointer;padding:.3rem 0}h4{margin:.8rem 0 0}\
+        @media(prefers-color-scheme:dark){body{background:#131715;color:#e3e9e5}td,th{border-color:#333b37}a{color:#8fd0ae}}";
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
+        <title>{title} · Perennial</title><style>{STYLE}</style><body>{body}</body></html>"
+    )
+}

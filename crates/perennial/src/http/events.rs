@@ -1,0 +1,47 @@
+//! Event receipts: what became of a message.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+
+use super::AppState;
+use super::keys::Scope;
+use super::problem::{ApiError, Problem};
+use crate::view::ReceiptView;
+
+/// Which of several senders.
+#[derive(Deserialize)]
+pub struct Sender {
+    source: Option<String>,
+}
+
+/// What became of a message
+///
+/// Accepted, duplicate, rejected (and why) or quarantined; the customer; the rules that matched;
+/// what followed.
+#[utoipa::path(
+    get,
+    path = "/v1/events/{message_id}",
+    tag = "Events",
+    params(
+        ("message_id" = String, Path, description = "The sender's messageId"),
+        ("source" = Option<String>, Query, description = "The write key's source, when several send equal ids")
+    ),
+    responses(
+        (status = 200, body = ReceiptView),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn receipt(
+    State(app): AppState,
+    Path(message_id): Path<String>,
+    Query(sender): Query<Sender>,
+    headers: HeaderMap,
+) -> Result<Json<ReceiptView>, ApiError> {
+    app.keys().authorise(&headers, Scope::Read)?;
+    let found = app.pump().call(move |workspace, _| workspace.receipt(sender.source.as_deref(), &message_id)).await?;
+    found.map(Json).ok_or_else(|| ApiError::new("unknown_event", "No message with this id was received."))
+}

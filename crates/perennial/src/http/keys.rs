@@ -1,0 +1,283 @@
+//! Keys: write keys for SDKs, which may only send, and secret keys with scopes for everything else.
+//!
+//! Promise: a key is shown once, when it is made; only its SHA-256 is kept (keys hold 160 random
+//! bits, so there is nothing to guess). Comparisons take the same time for every key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use perennial_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::problem::ApiError;
+
+/// What a secret key may do. Each includes only itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// See customers, receipts, the ledger and the stream.
+    Read,
+    /// Enrol, redeem, hold, consent: what the shop does for its customers.
+    Write,
+    /// Adjust, review, set tiers, merge, erase: what staff decide.
+    Admin,
+}
+
+impl Scope {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What a key is good for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Grant {
+    /// Sending events; the key's name is their source.
+    Write,
+    /// The API.
+    Secret {
+        /// What it may do.
+        scopes: Vec<Scope>,
+    },
+}
+
+/// A key as it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Key {
+    name: String,
+    grant: Grant,
+    sha256: String,
+    made_at: Timestamp,
+}
+
+/// The keys of a first start; shown once.
+#[derive(Clone, Debug)]
+pub struct FirstKeys {
+    /// For SDKs; its source is `default`.
+    pub write: String,
+    /// With all scopes.
+    pub secret: String,
+}
+
+/// Most keys of one installation.
+const KEYS_MAX: usize = 1_000;
+
+/// The keys of this installation.
+pub struct KeyRing {
+    path: Option<PathBuf>,
+    keys: RwLock<Vec<Key>>,
+}
+
+impl KeyRing {
+    /// Reads the keys of a file; makes the first two when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or is not a list of keys.
+    pub fn open(path: &Path, now: Timestamp) -> io::Result<(Self, Option<FirstKeys>)> {
+        let keys: Vec<Key> = match std::fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let fresh = keys.is_empty();
+        let ring = Self { path: Some(path.to_owned()), keys: RwLock::new(keys) };
+        let first = if fresh { Some(ring.make_first(now)?) } else { None };
+        Ok((ring, first))
+    }
+
+    /// Keys that are kept nowhere.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn in_memory(now: Timestamp) -> io::Result<(Self, FirstKeys)> {
+        let ring = Self { path: None, keys: RwLock::new(Vec::new()) };
+        let first = ring.make_first(now)?;
+        Ok((ring, first))
+    }
+
+    fn make_first(&self, now: Timestamp) -> io::Result<FirstKeys> {
+        let scopes = vec![Scope::Read, Scope::Write, Scope::Admin];
+        let write = self.add("default", Grant::Write, now)?;
+        Ok(FirstKeys { write, secret: self.add("first", Grant::Secret { scopes }, now)? })
+    }
+
+    /// Makes a key and returns it, this once.
+    ///
+    /// # Errors
+    /// When the name is taken, there are too many keys, or the file cannot be written.
+    pub fn add(&self, name: &str, grant: Grant, now: Timestamp) -> io::Result<String> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= KEYS_MAX || keys.iter().any(|key| key.name == name) {
+            let why = format!("a key named '{name}' exists, or there are {KEYS_MAX} keys");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
+        let token = random_token(if grant == Grant::Write { "wk_" } else { "sk_" })?;
+        let sha256 = hex(&Sha256::digest(token.as_bytes()));
+        let mut next = keys.clone();
+        next.push(Key { name: name.into(), grant, sha256, made_at: now });
+        self.save(&next)?;
+        *keys = next;
+        Ok(token)
+    }
+
+    /// Withdraws a key; whether there was one.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn revoke(&self, name: &str) -> io::Result<bool> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let next: Vec<Key> = keys.iter().filter(|key| key.name != name).cloned().collect();
+        let found = next.len() < keys.len();
+        self.save(&next)?;
+        *keys = next;
+        Ok(found)
+    }
+
+    /// Written beside and moved into place, so that a crash leaves the old file or the new one.
+    fn save(&self, keys: &[Key]) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let beside = path.with_extension("new");
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&beside)?;
+        serde_json::to_writer_pretty(&file, keys)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)?;
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
+    }
+
+    fn find(&self, token: &str) -> Option<(String, Grant)> {
+        let hash = hex(&Sha256::digest(token.as_bytes()));
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = None;
+        for key in keys.iter() {
+            if bool::from(key.sha256.as_bytes().ct_eq(hash.as_bytes())) {
+                found = Some((key.name.clone(), key.grant.clone()));
+            }
+        }
+        found
+    }
+
+    /// The source that a write key stands for.
+    pub fn source(&self, token: &str) -> Option<String> {
+        self.find(token).filter(|(_, grant)| *grant == Grant::Write).map(|(name, _)| name)
+    }
+
+    /// The name of the secret key of a request, if it may do this.
+    ///
+    /// # Errors
+    /// `invalid_key` without a known key, `not_authorised` when its scopes do not reach.
+    pub fn authorise(&self, headers: &HeaderMap, scope: Scope) -> Result<String, ApiError> {
+        let key = tokens(headers).into_iter().find_map(|token| self.find(&token));
+        match key {
+            Some((name, Grant::Secret { scopes })) if scopes.contains(&scope) => Ok(name),
+            Some((_, Grant::Secret { .. })) => {
+                let word = scope.word();
+                Err(ApiError::new("not_authorised", format!("This takes a secret key with the scope '{word}'.")))
+            }
+            _ => Err(ApiError::new("invalid_key", "Send a secret key as 'Authorization: Bearer sk_...'.")),
+        }
+    }
+}
+
+/// The keys that a request's headers may carry: `Bearer`, `Basic` with or without the colon.
+pub fn tokens(headers: &HeaderMap) -> Vec<String> {
+    let Some(text) = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()) else { return Vec::new() };
+    let Some((scheme, rest)) = text.trim().split_once(' ') else { return Vec::new() };
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return vec![rest.to_owned()];
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Vec::new();
+    }
+    let decoded = STANDARD.decode(rest).or_else(|_| STANDARD_NO_PAD.decode(rest)).ok();
+    let Some(user) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else { return Vec::new() };
+    let (name, password) = user.split_once(':').unwrap_or((&user, ""));
+    [name, password].into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn random_token(prefix: &str) -> io::Result<String> {
+    let mut bytes = [0u8; 20];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(format!("{prefix}{}", hex(&bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn keys_come_in_all_the_forms_that_clients_use() {
+        for (value, expected) in [
+            ("Basic d2tfdGVzdDo=", vec!["wk_test"]),
+            ("basic d2tfdGVzdA==", vec!["wk_test"]),
+            ("Basic d2tfdGVzdA", vec!["wk_test"]),
+            ("Bearer wk_test", vec!["wk_test"]),
+            ("Basic ???", vec![]),
+            ("wk_test", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(tokens(&headers(value)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn first_keys_are_shown_once_and_never_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let (_, first) = KeyRing::open(&path, Timestamp::EPOCH).unwrap();
+        let first = first.unwrap();
+        let stored = std::fs::read_to_string(&path).unwrap();
+        assert!(!stored.contains(&first.write) && !stored.contains(&first.secret));
+        let (ring, again) = KeyRing::open(&path, Timestamp::EPOCH).unwrap();
+        assert!(again.is_none());
+        assert_eq!(ring.source(&first.write).as_deref(), Some("default"));
+        assert_eq!(ring.source(&first.secret), None, "a secret key sends no events");
+        assert!(ring.authorise(&headers(&format!("Bearer {}", first.secret)), Scope::Admin).is_ok());
+        assert_eq!(
+            ring.authorise(&headers(&format!("Bearer {}", first.write)), Scope::Read).unwrap_err().code(),
+            "invalid_key"
+        );
+    }
+
+    #[test]
+    fn scopes_reach_no_further_than_they_say() {
+        let (ring, _) = KeyRing::in_memory(Timestamp::EPOCH).unwrap();
+        let token = ring.add("till", Grant::Secret { scopes: vec![Scope::Read] }, Timestamp::EPOCH).unwrap();
+        let bearer = headers(&format!("Bearer {token}"));
+        assert_eq!(ring.authorise(&bearer, Scope::Read).unwrap(), "till");
+        assert_eq!(ring.authorise(&bearer, Scope::Write).unwrap_err().code(), "not_authorised");
+        assert!(ring.revoke("till").unwrap());
+        assert_eq!(ring.authorise(&bearer, Scope::Read).unwrap_err().code(), "invalid_key");
+    }
+}

@@ -1,0 +1,73 @@
+//! For whoever runs this: is it alive, does it take work, how much does it do.
+
+use std::sync::OnceLock;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use super::AppState;
+use super::problem::ApiError;
+
+/// Bounds of the histograms, in seconds.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// Bounds of the histogram of group sizes.
+const EVENTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 2_048.0, 4_096.0];
+
+/// The one recorder of this process.
+pub fn metrics_handle() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(install).clone()
+}
+
+fn install() -> PrometheusHandle {
+    use metrics_exporter_prometheus::Matcher::Suffix;
+    let builder = PrometheusBuilder::new();
+    let builder = builder.set_buckets_for_metric(Suffix("_seconds".into()), SECONDS).unwrap_or_default();
+    let builder = builder.set_buckets_for_metric(Suffix("_append_events".into()), EVENTS).unwrap_or_default();
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::warn!("another metrics recorder is installed; /metrics stays empty");
+    }
+    metrics::describe_counter!("events_total", "Messages by what became of them");
+    metrics::describe_counter!("http_requests_total", "Requests by route, method and status");
+    metrics::describe_histogram!("http_request_seconds", "Time to the head of the answer");
+    metrics::describe_histogram!("pump_append_seconds", "Time of one durable append");
+    metrics::describe_histogram!("pump_append_events", "Messages of one durable append");
+    metrics::describe_gauge!("pump_queue_bytes", "Work that waits for the writer");
+    handle
+}
+
+/// Alive
+///
+/// Answers as long as the process does.
+#[utoipa::path(get, path = "/healthz", tag = "Operations", responses((status = 200, body = String, content_type = "text/plain")))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Ready
+///
+/// Whether the journal takes entries.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operations",
+    responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = super::problem::Problem, content_type = "application/problem+json"))
+)]
+pub async fn readyz(State(app): AppState) -> Result<&'static str, ApiError> {
+    if app.pump().healthy() {
+        Ok("ready\n")
+    } else {
+        Err(ApiError::new("unavailable", "The journal does not take entries now."))
+    }
+}
+
+/// Metrics
+///
+/// In Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "Operations", responses((status = 200, body = String, content_type = "text/plain")))]
+pub async fn metrics(State(app): AppState) -> impl IntoResponse {
+    app.metrics().run_upkeep();
+    (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics().render())
+}

@@ -1,0 +1,247 @@
+//! Views: what the API shows. Written once here, filled by the workspace, described by the OpenAPI
+//! document, read by the console.
+//!
+//! Promise: names are those of the glossary; instants are texts in UTC; amounts are whole numbers
+//! unless their name says otherwise. Fields are only ever added.
+
+use std::collections::BTreeMap;
+
+use perennial_core::fact::Fact;
+use serde::Serialize;
+use serde_json::Value as Json;
+use utoipa::ToSchema;
+
+/// A customer as we know them now.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct CustomerView {
+    /// Our id.
+    #[schema(example = "cus_8c1d4f1f0be3a94a5bd0c7a4a1b2c3d4")]
+    pub id: String,
+    /// The names they are recognised by, the strongest first.
+    pub identifiers: Vec<String>,
+    /// Whether they joined the programme.
+    pub member: bool,
+    /// When they joined.
+    pub enrolled_at: Option<String>,
+    /// Declared traits.
+    pub traits: BTreeMap<String, Json>,
+    /// Data purposes and whether they were accepted.
+    pub consents: BTreeMap<String, bool>,
+    /// The points wallet; zeros for customers who are not members.
+    pub points: PointsView,
+    /// The tier held and what is missing to the next.
+    pub tier: Option<TierView>,
+    /// The segments they are in, with the reason.
+    pub segments: Vec<SegmentView>,
+    /// Features by name.
+    pub features: BTreeMap<String, Json>,
+    /// Badges held.
+    pub badges: Vec<String>,
+    /// Impact by unit, in decimals.
+    pub impact: BTreeMap<String, String>,
+    /// The instant this view holds for.
+    pub as_of: String,
+    /// The last journal entry it knows.
+    pub seq: u64,
+}
+
+/// Points of a wallet.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct PointsView {
+    /// Earned and inside the return window.
+    pub pending: i64,
+    /// To spend now; negative while in arrears.
+    pub available: i64,
+    /// Set aside for unfinished redemptions.
+    pub held: i64,
+    /// Paid for rewards.
+    pub spent: i64,
+    /// Lapsed.
+    pub expired: i64,
+    /// Owed after refunds of points already spent.
+    pub arrears: i64,
+    /// Qualifying points of this calendar year.
+    pub earned_this_year: i64,
+    /// The lots, the earliest to expire first.
+    pub lots: Vec<LotView>,
+}
+
+/// Points earned together.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct LotView {
+    /// The lot's id.
+    pub lot: String,
+    /// What granted it.
+    pub rule: String,
+    /// When it was earned.
+    pub earned_at: String,
+    /// When it becomes available.
+    pub available_at: String,
+    /// When it lapses, if it does.
+    pub expires_at: Option<String>,
+    /// Still pending.
+    pub pending: i64,
+    /// To spend.
+    pub available: i64,
+    /// Set aside.
+    pub held: i64,
+}
+
+/// A tier.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct TierView {
+    /// The level's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Until when it is held; absent for the lowest level.
+    pub until: Option<String>,
+    /// The next level, if there is one.
+    pub next: Option<NextTierView>,
+}
+
+/// The level above.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct NextTierView {
+    /// The level's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Qualifying points missing.
+    pub missing: i64,
+}
+
+/// Membership of a segment.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct SegmentView {
+    /// The segment's id.
+    pub id: String,
+    /// Why: the condition with the customer's values.
+    pub reason: String,
+}
+
+/// One thing that followed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct FactView {
+    /// What sort: `posted`, `tiered`, `redeemed`, ...
+    #[schema(example = "posted")]
+    pub kind: String,
+    /// The fact itself.
+    pub details: Json,
+}
+
+impl From<&Fact> for FactView {
+    /// The fact's own serialised form, its name beside it.
+    fn from(fact: &Fact) -> Self {
+        match serde_json::to_value(fact) {
+            Ok(Json::String(name)) => Self { kind: snake(&name), details: Json::Null },
+            Ok(Json::Object(map)) => match map.into_iter().next() {
+                Some((name, details)) => Self { kind: snake(&name), details },
+                None => Self::default(),
+            },
+            _ => Self::default(),
+        }
+    }
+}
+
+/// `LotOpened` becomes `lot_opened`.
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for (i, ch) in name.chars().enumerate() {
+        if ch.is_ascii_uppercase() && i > 0 {
+            snake.push('_');
+        }
+        snake.push(ch.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// One entry of a customer's timeline.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct TimelineEntry {
+    /// The journal entry.
+    pub seq: u64,
+    /// When it happened.
+    pub at: String,
+    /// When it was written.
+    pub recorded_at: String,
+    /// `event`, `command` or `timer`.
+    pub kind: String,
+    /// The event's, command's or timer's name.
+    pub name: String,
+    /// The sender's message id, for events.
+    pub message_id: Option<String>,
+    /// What followed.
+    pub facts: Vec<FactView>,
+}
+
+/// One posting with the chain of its reasons.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct LedgerEntry {
+    /// The journal entry.
+    pub seq: u64,
+    /// When it was booked for.
+    pub at: String,
+    /// `points`, `stock:<reward>` or `impact:<unit>`.
+    pub unit: String,
+    /// The account it came from.
+    pub from: String,
+    /// The account it went to.
+    pub to: String,
+    /// How much.
+    pub amount: i64,
+    /// The lot, for points.
+    pub lot: Option<String>,
+    /// Why, in one word.
+    pub cause: String,
+    /// The rule behind it, if one granted it.
+    pub rule: Option<String>,
+    /// The programme version.
+    pub version: Option<u32>,
+    /// From the immediate reason to the first: sentences.
+    pub reasons: Vec<String>,
+}
+
+/// What became of one message.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct ReceiptView {
+    /// The sender's message id.
+    pub message_id: String,
+    /// Where it came from.
+    pub source: String,
+    /// `accepted`, `duplicate`, `rejected` or `quarantined`.
+    #[schema(example = "accepted")]
+    pub status: String,
+    /// Why it was rejected: a stable code.
+    pub code: Option<String>,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// What is wrong with it and what would mend it.
+    pub reason: Option<String>,
+    /// The journal entry.
+    pub seq: Option<u64>,
+    /// The customer.
+    pub customer: Option<String>,
+    /// The event's name.
+    pub event: Option<String>,
+    /// When it happened.
+    pub at: Option<String>,
+    /// When it reached us.
+    pub received_at: String,
+    /// The rules that matched.
+    pub rules: Vec<String>,
+    /// What followed.
+    pub facts: Vec<FactView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_shown_under_their_names() {
+        let fact = FactView::from(&Fact::Enrolled { by: "command".into() });
+        assert_eq!(fact, FactView { kind: "enrolled".into(), details: serde_json::json!({"by": "command"}) });
+        assert_eq!(FactView::from(&Fact::Created).kind, "created");
+    }
+}

@@ -1,0 +1,418 @@
+//! Questions: what the API shows of customers, entries and messages.
+//!
+//! Reads of a customer see memory, with everything due until now done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+
+use perennial_core::customer::{Customer, Member};
+use perennial_core::event::Event;
+use perennial_core::expr::{Field, Scope as _};
+use perennial_core::fact::{Account, Fact, LotOpened, Posting, Unit};
+use perennial_core::id::{BadId, CustomerId, Identifier, LotId};
+use perennial_core::input::{Entry, Input};
+use perennial_core::ledger::Lot;
+use perennial_core::program::{Computed, Program, SegmentRule};
+use perennial_core::scope::View;
+use perennial_core::tier;
+use perennial_core::time::Timestamp;
+use perennial_core::value::Value;
+use perennial_store::Failure;
+use rust_decimal::Decimal;
+
+use super::Workspace;
+use super::tail::instant;
+use crate::view::{
+    CustomerView, FactView, LedgerEntry, LotView, NextTierView, PointsView, ReceiptView, SegmentView, TierView,
+    TimelineEntry,
+};
+
+/// Entries that one question reads at most.
+const ENTRIES_MAX: usize = 1_000;
+
+/// A customer as a caller names them: by our id or by one of their identifiers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Our id.
+    Id(CustomerId),
+    /// A name of theirs.
+    Named(Identifier),
+}
+
+impl FromStr for Who {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        text.parse().map(Self::Id).or_else(|_| text.parse().map(Self::Named))
+    }
+}
+
+impl Workspace {
+    /// A customer as of now.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn customer_view(&mut self, now: Timestamp, who: &Who) -> Result<Option<CustomerView>, Failure> {
+        let Some(customer) = self.who(now, who)? else { return Ok(None) };
+        let Some(edition) = self.rules.latest() else { return Ok(None) };
+        Ok(Some(view(&edition.program, &customer, self.now)))
+    }
+
+    fn who(&mut self, now: Timestamp, who: &Who) -> Result<Option<Customer>, Failure> {
+        match who {
+            Who::Id(id) => self.customer_by_id(now, *id),
+            Who::Named(name) => self.customer(now, name),
+        }
+    }
+
+    /// What happened to a customer, the latest first, before an entry.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn timeline(
+        &mut self,
+        now: Timestamp,
+        who: &Who,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Option<Vec<TimelineEntry>>, Failure> {
+        let Some(customer) = self.who(now, who)? else { return Ok(None) };
+        let entries = self.entries_of(&customer, before, limit.min(ENTRIES_MAX))?;
+        Ok(Some(entries.iter().map(timeline_entry).collect()))
+    }
+
+    /// A customer's postings with the chain of their reasons, the latest first, before an entry.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn ledger(
+        &mut self,
+        now: Timestamp,
+        who: &Who,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Option<Vec<LedgerEntry>>, Failure> {
+        let Some(customer) = self.who(now, who)? else { return Ok(None) };
+        // Reasons name the lot's own beginning, which may be older than the page.
+        let entries = self.entries_of(&customer, None, ENTRIES_MAX)?;
+        let born: HashMap<LotId, &LotOpened> = entries
+            .iter()
+            .flat_map(|e| &e.outcome)
+            .filter_map(|f| if let Fact::LotOpened(born) = f { Some((born.lot, born)) } else { None })
+            .collect();
+        let postings = entries.iter().filter(|e| before.is_none_or(|b| e.seq < b)).flat_map(|entry| {
+            let posted = entry.outcome.iter().rev();
+            posted.filter_map(move |f| if let Fact::Posted(posting) = f { Some((entry, posting)) } else { None })
+        });
+        Ok(Some(postings.take(limit).map(|(entry, posting)| ledger_entry(entry, posting, &born)).collect()))
+    }
+
+    /// What became of a message; the source tells apart equal ids of several senders.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn receipt(&mut self, source: Option<&str>, message_id: &str) -> Result<Option<ReceiptView>, Failure> {
+        let Some(seq) = self.seen.find_any(source, message_id) else { return Ok(None) };
+        Ok(self.journal.reader().entry(seq)?.as_ref().and_then(receipt_view))
+    }
+
+    /// The latest entries of a customer and of those that became part of it.
+    fn entries_of(&mut self, customer: &Customer, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Failure> {
+        let mut seqs = self.warm.recent(&customer.roots);
+        for root in &customer.roots {
+            seqs.extend(self.state.timeline(*root, before, limit)?);
+        }
+        seqs.retain(|seq| before.is_none_or(|b| *seq < b));
+        seqs.sort_unstable_by(|a, b| b.cmp(a));
+        seqs.dedup();
+        let reader = self.journal.reader();
+        let mut entries = Vec::new();
+        for seq in seqs.into_iter().take(limit) {
+            entries.extend(reader.entry(seq)?);
+        }
+        Ok(entries)
+    }
+}
+
+fn view(program: &Program, customer: &Customer, now: Timestamp) -> CustomerView {
+    let scope = View::of(program, customer);
+    let mut identifiers: Vec<&Identifier> = customer.identifiers.iter().map(|(id, _)| id).collect();
+    identifiers.sort();
+    let member = customer.member.as_ref();
+    CustomerView {
+        id: customer.id.to_string(),
+        identifiers: identifiers.into_iter().map(ToString::to_string).collect(),
+        member: member.is_some(),
+        enrolled_at: member.map(|m| m.enrolled_at.to_string()),
+        traits: customer.profile.traits.iter().map(|(k, (v, _))| (k.to_string(), json(v))).collect(),
+        consents: customer.profile.consents.iter().map(|(k, (given, _))| (k.to_string(), *given)).collect(),
+        points: member.map(|m| points(program, m, now)).unwrap_or_default(),
+        tier: tier_view(program, customer),
+        segments: segments(program, customer, &scope),
+        features: features(program, &scope),
+        badges: member
+            .into_iter()
+            .flat_map(|m| &m.milestones)
+            .filter_map(|m| m.badge.as_deref().map(Into::into))
+            .collect(),
+        impact: member
+            .map(|m| m.impact.iter().map(|(u, n)| (u.to_string(), thousandths(*n))).collect())
+            .unwrap_or_default(),
+        as_of: now.to_string(),
+        seq: customer.folded,
+    }
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
+}
+
+/// Thousandths as a decimal: grams as kilograms.
+fn thousandths(n: i64) -> String {
+    Decimal::new(n, 3).normalize().to_string()
+}
+
+fn points(program: &Program, member: &Member, now: Timestamp) -> PointsView {
+    let totals = member.wallet.totals();
+    let open = |lot: &&Lot| lot.buckets.pending + lot.buckets.available + lot.buckets.held > 0;
+    let mut lots: Vec<&Lot> = member.wallet.lots.iter().filter(open).collect();
+    lots.sort_by_key(|lot| (lot.expires_at, lot.earned_at));
+    PointsView {
+        pending: totals.pending,
+        available: member.wallet.available(),
+        held: totals.held,
+        spent: totals.spent,
+        expired: totals.expired,
+        arrears: member.wallet.arrears,
+        earned_this_year: member.years.get(&program.zone.year(now)).map_or(0, |y| y.points),
+        lots: lots.into_iter().map(lot_view).collect(),
+    }
+}
+
+fn lot_view(lot: &Lot) -> LotView {
+    LotView {
+        lot: lot.id.to_string(),
+        rule: lot.rule.to_string(),
+        earned_at: lot.earned_at.to_string(),
+        available_at: lot.available_at.to_string(),
+        expires_at: until(lot.expires_at),
+        pending: lot.buckets.pending,
+        available: lot.buckets.available,
+        held: lot.buckets.held,
+    }
+}
+
+fn until(at: Timestamp) -> Option<String> {
+    (at < Timestamp::NEVER).then(|| at.to_string())
+}
+
+fn tier_view(program: &Program, customer: &Customer) -> Option<TierView> {
+    let held = customer.member.as_ref()?.tier.as_ref()?;
+    let level = program.tiers.as_ref()?.levels.get(usize::from(held.level))?;
+    let next = tier::next(program, customer);
+    Some(TierView {
+        id: level.id.to_string(),
+        name: title(&level.id),
+        until: until(held.until),
+        next: next.map(|(id, missing)| NextTierView { id: id.to_string(), name: title(&id), missing }),
+    })
+}
+
+/// `trail-keeper` as a title: `Trail keeper`.
+fn title(id: &str) -> String {
+    let words = id.replace(['-', '_'], " ");
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn segments(program: &Program, customer: &Customer, scope: &View<'_>) -> Vec<SegmentView> {
+    let held = customer.segments.iter().filter_map(|inside| {
+        let segment = program.segments.iter().find(|s| s.id == inside.segment)?;
+        let reason = match &segment.rule {
+            SegmentRule::When(rule) => {
+                let mut parts = Vec::new();
+                rule.visit(&mut |term| {
+                    if let perennial_core::expr::Term::Field(field) | perennial_core::expr::Term::Since(field) = term {
+                        parts.push(format!(
+                            "{} is {}",
+                            name(program, field),
+                            shown(program, field, &scope.field(field))
+                        ));
+                    }
+                });
+                parts.join(", ")
+            }
+            SegmentRule::Top { by, share_ppm } => {
+                let share = Decimal::new(i64::from(*share_ppm), 4).normalize();
+                format!("in the top {share} % by {}: {}", name(program, by), shown(program, by, &scope.field(by)))
+            }
+        };
+        Some(SegmentView { id: segment.id.to_string(), reason: format!("{reason} (since {})", inside.since) })
+    });
+    held.collect()
+}
+
+/// A field as a programme writes it.
+fn name(program: &Program, field: &Field) -> String {
+    match field {
+        Field::Feature(i) => program.features.get(usize::from(*i)).map_or_else(String::new, |f| f.id.to_string()),
+        Field::Trait(name) => format!("customer.{name}"),
+        Field::Impact(unit) => format!("impact.{unit}"),
+        Field::Orders => "orders".into(),
+        Field::Spend => "spend".into(),
+        Field::FirstOrder => "first_order".into(),
+        Field::LastOrder => "last_order".into(),
+        Field::CartValue => "cart.value".into(),
+        Field::PointsAvailable => "points.available".into(),
+        Field::PointsEarned => "points.earned".into(),
+        Field::Tier => "tier".into(),
+        Field::Member => "member".into(),
+        _ => "event".into(),
+    }
+}
+
+/// A value as people read it: instants as dates.
+fn shown(program: &Program, field: &Field, value: &Value) -> String {
+    let is_instant = match field {
+        Field::FirstOrder | Field::LastOrder => true,
+        Field::Feature(i) => {
+            let what = program.features.get(usize::from(*i)).map(|f| &f.what);
+            matches!(what, Some(Computed::First | Computed::Last))
+        }
+        _ => false,
+    };
+    match value {
+        Value::Number(ms) if is_instant => {
+            i64::try_from(*ms).map_or_else(|_| ms.to_string(), |ms| Timestamp::from_millis(ms).to_string())
+        }
+        Value::Number(n) => n.normalize().to_string(),
+        Value::Text(text) => text.to_string(),
+        Value::Null => "not known".into(),
+        other => json(other).to_string(),
+    }
+}
+
+fn features(program: &Program, scope: &View<'_>) -> BTreeMap<String, serde_json::Value> {
+    let built_in = [Field::Orders, Field::Spend, Field::FirstOrder, Field::LastOrder, Field::CartValue];
+    let declared = (0..program.features.len()).filter_map(|i| u16::try_from(i).ok()).map(Field::Feature);
+    let all = built_in.into_iter().chain(declared);
+    all.map(|field| {
+        let value = scope.field(&field).into_owned();
+        let text = shown(program, &field, &value);
+        let json = if matches!(value, Value::Number(_)) && text.contains('T') { text.into() } else { json(&value) };
+        (name(program, &field), json)
+    })
+    .collect()
+}
+
+fn timeline_entry(entry: &Entry) -> TimelineEntry {
+    let (kind, name, message_id) = match &entry.input {
+        Some(Input::Event(event)) => ("event", event.name().to_owned(), Some(event.message_id.to_string())),
+        Some(Input::Command(asked)) => ("command", asked.command.name().to_owned(), None),
+        Some(Input::Timer(timer)) => ("timer", format!("{:?}", timer.kind).to_lowercase(), None),
+        Some(Input::Joined { .. }) => ("identity", "joined".into(), None),
+        Some(Input::Adopted { version, .. }) => ("programme", format!("version {version}"), None),
+        _ => ("entry", "sealed".into(), None),
+    };
+    TimelineEntry {
+        seq: entry.seq,
+        at: instant(entry).to_string(),
+        recorded_at: entry.recorded_at.to_string(),
+        kind: kind.into(),
+        name,
+        message_id,
+        facts: entry.outcome.iter().map(FactView::from).collect(),
+    }
+}
+
+fn ledger_entry(entry: &Entry, posting: &Posting, born: &HashMap<LotId, &LotOpened>) -> LedgerEntry {
+    let lot = posting.lot.and_then(|lot| born.get(&lot).copied());
+    LedgerEntry {
+        seq: entry.seq,
+        at: instant(entry).to_string(),
+        unit: match &posting.unit {
+            Unit::Points => "points".into(),
+            Unit::Stock(reward) => format!("stock:{reward}"),
+            Unit::Impact(unit) => format!("impact:{unit}"),
+        },
+        from: account(posting.from),
+        to: account(posting.to),
+        amount: posting.amount,
+        lot: posting.lot.map(|lot| lot.to_string()),
+        cause: format!("{:?}", posting.cause).to_lowercase(),
+        rule: lot.map(|born| born.rule.to_string()),
+        version: lot.map(|born| born.version),
+        reasons: reasons(entry, lot),
+    }
+}
+
+fn account(account: Account) -> String {
+    format!("{account:?}").to_lowercase()
+}
+
+/// From the immediate reason to the first.
+fn reasons(entry: &Entry, lot: Option<&LotOpened>) -> Vec<String> {
+    let mut reasons = vec![match &entry.input {
+        Some(Input::Event(event)) => because(event),
+        Some(Input::Command(asked)) => format!("{} by {}, asked at {}", asked.command.name(), asked.by, asked.at),
+        Some(Input::Timer(timer)) => match format!("{:?}", timer.kind).as_str() {
+            "Activate" => format!("the return window ended at {}", timer.at),
+            "Expire" => format!("the validity ended at {}", timer.at),
+            other => format!("{} was due at {}", other.to_lowercase(), timer.at),
+        },
+        Some(Input::Joined { at }) => format!("two profiles turned out to be one person at {at}"),
+        _ => format!("entry {}", entry.seq),
+    }];
+    if let Some(born) = lot {
+        reasons.push(format!(
+            "points of {} granted by '{}', programme version {}",
+            born.earned_at, born.rule, born.version
+        ));
+    }
+    reasons
+}
+
+fn because(event: &Event) -> String {
+    let order = event.order_id().map(|id| format!(" of order {id}")).unwrap_or_default();
+    format!("{}{order} at {}", event.name(), event.at)
+}
+
+fn receipt_view(entry: &Entry) -> Option<ReceiptView> {
+    let common =
+        ReceiptView { seq: Some(entry.seq), customer: entry.customer.map(|c| c.to_string()), ..ReceiptView::default() };
+    match entry.input.as_ref()? {
+        Input::Event(event) => Some(ReceiptView {
+            message_id: event.message_id.to_string(),
+            source: event.source.to_string(),
+            status: "accepted".into(),
+            event: Some(event.name().into()),
+            at: Some(event.at.to_string()),
+            received_at: event.received_at.to_string(),
+            rules: entry.outcome.iter().flat_map(rules_of).collect(),
+            facts: entry.outcome.iter().map(FactView::from).collect(),
+            ..common
+        }),
+        Input::Reject(reject) => Some(ReceiptView {
+            message_id: reject.message_id.as_deref().unwrap_or_default().into(),
+            source: reject.source.to_string(),
+            status: "rejected".into(),
+            code: Some(reject.code.to_string()),
+            field: Some(reject.field.to_string()),
+            reason: Some(reject.reason.to_string()),
+            received_at: reject.received_at.to_string(),
+            ..common
+        }),
+        _ => None,
+    }
+}
+
+/// Rules that matched, as far as a fact names them.
+fn rules_of(fact: &Fact) -> Vec<String> {
+    match fact {
+        Fact::Booked(booking) => booking.rules.iter().map(ToString::to_string).collect(),
+        Fact::LotOpened(born) if born.order.is_none() => vec![born.rule.to_string()],
+        Fact::Submitted { rule, .. } => vec![rule.to_string()],
+        Fact::Benefited { benefit, .. } => vec![benefit.to_string()],
+        _ => Vec::new(),
+    }
+}

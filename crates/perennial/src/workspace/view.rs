@@ -1,1 +1,0 @@
-//! Views: a customer as the API shows it.

@@ -1,0 +1,540 @@
+//! The doors, tried in process: what clients and callers are answered.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use expect_test::expect_file;
+use perennial::http::keys::{Grant, KeyRing, Scope};
+use perennial::http::server::{Config, Server};
+use perennial::http::{App, Stop, docs, router};
+use perennial::pump::{Clock, Pump};
+use perennial::wire::segment::BODY_MAX;
+use perennial::workspace::Workspace;
+use perennial_core::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tower::ServiceExt as _;
+
+use crate::wire::raw_body;
+
+const NOON: &str = "2026-11-22T12:00:00Z";
+
+/// A whole server without a socket.
+struct House {
+    pump: Pump,
+    router: Router,
+    write_key: String,
+    secret: String,
+    read_only: String,
+    stop: Stop,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    fn check(&self, status: u16, code: &str) {
+        let body = self.json();
+        assert_eq!((self.status.as_u16(), body["code"].as_str().unwrap_or("")), (status, code), "{}", self.text);
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|v| v.to_str().unwrap())
+    }
+}
+
+impl House {
+    fn open() -> Self {
+        Self::with_queue(64 * 1024 * 1024)
+    }
+
+    fn with_queue(bytes: usize) -> Self {
+        let noon: Timestamp = NOON.parse().unwrap();
+        let clock = Clock::Manual(Arc::new(AtomicI64::new(noon.as_millis())));
+        let pump = Pump::start_with(Workspace::in_memory(), clock, bytes).unwrap();
+        let (keys, first) = KeyRing::in_memory(noon).unwrap();
+        let read_only = keys.add("reader", Grant::Secret { scopes: vec![Scope::Read] }, noon).unwrap();
+        let (app, stop) = App::new(pump.handle(), keys, None);
+        Self { pump, router: router(app), write_key: first.write, secret: first.secret, read_only, stop }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Answer { status: head.status, headers: head.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    /// Sends events as a client with the right key.
+    async fn ingest(&self, path: &str, body: &Value) -> Answer {
+        self.post(path, &[("authorization", &format!("Bearer {}", self.write_key))], body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {}", self.secret));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn command(&self, path: &str, key: &str, body: Value) -> Answer {
+        let bearer = format!("Bearer {}", self.secret);
+        self.post(path, &[("authorization", &bearer), ("idempotency-key", key)], body.to_string()).await
+    }
+
+    async fn break_journal(&self, broken: bool) {
+        let handle = self.pump.handle();
+        let breaking = handle.call(move |workspace, _| {
+            workspace.break_journal(broken);
+            Ok(())
+        });
+        breaking.await.unwrap();
+    }
+}
+
+fn track(message_id: &str) -> Value {
+    json!({"type": "track", "messageId": message_id, "userId": "ana", "event": "Tested"})
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
+#[tokio::test]
+async fn recorded_clients_are_answered_as_delivered() {
+    let house = House::open();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/recorded");
+    let mut sent = 0;
+    for client in std::fs::read_dir(folder).unwrap() {
+        for file in std::fs::read_dir(client.unwrap().path()).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            // The recorded key is another installation's; ours takes its place in every form.
+            use base64::Engine as _;
+            let engine = base64::engine::general_purpose::STANDARD;
+            let ours = engine.encode(format!("{}:", house.write_key));
+            let text = text.replace("d2tfdGVzdDo=", &ours).replace("wk_test", &house.write_key);
+            let recorded: Value = serde_json::from_str(&text).unwrap();
+            let mut request = Request::builder()
+                .method(recorded["method"].as_str().unwrap())
+                .uri(recorded["path"].as_str().unwrap())
+                .header("host", "collect.shop.example");
+            for (name, value) in recorded["headers"].as_object().unwrap() {
+                request = request.header(name, value.as_str().unwrap());
+            }
+            let answer = house.send(request.body(raw_body(&recorded).into()).unwrap()).await;
+            assert_eq!(answer.status, StatusCode::OK, "{text}\n{}", answer.text);
+            if recorded["method"] == "POST" {
+                assert_eq!(answer.text, r#"{"success":true}"#);
+                assert_eq!(answer.header("content-type"), Some("application/json"));
+                sent += 1;
+            } else {
+                assert_eq!(answer.json()["integrations"]["Segment.io"]["apiHost"], "collect.shop.example/v1");
+            }
+        }
+    }
+    assert!(sent >= 10, "only {sent} requests were recorded");
+    assert_eq!(house.get("/v1/customers/ana").await.status, StatusCode::OK);
+    assert_eq!(house.get("/v1/customers/12345").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn every_path_and_its_letter_is_a_call() {
+    let house = House::open();
+    let body = json!({"userId": "ana", "event": "Tested", "groupId": "g", "previousId": "a1",
+        "mergeProperties": [{"type": "email", "value": "a@x.example"}, {"type": "user", "value": "ana"}]});
+    for call in "identify track page screen group alias merge i t p s g a".split(' ') {
+        let answer = house.ingest(&format!("/v1/{call}"), &body).await;
+        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, r#"{"success":true}"#), "{call}");
+    }
+    for call in ["batch", "import", "b"] {
+        let answer = house.ingest(&format!("/v1/{call}"), &json!({"batch": [track("m1")]})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{call}");
+    }
+    house.ingest("/v1/nonsense", &body).await.check(404, "not_found");
+    house.get("/v1/track").await.check(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn keys_are_taken_wherever_clients_put_them() {
+    let house = House::open();
+    let key = &house.write_key;
+    let basic = |text: &str| {
+        use base64::Engine as _;
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
+    };
+    let plain = track("m").to_string();
+    for authorization in [basic(&format!("{key}:")), basic(key), format!("Bearer {key}")] {
+        let answer = house.post("/v1/track", &[("authorization", &authorization)], plain.clone()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{authorization}");
+    }
+    let mut with_key = track("m2");
+    with_key["writeKey"] = json!(key);
+    assert_eq!(house.post("/v1/track", &[], with_key.to_string()).await.status, StatusCode::OK);
+    let other = [("authorization", "Bearer someone-elses-token")];
+    assert_eq!(house.post("/v1/track", &other, with_key.to_string()).await.status, StatusCode::OK);
+    house.post("/v1/track", &[], plain.clone()).await.check(401, "invalid_write_key");
+    let secret = format!("Bearer {}", house.secret);
+    house.post("/v1/track", &[("authorization", &secret)], plain).await.check(401, "invalid_write_key");
+}
+
+#[tokio::test]
+async fn encodings_are_undone_whatever_the_label_says() {
+    let house = House::open();
+    let auth = ("authorization", &*format!("Bearer {}", house.write_key));
+    let body = json!({"batch": [track("m1")]}).to_string();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(body.as_bytes()).unwrap();
+    let zlib = zlib.finish().unwrap();
+    let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    raw.write_all(body.as_bytes()).unwrap();
+    let raw = raw.finish().unwrap();
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for (headers, body) in [
+        (vec![auth, ("content-encoding", "gzip")], gzip(body.as_bytes())),
+        (vec![auth, ("content-encoding", "gzip"), form], gzip(body.as_bytes())),
+        (vec![auth, form], gzip(body.as_bytes())),
+        (vec![auth, ("content-encoding", "gzip")], body.clone().into_bytes()),
+        (vec![auth, ("content-encoding", "deflate")], zlib),
+        (vec![auth, ("content-encoding", "deflate")], raw),
+        (vec![auth, ("content-type", "text/plain")], body.clone().into_bytes()),
+    ] {
+        let answer = house.post("/v1/batch", &headers, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{headers:?}: {}", answer.text);
+    }
+    let packed = [auth, ("content-encoding", "gzip")];
+    let whole = gzip(body.as_bytes());
+    house.post("/v1/batch", &packed, whole[..whole.len() / 2].to_vec()).await.check(400, "bad_encoding");
+    house.post("/v1/batch", &packed, gzip(&vec![b' '; 50 * BODY_MAX])).await.check(400, "too_large");
+    house.post("/v1/batch", &[auth, ("content-encoding", "br")], body).await.check(400, "bad_encoding");
+    house.post("/v1/batch", &[auth], vec![b' '; BODY_MAX + 1]).await.check(400, "too_large");
+}
+
+#[tokio::test]
+async fn browsers_of_other_sites_may_send() {
+    let house = House::open();
+    let preflight = Request::options("/v1/t")
+        .header("origin", "https://shop.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,content-type,x-retry-count")
+        .body(Body::empty())
+        .unwrap();
+    let answer = house.send(preflight).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let allowed = answer.header("access-control-allow-headers").unwrap();
+    assert!(["authorization", "content-type", "x-retry-count"].iter().all(|h| allowed.contains(h)), "{allowed}");
+    let refused = house.post("/v1/t", &[("origin", "https://shop.example")], "{}").await;
+    refused.check(401, "invalid_write_key");
+    assert_eq!(refused.header("access-control-allow-origin"), Some("*"), "a browser must be able to read the error");
+    assert_eq!(house.get("/v1/customers/ana").await.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn receipts_say_what_became_of_a_message() {
+    let house = House::open();
+    let bad = json!({"type": "track", "messageId": "bad", "userId": "ana", "event": "Order Completed"});
+    let answer = house.ingest("/v1/batch", &json!({"batch": [track("good"), bad]})).await;
+    assert_eq!(answer.status, StatusCode::OK, "one bad item does not fail the batch");
+    let good = house.get("/v1/events/good").await.json();
+    assert_eq!(
+        (&good["status"], &good["event"], &good["source"]),
+        (&json!("accepted"), &json!("Tested"), &json!("default"))
+    );
+    assert!(good["customer"].as_str().unwrap().starts_with("cus_"));
+    let bad = house.get("/v1/events/bad").await.json();
+    assert_eq!(
+        (&bad["status"], &bad["code"], &bad["field"]),
+        (&json!("rejected"), &json!("missing_field"), &json!("properties.order_id"))
+    );
+    house.get("/v1/events/never-sent").await.check(404, "unknown_event");
+    house.get("/v1/events/good?source=other").await.check(404, "unknown_event");
+}
+
+#[tokio::test]
+async fn a_single_message_that_cannot_count_is_told_so_and_kept() {
+    let house = House::open();
+    let answer = house.ingest("/v1/track", &json!({"messageId": "m", "event": "x", "userId": "null"})).await;
+    answer.check(400, "no_identifier");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(house.get("/v1/events/m").await.json()["status"], "rejected");
+    house.ingest("/v1/batch", &json!({"batch": 5})).await.check(400, "malformed");
+    let many = json!({"batch": vec![track("m"); 2_501]});
+    house.ingest("/v1/batch", &many).await.check(400, "too_many");
+}
+
+#[tokio::test]
+async fn customers_are_read_by_any_of_their_names() {
+    let house = House::open();
+    house
+        .ingest("/v1/identify", &json!({"userId": "ana", "anonymousId": "a1", "traits": {"email": "Ana@X.example"}}))
+        .await;
+    let id = house.get("/v1/customers/ana").await.json()["id"].as_str().unwrap().to_owned();
+    for name in ["email:ana@x.example", "anonymous:a1", &id, "email%3Aana%40x.example"] {
+        assert_eq!(house.get(&format!("/v1/customers/{name}")).await.json()["id"], json!(id), "{name}");
+    }
+    house.get("/v1/customers/bo").await.check(404, "unknown_customer");
+    house.get("/v1/customers/null").await.check(400, "bad_reference");
+    house.get("/v1/customers/bo/timeline").await.check(404, "unknown_customer");
+    assert_eq!(house.get("/v1/customers/ana/ledger").await.json()["entries"], json!([]));
+    house.ingest("/v1/track", &track("m2")).await;
+    let page = house.get("/v1/customers/ana/timeline?limit=1").await.json();
+    assert_eq!(page["entries"][0]["name"], "Tested");
+    let before = page["next_before"].as_u64().unwrap();
+    let rest = house.get(&format!("/v1/customers/ana/timeline?before={before}")).await.json();
+    assert_eq!((&rest["entries"][0]["name"], &rest["next_before"]), (&json!("identify"), &Value::Null));
+}
+
+#[tokio::test]
+async fn scopes_decide_who_may_ask() {
+    let house = House::open();
+    house.ingest("/v1/track", &track("m")).await;
+    let with = |key: &str| format!("Bearer {key}");
+    let read_only = with(&house.read_only);
+    let get = |authorization: String| Request::get("/v1/customers/ana").header("authorization", authorization);
+    let read = house.send(get(read_only.clone()).body(Body::empty()).unwrap()).await;
+    assert_eq!(read.status, StatusCode::OK);
+    let written = house.post("/v1/customers/ana/enroll", &[("authorization", &read_only)], "{}").await;
+    written.check(403, "not_authorised");
+    assert_eq!(written.header("content-type"), Some("application/problem+json"));
+    house.send(get(with(&house.write_key)).body(Body::empty()).unwrap()).await.check(401, "invalid_key");
+    house.send(Request::get("/v1/stream").body(Body::empty()).unwrap()).await.check(401, "invalid_key");
+}
+
+#[tokio::test]
+async fn a_key_gives_the_first_answer_again() {
+    let house = House::open();
+    let first = house.command("/v1/customers/ana/enroll", "k0", json!({})).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (StatusCode::OK, None), "{}", first.text);
+    let path = "/v1/customers/ana/adjust";
+    let first = house.command(path, "k1", json!({"points": 100, "reason": "sorry"})).await;
+    let again = house.command(path, "k1", json!({"reason": "sorry", "points": 100})).await;
+    assert_eq!((first.status, &first.text), (StatusCode::OK, &again.text));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    house.command(path, "k1", json!({"points": 150, "reason": "sorry"})).await.check(422, "idempotency_key_reused");
+    let points = house.get("/v1/customers/ana").await.json()["points"]["available"].clone();
+    assert_eq!(points, json!(100));
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_problem_and_is_remembered_too() {
+    let house = House::open();
+    house.ingest("/v1/track", &track("m")).await;
+    let ask = || house.command("/v1/customers/ana/adjust", "k", json!({"points": 5, "reason": "x"}));
+    let first = ask().await;
+    first.check(409, "not_a_member");
+    assert_eq!(first.header("content-type"), Some("application/problem+json"));
+    assert_eq!(first.json()["type"], "/docs/problems#not_a_member");
+    house.command("/v1/customers/ana/enroll", "k", json!({})).await.check(422, "idempotency_key_reused");
+    house.command("/v1/customers/ana/enroll", "k2", json!({})).await;
+    let again = ask().await;
+    again.check(409, "not_a_member");
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    house.command("/v1/customers/ana/redeem", "k3", json!({"reward": "moon"})).await.check(422, "unknown_reward");
+    house.command("/v1/customers/bo/redeem", "k4", json!({"reward": "moon"})).await.check(404, "unknown_customer");
+}
+
+#[tokio::test]
+async fn bodies_of_commands_are_read_strictly() {
+    let house = House::open();
+    for (path, body, code) in [
+        ("redeem", "{}", "invalid"),
+        ("redeem", "{", "malformed"),
+        ("redeem", r#"{"reward":"r","quantity":0}"#, "invalid"),
+        ("redeem", r#"{"reward":"r","quantity":-1}"#, "invalid"),
+        ("redeem", r#"{"reward":"r","colour":"red"}"#, "invalid"),
+        ("adjust", r#"{"points":0,"reason":"x"}"#, "invalid"),
+        ("adjust", r#"{"points":1e30,"reason":"x"}"#, "invalid"),
+        ("hold", r#"{"points":1,"for":"15 minutes","hold":"h"}"#, "invalid"),
+        ("set-tier", r#"{"tier":"gold","until":"soon"}"#, "invalid"),
+        ("review", r#"{"activity":"a","decision":"maybe"}"#, "invalid"),
+        ("enroll", r#"{"referred_by":"null"}"#, "invalid"),
+        ("unmerge", r#"{"x":1}"#, "invalid"),
+    ] {
+        let bearer = format!("Bearer {}", house.secret);
+        let answer = house.post(&format!("/v1/customers/ana/{path}"), &[("authorization", &bearer)], body).await;
+        assert_eq!(answer.json()["code"], code, "{path} {body}: {}", answer.text);
+        assert!(answer.status.is_client_error());
+    }
+    let bearer = format!("Bearer {}", house.secret);
+    let long = "k".repeat(256);
+    let headers = [("authorization", &*bearer), ("idempotency-key", &*long)];
+    house.post("/v1/customers/ana/enroll", &headers, "{}").await.check(400, "bad_parameter");
+    let large = format!(r#"{{"points":1,"reason":"{}"}}"#, "x".repeat(100_000));
+    let answer = house.post("/v1/customers/ana/adjust", &[("authorization", &bearer)], large).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_while_the_journal_fails() {
+    let house = House::open();
+    house.break_journal(true).await;
+    let answer = house.ingest("/v1/track", &track("m")).await;
+    answer.check(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    house.get("/readyz").await.check(503, "unavailable");
+    assert_eq!(house.get("/healthz").await.status, StatusCode::OK);
+    house.break_journal(false).await;
+    assert_eq!(house.ingest("/v1/track", &track("m")).await.status, StatusCode::OK);
+    assert_eq!(house.get("/readyz").await.status, StatusCode::OK);
+    assert_eq!(house.get("/v1/events/m").await.json()["status"], "accepted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_asks_to_come_back() {
+    let house = House::with_queue(4_096);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (started, running) = tokio::sync::oneshot::channel();
+    let pump = house.pump.handle();
+    let busy = tokio::spawn(async move {
+        pump.call(move |_, _| {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+            Ok(())
+        })
+        .await
+    });
+    running.await.unwrap();
+    let full = track("m1").to_string() + &" ".repeat(3_500);
+    let auth = format!("Bearer {}", house.write_key);
+    let (router, first_auth) = (house.router.clone(), auth.clone());
+    let waiting = tokio::spawn(async move {
+        let request = Request::post("/v1/track").header("authorization", first_auth).body(Body::from(full)).unwrap();
+        router.oneshot(request).await.unwrap().status()
+    });
+    let refused = loop {
+        let answer =
+            house.post("/v1/track", &[("authorization", &auth)], track("m2").to_string() + &" ".repeat(3_500)).await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+    };
+    refused.check(429, "busy");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    release.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    assert_eq!(waiting.await.unwrap(), StatusCode::OK, "what was waiting is not lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_sent_at_once_counts_once() {
+    let house = House::open();
+    let senders: Vec<_> = (0..64)
+        .map(|i| {
+            let (router, auth) = (house.router.clone(), format!("Bearer {}", house.write_key));
+            tokio::spawn(async move {
+                let body = json!({"batch": [track(&format!("m{}", i % 32)), track(&format!("n{i}"))]}).to_string();
+                let request = Request::post("/v1/batch").header("authorization", auth).body(Body::from(body)).unwrap();
+                router.oneshot(request).await.unwrap().status()
+            })
+        })
+        .collect();
+    for sender in senders {
+        assert_eq!(sender.await.unwrap(), StatusCode::OK);
+    }
+    let all = house.get("/v1/customers/ana/timeline?limit=500").await.json();
+    assert_eq!(all["entries"].as_array().unwrap().len(), 32 + 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_connection_streams_and_ends_gracefully() {
+    let house = House::open();
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+    let server = Server::bind(config, house.router.clone(), house.stop).await.unwrap();
+    let address = server.local_addr().unwrap();
+    assert!(address.ip().is_loopback());
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async { drop(ended.await) }));
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let ask = format!("GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", house.secret);
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut heard = read_until(&mut stream, "text/event-stream").await;
+    let mut sender = tokio::net::TcpStream::connect(address).await.unwrap();
+    let body = track("m").to_string();
+    let send = format!(
+        "POST /v1/track HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        house.write_key,
+        body.len()
+    );
+    sender.write_all(send.as_bytes()).await.unwrap();
+    assert!(read_until(&mut sender, r#"{"success":true}"#).await.starts_with("HTTP/1.1 200 OK"));
+    heard += &read_until(&mut stream, r#""status":"accepted""#).await;
+    assert!(heard.contains("event: event") && heard.contains(r#""name":"Tested""#), "{heard}");
+    assert!(!heard.contains("ana"), "the stream names nobody");
+    end.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), running).await.expect("ends in time").unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "no more connections are taken");
+    house.pump.stop().map(drop).unwrap();
+}
+
+async fn read_until(stream: &mut tokio::net::TcpStream, wanted: &str) -> String {
+    let mut heard = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&heard).contains(wanted) {
+            let mut bytes = [0; 4_096];
+            let n = stream.read(&mut bytes).await.unwrap();
+            assert!(n > 0, "ended before '{wanted}': {}", String::from_utf8_lossy(&heard));
+            heard.extend_from_slice(&bytes[..n]);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("an answer in time");
+    String::from_utf8(heard).unwrap()
+}
+
+#[tokio::test]
+async fn metrics_count_by_route_and_name_nobody() {
+    let house = House::open();
+    house.ingest("/v1/track", &track("m")).await;
+    house.get("/v1/customers/ana").await;
+    let text = house.get("/metrics").await.text;
+    for wanted in [
+        "events_total{status=\"accepted\"}",
+        "route=\"/v1/customers/{ref}\"",
+        "http_request_seconds_bucket",
+        "pump_append_seconds",
+    ] {
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
+    assert!(!text.contains("ana\""));
+}
+
+#[tokio::test]
+async fn the_documentation_needs_no_network() {
+    let house = House::open();
+    for path in ["/docs", "/docs/problems"] {
+        let page = house.get(path).await.text;
+        assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "{path}");
+    }
+    let page = house.get("/docs").await.text;
+    for address in ["/v1/{call}", "/v1/customers/{ref}/redeem", "/v1/events/{message_id}"] {
+        assert!(page.contains(address), "{address}");
+    }
+    assert_eq!(house.get("/openapi.json").await.json()["openapi"], "3.1.0");
+    house.get("/nowhere").await.check(404, "not_found");
+}
+
+#[test]
+fn committed_descriptions_are_up_to_date() {
+    expect_file!["../../../../docs/openapi.json"].assert_eq(docs::openapi_json());
+    expect_file!["../../../../docs/problems.md"].assert_eq(&docs::problems_markdown());
+}
