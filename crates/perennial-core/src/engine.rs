@@ -110,8 +110,9 @@ pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
     book.close()
 }
 
-/// Fires a wake-up that is due, at its own instant.
-pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer) -> Outcome {
+/// Fires a wake-up that is due, at its own instant; `now` is when that comes to be done, which
+/// decides only whether a reminder still makes sense.
+pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer, now: Timestamp) -> Outcome {
     customer.timers.remove(&timer);
     let Some(mut book) = Book::open(rules, customer, timer.at) else { return Vec::new() };
     let lot = LotId { owner: timer.owner, number: timer.id };
@@ -119,7 +120,7 @@ pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer) -> Outcome {
         TimerKind::Activate => loyalty::activate(&mut book, lot),
         TimerKind::Expire if timer.id == 0 => loyalty::expire_inactive(&mut book),
         TimerKind::Expire => loyalty::expire(&mut book, lot),
-        TimerKind::Remind => loyalty::remind(&mut book, lot),
+        TimerKind::Remind => loyalty::remind(&mut book, lot, now),
         TimerKind::HoldLapse => crate::command::lapse_holds(&mut book),
         TimerKind::Review => tier::review(&mut book, timer.at),
         TimerKind::Firm | TimerKind::Tick => {}

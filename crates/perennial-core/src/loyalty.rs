@@ -16,7 +16,7 @@ use crate::orders::{self, OrderRecord, Parked};
 use crate::program::{Combine, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
 use crate::rules::Edition;
 use crate::scope::View;
-use crate::time::{Span, Timestamp};
+use crate::time::{DAY_MS, Span, Timestamp};
 use crate::value::Value;
 use crate::{expr::Scope as _, tier};
 
@@ -643,8 +643,15 @@ pub(crate) fn expire_inactive(book: &mut Book<'_>) {
     }
 }
 
-/// A reminder that a lot will lapse; nothing when there is nothing left to lose.
-pub(crate) fn remind(book: &mut Book<'_>, lot: LotId) {
+/// How late a reminder may be; history that is brought in reminds nobody.
+const REMIND_LATE_MS: i64 = 7 * DAY_MS;
+
+/// A reminder that a lot will lapse; nothing when there is nothing left to lose, or when it comes
+/// more than a week late.
+pub(crate) fn remind(book: &mut Book<'_>, lot: LotId, now: Timestamp) {
+    if now.since(book.at) > REMIND_LATE_MS {
+        return;
+    }
     let left = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |l| l.buckets.available);
     if left > 0 {
         book.record(Fact::Queued { template: "points-expiring".into(), about: lot.number.to_string().into() });

@@ -1,10 +1,13 @@
 //! The one program. Every command is a thin door to the library.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use perennial::scenario;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use perennial::commands::{self, Trouble};
+use perennial::{import, scenario};
+use perennial_core::id::CustomerId;
 use perennial_core::program;
 
 /// Perennial: customer loyalty and personalization in one program.
@@ -23,6 +26,69 @@ enum Verb {
     /// Check programme files.
     #[command(subcommand)]
     Program(Program),
+    /// Serve the API until asked to end.
+    Serve {
+        #[command(flatten)]
+        folder: Folder,
+        /// The address; this machine only unless told otherwise.
+        #[arg(long, default_value = "127.0.0.1:8484")]
+        listen: SocketAddr,
+    },
+    /// Bring a shop's history in through a mapping file.
+    Import {
+        #[command(flatten)]
+        folder: Folder,
+        #[command(flatten)]
+        arguments: import::command::Arguments,
+    },
+    /// Check every invariant, fold the journal again and compare.
+    Verify {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Make the state again from the journal.
+    Rebuild {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Copy the data folder to a new one.
+    Backup {
+        #[command(flatten)]
+        folder: Folder,
+        /// The new folder.
+        to: PathBuf,
+    },
+    /// Put a backup in the place of the data folder, which is moved aside.
+    Restore {
+        #[command(flatten)]
+        folder: Folder,
+        /// The backup.
+        from: PathBuf,
+    },
+    /// Print entries of the journal, unsealed, as JSON lines.
+    Journal {
+        #[command(flatten)]
+        folder: Folder,
+        /// The first entry.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Entries at most.
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+        /// Of this customer only.
+        #[arg(long)]
+        customer: Option<CustomerId>,
+    },
+}
+
+#[derive(Args)]
+struct Folder {
+    /// The data folder.
+    #[arg(long = "folder", default_value = "perennial-data")]
+    path: PathBuf,
+    /// A programme to put in force first, when it is news.
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -57,14 +123,49 @@ enum Format {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Verb::Scenario(Scenario::Run { paths, format }) => run_scenarios(&paths, format),
-        Verb::Program(Program::Check { file }) => check_program(&file),
-        Verb::Program(Program::Schema) => {
-            println!("{:#}", program::schema());
-            ExitCode::SUCCESS
-        }
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(Trouble(sentences)) => complain(&sentences),
     }
+}
+
+fn run(verb: Verb) -> Result<ExitCode, Trouble> {
+    match verb {
+        Verb::Scenario(Scenario::Run { paths, format }) => return Ok(run_scenarios(&paths, format)),
+        Verb::Program(Program::Check { file }) => return Ok(check_program(&file)),
+        Verb::Program(Program::Schema) => println!("{:#}", program::schema()),
+        Verb::Serve { folder, listen } => commands::serve(&folder.path, folder.program.as_deref(), listen)?,
+        Verb::Import { folder, arguments } => {
+            return commands::import(&folder.path, folder.program.as_deref(), &arguments).map(ExitCode::from);
+        }
+        Verb::Verify { folder } => return verify(&folder),
+        Verb::Rebuild { folder } => {
+            let (entries, customers) = commands::rebuild(&folder.path)?;
+            println!("{entries} entries folded again: {customers} customers");
+        }
+        Verb::Backup { folder, to } => {
+            commands::backup(&folder.path, &to)?;
+            println!("{} holds a copy", to.display());
+        }
+        Verb::Restore { folder, from } => match commands::restore(&from, &folder.path)? {
+            Some(aside) => println!("restored; what was there before is in {}", aside.display()),
+            None => println!("restored"),
+        },
+        Verb::Journal { folder, from, limit, customer } => commands::journal(&folder.path, from, limit, customer)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(folder: &Folder) -> Result<ExitCode, Trouble> {
+    let findings = commands::verify(&folder.path)?;
+    findings.faults.iter().for_each(|fault| println!("{fault}"));
+    let verdict = if findings.faults.is_empty() { "all in order" } else { "not in order" };
+    println!("{} entries, {} customers: {verdict}", findings.entries, findings.customers);
+    Ok(ExitCode::from(u8::from(!findings.faults.is_empty())))
 }
 
 fn run_scenarios(paths: &[PathBuf], format: Format) -> ExitCode {

@@ -305,13 +305,16 @@ impl Writer {
             }
         }
         self.tick();
+        if let Err(failure) = self.workspace.checkpoint() {
+            tracing::error!(error = %failure, "the last checkpoint failed; the next start folds the journal's tail");
+        }
         self.workspace
     }
 
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
     fn tick(&mut self) {
         let now = self.shared.now();
-        let done = self.workspace.advance(now).map(drop).and_then(|()| self.workspace.checkpoint());
+        let done = self.workspace.advance(now).map(drop).and_then(|()| self.workspace.checkpoint_if_due(now));
         self.shared.healthy.store(done.is_ok(), Ordering::Relaxed);
         if let Err(failure) = done {
             tracing::error!(error = %failure, "timers or checkpoint failed");

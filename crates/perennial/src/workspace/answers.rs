@@ -112,7 +112,7 @@ impl Workspace {
     /// # Errors
     /// The store's failure.
     pub fn receipt(&mut self, source: Option<&str>, message_id: &str) -> Result<Option<ReceiptView>, Failure> {
-        let Some(seq) = self.seen.find_any(source, message_id) else { return Ok(None) };
+        let Some(seq) = self.entry_of_message(source, message_id)? else { return Ok(None) };
         Ok(self.journal.reader().entry(seq)?.as_ref().and_then(receipt_view))
     }
 

@@ -7,7 +7,7 @@ use perennial_core::id::{CustomerId, OrderRef};
 use perennial_core::input::{Input, Reject};
 use perennial_core::orders;
 use perennial_core::time::Timestamp;
-use perennial_store::Failure;
+use perennial_store::{Failure, Fingerprint, Seen};
 
 use super::{Workspace, tail};
 use crate::wire::Arrival;
@@ -45,6 +45,23 @@ pub enum Status {
     Quarantined,
 }
 
+/// What became of a batch of history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Folded for the first time.
+    pub new: u64,
+    /// Known already.
+    pub duplicates: u64,
+    /// Turned into reject records, or refused.
+    pub rejected: u64,
+}
+
+enum Past {
+    New,
+    Known,
+    Refused,
+}
+
 impl Workspace {
     /// Takes a batch of messages in. All of it is durable on return; one that cannot be folded
     /// becomes a reject record and never harms its neighbours.
@@ -71,21 +88,60 @@ impl Workspace {
         Ok(receipts)
     }
 
+    /// Takes history in: events and commands in the order of time, each at its own instant.
+    ///
+    /// # Errors
+    /// The store's failure; nothing of the batch has happened then.
+    pub fn take_history(&mut self, now: Timestamp, inputs: Vec<Input>) -> Result<History, Failure> {
+        self.ready(now)?;
+        let mut history = History::default();
+        for input in inputs {
+            match self.take_past(input) {
+                Ok(Past::New) => history.new += 1,
+                Ok(Past::Known) => history.duplicates += 1,
+                Ok(Past::Refused) => history.rejected += 1,
+                Err(failure) => {
+                    self.broken = true;
+                    return Err(failure);
+                }
+            }
+        }
+        self.commit()?;
+        Ok(history)
+    }
+
+    fn take_past(&mut self, input: Input) -> Result<Past, Failure> {
+        match input {
+            Input::Event(event) => Ok(match self.fold(*event)?.status {
+                Status::Accepted => Past::New,
+                Status::Duplicate => Past::Known,
+                Status::Rejected { .. } | Status::Quarantined => Past::Refused,
+            }),
+            Input::Command(asked) => {
+                let answer = self.decide(*asked)?;
+                Ok(match answer.outcome {
+                    _ if answer.replayed => Past::Known,
+                    Ok(_) => Past::New,
+                    Err(_) => Past::Refused,
+                })
+            }
+            _ => Ok(Past::Refused),
+        }
+    }
+
     fn reject(&mut self, reject: Reject) -> Receipt {
         let Reject { code, field, reason, .. } = reject.clone();
         let message_id = reject.message_id.clone();
-        let source = reject.source.clone();
-        let seq = self.push(None, None, Input::Reject(Box::new(reject)), Vec::new());
-        if let Some(message_id) = &message_id {
-            self.seen.remember(&source, message_id, seq);
-        }
+        let seq = self.next_seq;
+        self.remember_reject(&reject, seq);
+        self.push(None, None, Input::Reject(Box::new(reject)), Vec::new());
         let status = Status::Rejected { code, field, reason };
         Receipt { message_id: message_id.unwrap_or_default(), status, seq: Some(seq), customer: None }
     }
 
     fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
-        if let Some(seq) = self.seen.find(&event.source, &event.message_id) {
-            return self.again(event, seq);
+        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(self.fingerprint(&event))? {
+            return self.again(event, seq, same_body);
         }
         let owner = match event.order_id() {
             Some(order) => self.warm.order_owner(OrderRef::derive(&self.secret(), order))?,
@@ -114,34 +170,66 @@ impl Workspace {
         tail::count_stock(&mut self.taken, &made);
         let root = customer.root_of(&event.ids);
         let message_id = event.message_id.clone();
-        let source = event.source.clone();
+        self.remember_event(&event, self.next_seq);
         let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
-        self.seen.remember(&source, &message_id, seq);
         customer.folded = seq;
         self.warm.put(customer, true);
         Ok((message_id, seq))
     }
 
     /// A message id that was seen before: the same message is a duplicate, another one is set aside.
-    fn again(&mut self, event: Event, seq: u64) -> Result<Receipt, Failure> {
+    fn again(&mut self, event: Event, seq: u64, same_body: bool) -> Result<Receipt, Failure> {
         let first = match self.batch.iter().find(|e| e.seq == seq) {
             Some(entry) => Some(entry.clone()),
             None => self.journal.reader().entry(seq)?,
         };
         let customer = first.as_ref().and_then(|e| e.customer);
-        let same = match first.and_then(|e| e.input) {
-            Some(Input::Event(first)) => is_same(&first, &event),
-            _ => true,
-        };
-        if same {
-            let message_id = event.message_id;
-            return Ok(Receipt { message_id, status: Status::Duplicate, seq: Some(seq), customer });
+        if same_body {
+            return Ok(Receipt { message_id: event.message_id, status: Status::Duplicate, seq: Some(seq), customer });
         }
         let reason = "another message with this id was folded before; give every message an id of its own";
         let mut reject = reject_of(&event, "conflict", "messageId", reason);
         reject.message_id = None; // The receipt of the id stays that of the first message.
         let receipt = self.reject(reject);
         Ok(Receipt { message_id: event.message_id, status: Status::Quarantined, ..receipt })
+    }
+
+    /// What tells a message apart: its source and id, and what it says.
+    fn fingerprint(&self, event: &Event) -> Fingerprint {
+        let said = postcard::to_stdvec(&(&event.body, &event.properties, &event.traits)).unwrap_or_default();
+        Fingerprint::of(&self.secret(), &event.source, &event.message_id, &said)
+    }
+
+    pub(super) fn remember_event(&mut self, event: &Event, seq: u64) {
+        let fingerprint = self.fingerprint(event);
+        self.duplicates.remember(fingerprint, seq);
+        self.know_sender(&event.source);
+    }
+
+    pub(super) fn remember_reject(&mut self, reject: &Reject, seq: u64) {
+        let Some(message_id) = &reject.message_id else { return };
+        let fingerprint = Fingerprint::of(&self.secret(), &reject.source, message_id, reject.body.as_bytes());
+        self.duplicates.remember(fingerprint, seq);
+        self.know_sender(&reject.source);
+    }
+
+    fn know_sender(&mut self, source: &str) {
+        if !self.senders.contains(source) {
+            self.senders.insert(source.into());
+            self.changed = true;
+        }
+    }
+
+    /// The entry of a message of a source, or of any when the source is not known.
+    pub(super) fn entry_of_message(&self, source: Option<&str>, message_id: &str) -> Result<Option<u64>, Failure> {
+        let all = || self.senders.iter().map(|s| &**s).collect();
+        for sender in source.map_or_else(all, |source| vec![source]) {
+            let fingerprint = Fingerprint::of(&self.secret(), sender, message_id, b"");
+            if let Seen::Perhaps { seq, .. } = self.duplicates.seen(fingerprint)? {
+                return Ok(Some(seq));
+            }
+        }
+        Ok(None)
     }
 
     /// A refund of a product that is not on its order cannot be folded.
@@ -155,11 +243,6 @@ impl Workspace {
             reject_of(event, "unknown_line", &field, "this product is not on the order; name one that is")
         }))
     }
-}
-
-fn is_same(first: &Event, second: &Event) -> bool {
-    let ids = second.ids.iter().all(|id| first.ids.contains(id));
-    ids && first.body == second.body && first.properties == second.properties && first.traits == second.traits
 }
 
 fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {

@@ -7,14 +7,14 @@
 //! thread.
 
 mod answers;
+mod checkpoint;
 mod identity;
 mod intake;
-mod seen;
 mod tail;
 pub mod verify;
 mod warm;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use perennial_core::command::{self, Neighbours};
@@ -28,13 +28,12 @@ use perennial_core::rules::Rules;
 use perennial_core::scope::View;
 use perennial_core::time::Timestamp;
 use perennial_core::{engine, merge, segment};
-use perennial_store::{Checkpoint, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
+use perennial_store::{Archive, Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::Who;
 pub use intake::{Receipt, Status};
 pub use perennial_core::command::Refusal;
 pub use perennial_store::Failure;
-use seen::Seen;
 use warm::Warm;
 
 /// Customers that one call of [`Workspace::advance`] wakes at most.
@@ -51,7 +50,12 @@ pub struct Workspace {
     /// Documents of the programme versions, as published.
     sources: Vec<Box<str>>,
     warm: Warm,
-    seen: Seen,
+    duplicates: Duplicates,
+    /// Names of the sources that ever sent anything.
+    senders: BTreeSet<Box<str>>,
+    archive: Archive,
+    in_flight: Option<checkpoint::InFlight>,
+    checkpoint_at: Timestamp,
     /// Pieces taken of each reward.
     taken: BTreeMap<Box<str>, i64>,
     /// Entries of the batch at hand, not yet appended.
@@ -60,6 +64,8 @@ pub struct Workspace {
     now: Timestamp,
     /// The workspace's own part of the state changed since the last checkpoint.
     changed: bool,
+    /// Set while a journal is verified: differences found when deciding again.
+    audit: Option<Vec<String>>,
     /// An append failed: memory must be made again before anything else.
     broken: bool,
 }
@@ -117,12 +123,17 @@ impl Workspace {
             state: store.state,
             rules: Rules::new(secret),
             sources: Vec::new(),
-            seen: Seen::default(),
+            duplicates: store.duplicates,
+            senders: BTreeSet::new(),
+            archive: store.archive,
+            in_flight: None,
+            checkpoint_at: Timestamp::EPOCH,
             taken: BTreeMap::new(),
             batch: Vec::new(),
             next_seq: 1,
             now: Timestamp::EPOCH,
             changed: false,
+            audit: None,
             broken: true,
         };
         workspace.recover()?;
@@ -416,7 +427,7 @@ impl Workspace {
     fn fire(&mut self, id: CustomerId, timer: Timer) -> Result<(), Failure> {
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
         let before = customer.segments.clone();
-        let facts = engine::fire(&self.rules, &mut customer, timer);
+        let facts = engine::fire(&self.rules, &mut customer, timer, self.now);
         if !facts.is_empty() || customer.segments != before {
             customer.folded = self.push(Some(id), Some(id), Input::Timer(timer), facts);
         }
@@ -482,40 +493,28 @@ impl Workspace {
     /// Memory from the last checkpoint and the journal's tail.
     fn recover(&mut self) -> Result<(), Failure> {
         let secret = self.rules.secret;
+        if let Some(flight) = self.in_flight.take() {
+            let _ = flight.ended(); // What it did not write is in the journal.
+        }
         self.batch.clear();
         self.warm = Warm::new(self.state.clone());
         self.rules = Rules::new(secret);
         self.sources.clear();
         self.taken.clear();
-        self.seen = Seen::default();
+        self.senders.clear();
+        self.duplicates.forget_after(self.journal.last_seq());
         self.refold()?;
         self.next_seq = self.journal.last_seq() + 1;
         self.broken = false;
         Ok(())
     }
 
-    /// Writes what changed since the last checkpoint into the state store.
-    ///
-    /// # Errors
-    /// The store's failure; the journal still has everything.
-    pub fn checkpoint(&mut self) -> Result<(), Failure> {
-        let checkpoint = self.gather()?;
-        self.state.checkpoint(checkpoint)?;
-        self.warm.clean();
-        self.changed = false;
-        Ok(())
+    /// Makes backups while everything goes on.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
     }
 
-    fn gather(&mut self) -> Result<Checkpoint, Failure> {
-        let mut checkpoint = self.warm.gather()?;
-        checkpoint.position = self.journal.last_seq();
-        if self.changed {
-            checkpoint.workspace = Some(tail::encode(&self.rules, &self.sources, &self.taken, &self.seen)?);
-        }
-        Ok(checkpoint)
-    }
-
-    /// Bytes of the journal that the last checkpoint does not cover, roughly: entries.
+    /// Entries that the last checkpoint does not cover.
     pub fn behind(&self) -> u64 {
         self.warm.behind()
     }

@@ -1,14 +1,14 @@
 //! The journal's tail: folding what the last checkpoint does not hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use perennial_core::command;
+use perennial_core::command::{self, Neighbours};
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::fact::Fact;
 use perennial_core::feature::Seen as Feature;
 use perennial_core::id::{CustomerId, Identifier, Secret};
-use perennial_core::input::{Entry, Input, Publication, Published};
+use perennial_core::input::{Command, Entry, Input, Publication, Published};
 use perennial_core::program;
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
@@ -16,7 +16,6 @@ use perennial_store::{Failure, JournalReader, State, Trouble};
 use serde::{Deserialize, Serialize};
 
 use super::Workspace;
-use super::seen::Seen;
 
 /// The workspace's own part of a checkpoint.
 #[derive(Serialize, Deserialize)]
@@ -25,6 +24,7 @@ struct Kept {
     catalog: Vec<perennial_core::event::Product>,
     thresholds: Vec<(Box<str>, Option<i64>)>,
     taken: Vec<(Box<str>, i64)>,
+    senders: BTreeSet<Box<str>>,
 }
 
 const ENCODING: u8 = 1;
@@ -33,7 +33,7 @@ pub(super) fn encode(
     rules: &Rules,
     sources: &[Box<str>],
     taken: &BTreeMap<Box<str>, i64>,
-    _seen: &Seen,
+    senders: &BTreeSet<Box<str>>,
 ) -> Result<Vec<u8>, Failure> {
     let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
     let kept = Kept {
@@ -41,6 +41,7 @@ pub(super) fn encode(
         catalog: rules.catalog.values().cloned().collect(),
         thresholds: rules.thresholds.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         taken: taken.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+        senders: senders.clone(),
     };
     postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
 }
@@ -174,6 +175,7 @@ impl Workspace {
         self.rules.learn_products(&kept.catalog);
         self.rules.thresholds = kept.thresholds.into_iter().collect();
         self.taken = kept.taken.into_iter().collect();
+        self.senders = kept.senders;
         Ok(())
     }
 
@@ -181,12 +183,8 @@ impl Workspace {
         self.now = self.now.max(entry.recorded_at);
         match &entry.input {
             Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, news)?,
-            Some(Input::Event(event)) => self.seen.remember(&event.source, &event.message_id, entry.seq),
-            Some(Input::Reject(reject)) => {
-                if let Some(message_id) = &reject.message_id {
-                    self.seen.remember(&reject.source, message_id, entry.seq);
-                }
-            }
+            Some(Input::Event(event)) => self.remember_event(event, entry.seq),
+            Some(Input::Reject(reject)) => self.remember_reject(reject, entry.seq),
             _ => {}
         }
         self.changed |= matches!(entry.input, Some(Input::Published(_)));
@@ -214,7 +212,11 @@ impl Workspace {
             let seen = refill(&self.rules, &self.journal.reader(), &self.state, &[], &customer)?;
             engine::take_up(&self.rules, &mut customer, seen);
         }
+        let before = self.audit.is_some().then(|| customer.clone());
         self.name(&mut customer, entry);
+        if let Some(before) = before {
+            self.decide_again(entry, *before, &customer);
+        }
         let mut merged = Vec::new();
         for fact in &entry.outcome {
             if let Fact::Merged { from } = fact
@@ -252,10 +254,33 @@ impl Workspace {
 }
 
 impl Workspace {
+    /// Decides an entry again on the customer as it was, and notes what comes out differently.
+    fn decide_again(&mut self, entry: &Entry, mut before: Customer, named: &Customer) {
+        before.identifiers.clone_from(&named.identifiers);
+        // Who it is was decided before the customer's own facts.
+        let of_identity = |f: &&Fact| matches!(f, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_));
+        let written: Vec<&Fact> = entry.outcome.iter().skip_while(of_identity).collect();
+        let decided = match &entry.input {
+            Some(Input::Event(event)) => engine::apply(&self.rules, &mut before, event),
+            Some(Input::Timer(timer)) => engine::fire(&self.rules, &mut before, *timer, entry.recorded_at),
+            Some(Input::Command(asked)) if !matches!(asked.command, Command::Merge { .. }) => {
+                let near = Neighbours { stock: self.stock_for(&asked.command), seq: entry.seq };
+                command::admit(&self.rules, &mut before, asked, &near).0
+            }
+            _ => return,
+        };
+        if decided.iter().ne(written)
+            && let Some(findings) = &mut self.audit
+        {
+            findings.push(format!("entry {}: deciding again gives other facts", entry.seq));
+        }
+    }
+
     /// A workspace in memory, folded from another one's journal from its first entry on.
     pub(super) fn from_journal(journal: &JournalReader, secret: Secret) -> Result<Self, Failure> {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
+        fresh.audit = Some(Vec::new());
         for entry in journal.iter(1) {
             fresh.refold_entry(&entry?)?;
         }

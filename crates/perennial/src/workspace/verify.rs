@@ -23,7 +23,8 @@ pub struct Findings {
 const FAULTS_MAX: usize = 100;
 
 impl Workspace {
-    /// Checks every invariant, and folds the journal again from its first entry to compare.
+    /// Checks every invariant, folds the journal again from its first entry to compare, and decides
+    /// every entry again under the rules of then.
     ///
     /// # Errors
     /// The store's failure.
@@ -31,6 +32,7 @@ impl Workspace {
         self.ready(now)?;
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
         let mut again = Self::from_journal(&self.journal.reader(), self.secret())?;
+        findings.faults.extend(again.audit.take().unwrap_or_default().into_iter().take(FAULTS_MAX));
         let (mine, theirs) = (self.everybody()?, again.everybody()?);
         if mine != theirs {
             let detail = format!("{} customers are held, a refold gives {}", mine.len(), theirs.len());

@@ -27,6 +27,16 @@ pub(super) struct Warm {
     gone: BTreeMap<CustomerId, CustomerId>,
     news: Checkpoint,
     entries: u64,
+    /// What a checkpoint on its way holds, until it has landed.
+    older: Older,
+}
+
+/// Index rows of a checkpoint on its way.
+#[derive(Default)]
+struct Older {
+    identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
+    orders: HashMap<OrderRef, CustomerId>,
+    timeline: Vec<(CustomerId, u64)>,
 }
 
 struct Slot {
@@ -34,6 +44,8 @@ struct Slot {
     customer: Option<Box<Customer>>,
     alarm: Option<Timestamp>,
     dirty: bool,
+    /// Part of the checkpoint on its way.
+    leaving: bool,
 }
 
 impl Warm {
@@ -47,6 +59,7 @@ impl Warm {
             gone: BTreeMap::new(),
             news: Checkpoint::default(),
             entries: 0,
+            older: Older::default(),
         }
     }
 
@@ -76,7 +89,8 @@ impl Warm {
         let customer = customer.into();
         let id = customer.id;
         let next = customer.next_due();
-        let slot = self.customers.entry(id).or_insert(Slot { customer: None, alarm: None, dirty: false });
+        let slot =
+            self.customers.entry(id).or_insert(Slot { customer: None, alarm: None, dirty: false, leaving: false });
         if slot.alarm != next {
             slot.alarm.iter().for_each(|at| {
                 self.alarms.remove(&(*at, id));
@@ -110,7 +124,7 @@ impl Warm {
         let clean: Vec<CustomerId> = self
             .customers
             .iter()
-            .filter(|(_, slot)| !slot.dirty && slot.customer.is_some())
+            .filter(|(_, slot)| !slot.dirty && !slot.leaving && slot.customer.is_some())
             .take(WARM_MAX / 10)
             .map(|(id, _)| *id)
             .collect();
@@ -128,7 +142,7 @@ impl Warm {
     }
 
     pub(super) fn lookup(&mut self, hash: IdentifierHash) -> Result<Option<CustomerId>, Failure> {
-        match self.identifiers.get(&hash) {
+        match self.identifiers.get(&hash).or_else(|| self.older.identifiers.get(&hash)) {
             Some(known) => Ok(*known),
             None => self.state.lookup(hash),
         }
@@ -139,7 +153,7 @@ impl Warm {
     }
 
     pub(super) fn order_owner(&mut self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
-        let owner = match self.orders.get(&order) {
+        let owner = match self.orders.get(&order).or_else(|| self.older.orders.get(&order)) {
             Some(owner) => Some(*owner),
             None => self.state.order_owner(order)?,
         };
@@ -197,7 +211,13 @@ impl Warm {
 
     /// Entries of these customers that no checkpoint holds yet.
     pub(super) fn recent(&self, customers: &[CustomerId]) -> Vec<u64> {
-        self.news.timeline.iter().filter(|(id, _)| customers.contains(id)).map(|(_, seq)| *seq).collect()
+        self.older
+            .timeline
+            .iter()
+            .chain(&self.news.timeline)
+            .filter(|(id, _)| customers.contains(id))
+            .map(|(_, seq)| *seq)
+            .collect()
     }
 
     pub(super) fn behind(&self) -> u64 {
@@ -233,24 +253,31 @@ impl Warm {
         found.identifiers.first().map(|(id, _)| id.clone())
     }
 
+    /// Everything that is news, handed to a checkpoint; it stays here too until the checkpoint has
+    /// landed.
     pub(super) fn gather(&mut self) -> Result<Checkpoint, Failure> {
-        let mut checkpoint = self.news.clone();
-        for (id, slot) in self.customers.iter().filter(|(_, slot)| slot.dirty) {
+        let mut checkpoint = std::mem::take(&mut self.news);
+        for (id, slot) in self.customers.iter_mut().filter(|(_, slot)| slot.dirty) {
             let Some(customer) = &slot.customer else { continue };
             checkpoint.customers.push(CustomerRow { id: *id, next_due: slot.alarm, body: encode(customer)? });
+            slot.dirty = false;
+            slot.leaving = true;
         }
         checkpoint.identifiers = self.identifiers.iter().map(|(hash, id)| (*hash, *id)).collect();
         checkpoint.orders = self.orders.iter().map(|(order, id)| (*order, *id)).collect();
+        self.older = Older {
+            identifiers: std::mem::take(&mut self.identifiers),
+            orders: std::mem::take(&mut self.orders),
+            timeline: checkpoint.timeline.clone(),
+        };
+        self.entries = 0;
         Ok(checkpoint)
     }
 
-    /// The checkpoint is written: nothing is news any more.
-    pub(super) fn clean(&mut self) {
-        self.news = Checkpoint::default();
-        self.entries = 0;
-        self.identifiers.clear();
-        self.orders.clear();
-        self.customers.values_mut().for_each(|slot| slot.dirty = false);
+    /// The checkpoint that was on its way is on disk.
+    pub(super) fn landed(&mut self) {
+        self.older = Older::default();
+        self.customers.values_mut().for_each(|slot| slot.leaving = false);
         self.evict();
     }
 }

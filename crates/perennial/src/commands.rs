@@ -1,0 +1,213 @@
+//! What the program does besides serving scenarios: one function a command.
+//!
+//! Absent on purpose: parsing of arguments, which is `main`'s, and work, which is the library's.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use perennial_core::event::Product;
+use perennial_core::id::CustomerId;
+use perennial_core::input::Input;
+use perennial_core::program::Problem;
+use perennial_core::time::Timestamp;
+
+use crate::http::keys::KeyRing;
+use crate::http::server::{Config, Server, asked_to_end};
+use crate::http::{self, App};
+use crate::import::{self, Sink, SinkError, Taken};
+use crate::pump::{Clock, Pump};
+use crate::workspace::verify::Findings;
+use crate::workspace::{Failure, PublishError, Workspace};
+
+/// Why a command did not end well: sentences for the person who called it.
+#[derive(Debug)]
+pub struct Trouble(pub String);
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The machine's clock; commands read it once.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Opens a data folder and puts a programme file in force, when one is given and it is news.
+///
+/// # Errors
+/// The store's failure, or the problems of the programme.
+pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
+    let mut workspace = Workspace::open(data)?;
+    let Some(path) = program else { return Ok(workspace) };
+    let source = std::fs::read_to_string(path).map_err(|e| Trouble(format!("{}: {e}", path.display())))?;
+    if workspace.program_source() != Some(&source) {
+        workspace.publish(now(), "command line", &source).map_err(|e| refused(path, e))?;
+    }
+    Ok(workspace)
+}
+
+fn refused(path: &Path, error: PublishError) -> Trouble {
+    match error {
+        PublishError::Failure(failure) => failure.into(),
+        PublishError::Problems(problems) => {
+            let lines: Vec<String> = problems.iter().map(|p: &Problem| format!("{}: {p}", path.display())).collect();
+            Trouble(lines.join("\n"))
+        }
+    }
+}
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// When the folder or the address cannot be had.
+pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<(), Trouble> {
+    let workspace = open(data, program)?;
+    if workspace.rules().latest().is_none() {
+        return Err(Trouble(
+            "no programme is published yet: start once with --program FILE, for example programs/coffee.yaml".into(),
+        ));
+    }
+    let (keys, first) = KeyRing::open(&data.join("api-keys.json"), now())?;
+    if let Some(first) = first {
+        println!(
+            "Keys of this installation, shown this once:\n  write key (SDKs)  {}\n  secret key (API)  {}",
+            first.write, first.secret
+        );
+    }
+    let pump = Pump::start(workspace, Clock::System)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (app, stop) = App::new(pump.handle(), keys, None);
+        let config = Config { listen, ..Config::default() };
+        let server = Server::bind(config, http::router(app), stop).await?;
+        println!("Perennial listens on http://{}", server.local_addr()?);
+        std::io::stdout().flush()?;
+        server.run(asked_to_end()?).await;
+        Ok::<(), Trouble>(())
+    })?;
+    pump.stop().map_err(|e| Trouble(format!("{e:?}")))?;
+    Ok(())
+}
+
+/// Imports history through a mapping file; the exit code.
+///
+/// # Errors
+/// When the mapping, the files or the folder cannot be used.
+pub fn import(data: &Path, program: Option<&Path>, arguments: &import::command::Arguments) -> Result<u8, Trouble> {
+    let mut sink = Books { workspace: open(data, program)?, now: now() };
+    if sink.workspace.rules().latest().is_none() {
+        return Err(Trouble("no programme is published yet: give one with --program FILE".into()));
+    }
+    let mut out = std::io::stdout().lock();
+    let marker = Some(data.join("import.progress"));
+    let (_, code) = import::command::run(arguments, &mut sink, now(), marker, &mut out)?;
+    sink.close()?;
+    Ok(code)
+}
+
+/// History goes straight into the books.
+struct Books {
+    workspace: Workspace,
+    now: Timestamp,
+}
+
+impl Sink for Books {
+    fn catalogue(&mut self, products: Vec<Product>) -> Result<(), SinkError> {
+        Ok(self.workspace.learn_products(self.now, "import", products)?)
+    }
+
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+        let taken = self.workspace.take_history(self.now, inputs)?;
+        self.workspace.checkpoint_if_due(now())?;
+        Ok(Taken { new: taken.new, duplicates: taken.duplicates, rejected: taken.rejected })
+    }
+}
+
+impl Books {
+    /// What is due since then happens, segments are ranked, and the state is written.
+    fn close(&mut self) -> Result<(), Failure> {
+        while self.workspace.advance(self.now)? {
+            self.workspace.checkpoint_if_due(now())?;
+        }
+        self.workspace.rank(self.now)?;
+        self.workspace.checkpoint()
+    }
+}
+
+/// Checks every invariant of a data folder.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn verify(data: &Path) -> Result<Findings, Trouble> {
+    Ok(Workspace::open(data)?.verify(now())?)
+}
+
+/// Makes the state of a data folder again from its journal; entries folded and customers.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn rebuild(data: &Path) -> Result<(u64, usize), Trouble> {
+    drop(Workspace::open(data)?); // Nobody else has the folder, and the journal can be read.
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        match std::fs::remove_file(data.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let mut workspace = Workspace::open(data)?;
+    workspace.checkpoint()?;
+    Ok((workspace.last_seq(), workspace.everybody()?.len()))
+}
+
+/// Copies a data folder to a new one.
+///
+/// # Errors
+/// When either folder cannot be used.
+pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
+    let mut workspace = Workspace::open(data)?;
+    workspace.checkpoint()?;
+    Ok(workspace.archive().backup(to)?)
+}
+
+/// Puts a backup in the place of a data folder; where the old one is now.
+///
+/// # Errors
+/// When either folder cannot be used.
+pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, Trouble> {
+    Ok(perennial_store::restore(from, to, perennial_store::Options::default())?.replaced)
+}
+
+/// Prints entries of the journal as JSON lines.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<CustomerId>) -> Result<(), Trouble> {
+    let workspace = Workspace::open(data)?;
+    let mut out = std::io::stdout().lock();
+    let mut shown = 0;
+    for entry in workspace.journal().iter(from) {
+        let entry = entry?;
+        if customer.is_some() && entry.customer != customer {
+            continue;
+        }
+        if shown == limit {
+            break;
+        }
+        shown += 1;
+        let line = serde_json::json!({
+            "seq": entry.seq,
+            "recorded_at": entry.recorded_at,
+            "customer": entry.customer,
+            "cause": entry.cause,
+            "input": entry.input,
+            "outcome": entry.outcome,
+        });
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}

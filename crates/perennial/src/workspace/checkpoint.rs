@@ -1,0 +1,93 @@
+//! Checkpoints: what changed since the last one, written by another thread.
+//!
+//! Promise: gathering is quick and intake goes on while the disk works; what is being written stays
+//! in memory until it is there; a checkpoint that fails is written with the next one.
+
+use std::thread::JoinHandle;
+
+use perennial_core::time::Timestamp;
+use perennial_store::{Checkpoint, DuplicatesCheckpoint, Failure, State};
+
+use super::{Workspace, tail};
+
+/// Entries after which a checkpoint is due at the latest.
+const ENTRIES_DUE: u64 = 20_000;
+/// After so long it is due when anything changed.
+const QUIET_MS: i64 = 3_000;
+
+/// A checkpoint on its way to the disk.
+pub(super) struct InFlight {
+    thread: JoinHandle<Result<(), Failure>>,
+}
+
+impl InFlight {
+    /// Waits until it is written, or has failed.
+    pub(super) fn ended(self) -> Result<(), Failure> {
+        self.thread.join().unwrap_or_else(|_| Err(super::misfit("write a checkpoint", "the thread died")))
+    }
+}
+
+impl Workspace {
+    /// Starts a checkpoint when one is due, and finishes the one before.
+    ///
+    /// # Errors
+    /// When the last one failed: the journal still has everything, and memory is made again from it.
+    pub fn checkpoint_if_due(&mut self, now: Timestamp) -> Result<(), Failure> {
+        if self.in_flight.as_ref().is_some_and(|f| !f.thread.is_finished()) || self.broken {
+            return Ok(());
+        }
+        self.land()?;
+        let waited = now.since(self.checkpoint_at) >= QUIET_MS;
+        if self.warm.behind() >= ENTRIES_DUE || (waited && self.warm.behind() > 0) {
+            self.checkpoint_at = now;
+            self.launch()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what changed since the last checkpoint, and waits for it.
+    ///
+    /// # Errors
+    /// The store's failure; the journal still has everything.
+    pub fn checkpoint(&mut self) -> Result<(), Failure> {
+        self.land()?;
+        self.launch()?;
+        self.land()
+    }
+
+    fn launch(&mut self) -> Result<(), Failure> {
+        let position = self.journal.last_seq();
+        let mut news = self.warm.gather()?;
+        news.position = position;
+        if std::mem::take(&mut self.changed) {
+            news.workspace = Some(tail::encode(&self.rules, &self.sources, &self.taken, &self.senders)?);
+        }
+        let (state, messages) = (self.state.clone(), self.duplicates.checkpoint(position));
+        let thread =
+            std::thread::Builder::new().name("checkpoint".into()).spawn(move || write(&state, news, &messages));
+        let thread = thread.map_err(|e| super::misfit("start a checkpoint", &e.to_string()))?;
+        self.in_flight = Some(InFlight { thread });
+        Ok(())
+    }
+
+    /// Waits for the checkpoint on its way. What it failed to write is folded again.
+    fn land(&mut self) -> Result<(), Failure> {
+        let Some(flight) = self.in_flight.take() else { return Ok(()) };
+        match flight.ended() {
+            Ok(()) => {
+                self.warm.landed();
+                Ok(())
+            }
+            Err(failure) => {
+                self.broken = true;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// The messages first: a state without its messages would fold a repetition twice.
+fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Result<(), Failure> {
+    messages.write()?;
+    state.checkpoint(news)
+}
