@@ -72,8 +72,10 @@ fn context(known: &Known) -> cel::Context<'static, 'static> {
     let mut maps: BTreeMap<&str, HashMap<&str, cel::Value>> = BTreeMap::from([("customer", HashMap::new())]);
     for (name, value) in &known.0 {
         match name.split_once('.') {
-            Some((root, rest)) => drop(maps.entry(root).or_default().insert(rest, in_cel(value))),
-            None => drop(context.add_variable_from_value(*name, in_cel(value))),
+            Some((root, rest)) => {
+                maps.entry(root).or_default().insert(rest, in_cel(value));
+            }
+            None => context.add_variable_from_value(*name, in_cel(value)),
         }
     }
     for (root, map) in maps {
@@ -82,8 +84,8 @@ fn context(known: &Known) -> cel::Context<'static, 'static> {
     for days in [1, 30, 90] {
         context.add_variable_from_value(format!("P{days}D"), days * DAY_MS);
     }
-    context.add_function("since", |at: i64| NOW_MS - at);
-    context.add_function("lower", lower);
+    context.add_function("since", |at: i64| NOW_MS - at).expect("a new name");
+    context.add_function("lower", lower).expect("a new name");
     context
 }
 
