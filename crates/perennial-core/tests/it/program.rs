@@ -443,6 +443,20 @@ fn features_are_exact_and_made_of_events() {
 }
 
 #[test]
+fn a_slip_in_an_events_name_is_noticed() {
+    check(
+        "earn: [ { id: a, on: order completed, points: 5 }, { id: b, on: Workshop Attended, points: 5 } ]",
+        expect![[r#"
+            line 6: earn[0].on: no event is called 'order completed', did you mean 'Order Completed'?
+        "#]],
+    );
+    check("features: { a: { count: Order Complete }, b: { sum: event.x, on: Product Veiwed } }", expect![[r#"
+        line 6: features.a.count: no event is called 'Order Complete', did you mean 'Order Completed'?
+        line 6: features.b.on: no event is called 'Product Veiwed', did you mean 'Product Viewed'?
+    "#]]);
+}
+
+#[test]
 fn who_joins_and_how_they_are_recognised() {
     check(
         "pilot: { share: 10% }",
