@@ -304,14 +304,27 @@ impl<'a> View<'a> {
         }
     }
 
+    #[inline]
     fn contains(&self, needle: &View<'_>) -> bool {
-        match (self.lying(), needle.text()) {
-            (View::List(items), Some(text)) => items.iter().any(|item| item.as_text() == Some(text)),
-            (View::List(items), None) => items.iter().any(|item| View::of(item).equals(needle)),
+        match (self, needle.text()) {
+            (View::List(items), Some(text)) => {
+                items.iter().any(|item| matches!(item, Value::Text(own) if **own == *text))
+            }
             (View::Texts(texts), Some(text)) => texts.iter().any(|item| **item == *text),
+            (View::List(items), None) => items.iter().any(|item| View::of(item).equals(needle)),
             (View::Map(map), Some(key)) => map.get(key).is_some(),
+            (View::Owned(value), _) => View::of(value).contains(needle),
             _ => false,
         }
+    }
+}
+
+/// Milliseconds from an instant to now.
+#[inline]
+fn since(now: Timestamp, instant: Decimal) -> View<'static> {
+    match i64::try_from(instant.mantissa()) {
+        Ok(ms) if instant.scale() == 0 => View::Number(now.as_millis().saturating_sub(ms).into()),
+        _ => Decimal::from(now.as_millis()).checked_sub(instant).map_or(View::Null, View::Number),
     }
 }
 
@@ -360,7 +373,7 @@ impl Term {
             Self::Const(value) => View::of(value),
             Self::Field(field) => scope.view(field),
             Self::Since(field) => match scope.view(field) {
-                View::Number(ms) => View::Number(Decimal::from(scope.now().as_millis()) - ms),
+                View::Number(ms) => since(scope.now(), ms),
                 _ => View::Null,
             },
             _ => self.computed(scope),

@@ -450,10 +450,13 @@ fn a_slip_in_an_events_name_is_noticed() {
             line 6: earn[0].on: no event is called 'order completed', did you mean 'Order Completed'?
         "#]],
     );
-    check("features: { a: { count: Order Complete }, b: { sum: event.x, on: Product Veiwed } }", expect![[r#"
+    check(
+        "features: { a: { count: Order Complete }, b: { sum: event.x, on: Product Veiwed } }",
+        expect![[r#"
         line 6: features.a.count: no event is called 'Order Complete', did you mean 'Order Completed'?
         line 6: features.b.on: no event is called 'Product Veiwed', did you mean 'Product Viewed'?
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
