@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::hint::black_box;
 use std::time::Instant;
 
-use perennial_core::expr::{Field, Predicate, Scope};
+use perennial_core::expr::{Field, Predicate, Scope, View};
 use perennial_core::program::{self, Gives, SegmentRule};
 use perennial_core::time::Timestamp;
 use perennial_core::value::Value;
@@ -52,7 +52,12 @@ const LAST_MS: i64 = NOW_MS - 100 * 86_400_000;
 
 impl Scope for Someone {
     fn field(&self, field: &Field) -> Cow<'_, Value> {
-        Cow::Borrowed(match field {
+        Cow::Owned(self.view(field).into_value())
+    }
+
+    #[inline]
+    fn view(&self, field: &Field) -> View<'_> {
+        View::of(match field {
             Field::Orders => &self.orders,
             Field::LastOrder => &self.last_order,
             Field::Tier => &self.tier,

@@ -304,21 +304,56 @@ impl<'a> View<'a> {
         }
     }
 
+    #[inline]
     fn contains(&self, needle: &View<'_>) -> bool {
-        match (self.lying(), needle.text()) {
-            (View::List(items), Some(text)) => items.iter().any(|item| item.as_text() == Some(text)),
-            (View::List(items), None) => items.iter().any(|item| View::of(item).equals(needle)),
+        match (self, needle.text()) {
+            (View::List(items), Some(text)) => {
+                items.iter().any(|item| matches!(item, Value::Text(own) if **own == *text))
+            }
             (View::Texts(texts), Some(text)) => texts.iter().any(|item| **item == *text),
+            (View::List(items), None) => items.iter().any(|item| View::of(item).equals(needle)),
             (View::Map(map), Some(key)) => map.get(key).is_some(),
+            (View::Owned(value), _) => View::of(value).contains(needle),
             _ => false,
         }
     }
 }
 
-/// The common case first: two numbers with as many decimal places.
+/// Milliseconds from an instant to now.
+#[inline]
+fn since(now: Timestamp, instant: Decimal) -> View<'static> {
+    match i64::try_from(instant.mantissa()) {
+        Ok(ms) if instant.scale() == 0 => View::Number(now.as_millis().saturating_sub(ms).into()),
+        _ => Decimal::from(now.as_millis()).checked_sub(instant).map_or(View::Null, View::Number),
+    }
+}
+
+/// Powers of ten up to the largest scale of a decimal that an `i64` holds.
+const TENS: [i128; 19] = {
+    let mut tens = [1i128; 19];
+    let mut i = 1;
+    while i < 19 {
+        tens[i] = tens[i - 1] * 10;
+        i += 1;
+    }
+    tens
+};
+
+/// Exact, with the common cases first: as many decimal places, or a few more on one side.
 #[inline]
 fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
-    if a.scale() == b.scale() { a.mantissa().cmp(&b.mantissa()) } else { a.cmp(&b) }
+    let (m, n) = (a.mantissa(), b.mantissa());
+    let (more, fewer) = (a.scale(), b.scale());
+    if more == fewer {
+        return m.cmp(&n);
+    }
+    // A mantissa of 64 bits times at most 10^18 fits 128 bits.
+    let tens = TENS.get(more.abs_diff(fewer) as usize);
+    match (i64::try_from(m), i64::try_from(n), tens) {
+        (Ok(_), Ok(_), Some(tens)) if more > fewer => m.cmp(&(n * tens)),
+        (Ok(_), Ok(_), Some(tens)) => (m * tens).cmp(&n),
+        _ => a.cmp(&b),
+    }
 }
 
 impl Term {
@@ -338,7 +373,7 @@ impl Term {
             Self::Const(value) => View::of(value),
             Self::Field(field) => scope.view(field),
             Self::Since(field) => match scope.view(field) {
-                View::Number(ms) => View::Number(Decimal::from(scope.now().as_millis()) - ms),
+                View::Number(ms) => since(scope.now(), ms),
                 _ => View::Null,
             },
             _ => self.computed(scope),
@@ -402,15 +437,35 @@ impl Op {
         self.between(&View::of(left), &View::of(right))
     }
 
+    /// A field beside a constant, as most questions are.
+    #[inline]
+    fn of_field(self, left: &View<'_>, right: &Value) -> bool {
+        match (left, right) {
+            (View::Number(a), Value::Number(b)) => self.accepts(compare_numbers(*a, *b)),
+            (View::Text(a), Value::Text(b)) if self == Self::Eq => **a == **b,
+            (View::Null, Value::Number(_) | Value::Text(_) | Value::Bool(_)) => self == Self::Ne,
+            _ => self.between(left, &View::of(right)),
+        }
+    }
+
+    #[inline]
+    fn accepts(self, order: Ordering) -> bool {
+        match self {
+            Self::Eq => order.is_eq(),
+            Self::Ne => order.is_ne(),
+            Self::Lt => order.is_lt(),
+            Self::Le => order.is_le(),
+            Self::Gt => order.is_gt(),
+            Self::Ge => order.is_ge(),
+        }
+    }
+
     #[inline]
     fn between(self, left: &View<'_>, right: &View<'_>) -> bool {
         match self {
             Self::Eq => left.equals(right),
             Self::Ne => !left.equals(right),
-            Self::Lt => left.compare(right).is_some_and(Ordering::is_lt),
-            Self::Le => left.compare(right).is_some_and(Ordering::is_le),
-            Self::Gt => left.compare(right).is_some_and(Ordering::is_gt),
-            Self::Ge => left.compare(right).is_some_and(Ordering::is_ge),
+            _ => left.compare(right).is_some_and(|order| self.accepts(order)),
         }
     }
 }
@@ -423,6 +478,7 @@ impl Predicate {
             Self::All(parts) => parts.iter().all(|p| p.holds(scope)),
             Self::Any(parts) => parts.iter().any(|p| p.holds(scope)),
             Self::Not(inner) => !inner.holds(scope),
+            Self::Compare(Term::Field(field), op, Term::Const(value)) => op.of_field(&scope.view(field), value),
             Self::Compare(left, op, right) => op.between(&left.view(scope), &right.view(scope)),
             Self::In(needle, list) => list.view(scope).contains(&needle.view(scope)),
             Self::Has(field) => !matches!(scope.view(field), View::Null),

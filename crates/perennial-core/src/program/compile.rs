@@ -92,6 +92,18 @@ struct Compiler<'a> {
     problems: &'a mut Problems,
 }
 
+/// Names that shops send in any case; others are theirs to choose.
+const KNOWN_EVENTS: &[&str] = &[
+    "Order Completed",
+    "Order Updated",
+    "Order Refunded",
+    "Order Cancelled",
+    "Product Added",
+    "Product Removed",
+    "Product Viewed",
+    "Cart Viewed",
+];
+
 /// The path of a section.
 fn section(name: &str) -> Path {
     Path::default().key(name)
@@ -180,6 +192,16 @@ impl Compiler<'_> {
     /// Whether a key is absent, rather than there and set aside because it is wrong.
     fn lacks(&self, path: &Path, keys: &[&str]) -> bool {
         !keys.iter().any(|key| self.document.has(&path.key(key)))
+    }
+
+    /// Events are listened to by their exact names: a slip would never earn, silently.
+    fn event(&mut self, path: &Path, name: &str) {
+        if !KNOWN_EVENTS.contains(&name) {
+            let hint = did_you_mean(name, KNOWN_EVENTS.iter().copied());
+            if !hint.is_empty() {
+                self.problems.add(path, format!("no event is called '{name}'{hint}"));
+            }
+        }
     }
 
     /// A name that expressions can say.
@@ -326,6 +348,7 @@ impl Compiler<'_> {
 
     fn earn_rule(&mut self, path: &Path, rule: &source::EarnRule) -> Option<EarnRule> {
         let reach = Reach::event(&rule.on.0);
+        self.event(&path.key("on"), &rule.on.0);
         let when = self.condition(&path.key("when"), rule.when.as_ref(), reach);
         let gives = self.gives(path, rule);
         let unique_by = rule.unique_by.as_ref().map(|text| self.value(&path.key("unique_by"), text, reach));
@@ -484,6 +507,7 @@ impl Compiler<'_> {
         for (id, benefit) in benefits {
             let path = section("benefits").key(id);
             let source::Benefit::Granted(benefit) = benefit else { continue };
+            self.event(&path.key("on"), &benefit.on.0);
             let when = self.condition(&path.key("when"), benefit.when.as_ref(), Reach::event(&benefit.on.0));
             let impact = self.impact(&path.key("grant").key("impact"), &benefit.grant.impact);
             let Some(when) = when else { continue };
@@ -597,6 +621,7 @@ impl Compiler<'_> {
         let (events, values): (Vec<_>, Vec<_>) = (events.collect(), values.collect());
         match (events.as_slice(), values.as_slice()) {
             ([(key, event)], []) => {
+                self.event(&path.key(key), &event.0);
                 if f.on.is_some() {
                     self.problems.add(&path.key("on"), format!("'{key}' names the event already: remove 'on'"));
                 }
@@ -612,6 +637,7 @@ impl Compiler<'_> {
                     self.problems.add(path, format!("missing 'on': the event whose values '{key}' takes"));
                     return None;
                 };
+                self.event(&path.key("on"), &on.0);
                 Some((&on.0, self.computed_value(path, key, text, &on.0)))
             }
             ([], []) if !self.lacks(path, &["count", "sum", "max", "min", "distinct", "first", "last"]) => None,

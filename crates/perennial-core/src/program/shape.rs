@@ -325,7 +325,8 @@ fn out_of_range(schema: &Value, number: f64) -> Option<String> {
     let small = schema.get("format").is_some_and(|format| format == "uint32");
     let max = limit("maximum").or(small.then_some(f64::from(u32::MAX)));
     if let (Some(only), true) = (schema.get("minimum"), schema.get("minimum") == schema.get("maximum")) {
-        return (number.to_string() != only.to_string()).then(|| format!("{number} is not known here: write {only}"));
+        let same = only.as_f64().map(f64::to_bits) == Some(number.to_bits());
+        return (!same).then(|| format!("{number} is not known here: write {only}"));
     }
     match (limit("minimum"), max) {
         (Some(min), _) if number < min => Some(format!("{number} is too little: at least {min}")),

@@ -311,7 +311,7 @@ pub struct EarnRule {
 #[serde(untagged)]
 pub enum PointsGiven {
     /// So many, each time.
-    Fixed(#[schemars(range(min = 1))] i64),
+    Fixed(#[schemars(range(min = 1, max = 1_000_000_000))] i64),
     /// So many per so much money.
     Rate(Rate),
 }
@@ -512,11 +512,11 @@ pub struct Reward {
     #[schemars(length(min = 1, max = 200), example = "An espresso on the house")]
     pub name: String,
     /// Its price.
-    #[schemars(range(min = 1), example = 12)]
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 12)]
     pub points: i64,
     /// How many pieces there are; unlimited when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub stock: Option<i64>,
     /// At most so many per member, ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -550,7 +550,7 @@ pub struct MilestoneGrant {
     pub badge: Option<Id>,
     /// Points.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub points: Option<i64>,
 }
 
@@ -693,7 +693,7 @@ impl JsonSchema for Amount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "title": "a number", "type": "number", "minimum": 0 })
+        json_schema!({ "title": "a number", "type": "number", "minimum": 0, "maximum": 1_000_000_000 })
     }
 }
 

@@ -1,7 +1,10 @@
 //! Programmes: what compiles, and what is said of what does not.
 
+#![allow(clippy::needless_raw_string_hashes)] // `UPDATE_EXPECT=1` writes them
+
 use expect_test::{Expect, expect};
 use perennial_core::program::{self, Program};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn shipped(name: &str) -> String {
@@ -22,7 +25,7 @@ fn all_shipped() -> Vec<(String, String)> {
 fn said(result: Result<Program, Vec<program::Problem>>) -> String {
     match result {
         Ok(_) => "compiles".into(),
-        Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+        Err(problems) => problems.iter().fold(String::new(), |said, problem| said + &problem.to_string() + "\n"),
     }
 }
 
@@ -440,6 +443,23 @@ fn features_are_exact_and_made_of_events() {
 }
 
 #[test]
+fn a_slip_in_an_events_name_is_noticed() {
+    check(
+        "earn: [ { id: a, on: order completed, points: 5 }, { id: b, on: Workshop Attended, points: 5 } ]",
+        expect![[r#"
+            line 6: earn[0].on: no event is called 'order completed', did you mean 'Order Completed'?
+        "#]],
+    );
+    check(
+        "features: { a: { count: Order Complete }, b: { sum: event.x, on: Product Veiwed } }",
+        expect![[r#"
+        line 6: features.a.count: no event is called 'Order Complete', did you mean 'Order Completed'?
+        line 6: features.b.on: no event is called 'Product Veiwed', did you mean 'Product Viewed'?
+    "#]],
+    );
+}
+
+#[test]
 fn who_joins_and_how_they_are_recognised() {
     check(
         "pilot: { share: 10% }",
@@ -660,6 +680,33 @@ fn expressions_are_typed_and_read_only_what_is_there() {
     asks("member == true && customer.age != null", expect![[r#"compiles"#]]);
 }
 
+/// The YAML examples of the reference, as they are printed.
+fn printed_examples() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/programs.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()));
+    blocks.filter(|block| !block.starts_with("patch:")).collect()
+}
+
+#[test]
+fn every_example_of_the_reference_compiles() {
+    let examples = printed_examples();
+    assert!(examples.len() > 15, "only {} examples", examples.len());
+    let coffee = &examples[0];
+    assert_eq!(said(program::compile(coffee)), "compiles", "the first programme is whole");
+
+    let mut declared = program::parse_value(coffee).unwrap();
+    let sections: Vec<Value> = examples.iter().map(|text| program::parse_value(text).unwrap()).collect();
+    for section in sections.iter().filter(|section| section.get("pilot").is_none()) {
+        program::merge_patch(&mut declared, section);
+    }
+    for (section, text) in sections.iter().zip(&examples) {
+        let mut whole = declared.clone();
+        program::merge_patch(&mut whole, section);
+        assert_eq!(said(program::compile_value(whole)), "compiles", "{text}");
+    }
+}
+
 #[test]
 fn the_schema_knows_every_key_of_the_shipped_programmes() {
     let schema = program::schema();
@@ -695,4 +742,41 @@ fn a_patch_sets_what_it_names_and_removes_what_is_null() {
     assert_eq!(target, json!({ "b": { "c": 2, "d": [3], "f": {} }, "e": 3, "h": 4 }));
     program::merge_patch(&mut target, &json!([1]));
     assert_eq!(target, json!([1]));
+}
+
+/// Every place in a document, as a JSON pointer.
+fn places(value: &Value, here: &str, all: &mut Vec<String>) {
+    all.push(here.to_owned());
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| places(item, &format!("{here}/{i}"), all));
+        }
+        Value::Object(map) => map.iter().for_each(|(key, item)| places(item, &format!("{here}/{key}"), all)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_somewhere_compiles_or_is_a_problem(at in any::<prop::sample::Index>(), what in 0usize..16) {
+        let oddities = [
+            json!(null), json!(true), json!(0), json!(-1), json!(1.5), json!(1e300), json!(u64::MAX), json!(i64::MIN),
+            json!(""), json!("x"), json!("P1M"), json!("1 per 0"), json!("\u{0}🌲"), json!([]), json!({}),
+            json!([[{ "id": { "a": [] } }]]),
+        ];
+        let mut document = program::parse_value(&shipped("ecoexplorers")).unwrap();
+        let mut all = Vec::new();
+        places(&document, "", &mut all);
+        let place = at.get(&all);
+        *document.pointer_mut(place).unwrap() = oddities[what].clone();
+        if let Err(problems) = program::compile_value(document) {
+            prop_assert!(!problems.is_empty(), "{}", place);
+            for problem in problems {
+                let general = problem.path == "programme" && !place.is_empty() && place.matches('/').count() > 1;
+                prop_assert!(!general, "{} is reported without its place: {}", place, problem);
+            }
+        }
+    }
 }
