@@ -335,7 +335,8 @@ impl Plan {
         let Some(target) = &options.rejects else { return Ok(()) };
         for ((file, path), rejects) in self.files.iter().zip(paths).zip(&gathered.rejects) {
             let target = if self.files.len() == 1 { target.clone() } else { beside(target, &file.name) };
-            if rejects.by_line.is_empty() {
+            // An old reject file must not look like this run's, unless it is what was just fed.
+            if rejects.by_line.is_empty() && (!target.exists() || paths.contains(&target)) {
                 continue;
             }
             // Written beside and renamed, so that a reject file may be mended and fed in place.
@@ -436,6 +437,7 @@ impl Reading<'_> {
         if let Some(m) = moved {
             gathered.totals.read.add(1, m.quantity, m.amount);
         }
+        gathered.sight(self.index, &self.cells);
         let content = self.content(record);
         if self.file.duplicates == Duplicates::Drop && !self.seen.insert(content) {
             self.totals.duplicates += 1;
