@@ -1,6 +1,6 @@
 //! Grouping: rows become orders, customers, products and events, whatever order they come in.
 //!
-//! Promise: what is kept of a row is small (an order line is about 50 bytes; names are stored once)
+//! Promise: what is kept of a row is small (an order line is about 50 bytes and its share of its order; names are stored once)
 //! and the number of rows is capped, so that memory is bounded by the cap.
 //! Absent on purpose: output. Nothing leaves here before all rows are known, because returns look
 //! back, contradictions are settled over the whole file, and inputs go out in the order of time.
@@ -147,6 +147,8 @@ impl Candidates {
         {
             self.0.swap_remove(oldest);
         }
+        // Nearly always the only one; room for more would be most of a catalogue's memory.
+        self.0.reserve_exact(1);
         self.0.push(Candidate { text: text.into(), value: value(cell), count: 1, first: when, last: when });
     }
 
