@@ -172,7 +172,8 @@ impl Column {
     }
 
     fn tidy(&self, raw: &str, out: &mut String) {
-        if self.trim {
+        let plain = raw.bytes().all(|b| b > b' ' && b.is_ascii());
+        if self.trim && !plain {
             for word in raw.split_whitespace() {
                 if !out.is_empty() {
                     out.push(' ');

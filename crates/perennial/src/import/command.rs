@@ -3,7 +3,7 @@
 //! Absent on purpose: the sink. Whoever opens the data folder passes it in.
 
 use std::io::{IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -16,9 +16,10 @@ use super::{Failure, MAX_ROWS, Options, Plan, Reconciliation, Sink};
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
     /// The mapping file, such as `imports/generic_orders.yaml`.
-    pub mapping: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub mapping: Option<PathBuf>,
     /// The folder of the files, or the file itself when the mapping has one.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", default_value = ".")]
     pub data: PathBuf,
     /// Another path for one of the mapping's files, such as a mended reject file; repeatable.
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = name_and_path)]
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// How the reconciliation is printed.
     #[arg(long, value_enum, default_value_t = Shown::Table)]
     pub format: Shown,
+    /// Print the JSON Schema of mapping files and do nothing else.
+    #[arg(long)]
+    pub schema: bool,
 }
 
 /// How the reconciliation is printed.
@@ -63,7 +67,7 @@ pub fn run(
     marker: Option<PathBuf>,
     out: &mut dyn Write,
 ) -> Result<(Reconciliation, u8), Failure> {
-    let plan = Plan::read(&arguments.mapping)?;
+    let plan = Plan::read(arguments.mapping.as_deref().unwrap_or(Path::new("")))?;
     let options = Options {
         data: arguments.data.clone(),
         replace: arguments.files.iter().cloned().collect(),
@@ -80,10 +84,22 @@ pub fn run(
         Shown::Table => totals.table(),
         Shown::Json => serde_json::to_string_pretty(&totals).unwrap_or_default() + "\n",
     };
-    let stdout = || PathBuf::from("the standard output");
-    out.write_all(shown.as_bytes()).map_err(|e| Failure::Io { path: stdout(), reason: e.to_string() })?;
+    print(&shown, out)?;
     let clean = totals.gaps().is_empty() && totals.files.iter().all(|f| f.rejected == 0);
     Ok((totals, u8::from(!clean)))
+}
+
+/// Prints the JSON Schema of mapping files (`--schema`); needs no sink.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print_schema(out: &mut dyn Write) -> Result<(), Failure> {
+    print(&format!("{:#}\n", super::schema()), out)
+}
+
+fn print(text: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::Io { path: "the standard output".into(), reason: e.to_string() };
+    out.write_all(text.as_bytes()).map_err(failed)
 }
 
 /// A bar with an estimate on a terminal, nothing elsewhere.

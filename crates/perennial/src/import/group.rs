@@ -1,11 +1,11 @@
 //! Grouping: rows become orders, customers, products and events, whatever order they come in.
 //!
-//! Promise: what is kept of a row is small (an order line is about 50 bytes; names are stored once)
+//! Promise: what is kept of a row is small (an order line is about 50 bytes and its share of its order; names are stored once)
 //! and the number of rows is capped, so that memory is bounded by the cap.
 //! Absent on purpose: output. Nothing leaves here before all rows are known, because returns look
 //! back, contradictions are settled over the whole file, and inputs go out in the order of time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use perennial_core::event::Product;
 use perennial_core::id::{Identifier, IdentifierKind};
@@ -36,10 +36,13 @@ pub(super) struct Gathered<'p> {
     pub(super) rejects: Vec<Rejects>,
     pub(super) totals: Reconciliation,
     by_id: HashMap<Identifier, u32>,
-    by_order: HashMap<(Box<str>, bool), u32>,
+    /// Orders and returns by their id.
+    by_order: [HashMap<Box<str>, u32>; 2],
     held: HashSet<Box<str>>,
-    catalogue: BTreeMap<Box<str>, DraftProduct>,
+    catalogue: HashMap<Box<str>, DraftProduct>,
     repeated: HashMap<[u8; 16], u32>,
+    seen_orders: HashSet<Box<str>>,
+    seen_customers: HashSet<Box<str>>,
     now: Timestamp,
 }
 
@@ -144,6 +147,8 @@ impl Candidates {
         {
             self.0.swap_remove(oldest);
         }
+        // Nearly always the only one; room for more would be most of a catalogue's memory.
+        self.0.reserve_exact(1);
         self.0.push(Candidate { text: text.into(), value: value(cell), count: 1, first: when, last: when });
     }
 
@@ -205,10 +210,12 @@ impl<'p> Gathered<'p> {
             rejects: plan.files.iter().map(|_| Rejects::default()).collect(),
             totals,
             by_id: HashMap::new(),
-            by_order: HashMap::new(),
+            by_order: [HashMap::new(), HashMap::new()],
             held: HashSet::new(),
-            catalogue: BTreeMap::new(),
+            catalogue: HashMap::new(),
             repeated: HashMap::new(),
+            seen_orders: HashSet::new(),
+            seen_customers: HashSet::new(),
             now,
         }
     }
@@ -230,6 +237,19 @@ impl<'p> Gathered<'p> {
             (None, None) => Decimal::ZERO,
         };
         Some(Moved { quantity, amount, discount })
+    }
+
+    /// Counts which orders and customers the order file names, whatever becomes of the row.
+    pub(super) fn sight(&mut self, file: usize, cells: &[Cell]) {
+        let Some(orders) = self.plan.orders.as_ref().filter(|o| o.file == file) else { return };
+        let customer = orders.customer.iter().find_map(|(_, column)| cells[*column].text());
+        for (seen, name) in [(&mut self.seen_orders, cells[orders.id].text()), (&mut self.seen_customers, customer)] {
+            if let Some(name) = name.filter(|name| !seen.contains(*name)) {
+                seen.insert(name.into());
+            }
+        }
+        self.totals.order_ids_read = self.seen_orders.len() as u64;
+        self.totals.customers_read = self.seen_customers.len() as u64;
     }
 
     /// Takes a valid row in. `digest` tells it from other rows.
@@ -284,7 +304,7 @@ impl<'p> Gathered<'p> {
             ids if !ids.is_empty() => ids,
             _ => vec![self.nobody(o, id)?],
         };
-        let known = self.by_order.get(&(Box::from(id), is_return)).copied();
+        let known = self.by_order[usize::from(is_return)].get(id).copied();
         if let Some(draft) = known.map(|n| &self.orders[n as usize])
             && !ids.contains(&self.people[draft.person as usize].ids[0])
         {
@@ -343,7 +363,7 @@ impl<'p> Gathered<'p> {
             properties: properties(&o.properties, cells),
             refers_to: refers_to.map(Into::into),
         });
-        self.by_order.insert((id.into(), is_return), n);
+        self.by_order[usize::from(is_return)].insert(id.into(), n);
         n
     }
 
@@ -455,7 +475,10 @@ impl<'p> Gathered<'p> {
             let field = self.column(p.file, *column);
             impact.push((unit, exact.ok_or_else(|| bad("too_precise", field, "impact has at most three decimals"))?));
         }
-        let product = self.catalogue.entry(id.into()).or_default();
+        if !self.catalogue.contains_key(id) {
+            self.catalogue.insert(id.into(), DraftProduct::default());
+        }
+        let Some(product) = self.catalogue.get_mut(id) else { return Ok(()) };
         product.about.resize_with(p.about.len(), Candidates::default);
         for (candidates, (_, column, _)) in product.about.iter_mut().zip(&p.about) {
             candidates.say(&cells[*column], (Timestamp::EPOCH, line));
@@ -558,7 +581,9 @@ impl<'p> Gathered<'p> {
             let about = about.filter_map(|(c, (name, _, rule))| Some((name.clone(), c.survivor(*rule)?.clone())));
             Product { product_id, tags: draft.tags, impact: draft.impact, about: Properties(about.collect()) }
         };
-        std::mem::take(&mut self.catalogue).into_iter().map(finish).collect()
+        let mut products: Vec<Product> = std::mem::take(&mut self.catalogue).into_iter().map(finish).collect();
+        products.sort_by(|a, b| a.product_id.cmp(&b.product_id));
+        products
     }
 }
 

@@ -953,9 +953,10 @@ impl Compiler {
         let quantity = amount("orders.line.quantity", &line.quantity);
         let (shipping, tax) = (amount("orders.shipping", &o.shipping), amount("orders.tax", &o.tax));
         let discounts = line.discounts.iter().map(|name| self.amount("orders.line.discounts", file, name)).collect();
-        let by_measure = match line.by_measure.is_empty() {
-            true => Vec::new(),
-            false => self.when("orders.line.by_measure", file, &line.by_measure),
+        let by_measure = if line.by_measure.is_empty() {
+            Vec::new()
+        } else {
+            self.when("orders.line.by_measure", file, &line.by_measure)
         };
         Some(Orders {
             file,

@@ -49,8 +49,9 @@ const BATCH: usize = 2_048;
 const PRODUCTS: usize = 10_000;
 /// Mapping files larger than this are something else.
 const MAPPING_BYTES: u64 = 1 << 20;
-/// Rows of all files together, unless [`Options::max_rows`] says otherwise: about 2 GB of memory.
-pub const MAX_ROWS: u64 = 20_000_000;
+/// Rows of all files together, unless [`Options::max_rows`] says otherwise. A row takes 130 to 250
+/// bytes until the end, so this is about 2 GB.
+pub const MAX_ROWS: u64 = 10_000_000;
 
 /// Where an import goes.
 pub trait Sink {
@@ -140,7 +141,7 @@ impl fmt::Display for Failure {
             Self::TooLarge(rows) => {
                 write!(
                     f,
-                    "more than {rows} rows; import one period after the other, or raise --max-rows (100 bytes each)"
+                    "more than {rows} rows; import one period after the other, or raise --max-rows (about 200 bytes of memory each)"
                 )
             }
             Self::Sink(e) => write!(f, "stopped: {e}; run the same import again to take it up"),
@@ -335,7 +336,8 @@ impl Plan {
         let Some(target) = &options.rejects else { return Ok(()) };
         for ((file, path), rejects) in self.files.iter().zip(paths).zip(&gathered.rejects) {
             let target = if self.files.len() == 1 { target.clone() } else { beside(target, &file.name) };
-            if rejects.by_line.is_empty() {
+            // An old reject file must not look like this run's, unless it is what was just fed.
+            if rejects.by_line.is_empty() && (!target.exists() || paths.contains(&target)) {
                 continue;
             }
             // Written beside and renamed, so that a reject file may be mended and fed in place.
@@ -436,6 +438,7 @@ impl Reading<'_> {
         if let Some(m) = moved {
             gathered.totals.read.add(1, m.quantity, m.amount);
         }
+        gathered.sight(self.index, &self.cells);
         let content = self.content(record);
         if self.file.duplicates == Duplicates::Drop && !self.seen.insert(content) {
             self.totals.duplicates += 1;

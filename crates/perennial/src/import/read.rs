@@ -74,7 +74,7 @@ impl Rows {
         let meter = Arc::new(Meter::default());
         match format.or(file.format) {
             Some(Format::Parquet) => Self::parquet(path, packed, meter),
-            Some(Format::JsonLines) => Self::lines(text(path, &meter)?, wanted, meter),
+            Some(Format::JsonLines) => Ok(Self::lines(text(path, &meter)?, wanted, meter)),
             Some(Format::Csv) => Self::csv(text(path, &meter)?, file, meter),
             None => Err("its name ends in none of .csv .tsv .jsonl .ndjson .parquet; add 'format:'".into()),
         }
@@ -149,9 +149,9 @@ impl Rows {
         Ok(Self { header, source, meter, line: 1 })
     }
 
-    fn lines(reader: Box<dyn BufRead>, wanted: &[String], meter: Arc<Meter>) -> Result<Self, String> {
+    fn lines(reader: Box<dyn BufRead>, wanted: &[String], meter: Arc<Meter>) -> Self {
         let source = Kind::Lines { reader, buffer: Vec::new() };
-        Ok(Self { header: wanted.to_vec(), source, meter, line: 0 })
+        Self { header: wanted.to_vec(), source, meter, line: 0 }
     }
 
     fn parquet(path: &Path, packed: bool, meter: Arc<Meter>) -> Result<Self, String> {
@@ -322,7 +322,8 @@ fn next_parquet(rows: &mut RowIter<'static>, local: &[bool], record: &mut Record
             Field::TimestampMillis(ms) => record.fields.push_field(&instant(*ms, is_local)),
             Field::TimestampMicros(us) => record.fields.push_field(&instant(us.div_euclid(1_000), is_local)),
             Field::Date(days) => {
-                record.fields.push_field(instant(i64::from(*days) * 86_400_000, true).split('T').next().unwrap_or(""))
+                let midnight = instant(i64::from(*days) * 86_400_000, true);
+                record.fields.push_field(midnight.split('T').next().unwrap_or(""));
             }
             Field::Double(n) => record.fields.push_field(&n.to_string()),
             Field::Float(n) => record.fields.push_field(&n.to_string()),

@@ -78,6 +78,10 @@ pub struct Reconciliation {
     pub files: Vec<FileTotals>,
     /// The order file as a whole.
     pub read: Sums,
+    /// Different order ids in it, returns and what is left out included.
+    pub order_ids_read: u64,
+    /// Different named customers in it.
+    pub customers_read: u64,
     /// Its rows that became lines of orders.
     pub sold: Sums,
     /// Its rows, or parts of rows, that were matched to an earlier order.
@@ -180,6 +184,8 @@ impl Reconciliation {
             grouped(self.products.into()),
             grouped(self.events.into()),
         );
+        let (ids, people) = (grouped(self.order_ids_read.into()), grouped(self.customers_read.into()));
+        let _ = writeln!(out, "  the order file names {ids} order ids and {people} customers");
         let booked = grouped(self.booked_minor.into());
         let _ = writeln!(
             out,

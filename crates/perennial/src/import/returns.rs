@@ -44,7 +44,11 @@ pub(super) fn match_all(gathered: &mut Gathered<'_>) -> Vec<Matched> {
         let d = &gathered.orders[*n as usize];
         (d.at, d.is_return, d.first_line)
     });
+    // Only what is ever brought back needs a shelf.
     let mut shelf = Shelf::new();
+    for draft in gathered.orders.iter().filter(|d| d.is_return) {
+        draft.lines.iter().for_each(|line| _ = shelf.entry((draft.person, line.product)).or_default());
+    }
     let mut matched = Vec::new();
     for n in order {
         if gathered.orders[n as usize].is_return {
@@ -58,8 +62,9 @@ pub(super) fn match_all(gathered: &mut Gathered<'_>) -> Vec<Matched> {
 
 fn put_out(draft: &Draft, n: u32, shelf: &mut Shelf) {
     for line in &draft.lines {
-        let left = Left { order: n, pieces: line.pieces, price: unit_price(line) };
-        shelf.entry((draft.person, line.product)).or_default().push(left);
+        if let Some(stack) = shelf.get_mut(&(draft.person, line.product)) {
+            stack.push(Left { order: n, pieces: line.pieces, price: unit_price(line) });
+        }
     }
 }
 

@@ -36,7 +36,9 @@ impl<'s> Walk<'s> {
             return self.visit_choices(choices, value, path, depth);
         }
         if let Some(all) = rules.get("allOf").and_then(Value::as_array) {
-            all.iter().for_each(|part| self.visit(part, value, path, depth + 1));
+            for part in all {
+                self.visit(part, value, path, depth + 1);
+            }
         }
         if !self.type_fits(rules, value, path) {
             return;
@@ -112,13 +114,14 @@ impl<'s> Walk<'s> {
         for (key, value) in map {
             let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             match (known.and_then(|k| k.get(key)), others) {
-                (Some(schema), _) => self.visit(schema, value, &below, depth + 1),
+                (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => {
+                    self.visit(schema, value, &below, depth + 1);
+                }
                 (None, Some(Value::Bool(false))) => {
                     let names = known.map(|k| k.keys().map(String::as_str).collect()).unwrap_or_default();
                     self.report(&below, format!("unknown key '{key}'; {}", suggestion(key, names)));
                 }
-                (None, Some(schema)) => self.visit(schema, value, &below, depth + 1),
-                (None, None) => {}
+                (None, _) => {}
             }
         }
         let required = rules.get("required").and_then(Value::as_array).into_iter().flatten();

