@@ -80,7 +80,7 @@ impl Journal {
     pub(crate) fn open(path: &Path, keys: Keys) -> Result<Self, Failure> {
         let db = open(path, &LAYOUT)?;
         let last = last_of(&db)?;
-        let copier = Copier::start(open(path, &LAYOUT)?)?;
+        let copier = Copier::start(open(path, &LAYOUT)?, keys.clone())?;
         let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
         Ok(Self { reader, backend: Writer::Sqlite { db: Box::new(db), copier } })
@@ -315,11 +315,11 @@ enum Copy {
 }
 
 impl Copier {
-    fn start(db: Connection) -> Result<Self, Failure> {
+    fn start(db: Connection, keys: Keys) -> Result<Self, Failure> {
         let (orders, inbox) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("journal-copier".into())
-            .spawn(move || copy_on_order(&db, &inbox))
+            .spawn(move || copy_on_order(&db, &keys, &inbox))
             .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
         Ok(Self { orders: Some(orders), thread: Some(thread), since_copy: 0, since_empty: 0 })
     }
@@ -348,13 +348,14 @@ impl Copier {
     }
 }
 
-fn copy_on_order(db: &Connection, inbox: &Receiver<Copy>) {
+fn copy_on_order(db: &Connection, keys: &Keys, inbox: &Receiver<Copy>) {
     while let Ok(order) = inbox.recv() {
-        // A failed copy loses nothing: the log stays, and the next order copies it too.
+        // A failed copy loses nothing: the log stays, and the next order copies it too. So with keys.
         let _ = checkpoint_passive(db);
         if matches!(order, Copy::Empty) {
             let _ = checkpoint_truncate(db);
         }
+        let _ = keys.tidy();
     }
     let _ = checkpoint_truncate(db);
 }

@@ -18,6 +18,7 @@ mod duplicates;
 mod failure;
 mod format;
 mod journal;
+mod keyring;
 mod keys;
 mod memory;
 mod seal;
