@@ -3,12 +3,16 @@
 //! The journal is the truth; everything else here is a fold of it that may be deleted and made
 //! again, except the keys, without which the truth cannot be read.
 //!
-//! | Part | Who uses it | Durable when |
-//! |---|---|---|
-//! | [`Journal`] | one writer appends; [`JournalReader`]s read | `append` returns: an `fsync` each |
-//! | [`Keys`] | appends, readers, erasure | before the append that needs them |
-//! | [`Duplicates`] | the writer asks and remembers; one thread saves | as the state |
-//! | [`State`] | one thread writes checkpoints; anybody reads | at the next `fsync` of its log; a lost checkpoint is folded again |
+//! | Part | Who uses it | Durable when | If its file is lost |
+//! |---|---|---|---|
+//! | [`Journal`] | one writer; [`JournalReader`]s anywhere | `append` returns (`fsync`) | restore a backup |
+//! | [`Keys`] | appends, readers, erasure | before the append that needs them (`fsync`, only for new ones) | restore a backup |
+//! | [`State`] | one thread writes checkpoints; anybody reads | its log is copied, some checkpoints later | folded again |
+//! | [`Duplicates`] | the writer asks and remembers; one thread saves | as the state | the journal's tail is remembered |
+//!
+//! After a failed append nothing may be acknowledged and [`Duplicates::forget_after`] takes back what
+//! was remembered; `last_seq` tells what is on the disk. A full disk mends itself once there is room:
+//! the same store goes on ([`Failure::may_pass`]).
 //!
 //! One folder belongs to one process. A new backend is a new arm in each part's `Backend`, and the
 //! suite in `tests/it/suite.rs` states what it must promise.
