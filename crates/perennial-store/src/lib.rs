@@ -14,6 +14,27 @@
 //! was remembered; `last_seq` tells what is on the disk. A full disk mends itself once there is room:
 //! the same store goes on ([`Failure::may_pass`]).
 //!
+//! ```
+//! use perennial_core::id::CustomerId;
+//! use perennial_core::input::Entry;
+//! use perennial_core::time::Timestamp;
+//! use perennial_store::{Checkpoint, CustomerRow, Store};
+//!
+//! # fn main() -> Result<(), perennial_store::Failure> {
+//! let Store { mut journal, state, .. } = Store::memory(); // or Store::open(folder)?
+//! let (ana, at) = (CustomerId([1; 16]), Timestamp::EPOCH);
+//! let entry = Entry {
+//!     seq: 1, recorded_at: at, customer: Some(ana), root: Some(ana), cause: None, input: None, outcome: vec![],
+//! };
+//! journal.append(&[entry])?; // on the disk when this returns: reply now
+//!
+//! let row = CustomerRow { id: ana, next_due: None, body: b"what the fold came to".to_vec() };
+//! state.checkpoint(Checkpoint { position: 1, customers: vec![row], timeline: vec![(ana, 1)], ..Checkpoint::default() })?;
+//! assert_eq!(state.timeline(ana, None, 10)?, [1]);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! One folder belongs to one process. A new backend is a new arm in each part's `Backend`, and the
 //! suite in `tests/it/suite.rs` states what it must promise.
 

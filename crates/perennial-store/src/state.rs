@@ -101,7 +101,7 @@ pub struct Checkpoint {
     pub identifiers: Vec<(IdentifierHash, Option<CustomerId>)>,
     /// Orders and whose they are.
     pub orders: Vec<(OrderRef, CustomerId)>,
-    /// Entries and whose timeline they are in.
+    /// Entries and whose timeline they are in: each entry once, in the checkpoint that passes it.
     pub timeline: Vec<(CustomerId, u64)>,
     /// Postings, for lists and SQL.
     pub postings: Vec<PostingRow>,
