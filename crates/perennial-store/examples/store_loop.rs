@@ -6,7 +6,7 @@
 #[path = "shared/loop_report.rs"]
 mod loop_report;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
 use loop_report::{BATCH, PAYLOAD, Run};
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
     let mut timer = run.start();
-    let (mut seq, mut dirty) = (0, Checkpoint::default());
+    let (mut seq, mut dirty) = (0, Dirty::default());
     while seq < run.events {
         let began = timer.now();
         let mut batch = Vec::with_capacity(512);
@@ -45,10 +45,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             batch.push(entry(seq.unsigned_abs(), CustomerId(secret.digest(&[&run.customer(seq).to_le_bytes()]))));
         }
         journal.append(&batch)?;
-        note(&mut dirty, &batch);
+        dirty.note(&batch);
         if seq / CHECKPOINT != (seq - BATCH) / CHECKPOINT {
-            dirty.position = seq.unsigned_abs();
-            send.send((std::mem::take(&mut dirty), duplicates.checkpoint(seq.unsigned_abs())))?;
+            let position = seq.unsigned_abs();
+            send.send((dirty.take(position), duplicates.checkpoint(position)))?;
         }
         timer.batch(began);
     }
@@ -58,15 +58,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn note(dirty: &mut Checkpoint, batch: &[Entry]) {
-    for entry in batch {
-        let Some(id) = entry.customer else { continue };
-        dirty.timeline.push((id, entry.seq));
-        dirty.orders.push((OrderRef(order(entry.seq)), id));
-        dirty.customers.push(CustomerRow { id, next_due: None, body: vec![b'c'; 513] });
+/// What the next checkpoint will write; a customer that changed ten times is written once.
+#[derive(Default)]
+struct Dirty {
+    customers: BTreeSet<CustomerId>,
+    rest: Checkpoint,
+}
+
+impl Dirty {
+    fn note(&mut self, batch: &[Entry]) {
+        for entry in batch {
+            let Some(id) = entry.customer else { continue };
+            self.customers.insert(id);
+            self.rest.timeline.push((id, entry.seq));
+            self.rest.orders.push((OrderRef(order(entry.seq)), id));
+        }
     }
-    let unique: BTreeMap<_, _> = std::mem::take(&mut dirty.customers).into_iter().map(|row| (row.id, row)).collect();
-    dirty.customers = unique.into_values().collect();
+
+    fn take(&mut self, position: u64) -> Checkpoint {
+        let Self { customers, rest } = std::mem::take(self);
+        let row = |id| CustomerRow { id, next_due: None, body: vec![b'c'; 513] };
+        Checkpoint { position, customers: customers.into_iter().map(row).collect(), ..rest }
+    }
 }
 
 fn order(seq: u64) -> [u8; 16] {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use perennial_core::input::Entry;
 use rusqlite::{Connection, params};
@@ -50,6 +51,9 @@ const PAGE: usize = 512;
 const COPY_AFTER: u64 = 4 << 20;
 /// Bytes after which the log is emptied, even if the writer must wait for a moment.
 const EMPTY_AFTER: u64 = 64 << 20;
+/// How long emptying waits for readers, and so, at worst, the writer for it. While a reader stays
+/// longer (a backup), the log grows and is emptied later.
+const EMPTY_WAIT: Duration = Duration::from_millis(20);
 
 /// The writing end of the journal; there is one.
 pub struct Journal {
@@ -80,7 +84,9 @@ impl Journal {
     pub(crate) fn open(path: &Path, keys: Keys) -> Result<Self, Failure> {
         let db = open(path, &LAYOUT)?;
         let last = last_of(&db)?;
-        let copier = Copier::start(open(path, &LAYOUT)?)?;
+        let second = open(path, &LAYOUT)?;
+        second.busy_timeout(EMPTY_WAIT).doing("open the journal")?;
+        let copier = Copier::start(second, keys.clone())?;
         let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
         Ok(Self { reader, backend: Writer::Sqlite { db: Box::new(db), copier } })
@@ -205,8 +211,9 @@ impl JournalReader {
             Source::Sqlite(readers) => readers.with(|db| read_rows(db, from, expected))?,
             Source::Memory(disk) => {
                 let contents = disk.contents();
-                let rows = contents.rows.iter().filter(|row| row.seq >= from);
-                rows.take(usize::try_from(expected).unwrap_or(READ_MAX)).cloned().collect()
+                let start = usize::try_from(from - 1).unwrap_or(usize::MAX);
+                let rows = contents.rows.get(start..).unwrap_or_default();
+                rows.iter().take(usize::try_from(expected).unwrap_or(READ_MAX)).cloned().collect()
             }
         };
         check_gaps(&rows, from, expected)?;
@@ -315,11 +322,11 @@ enum Copy {
 }
 
 impl Copier {
-    fn start(db: Connection) -> Result<Self, Failure> {
+    fn start(db: Connection, keys: Keys) -> Result<Self, Failure> {
         let (orders, inbox) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("journal-copier".into())
-            .spawn(move || copy_on_order(&db, &inbox))
+            .spawn(move || copy_on_order(&db, &keys, &inbox))
             .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
         Ok(Self { orders: Some(orders), thread: Some(thread), since_copy: 0, since_empty: 0 })
     }
@@ -348,13 +355,14 @@ impl Copier {
     }
 }
 
-fn copy_on_order(db: &Connection, inbox: &Receiver<Copy>) {
+fn copy_on_order(db: &Connection, keys: &Keys, inbox: &Receiver<Copy>) {
     while let Ok(order) = inbox.recv() {
-        // A failed copy loses nothing: the log stays, and the next order copies it too.
+        // A failed copy loses nothing: the log stays, and the next order copies it too. So with keys.
         let _ = checkpoint_passive(db);
         if matches!(order, Copy::Empty) {
             let _ = checkpoint_truncate(db);
         }
+        let _ = keys.tidy();
     }
     let _ = checkpoint_truncate(db);
 }
@@ -410,6 +418,24 @@ mod tests {
         limit_pages(&journal, 1_000_000);
         journal.append(&entries(4, 100)).unwrap();
         assert_eq!(journal.reader().read(1, 200).unwrap(), entries(1, 103));
+    }
+
+    #[test]
+    fn a_long_reader_does_not_stop_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Store::open(dir.path()).unwrap().journal;
+        journal.append(&entries(1, 1)).unwrap();
+        let reader = Connection::open(dir.path().join("journal.db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM entries").unwrap();
+        let mut longest = Duration::ZERO;
+        for batch in 0..40_u64 {
+            let began = std::time::Instant::now();
+            journal.append(&entries(2 + batch * 500, 500)).unwrap();
+            longest = longest.max(began.elapsed());
+        }
+        assert!(longest < Duration::from_secs(10), "an append waited {longest:?}");
+        let seen: i64 = reader.query_row("SELECT count(*) FROM entries", [], |row| row.get(0)).unwrap();
+        assert_eq!(seen, 1, "the reader keeps its view");
     }
 
     #[test]

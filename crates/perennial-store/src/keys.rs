@@ -13,29 +13,15 @@ use std::sync::{Arc, Mutex};
 
 use perennial_core::id::{CustomerId, Secret};
 use perennial_core::time::{DAY_MS, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, params};
 use zeroize::Zeroizing;
 
 use crate::Taken;
 use crate::backup::note_erasure;
-use crate::failure::{Doing as _, Failure, Trouble};
+use crate::failure::{Failure, Trouble};
+use crate::keyring::{Keyring, Known};
 use crate::memory::{MemoryDisk, Write};
 use crate::seal::{Key, KeyName, entropy};
-use crate::sqlite::{Layout, Readers, checkpoint_truncate, guard, open};
-
-const LAYOUT: Layout = Layout {
-    name: "key store",
-    mark: 0x5052_4b31,
-    version: 1,
-    page_size: 4096,
-    synchronous: "FULL",
-    cache_kib: 8192,
-    schema: "
-        -- A destroyed key keeps its row with no wrapped bytes: it is never made again.
-        CREATE TABLE keys(name BLOB PRIMARY KEY, wrapped BLOB) WITHOUT ROWID;
-        CREATE TABLE kept(name TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
-    ",
-};
+use crate::sqlite::guard;
 
 /// Keys in each half of the cache; a key is about 120 bytes there.
 const CACHE_HALF: usize = 32_768;
@@ -53,15 +39,8 @@ struct Shared {
 }
 
 enum Backend {
-    Sqlite { folder: PathBuf, writer: Box<Mutex<Connection>>, readers: Readers, master: Key },
+    Sqlite { folder: PathBuf, ring: Box<Keyring> },
     Memory(MemoryDisk),
-}
-
-/// What is known of a key.
-#[derive(Clone)]
-enum Known {
-    Key(Key),
-    Destroyed,
 }
 
 /// The last keys used, in two halves: when the younger is full, the older is dropped.
@@ -98,15 +77,8 @@ impl Keys {
             Some(bytes) => Key::new(bytes),
             None => master_key(&folder.join("master.key"), !path.exists())?,
         };
-        let writer = open(&path, &LAYOUT)?;
-        writer.pragma_update(None, "secure_delete", true).doing("open the key store")?;
-        let readers = Readers::new(&path, LAYOUT.name);
-        let keys = Self::with(
-            Backend::Sqlite { folder: folder.into(), writer: Box::new(Mutex::new(writer)), readers, master },
-            taken,
-        );
-        keys.check_master()?;
-        Ok(keys)
+        let ring = Box::new(Keyring::open(&path, master)?);
+        Ok(Self::with(Backend::Sqlite { folder: folder.into(), ring }, taken))
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, taken: Arc<Taken>) -> Self {
@@ -115,15 +87,6 @@ impl Keys {
 
     fn with(backend: Backend, taken: Arc<Taken>) -> Self {
         Self(Arc::new(Shared { cache: Mutex::default(), backend, _taken: taken }))
-    }
-
-    /// A text that only the right master key opens tells a wrong one at the start.
-    fn check_master(&self) -> Result<(), Failure> {
-        const PROBE: &str = "master key check";
-        if self.kept(PROBE)?.is_none() {
-            self.keep(PROBE, b"fits")?;
-        }
-        Ok(())
     }
 
     /// A secret of the workspace, made at its first use and the same ever after.
@@ -146,12 +109,7 @@ impl Keys {
     /// is not in the journal, such as the table of API keys.
     pub fn keep(&self, name: &str, plain: &[u8]) -> Result<(), Failure> {
         match &self.0.backend {
-            Backend::Sqlite { writer, master, .. } => {
-                let sealed = wrap(master, name.as_bytes(), plain)?;
-                let sql = "INSERT INTO kept VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET sealed = excluded.sealed";
-                guard(writer).execute(sql, params![name, sealed]).doing("write to the key store")?;
-                Ok(())
-            }
+            Backend::Sqlite { ring, .. } => ring.keep(name, plain),
             Backend::Memory(disk) => disk.write(Write::Keys, |c| {
                 c.kept.insert(name.into(), plain.into());
             }),
@@ -161,12 +119,7 @@ impl Keys {
     /// What was kept under a name.
     pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
         match &self.0.backend {
-            Backend::Sqlite { readers, master, .. } => readers.with(|db| {
-                let sql = "SELECT sealed FROM kept WHERE name = ?1";
-                let sealed: Option<Vec<u8>> =
-                    db.query_row(sql, [name], |row| row.get(0)).optional().doing("read the key store")?;
-                sealed.map(|sealed| unwrap(master, name.as_bytes(), &sealed)).transpose()
-            }),
+            Backend::Sqlite { ring, .. } => ring.kept(name),
             Backend::Memory(disk) => Ok(disk.contents().kept.get(name).cloned()),
         }
     }
@@ -225,7 +178,7 @@ impl Keys {
             return Ok(Some(known));
         }
         let known = match &self.0.backend {
-            Backend::Sqlite { readers, master, .. } => readers.with(|db| read_key(db, master, name))?,
+            Backend::Sqlite { ring, .. } => ring.find(name)?,
             Backend::Memory(disk) => {
                 let found = disk.contents().keys.get(&name).cloned();
                 found.map(|key| key.map_or(Known::Destroyed, Known::Key))
@@ -240,10 +193,7 @@ impl Keys {
     fn create(&self, names: &[KeyName]) -> Result<(), Failure> {
         let fresh: Vec<(KeyName, Key)> = names.iter().copied().zip(Key::random(names.len())?).collect();
         match &self.0.backend {
-            Backend::Sqlite { writer, master, .. } => {
-                let mut db = guard(writer);
-                write_keys(&mut db, master, &fresh)?;
-            }
+            Backend::Sqlite { ring, .. } => ring.create(&fresh)?,
             Backend::Memory(disk) => disk.write(Write::Keys, |c| {
                 c.keys.extend(fresh.iter().map(|(name, key)| (*name, Some(key.clone()))));
             })?,
@@ -257,19 +207,7 @@ impl Keys {
 
     fn destroy_named(&self, names: &[KeyName]) -> Result<(), Failure> {
         match &self.0.backend {
-            Backend::Sqlite { writer, .. } => {
-                let mut db = guard(writer);
-                let tx = db.transaction().doing("destroy keys")?;
-                for name in names {
-                    let sql = "INSERT INTO keys VALUES(?1, NULL) ON CONFLICT(name) DO UPDATE SET wrapped = NULL";
-                    tx.prepare_cached(sql).and_then(|mut s| s.execute([name.bytes()])).doing("destroy keys")?;
-                }
-                tx.commit().doing("destroy keys")?;
-                // The log holds the page as it was; only emptying it overwrites that.
-                if !checkpoint_truncate(&db)? {
-                    return Err(Failure::new(Trouble::Busy, "destroy keys", "a reader holds the key store"));
-                }
-            }
+            Backend::Sqlite { ring, .. } => ring.destroy(names)?,
             Backend::Memory(disk) => disk.write(Write::Keys, |c| {
                 c.keys.extend(names.iter().map(|name| (*name, None)));
             })?,
@@ -281,22 +219,24 @@ impl Keys {
         Ok(())
     }
 
+    /// Sorts the keys of new customers and copies the log into the file, off the writer's path.
+    pub(crate) fn tidy(&self) -> Result<(), Failure> {
+        match &self.0.backend {
+            Backend::Sqlite { ring, .. } => ring.tidy(),
+            Backend::Memory(_) => Ok(()),
+        }
+    }
+
     fn days_before(&self, day: KeyName) -> Result<Vec<KeyName>, Failure> {
         let KeyName::Day(end) = day else { return Ok(Vec::new()) };
         let names = match &self.0.backend {
-            Backend::Sqlite { readers, .. } => readers.with(|db| {
-                let sql = "SELECT name FROM keys WHERE name >= x'03' AND name < ?1 AND wrapped IS NOT NULL";
-                let mut statement = db.prepare_cached(sql).doing("list the keys of days")?;
-                let rows = statement.query_map([day.bytes()], |row| row.get::<_, [u8; 17]>(0));
-                rows.and_then(Iterator::collect::<Result<Vec<_>, _>>).doing("list the keys of days")
-            })?,
+            Backend::Sqlite { ring, .. } => ring.names_from(KeyName::Day(i64::MIN).bytes())?,
             Backend::Memory(disk) => {
                 let contents = disk.contents();
-                contents.keys.iter().filter(|(_, key)| key.is_some()).map(|(name, _)| name.bytes()).collect()
+                contents.keys.iter().filter(|(_, key)| key.is_some()).map(|(name, _)| *name).collect()
             }
         };
-        let days = names.iter().filter_map(KeyName::day_from);
-        Ok(days.filter(|name| matches!(name, KeyName::Day(day) if *day < end)).collect())
+        Ok(names.into_iter().filter(|name| matches!(name, KeyName::Day(day) if *day < end)).collect())
     }
 }
 
@@ -305,47 +245,6 @@ fn key_of(known: Known) -> Option<Key> {
         Known::Key(key) => Some(key),
         Known::Destroyed => None,
     }
-}
-
-fn read_key(db: &Connection, master: &Key, name: KeyName) -> Result<Option<Known>, Failure> {
-    let bytes = name.bytes();
-    let mut statement = db.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1").doing("read a key")?;
-    let row: Option<Option<Vec<u8>>> = statement.query_row([bytes], |row| row.get(0)).optional().doing("read a key")?;
-    match row {
-        None => Ok(None),
-        Some(None) => Ok(Some(Known::Destroyed)),
-        Some(Some(wrapped)) => {
-            let plain = Zeroizing::new(unwrap(master, &bytes, &wrapped)?);
-            let key = Key::from_slice(&plain).ok_or_else(|| Failure::corrupt("read a key", "it has a wrong length"))?;
-            Ok(Some(Known::Key(key)))
-        }
-    }
-}
-
-fn write_keys(db: &mut Connection, master: &Key, fresh: &[(KeyName, Key)]) -> Result<(), Failure> {
-    let tx = db.transaction().doing("create keys")?;
-    for (name, key) in fresh {
-        let wrapped = wrap(master, &name.bytes(), key.bytes())?;
-        let mut statement = tx.prepare_cached("INSERT INTO keys VALUES(?1, ?2)").doing("create keys")?;
-        statement.execute(params![name.bytes(), wrapped]).doing("create keys")?;
-    }
-    tx.commit().doing("create keys")
-}
-
-/// Seals under the master key: 24 random bytes, then the sealed text.
-fn wrap(master: &Key, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut nonce = [0; 24];
-    entropy(&mut nonce)?;
-    let mut out = nonce.to_vec();
-    out.extend(master.seal(nonce, context, plain)?);
-    Ok(out)
-}
-
-fn unwrap(master: &Key, context: &[u8], wrapped: &[u8]) -> Result<Vec<u8>, Failure> {
-    let (nonce, sealed) = wrapped.split_first_chunk::<24>().unwrap_or((&[0; 24], &[]));
-    master.open(*nonce, context, sealed).ok_or_else(|| {
-        Failure::new(Trouble::MasterKey, "open the key store", "the master key does not open what it holds")
-    })
 }
 
 /// Reads the master key, or makes it when the key store is new too.

@@ -3,12 +3,37 @@
 //! The journal is the truth; everything else here is a fold of it that may be deleted and made
 //! again, except the keys, without which the truth cannot be read.
 //!
-//! | Part | Who uses it | Durable when |
-//! |---|---|---|
-//! | [`Journal`] | one writer appends; [`JournalReader`]s read | `append` returns: an `fsync` each |
-//! | [`Keys`] | appends, readers, erasure | before the append that needs them |
-//! | [`Duplicates`] | the writer asks and remembers; one thread saves | as the state |
-//! | [`State`] | one thread writes checkpoints; anybody reads | at the next `fsync` of its log; a lost checkpoint is folded again |
+//! | Part | Who uses it | Durable when | If its file is lost |
+//! |---|---|---|---|
+//! | [`Journal`] | one writer; [`JournalReader`]s anywhere | `append` returns (`fsync`) | restore a backup |
+//! | [`Keys`] | appends, readers, erasure | before the append that needs them (`fsync`, only for new ones) | restore a backup |
+//! | [`State`] | one thread writes checkpoints; anybody reads | its log is copied, some checkpoints later | folded again |
+//! | [`Duplicates`] | the writer asks and remembers; one thread saves | as the state | the journal's tail is remembered |
+//!
+//! After a failed append nothing may be acknowledged and [`Duplicates::forget_after`] takes back what
+//! was remembered; `last_seq` tells what is on the disk. A full disk mends itself once there is room:
+//! the same store goes on ([`Failure::may_pass`]).
+//!
+//! ```
+//! use perennial_core::id::CustomerId;
+//! use perennial_core::input::Entry;
+//! use perennial_core::time::Timestamp;
+//! use perennial_store::{Checkpoint, CustomerRow, Store};
+//!
+//! # fn main() -> Result<(), perennial_store::Failure> {
+//! let Store { mut journal, state, .. } = Store::memory(); // or Store::open(folder)?
+//! let (ana, at) = (CustomerId([1; 16]), Timestamp::EPOCH);
+//! let entry = Entry {
+//!     seq: 1, recorded_at: at, customer: Some(ana), root: Some(ana), cause: None, input: None, outcome: vec![],
+//! };
+//! journal.append(&[entry])?; // on the disk when this returns: reply now
+//!
+//! let row = CustomerRow { id: ana, next_due: None, body: b"what the fold came to".to_vec() };
+//! state.checkpoint(Checkpoint { position: 1, customers: vec![row], timeline: vec![(ana, 1)], ..Checkpoint::default() })?;
+//! assert_eq!(state.timeline(ana, None, 10)?, [1]);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! One folder belongs to one process. A new backend is a new arm in each part's `Backend`, and the
 //! suite in `tests/it/suite.rs` states what it must promise.
@@ -18,6 +43,7 @@ mod duplicates;
 mod failure;
 mod format;
 mod journal;
+mod keyring;
 mod keys;
 mod memory;
 mod seal;

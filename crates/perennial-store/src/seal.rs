@@ -79,10 +79,15 @@ impl KeyName {
         Self::Day(at.as_millis().div_euclid(DAY_MS))
     }
 
-    /// The name of a day's key, read back from [`KeyName::bytes`].
-    pub(crate) fn day_from(bytes: &[u8; 17]) -> Option<Self> {
-        let day: [u8; 8] = bytes[1..9].try_into().ok()?;
-        (bytes[0] == 3).then(|| Self::Day(i64::from_be_bytes(day) ^ i64::MIN))
+    /// The name that [`KeyName::bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: &[u8; 17]) -> Option<Self> {
+        let (sort, rest) = bytes.split_first()?;
+        match sort {
+            1 => rest.try_into().ok().map(|id| Self::Root(CustomerId(id))),
+            2 => Some(Self::Workspace),
+            3 => rest.first_chunk().map(|day| Self::Day(i64::from_be_bytes(*day) ^ i64::MIN)),
+            _ => None,
+        }
     }
 
     /// The name as the key store writes it: one byte for the sort, then the id.

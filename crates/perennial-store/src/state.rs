@@ -101,7 +101,7 @@ pub struct Checkpoint {
     pub identifiers: Vec<(IdentifierHash, Option<CustomerId>)>,
     /// Orders and whose they are.
     pub orders: Vec<(OrderRef, CustomerId)>,
-    /// Entries and whose timeline they are in.
+    /// Entries and whose timeline they are in: each entry once, in the checkpoint that passes it.
     pub timeline: Vec<(CustomerId, u64)>,
     /// Postings, for lists and SQL.
     pub postings: Vec<PostingRow>,
@@ -184,8 +184,8 @@ impl State {
         self.read(|db| load(db, id), |state| state.customers.get(&id).cloned())
     }
 
-    /// Many customers, in the order asked for where they exist. Read in key order, which is several
-    /// times faster than one by one as they come.
+    /// Many customers at once, in the order asked for. They are read in key order, through one
+    /// reader.
     pub fn load_many(&self, ids: &[CustomerId]) -> Result<Vec<Option<CustomerRow>>, Failure> {
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_unstable_by_key(|at| ids[*at]);

@@ -150,7 +150,8 @@ impl Duplicates {
         Ok(set)
     }
 
-    /// The last entry that was saved; the caller remembers again what the journal has after it.
+    /// The last entry that was saved; the caller remembers again what the journal has after it. It
+    /// is 0 when the file was deleted: then as much of the journal as shall be told apart.
     pub fn position(&self) -> u64 {
         self.position
     }

@@ -19,7 +19,7 @@ const LAYOUT: Layout = Layout {
     version: 1,
     page_size: 8192,
     synchronous: "NORMAL", // a lost checkpoint is remembered again from the journal's tail
-    cache_kib: 16_384,
+    cache_kib: 4096,
     schema: "
         CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, segment INTEGER NOT NULL);
         INSERT INTO progress VALUES(1, 0, 1);

@@ -1,4 +1,5 @@
 //! `kill -9` while appending: what was acknowledged is there, whole batches, in order.
+//! `PERENNIAL_CRASH_ROUNDS` sets how often.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -27,7 +28,8 @@ fn the_victim() {
 fn what_was_acknowledged_survives_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;
-    for round in 0..8 {
+    let rounds = std::env::var("PERENNIAL_CRASH_ROUNDS").map_or(8, |text| text.parse().unwrap());
+    for round in 0..rounds {
         let mut victim = Command::new(std::env::current_exe().unwrap())
             .args(["crash::the_victim", "--exact", "--nocapture", "--test-threads=1"])
             .env(FOLDER, dir.path())
@@ -37,7 +39,7 @@ fn what_was_acknowledged_survives_a_kill() {
             .unwrap();
         let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
         let numbers = lines.map_while(Result::ok).filter_map(|line| line.split("acknowledged ").nth(1)?.parse().ok());
-        let mut numbers = numbers.take(3 + round * 5);
+        let mut numbers = numbers.take(3 + round % 8 * 5);
         acknowledged = numbers.by_ref().last().unwrap_or(acknowledged);
         victim.kill().unwrap();
         victim.wait().unwrap();

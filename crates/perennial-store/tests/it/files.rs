@@ -142,7 +142,7 @@ fn a_destroyed_key_leaves_no_trace_in_the_files() {
     store.journal.append(&[entry(1, 1)]).unwrap();
     let wrapped: Vec<u8> = rusqlite::Connection::open(dir.path().join("keys.db"))
         .unwrap()
-        .query_row("SELECT wrapped FROM keys", [], |row| row.get(0))
+        .query_row("SELECT wrapped FROM recent", [], |row| row.get(0))
         .unwrap();
     store.keys.destroy(customer(1)).unwrap();
     for file in ["keys.db", "keys.db-wal"] {

@@ -1,0 +1,398 @@
+//! The key file: wrapped keys, written in order of arrival and sorted later, off the writer's path.
+//!
+//! Ids are hashes, so a sorted table alone would rewrite a page per new customer and batch. New keys
+//! are appended to `recent` (and held in a map); when 20,000 have come together they become a sorted
+//! *run*, and eight runs of a level are merged into one of the next. A run that is being built or
+//! taken down is marked so, and an interrupted merge is cleared away by the next.
+//!
+//! Invariant: a name is in `recent` or in one live run, and whatever run holds it, also one that is
+//! being built or taken down, [`Keyring::destroy`] overwrites it there.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use zeroize::Zeroizing;
+
+use crate::failure::{Doing as _, Failure, Trouble};
+use crate::seal::{Key, KeyName, entropy};
+use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, guard, open};
+
+pub(crate) const LAYOUT: Layout = Layout {
+    name: "key store",
+    mark: 0x5052_4b31,
+    version: 1,
+    page_size: 4096,
+    synchronous: "FULL",
+    cache_kib: 4096,
+    schema: "
+        -- A destroyed key keeps its row with no wrapped bytes: it is never made again.
+        CREATE TABLE recent(n INTEGER PRIMARY KEY, name BLOB NOT NULL, wrapped BLOB);
+        CREATE TABLE runs(run INTEGER PRIMARY KEY, level INTEGER NOT NULL, state TEXT NOT NULL);
+        CREATE TABLE sorted(run INTEGER NOT NULL, name BLOB NOT NULL, wrapped BLOB, PRIMARY KEY(run, name)) WITHOUT ROWID;
+        CREATE TABLE kept(name TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
+    ",
+};
+
+/// Keys that become a run.
+const RUN: usize = 20_000;
+/// Runs of a level that are merged into one.
+const FAN: i64 = 8;
+
+/// What is known of a key.
+#[derive(Clone)]
+pub(crate) enum Known {
+    /// It is there.
+    Key(Key),
+    /// It was there.
+    Destroyed,
+}
+
+pub(crate) struct Keyring {
+    master: Key,
+    writer: Mutex<Connection>,
+    /// Sorts and merges, without an `fsync` of its own: nothing is lost if that is undone.
+    tidier: Mutex<Connection>,
+    readers: Readers,
+    recent: Mutex<HashMap<KeyName, Known>>,
+    run_size: usize,
+}
+
+impl Keyring {
+    pub(crate) fn open(path: &Path, master: Key) -> Result<Self, Failure> {
+        const DOING: &str = "open the key store";
+        let (writer, tidier) = (open(path, &LAYOUT)?, open(path, &LAYOUT)?);
+        for db in [&writer, &tidier] {
+            db.pragma_update(None, "secure_delete", true).doing(DOING)?;
+        }
+        tidier.pragma_update(None, "synchronous", "NORMAL").doing(DOING)?;
+        writer.execute("UPDATE runs SET state = 'dead' WHERE state = 'building'", []).doing(DOING)?;
+        let readers = Readers::new(path, LAYOUT.name);
+        let (writer, tidier, recent) = (writer.into(), tidier.into(), Mutex::default());
+        let ring = Self { master, writer, tidier, readers, recent, run_size: RUN };
+        ring.probe()?;
+        *guard(&ring.recent) = ring.load_recent()?;
+        Ok(ring)
+    }
+
+    /// A text that only the right master key opens tells a wrong one at the start.
+    fn probe(&self) -> Result<(), Failure> {
+        const PROBE: &str = "master key check";
+        if self.kept(PROBE)?.is_none() {
+            self.keep(PROBE, b"fits")?;
+        }
+        Ok(())
+    }
+
+    fn load_recent(&self) -> Result<HashMap<KeyName, Known>, Failure> {
+        const DOING: &str = "read the recent keys";
+        let rows: Vec<([u8; 17], Option<Vec<u8>>)> = self.readers.with(|db| {
+            let mut statement = db.prepare("SELECT name, wrapped FROM recent ORDER BY n").doing(DOING)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+            rows.and_then(Iterator::collect).doing(DOING)
+        })?;
+        let known = |(name, wrapped): ([u8; 17], Option<Vec<u8>>)| {
+            let name = KeyName::from_bytes(&name).ok_or_else(|| Failure::corrupt(DOING, "a name cannot be read"))?;
+            Ok((name, known(&self.master, name, wrapped.as_deref())?))
+        };
+        rows.into_iter().map(known).collect()
+    }
+
+    pub(crate) fn keep(&self, name: &str, plain: &[u8]) -> Result<(), Failure> {
+        let sealed = wrap(&self.master, name.as_bytes(), plain)?;
+        let sql = "INSERT INTO kept VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET sealed = excluded.sealed";
+        guard(&self.writer).execute(sql, params![name, sealed]).doing("write to the key store")?;
+        Ok(())
+    }
+
+    pub(crate) fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let sealed: Option<Vec<u8>> = self.readers.with(|db| {
+            let found = db.query_row("SELECT sealed FROM kept WHERE name = ?1", [name], |row| row.get(0));
+            found.optional().doing("read the key store")
+        })?;
+        sealed.map(|sealed| unwrap(&self.master, name.as_bytes(), &sealed)).transpose()
+    }
+
+    pub(crate) fn find(&self, name: KeyName) -> Result<Option<Known>, Failure> {
+        if let Some(known) = guard(&self.recent).get(&name) {
+            return Ok(Some(known.clone()));
+        }
+        let sql = "SELECT s.wrapped FROM runs r CROSS JOIN sorted s ON s.run = r.run AND s.name = ?1
+                   WHERE r.state = 'live' LIMIT 1";
+        let row: Option<Option<Vec<u8>>> = self.readers.with(|db| {
+            let mut statement = db.prepare_cached(sql).doing("read a key")?;
+            statement.query_row([name.bytes()], |row| row.get(0)).optional().doing("read a key")
+        })?;
+        row.map(|wrapped| known(&self.master, name, wrapped.as_deref())).transpose()
+    }
+
+    /// Writes new keys in one transaction; durable on return.
+    pub(crate) fn create(&self, fresh: &[(KeyName, Key)]) -> Result<(), Failure> {
+        const DOING: &str = "create keys";
+        let mut db = guard(&self.writer);
+        let tx = begin(&mut db, DOING)?;
+        {
+            let mut statement = tx.prepare_cached("INSERT INTO recent(name, wrapped) VALUES(?1, ?2)").doing(DOING)?;
+            for (name, key) in fresh {
+                let wrapped = wrap(&self.master, &name.bytes(), key.bytes())?;
+                statement.execute(params![name.bytes(), wrapped]).doing(DOING)?;
+            }
+        }
+        tx.commit().doing(DOING)?;
+        let known = fresh.iter().map(|(name, key)| (*name, Known::Key(key.clone())));
+        guard(&self.recent).extend(known);
+        Ok(())
+    }
+
+    /// Overwrites keys wherever they lie, in the file and in its log.
+    pub(crate) fn destroy(&self, names: &[KeyName]) -> Result<(), Failure> {
+        const DOING: &str = "destroy keys";
+        let mut db = guard(&self.writer);
+        let tx = begin(&mut db, DOING)?;
+        let mut unsorted = Vec::new();
+        for name in names {
+            let run = |sql| tx.prepare_cached(sql).and_then(|mut s| s.execute([name.bytes()])).doing(DOING);
+            let recent = run("UPDATE recent SET wrapped = NULL WHERE name = ?1")?;
+            let sorted = run("UPDATE sorted SET wrapped = NULL WHERE run IN (SELECT run FROM runs) AND name = ?1")?;
+            if recent + sorted == 0 {
+                run("INSERT INTO recent(name) VALUES(?1)")?;
+            }
+            if recent > 0 || sorted == 0 || guard(&self.recent).contains_key(name) {
+                unsorted.push((*name, Known::Destroyed));
+            }
+        }
+        tx.commit().doing(DOING)?;
+        guard(&self.recent).extend(unsorted);
+        // The log holds the page as it was; only emptying it overwrites that.
+        if checkpoint_truncate(&db)? {
+            return Ok(());
+        }
+        Err(Failure::new(Trouble::Busy, DOING, "a reader holds the key store"))
+    }
+
+    /// Names of keys that exist, from a first one on.
+    pub(crate) fn names_from(&self, first: [u8; 17]) -> Result<Vec<KeyName>, Failure> {
+        const DOING: &str = "list keys";
+        let sql = "SELECT name FROM recent WHERE wrapped IS NOT NULL AND name >= ?1
+                   UNION SELECT name FROM sorted WHERE run IN (SELECT run FROM runs WHERE state = 'live')
+                   AND name >= ?1 AND wrapped IS NOT NULL";
+        let names: Vec<[u8; 17]> = self.readers.with(|db| {
+            let mut statement = db.prepare_cached(sql).doing(DOING)?;
+            let rows = statement.query_map([first], |row| row.get(0));
+            rows.and_then(Iterator::collect).doing(DOING)
+        })?;
+        Ok(names.iter().filter_map(KeyName::from_bytes).collect())
+    }
+
+    /// Sorts and merges what has come together and copies the log into the file. For a thread that
+    /// has time.
+    pub(crate) fn tidy(&self) -> Result<(), Failure> {
+        let mut db = guard(&self.tidier);
+        if guard(&self.recent).len() >= self.run_size {
+            self.sort_recent(&mut db)?;
+        }
+        while let Some(sources) = mergeable(&db)? {
+            merge(&mut db, &sources)?;
+        }
+        clear_dead(&db)?;
+        checkpoint_passive(&db)
+    }
+
+    fn sort_recent(&self, db: &mut Connection) -> Result<(), Failure> {
+        const DOING: &str = "sort the recent keys";
+        let tx = begin(db, DOING)?;
+        let moved: Vec<[u8; 17]> = {
+            let mut statement = tx.prepare_cached("SELECT name FROM recent").doing(DOING)?;
+            let rows = statement.query_map([], |row| row.get(0));
+            rows.and_then(Iterator::collect).doing(DOING)?
+        };
+        let run = new_run(&tx, 0, "live")?;
+        tx.execute("INSERT INTO sorted SELECT ?1, name, wrapped FROM recent ORDER BY name", [run]).doing(DOING)?;
+        tx.execute("DELETE FROM recent", []).doing(DOING)?;
+        tx.commit().doing(DOING)?;
+        // Exactly those that moved: others may have come since.
+        let mut recent = guard(&self.recent);
+        for name in moved.iter().filter_map(KeyName::from_bytes) {
+            recent.remove(&name);
+        }
+        recent.shrink_to(self.run_size);
+        Ok(())
+    }
+}
+
+fn begin<'c>(db: &'c mut Connection, doing: &str) -> Result<Transaction<'c>, Failure> {
+    db.transaction_with_behavior(TransactionBehavior::Immediate).doing(doing)
+}
+
+const MERGING: &str = "merge sorted keys";
+
+fn new_run(db: &Connection, level: i64, state: &str) -> Result<i64, Failure> {
+    let sql = "INSERT INTO runs SELECT coalesce(max(run), 0) + 1, ?1, ?2 FROM runs";
+    db.execute(sql, params![level, state]).doing(MERGING)?;
+    Ok(db.last_insert_rowid())
+}
+
+/// The live runs of the lowest level that has enough of them, and that level.
+fn mergeable(db: &Connection) -> Result<Option<(i64, Vec<i64>)>, Failure> {
+    let sql = "SELECT level FROM runs WHERE state = 'live' GROUP BY level HAVING count(*) >= ?1 ORDER BY level LIMIT 1";
+    let level: Option<i64> = db.query_row(sql, [FAN], |row| row.get(0)).optional().doing(MERGING)?;
+    let Some(level) = level else { return Ok(None) };
+    let mut statement = db.prepare_cached("SELECT run FROM runs WHERE state = 'live' AND level = ?1").doing(MERGING)?;
+    let runs = statement.query_map([level], |row| row.get(0));
+    Ok(Some((level, runs.and_then(Iterator::collect).doing(MERGING)?)))
+}
+
+/// Merges slice by slice, each in a transaction of its own, so that new keys never wait for long.
+fn merge(db: &mut Connection, (level, sources): &(i64, Vec<i64>)) -> Result<(), Failure> {
+    let target = new_run(db, level + 1, "building")?;
+    for (from, to) in slices() {
+        let tx = begin(db, MERGING)?;
+        for source in sources {
+            let sql =
+                "INSERT INTO sorted SELECT ?1, name, wrapped FROM sorted WHERE run = ?2 AND name >= ?3 AND name < ?4";
+            let values = params![target, source, from, to];
+            tx.prepare_cached(sql).and_then(|mut s| s.execute(values)).doing(MERGING)?;
+        }
+        tx.commit().doing(MERGING)?;
+    }
+    let tx = begin(db, MERGING)?;
+    for source in sources {
+        tx.execute("UPDATE runs SET state = 'dead' WHERE run = ?1", [source]).doing(MERGING)?;
+    }
+    tx.execute("UPDATE runs SET state = 'live' WHERE run = ?1", [target]).doing(MERGING)?;
+    tx.commit().doing(MERGING)
+}
+
+fn clear_dead(db: &Connection) -> Result<(), Failure> {
+    let mut statement = db.prepare_cached("SELECT run FROM runs WHERE state = 'dead'").doing(MERGING)?;
+    let runs: Vec<i64> = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).doing(MERGING)?;
+    for run in runs {
+        for (from, to) in slices() {
+            let sql = "DELETE FROM sorted WHERE run = ?1 AND name >= ?2 AND name < ?3";
+            db.prepare_cached(sql).and_then(|mut s| s.execute(params![run, from, to])).doing(MERGING)?;
+        }
+        db.execute("DELETE FROM runs WHERE run = ?1", [run]).doing(MERGING)?;
+    }
+    Ok(())
+}
+
+/// All names in 257 slices: the hashes of roots by their first byte, then everything else.
+fn slices() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let roots = (0..=u8::MAX).map(|byte| (vec![1, byte], byte.checked_add(1).map_or(vec![2], |next| vec![1, next])));
+    roots.chain([(vec![2], vec![255])])
+}
+
+fn known(master: &Key, name: KeyName, wrapped: Option<&[u8]>) -> Result<Known, Failure> {
+    let Some(wrapped) = wrapped else { return Ok(Known::Destroyed) };
+    let plain = Zeroizing::new(unwrap(master, &name.bytes(), wrapped)?);
+    let key = Key::from_slice(&plain).ok_or_else(|| Failure::corrupt("read a key", "it has a wrong length"))?;
+    Ok(Known::Key(key))
+}
+
+/// Seals under the master key: 24 random bytes, then the sealed text.
+fn wrap(master: &Key, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut nonce = [0; 24];
+    entropy(&mut nonce)?;
+    let mut out = nonce.to_vec();
+    out.extend(master.seal(nonce, context, plain)?);
+    Ok(out)
+}
+
+fn unwrap(master: &Key, context: &[u8], wrapped: &[u8]) -> Result<Vec<u8>, Failure> {
+    let (nonce, sealed) = wrapped.split_first_chunk::<24>().unwrap_or((&[0; 24], &[]));
+    master.open(*nonce, context, sealed).ok_or_else(|| {
+        Failure::new(Trouble::MasterKey, "open the key store", "the master key does not open what it holds")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use perennial_core::id::{CustomerId, Secret};
+
+    use super::*;
+
+    const SMALL: u32 = 1_000;
+
+    /// A key file that sorts sooner than the real one.
+    fn small(path: &Path) -> Keyring {
+        Keyring { run_size: SMALL as usize, ..Keyring::open(path, Key::new([9; 32])).unwrap() }
+    }
+
+    fn name(n: u32) -> KeyName {
+        KeyName::Root(CustomerId(Secret([1; 16]).digest(&[&n.to_le_bytes()])))
+    }
+
+    fn fill(ring: &Keyring, numbers: std::ops::Range<u32>) -> Vec<[u8; 32]> {
+        let keys = Key::random(numbers.len()).unwrap();
+        let bytes = keys.iter().map(|key| *key.bytes()).collect();
+        let fresh: Vec<_> = numbers.map(name).zip(keys).collect();
+        ring.create(&fresh).unwrap();
+        bytes
+    }
+
+    fn key(ring: &Keyring, n: u32) -> Option<[u8; 32]> {
+        match ring.find(name(n)).unwrap() {
+            Some(Known::Key(key)) => Some(*key.bytes()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn keys_are_found_through_sorting_merging_and_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.db");
+        let open = || small(&path);
+        let ring = open();
+        let step = SMALL;
+        let mut keys = Vec::new();
+        for round in 0..9 {
+            keys.extend(fill(&ring, round * step..(round + 1) * step));
+            if round == 4 {
+                ring.destroy(&[name(3), name(4 * step + 1)]).unwrap();
+            }
+            ring.tidy().unwrap();
+        }
+        keys.extend(fill(&ring, 9 * step..9 * step + 10));
+        assert_eq!(guard(&ring.recent).len(), 10);
+        let counts = |ring: &Keyring| -> (i64, i64) {
+            let sql = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM sorted)";
+            ring.readers.with(|db| Ok(db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap())).unwrap()
+        };
+        assert_eq!(counts(&ring), (2, i64::from(9 * step)), "eight runs became one");
+        drop(ring);
+        let ring = open();
+        for (n, bytes) in (0..).zip(&keys).step_by(97) {
+            assert_eq!(key(&ring, n), Some(*bytes), "{n}");
+        }
+        for gone in [3, 4 * step + 1] {
+            assert!(matches!(ring.find(name(gone)).unwrap(), Some(Known::Destroyed)), "{gone}");
+        }
+        assert!(ring.find(name(u32::MAX)).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_interrupted_merge_is_cleared_and_a_key_destroyed_in_it_stays_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.db");
+        let ring = small(&path);
+        fill(&ring, 0..SMALL);
+        ring.tidy().unwrap();
+        {
+            let db = guard(&ring.tidier);
+            let target = new_run(&db, 1, "building").unwrap();
+            db.execute("INSERT INTO sorted SELECT ?1, name, wrapped FROM sorted LIMIT 500", [target]).unwrap();
+        }
+        let all: Vec<KeyName> = (0..SMALL).map(name).collect();
+        ring.destroy(&all).unwrap();
+        let left = |ring: &Keyring, sql: &str| -> i64 {
+            ring.readers.with(|db| Ok(db.query_row(sql, [], |row| row.get(0)).unwrap())).unwrap()
+        };
+        assert_eq!(left(&ring, "SELECT count(*) FROM sorted WHERE wrapped IS NOT NULL"), 0);
+        drop(ring);
+        let ring = small(&path);
+        ring.tidy().unwrap();
+        assert_eq!(left(&ring, "SELECT count(*) FROM runs"), 1);
+        assert!(key(&ring, 0).is_none());
+    }
+}
