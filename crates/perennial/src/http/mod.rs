@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tokio::sync::watch;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use utoipa::OpenApi;
@@ -165,7 +165,7 @@ pub fn router(app: App) -> Router {
     router
         .merge(docs::routes())
         .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(explain))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn(observe))
         .with_state(app)
@@ -175,8 +175,30 @@ async fn nothing_here() -> ApiError {
     ApiError::new("not_found", "There is nothing at this address; see /docs.")
 }
 
-async fn wrong_method() -> ApiError {
-    ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
+/// Errors that the framework answers before a handler runs get our shape too.
+async fn explain(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let explained = kind.is_some_and(|kind| kind.ends_with(b"json"));
+    if explained || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let problem = match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("too_large", "The body is too large; at most 64 KB here."),
+        _ if status.is_server_error() => ApiError::new("unavailable", "Something failed here; send it again."),
+        _ => ApiError::new("bad_parameter", "A part of the address or the body cannot be read; see /docs."),
+    };
+    let mut shaped = problem.into_response();
+    for (name, value) in response.headers() {
+        if !shaped.headers().contains_key(name) && name != header::CONTENT_LENGTH {
+            shaped.headers_mut().append(name, value.clone());
+        }
+    }
+    shaped
 }
 
 /// The head of every answer comes in time; a stream's body may go on.
