@@ -348,7 +348,9 @@ impl Writer {
         let now = self.shared.now();
         let mut batch = Vec::with_capacity(events);
         let sizes: Vec<usize> = group.iter().map(|taking| taking.batch.len()).collect();
-        group.iter_mut().for_each(|taking| batch.append(&mut taking.batch));
+        for taking in &mut group {
+            batch.append(&mut taking.batch);
+        }
         let names = if self.shared.notices.receiver_count() > 0 { batch.iter().map(name_of).collect() } else { vec![] };
         let started = Instant::now();
         let result = self.workspace.take(now, batch);

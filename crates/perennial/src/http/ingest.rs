@@ -31,7 +31,7 @@ pub struct Delivered {
 /// Send events
 ///
 /// One call (`identify`, `track`, `page`, `screen`, `group`, `alias`, `merge`, or its one-letter
-/// form) or a `batch` of them (`import` is the same), as Segment's and RudderStack's clients send
+/// form) or a `batch` of them (`import` is the same), as Segment's and `RudderStack`'s clients send
 /// them. A message of a batch that cannot count is kept as a rejected receipt and fails nobody else.
 #[utoipa::path(
     post,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::watch;
@@ -86,7 +86,7 @@ impl App {
         if let Some((protocol, host)) = self.0.public_url.as_deref().and_then(|url| url.split_once("://")) {
             return (protocol.into(), host.trim_end_matches('/').into());
         }
-        let header = |name| headers.get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok());
+        let header = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let protocol = header("x-forwarded-proto").filter(|p| *p == "https").unwrap_or("http");
         (protocol.into(), header(header::HOST.as_str()).unwrap_or("localhost").into())
     }
@@ -179,7 +179,7 @@ async fn nothing_here() -> ApiError {
 async fn explain(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let explained = kind.is_some_and(|kind| kind.ends_with(b"json"));
     if explained || !(status.is_client_error() || status.is_server_error()) {
         return response;

@@ -107,7 +107,7 @@ pub struct Workspace {
     customers: BTreeMap<CustomerId, CustomerView>,
     names: BTreeMap<Identifier, CustomerId>,
     messages: BTreeMap<(Box<str>, Box<str>), (Arrival, ReceiptView)>,
-    answers: BTreeMap<(CustomerId, Box<str>), ([u8; 16], Answer)>,
+    answers: BTreeMap<(CustomerId, String, Box<str>), ([u8; 16], Answer)>,
     timelines: BTreeMap<CustomerId, Vec<TimelineEntry>>,
     broken: bool,
 }
@@ -191,13 +191,16 @@ impl Workspace {
     ///
     /// # Errors
     /// When the journal does not accept it.
+    #[allow(clippy::needless_pass_by_value)] // the real one keeps it
     pub fn ask(&mut self, now: Timestamp, asked: Asked) -> Result<Answer, Failure> {
         let id = match (asked.customer.value.parse(), &asked.command) {
             (Ok(id), _) => id,
             (_, Command::Enroll { .. }) => self.known(now, std::slice::from_ref(&asked.customer)),
             _ => self.names.get(&asked.customer).copied().unwrap_or(CustomerId([0; 16])),
         };
-        let slot = asked.key.clone().map(|key| (id, key));
+        // Keys are scoped by operation and customer (rule 21).
+        let operation = format!("{:?}", std::mem::discriminant(&asked.command));
+        let slot = asked.key.clone().map(|key| (id, operation, key));
         if let Some((fingerprint, first)) = slot.as_ref().and_then(|slot| self.answers.get(slot)) {
             let key_reused = *fingerprint != asked.fingerprint;
             return Ok(Answer { replayed: !key_reused, key_reused, ..first.clone() });

@@ -4,4 +4,6 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod http;
+mod pump;
+mod sdk;
 mod wire;
