@@ -13,7 +13,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -30,7 +30,7 @@ pub mod problem;
 pub mod server;
 pub mod stream;
 
-use crate::pump::Handle;
+use crate::pump::{Handle, Trouble};
 use keys::KeyRing;
 use problem::ApiError;
 
@@ -49,7 +49,14 @@ struct Inner {
     public_url: Option<String>,
     stopping: watch::Receiver<bool>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Kilobytes of large and packed bodies that may be in memory at once.
+    reading: Arc<Semaphore>,
 }
+
+/// Kilobytes for bodies that are being read and unpacked.
+const READING_KB: usize = 128 * 1024;
+/// How long a body waits for its share of them.
+const READING_WAIT: Duration = Duration::from_secs(5);
 
 /// Tells open streams that the server is going down.
 pub type Stop = watch::Sender<bool>;
@@ -60,7 +67,9 @@ impl App {
     pub fn new(pump: Handle, keys: KeyRing, public_url: Option<String>) -> (Self, Stop) {
         let (stop, stopping) = watch::channel(false);
         let metrics = ops::metrics_handle();
-        (Self(Arc::new(Inner { pump, keys, public_url, stopping, metrics })), stop)
+        let reading = Arc::new(Semaphore::new(READING_KB));
+        let inner = Inner { pump, keys, public_url, stopping, metrics, reading };
+        (Self(Arc::new(inner)), stop)
     }
 
     /// The way to the workspace.
@@ -71,6 +80,16 @@ impl App {
     /// The keys of this installation.
     pub fn keys(&self) -> &KeyRing {
         &self.0.keys
+    }
+
+    /// Waits for room to hold a body of so many bytes; the room is free again with the permit.
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kilobytes = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+        let room = self.0.reading.clone().acquire_many_owned(kilobytes);
+        match tokio::time::timeout(READING_WAIT, room).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Trouble::Busy.into()),
+        }
     }
 
     fn stopping(&self) -> watch::Receiver<bool> {

@@ -100,6 +100,9 @@ impl FromStr for Who {
     }
 }
 
+/// An idempotency key with the customer and operation it belongs to.
+type KeySlot = (CustomerId, String, Box<str>);
+
 /// One business's data.
 #[derive(Default)]
 pub struct Workspace {
@@ -107,7 +110,7 @@ pub struct Workspace {
     customers: BTreeMap<CustomerId, CustomerView>,
     names: BTreeMap<Identifier, CustomerId>,
     messages: BTreeMap<(Box<str>, Box<str>), (Arrival, ReceiptView)>,
-    answers: BTreeMap<(CustomerId, String, Box<str>), ([u8; 16], Answer)>,
+    answers: BTreeMap<KeySlot, ([u8; 16], Answer)>,
     timelines: BTreeMap<CustomerId, Vec<TimelineEntry>>,
     broken: bool,
 }
