@@ -81,17 +81,22 @@ pub(crate) fn observe(customer: &mut Customer, asked: &Asked) {
 
 /// Keeps where the answer to an idempotency key stands.
 pub fn remember(customer: &mut Customer, asked: &Asked, seq: u64) {
-    let Some(key) = &asked.key else { return };
+    let Some(key) = scoped_key(asked) else { return };
     if customer.answers.len() >= ANSWERS_MAX {
         customer.answers.remove(0);
     }
-    customer.answers.push(Recorded { key: key.clone(), fingerprint: asked.fingerprint, seq, at: asked.at });
+    customer.answers.push(Recorded { key, fingerprint: asked.fingerprint, seq, at: asked.at });
 }
 
 /// The answer already given to this key, if there is one.
 pub fn answered<'a>(customer: &'a Customer, asked: &Asked) -> Option<&'a Recorded> {
-    let key = asked.key.as_deref()?;
-    customer.answers.iter().rev().find(|a| *a.key == *key)
+    let key = scoped_key(asked)?;
+    customer.answers.iter().rev().find(|a| a.key == key)
+}
+
+/// Keys are scoped by operation and customer (rule 21).
+fn scoped_key(asked: &Asked) -> Option<Box<str>> {
+    asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()).into())
 }
 
 fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), Refusal> {
@@ -105,7 +110,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
         return Err(Refusal::new("not_a_member", "the customer has not joined the programme; enrol them first"));
     }
     match &asked.command {
-        Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.caller_key(), near),
+        Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.key.as_deref(), near),
         Command::Adjust { points, .. } => adjust(book, *points),
         Command::Hold { points, length, hold: name } => hold(book, *points, *length, name),
         Command::Capture { hold, points } => capture(book, hold, *points),

@@ -63,7 +63,7 @@ pub struct Asked {
     pub by: Box<str>,
     /// The customer, as the caller named them.
     pub customer: Identifier,
-    /// The idempotency key, if the caller gave one, behind the operation's name: `redeem:r1`.
+    /// The idempotency key, if the caller gave one.
     pub key: Option<Box<str>>,
     /// Fingerprint of the command, to tell a repetition from a reuse of the key.
     pub fingerprint: [u8; 16],
@@ -253,13 +253,7 @@ impl Asked {
     /// A command with the fingerprint of what it asks for.
     pub fn new(at: Timestamp, by: &str, customer: Identifier, key: Option<Box<str>>, command: Command) -> Self {
         let fingerprint = Secret([0; 16]).digest(&[format!("{command:?}").as_bytes()]);
-        let key = key.map(|key| format!("{}:{key}", command.name()).into());
         Self { at, by: by.into(), customer, key, fingerprint, command }
-    }
-
-    /// The key as the caller gave it.
-    pub fn caller_key(&self) -> Option<&str> {
-        self.key.as_deref()?.split_once(':').map(|(_, key)| key)
     }
 }
 

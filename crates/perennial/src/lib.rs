@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod http;
 pub mod import;
+pub mod logs;
 pub mod pump;
 pub mod scenario;
 pub mod view;

@@ -22,7 +22,7 @@ use crate::workspace::{Answer, Failure, Receipt, Status, Workspace};
 /// Most events of one append.
 pub const GROUP_EVENTS: usize = 2_048;
 /// Most bytes of work that may wait.
-pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// What a piece of work weighs besides its events.
 const JOB_BYTES: usize = 1_024;
 /// How long a group waits for company once it has some.
@@ -166,7 +166,7 @@ impl Pump {
             notices: broadcast::channel(NOTICES).0,
         });
         let handle = Handle { jobs, shared: shared.clone() };
-        let writer = Writer { workspace, shared };
+        let writer = Writer { workspace, shared, failed: None };
         let thread = std::thread::Builder::new().name("pump".into()).spawn(move || writer.run(&work))?;
         Ok(Self { handle, thread })
     }
@@ -224,10 +224,10 @@ impl Handle {
     /// [`Trouble`]; asking again under the same key is safe.
     pub async fn ask(&self, name: &'static str, asked: Asked) -> Result<Answer, Trouble> {
         let notices = self.shared.notices.clone();
-        let healthy = self.shared.clone();
+        let shared = self.shared.clone();
         self.call(move |workspace, now| {
             let answer = workspace.ask(now, asked);
-            healthy.healthy.store(answer.is_ok(), Ordering::Relaxed);
+            shared.healthy.store(answer.is_ok(), Ordering::Relaxed);
             let answer = answer?;
             let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
             let seq = Some(answer.seq);
@@ -281,7 +281,13 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Trouble> {
 struct Writer {
     workspace: Workspace,
     shared: Arc<Shared>,
+    /// When the journal or the store last failed.
+    failed: Option<Instant>,
 }
+
+/// After a failure the doors open again with the next append that works, or after this long, so
+/// that one can come.
+const RETRY: Duration = Duration::from_secs(5);
 
 impl Writer {
     fn run(mut self, work: &Receiver<Job>) -> Workspace {
@@ -315,10 +321,19 @@ impl Writer {
     fn tick(&mut self) {
         let now = self.shared.now();
         let done = self.workspace.advance(now).map(drop).and_then(|()| self.workspace.checkpoint_if_due(now));
-        self.shared.healthy.store(done.is_ok(), Ordering::Relaxed);
-        if let Err(failure) = done {
-            tracing::error!(error = %failure, "timers or checkpoint failed");
+        match done {
+            Err(failure) => {
+                tracing::error!(error = %failure, "timers or checkpoint failed");
+                self.report(false);
+            }
+            Ok(()) if self.failed.is_none_or(|at| at.elapsed() >= RETRY) => self.report(true),
+            Ok(()) => {}
         }
+    }
+
+    fn report(&mut self, works: bool) {
+        self.failed = if works { None } else { Some(Instant::now()) };
+        self.shared.healthy.store(works, Ordering::Relaxed);
     }
 
     /// Appends this work and what waits behind it in one go; the first piece of another kind that
@@ -351,11 +366,13 @@ impl Writer {
         let now = self.shared.now();
         let mut batch = Vec::with_capacity(events);
         let sizes: Vec<usize> = group.iter().map(|taking| taking.batch.len()).collect();
-        group.iter_mut().for_each(|taking| batch.append(&mut taking.batch));
+        for taking in &mut group {
+            batch.append(&mut taking.batch);
+        }
         let names = if self.shared.notices.receiver_count() > 0 { batch.iter().map(name_of).collect() } else { vec![] };
         let started = Instant::now();
         let result = self.workspace.take(now, batch);
-        self.shared.healthy.store(result.is_ok(), Ordering::Relaxed);
+        self.report(result.is_ok());
         metrics::histogram!("pump_append_seconds").record(started.elapsed());
         metrics::histogram!("pump_append_events").record(precise(events));
         match result {

@@ -1,4 +1,4 @@
-//! Views: what the API shows. Written once here, filled by the workspace, described by the OpenAPI
+//! Views: what the API shows. Written once here, filled by the workspace, described by the `OpenAPI`
 //! document, read by the console.
 //!
 //! Promise: names are those of the glossary; instants are texts in UTC; amounts are whole numbers

@@ -31,7 +31,7 @@ pub struct Delivered {
 /// Send events
 ///
 /// One call (`identify`, `track`, `page`, `screen`, `group`, `alias`, `merge`, or its one-letter
-/// form) or a `batch` of them (`import` is the same), as Segment's and RudderStack's clients send
+/// form) or a `batch` of them (`import` is the same), as Segment's and `RudderStack`'s clients send
 /// them. A message of a batch that cannot count is kept as a rejected receipt and fails nobody else.
 #[utoipa::path(
     post,
@@ -57,6 +57,7 @@ pub async fn ingest(
 ) -> Result<Json<Delivered>, SdkError> {
     let call = Call::of_path(&call).ok_or_else(|| ApiError::new("not_found", "There is no such call; see /docs."))?;
     let received_at = app.pump().now();
+    let room = app.room_for(largest(&headers)).await?;
     let raw = axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| too_large())?;
     let bytes = raw.len();
     let arrivals = if bytes > INLINE_MAX || is_packed(&headers, &raw) {
@@ -66,12 +67,24 @@ pub async fn ingest(
     } else {
         read(&app, call, &headers, &raw, received_at)?
     };
+    drop(room);
     let receipts = app.pump().submit(arrivals, bytes).await?;
     reply(call, &receipts)
 }
 
 /// Bodies up to here are read where they arrive; larger and packed ones on a thread of their own.
 const INLINE_MAX: usize = 64 * 1024;
+
+/// The most memory that a request's body may take; small plain ones are not counted.
+fn largest(headers: &HeaderMap) -> usize {
+    let length: Option<usize> =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    match length {
+        Some(length) if !is_labelled(headers) && length <= INLINE_MAX => 0,
+        Some(length) if !is_labelled(headers) => length.min(BODY_MAX),
+        _ => BODY_MAX,
+    }
+}
 
 fn read(
     app: &App,
@@ -116,8 +129,12 @@ fn encoding(headers: &HeaderMap) -> String {
     text.trim().to_ascii_lowercase()
 }
 
+fn is_labelled(headers: &HeaderMap) -> bool {
+    !matches!(encoding(headers).as_str(), "" | "identity")
+}
+
 fn is_packed(headers: &HeaderMap, raw: &Bytes) -> bool {
-    raw.starts_with(&GZIP) || !matches!(encoding(headers).as_str(), "" | "identity")
+    raw.starts_with(&GZIP) || is_labelled(headers)
 }
 
 /// Undoes the encoding, also of gzip that is not labelled, up to [`BODY_MAX`] bytes.

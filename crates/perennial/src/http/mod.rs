@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
-use tokio::sync::watch;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -30,7 +30,7 @@ pub mod problem;
 pub mod server;
 pub mod stream;
 
-use crate::pump::Handle;
+use crate::pump::{Handle, Trouble};
 use keys::KeyRing;
 use problem::ApiError;
 
@@ -49,7 +49,14 @@ struct Inner {
     public_url: Option<String>,
     stopping: watch::Receiver<bool>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Kilobytes of large and packed bodies that may be in memory at once.
+    reading: Arc<Semaphore>,
 }
+
+/// Kilobytes for bodies that are being read and unpacked.
+const READING_KB: usize = 128 * 1024;
+/// How long a body waits for its share of them.
+const READING_WAIT: Duration = Duration::from_secs(5);
 
 /// Tells open streams that the server is going down.
 pub type Stop = watch::Sender<bool>;
@@ -60,7 +67,9 @@ impl App {
     pub fn new(pump: Handle, keys: KeyRing, public_url: Option<String>) -> (Self, Stop) {
         let (stop, stopping) = watch::channel(false);
         let metrics = ops::metrics_handle();
-        (Self(Arc::new(Inner { pump, keys, public_url, stopping, metrics })), stop)
+        let reading = Arc::new(Semaphore::new(READING_KB));
+        let inner = Inner { pump, keys, public_url, stopping, metrics, reading };
+        (Self(Arc::new(inner)), stop)
     }
 
     /// The way to the workspace.
@@ -71,6 +80,16 @@ impl App {
     /// The keys of this installation.
     pub fn keys(&self) -> &KeyRing {
         &self.0.keys
+    }
+
+    /// Waits for room to hold a body of so many bytes; the room is free again with the permit.
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kilobytes = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+        let room = self.0.reading.clone().acquire_many_owned(kilobytes);
+        match tokio::time::timeout(READING_WAIT, room).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Trouble::Busy.into()),
+        }
     }
 
     fn stopping(&self) -> watch::Receiver<bool> {
@@ -86,7 +105,7 @@ impl App {
         if let Some((protocol, host)) = self.0.public_url.as_deref().and_then(|url| url.split_once("://")) {
             return (protocol.into(), host.trim_end_matches('/').into());
         }
-        let header = |name| headers.get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok());
+        let header = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let protocol = header("x-forwarded-proto").filter(|p| *p == "https").unwrap_or("http");
         (protocol.into(), header(header::HOST.as_str()).unwrap_or("localhost").into())
     }
@@ -165,7 +184,7 @@ pub fn router(app: App) -> Router {
     router
         .merge(docs::routes())
         .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(explain))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn(observe))
         .with_state(app)
@@ -175,8 +194,30 @@ async fn nothing_here() -> ApiError {
     ApiError::new("not_found", "There is nothing at this address; see /docs.")
 }
 
-async fn wrong_method() -> ApiError {
-    ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
+/// Errors that the framework answers before a handler runs get our shape too.
+async fn explain(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let explained = kind.is_some_and(|kind| kind.ends_with(b"json"));
+    if explained || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let problem = match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("too_large", "The body is too large; at most 64 KB here."),
+        _ if status.is_server_error() => ApiError::new("unavailable", "Something failed here; send it again."),
+        _ => ApiError::new("bad_parameter", "A part of the address or the body cannot be read; see /docs."),
+    };
+    let mut shaped = problem.into_response();
+    for (name, value) in response.headers() {
+        if !shaped.headers().contains_key(name) && name != header::CONTENT_LENGTH {
+            shaped.headers_mut().append(name, value.clone());
+        }
+    }
+    shaped
 }
 
 /// The head of every answer comes in time; a stream's body may go on.

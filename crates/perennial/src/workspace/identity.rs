@@ -1,7 +1,7 @@
 //! Who an input is about: the identifier index and the making of customers.
 
 use perennial_core::customer::Customer;
-use perennial_core::event::Event;
+use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
 use perennial_core::identity;
@@ -12,8 +12,12 @@ use perennial_store::Failure;
 use super::Workspace;
 
 impl Workspace {
-    /// Whom an identifier names.
+    /// Whom an identifier names; one of our own ids names itself, or who it became part of.
     pub(super) fn owner(&mut self, id: &Identifier) -> Result<Option<CustomerId>, Failure> {
+        if let (IdentifierKind::User, Ok(own)) = (&id.kind, id.value.parse()) {
+            let own = self.warm.survivor(own)?;
+            return Ok(self.warm.get(own)?.map(|c| c.id));
+        }
         let hash = id.hashed(&self.secret());
         self.warm.lookup(hash)
     }
@@ -22,6 +26,7 @@ impl Workspace {
     /// added to `made`.
     pub(super) fn resolve(&mut self, event: &mut Event, made: &mut Vec<Fact>) -> Result<CustomerId, Failure> {
         self.name_by_traits(event);
+        self.name_by_alias(event)?;
         let secret = self.secret();
         let warm = std::cell::RefCell::new(&mut self.warm);
         let found = identity::resolve(
@@ -49,6 +54,23 @@ impl Workspace {
         }
         made.extend(found.left_out.iter().map(|name| Fact::Unlinked(name.hashed(&secret))));
         Ok(id)
+    }
+
+    /// The earlier name of an alias call names the customer too. The wire does not say what sort of
+    /// name it is: the sort that somebody is known by wins.
+    fn name_by_alias(&mut self, event: &mut Event) -> Result<(), Failure> {
+        let Body::Alias { previous } = &event.body else { return Ok(()) };
+        let mut name = previous.clone();
+        if self.owner(&name)?.is_none() {
+            let other =
+                if name.kind == IdentifierKind::User { IdentifierKind::Anonymous } else { IdentifierKind::User };
+            let known = Identifier::new(other, &name.value).map(|id| self.owner(&id).map(|o| o.map(|_| id)));
+            name = known.transpose()?.flatten().unwrap_or(name);
+        }
+        if !event.ids.contains(&name) {
+            event.ids.push(name);
+        }
+        Ok(())
     }
 
     /// Traits that the programme declares as identifying name the customer too.

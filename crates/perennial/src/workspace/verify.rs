@@ -33,6 +33,7 @@ impl Workspace {
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
         let mut again = Self::from_journal(&self.journal.reader(), self.secret())?;
         findings.faults.extend(again.audit.take().unwrap_or_default().into_iter().take(FAULTS_MAX));
+        again.now = self.now;
         let (mine, theirs) = (self.everybody()?, again.everybody()?);
         if mine != theirs {
             let detail = format!("{} customers are held, a refold gives {}", mine.len(), theirs.len());

@@ -3,6 +3,10 @@
 // The macro that rewrites expectations always writes hashes.
 #![allow(clippy::needless_raw_string_hashes)]
 
+mod http;
 mod import;
+mod pump;
 mod scenarios;
+mod sdk;
+mod shop;
 mod wire;

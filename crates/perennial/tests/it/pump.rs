@@ -1,0 +1,86 @@
+//! The pump: order, time and a graceful end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use perennial::pump::{Clock, Pump, Trouble};
+use perennial::wire::segment::{Call, parse};
+use perennial::wire::{Arrival, Circumstances};
+use perennial::workspace::Status;
+use perennial_core::time::Timestamp;
+
+fn messages(names: &[&str]) -> Vec<Arrival> {
+    let items: Vec<String> =
+        names.iter().map(|m| format!(r#"{{"type":"identify","userId":"ana","messageId":"{m}"}}"#)).collect();
+    let body = format!(r#"{{"batch":[{}]}}"#, items.join(","));
+    parse(Call::Batch, body.as_bytes(), &Circumstances::live("web", Timestamp::EPOCH)).unwrap()
+}
+
+#[tokio::test]
+async fn time_never_goes_back() {
+    let hand = Arc::new(AtomicI64::new(10_000));
+    let pump = Pump::start(crate::shop::workspace(), Clock::Manual(hand.clone())).unwrap();
+    let handle = pump.handle();
+    assert_eq!(handle.now().as_millis(), 10_000);
+    hand.store(4_000, Ordering::Relaxed);
+    assert_eq!(handle.now().as_millis(), 10_000);
+    assert_eq!(handle.call(|_, now| Ok(now.as_millis())).await, Ok(10_000));
+    hand.store(11_000, Ordering::Relaxed);
+    assert_eq!(handle.now().as_millis(), 11_000);
+}
+
+#[tokio::test]
+async fn each_sender_gets_the_receipts_of_its_own_messages() {
+    let pump = Pump::start(crate::shop::workspace(), Clock::System).unwrap();
+    let handle = pump.handle();
+    let senders: Vec<_> = (0..20)
+        .map(|i| {
+            let handle = handle.clone();
+            tokio::spawn(async move {
+                let (a, b) = (format!("a{i}"), format!("b{i}"));
+                let receipts = handle.submit(messages(&[&a, &b, &a]), 100).await.unwrap();
+                let ids: Vec<_> = receipts.iter().map(|r| r.message_id.to_string()).collect();
+                assert_eq!(ids, [a.clone(), b, a]);
+                assert_eq!(receipts[2].status, Status::Duplicate);
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_finished_before_the_end() {
+    let pump = Pump::start(crate::shop::workspace(), Clock::System).unwrap();
+    let handle = pump.handle();
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let blocking = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.call(move |_, _| Ok(gate.recv().is_ok())).await })
+    };
+    tokio::task::yield_now().await;
+    let waiting = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.submit(messages(&["m"]), 10).await })
+    };
+    tokio::task::yield_now().await;
+    open.send(()).unwrap();
+    let mut workspace = tokio::task::spawn_blocking(move || pump.stop()).await.unwrap().unwrap();
+    assert!(blocking.await.unwrap().unwrap());
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
+    assert!(workspace.receipt(None, "m").unwrap().is_some());
+    let late = handle.submit(messages(&["n"]), 10).await;
+    assert!(matches!(late, Err(Trouble::Unavailable(_))), "{late:?}");
+    assert!(!handle.healthy());
+}
+
+#[tokio::test]
+async fn a_listener_hears_names_and_no_persons() {
+    let pump = Pump::start(crate::shop::workspace(), Clock::System).unwrap();
+    let handle = pump.handle();
+    let mut notices = handle.listen();
+    handle.submit(messages(&["m"]), 10).await.unwrap();
+    let notice = serde_json::to_string(&notices.recv().await.unwrap()).unwrap();
+    assert!(notice.contains(r#""name":"identify","status":"accepted""#) && !notice.contains("ana"), "{notice}");
+}

@@ -1,0 +1,19 @@
+//! A workspace with EcoExplorers Rewards in force, for tests that need one.
+
+use perennial::workspace::Workspace;
+use perennial_core::time::Timestamp;
+use perennial_store::MemoryDisk;
+
+const ECOEXPLORERS: &str = include_str!("../../../../programs/ecoexplorers.yaml");
+
+/// In memory.
+pub fn workspace() -> Workspace {
+    on(&MemoryDisk::new())
+}
+
+/// On a memory disk that can be made to fail.
+pub fn on(disk: &MemoryDisk) -> Workspace {
+    let mut workspace = Workspace::on_disk(disk).unwrap();
+    workspace.publish(Timestamp::EPOCH, "test", ECOEXPLORERS).unwrap();
+    workspace
+}
