@@ -11,7 +11,7 @@ use super::{
     parallel,
 };
 use crate::seed;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 /// Settings of implicit ALS.
@@ -70,16 +70,30 @@ impl Factors {
 
     /// Adds the products with all items to `scores`.
     pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
-        let mut point = vec![0.0; self.how.factors];
-        let arch = Arch::new();
-        let ridge = self.how.ridge(case.items.len(), self.items);
-        arch.dispatch(|| {
-            let row = Row { others: &self.points, taken: &case.items, gram: &self.gram, unseen: self.how.unseen, ridge };
-            descend(&mut point, &row, FOLD_STEPS, &mut Room::new(self.how.factors));
-            for (score, other) in scores.iter_mut().zip(self.points.chunks_exact(self.how.factors)) {
-                *score += dot(&point, other);
-            }
-        });
+        Arch::new().dispatch(Products { factors: self, taken: &case.items, scores });
+    }
+}
+
+/// Finds the point of a history and multiplies it with all items.
+struct Products<'a> {
+    factors: &'a Factors,
+    taken: &'a [u32],
+    scores: &'a mut [f32],
+}
+
+impl WithSimd for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Factors { how, points, gram, items } = self.factors;
+        let ridge = how.ridge(self.taken.len(), *items);
+        let row = Row { others: points, taken: self.taken, gram, unseen: how.unseen, ridge };
+        let mut point = vec![0.0; how.factors];
+        descend(simd, &mut point, &row, FOLD_STEPS, &mut Room::new(how.factors));
+        for (score, other) in self.scores.iter_mut().zip(points.chunks_exact(how.factors)) {
+            *score += dot(simd, &point, other);
+        }
     }
 }
 
@@ -137,21 +151,38 @@ fn solve(side: &Side, others: &[f32], now: Vec<f32>, how: &Als, threads: usize) 
     const RUN: usize = 256;
     let f = how.factors;
     let gram = gram(others, f, threads);
-    let arch = Arch::new();
     let parts = parallel::runs(side.len(), RUN, threads, |range| {
         let mut part = now[range.start * f..range.end * f].to_vec();
-        arch.dispatch(|| {
-            let mut room = Room::new(f);
-            for (point, row) in part.chunks_exact_mut(f).zip(range) {
-                let taken = &side.others[side.starts[row]..side.starts[row + 1]];
-                let ridge = how.ridge(taken.len(), side.width);
-                let row = Row { others, taken, gram: &gram, unseen: how.unseen, ridge };
-                descend(point, &row, STEPS, &mut room);
-            }
-        });
+        Arch::new().dispatch(Solve { side, others, gram: &gram, how, first: range.start, part: &mut part });
         part
     });
     parts.concat()
+}
+
+/// Solves one run of rows.
+struct Solve<'a> {
+    side: &'a Side,
+    others: &'a [f32],
+    gram: &'a [f32],
+    how: &'a Als,
+    first: usize,
+    part: &'a mut [f32],
+}
+
+impl WithSimd for Solve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut room = Room::new(self.how.factors);
+        for (offset, point) in self.part.chunks_exact_mut(self.how.factors).enumerate() {
+            let row = self.first + offset;
+            let taken = &self.side.others[self.side.starts[row]..self.side.starts[row + 1]];
+            let ridge = self.how.ridge(taken.len(), self.side.width);
+            let row = Row { others: self.others, taken, gram: self.gram, unseen: self.how.unseen, ridge };
+            descend(simd, point, &row, STEPS, &mut room);
+        }
+    }
 }
 
 /// One row's problem: `(unseen * gram + sum of taken outer products + ridge) x = sum of taken`.
@@ -177,24 +208,24 @@ impl Room {
 }
 
 #[inline(always)]
-fn descend(x: &mut [f32], row: &Row, steps: usize, room: &mut Room) {
+fn descend<S: Simd>(simd: S, x: &mut [f32], row: &Row, steps: usize, room: &mut Room) {
     if row.taken.is_empty() {
         x.fill(0.0);
         return;
     }
     let Room { rest, way, image } = room;
-    row.apply(x, rest, true);
+    row.apply(simd, x, rest, true);
     way.copy_from_slice(rest);
-    let mut size = dot(rest, rest);
+    let mut size = dot(simd, rest, rest);
     for _ in 0..steps {
         if size < 1e-12 {
             break;
         }
-        row.apply(way, image, false);
-        let length = size / dot(way, image).max(f32::MIN_POSITIVE);
-        axpy(length, way, x);
-        axpy(-length, image, rest);
-        let next = dot(rest, rest);
+        row.apply(simd, way, image, false);
+        let length = size / dot(simd, way, image).max(f32::MIN_POSITIVE);
+        axpy(simd, [length], [way], x);
+        axpy(simd, [-length], [image], rest);
+        let next = dot(simd, rest, rest);
         let turn = next / size;
         for (way, &rest) in way.iter_mut().zip(rest.iter()) {
             *way = rest + turn * *way;
@@ -203,61 +234,93 @@ fn descend(x: &mut [f32], row: &Row, steps: usize, room: &mut Room) {
     }
 }
 
+/// Rows of points that are added in one pass.
+const GROUP: usize = 4;
+
 impl Row<'_> {
+    #[inline(always)]
+    fn point(&self, other: u32, f: usize) -> &[f32] {
+        &self.others[other as usize * f..(other as usize + 1) * f]
+    }
+
     /// `out = A x`, or with `rest` the residual `sum of taken - A x`.
     #[inline(always)]
-    fn apply(&self, x: &[f32], out: &mut [f32], rest: bool) {
+    fn apply<S: Simd>(&self, simd: S, x: &[f32], out: &mut [f32], rest: bool) {
         let f = x.len();
         let sign = if rest { -1.0 } else { 1.0 };
         for (out, &value) in out.iter_mut().zip(x) {
             *out = sign * self.ridge * value;
         }
-        for (&value, gram) in x.iter().zip(self.gram.chunks_exact(f)) {
-            axpy(sign * self.unseen * value, gram, out);
+        for (values, rows) in x.chunks_exact(GROUP).zip(self.gram.chunks_exact(GROUP * f)) {
+            let mut factors = [sign * self.unseen; GROUP];
+            for (factor, value) in factors.iter_mut().zip(values) {
+                *factor *= value;
+            }
+            axpy(simd, factors, quarters(rows, f), out);
         }
-        for &other in self.taken {
-            let other = &self.others[other as usize * f..(other as usize + 1) * f];
-            let product = dot(other, x);
-            axpy(if rest { 1.0 - product } else { product }, other, out);
+        let offset = if rest { 1.0 } else { 0.0 };
+        let (groups, few) = self.taken.as_chunks::<GROUP>();
+        for &[a, b, c, d] in groups {
+            let rows = [self.point(a, f), self.point(b, f), self.point(c, f), self.point(d, f)];
+            let mut factors = [offset; GROUP];
+            for (factor, row) in factors.iter_mut().zip(rows) {
+                *factor += sign * dot(simd, row, x);
+            }
+            axpy(simd, factors, rows, out);
+        }
+        for &other in few {
+            let row = self.point(other, f);
+            axpy(simd, [offset + sign * dot(simd, row, x)], [row], out);
         }
     }
 }
 
+/// Four rows that lie behind each other.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+fn quarters(rows: &[f32], f: usize) -> [&[f32]; GROUP] {
+    [&rows[..f], &rows[f..2 * f], &rows[2 * f..3 * f], &rows[3 * f..4 * f]]
 }
 
+/// The product of two vectors whose length is a multiple of 8.
 #[inline(always)]
-fn axpy(factor: f32, a: &[f32], into: &mut [f32]) {
-    for (into, a) in into.as_chunks_mut::<8>().0.iter_mut().zip(a.as_chunks::<8>().0) {
-        for (into, a) in into.iter_mut().zip(a) {
-            *into += factor * a;
+fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let (a, _) = S::as_simd_f32s(a);
+    let (b, _) = S::as_simd_f32s(b);
+    let mut even = simd.splat_f32s(0.0);
+    let mut odd = even;
+    for (a, b) in a.chunks(2).zip(b.chunks(2)) {
+        even = simd.mul_add_f32s(a[0], b[0], even);
+        if let ([_, a], [_, b]) = (a, b) {
+            odd = simd.mul_add_f32s(*a, *b, odd);
         }
+    }
+    simd.reduce_sum_f32s(simd.add_f32s(even, odd))
+}
+
+/// Adds some rows, each times its factor.
+#[inline(always)]
+fn axpy<S: Simd, const N: usize>(simd: S, factors: [f32; N], rows: [&[f32]; N], into: &mut [f32]) {
+    let (into, _) = S::as_mut_simd_f32s(into);
+    let mut wide = [simd.splat_f32s(0.0); N];
+    let mut vectors: [&[S::f32s]; N] = [&[]; N];
+    for g in 0..N {
+        wide[g] = simd.splat_f32s(factors[g]);
+        vectors[g] = &S::as_simd_f32s(rows[g]).0[..into.len()];
+    }
+    for (place, into) in into.iter_mut().enumerate() {
+        let mut sum = *into;
+        for (factor, row) in wide.iter().zip(vectors) {
+            sum = simd.mul_add_f32s(*factor, row[place], sum);
+        }
+        *into = sum;
     }
 }
 
 /// The sum of outer products of all points.
 fn gram(points: &[f32], f: usize, threads: usize) -> Vec<f32> {
     const RUN: usize = 4096;
-    let arch = Arch::new();
     let parts = parallel::runs(points.len() / f, RUN, threads, |range| {
-        let mut sum = vec![0.0; f * f];
-        arch.dispatch(|| {
-            for point in points[range.start * f..range.end * f].chunks_exact(f) {
-                for (&value, row) in point.iter().zip(sum.chunks_exact_mut(f)) {
-                    axpy(value, point, row);
-                }
-            }
-        });
-        sum
+        Arch::new().dispatch(Outer { points: &points[range.start * f..range.end * f], f })
     });
     let mut total = vec![0.0; f * f];
     for part in parts {
@@ -266,4 +329,33 @@ fn gram(points: &[f32], f: usize, threads: usize) -> Vec<f32> {
         }
     }
     total
+}
+
+struct Outer<'a> {
+    points: &'a [f32],
+    f: usize,
+}
+
+impl WithSimd for Outer<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let f = self.f;
+        let mut sum = vec![0.0; f * f];
+        let mut groups = self.points.chunks_exact(GROUP * f);
+        for group in &mut groups {
+            let rows = quarters(group, f);
+            for (place, into) in sum.chunks_exact_mut(f).enumerate() {
+                let factors = [rows[0][place], rows[1][place], rows[2][place], rows[3][place]];
+                axpy(simd, factors, rows, into);
+            }
+        }
+        for row in groups.remainder().chunks_exact(f) {
+            for (place, into) in sum.chunks_exact_mut(f).enumerate() {
+                axpy(simd, [row[place]], [row], into);
+            }
+        }
+        sum
+    }
 }

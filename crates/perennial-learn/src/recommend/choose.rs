@@ -126,43 +126,146 @@ fn neighbours(climb: &mut Climb, ordered: bool, wrap: fn(Neighbours) -> Settings
     }
 }
 
+/// A family is not climbed when its first setting reaches less than this share of the best so far.
+const HOPELESS: f64 = 0.6;
+
+impl Climb<'_> {
+    /// Whether a setting is good enough to look for better ones of its kind.
+    fn hopeful(&mut self, start: Settings) -> Result<bool, Error> {
+        let best = self.trials.iter().map(|trial| trial.value).fold(0.0, f64::max);
+        Ok(self.value(start)? >= HOPELESS * best)
+    }
+
+    /// Half-lives to try: shares of the time that the data covers.
+    fn half_lives(&self) -> Vec<Option<f32>> {
+        let spans = |span: f32| [0.5, 0.25, 0.12, 0.06].map(|share| Some(span * share)).to_vec();
+        self.validation.span.map_or(vec![None], spans)
+    }
+}
+
 fn for_you(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
-    let popular = Settings::Popularity(None);
-    climb.value(popular)?;
-    let neighbours = neighbours(climb, climb.validation.ordered, Settings::Neighbours)?;
-    let (ease, _) = climb.climb(
-        Ease::default(),
-        Settings::Ease,
+    let popular = popularity(climb)?;
+    let mut found = vec![neighbours(climb, climb.validation.ordered, Settings::Neighbours)?];
+    found.extend(ease(climb, Ease::default(), Settings::Ease)?);
+    found.extend(als(climb)?);
+    found.push(popular);
+    Ok(found)
+}
+
+fn popularity(climb: &mut Climb) -> Result<Settings, Error> {
+    let lives: &dyn Fn(Option<f32>) -> Vec<Option<f32>> = &{
+        let lives = climb.half_lives();
+        move |_| lives.clone()
+    };
+    Ok(climb.climb(None, Settings::Popularity, &[lives])?.0)
+}
+
+fn ease(climb: &mut Climb, start: Ease, wrap: fn(Ease) -> Settings) -> Result<Option<Settings>, Error> {
+    if !climb.hopeful(wrap(start))? {
+        return Ok(None);
+    }
+    let (best, _) = climb.climb(
+        start,
+        wrap,
         &[
-            &|e| [100.0, 1000.0].map(|ridge| Ease { ridge, ..e }).to_vec(),
-            &|e| [0.3, 0.6].map(|evenness| Ease { evenness, ..e }).to_vec(),
-            &|e| [0.3, 1.0].map(|dropout| Ease { dropout, ..e }).to_vec(),
+            &|e| [1000.0].map(|ridge| Ease { ridge, ..e }).to_vec(),
+            &|e| [0.4].map(|evenness| Ease { evenness, ..e }).to_vec(),
+            &|e| [if e.ridge > 500.0 { 3000.0 } else { 100.0 }].map(|ridge| Ease { ridge, ..e }).to_vec(),
+            &|e| [if e.evenness > 0.0 { 0.7 } else { 0.2 }].map(|evenness| Ease { evenness, ..e }).to_vec(),
+            &|e| [0.3].map(|dropout| Ease { dropout, ..e }).to_vec(),
         ],
     )?;
-    let (als, _) = climb.climb(
+    Ok(Some(best))
+}
+
+fn als(climb: &mut Climb) -> Result<Option<Settings>, Error> {
+    if !climb.hopeful(Settings::Als(Als::default()))? {
+        return Ok(None);
+    }
+    let (best, _) = climb.climb(
         Als::default(),
         Settings::Als,
         &[
-            &|a| [64].map(|factors| Als { factors, ..a }).to_vec(),
-            &|a| [0.03, 0.3, 1.0].map(|unseen| Als { unseen, ..a }).to_vec(),
-            &|a| [0.003, 0.03].map(|ridge| Als { ridge, ..a }).to_vec(),
+            &|a| [0.03, 0.3].map(|unseen| Als { unseen, ..a }).to_vec(),
+            &|a| [0.5, 2.0].map(|times| Als { ridge: a.ridge * times, ..a }).to_vec(),
+            &|a| [64, 128].map(|factors| Als { factors, ..a }).to_vec(),
+            &|a| [0.6, 1.6].map(|times| Als { unseen: a.unseen * times, ..a }).to_vec(),
+            &|a| [0.7, 1.4].map(|times| Als { ridge: a.ridge * times, ..a }).to_vec(),
         ],
     )?;
-    Ok(vec![neighbours, ease, als, popular])
+    Ok(Some(best))
 }
 
 fn together(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
-    let _ = climb;
-    Ok(vec![])
+    let popular = popularity(climb)?;
+    let lives = climb.half_lives();
+    let fresh: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| lives.iter().map(|&half_life| Neighbours { half_life, ..n }).collect();
+    let even: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| [0.3, 0.6, 1.0].map(|evenness| Neighbours { evenness, ..n }).to_vec();
+    let target: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| [0.1, 0.2, 0.4, 0.5].map(|target| Neighbours { target, ..n }).to_vec();
+    let shrink: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| [10.0, 30.0].map(|shrink| Neighbours { shrink, ..n }).to_vec();
+    let start = Neighbours { target: 0.3, keep: 1000, ..Neighbours::default() };
+    let (baskets, _) = climb.climb(start, Settings::Baskets, &[target, even, fresh, shrink])?;
+    let (customers, _) = climb.climb(start, Settings::Neighbours, &[target, even, fresh, shrink])?;
+    let mut found = vec![baskets, customers, popular];
+    found.extend(ease(climb, Ease { ridge: 100.0, ..Ease::default() }, Settings::BasketEase)?);
+    Ok(found)
 }
 
 fn again(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
-    let _ = climb;
-    Ok(vec![])
+    let popular = popularity(climb)?;
+    let lives = climb.half_lives();
+    let fade: &dyn Fn(Fading) -> Vec<Fading> =
+        &|fading| lives.iter().map(|&half_life| Fading { half_life, ..fading }).collect();
+    let steps: &dyn Fn(Fading) -> Vec<Fading> =
+        &|fading| [0.97, 0.9, 0.8].map(|memory| Fading { memory, ..fading }).to_vec();
+    let (personal, _) = climb.climb(Fading::default(), Settings::Personal, &[fade, steps, fade])?;
+    let Settings::Personal(fading) = personal else { return Ok(vec![popular, personal]) };
+    let mut found = vec![personal, Settings::Personal(Fading::default()), popular];
+    let slower = Fading { half_life: fading.half_life.map(|half_life| half_life * 3.0), ..fading };
+    found.push(Settings::Personal(slower));
+    found.push(Settings::Personal(Fading { memory: 0.7, ..slower }));
+    let mut crowds = Vec::new();
+    for fading in [fading, slower] {
+        for nearest in [100, 300] {
+            let crowd = Settings::Crowd { fading, nearest };
+            crowds.push((crowd, climb.value(crowd)?));
+        }
+    }
+    crowds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    found.push(crowds[0].0);
+    for fading in [fading, slower] {
+        let start = Ease { ridge: 300.0, fading, ..Ease::default() };
+        climb.value(Settings::Ease(start))?;
+        let axis: &dyn Fn(Ease) -> Vec<Ease> = &|e| vec![Ease { ridge: 1000.0, ..e }];
+        found.push(climb.climb(start, Settings::Ease, &[axis])?.0);
+    }
+    let baskets = Neighbours { fading, target: 0.3, evenness: 0.3, half_life: slower.half_life, ..Neighbours::default() };
+    climb.value(Settings::Baskets(baskets))?;
+    found.push(Settings::Baskets(baskets));
+    Ok(found)
 }
 
 fn session(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
-    let how = SessionNeighbours::default();
-    let (sessions, _) = climb.climb(how, Settings::Sessions, &[])?;
-    Ok(vec![sessions])
+    type Axis<'a> = &'a dyn Fn(SessionNeighbours) -> Vec<SessionNeighbours>;
+    let near: Axis = &|s| [0.0, 1.0].map(|nearness| SessionNeighbours { nearness, ..s }).to_vec();
+    let steps: Axis = &|s| [0.0, 1.0].map(|steps| SessionNeighbours { steps, ..s }).to_vec();
+    let memory: Axis = &|s| [0.6, 0.9].map(|memory| SessionNeighbours { memory, ..s }).to_vec();
+    let rarity: Axis = &|s| [0.0, 1.0].map(|rarity| SessionNeighbours { rarity, ..s }).to_vec();
+    let many: Axis = &|s| [500, 1500].map(|nearest| SessionNeighbours { nearest, ..s }).to_vec();
+    let sample: Axis = &|s| vec![SessionNeighbours { sample: 5000, ..s }];
+    let (sessions, _) =
+        climb.climb(SessionNeighbours::default(), Settings::Sessions, &[many, near, steps, memory, rarity, sample])?;
+    let rules = neighbours(climb, true, Settings::Baskets)?;
+    let mut found = vec![sessions, rules];
+    for memory in [0.3, 0.9] {
+        let own = Settings::Personal(Fading::steps(memory));
+        climb.value(own)?;
+        found.push(own);
+    }
+    found.push(popularity(climb)?);
+    Ok(found)
 }

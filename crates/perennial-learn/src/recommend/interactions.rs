@@ -238,7 +238,7 @@ fn days(year: i32, month: i32, day: i32) -> i32 {
 }
 
 /// Histories: the rows of each owner (customer, basket or session) in order of time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Histories {
     /// Where each owner's touches begin; one more than there are owners.
     pub(crate) starts: Vec<usize>,
@@ -246,6 +246,8 @@ pub(crate) struct Histories {
     /// How many times the clock had moved in this history before the touch.
     pub(crate) steps: Vec<u32>,
     pub(crate) at: Vec<f64>,
+    /// The latest touch of all.
+    latest: f64,
 }
 
 /// Whose rows make one history.
@@ -265,7 +267,7 @@ impl Histories {
             let (a, b) = (a as usize, b as usize);
             owners[a].cmp(&owners[b]).then(data.at[a].total_cmp(&data.at[b])).then(a.cmp(&b))
         });
-        let mut histories = Self { starts: vec![0], ..Self::default() };
+        let mut histories = Self { starts: vec![0], latest: data.now(), ..Self::default() };
         let mut seen = vec![u32::MAX; data.items.len()];
         let mut groups = rows.chunk_by(|&a, &b| owners[a as usize] == owners[b as usize]).peekable();
         for who in 0..index(count) {
@@ -297,8 +299,21 @@ impl Histories {
         }
     }
 
+    /// Histories without a touch.
+    pub(crate) fn none(owners: usize) -> Self {
+        Self { starts: vec![0; owners + 1], ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// `0.5^(age / half_life)` of an owner's last touch, against the latest touch of all.
+    pub(crate) fn freshness(&self, owner: usize, half_life: Option<f32>) -> f32 {
+        let (Some(half_life), Some(&last)) = (half_life, self.at[self.range(owner)].last()) else { return 1.0 };
+        #[expect(clippy::cast_possible_truncation, reason = "ages need no more than single precision")]
+        let age = (self.latest - last) as f32;
+        (-age / half_life).exp2()
     }
 
     pub(crate) fn range(&self, owner: usize) -> std::ops::Range<usize> {

@@ -23,6 +23,8 @@ pub struct Neighbours {
     pub backward: f32,
     /// A history of `n` touches counts `n^-evenness` per pair.
     pub evenness: f32,
+    /// The age at which a history counts half; `None` counts old ones in full.
+    pub half_life: Option<f32>,
     /// Exponent of the source's popularity.
     pub source: f32,
     /// Exponent of the target's popularity.
@@ -37,7 +39,7 @@ pub struct Neighbours {
 
 impl Default for Neighbours {
     fn default() -> Self {
-        Self { nearness: 0.0, backward: 1.0, evenness: 0.0, source: 0.5, target: 0.5, fading: Fading::default(), shrink: 0.0, keep: 600 }
+        Self { nearness: 0.0, backward: 1.0, evenness: 0.0, half_life: None, source: 0.5, target: 0.5, fading: Fading::default(), shrink: 0.0, keep: 600 }
     }
 }
 
@@ -54,11 +56,11 @@ impl ItemItem {
     /// Counts and damps the neighbours of `items` items.
     pub(crate) fn fit(histories: &Histories, items: usize, how: &Neighbours, threads: usize) -> Self {
         let postings = histories.postings(items);
-        let counter = Counter::new(histories, &postings, items, how);
-        let popular: Vec<f32> = (0..items).map(|item| popularity(&postings, item) + how.shrink).collect();
-        let damp: Vec<f32> = popular.iter().map(|&count| count.max(1.0).powf(-how.target)).collect();
+        let counter = Counter::new(histories, &postings, how);
+        let popular: Vec<f32> = (0..items).map(|item| counter.popularity(item) + how.shrink).collect();
+        let damp: Vec<f32> = popular.iter().map(|&count| count.powf(-how.target)).collect();
         let matrix = ItemMatrix::build(items, threads, || vec![0.0; items], |sums: &mut Vec<f32>, item| {
-            let own = popular[item].max(1.0).powf(-how.source);
+            let own = popular[item].powf(-how.source);
             let mut row = counter.row(item, sums);
             for (target, weight) in &mut row {
                 *weight *= own * damp[*target as usize];
@@ -80,18 +82,13 @@ impl ItemItem {
     }
 }
 
-/// How many histories an item is in (touches, where histories hold an item once).
-#[expect(clippy::cast_precision_loss, reason = "a count as a weight")]
-pub(crate) fn popularity(postings: &Postings, item: usize) -> f32 {
-    postings.of(item).len() as f32
-}
-
 /// Counts the pairs of one item at a time.
 pub(crate) struct Counter<'a> {
     histories: &'a Histories,
     postings: &'a Postings,
     near: Vec<f32>,
     even: Vec<f32>,
+    fresh: Vec<f32>,
     backward: f32,
 }
 
@@ -100,10 +97,22 @@ const FAR: usize = 64;
 
 impl<'a> Counter<'a> {
     #[expect(clippy::cast_precision_loss, reason = "steps and lengths as weights")]
-    pub(crate) fn new(histories: &'a Histories, postings: &'a Postings, _items: usize, how: &Neighbours) -> Self {
+    pub(crate) fn new(histories: &'a Histories, postings: &'a Postings, how: &Neighbours) -> Self {
         let near = (0..FAR).map(|step| (step.max(1) as f32).powf(-how.nearness)).collect();
-        let even = (0..histories.len()).map(|owner| (histories.range(owner).len().max(1) as f32).powf(-how.evenness)).collect();
-        Self { histories, postings, near, even, backward: how.backward }
+        let even = (0..histories.len())
+            .map(|owner| {
+                let length = histories.range(owner).len().max(1) as f32;
+                length.powf(-how.evenness) * histories.freshness(owner, how.half_life)
+            })
+            .collect();
+        let fresh = (0..histories.len()).map(|owner| histories.freshness(owner, how.half_life)).collect();
+        Self { histories, postings, near, even, fresh, backward: how.backward }
+    }
+
+    /// How many histories an item is in, old ones counting less; at least a hundredth.
+    fn popularity(&self, item: usize) -> f32 {
+        let fresh = |&(owner, _): &(u32, u32)| self.fresh[owner as usize];
+        self.postings.of(item).iter().map(fresh).sum::<f32>().max(0.01)
     }
 
     /// The counted pairs of an item; `sums` is all zero before and after.

@@ -12,6 +12,7 @@ pub mod item_item;
 pub mod method;
 mod parallel;
 pub mod popularity;
+pub mod recommender;
 pub mod session;
 pub mod sparse;
 mod top;
@@ -20,6 +21,7 @@ mod validate;
 pub use choose::{Choice, Trial};
 pub use interactions::{Columns, Interactions, parse_time};
 pub use method::{Method, Settings};
+pub use recommender::{Effort, Reason, Recommendation, Recommender};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -95,10 +97,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// Chooses only, for benches while the rest is made.
-#[doc(hidden)]
-pub fn try_choose(data: &Interactions, task: Task, limit: usize, threads: usize, watch: &mut dyn FnMut(&Trial)) -> Result<Choice, Error> {
-    let validation = validate::Validation::split(data, task, limit);
-    choose::choose(&validation, task, threads, watch)
-}

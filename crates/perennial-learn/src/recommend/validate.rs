@@ -20,6 +20,8 @@ pub(crate) struct Validation {
     pub(crate) targets: Vec<Vec<u32>>,
     /// Whether the order of touches means something.
     pub(crate) ordered: bool,
+    /// The time that the data to learn from covers; `None` where times are no clock.
+    pub(crate) span: Option<f32>,
 }
 
 /// Share of rows held out by time.
@@ -168,7 +170,13 @@ fn customers(data: &Interactions, task: Task, early: impl Fn(usize) -> bool) -> 
             targets.push(wanted);
         }
     }
-    Validation { corpus, cases, targets, ordered: data.order != Order::None }
+    Validation { corpus, cases, targets, ordered: data.order != Order::None, span: span(data) }
+}
+
+/// The time from first to last row, where times are a clock.
+#[expect(clippy::cast_possible_truncation, reason = "a scale")]
+fn span(data: &Interactions) -> Option<f32> {
+    (data.order == Order::Clock).then(|| data.span() as f32)
 }
 
 fn occurring(corpus: &Corpus) -> Vec<bool> {
@@ -195,7 +203,7 @@ fn by_basket(data: &Interactions) -> Validation {
             targets.push(items);
         }
     }
-    Validation { corpus, cases, targets, ordered: data.order != Order::None }
+    Validation { corpus, cases, targets, ordered: data.order != Order::None, span: span(data) }
 }
 
 /// The last sessions: every view but the first is asked for, given those before it.
@@ -214,5 +222,5 @@ fn by_session(data: &Interactions) -> Validation {
             targets.push(vec![items[next]]);
         }
     }
-    Validation { corpus, cases, targets, ordered: data.order != Order::None }
+    Validation { corpus, cases, targets, ordered: data.order != Order::None, span: span(data) }
 }
