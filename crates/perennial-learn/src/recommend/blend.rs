@@ -1,7 +1,8 @@
 //! Blends: weighted sums of methods, with weights found on held-out questions.
 //!
-//! Scores of different methods have different scales, and scales differ between customers: each
-//! method's scores are divided by the mean of its ten best allowed ones before they are added.
+//! Scores of different methods have different scales. They are divided by the mean of a method's
+//! ten best allowed scores, either each question's own (methods speak equally loudly to everybody)
+//! or one for all questions (a customer with a long history hears more of it); validation decides.
 
 use super::{
     Task,
@@ -37,6 +38,18 @@ struct Pooled {
     items: Vec<u32>,
     /// One row of all items per method.
     scores: Vec<f32>,
+    /// One scale per method.
+    scales: Vec<f32>,
+}
+
+/// Weights that were found.
+pub(crate) struct Weights {
+    /// One per method.
+    pub(crate) weights: Vec<f32>,
+    /// Whether each question has its own scale; if not, weights hold the common one.
+    pub(crate) own_scale: bool,
+    /// The quality reached.
+    pub(crate) value: f64,
 }
 
 impl Pool {
@@ -48,15 +61,28 @@ impl Pool {
         Self { methods: methods.len(), cases: parts.into_iter().flatten().collect() }
     }
 
+    /// Scales that are the same for all questions: one over the mean of the ten best scores.
+    #[expect(clippy::cast_precision_loss, reason = "a count of questions")]
+    fn common(&self) -> Vec<f32> {
+        let mean = |method: usize| {
+            let known = self.cases.iter().map(|case| case.scales[method]).filter(|&scale| scale > 0.0);
+            known.map(|scale| 1.0 / scale).sum::<f32>() / self.cases.len().max(1) as f32
+        };
+        (0..self.methods).map(mean).map(|mean| if mean > 0.0 { 1.0 / mean } else { 0.0 }).collect()
+    }
+
     /// The mean quality under some weights.
-    pub(crate) fn value(&self, validation: &Validation, task: Task, weights: &[f32], threads: usize) -> f64 {
+    fn value(&self, validation: &Validation, task: Task, weights: &[f32], common: Option<&[f32]>, threads: usize) -> f64 {
         let parts = parallel::runs(self.cases.len(), 128, threads, |range| {
             let (mut sums, mut list, mut total) = (Vec::new(), Vec::new(), 0.0);
             for place in range {
                 let case = &self.cases[place];
                 sums.clear();
                 sums.resize(case.items.len(), 0.0);
-                for (row, &weight) in case.scores.chunks_exact(case.items.len().max(1)).zip(weights) {
+                let scales = common.unwrap_or(&case.scales);
+                let rows = case.scores.chunks_exact(case.items.len().max(1));
+                for ((row, &weight), &scale) in rows.zip(weights).zip(scales) {
+                    let weight = weight * scale;
                     if weight != 0.0 {
                         sums.iter_mut().zip(row).for_each(|(sum, score)| *sum += weight * score);
                     }
@@ -70,35 +96,41 @@ impl Pool {
         parts.iter().sum::<f64>() / count(self.cases.len())
     }
 
+    /// The better of the best weights under own and under common scales.
+    pub(crate) fn weigh(&self, validation: &Validation, task: Task, threads: usize) -> Weights {
+        let common = self.common();
+        let own = self.climb(|weights| self.value(validation, task, weights, None, threads));
+        let shared = self.climb(|weights| self.value(validation, task, weights, Some(&common), threads));
+        if own.1 >= shared.1 {
+            return Weights { weights: own.0, own_scale: true, value: own.1 };
+        }
+        let weights = shared.0.iter().zip(&common).map(|(weight, scale)| weight * scale).collect();
+        Weights { weights, own_scale: false, value: shared.1 }
+    }
+
     /// Weights by greedy steps: from the best single method, one weight is changed at a time
     /// as long as that helps by more than a breath.
-    pub(crate) fn weigh(&self, validation: &Validation, task: Task, threads: usize) -> (Vec<f32>, f64) {
+    fn climb(&self, value: impl Fn(&[f32]) -> f64) -> (Vec<f32>, f64) {
         let single = |method: usize| -> Vec<f32> { (0..self.methods).map(|m| if m == method { 1.0 } else { 0.0 }).collect() };
-        let mut best = (vec![0.0; self.methods], f64::NEG_INFINITY);
-        for method in 0..self.methods {
-            let value = self.value(validation, task, &single(method), threads);
-            if value > best.1 {
-                best = (single(method), value);
-            }
-        }
-        for _ in 0..6 {
+        let singles = (0..self.methods).map(|method| (single(method), value(&single(method))));
+        let Some(mut best) = singles.max_by(|a, b| a.1.total_cmp(&b.1)) else { return (Vec::new(), 0.0) };
+        for _ in 0..5 {
             let before = best.1;
             for method in 0..self.methods {
                 let now = best.0[method];
-                let tried = FACTORS.map(|factor| if now == 0.0 { factor * 0.25 } else { factor * now });
-                for weight in tried {
+                for weight in FACTORS.map(|factor| if now == 0.0 { factor * 0.25 } else { factor * now }) {
                     let mut weights = best.0.clone();
                     weights[method] = weight;
                     if weight == now || weights.iter().all(|&weight| weight == 0.0) {
                         continue;
                     }
-                    let value = self.value(validation, task, &weights, threads);
+                    let value = value(&weights);
                     if value > best.1 * 1.0002 {
                         best = (weights, value);
                     }
                 }
             }
-            if best.1 <= before * 1.0005 {
+            if best.1 <= before * 1.001 {
                 break;
             }
         }
@@ -108,17 +140,16 @@ impl Pool {
 
 fn pooled(case: &Case, task: Task, methods: &[&Method], rows: &mut [Vec<f32>]) -> Pooled {
     let mut list = Vec::new();
-    let mut items = Vec::new();
+    let (mut items, mut scales) = (Vec::new(), Vec::new());
     for (method, row) in methods.iter().zip(rows.iter_mut()) {
         method.score(case, row);
         ban(row, Validation::banned(task, case));
         top::best(row, POOL, &mut list);
         items.extend(list.iter().map(|&(item, _)| item));
-        let scale = scale(row, &mut list);
-        row.iter_mut().for_each(|score| *score *= scale);
+        scales.push(scale(row, &mut list));
     }
     items.sort_unstable();
     items.dedup();
     let scores = rows.iter().flat_map(|row| items.iter().map(|&item| row[item as usize])).collect();
-    Pooled { items, scores }
+    Pooled { items, scores, scales }
 }

@@ -26,8 +26,10 @@ pub struct Trial {
 /// What was chosen, and the evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
-    /// The methods of the blend with their weights, the heaviest first.
+    /// The methods of the blend with their weights.
     pub blend: Vec<(Settings, f32)>,
+    /// Whether each question's scores are scaled on their own before they are weighted.
+    pub own_scale: bool,
     /// Quality of the blend on held-out questions.
     pub value: f64,
     /// Number of held-out questions.
@@ -102,11 +104,11 @@ pub(crate) fn choose(
     let methods: Vec<Method> =
         candidates.iter().map(|settings| settings.fit(&validation.corpus, threads)).collect::<Result<_, _>>()?;
     let pool = Pool::gather(validation, task, &methods.iter().collect::<Vec<_>>(), threads);
-    let (weights, value) = pool.weigh(validation, task, threads);
-    let mut blend: Vec<(Settings, f32)> =
-        candidates.into_iter().zip(weights).filter(|&(_, weight)| weight > 0.0).collect();
-    blend.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(Choice { blend, value, questions: validation.cases.len(), trials })
+    let found = pool.weigh(validation, task, threads);
+    let pairs = candidates.into_iter().zip(found.weights);
+    let blend = pairs.filter(|&(_, weight)| weight > 0.0).collect();
+    let (own_scale, value) = (found.own_scale, found.value);
+    Ok(Choice { blend, own_scale, value, questions: validation.cases.len(), trials })
 }
 
 fn neighbours(climb: &mut Climb, ordered: bool, wrap: fn(Neighbours) -> Settings) -> Result<Settings, Error> {
@@ -138,7 +140,7 @@ impl Climb<'_> {
 
     /// Half-lives to try: shares of the time that the data covers.
     fn half_lives(&self) -> Vec<Option<f32>> {
-        let spans = |span: f32| [0.5, 0.25, 0.12, 0.06].map(|share| Some(span * share)).to_vec();
+        let spans = |span: f32| [0.5, 0.25, 0.12, 0.06, 0.03].map(|share| Some(span * share)).to_vec();
         self.validation.span.map_or(vec![None], spans)
     }
 }
@@ -175,8 +177,31 @@ fn ease(climb: &mut Climb, start: Ease, wrap: fn(Ease) -> Settings) -> Result<Op
             &|e| [0.3].map(|dropout| Ease { dropout, ..e }).to_vec(),
         ],
     )?;
-    Ok(Some(best))
+    Ok(Some(climb.prune(best)?))
 }
+
+impl Climb<'_> {
+    /// The fewest weights per item with which EASE keeps nearly all of its quality.
+    fn prune(&mut self, best: Settings) -> Result<Settings, Error> {
+        let whole = self.value(best)?;
+        let Method::ItemItem(method) = best.fit(&self.validation.corpus, self.threads)? else { return Ok(best) };
+        for keep in [64, 128, 256, 512] {
+            let pruned = Method::ItemItem(method.pruned(keep, self.threads));
+            let value = self.validation.value(self.task, &pruned, self.threads);
+            let settings = best.keeping(keep);
+            let trial = Trial { settings, value };
+            (self.watch)(&trial);
+            self.trials.push(trial);
+            if value >= (1.0 - LOST_TO_PRUNING) * whole {
+                return Ok(settings);
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// The share of quality that may be lost when weights are dropped to serve faster.
+const LOST_TO_PRUNING: f64 = 0.004;
 
 fn als(climb: &mut Climb) -> Result<Option<Settings>, Error> {
     if !climb.hopeful(Settings::Als(Als::default()))? {
@@ -241,7 +266,8 @@ fn again(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
         let start = Ease { ridge: 300.0, fading, ..Ease::default() };
         climb.value(Settings::Ease(start))?;
         let axis: &dyn Fn(Ease) -> Vec<Ease> = &|e| vec![Ease { ridge: 1000.0, ..e }];
-        found.push(climb.climb(start, Settings::Ease, &[axis])?.0);
+        let (best, _) = climb.climb(start, Settings::Ease, &[axis])?;
+        found.push(best.keeping(512));
     }
     let baskets = Neighbours { fading, target: 0.3, evenness: 0.3, half_life: slower.half_life, ..Neighbours::default() };
     climb.value(Settings::Baskets(baskets))?;

@@ -71,6 +71,16 @@ impl ItemItem {
         Self { matrix, fading: how.fading }
     }
 
+    /// The same with the strongest weights of each item only.
+    pub(crate) fn pruned(&self, keep: usize, threads: usize) -> Self {
+        let matrix = ItemMatrix::build(self.matrix.items(), threads, || (), |(), item| {
+            let mut row: Row = self.matrix.row(index(item)).collect();
+            strongest(&mut row, keep);
+            row
+        });
+        Self { matrix, fading: self.fading }
+    }
+
     /// Adds the scores of all items to `scores`.
     pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
         for (place, &item) in case.items.iter().enumerate() {

@@ -58,6 +58,17 @@ impl Settings {
         }
     }
 
+    /// The same method with at most so many weights per item, where it has any.
+    pub(crate) fn keeping(self, keep: usize) -> Self {
+        match self {
+            Self::Ease(how) => Self::Ease(Ease { keep, ..how }),
+            Self::BasketEase(how) => Self::BasketEase(Ease { keep, ..how }),
+            Self::Neighbours(how) => Self::Neighbours(Neighbours { keep, ..how }),
+            Self::Baskets(how) => Self::Baskets(Neighbours { keep, ..how }),
+            other => other,
+        }
+    }
+
     /// Fits the method.
     pub(crate) fn fit(&self, corpus: &Corpus, threads: usize) -> Result<Method, Error> {
         let items = corpus.items;

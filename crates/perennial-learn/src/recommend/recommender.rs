@@ -169,9 +169,10 @@ impl Recommender {
         for (method, weight) in &self.parts {
             method.score(case, &mut desk.scores);
             ban(&mut desk.scores, banned);
-            let factor = weight * scale(&desk.scores, &mut desk.list);
+            let own = if self.choice.own_scale { scale(&desk.scores, &mut desk.list) } else { 1.0 };
+            let factor = weight * own;
             if factor > 0.0 {
-                desk.sums.iter_mut().zip(&desk.scores).for_each(|(sum, score)| *sum += factor * score);
+                desk.sums.iter_mut().zip(&desk.scores).for_each(|(sum, score)| *sum += factor * *score);
             }
         }
         ban(&mut desk.sums, banned);
