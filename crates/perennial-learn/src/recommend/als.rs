@@ -6,6 +6,11 @@
 //! conjugate gradient from their last value (Takacs et al. 2011). A history that was never
 //! trained on gets its point by solving its own row, so new customers need no training.
 
+#![expect(
+    clippy::inline_always,
+    reason = "vector code must be inlined where the machine's features are known"
+)]
+
 use super::{
     interactions::{Case, Histories},
     parallel,
@@ -33,7 +38,14 @@ pub struct Als {
 
 impl Default for Als {
     fn default() -> Self {
-        Self { factors: 32, unseen: 0.1, ridge: 0.01, growth: 1.0, rounds: 15, seed: 7 }
+        Self {
+            factors: 32,
+            unseen: 0.1,
+            ridge: 0.01,
+            growth: 1.0,
+            rounds: 15,
+            seed: 7,
+        }
     }
 }
 
@@ -55,7 +67,10 @@ const FOLD_STEPS: usize = 8;
 impl Factors {
     /// Fits the points.
     pub(crate) fn fit(histories: &Histories, items: usize, how: &Als, threads: usize) -> Self {
-        let how = Als { factors: how.factors.max(1).next_multiple_of(8), ..*how };
+        let how = Als {
+            factors: how.factors.max(1).next_multiple_of(8),
+            ..*how
+        };
         let users = Side::of_histories(histories);
         let takers = Side::of_items(histories, items);
         let mut points = start(items, how.factors, how.seed);
@@ -65,12 +80,21 @@ impl Factors {
             points = solve(&takers, &people, points, &how, threads);
         }
         let gram = gram(&points, how.factors, threads);
-        Self { how, points, gram, items }
+        Self {
+            how,
+            points,
+            gram,
+            items,
+        }
     }
 
     /// Adds the products with all items to `scores`.
     pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
-        Arch::new().dispatch(Products { factors: self, taken: &case.items, scores });
+        Arch::new().dispatch(Products {
+            factors: self,
+            taken: &case.items,
+            scores,
+        });
     }
 }
 
@@ -86,11 +110,28 @@ impl WithSimd for Products<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Factors { how, points, gram, items } = self.factors;
+        let Factors {
+            how,
+            points,
+            gram,
+            items,
+        } = self.factors;
         let ridge = how.ridge(self.taken.len(), *items);
-        let row = Row { others: points, taken: self.taken, gram, unseen: how.unseen, ridge };
+        let row = Row {
+            others: points,
+            taken: self.taken,
+            gram,
+            unseen: how.unseen,
+            ridge,
+        };
         let mut point = vec![0.0; how.factors];
-        descend(simd, &mut point, &row, FOLD_STEPS, &mut Room::new(how.factors));
+        descend(
+            simd,
+            &mut point,
+            &row,
+            FOLD_STEPS,
+            &mut Room::new(how.factors),
+        );
         for (score, other) in self.scores.iter_mut().zip(points.chunks_exact(how.factors)) {
             *score += dot(simd, &point, other);
         }
@@ -113,8 +154,16 @@ struct Side {
 
 impl Side {
     fn of_histories(histories: &Histories) -> Self {
-        let width = histories.items.iter().max().map_or(0, |&last| last as usize + 1);
-        Self { starts: histories.starts.clone(), others: histories.items.clone(), width }
+        let width = histories
+            .items
+            .iter()
+            .max()
+            .map_or(0, |&last| last as usize + 1);
+        Self {
+            starts: histories.starts.clone(),
+            others: histories.items.clone(),
+            width,
+        }
     }
 
     fn of_items(histories: &Histories, items: usize) -> Self {
@@ -125,7 +174,11 @@ impl Side {
             others.extend(postings.of(item).iter().map(|&(owner, _)| owner));
             starts.push(others.len());
         }
-        Self { starts, others, width: histories.len() }
+        Self {
+            starts,
+            others,
+            width: histories.len(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -134,7 +187,11 @@ impl Side {
 }
 
 /// Small random points, normal in shape (the sum of four uniform numbers).
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a random start needs no precision")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a random start needs no precision"
+)]
 fn start(count: usize, factors: usize, from: u64) -> Vec<f32> {
     let mut rng = seed::generator(from);
     let scale = 0.1 / (factors as f64).sqrt();
@@ -153,7 +210,14 @@ fn solve(side: &Side, others: &[f32], now: Vec<f32>, how: &Als, threads: usize) 
     let gram = gram(others, f, threads);
     let parts = parallel::runs(side.len(), RUN, threads, |range| {
         let mut part = now[range.start * f..range.end * f].to_vec();
-        Arch::new().dispatch(Solve { side, others, gram: &gram, how, first: range.start, part: &mut part });
+        Arch::new().dispatch(Solve {
+            side,
+            others,
+            gram: &gram,
+            how,
+            first: range.start,
+            part: &mut part,
+        });
         part
     });
     parts.concat()
@@ -179,7 +243,13 @@ impl WithSimd for Solve<'_> {
             let row = self.first + offset;
             let taken = &self.side.others[self.side.starts[row]..self.side.starts[row + 1]];
             let ridge = self.how.ridge(taken.len(), self.side.width);
-            let row = Row { others: self.others, taken, gram: self.gram, unseen: self.how.unseen, ridge };
+            let row = Row {
+                others: self.others,
+                taken,
+                gram: self.gram,
+                unseen: self.how.unseen,
+                ridge,
+            };
             descend(simd, point, &row, STEPS, &mut room);
         }
     }
@@ -203,7 +273,11 @@ struct Room {
 
 impl Room {
     fn new(f: usize) -> Self {
-        Self { rest: vec![0.0; f], way: vec![0.0; f], image: vec![0.0; f] }
+        Self {
+            rest: vec![0.0; f],
+            way: vec![0.0; f],
+            image: vec![0.0; f],
+        }
     }
 }
 
@@ -261,7 +335,12 @@ impl Row<'_> {
         let offset = if rest { 1.0 } else { 0.0 };
         let (groups, few) = self.taken.as_chunks::<GROUP>();
         for &[a, b, c, d] in groups {
-            let rows = [self.point(a, f), self.point(b, f), self.point(c, f), self.point(d, f)];
+            let rows = [
+                self.point(a, f),
+                self.point(b, f),
+                self.point(c, f),
+                self.point(d, f),
+            ];
             let mut factors = [offset; GROUP];
             for (factor, row) in factors.iter_mut().zip(rows) {
                 *factor += sign * dot(simd, row, x);
@@ -278,7 +357,12 @@ impl Row<'_> {
 /// Four rows that lie behind each other.
 #[inline(always)]
 fn quarters(rows: &[f32], f: usize) -> [&[f32]; GROUP] {
-    [&rows[..f], &rows[f..2 * f], &rows[2 * f..3 * f], &rows[3 * f..4 * f]]
+    [
+        &rows[..f],
+        &rows[f..2 * f],
+        &rows[2 * f..3 * f],
+        &rows[3 * f..4 * f],
+    ]
 }
 
 /// The product of two vectors whose length is a multiple of 8.
@@ -320,7 +404,10 @@ fn axpy<S: Simd, const N: usize>(simd: S, factors: [f32; N], rows: [&[f32]; N], 
 fn gram(points: &[f32], f: usize, threads: usize) -> Vec<f32> {
     const RUN: usize = 4096;
     let parts = parallel::runs(points.len() / f, RUN, threads, |range| {
-        Arch::new().dispatch(Outer { points: &points[range.start * f..range.end * f], f })
+        Arch::new().dispatch(Outer {
+            points: &points[range.start * f..range.end * f],
+            f,
+        })
     });
     let mut total = vec![0.0; f * f];
     for part in parts {
@@ -347,7 +434,12 @@ impl WithSimd for Outer<'_> {
         for group in &mut groups {
             let rows = quarters(group, f);
             for (place, into) in sum.chunks_exact_mut(f).enumerate() {
-                let factors = [rows[0][place], rows[1][place], rows[2][place], rows[3][place]];
+                let factors = [
+                    rows[0][place],
+                    rows[1][place],
+                    rows[2][place],
+                    rows[3][place],
+                ];
                 axpy(simd, factors, rows, into);
             }
         }

@@ -42,7 +42,13 @@ pub struct Crowd {
 
 impl Crowd {
     /// Keeps the decayed counts of every history.
-    pub(crate) fn fit(histories: &Histories, items: usize, now: f64, fading: Fading, nearest: usize) -> Self {
+    pub(crate) fn fit(
+        histories: &Histories,
+        items: usize,
+        now: f64,
+        fading: Fading,
+        nearest: usize,
+    ) -> Self {
         let mut crowd = Self {
             fading,
             nearest,
@@ -84,12 +90,17 @@ impl Crowd {
         let mut near = vec![0.0; self.norms.len()];
         for (item, count) in decayed(case, &self.fading) {
             let item = item as usize;
-            for &(owner, other) in &self.owners[self.item_starts[item]..self.item_starts[item + 1]] {
+            for &(owner, other) in &self.owners[self.item_starts[item]..self.item_starts[item + 1]]
+            {
                 near[owner as usize] += count * other;
             }
         }
         for (near, norm) in near.iter_mut().zip(&self.norms) {
-            *near = if *near > 0.0 { *near / norm } else { f32::NEG_INFINITY };
+            *near = if *near > 0.0 {
+                *near / norm
+            } else {
+                f32::NEG_INFINITY
+            };
         }
         if let Some(owner) = case.owner {
             near[owner as usize] = f32::NEG_INFINITY;
@@ -107,8 +118,12 @@ impl Crowd {
 
 /// Decayed counts of a case, ascending by item.
 fn decayed(case: &Case, fading: &Fading) -> Vec<(u32, f32)> {
-    let mut counts: Vec<(u32, f32)> =
-        case.items.iter().enumerate().map(|(place, &item)| (item, fading.factor(case, place))).collect();
+    let mut counts: Vec<(u32, f32)> = case
+        .items
+        .iter()
+        .enumerate()
+        .map(|(place, &item)| (item, fading.factor(case, place)))
+        .collect();
     counts.sort_by_key(|&(item, _)| item);
     counts.dedup_by(|again, first| {
         let same = again.0 == first.0;
@@ -121,5 +136,10 @@ fn decayed(case: &Case, fading: &Fading) -> Vec<(u32, f32)> {
 }
 
 fn norm(counts: &[(u32, f32)]) -> f32 {
-    counts.iter().map(|&(_, count)| count * count).sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
+    counts
+        .iter()
+        .map(|&(_, count)| count * count)
+        .sum::<f32>()
+        .sqrt()
+        .max(f32::MIN_POSITIVE)
 }

@@ -37,7 +37,14 @@ pub struct Ease {
 
 impl Default for Ease {
     fn default() -> Self {
-        Self { ridge: 300.0, dropout: 0.0, evenness: 0.0, fading: Fading::default(), keep: usize::MAX, catalogue: 4_000 }
+        Self {
+            ridge: 300.0,
+            dropout: 0.0,
+            evenness: 0.0,
+            fading: Fading::default(),
+            keep: usize::MAX,
+            catalogue: 4_000,
+        }
     }
 }
 
@@ -46,34 +53,58 @@ impl Ease {
     ///
     /// # Errors
     /// [`Error::Singular`] when the ridge is too small for the data.
-    pub(crate) fn fit(&self, histories: &Histories, items: usize, threads: usize) -> Result<ItemItem, Error> {
+    pub(crate) fn fit(
+        &self,
+        histories: &Histories,
+        items: usize,
+        threads: usize,
+    ) -> Result<ItemItem, Error> {
         let postings = histories.postings(items);
         let chosen = most_popular(&postings, items, self.catalogue);
         let n = chosen.len();
         let mut g = self.gram(histories, &postings, &chosen, items, threads);
         if !inverse::invert(&mut g, n, threads) {
-            return Err(Error::Singular { ridge: f64::from(self.ridge) });
+            return Err(Error::Singular {
+                ridge: f64::from(self.ridge),
+            });
         }
         let scale: Vec<f32> = (0..n).map(|j| -1.0 / g[j * n + j]).collect();
         let mut place = vec![None; items];
         for (row, &item) in chosen.iter().enumerate() {
             place[item as usize] = Some(row);
         }
-        let matrix = ItemMatrix::build(items, threads, || vec![0.0; items], |dense: &mut Vec<f32>, item| {
-            let Some(i) = place[item] else { return Row::new() };
-            for (j, (&p, &scale)) in g[i * n..(i + 1) * n].iter().zip(&scale).enumerate() {
-                dense[chosen[j] as usize] = p * scale;
-            }
-            dense[item] = 0.0;
-            let mut row = entries(dense);
-            strongest(&mut row, self.keep);
-            row
-        });
-        Ok(ItemItem { matrix, fading: self.fading })
+        let matrix = ItemMatrix::build(
+            items,
+            threads,
+            || vec![0.0; items],
+            |dense: &mut Vec<f32>, item| {
+                let Some(i) = place[item] else {
+                    return Row::new();
+                };
+                for (j, (&p, &scale)) in g[i * n..(i + 1) * n].iter().zip(&scale).enumerate() {
+                    dense[chosen[j] as usize] = p * scale;
+                }
+                dense[item] = 0.0;
+                let mut row = entries(dense);
+                strongest(&mut row, self.keep);
+                row
+            },
+        );
+        Ok(ItemItem {
+            matrix,
+            fading: self.fading,
+        })
     }
 
     /// The lower triangle of `X'WX + ridge` over the chosen items.
-    fn gram(&self, histories: &Histories, postings: &Postings, chosen: &[u32], items: usize, threads: usize) -> Vec<f32> {
+    fn gram(
+        &self,
+        histories: &Histories,
+        postings: &Postings,
+        chosen: &[u32],
+        items: usize,
+        threads: usize,
+    ) -> Vec<f32> {
         let n = chosen.len();
         let mut place = vec![u32::MAX; items];
         for (row, &item) in chosen.iter().enumerate() {
@@ -111,7 +142,10 @@ fn compact(histories: &Histories, place: &[u32]) -> (Vec<usize>, Vec<u32>) {
     let mut places = Vec::with_capacity(histories.items.len());
     for owner in 0..histories.len() {
         let begin = places.len();
-        let known = histories.items_of(owner).iter().map(|&item| place[item as usize]);
+        let known = histories
+            .items_of(owner)
+            .iter()
+            .map(|&item| place[item as usize]);
         places.extend(known.filter(|&place| place != u32::MAX));
         places[begin..].sort_unstable();
         starts.push(places.len());
@@ -123,8 +157,14 @@ fn compact(histories: &Histories, place: &[u32]) -> (Vec<usize>, Vec<u32>) {
 #[expect(clippy::cast_precision_loss, reason = "lengths as weights")]
 fn evenness(histories: &Histories, exponent: f32) -> Vec<f32> {
     let length = |owner: usize| histories.range(owner).len().max(1) as f32;
-    let mut even: Vec<f32> = (0..histories.len()).map(|owner| length(owner).powf(-exponent)).collect();
-    let total: f32 = even.iter().enumerate().map(|(owner, weight)| weight * length(owner)).sum();
+    let mut even: Vec<f32> = (0..histories.len())
+        .map(|owner| length(owner).powf(-exponent))
+        .collect();
+    let total: f32 = even
+        .iter()
+        .enumerate()
+        .map(|(owner, weight)| weight * length(owner))
+        .sum();
     let scale = histories.items.len().max(1) as f32 / total.max(f32::MIN_POSITIVE);
     even.iter_mut().for_each(|weight| *weight *= scale);
     even
@@ -132,7 +172,9 @@ fn evenness(histories: &Histories, exponent: f32) -> Vec<f32> {
 
 /// The most popular items that occur at all, ascending by number.
 fn most_popular(postings: &Postings, items: usize, count: usize) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..index(items)).filter(|&item| !postings.of(item as usize).is_empty()).collect();
+    let mut order: Vec<u32> = (0..index(items))
+        .filter(|&item| !postings.of(item as usize).is_empty())
+        .collect();
     order.sort_by_key(|&item| std::cmp::Reverse(postings.of(item as usize).len()));
     order.truncate(count);
     order.sort_unstable();

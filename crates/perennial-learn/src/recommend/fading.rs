@@ -14,26 +14,44 @@ pub struct Fading {
 
 impl Default for Fading {
     fn default() -> Self {
-        Self { memory: 1.0, half_life: None }
+        Self {
+            memory: 1.0,
+            half_life: None,
+        }
     }
 }
 
 impl Fading {
     /// By steps alone.
     pub(crate) fn steps(memory: f32) -> Self {
-        Self { memory, half_life: None }
+        Self {
+            memory,
+            half_life: None,
+        }
     }
 
     /// By age alone.
     pub(crate) fn age(half_life: f32) -> Self {
-        Self { memory: 1.0, half_life: Some(half_life) }
+        Self {
+            memory: 1.0,
+            half_life: Some(half_life),
+        }
     }
 
     /// What a touch of the case counts, in `0..=1`.
-    #[expect(clippy::cast_precision_loss, reason = "histories are shorter than 2^24 steps")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "histories are shorter than 2^24 steps"
+    )]
     pub(crate) fn factor(&self, case: &Case, place: usize) -> f32 {
-        let steps = if self.memory < 1.0 { self.memory.powf(case.back[place] as f32) } else { 1.0 };
-        let age = self.half_life.map_or(1.0, |half_life| (-case.age[place] / half_life).exp2());
+        let steps = if self.memory < 1.0 {
+            self.memory.powf(case.back[place] as f32)
+        } else {
+            1.0
+        };
+        let age = self
+            .half_life
+            .map_or(1.0, |half_life| (-case.age[place] / half_life).exp2());
         steps * age
     }
 }

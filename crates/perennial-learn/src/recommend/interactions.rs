@@ -44,7 +44,10 @@ impl Names {
                 codes[row as usize] = index(code);
             }
         }
-        let names = by_first.iter().map(|&group| column[groups[group][0] as usize].clone()).collect();
+        let names = by_first
+            .iter()
+            .map(|&group| column[groups[group][0] as usize].clone())
+            .collect();
         (Self { names, sorted }, codes)
     }
 
@@ -65,7 +68,10 @@ impl Names {
 
     /// The number of a name.
     pub fn find(&self, name: &str) -> Option<u32> {
-        let at = self.sorted.binary_search_by(|&number| self.name(number).cmp(name)).ok()?;
+        let at = self
+            .sorted
+            .binary_search_by(|&number| self.name(number).cmp(name))
+            .ok()?;
         Some(self.sorted[at])
     }
 }
@@ -121,7 +127,11 @@ impl Interactions {
         ];
         for (field, found, optional) in lengths {
             if found != rows && !(optional && found == 0) {
-                return Err(Error::Length { field, found, expected: rows });
+                return Err(Error::Length {
+                    field,
+                    found,
+                    expected: rows,
+                });
             }
         }
         if let Some(row) = columns.at.iter().position(|at| !at.is_finite()) {
@@ -131,9 +141,25 @@ impl Interactions {
         let (items, item) = Names::read(columns.items);
         let clock = !columns.at.is_empty();
         #[expect(clippy::cast_precision_loss, reason = "row numbers are below 2^32")]
-        let at = if clock { columns.at.to_vec() } else { (0..rows).map(|row| row as f64).collect() };
-        let basket = if columns.baskets.is_empty() { user.clone() } else { Names::read(columns.baskets).1 };
-        let mut data = Self { users, items, user, item, at, basket, order: Order::Running };
+        let at = if clock {
+            columns.at.to_vec()
+        } else {
+            (0..rows).map(|row| row as f64).collect()
+        };
+        let basket = if columns.baskets.is_empty() {
+            user.clone()
+        } else {
+            Names::read(columns.baskets).1
+        };
+        let mut data = Self {
+            users,
+            items,
+            user,
+            item,
+            at,
+            basket,
+            order: Order::Running,
+        };
         data.order = data.judge_order(clock);
         if data.order == Order::None {
             data.at.fill(0.0);
@@ -181,7 +207,11 @@ impl Interactions {
             let begins = at.first().is_some_and(|&first| first <= 1.0);
             running += usize::from(begins && at.windows(2).all(|pair| pair[1] - pair[0] <= 1.0));
             long += usize::from(!at.is_empty());
-            for place in range.clone().skip(1).filter(|&place| histories.at[place - 1] < histories.at[place]) {
+            for place in range
+                .clone()
+                .skip(1)
+                .filter(|&place| histories.at[place - 1] < histories.at[place])
+            {
                 up += usize::from(key(place - 1) < key(place));
                 down += usize::from(key(place - 1) > key(place));
             }
@@ -223,7 +253,11 @@ pub fn parse_time(text: &str) -> Option<f64> {
         return None;
     }
     let mut fraction = 0.0;
-    for (part, unit) in clock.trim_end_matches('Z').splitn(3, ':').zip([24.0, 1440.0, 86400.0]) {
+    for (part, unit) in clock
+        .trim_end_matches('Z')
+        .splitn(3, ':')
+        .zip([24.0, 1440.0, 86400.0])
+    {
         fraction += part.parse::<f64>().ok()? / unit;
     }
     Some(f64::from(days(year, month, day)) + fraction)
@@ -234,7 +268,11 @@ fn days(year: i32, month: i32, day: i32) -> i32 {
     // Years that begin in March put the leap day last.
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (month * 306 + 5) / 10 + day - 719_469
+    365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (month * 306 + 5) / 10
+        + day
+        - 719_469
 }
 
 /// Histories: the rows of each owner (customer, basket or session) in order of time.
@@ -260,16 +298,29 @@ pub(crate) enum Owner {
 impl Histories {
     /// Groups rows by owner. With `once`, an item stays only where it was touched last.
     pub(crate) fn group(data: &Interactions, owner: Owner, once: bool) -> Self {
-        let owners = if owner == Owner::User { &data.user } else { &data.basket };
+        let owners = if owner == Owner::User {
+            &data.user
+        } else {
+            &data.basket
+        };
         let count = owners.iter().max().map_or(0, |&last| last as usize + 1);
         let mut rows: Vec<u32> = (0..data.len()).map(index).collect();
         rows.sort_by(|&a, &b| {
             let (a, b) = (a as usize, b as usize);
-            owners[a].cmp(&owners[b]).then(data.at[a].total_cmp(&data.at[b])).then(a.cmp(&b))
+            owners[a]
+                .cmp(&owners[b])
+                .then(data.at[a].total_cmp(&data.at[b]))
+                .then(a.cmp(&b))
         });
-        let mut histories = Self { starts: vec![0], latest: data.now(), ..Self::default() };
+        let mut histories = Self {
+            starts: vec![0],
+            latest: data.now(),
+            ..Self::default()
+        };
         let mut seen = vec![u32::MAX; data.items.len()];
-        let mut groups = rows.chunk_by(|&a, &b| owners[a as usize] == owners[b as usize]).peekable();
+        let mut groups = rows
+            .chunk_by(|&a, &b| owners[a as usize] == owners[b as usize])
+            .peekable();
         for who in 0..index(count) {
             if let Some(group) = groups.next_if(|group| owners[group[0] as usize] == who) {
                 histories.push(data, group, who, once, &mut seen);
@@ -301,7 +352,10 @@ impl Histories {
 
     /// Histories without a touch.
     pub(crate) fn none(owners: usize) -> Self {
-        Self { starts: vec![0; owners + 1], ..Self::default() }
+        Self {
+            starts: vec![0; owners + 1],
+            ..Self::default()
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -310,8 +364,13 @@ impl Histories {
 
     /// `0.5^(age / half_life)` of an owner's last touch, against the latest touch of all.
     pub(crate) fn freshness(&self, owner: usize, half_life: Option<f32>) -> f32 {
-        let (Some(half_life), Some(&last)) = (half_life, self.at[self.range(owner)].last()) else { return 1.0 };
-        #[expect(clippy::cast_possible_truncation, reason = "ages need no more than single precision")]
+        let (Some(half_life), Some(&last)) = (half_life, self.at[self.range(owner)].last()) else {
+            return 1.0;
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "ages need no more than single precision"
+        )]
         let age = (self.latest - last) as f32;
         (-age / half_life).exp2()
     }
@@ -328,11 +387,20 @@ impl Histories {
     pub(crate) fn case(&self, owner: usize, now: f64) -> Case {
         let range = self.range(owner);
         let last = self.steps[range.clone()].last().copied().unwrap_or(0);
-        #[expect(clippy::cast_possible_truncation, reason = "ages need no more than single precision")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "ages need no more than single precision"
+        )]
         Case {
             items: self.items[range.clone()].to_vec(),
-            back: self.steps[range.clone()].iter().map(|&step| last - step).collect(),
-            age: self.at[range].iter().map(|&at| (now - at).max(0.0) as f32).collect(),
+            back: self.steps[range.clone()]
+                .iter()
+                .map(|&step| last - step)
+                .collect(),
+            age: self.at[range]
+                .iter()
+                .map(|&at| (now - at).max(0.0) as f32)
+                .collect(),
             owner: Some(index(owner)),
         }
     }
@@ -403,15 +471,31 @@ mod tests {
         let users: Vec<String> = rows.iter().map(|row| row.0.to_owned()).collect();
         let items: Vec<String> = rows.iter().map(|row| row.1.to_owned()).collect();
         let at: Vec<f64> = rows.iter().map(|row| row.2).collect();
-        Interactions::read(&Columns { users: &users, items: &items, at: &at, baskets: &[] }).expect("good rows")
+        Interactions::read(&Columns {
+            users: &users,
+            items: &items,
+            at: &at,
+            baskets: &[],
+        })
+        .expect("good rows")
     }
 
     #[test]
     fn a_history_is_in_order_of_time_and_keeps_the_last_touch() {
-        let data = table(&[("b", "x", 2.0), ("a", "y", 3.0), ("b", "z", 1.0), ("b", "z", 5.0), ("b", "y", 5.0)]);
+        let data = table(&[
+            ("b", "x", 2.0),
+            ("a", "y", 3.0),
+            ("b", "z", 1.0),
+            ("b", "z", 5.0),
+            ("b", "y", 5.0),
+        ]);
         let histories = Histories::group(&data, Owner::User, true);
         assert_eq!(histories.len(), 2);
-        let names: Vec<&str> = histories.items_of(0).iter().map(|&item| data.items.name(item)).collect();
+        let names: Vec<&str> = histories
+            .items_of(0)
+            .iter()
+            .map(|&item| data.items.name(item))
+            .collect();
         assert_eq!(names, ["x", "z", "y"]);
         assert_eq!(histories.case(0, 7.0).back, [1, 0, 0]);
         assert_eq!(histories.case(0, 7.0).age, [5.0, 2.0, 2.0]);
@@ -427,9 +511,30 @@ mod tests {
     #[test]
     fn bad_columns_are_named() {
         let one = ["a".to_owned()];
-        let bad = |at: &[f64]| Interactions::read(&Columns { users: &one, items: &one, at, baskets: &[] }).unwrap_err();
-        assert_eq!(bad(&[f64::NAN]), Error::Undefined { field: "at", row: 0 });
-        assert_eq!(bad(&[1.0, 2.0]), Error::Length { field: "at", found: 2, expected: 1 });
+        let bad = |at: &[f64]| {
+            Interactions::read(&Columns {
+                users: &one,
+                items: &one,
+                at,
+                baskets: &[],
+            })
+            .unwrap_err()
+        };
+        assert_eq!(
+            bad(&[f64::NAN]),
+            Error::Undefined {
+                field: "at",
+                row: 0
+            }
+        );
+        assert_eq!(
+            bad(&[1.0, 2.0]),
+            Error::Length {
+                field: "at",
+                found: 2,
+                expected: 1
+            }
+        );
     }
 
     #[test]

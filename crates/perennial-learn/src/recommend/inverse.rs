@@ -5,6 +5,11 @@
 //! the `n^3` flops run in one small kernel, vectorised for the machine at hand. Absent on
 //! purpose: the exchange of pivots, which a matrix with a ridge does not need.
 
+#![expect(
+    clippy::inline_always,
+    reason = "vector code must be inlined where the machine's features are known"
+)]
+
 use super::parallel;
 use pulp::{Arch, Simd, WithSimd};
 use std::sync::Mutex;
@@ -39,7 +44,15 @@ fn sweep(a: &mut [f32], n: usize, from: usize, depth: usize, threads: usize) -> 
         return false;
     };
     let mut scaled = vec![0.0; n * depth];
-    update(&mut scaled, depth, &columns, &inverse, depth, &Shape::Full, threads);
+    update(
+        &mut scaled,
+        depth,
+        &columns,
+        &inverse,
+        depth,
+        &Shape::Full,
+        threads,
+    );
     update(a, n, &scaled, &columns, depth, &Shape::Lower, threads);
     put_back(a, n, from, depth, &scaled, &inverse);
     true
@@ -81,7 +94,10 @@ fn invert_block(block: &[f32], depth: usize) -> Option<Vec<f32>> {
         }
         d[k * depth + k] = -1.0 / pivot;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "single precision is what is asked for")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "single precision is what is asked for"
+    )]
     Some(d.into_iter().map(|value| value as f32).collect())
 }
 
@@ -127,14 +143,28 @@ enum Shape {
 
 /// `target += left * right'`, where `target` has rows of `width`, `left` one row of `depth` for each
 /// of them and `right` one row of `depth` for each column.
-fn update(target: &mut [f32], width: usize, left: &[f32], right: &[f32], depth: usize, shape: &Shape, threads: usize) {
+fn update(
+    target: &mut [f32],
+    width: usize,
+    left: &[f32],
+    right: &[f32],
+    depth: usize,
+    shape: &Shape,
+    threads: usize,
+) {
     let arch = Arch::new();
-    let packed = arch.dispatch(Pack { right, depth, width });
+    let packed = arch.dispatch(Pack {
+        right,
+        depth,
+        width,
+    });
     let runs: Vec<Mutex<&mut [f32]>> = target.chunks_mut(RUN * width).map(Mutex::new).collect();
     // The last runs reach furthest in a lower triangle: they go first.
     parallel::runs(runs.len(), 1, threads, |range| {
         let run = runs.len() - 1 - range.start;
-        let Ok(mut target) = runs[run].lock() else { return };
+        let Ok(mut target) = runs[run].lock() else {
+            return;
+        };
         let first = run * RUN;
         let rows = target.len() / width;
         let reach = match shape {
@@ -142,7 +172,14 @@ fn update(target: &mut [f32], width: usize, left: &[f32], right: &[f32], depth: 
             Shape::Lower => (first + rows).min(width),
         };
         let left = &left[first * depth..(first + rows) * depth];
-        arch.dispatch(Multiply { target: &mut target, width, left, packed: &packed, depth, reach });
+        arch.dispatch(Multiply {
+            target: &mut target,
+            width,
+            left,
+            packed: &packed,
+            depth,
+            reach,
+        });
     });
 }
 
@@ -261,7 +298,15 @@ mod tests {
         let mut rng = seed::generator(3);
         let mut a = vec![0.0f32; n * n];
         for _ in 0..2 * n {
-            let row: Vec<f32> = (0..n).map(|_| if seed::below(&mut rng, 5) == 0 { 1.0 } else { 0.0 }).collect();
+            let row: Vec<f32> = (0..n)
+                .map(|_| {
+                    if seed::below(&mut rng, 5) == 0 {
+                        1.0
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
             for i in 0..n {
                 for j in 0..n {
                     a[i * n + j] += row[i] * row[j];

@@ -39,7 +39,17 @@ pub struct Neighbours {
 
 impl Default for Neighbours {
     fn default() -> Self {
-        Self { nearness: 0.0, backward: 1.0, evenness: 0.0, half_life: None, source: 0.5, target: 0.5, fading: Fading::default(), shrink: 0.0, keep: 600 }
+        Self {
+            nearness: 0.0,
+            backward: 1.0,
+            evenness: 0.0,
+            half_life: None,
+            source: 0.5,
+            target: 0.5,
+            fading: Fading::default(),
+            shrink: 0.0,
+            keep: 600,
+        }
     }
 }
 
@@ -54,31 +64,57 @@ pub struct ItemItem {
 
 impl ItemItem {
     /// Counts and damps the neighbours of `items` items.
-    pub(crate) fn fit(histories: &Histories, items: usize, how: &Neighbours, threads: usize) -> Self {
+    pub(crate) fn fit(
+        histories: &Histories,
+        items: usize,
+        how: &Neighbours,
+        threads: usize,
+    ) -> Self {
         let postings = histories.postings(items);
         let counter = Counter::new(histories, &postings, how);
-        let popular: Vec<f32> = (0..items).map(|item| counter.popularity(item) + how.shrink).collect();
-        let damp: Vec<f32> = popular.iter().map(|&count| count.powf(-how.target)).collect();
-        let matrix = ItemMatrix::build(items, threads, || vec![0.0; items], |sums: &mut Vec<f32>, item| {
-            let own = popular[item].powf(-how.source);
-            let mut row = counter.row(item, sums);
-            for (target, weight) in &mut row {
-                *weight *= own * damp[*target as usize];
-            }
-            strongest(&mut row, how.keep);
-            row
-        });
-        Self { matrix, fading: how.fading }
+        let popular: Vec<f32> = (0..items)
+            .map(|item| counter.popularity(item) + how.shrink)
+            .collect();
+        let damp: Vec<f32> = popular
+            .iter()
+            .map(|&count| count.powf(-how.target))
+            .collect();
+        let matrix = ItemMatrix::build(
+            items,
+            threads,
+            || vec![0.0; items],
+            |sums: &mut Vec<f32>, item| {
+                let own = popular[item].powf(-how.source);
+                let mut row = counter.row(item, sums);
+                for (target, weight) in &mut row {
+                    *weight *= own * damp[*target as usize];
+                }
+                strongest(&mut row, how.keep);
+                row
+            },
+        );
+        Self {
+            matrix,
+            fading: how.fading,
+        }
     }
 
     /// The same with the strongest weights of each item only.
     pub(crate) fn pruned(&self, keep: usize, threads: usize) -> Self {
-        let matrix = ItemMatrix::build(self.matrix.items(), threads, || (), |(), item| {
-            let mut row: Row = self.matrix.row(index(item)).collect();
-            strongest(&mut row, keep);
-            row
-        });
-        Self { matrix, fading: self.fading }
+        let matrix = ItemMatrix::build(
+            self.matrix.items(),
+            threads,
+            || (),
+            |(), item| {
+                let mut row: Row = self.matrix.row(index(item)).collect();
+                strongest(&mut row, keep);
+                row
+            },
+        );
+        Self {
+            matrix,
+            fading: self.fading,
+        }
     }
 
     /// Adds the scores of all items to `scores`.
@@ -108,21 +144,37 @@ const FAR: usize = 64;
 impl<'a> Counter<'a> {
     #[expect(clippy::cast_precision_loss, reason = "steps and lengths as weights")]
     pub(crate) fn new(histories: &'a Histories, postings: &'a Postings, how: &Neighbours) -> Self {
-        let near = (0..FAR).map(|step| (step.max(1) as f32).powf(-how.nearness)).collect();
+        let near = (0..FAR)
+            .map(|step| (step.max(1) as f32).powf(-how.nearness))
+            .collect();
         let even = (0..histories.len())
             .map(|owner| {
                 let length = histories.range(owner).len().max(1) as f32;
                 length.powf(-how.evenness) * histories.freshness(owner, how.half_life)
             })
             .collect();
-        let fresh = (0..histories.len()).map(|owner| histories.freshness(owner, how.half_life)).collect();
-        Self { histories, postings, near, even, fresh, backward: how.backward }
+        let fresh = (0..histories.len())
+            .map(|owner| histories.freshness(owner, how.half_life))
+            .collect();
+        Self {
+            histories,
+            postings,
+            near,
+            even,
+            fresh,
+            backward: how.backward,
+        }
     }
 
     /// How many histories an item is in, old ones counting less; at least a hundredth.
     fn popularity(&self, item: usize) -> f32 {
         let fresh = |&(owner, _): &(u32, u32)| self.fresh[owner as usize];
-        self.postings.of(item).iter().map(fresh).sum::<f32>().max(0.01)
+        self.postings
+            .of(item)
+            .iter()
+            .map(fresh)
+            .sum::<f32>()
+            .max(0.01)
     }
 
     /// The counted pairs of an item; `sums` is all zero before and after.
@@ -138,7 +190,9 @@ impl<'a> Counter<'a> {
                 continue;
             }
             let here = self.histories.steps[place as usize];
-            let others = self.histories.items[range.clone()].iter().zip(&self.histories.steps[range]);
+            let others = self.histories.items[range.clone()]
+                .iter()
+                .zip(&self.histories.steps[range]);
             for (&other, &step) in others {
                 let apart = (step.abs_diff(here) as usize).min(FAR - 1);
                 let side = if step < here { self.backward } else { 1.0 };

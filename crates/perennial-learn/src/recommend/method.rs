@@ -73,18 +73,29 @@ impl Settings {
     pub(crate) fn fit(&self, corpus: &Corpus, threads: usize) -> Result<Method, Error> {
         let items = corpus.items;
         Ok(match self {
-            Self::Popularity(half_life) => {
-                Method::Popularity(Popularity::fit(&corpus.baskets, items, corpus.now, *half_life))
+            Self::Popularity(half_life) => Method::Popularity(Popularity::fit(
+                &corpus.baskets,
+                items,
+                corpus.now,
+                *half_life,
+            )),
+            Self::Neighbours(how) => {
+                Method::ItemItem(ItemItem::fit(&corpus.once, items, how, threads))
             }
-            Self::Neighbours(how) => Method::ItemItem(ItemItem::fit(&corpus.once, items, how, threads)),
-            Self::Baskets(how) => Method::ItemItem(ItemItem::fit(&corpus.baskets, items, how, threads)),
+            Self::Baskets(how) => {
+                Method::ItemItem(ItemItem::fit(&corpus.baskets, items, how, threads))
+            }
             Self::Ease(how) => Method::ItemItem(how.fit(&corpus.once, items, threads)?),
             Self::BasketEase(how) => Method::ItemItem(how.fit(&corpus.baskets, items, threads)?),
             Self::Als(how) => Method::Als(Factors::fit(&corpus.once, items, how, threads)),
             Self::Personal(fading) => Method::Personal(Personal { fading: *fading }),
-            Self::Crowd { fading, nearest } => {
-                Method::Crowd(Crowd::fit(&corpus.full, items, corpus.now, *fading, *nearest))
-            }
+            Self::Crowd { fading, nearest } => Method::Crowd(Crowd::fit(
+                &corpus.full,
+                items,
+                corpus.now,
+                *fading,
+                *nearest,
+            )),
             Self::Sessions(how) => Method::Sessions(Sessions::fit(&corpus.baskets, items, how)),
         })
     }

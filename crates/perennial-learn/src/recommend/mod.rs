@@ -1,14 +1,23 @@
 //! Recommendations: what a customer may like next, each with the item it comes from.
+//!
+//! [`Recommender::train`] is the door: from a table of interactions and a task it holds out a part,
+//! tries the methods that suit the task, blends the best by what the held-out part says, and fits
+//! the blend on everything. One sparse item-item core serves EASE, neighbours and baskets.
+//! Absent on purpose: files, dates and threads that outlive a call.
 
 pub mod als;
 mod blend;
 pub mod buy_again;
 pub mod choose;
+pub mod content;
+pub mod diversity;
 pub mod ease;
 pub mod fading;
+pub mod filter;
 pub mod interactions;
 mod inverse;
 pub mod item_item;
+pub mod live;
 pub mod method;
 mod parallel;
 pub mod popularity;
@@ -84,14 +93,30 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty(part) => write!(f, "there are no {part}: give a table with more rows"),
-            Self::Length { field, found, expected } => {
-                write!(f, "column `{field}` has {found} rows where {expected} were expected: give columns of one length")
+            Self::Length {
+                field,
+                found,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "column `{field}` has {found} rows where {expected} were expected: give columns of one length"
+                )
             }
             Self::Undefined { field, row } => {
-                write!(f, "column `{field}`, row {row}: not a finite number; fill it in or leave the row out")
+                write!(
+                    f,
+                    "column `{field}`, row {row}: not a finite number; fill it in or leave the row out"
+                )
             }
-            Self::TooMany { rows } => write!(f, "{rows} rows are more than a model can number: train on fewer"),
-            Self::Singular { ridge } => write!(f, "a ridge of {ridge} is too small for this table: raise it"),
+            Self::TooMany { rows } => write!(
+                f,
+                "{rows} rows are more than a model can number: train on fewer"
+            ),
+            Self::Singular { ridge } => write!(
+                f,
+                "a ridge of {ridge} is too small for this table: raise it"
+            ),
         }
     }
 }

@@ -3,7 +3,11 @@
 //! Promise: the answer does not depend on the number of threads, because every piece of work is
 //! computed alone and pieces are put back in their order. Threads end with the call and never spin.
 
-use std::{ops::Range, sync::atomic::{AtomicUsize, Ordering}, thread};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 /// Calls `work` on runs of `0..count` with at most `threads` threads; answers come back in order.
 ///

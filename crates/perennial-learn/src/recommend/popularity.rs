@@ -12,13 +12,24 @@ pub struct Popularity {
 
 impl Popularity {
     /// Counts all touches; without a half-life all count alike.
-    #[expect(clippy::cast_possible_truncation, reason = "counts need no more than single precision")]
-    pub(crate) fn fit(histories: &Histories, items: usize, now: f64, half_life: Option<f32>) -> Self {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "counts need no more than single precision"
+    )]
+    pub(crate) fn fit(
+        histories: &Histories,
+        items: usize,
+        now: f64,
+        half_life: Option<f32>,
+    ) -> Self {
         let mut counts = vec![0.0f64; items];
         for (&item, &at) in histories.items.iter().zip(&histories.at) {
-            counts[item as usize] += half_life.map_or(1.0, |half_life| ((at - now) / f64::from(half_life)).exp2());
+            counts[item as usize] +=
+                half_life.map_or(1.0, |half_life| ((at - now) / f64::from(half_life)).exp2());
         }
-        Self { counts: counts.into_iter().map(|count| count as f32).collect() }
+        Self {
+            counts: counts.into_iter().map(|count| count as f32).collect(),
+        }
     }
 
     pub(crate) fn score(&self, _: &Case, scores: &mut [f32]) {
@@ -33,6 +44,8 @@ impl Popularity {
         let sum = |counts: &[f32]| counts.iter().sum::<f32>().max(f32::MIN_POSITIVE);
         let scale = sum(&recent.counts) / sum(&all.counts);
         let pairs = recent.counts.iter().zip(&all.counts);
-        pairs.map(|(&recent, &all)| (recent + strength) / (all * scale + strength)).collect()
+        pairs
+            .map(|(&recent, &all)| (recent + strength) / (all * scale + strength))
+            .collect()
     }
 }

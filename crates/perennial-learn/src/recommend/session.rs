@@ -26,7 +26,14 @@ pub struct SessionNeighbours {
 
 impl Default for SessionNeighbours {
     fn default() -> Self {
-        Self { nearest: 100, sample: 1000, rarity: 0.5, memory: 0.8, steps: 0.5, nearness: 0.5 }
+        Self {
+            nearest: 100,
+            sample: 1000,
+            rarity: 0.5,
+            memory: 0.8,
+            steps: 0.5,
+            nearness: 0.5,
+        }
     }
 }
 
@@ -59,11 +66,20 @@ impl Sessions {
                     _ => places.push((session, place)),
                 }
             }
-            let idf = (histories.len() as f32 / (places.len() - begin).max(1) as f32).ln().max(0.0);
+            let idf = (histories.len() as f32 / (places.len() - begin).max(1) as f32)
+                .ln()
+                .max(0.0);
             rarity.push(idf.powf(how.rarity));
             item_starts.push(places.len());
         }
-        Self { how: *how, starts: histories.starts.clone(), items: histories.items.clone(), item_starts, places, rarity }
+        Self {
+            how: *how,
+            starts: histories.starts.clone(),
+            items: histories.items.clone(),
+            item_starts,
+            places,
+            rarity,
+        }
     }
 
     /// Adds the votes to `scores`.
@@ -73,7 +89,11 @@ impl Sessions {
             for (other, &item) in self.items[range].iter().enumerate() {
                 let apart = other.abs_diff(place as usize).max(1);
                 #[expect(clippy::cast_precision_loss, reason = "sessions are short")]
-                let near = if self.how.nearness > 0.0 { (apart as f32).powf(-self.how.nearness) } else { 1.0 };
+                let near = if self.how.nearness > 0.0 {
+                    (apart as f32).powf(-self.how.nearness)
+                } else {
+                    1.0
+                };
                 scores[item as usize] += vote * near * self.rarity[item as usize];
             }
         }
@@ -91,9 +111,14 @@ impl Sessions {
             seen.push(item);
             let back = super::top::index(back);
             let weight = self.how.memory.powf(back as f32);
-            let places = &self.places[self.item_starts[item as usize]..self.item_starts[item as usize + 1]];
+            let places =
+                &self.places[self.item_starts[item as usize]..self.item_starts[item as usize + 1]];
             let latest = &places[places.len().saturating_sub(self.how.sample)..];
-            touched.extend(latest.iter().map(|&(session, place)| (session, back, weight, place)));
+            touched.extend(
+                latest
+                    .iter()
+                    .map(|&(session, place)| (session, back, weight, place)),
+            );
         }
         touched.sort_unstable_by_key(|&(session, back, ..)| (session, back));
         let mut votes: Vec<(u32, f32, u32)> = Vec::new();
@@ -105,7 +130,9 @@ impl Sessions {
             votes.push((session, vote, place));
         }
         if votes.len() > self.how.nearest && self.how.nearest > 0 {
-            votes.select_nth_unstable_by(self.how.nearest - 1, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+            votes.select_nth_unstable_by(self.how.nearest - 1, |a, b| {
+                b.1.total_cmp(&a.1).then(b.0.cmp(&a.0))
+            });
             votes.truncate(self.how.nearest);
         }
         votes.sort_unstable_by_key(|&(session, ..)| session);

@@ -27,9 +27,14 @@ impl ItemMatrix {
     ) -> Self {
         let parts = parallel::runs(items, 64, threads, |range| {
             let mut state = state();
-            range.map(|item| row(&mut state, item)).collect::<Vec<Row>>()
+            range
+                .map(|item| row(&mut state, item))
+                .collect::<Vec<Row>>()
         });
-        let mut matrix = Self { starts: vec![0], ..Self::default() };
+        let mut matrix = Self {
+            starts: vec![0],
+            ..Self::default()
+        };
         for row in parts.into_iter().flatten() {
             for (target, weight) in row {
                 matrix.targets.push(target);
@@ -59,7 +64,9 @@ impl ItemMatrix {
     /// The weight from one item to another; 0 when it is not kept.
     pub fn weight(&self, from: u32, to: u32) -> f32 {
         let (targets, weights) = self.slices(from);
-        targets.binary_search(&to).map_or(0.0, |place| weights[place])
+        targets
+            .binary_search(&to)
+            .map_or(0.0, |place| weights[place])
     }
 
     fn slices(&self, item: u32) -> (&[u32], &[f32]) {
@@ -77,7 +84,12 @@ impl ItemMatrix {
     }
 
     /// The touch of the case that speaks most for an item: its place and its weight.
-    pub(crate) fn reason(&self, case: &Case, factor: impl Fn(usize) -> f32, target: u32) -> Option<(u32, f32)> {
+    pub(crate) fn reason(
+        &self,
+        case: &Case,
+        factor: impl Fn(usize) -> f32,
+        target: u32,
+    ) -> Option<(u32, f32)> {
         let mut best: Option<(u32, f32)> = None;
         for (place, &item) in case.items.iter().enumerate() {
             let weight = factor(place) * self.weight(item, target);
@@ -93,7 +105,8 @@ impl ItemMatrix {
 pub(crate) fn strongest(row: &mut Row, keep: usize) {
     row.retain(|&(_, weight)| weight != 0.0);
     if row.len() > keep {
-        let larger = |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
+        let larger =
+            |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
         if keep > 0 {
             row.select_nth_unstable_by(keep - 1, larger);
         }
@@ -104,5 +117,10 @@ pub(crate) fn strongest(row: &mut Row, keep: usize) {
 
 /// The entries of a dense row that are not zero.
 pub(crate) fn entries(dense: &[f32]) -> Row {
-    dense.iter().enumerate().filter(|(_, weight)| **weight != 0.0).map(|(item, &weight)| (index(item), weight)).collect()
+    dense
+        .iter()
+        .enumerate()
+        .filter(|(_, weight)| **weight != 0.0)
+        .map(|(item, &weight)| (index(item), weight))
+        .collect()
 }

@@ -37,7 +37,10 @@ fn highest(chunk: &[f32]) -> f32 {
         }
     }
     let rest = parts.remainder().iter();
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |high, &score| if score > high { score } else { high })
+    lanes.iter().chain(rest).fold(
+        f32::NEG_INFINITY,
+        |high, &score| if score > high { score } else { high },
+    )
 }
 
 fn insert(into: &mut Vec<(u32, f32)>, count: usize, item: u32, score: f32) {
@@ -49,7 +52,10 @@ fn insert(into: &mut Vec<(u32, f32)>, count: usize, item: u32, score: f32) {
 }
 
 /// An index as it is kept: models hold at most `u32::MAX` items.
-#[expect(clippy::cast_possible_truncation, reason = "checked when the interactions are read")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked when the interactions are read"
+)]
 pub(crate) fn index(position: usize) -> u32 {
     position as u32
 }
@@ -75,7 +81,11 @@ mod tests {
     #[test]
     fn banned_and_undefined_scores_are_never_taken() {
         let mut got = Vec::new();
-        best(&[f32::NAN, 1.0, f32::NEG_INFINITY, f32::INFINITY], 4, &mut got);
+        best(
+            &[f32::NAN, 1.0, f32::NEG_INFINITY, f32::INFINITY],
+            4,
+            &mut got,
+        );
         assert_eq!(got, vec![(1, 1.0)]);
     }
 }

@@ -71,7 +71,11 @@ impl Validation {
                 method.score(case, &mut scores);
                 ban(&mut scores, Self::banned(task, case));
                 top::best(&scores, task.depth(), &mut list);
-                sum += quality(task, list.iter().map(|&(item, _)| item), &self.targets[place]);
+                sum += quality(
+                    task,
+                    list.iter().map(|&(item, _)| item),
+                    &self.targets[place],
+                );
             }
             sum
         });
@@ -88,7 +92,10 @@ pub(crate) fn ban(scores: &mut [f32], items: &[u32]) {
 /// NDCG at the task's depth (Jarvelin and Kekalainen 2002).
 pub(crate) fn quality(task: Task, list: impl Iterator<Item = u32>, targets: &[u32]) -> f64 {
     let gain = |rank: usize| 1.0 / (count(rank) + 2.0).log2();
-    let hits = list.take(task.depth()).enumerate().filter(|(_, item)| targets.contains(item));
+    let hits = list
+        .take(task.depth())
+        .enumerate()
+        .filter(|(_, item)| targets.contains(item));
     let got: f64 = hits.map(|(rank, _)| gain(rank)).sum();
     let ideal: f64 = (0..targets.len().min(task.depth())).map(gain).sum();
     got / ideal.max(f64::MIN_POSITIVE)
@@ -103,7 +110,11 @@ pub(crate) fn count(number: usize) -> f64 {
 fn late(data: &Interactions, share: f64) -> f64 {
     let mut at = data.at.clone();
     at.sort_unstable_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the column")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in the column"
+    )]
     let place = (count(at.len()) * (1.0 - share)) as usize;
     at[place.min(at.len() - 1)]
 }
@@ -125,12 +136,17 @@ fn by_customer(data: &Interactions, task: Task) -> Validation {
 fn last_rows(data: &Interactions, task: Task) -> Vec<bool> {
     let mut rows: Vec<usize> = (0..data.len()).collect();
     rows.sort_by(|&a, &b| {
-        data.user[a].cmp(&data.user[b]).then(data.at[a].total_cmp(&data.at[b])).then(a.cmp(&b))
+        data.user[a]
+            .cmp(&data.user[b])
+            .then(data.at[a].total_cmp(&data.at[b]))
+            .then(a.cmp(&b))
     });
     let mut held = vec![false; data.len()];
     let mut rng = seed::generator(11);
     for group in rows.chunk_by(|&a, &b| data.user[a] == data.user[b]) {
-        let same = |row: usize| task == Task::Again && data.basket[row] == data.basket[group[group.len() - 1]];
+        let same = |row: usize| {
+            task == Task::Again && data.basket[row] == data.basket[group[group.len() - 1]]
+        };
         if group.len() < 3 {
             continue;
         }
@@ -159,7 +175,11 @@ fn customers(data: &Interactions, task: Task, early: impl Fn(usize) -> bool) -> 
         if user >= corpus.full.len() || corpus.full.range(user).is_empty() {
             continue;
         }
-        let histories = if task == Task::Again { &corpus.full } else { &corpus.once };
+        let histories = if task == Task::Again {
+            &corpus.full
+        } else {
+            &corpus.once
+        };
         let case = histories.case(user, corpus.now);
         let banned = Validation::banned(task, &case);
         wanted.sort_unstable();
@@ -170,7 +190,13 @@ fn customers(data: &Interactions, task: Task, early: impl Fn(usize) -> bool) -> 
             targets.push(wanted);
         }
     }
-    Validation { corpus, cases, targets, ordered: data.order != Order::None, span: span(data) }
+    Validation {
+        corpus,
+        cases,
+        targets,
+        ordered: data.order != Order::None,
+        span: span(data),
+    }
 }
 
 /// The time from first to last row, where times are a clock.
@@ -181,46 +207,95 @@ fn span(data: &Interactions) -> Option<f32> {
 
 fn occurring(corpus: &Corpus) -> Vec<bool> {
     let mut known = vec![false; corpus.items];
-    corpus.full.items.iter().for_each(|&item| known[item as usize] = true);
+    corpus
+        .full
+        .items
+        .iter()
+        .for_each(|&item| known[item as usize] = true);
     known
 }
 
-/// Late baskets: one item is shown, the others are wanted.
+/// Late baskets (any, where times are no clock): one item is shown, the others are wanted.
 fn by_basket(data: &Interactions) -> Validation {
     let cut = late(data, HELD_OUT);
     let all = Histories::group(data, Owner::Basket, true);
     let last_of = |basket: usize| all.at[all.range(basket)].last().copied();
-    let held: Vec<bool> = (0..all.len()).map(|basket| last_of(basket).is_some_and(|at| at >= cut)).collect();
+    let mut rng = seed::generator(12);
+    let held: Vec<bool> = (0..all.len())
+        .map(|basket| match data.order {
+            Order::Clock => last_of(basket).is_some_and(|at| at >= cut),
+            Order::Running | Order::None => seed::below(&mut rng, 6) == 0,
+        })
+        .collect();
     let corpus = Corpus::new(&data.only(|row| !held[data.basket[row] as usize]), false);
     let known = occurring(&corpus);
     let (mut cases, mut targets) = (Vec::new(), Vec::new());
     for basket in (0..all.len()).filter(|&basket| held[basket]) {
-        let mut items: Vec<u32> = all.items_of(basket).iter().copied().filter(|&item| known[item as usize]).collect();
+        let mut items: Vec<u32> = all
+            .items_of(basket)
+            .iter()
+            .copied()
+            .filter(|&item| known[item as usize])
+            .collect();
         if items.len() >= 2 {
             // Which item is shown must not follow the order of rows.
             let shown = items.remove(basket.wrapping_mul(0x9E37_79B9) % items.len());
-            cases.push(Case { items: vec![shown], back: vec![0], age: vec![0.0], owner: None });
+            cases.push(Case {
+                items: vec![shown],
+                back: vec![0],
+                age: vec![0.0],
+                owner: None,
+            });
             targets.push(items);
         }
     }
-    Validation { corpus, cases, targets, ordered: data.order != Order::None, span: span(data) }
+    Validation {
+        corpus,
+        cases,
+        targets,
+        ordered: data.order != Order::None,
+        span: span(data),
+    }
 }
 
 /// The last sessions: every view but the first is asked for, given those before it.
 fn by_session(data: &Interactions) -> Validation {
-    let sessions = data.basket.iter().max().map_or(0, |&last| last as usize + 1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+    let sessions = data
+        .basket
+        .iter()
+        .max()
+        .map_or(0, |&last| last as usize + 1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count"
+    )]
     let cut = (count(sessions) * (1.0 - HELD_OUT_SESSIONS)) as u32;
     let corpus = Corpus::new(&data.only(|row| data.basket[row] < cut), true);
     let known = occurring(&corpus);
-    let all = Histories::group(&data.only(|row| data.basket[row] >= cut), Owner::Basket, false);
+    let all = Histories::group(
+        &data.only(|row| data.basket[row] >= cut),
+        Owner::Basket,
+        false,
+    );
     let (mut cases, mut targets) = (Vec::new(), Vec::new());
     for session in 0..all.len() {
-        let items: Vec<u32> = all.items_of(session).iter().copied().filter(|&item| known[item as usize]).collect();
+        let items: Vec<u32> = all
+            .items_of(session)
+            .iter()
+            .copied()
+            .filter(|&item| known[item as usize])
+            .collect();
         for next in 1..items.len() {
             cases.push(Case::of_session(&items[..next]));
             targets.push(vec![items[next]]);
         }
     }
-    Validation { corpus, cases, targets, ordered: data.order != Order::None, span: span(data) }
+    Validation {
+        corpus,
+        cases,
+        targets,
+        ordered: data.order != Order::None,
+        span: span(data),
+    }
 }
