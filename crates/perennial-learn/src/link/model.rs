@@ -1,0 +1,344 @@
+//! Fellegi-Sunter weights, learnt without labels by expectation maximisation.
+//!
+//! A pair's score is a sum: the prior log-odds that two records are one person, and for each
+//! comparison the log of `m / u`, the chance of its level among true pairs over that among
+//! strangers (Fellegi and Sunter 1969; EM after Winkler 1988). `u` comes from random pairs, `m`
+//! and the prior from candidate pairs. Exact agreement is weighed by the value: sharing a rare
+//! surname says more than sharing "smith" (Winkler 2000), and copies of one person do not make
+//! their values common.
+//! Absent on purpose: clusters. This module knows pairs only.
+
+use serde::{Deserialize, Serialize};
+
+use super::compare::{self, ABSENT, EXACT};
+use super::plan::Prepared;
+use super::table::MISSING;
+use crate::seed::{self, Rng};
+
+/// Random pairs from which the chances among strangers are counted.
+const RANDOM_PAIRS: usize = 250_000;
+/// Rounds of expectation maximisation at most.
+const ROUNDS: usize = 60;
+/// Converged when the expected number of matches moves by less than this share.
+const STILL: f64 = 1e-5;
+/// Pseudo-observations that keep a chance away from zero.
+const PSEUDO: f64 = 0.3;
+
+/// Learnt weights of a plan's comparisons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Weights {
+    /// Chance that two records drawn at random are one person.
+    pub prior: f64,
+    /// One entry per comparison.
+    pub fields: Vec<FieldWeights>,
+}
+
+/// Chances of the levels of one comparison; index 0 is the first level, exact agreement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldWeights {
+    /// Among pairs that are one person.
+    pub m: Vec<f64>,
+    /// Among strangers.
+    pub u: Vec<f64>,
+}
+
+/// A candidate pair: rows, packed levels, and how rare the values are that both share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) left: u32,
+    pub(super) right: u32,
+    /// Sum of `-ln share` over the comparisons that agree exactly.
+    pub(super) rarity: f32,
+    pub(super) levels: u64,
+}
+
+/// Score tables for quick sums: `[comparison][level]`, level 0 (missing) being no evidence.
+#[derive(Debug, Clone)]
+pub(super) struct Scores {
+    pub(super) prior: f64,
+    pub(super) table: Vec<[f64; 16]>,
+}
+
+impl Weights {
+    /// A first guess: agreement is likely among true pairs, each further level less so.
+    fn guess(prepared: &Prepared) -> Self {
+        let fields = prepared.fields.iter().map(|field| {
+            let levels = field.kind.levels().len();
+            let mut m: Vec<f64> = vec![0.25 / whole(levels - 2).max(1.0); levels];
+            m[0] = 0.65;
+            m[levels - 1] = 0.1;
+            FieldWeights {
+                m,
+                u: vec![1.0 / whole(levels); levels],
+            }
+        });
+        Self {
+            prior: 1.0 / whole(prepared.rows),
+            fields: fields.collect(),
+        }
+    }
+
+    /// Tables for quick sums. Exact agreement lacks its `-ln share`, which depends on the value.
+    pub(super) fn scores(&self) -> Scores {
+        let table = self.fields.iter().map(|field| {
+            let mut row = [0.0; 16];
+            for (level, (m, u)) in field.m.iter().zip(&field.u).enumerate() {
+                row[level + 1] = if level == 0 { m.ln() } else { (m / u).ln() };
+            }
+            row
+        });
+        Scores {
+            prior: (self.prior / (1.0 - self.prior)).ln(),
+            table: table.collect(),
+        }
+    }
+}
+
+impl Scores {
+    /// Log-odds that a candidate pair is one person.
+    pub(super) fn log_odds(&self, candidate: &Candidate) -> f64 {
+        let mut sum = self.prior + f64::from(candidate.rarity);
+        let mut levels = candidate.levels;
+        for row in &self.table {
+            sum += row[(levels & 15) as usize];
+            levels >>= 4;
+        }
+        sum
+    }
+
+    /// The weight of one comparison of a pair, in natural logarithms.
+    pub(super) fn weight(&self, prepared: &Prepared, at: usize, level: usize, code: u32) -> f64 {
+        let rarity = if level == usize::from(EXACT) {
+            -f64::from(prepared.fields[at].log_share[code as usize])
+        } else {
+            0.0
+        };
+        self.table[at][level] + rarity
+    }
+}
+
+impl Candidate {
+    /// Compares two rows.
+    pub(super) fn new(prepared: &Prepared, left: u32, right: u32) -> Self {
+        let (left, right) = (left.min(right), left.max(right));
+        let levels = compare::levels(prepared, left as usize, right as usize);
+        Self {
+            left,
+            right,
+            rarity: rarity(prepared, left, levels),
+            levels,
+        }
+    }
+}
+
+/// Sum of `-ln share` over the comparisons that agree exactly.
+fn rarity(prepared: &Prepared, left: u32, levels: u64) -> f32 {
+    let codes = prepared.row(left as usize);
+    let exact = |&(at, _): &(usize, &u32)| compare::level_at(levels, at) == usize::from(EXACT);
+    codes
+        .iter()
+        .enumerate()
+        .filter(exact)
+        .map(|(at, &code)| -prepared.fields[at].log_share[code as usize])
+        .sum()
+}
+
+/// Probability from log-odds.
+pub(super) fn probability(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Learns weights from candidate pairs (distinct, nearly all true pairs among them) and random
+/// ones. `start` continues from earlier weights.
+pub(super) fn learn(
+    prepared: &Prepared,
+    candidates: &[Candidate],
+    random: &[Candidate],
+    start: Option<&Weights>,
+) -> Weights {
+    let mut weights = start.cloned().unwrap_or_else(|| Weights::guess(prepared));
+    let all_pairs = pair_count(prepared.rows);
+    strangers(
+        prepared,
+        random,
+        &weights.scores(),
+        &mut weights,
+        start.is_none(),
+    );
+    let mut before = 0.0;
+    for round in 0..ROUNDS {
+        let matches = maximise(prepared, candidates, &mut weights, all_pairs);
+        if round % 5 == 1 {
+            strangers(prepared, random, &weights.scores(), &mut weights, false);
+        }
+        if (matches - before).abs() < STILL * matches {
+            break;
+        }
+        before = matches;
+    }
+    weights
+}
+
+/// One round: expected levels among true pairs, then new `m` and prior. Returns the expected
+/// number of true pairs.
+fn maximise(
+    prepared: &Prepared,
+    candidates: &[Candidate],
+    weights: &mut Weights,
+    all_pairs: f64,
+) -> f64 {
+    let scores = weights.scores();
+    let mut seen = vec![[0.0f64; 16]; prepared.fields.len()];
+    let mut matches = 0.0;
+    for candidate in candidates {
+        let p = probability(scores.log_odds(candidate));
+        if p < 1e-6 {
+            continue;
+        }
+        matches += p;
+        tally(&mut seen, candidate.levels, p);
+    }
+    for (field, seen) in weights.fields.iter_mut().zip(&seen) {
+        field.m = chances(&seen[1..=field.m.len()], PSEUDO);
+    }
+    weights.prior = (matches.max(0.5) / all_pairs).clamp(1e-15, 0.9);
+    matches
+}
+
+fn tally(seen: &mut [[f64; 16]], mut levels: u64, amount: f64) {
+    for row in seen {
+        row[(levels & 15) as usize] += amount;
+        levels >>= 4;
+    }
+}
+
+/// Chances of levels among strangers, from random pairs less those that are probably matches.
+fn strangers(
+    prepared: &Prepared,
+    random: &[Candidate],
+    scores: &Scores,
+    weights: &mut Weights,
+    all: bool,
+) {
+    let mut seen = vec![[0.0f64; 16]; prepared.fields.len()];
+    for candidate in random {
+        let p = if all {
+            0.0
+        } else {
+            probability(scores.log_odds(candidate))
+        };
+        tally(&mut seen, candidate.levels, 1.0 - p);
+    }
+    for ((field, seen), values) in weights.fields.iter_mut().zip(&seen).zip(&prepared.fields) {
+        field.u = chances(&seen[1..=field.u.len()], PSEUDO);
+        field.u[0] = field.u[0].max(values.collision * 1e-3);
+    }
+}
+
+fn chances(seen: &[f64], pseudo: f64) -> Vec<f64> {
+    let total: f64 = seen.iter().sum::<f64>() + pseudo * whole(seen.len());
+    seen.iter().map(|count| (count + pseudo) / total).collect()
+}
+
+/// Random pairs of distinct rows; all pairs when they are few.
+pub(super) fn random_pairs(prepared: &Prepared, rng: &mut impl Rng) -> Vec<Candidate> {
+    let rows = prepared.rows;
+    if pair_count(rows) <= whole(RANDOM_PAIRS) {
+        let rows = 0..u32::try_from(rows).unwrap_or(u32::MAX);
+        return rows
+            .clone()
+            .flat_map(|a| rows.clone().skip(a as usize + 1).map(move |b| (a, b)))
+            .map(|(a, b)| Candidate::new(prepared, a, b))
+            .collect();
+    }
+    let mut pairs = Vec::with_capacity(RANDOM_PAIRS);
+    while pairs.len() < RANDOM_PAIRS {
+        let (a, b) = (seed::below(rng, rows), seed::below(rng, rows));
+        if a != b {
+            pairs.push(Candidate::new(prepared, index(a), index(b)));
+        }
+    }
+    pairs
+}
+
+/// Corrects the shares of values for copies of one person: a value that only one person's records
+/// hold is as rare as a value seen once.
+pub(super) fn discount_copies(
+    prepared: &mut Prepared,
+    candidates: &mut [Candidate],
+    scores: &Scores,
+    counts: &[Vec<u32>],
+) {
+    let mut matched: Vec<Vec<f32>> = counts
+        .iter()
+        .map(|counts| vec![0.0; counts.len()])
+        .collect();
+    for candidate in candidates.iter() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a share needs no more than single precision"
+        )]
+        let p = probability(scores.log_odds(candidate)) as f32;
+        for (at, &code) in prepared.row(candidate.left as usize).iter().enumerate() {
+            if compare::level_at(candidate.levels, at) == usize::from(EXACT) {
+                matched[at][code as usize] += p;
+            }
+        }
+    }
+    for ((field, counts), matched) in prepared.fields.iter_mut().zip(counts).zip(&matched) {
+        let present: f64 = counts.iter().skip(1).map(|&count| f64::from(count)).sum();
+        for ((share, &count), &copies) in
+            field.log_share.iter_mut().zip(counts).zip(matched).skip(1)
+        {
+            let count = f64::from(count.max(1));
+            let strangers = (count - 2.0 * f64::from(copies) / count).max(1.0);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a logarithm needs no more than single precision"
+            )]
+            let log = (strangers / present.max(1.0)).ln() as f32;
+            *share = log;
+        }
+    }
+    for candidate in candidates {
+        candidate.rarity = rarity(prepared, candidate.left, candidate.levels);
+    }
+}
+
+/// How often each code occurs, per comparison; the missing count nothing.
+pub(super) fn counts(prepared: &Prepared) -> Vec<Vec<u32>> {
+    let mut counts: Vec<Vec<u32>> = prepared
+        .fields
+        .iter()
+        .map(|field| vec![0; field.values.len()])
+        .collect();
+    for row in 0..prepared.rows {
+        for (counts, &code) in counts.iter_mut().zip(prepared.row(row)) {
+            counts[code as usize] += u32::from(code != MISSING);
+        }
+    }
+    counts
+}
+
+/// Whether nothing at all can be said about a pair.
+pub(super) fn silent(levels: u64) -> bool {
+    levels == u64::from(ABSENT)
+}
+
+/// Number of unordered pairs of rows.
+pub(super) fn pair_count(rows: usize) -> f64 {
+    whole(rows) * (whole(rows) - 1.0) / 2.0
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "row counts fit a double exactly"
+)]
+pub(super) fn whole(count: usize) -> f64 {
+    count as f64
+}
+
+/// A row number; tables are held below four billion rows.
+pub(super) fn index(row: usize) -> u32 {
+    u32::try_from(row).expect("the table was held below four billion rows")
+}
