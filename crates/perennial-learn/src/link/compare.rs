@@ -87,30 +87,40 @@ impl Kind {
     }
 }
 
-/// The level of one comparison between two rows' codes.
-pub(super) fn level(fields: &[Field], at: usize, left: &[u32], right: &[u32]) -> u8 {
-    let field = &fields[at];
-    let (a, b) = (left[at], right[at]);
+/// Level of a name comparison: found in the partner's place.
+const SWAPPED: u8 = 5;
+
+/// The level of one comparison between two rows' codes, without looking for swaps.
+fn level(field: &Field, a: u32, b: u32) -> u8 {
     if a == MISSING || b == MISSING {
-        return ABSENT;
-    }
-    if a == b {
-        return EXACT;
-    }
-    let found = value_level(field.kind, field.values.get(a), field.values.get(b));
-    match field.partner {
-        Some(partner) if found >= 3 && swapped(fields, at, partner, left, right) => 5,
-        _ => found,
+        ABSENT
+    } else if a == b {
+        EXACT
+    } else {
+        value_level(field.kind, field.values.get(a), field.values.get(b))
     }
 }
 
-/// Whether a value stands in the partner's place on the other side.
-fn swapped(fields: &[Field], at: usize, partner: usize, left: &[u32], right: &[u32]) -> bool {
-    let (own, other) = (&fields[at].values, &fields[partner].values);
-    let same = |own_code: u32, other_code: u32| {
-        other_code != MISSING && own.hash(own_code) == other.hash(other_code)
+/// Levels of two comparisons whose values may have been swapped, when that is the better reading.
+///
+/// Both values crosswise equal: the first comparison says "swapped" and the second nothing, since
+/// one exchange is one piece of evidence. One value crosswise equal: the second says so.
+fn swapped(
+    fields: &[Field],
+    (first, second): (usize, usize),
+    left: &[u32],
+    right: &[u32],
+) -> Option<(u8, u8)> {
+    let same = |a: &[u32], b: &[u32]| {
+        a[first] != MISSING
+            && b[second] != MISSING
+            && fields[first].values.hash(a[first]) == fields[second].values.hash(b[second])
     };
-    same(left[at], right[partner]) || same(right[at], left[partner])
+    match (same(left, right), same(right, left)) {
+        (true, true) => Some((SWAPPED, ABSENT)),
+        (false, false) => None,
+        _ => Some((ABSENT, SWAPPED)),
+    }
 }
 
 /// The level of two different values of a kind, in canonical form.
@@ -335,9 +345,33 @@ fn postcode_level(a: &str, b: &str) -> u8 {
 /// The levels of all comparisons between two rows, four bits each.
 pub(super) fn levels(prepared: &Prepared, left: usize, right: usize) -> u64 {
     let (left, right) = (prepared.row(left), prepared.row(right));
-    (0..prepared.fields.len()).fold(0, |packed, at| {
-        packed | u64::from(level(&prepared.fields, at, left, right)) << (4 * at)
-    })
+    let mut packed = 0;
+    for (at, field) in prepared.fields.iter().enumerate() {
+        packed |= u64::from(level(field, left[at], right[at])) << (4 * at);
+        if let Some(partner) = field.partner.filter(|&partner| partner < at) {
+            packed = with_swap(prepared, (partner, at), left, right, packed);
+        }
+    }
+    packed
+}
+
+/// Replaces two comparisons' levels where neither agrees well in place but a swap does.
+fn with_swap(
+    prepared: &Prepared,
+    pair: (usize, usize),
+    left: &[u32],
+    right: &[u32],
+    packed: u64,
+) -> u64 {
+    let in_place = |at: usize| (1..=2).contains(&level_at(packed, at));
+    if in_place(pair.0) || in_place(pair.1) {
+        return packed;
+    }
+    let Some((first, second)) = swapped(&prepared.fields, pair, left, right) else {
+        return packed;
+    };
+    let cleared = packed & !(15 << (4 * pair.0)) & !(15 << (4 * pair.1));
+    cleared | u64::from(first) << (4 * pair.0) | u64::from(second) << (4 * pair.1)
 }
 
 /// The level of one comparison in a packed set.

@@ -275,27 +275,22 @@ fn learn(
         let mut learnt = model::learn(learning, &candidates, &random, weights.as_ref());
         if whole_table {
             model::discount_copies(learning, &mut candidates, &learnt.scores(), &counts);
-            random
-                .iter_mut()
-                .for_each(|pair| *pair = Candidate::new(learning, pair.left, pair.right));
+            random.iter_mut().for_each(|pair| pair.refresh(learning));
             learnt = model::learn(learning, &candidates, &random, Some(&learnt));
         }
-        if round + 1 < ROUNDS
-            && let Some(market) = &market
-        {
-            rules = Some(market.learn(
-                &matched(learning, &learnt, &candidates, settings),
-                budget(rows),
-            ));
-        }
+        let last = round + 1 == ROUNDS;
         weights = Some(learnt);
+        match (&market, &weights) {
+            (Some(market), Some(weights)) if !last => {
+                rules = Some(market.learn(
+                    &matched(learning, weights, &candidates, settings),
+                    budget(rows),
+                ));
+            }
+            _ => break,
+        }
     }
-    let mut weights = weights.expect("at least one round was run");
-    if !whole_table {
-        // The chance that two rows match falls with the share of rows drawn only in number of
-        // pairs, not as a rate: it stays as learnt.
-        weights.prior = weights.prior.max(1e-15);
-    }
+    let weights = weights.expect("at least one round was run");
     Learnt { weights, rules }
 }
 

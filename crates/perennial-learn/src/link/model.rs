@@ -129,6 +129,11 @@ impl Candidate {
             levels,
         }
     }
+
+    /// Reckons the rarity anew after the shares of values have changed.
+    pub(super) fn refresh(&mut self, prepared: &Prepared) {
+        self.rarity = rarity(prepared, self.left, self.levels);
+    }
 }
 
 /// Sum of `-ln share` over the comparisons that agree exactly.

@@ -96,10 +96,9 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
     let partners: Vec<Option<usize>> = (0..comparisons.len())
         .map(|at| partner(table, &comparisons, at))
         .collect();
-    comparisons
-        .iter_mut()
-        .zip(partners)
-        .for_each(|(comparison, partner)| comparison.partner = partner);
+    for (at, comparison) in comparisons.iter_mut().enumerate() {
+        comparison.partner = partners[at].filter(|&other| partners[other] == Some(at));
+    }
     Ok(comparisons)
 }
 
