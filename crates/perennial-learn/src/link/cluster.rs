@@ -70,6 +70,13 @@ pub(super) fn clusters(
     order.sort_unstable();
     let mut labels: Vec<u32> = (0..index(prepared.rows)).collect();
     for part in order.chunk_by(|a, b| a.0 == b.0) {
+        if let [(_, only)] = part {
+            let edge = &edges[*only as usize];
+            if scores.log_odds(edge) > threshold {
+                labels[edge.right as usize] = edge.left;
+            }
+            continue;
+        }
         let edges = part.iter().map(|&(_, at)| &edges[at as usize]);
         Groups::new(prepared, scores, edges, threshold).join(&mut labels);
     }

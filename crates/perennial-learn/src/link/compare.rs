@@ -348,11 +348,41 @@ pub(super) fn levels(prepared: &Prepared, left: usize, right: usize) -> u64 {
     let mut packed = 0;
     for (at, field) in prepared.fields.iter().enumerate() {
         packed |= u64::from(level(field, left[at], right[at])) << (4 * at);
-        if let Some(partner) = field.partner.filter(|&partner| partner < at) {
-            packed = with_swap(prepared, (partner, at), left, right, packed);
+    }
+    with_swaps(prepared, left, right, packed)
+}
+
+/// [`levels`] of many pairs: one comparison after the other, each first fetching all the texts it
+/// needs, so that waits for memory overlap.
+pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mut Vec<u64>) {
+    out.clear();
+    out.resize(pairs.len(), 0);
+    let mut unequal = Vec::with_capacity(pairs.len());
+    for (at, field) in prepared.fields.iter().enumerate() {
+        unequal.clear();
+        for (place, &(left, right)) in pairs.iter().enumerate() {
+            let (a, b) = (prepared.row(left as usize)[at], prepared.row(right as usize)[at]);
+            if a != MISSING && a == b {
+                out[place] |= u64::from(EXACT) << (4 * at);
+            } else if a != MISSING && b != MISSING {
+                unequal.push((place, field.values.span(a), field.values.span(b)));
+            }
+        }
+        let near = unequal.iter().fold(0, |near, &(_, a, b)| near ^ field.values.first_byte(a) ^ field.values.first_byte(b));
+        std::hint::black_box(near);
+        for &(place, a, b) in &unequal {
+            out[place] |= u64::from(value_level(field.kind, field.values.text(a), field.values.text(b))) << (4 * at);
         }
     }
-    packed
+    for (&(left, right), packed) in pairs.iter().zip(out) {
+        *packed = with_swaps(prepared, prepared.row(left as usize), prepared.row(right as usize), *packed);
+    }
+}
+
+/// Looks for swapped values in every pair of partner comparisons.
+fn with_swaps(prepared: &Prepared, left: &[u32], right: &[u32], packed: u64) -> u64 {
+    let partners = prepared.fields.iter().enumerate().filter_map(|(at, field)| Some((field.partner.filter(|&other| other < at)?, at)));
+    partners.fold(packed, |packed, pair| with_swap(prepared, pair, left, right, packed))
 }
 
 /// Replaces two comparisons' levels where neither agrees well in place but a swap does.

@@ -26,7 +26,7 @@ pub use plan::Comparison;
 pub use table::Table;
 
 use block::{Keys, Market};
-use model::{Candidate, index, whole};
+use model::{Batch, Candidate, index, whole};
 use plan::Prepared;
 
 /// Comparisons at most; a pair's levels are packed into four bits each.
@@ -184,15 +184,14 @@ pub fn link(table: &Table, settings: &Settings) -> Result<Linkage, LinkError> {
         return Err(LinkError::BadThreshold);
     }
     let plan = plan::plan(table)?;
-    let mut prepared = Prepared::new(table, &plan, None)?;
+    let mut prepared = Prepared::new(table, &plan)?;
     let mut rng = crate::seed::generator(settings.seed);
     let learnt = learn(&mut prepared, &plan, settings, &mut rng);
     let scores = learnt.weights.scores();
     let mut kept = Vec::new();
     let mut compared = 0;
-    each_candidate(&prepared, learnt.rules.as_deref(), |left, right| {
+    each_candidate(&prepared, learnt.rules.as_deref(), |candidate| {
         compared += 1;
-        let candidate = Candidate::new(&prepared, left, right);
         if scores.log_odds(&candidate) > KEPT {
             kept.push(candidate);
         }
@@ -232,16 +231,17 @@ fn budget(rows: usize) -> f64 {
     (30.0 * whole(rows)).min(2.5e6 + 3.0 * whole(rows)).max(6e5)
 }
 
-/// Calls back every pair of rows worth comparing.
-fn each_candidate(prepared: &Prepared, rules: Option<&[Rule]>, mut found: impl FnMut(u32, u32)) {
-    match rules {
-        Some(rules) => Keys::new(prepared, rules).pairs(found),
-        None => {
-            for left in 0..prepared.rows {
-                (left + 1..prepared.rows).for_each(|right| found(index(left), index(right)));
-            }
+/// Compares every pair of rows worth comparing and calls back with each.
+fn each_candidate(prepared: &Prepared, rules: Option<&[Rule]>, found: impl FnMut(Candidate)) {
+    let mut batch = Batch::new(prepared, found);
+    if let Some(rules) = rules {
+        Keys::new(prepared, rules).pairs(|left, right| batch.add(left, right));
+    } else {
+        for left in 0..prepared.rows {
+            (left + 1..prepared.rows).for_each(|right| batch.add(index(left), index(right)));
         }
     }
+    batch.flush();
 }
 
 /// Learns weights and rules on a choice of rows.
@@ -269,9 +269,7 @@ fn learn(
     let mut weights: Option<Weights> = None;
     for round in 0..ROUNDS {
         let mut candidates = Vec::new();
-        each_candidate(learning, rules.as_deref(), |left, right| {
-            candidates.push(Candidate::new(learning, left, right))
-        });
+        each_candidate(learning, rules.as_deref(), |candidate| candidates.push(candidate));
         let mut learnt = model::learn(learning, &candidates, &random, weights.as_ref());
         if whole_table {
             model::discount_copies(learning, &mut candidates, &learnt.scores(), &counts);

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{self, ABSENT, EXACT};
+use super::compare::{self, EXACT};
 use super::plan::Prepared;
 use super::table::MISSING;
 use crate::seed::{self, Rng};
@@ -118,21 +118,43 @@ impl Scores {
 }
 
 impl Candidate {
-    /// Compares two rows.
-    pub(super) fn new(prepared: &Prepared, left: u32, right: u32) -> Self {
-        let (left, right) = (left.min(right), left.max(right));
-        let levels = compare::levels(prepared, left as usize, right as usize);
-        Self {
-            left,
-            right,
-            rarity: rarity(prepared, left, levels),
-            levels,
-        }
-    }
-
     /// Reckons the rarity anew after the shares of values have changed.
     pub(super) fn refresh(&mut self, prepared: &Prepared) {
         self.rarity = rarity(prepared, self.left, self.levels);
+    }
+}
+
+/// Pairs that are compared together, so that memory is fetched for many at once.
+pub(super) struct Batch<'a, F> {
+    prepared: &'a Prepared,
+    pairs: Vec<(u32, u32)>,
+    levels: Vec<u64>,
+    found: F,
+}
+
+/// Pairs compared together.
+const BATCH: usize = 128;
+
+impl<'a, F: FnMut(Candidate)> Batch<'a, F> {
+    pub(super) fn new(prepared: &'a Prepared, found: F) -> Self {
+        Self { prepared, pairs: Vec::with_capacity(BATCH), levels: Vec::with_capacity(BATCH), found }
+    }
+
+    /// Adds a pair; pairs are compared when the batch is full.
+    pub(super) fn add(&mut self, left: u32, right: u32) {
+        self.pairs.push((left.min(right), left.max(right)));
+        if self.pairs.len() == BATCH {
+            self.flush();
+        }
+    }
+
+    /// Compares what is left.
+    pub(super) fn flush(&mut self) {
+        compare::levels_of_many(self.prepared, &self.pairs, &mut self.levels);
+        for (&(left, right), &levels) in self.pairs.iter().zip(&self.levels) {
+            (self.found)(Candidate { left, right, rarity: rarity(self.prepared, left, levels), levels });
+        }
+        self.pairs.clear();
     }
 }
 
@@ -248,21 +270,20 @@ fn chances(seen: &[f64], pseudo: f64) -> Vec<f64> {
 /// Random pairs of distinct rows; all pairs when they are few.
 pub(super) fn random_pairs(prepared: &Prepared, rng: &mut impl Rng) -> Vec<Candidate> {
     let rows = prepared.rows;
+    let mut pairs = Vec::new();
+    let mut batch = Batch::new(prepared, |candidate| pairs.push(candidate));
     if pair_count(rows) <= whole(RANDOM_PAIRS) {
-        let rows = 0..u32::try_from(rows).unwrap_or(u32::MAX);
-        return rows
-            .clone()
-            .flat_map(|a| rows.clone().skip(a as usize + 1).map(move |b| (a, b)))
-            .map(|(a, b)| Candidate::new(prepared, a, b))
-            .collect();
-    }
-    let mut pairs = Vec::with_capacity(RANDOM_PAIRS);
-    while pairs.len() < RANDOM_PAIRS {
-        let (a, b) = (seed::below(rng, rows), seed::below(rng, rows));
-        if a != b {
-            pairs.push(Candidate::new(prepared, index(a), index(b)));
+        for left in 0..rows {
+            (left + 1..rows).for_each(|right| batch.add(index(left), index(right)));
+        }
+    } else {
+        for _ in 0..RANDOM_PAIRS {
+            let left = seed::below(rng, rows);
+            let step = 1 + seed::below(rng, rows - 1);
+            batch.add(index(left), index((left + step) % rows));
         }
     }
+    batch.flush();
     pairs
 }
 
@@ -323,11 +344,6 @@ pub(super) fn counts(prepared: &Prepared) -> Vec<Vec<u32>> {
         }
     }
     counts
-}
-
-/// Whether nothing at all can be said about a pair.
-pub(super) fn silent(levels: u64) -> bool {
-    levels == u64::from(ABSENT)
 }
 
 /// Number of unordered pairs of rows.

@@ -5,10 +5,13 @@
 //! compared only by the words that the others lack, or left out when nothing is left.
 //! Absent on purpose: weights. A plan says what to look at, never how much it counts.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::kind::{self, Kind};
 use super::table::{Column, Dictionary, MISSING, Table};
+use super::model::index;
 use super::{LinkError, MAX_COMPARISONS};
 
 /// Rows looked at to find columns that repeat others.
@@ -51,7 +54,7 @@ pub(super) struct Prepared {
 pub(super) struct Field {
     pub(super) kind: Kind,
     pub(super) partner: Option<usize>,
-    pub(super) values: Dictionary,
+    pub(super) values: Arc<Dictionary>,
     /// Natural logarithm of each code's share of the present cells.
     pub(super) log_share: Vec<f32>,
     /// Chance that two present cells of different rows are equal.
@@ -295,30 +298,17 @@ fn words_only(value: &str, out: &mut String) {
 }
 
 impl Prepared {
-    /// Reads a table by a plan; the table's rows may be a choice given by `rows`.
-    pub(super) fn new(
-        table: &Table,
-        plan: &[Comparison],
-        rows: Option<&[u32]>,
-    ) -> Result<Self, LinkError> {
-        let count = rows.map_or(table.rows(), <[u32]>::len);
-        let mut prepared = Self {
-            fields: Vec::new(),
-            codes: vec![MISSING; count * plan.len()],
-            rows: count,
-        };
-        let row_at = |at: usize| rows.map_or(at, |rows| rows[at] as usize);
+    /// Reads a table by a plan.
+    pub(super) fn new(table: &Table, plan: &[Comparison]) -> Result<Self, LinkError> {
+        let mut codes = vec![MISSING; table.rows() * plan.len()];
+        let mut fields = Vec::with_capacity(plan.len());
         for (at, comparison) in plan.iter().enumerate() {
-            let too_much = || LinkError::TooMuchText {
-                column: comparison.name.clone(),
-            };
-            let column = prepare(table, comparison, count, row_at).ok_or_else(too_much)?;
-            for (row, &code) in column.codes.iter().enumerate() {
-                prepared.codes[row * plan.len() + at] = code;
-            }
-            prepared.fields.push(Field::new(comparison, column));
+            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
+            let column = prepare(table, comparison).ok_or_else(too_much)?;
+            codes.iter_mut().skip(at).step_by(plan.len()).zip(&column.codes).for_each(|(cell, &code)| *cell = code);
+            fields.push(Field::new(comparison, column));
         }
-        Ok(prepared)
+        Ok(Self { fields, codes, rows: table.rows() })
     }
 
     /// The codes of a row, one per comparison.
@@ -341,51 +331,44 @@ impl Prepared {
     }
 }
 
-/// A comparison's column in canonical form.
-fn prepare(
-    table: &Table,
-    comparison: &Comparison,
-    count: usize,
-    row_at: impl Fn(usize) -> usize,
-) -> Option<Column> {
+/// A comparison's column in canonical form; shares the table's dictionary where all its values
+/// are canonical already.
+fn prepare(table: &Table, comparison: &Comparison) -> Option<Column> {
     let source = &table.columns()[comparison.column];
-    let mut column = Column {
-        codes: Vec::with_capacity(count),
-        values: Dictionary::default(),
-    };
+    if comparison.without.is_empty() && all_canonical(comparison, &source.values) {
+        return Some(source.clone());
+    }
+    let mut codes = Vec::with_capacity(source.codes.len());
+    let mut values = Dictionary::default();
     let mut text = String::new();
     if !comparison.without.is_empty() {
-        for row in (0..count).map(row_at) {
+        for row in 0..table.rows() {
             comparison.read(|at| table.value(row, at), &mut text);
-            column.push(&text)?;
+            codes.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
         }
-        return Some(column);
+        return Some(Column { codes, values: Arc::new(values) });
     }
-    let mut known: Vec<Option<u32>> = vec![None; source.values.len()];
-    for row in (0..count).map(row_at) {
-        let code = source.codes[row];
-        if known[code as usize].is_none() {
-            text.clear();
-            canonical(
-                comparison.kind,
-                comparison.day_first,
-                source.values.get(code),
-                &mut text,
-            );
-            known[code as usize] = Some(if text.is_empty() {
-                MISSING
-            } else {
-                column.values.intern(&text)?
-            });
-        }
-        column.codes.push(known[code as usize].unwrap_or(MISSING));
+    let mut known = Vec::with_capacity(source.values.len());
+    for code in 0..index(source.values.len()) {
+        text.clear();
+        canonical(comparison.kind, comparison.day_first, source.values.get(code), &mut text);
+        known.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
     }
-    Some(column)
+    codes.extend(source.codes.iter().map(|&code| known[code as usize]));
+    Some(Column { codes, values: Arc::new(values) })
+}
+
+fn all_canonical(comparison: &Comparison, values: &Dictionary) -> bool {
+    let mut text = String::new();
+    (1..index(values.len())).all(|code| {
+        text.clear();
+        canonical(comparison.kind, comparison.day_first, values.get(code), &mut text);
+        text == values.get(code)
+    })
 }
 
 impl Field {
-    fn new(comparison: &Comparison, mut column: Column) -> Self {
-        column.values.shrink();
+    fn new(comparison: &Comparison, column: Column) -> Self {
         let mut counts = column.counts();
         counts[0] = 0;
         let present: f64 = counts.iter().map(|&count| f64::from(count)).sum();

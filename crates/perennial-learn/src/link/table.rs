@@ -5,6 +5,8 @@
 //! bytes each.
 //! Absent on purpose: files. A caller reads rows from wherever they are.
 
+use std::sync::Arc;
+
 use super::LinkError;
 
 /// The code of a missing value.
@@ -25,7 +27,7 @@ pub struct Table {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Column {
     pub(super) codes: Vec<u32>,
-    pub(super) values: Dictionary,
+    pub(super) values: Arc<Dictionary>,
 }
 
 /// Distinct texts with dense codes; code 0 is the missing value.
@@ -34,7 +36,8 @@ pub(super) struct Dictionary {
     text: String,
     ends: Vec<u32>,
     hashes: Vec<u32>,
-    slots: Vec<u32>,
+    /// Hash in the high half, code in the low half; 0 is free.
+    slots: Vec<u64>,
 }
 
 impl Table {
@@ -125,7 +128,7 @@ impl Column {
         let code = if text.is_empty() {
             MISSING
         } else {
-            self.values.intern(text)?
+            Arc::make_mut(&mut self.values).intern(text)?
         };
         self.codes.push(code);
         Some(())
@@ -147,7 +150,7 @@ impl Default for Dictionary {
             text: String::new(),
             ends: vec![0],
             hashes: vec![0],
-            slots: vec![MISSING; 16],
+            slots: vec![0; 16],
         }
     }
 }
@@ -178,15 +181,15 @@ impl Dictionary {
     pub(super) fn intern(&mut self, text: &str) -> Option<u32> {
         let hash = hash32(text);
         let slot = self.slot(text, hash);
-        if self.slots[slot] != MISSING {
-            return Some(self.slots[slot]);
+        if self.slots[slot] != 0 {
+            return Some(low_half(self.slots[slot]));
         }
         let end = u32::try_from(self.text.len() + text.len()).ok()?;
         let code = u32::try_from(self.ends.len()).ok()?;
         self.text.push_str(text);
         self.ends.push(end);
         self.hashes.push(hash);
-        self.slots[slot] = code;
+        self.slots[slot] = u64::from(hash) << 32 | u64::from(code);
         if self.ends.len() * 2 > self.slots.len() {
             self.grow();
         }
@@ -195,15 +198,24 @@ impl Dictionary {
 
     /// The code of a known text.
     pub(super) fn find(&self, text: &str) -> Option<u32> {
-        let code = self.slots[self.slot(text, hash32(text))];
-        (code != MISSING).then_some(code)
+        let entry = self.slots[self.slot(text, hash32(text))];
+        (entry != 0).then_some(low_half(entry))
     }
 
-    /// Gives back the memory of the look-up table and of spare capacity.
-    pub(super) fn shrink(&mut self) {
-        self.text.shrink_to_fit();
-        self.ends.shrink_to_fit();
-        self.hashes.shrink_to_fit();
+    /// Where a code's text starts and ends among the bytes.
+    pub(super) fn span(&self, code: u32) -> (u32, u32) {
+        let code = code as usize;
+        (self.ends[code.max(1) - 1], self.ends[code])
+    }
+
+    /// The text of a span, and its first byte for bringing it close before it is needed.
+    pub(super) fn text(&self, (start, end): (u32, u32)) -> &str {
+        &self.text[start as usize..end as usize]
+    }
+
+    /// The first byte of a span.
+    pub(super) fn first_byte(&self, (start, _): (u32, u32)) -> u8 {
+        self.text.as_bytes()[start as usize]
     }
 
     /// The slot that holds the text, or the free one where it belongs.
@@ -211,8 +223,8 @@ impl Dictionary {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
-            let code = self.slots[slot];
-            if code == MISSING || (self.hash(code) == hash && self.get(code) == text) {
+            let entry = self.slots[slot];
+            if entry == 0 || (entry >> 32 == u64::from(hash) && self.get(low_half(entry)) == text) {
                 return slot;
             }
             slot = (slot + 1) & mask;
@@ -221,16 +233,21 @@ impl Dictionary {
 
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
-        let mut slots = vec![MISSING; mask + 1];
-        for (code, &hash) in (0u32..).zip(&self.hashes).skip(1) {
+        let mut slots = vec![0; mask + 1];
+        for (code, &hash) in (0u64..).zip(&self.hashes).skip(1) {
             let mut slot = hash as usize & mask;
-            while slots[slot] != MISSING {
+            while slots[slot] != 0 {
                 slot = (slot + 1) & mask;
             }
-            slots[slot] = code;
+            slots[slot] = u64::from(hash) << 32 | code;
         }
         self.slots = slots;
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
+fn low_half(entry: u64) -> u32 {
+    entry as u32
 }
 
 /// Lower case, common Latin accents taken off, single blanks, placeholders empty.
