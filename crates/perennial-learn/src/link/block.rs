@@ -183,34 +183,30 @@ fn least_gram(value: &str, salt: u8) -> u32 {
 /// Hashes of one atom for all rows.
 fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
     match atom {
-        Atom::One { field, form } => {
+        Atom::One { field, form: Form::Whole } => {
             let values = &prepared.fields[field].values;
-            let mut of_code = vec![0; values.len()];
-            let mut known = vec![false; values.len()];
-            (0..prepared.rows)
-                .map(|row| {
-                    let code = prepared.row(row)[field];
-                    if code != MISSING && !known[code as usize] {
-                        known[code as usize] = true;
-                        of_code[code as usize] = form_hash(form, values.get(code));
-                    }
-                    of_code[code as usize]
-                })
-                .collect()
+            (0..prepared.rows).map(|row| values.hash(prepared.row(row)[field])).collect()
         }
+        Atom::One { field, form } => form_column(prepared, field, form),
         Atom::EitherOrder { field, other } => (0..prepared.rows)
             .map(|row| {
                 let codes = prepared.row(row);
-                let hash = |at: usize| {
-                    if codes[at] == MISSING {
-                        0
-                    } else {
-                        prepared.fields[at].values.hash(codes[at])
-                    }
-                };
+                let hash = |at: usize| prepared.fields[at].values.hash(codes[at]);
                 unordered(hash(field), hash(other))
             })
             .collect(),
+    }
+}
+
+/// Hashes of a form for all rows; values are read in the order of memory when most are needed.
+fn form_column(prepared: &Prepared, field: usize, form: Form) -> Vec<u32> {
+    let values = &prepared.fields[field].values;
+    let hash = |code: u32| if code == MISSING { 0 } else { form_hash(form, values.get(code)) };
+    if prepared.rows * 2 > values.len() {
+        let of_code: Vec<u32> = (0..index(values.len())).map(hash).collect();
+        (0..prepared.rows).map(|row| of_code[prepared.row(row)[field] as usize]).collect()
+    } else {
+        (0..prepared.rows).map(|row| hash(prepared.row(row)[field])).collect()
     }
 }
 
@@ -458,11 +454,15 @@ impl Keys {
             keys: vec![0; prepared.rows * rules.len()],
             rules: rules.len(),
         };
+        let mut known: Vec<(Atom, Vec<u32>)> = Vec::new();
         for (at, rule) in rules.iter().enumerate() {
-            let columns: Vec<Vec<u32>> = rule
-                .iter()
-                .map(|&atom| atom_column(prepared, atom))
-                .collect();
+            for &atom in rule {
+                if !known.iter().any(|(other, _)| *other == atom) {
+                    known.push((atom, atom_column(prepared, atom)));
+                }
+            }
+            let column = |atom: &Atom| known.iter().find(|(other, _)| other == atom);
+            let columns: Vec<&[u32]> = rule.iter().filter_map(column).map(|(_, column)| column.as_slice()).collect();
             for row in 0..prepared.rows {
                 keys.keys[row * rules.len() + at] =
                     combine(columns.iter().map(|column| column[row]));

@@ -33,7 +33,7 @@ use plan::Prepared;
 pub const MAX_COMPARISONS: usize = 16;
 
 /// Rows from which blocking and weights are learnt at most.
-const LEARNING_ROWS: usize = 100_000;
+const LEARNING_ROWS: usize = 60_000;
 /// Pairs below these log-odds are not kept.
 const KEPT: f64 = -5.0;
 /// Rounds of learning rules from found pairs and weights from candidates.

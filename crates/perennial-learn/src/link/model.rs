@@ -16,7 +16,7 @@ use super::table::MISSING;
 use crate::seed::{self, Rng};
 
 /// Random pairs from which the chances among strangers are counted.
-const RANDOM_PAIRS: usize = 250_000;
+const RANDOM_PAIRS: usize = 200_000;
 /// Rounds of expectation maximisation at most.
 const ROUNDS: usize = 60;
 /// Converged when the expected number of matches moves by less than this share.

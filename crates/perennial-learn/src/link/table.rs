@@ -21,6 +21,16 @@ pub struct Table {
     names: Vec<String>,
     columns: Vec<Column>,
     rows: usize,
+    /// The row that is coming in.
+    cells: Vec<Cell>,
+}
+
+/// A value on its way in.
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    text: String,
+    hash: u32,
+    near: u64,
 }
 
 /// One column: a code per row into a dictionary of distinct values.
@@ -56,48 +66,43 @@ impl Table {
             });
         }
         let columns = names.iter().map(|_| Column::default()).collect();
-        Ok(Self {
-            names,
-            columns,
-            rows: 0,
-        })
+        let cells = vec![Cell::default(); names.len()];
+        Ok(Self { names, columns, rows: 0, cells })
     }
 
     /// Adds one row, one value per column; blank texts and placeholders count as missing.
     ///
     /// # Errors
     /// As many values as columns are needed, and a column holds at most 4 GB of distinct text.
-    pub fn push<'a>(
-        &mut self,
-        values: impl IntoIterator<Item = Option<&'a str>>,
-    ) -> Result<(), LinkError> {
-        let mut scratch = String::new();
+    pub fn push<'a>(&mut self, values: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), LinkError> {
         let mut given = 0;
         for value in values {
-            let Some(column) = self.columns.get_mut(given) else {
-                given += 1;
-                continue;
-            };
-            normalise(value.unwrap_or(""), &mut scratch);
-            column
-                .push(&scratch)
-                .ok_or_else(|| LinkError::TooMuchText {
-                    column: self.names[given].clone(),
-                })?;
+            if let Some(cell) = self.cells.get_mut(given) {
+                normalise(value.unwrap_or(""), &mut cell.text);
+                cell.hash = hash32(&cell.text);
+            }
             given += 1;
         }
         if given != self.names.len() {
-            self.columns
-                .iter_mut()
-                .for_each(|column| column.codes.truncate(self.rows));
-            return Err(LinkError::WrongWidth {
-                row: self.rows,
-                given,
-                expected: self.names.len(),
-            });
+            return Err(LinkError::WrongWidth { row: self.rows, given, expected: self.names.len() });
+        }
+        self.fetch();
+        for (at, (column, cell)) in self.columns.iter_mut().zip(&self.cells).enumerate() {
+            if column.push_hashed(&cell.text, cell.hash).is_none() {
+                self.columns.iter_mut().for_each(|column| column.codes.truncate(self.rows));
+                return Err(LinkError::TooMuchText { column: self.names[at].clone() });
+            }
         }
         self.rows += 1;
         Ok(())
+    }
+
+    /// Touches what the cells of a row will need, so that waits for memory overlap.
+    fn fetch(&mut self) {
+        let cells = self.columns.iter().zip(&mut self.cells);
+        cells.for_each(|(column, cell)| cell.near = column.values.first_slot(cell.hash));
+        let pairs = self.columns.iter().zip(&self.cells);
+        std::hint::black_box(pairs.fold(0, |near, (column, cell)| near ^ column.values.touch(cell.near)));
     }
 
     /// Number of rows.
@@ -124,12 +129,14 @@ impl Table {
 
 impl Column {
     /// Appends a normalised value; `None` when the dictionary is full.
+    #[cfg(test)]
     pub(super) fn push(&mut self, text: &str) -> Option<()> {
-        let code = if text.is_empty() {
-            MISSING
-        } else {
-            Arc::make_mut(&mut self.values).intern(text)?
-        };
+        self.push_hashed(text, hash32(text))
+    }
+
+    /// Appends a normalised value whose hash is known.
+    fn push_hashed(&mut self, text: &str, hash: u32) -> Option<()> {
+        let code = if text.is_empty() { MISSING } else { Arc::make_mut(&mut self.values).intern_hashed(text, hash)? };
         self.codes.push(code);
         Some(())
     }
@@ -179,7 +186,11 @@ impl Dictionary {
 
     /// The code of a text, new or known; `None` when 4 GB of text are reached.
     pub(super) fn intern(&mut self, text: &str) -> Option<u32> {
-        let hash = hash32(text);
+        self.intern_hashed(text, hash32(text))
+    }
+
+    /// [`Self::intern`] of a text whose hash is known.
+    fn intern_hashed(&mut self, text: &str, hash: u32) -> Option<u32> {
         let slot = self.slot(text, hash);
         if self.slots[slot] != 0 {
             return Some(low_half(self.slots[slot]));
@@ -216,6 +227,17 @@ impl Dictionary {
     /// The first byte of a span.
     pub(super) fn first_byte(&self, (start, _): (u32, u32)) -> u8 {
         self.text.as_bytes()[start as usize]
+    }
+
+    /// The entry where the search for a hash starts.
+    fn first_slot(&self, hash: u32) -> u64 {
+        self.slots[hash as usize & (self.slots.len() - 1)]
+    }
+
+    /// Brings an entry's text close: the first byte of it.
+    fn touch(&self, entry: u64) -> u8 {
+        let (start, _) = self.span(low_half(entry));
+        self.text.as_bytes().get(start as usize).copied().unwrap_or(0)
     }
 
     /// The slot that holds the text, or the free one where it belongs.
