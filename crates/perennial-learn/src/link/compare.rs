@@ -6,7 +6,7 @@
 
 use super::kind::Kind;
 use super::plan::{Field, Prepared};
-use super::table::MISSING;
+use super::table::{MISSING, hash32};
 use crate::text;
 
 /// One side is missing.
@@ -104,19 +104,11 @@ fn level(field: &Field, a: u32, b: u32) -> u8 {
 /// Levels of two comparisons whose values may have been swapped, when that is the better reading.
 ///
 /// Both values crosswise equal: the first comparison says "swapped" and the second nothing, since
-/// one exchange is one piece of evidence. One value crosswise equal: the second says so.
-fn swapped(
-    fields: &[Field],
-    (first, second): (usize, usize),
-    left: &[u32],
-    right: &[u32],
-) -> Option<(u8, u8)> {
-    let same = |a: &[u32], b: &[u32]| {
-        a[first] != MISSING
-            && b[second] != MISSING
-            && fields[first].values.hash(a[first]) == fields[second].values.hash(b[second])
-    };
-    match (same(left, right), same(right, left)) {
+/// one exchange is one piece of evidence. One value crosswise equal: the second says so. The
+/// hashes are those of first and second value of either record, 0 where one is missing.
+fn swapped(left: [u32; 2], right: [u32; 2]) -> Option<(u8, u8)> {
+    let same = |a: u32, b: u32| a != 0 && a == b;
+    match (same(left[0], right[1]), same(right[0], left[1])) {
         (true, true) => Some((SWAPPED, ABSENT)),
         (false, false) => None,
         _ => Some((ABSENT, SWAPPED)),
@@ -379,27 +371,51 @@ pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mu
     }
 }
 
+/// The levels between a record that is not in the table, given as canonical texts and the codes
+/// they have there, and a row.
+pub(super) fn levels_of_new(prepared: &Prepared, texts: &[String], codes: &[u32], row: usize) -> u64 {
+    let right = prepared.row(row);
+    let mut packed = 0;
+    for (at, field) in prepared.fields.iter().enumerate() {
+        let level = if codes[at] == MISSING || right[at] == MISSING {
+            ABSENT
+        } else if codes[at] == right[at] {
+            EXACT
+        } else {
+            value_level(field.kind, &texts[at], field.values.get(right[at]))
+        };
+        packed |= u64::from(level) << (4 * at);
+    }
+    let hash = |at: usize| if texts[at].is_empty() { 0 } else { hash32(&texts[at]) };
+    partners(prepared).fold(packed, |packed, (first, second)| {
+        with_swap((first, second), packed, || ([hash(first), hash(second)], hashes(prepared, (first, second), right)))
+    })
+}
+
 /// Looks for swapped values in every pair of partner comparisons.
 fn with_swaps(prepared: &Prepared, left: &[u32], right: &[u32], packed: u64) -> u64 {
-    let partners = prepared.fields.iter().enumerate().filter_map(|(at, field)| Some((field.partner.filter(|&other| other < at)?, at)));
-    partners.fold(packed, |packed, pair| with_swap(prepared, pair, left, right, packed))
+    partners(prepared)
+        .fold(packed, |packed, pair| with_swap(pair, packed, || (hashes(prepared, pair, left), hashes(prepared, pair, right))))
+}
+
+/// Pairs of comparisons whose values may stand in each other's place.
+fn partners(prepared: &Prepared) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let fields = prepared.fields.iter().enumerate();
+    fields.filter_map(|(at, field)| Some((field.partner.filter(|&other| other < at)?, at)))
+}
+
+fn hashes(prepared: &Prepared, (first, second): (usize, usize), row: &[u32]) -> [u32; 2] {
+    [prepared.fields[first].values.hash(row[first]), prepared.fields[second].values.hash(row[second])]
 }
 
 /// Replaces two comparisons' levels where neither agrees well in place but a swap does.
-fn with_swap(
-    prepared: &Prepared,
-    pair: (usize, usize),
-    left: &[u32],
-    right: &[u32],
-    packed: u64,
-) -> u64 {
+fn with_swap(pair: (usize, usize), packed: u64, hashes: impl FnOnce() -> ([u32; 2], [u32; 2])) -> u64 {
     let in_place = |at: usize| (1..=2).contains(&level_at(packed, at));
     if in_place(pair.0) || in_place(pair.1) {
         return packed;
     }
-    let Some((first, second)) = swapped(&prepared.fields, pair, left, right) else {
-        return packed;
-    };
+    let (left, right) = hashes();
+    let Some((first, second)) = swapped(left, right) else { return packed };
     let cleared = packed & !(15 << (4 * pair.0)) & !(15 << (4 * pair.1));
     cleared | u64::from(first) << (4 * pair.0) | u64::from(second) << (4 * pair.1)
 }

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::Told;
 use super::compare::{self, EXACT};
 use super::plan::Prepared;
 use super::table::MISSING;
@@ -19,6 +20,8 @@ use crate::seed::{self, Rng};
 const RANDOM_PAIRS: usize = 200_000;
 /// Rounds of expectation maximisation at most.
 const ROUNDS: usize = 60;
+/// True pairs that one answer stands for.
+const ANSWER_COUNTS: f64 = 5.0;
 /// Converged when the expected number of matches moves by less than this share.
 const STILL: f64 = 1e-5;
 /// Pseudo-observations that keep a chance away from zero.
@@ -181,8 +184,12 @@ pub(super) fn learn(
     prepared: &Prepared,
     candidates: &[Candidate],
     random: &[Candidate],
+    told: &Told,
     start: Option<&Weights>,
 ) -> Weights {
+    let is_told = |(at, candidate): (usize, &Candidate)| Some((at, *told.get(&(candidate.left, candidate.right))?));
+    let answers: Vec<(usize, bool)> =
+        if told.is_empty() { Vec::new() } else { candidates.iter().enumerate().filter_map(is_told).collect() };
     let mut weights = start.cloned().unwrap_or_else(|| Weights::guess(prepared));
     let all_pairs = pair_count(prepared.rows);
     strangers(
@@ -194,7 +201,7 @@ pub(super) fn learn(
     );
     let mut before = 0.0;
     for round in 0..ROUNDS {
-        let matches = maximise(prepared, candidates, &mut weights, all_pairs);
+        let matches = maximise(prepared, candidates, &answers, &mut weights, all_pairs);
         if round % 5 == 1 {
             strangers(prepared, random, &weights.scores(), &mut weights, false);
         }
@@ -211,6 +218,7 @@ pub(super) fn learn(
 fn maximise(
     prepared: &Prepared,
     candidates: &[Candidate],
+    answers: &[(usize, bool)],
     weights: &mut Weights,
     all_pairs: f64,
 ) -> f64 {
@@ -224,6 +232,10 @@ fn maximise(
         }
         matches += p;
         tally(&mut seen, candidate.levels, p);
+    }
+    for &(at, same) in answers {
+        let p = probability(scores.log_odds(&candidates[at]));
+        tally(&mut seen, candidates[at].levels, ANSWER_COUNTS * f64::from(u8::from(same)) - p);
     }
     for (field, seen) in weights.fields.iter_mut().zip(&seen) {
         field.m = chances(&seen[1..=field.m.len()], PSEUDO);
@@ -263,8 +275,8 @@ fn strangers(
 }
 
 fn chances(seen: &[f64], pseudo: f64) -> Vec<f64> {
-    let total: f64 = seen.iter().sum::<f64>() + pseudo * whole(seen.len());
-    seen.iter().map(|count| (count + pseudo) / total).collect()
+    let total: f64 = seen.iter().map(|count| count.max(0.0) + pseudo).sum();
+    seen.iter().map(|count| (count.max(0.0) + pseudo) / total).collect()
 }
 
 /// Random pairs of distinct rows; all pairs when they are few.
