@@ -1,6 +1,6 @@
 //! Links the records of a CSV file and, where a truth column is named, scores the answer.
 //!
-//! usage: link_bench RECORDS.csv[.gz] [--id unique_id] [--truth cluster] [--pairs P.csv] [--clusters C.csv]
+//! usage: link_bench RECORDS.csv[.gz] [--id unique_id] [--truth cluster] [--pairs P.csv] [--clusters C.csv] [--lookup] [--verbose]
 //!
 //! The id and truth columns are never given to the linker. `P.csv` has `unique_id_l,unique_id_r,score`
 //! and `C.csv` `unique_id,cluster_id`, as the scoring script of the reference tools wants them.
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
 use std::time::Instant;
 
-use perennial_learn::link::{self, Linkage, Settings, Table};
+use perennial_learn::link::{self, Index, Linkage, Settings, Table};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -51,6 +51,9 @@ fn main() -> Outcome<()> {
     describe(&linkage, args.iter().any(|arg| arg == "--verbose"));
     if !records.truth.is_empty() {
         score(&records, &linkage);
+    }
+    if args.iter().any(|arg| arg == "--lookup") {
+        look_up(&records, &linkage)?;
     }
     write(&records, &linkage, option("--pairs"), option("--clusters"))
 }
@@ -175,6 +178,27 @@ fn report(what: &str, right: f64, said: f64, total: f64) {
         "{what}: precision {precision:.4} recall {recall:.4} F1 {:.4}",
         2.0 * right / (said + total)
     );
+}
+
+/// Looks 2,000 rows up as if they were new and prints the time of one look-up.
+fn look_up(records: &Records, linkage: &Linkage) -> Outcome<()> {
+    let start = Instant::now();
+    let index = Index::new(linkage);
+    let built_s = start.elapsed().as_secs_f64();
+    let rows = (0..records.table.rows()).step_by(records.table.rows().div_ceil(2000));
+    let (mut times, mut found) = (Vec::new(), 0usize);
+    for row in rows {
+        let columns = 0..records.table.names().len();
+        let values: Vec<Option<&str>> = columns.map(|column| records.table.value(row, column)).collect();
+        let start = Instant::now();
+        let answer = index.find(&values, 5)?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        found += usize::from(answer.iter().any(|found| found.row as usize == row));
+    }
+    times.sort_by(f64::total_cmp);
+    let (median, late, count) = (times[times.len() / 2], times[times.len() * 99 / 100], times.len());
+    println!("index built in {built_s:.2} s; a look-up takes {median:.3} ms (median), {late:.3} ms (99th of 100); {found} of {count} found");
+    Ok(())
 }
 
 fn write(

@@ -5,7 +5,7 @@
 //! Absent on purpose: weights. What a level is worth is learnt from the data.
 
 use super::kind::Kind;
-use super::plan::{Field, Prepared};
+use super::plan::{self, Field, Prepared};
 use super::table::{MISSING, hash32};
 use crate::text;
 
@@ -60,9 +60,12 @@ impl Kind {
                 "one letter off",
                 "same before the @",
                 "two or three letters off",
-                "spelt alike",
+                "spelt alike before the @",
                 "same provider",
                 "different",
+                "same apart from the shared name",
+                "alike apart from the shared name",
+                "different apart from the shared name",
             ],
             Self::Postcode => &[
                 "same",
@@ -82,8 +85,14 @@ impl Kind {
         }
     }
 
+    /// How many levels compare whole values; the others compare what is left without a part that
+    /// agrees elsewhere, and their chances add up by themselves.
+    pub(super) fn whole_levels(self) -> usize {
+        if self == Self::Email { 7 } else { self.levels().len() }
+    }
+
     fn differs(self) -> u8 {
-        u8::try_from(self.levels().len()).unwrap_or(u8::MAX)
+        u8::try_from(self.whole_levels()).unwrap_or(u8::MAX)
     }
 }
 
@@ -300,7 +309,7 @@ fn email_level(a: &str, b: &str) -> u8 {
         3
     } else if edits.is_some() {
         4
-    } else if text::jaro_winkler(a, b) >= 0.88 {
+    } else if text::jaro_winkler(local_a, local_b) >= 0.88 {
         5
     } else if host_a == host_b && !host_a.is_empty() {
         6
@@ -335,13 +344,13 @@ fn postcode_level(a: &str, b: &str) -> u8 {
 }
 
 /// The levels of all comparisons between two rows, four bits each.
-pub(super) fn levels(prepared: &Prepared, left: usize, right: usize) -> u64 {
-    let (left, right) = (prepared.row(left), prepared.row(right));
+pub(super) fn levels(prepared: &Prepared, a: usize, b: usize) -> u64 {
+    let (left, right) = (prepared.row(a), prepared.row(b));
     let mut packed = 0;
     for (at, field) in prepared.fields.iter().enumerate() {
         packed |= u64::from(level(field, left[at], right[at])) << (4 * at);
     }
-    with_swaps(prepared, left, right, packed)
+    with_rests(prepared, a, b, with_swaps(prepared, left, right, packed))
 }
 
 /// [`levels`] of many pairs: one comparison after the other, each first fetching all the texts it
@@ -367,7 +376,9 @@ pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mu
         }
     }
     for (&(left, right), packed) in pairs.iter().zip(out) {
-        *packed = with_swaps(prepared, prepared.row(left as usize), prepared.row(right as usize), *packed);
+        let (left, right) = (left as usize, right as usize);
+        *packed = with_swaps(prepared, prepared.row(left), prepared.row(right), *packed);
+        *packed = with_rests(prepared, left, right, *packed);
     }
 }
 
@@ -387,8 +398,53 @@ pub(super) fn levels_of_new(prepared: &Prepared, texts: &[String], codes: &[u32]
         packed |= u64::from(level) << (4 * at);
     }
     let hash = |at: usize| if texts[at].is_empty() { 0 } else { hash32(&texts[at]) };
-    partners(prepared).fold(packed, |packed, (first, second)| {
+    packed = partners(prepared).fold(packed, |packed, (first, second)| {
         with_swap((first, second), packed, || ([hash(first), hash(second)], hashes(prepared, (first, second), right)))
+    });
+    for (at, theirs) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
+        let field = &prepared.fields[at];
+        let own = plan::rest(&texts[at], field.built_from.iter().map(|&part| texts[part].as_str()));
+        packed = with_rest(field, at, packed, || (own.as_str(), theirs.values.get(theirs.codes[row])));
+    }
+    packed
+}
+
+/// Level of an address whose rest is the same.
+const REST: u8 = 8;
+
+/// The level of what is left of two addresses.
+pub(super) fn rest_level(a: &str, b: &str) -> u8 {
+    if a == b {
+        REST
+    } else if edits_up_to(a, b, 2).is_some() {
+        REST + 1
+    } else {
+        REST + 2
+    }
+}
+
+/// Where a part of a value agrees elsewhere, compares only the rest: it was evidence already.
+/// `rests` gives the rests on both sides.
+fn with_rest<'a>(field: &Field, at: usize, packed: u64, rests: impl FnOnce() -> (&'a str, &'a str)) -> u64 {
+    let whole = level_at(packed, at);
+    let agrees = |&part: &usize| level_at(packed, part) == usize::from(EXACT);
+    if whole == usize::from(ABSENT) || !field.built_from.iter().any(agrees) {
+        return packed;
+    }
+    let (a, b) = rests();
+    let level = match whole {
+        1 => REST,
+        2 => rest_level(a, b).min(REST + 1),
+        _ => rest_level(a, b),
+    };
+    packed & !(15 << (4 * at)) | u64::from(level) << (4 * at)
+}
+
+/// Compares rests where comparisons are built from others that agree.
+fn with_rests(prepared: &Prepared, left: usize, right: usize, packed: u64) -> u64 {
+    let built = prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?)));
+    built.fold(packed, |packed, (at, rest)| {
+        with_rest(&prepared.fields[at], at, packed, || (rest.values.get(rest.codes[left]), rest.values.get(rest.codes[right])))
     })
 }
 
@@ -464,7 +520,7 @@ mod tests {
             "one character off"
         );
         assert_eq!(
-            said(Kind::Text, "12 long street", "12 long street north"),
+            said(Kind::Text, "12 long street", "street of the north 12"),
             "half of the words shared"
         );
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Told;
 use super::compare::{self, EXACT};
+use super::kind::Kind;
 use super::plan::Prepared;
 use super::table::MISSING;
 use crate::seed::{self, Rng};
@@ -67,9 +68,8 @@ impl Weights {
     fn guess(prepared: &Prepared) -> Self {
         let fields = prepared.fields.iter().map(|field| {
             let levels = field.kind.levels().len();
-            let mut m: Vec<f64> = vec![0.25 / whole(levels - 2).max(1.0); levels];
-            m[0] = 0.65;
-            m[levels - 1] = 0.1;
+            let mut m = falling(field.kind.whole_levels());
+            m.extend(falling(levels - m.len()));
             FieldWeights {
                 m,
                 u: vec![1.0 / whole(levels); levels],
@@ -237,8 +237,9 @@ fn maximise(
         let p = probability(scores.log_odds(&candidates[at]));
         tally(&mut seen, candidates[at].levels, ANSWER_COUNTS * f64::from(u8::from(same)) - p);
     }
-    for (field, seen) in weights.fields.iter_mut().zip(&seen) {
-        field.m = chances(&seen[1..=field.m.len()], PSEUDO);
+    for ((field, seen), values) in weights.fields.iter_mut().zip(&seen).zip(&prepared.fields) {
+        field.m = grouped(&seen[1..=field.m.len()], values.kind);
+        cap_difference(&mut field.m[..values.kind.whole_levels()]);
     }
     weights.prior = (matches.max(0.5) / all_pairs).clamp(1e-15, 0.9);
     matches
@@ -269,9 +270,65 @@ fn strangers(
         tally(&mut seen, candidate.levels, 1.0 - p);
     }
     for ((field, seen), values) in weights.fields.iter_mut().zip(&seen).zip(&prepared.fields) {
+        let rests = field.u.split_off(values.kind.whole_levels());
         field.u = chances(&seen[1..=field.u.len()], PSEUDO);
+        field.u.extend(rests);
         field.u[0] = field.u[0].max(values.collision * 1e-3);
     }
+    if all {
+        strangers_rests(prepared, random, weights);
+    }
+}
+
+/// Chances among strangers of what is left of values that are built from others. Rests do not
+/// depend on the parts that were taken out, so all random pairs count.
+fn strangers_rests(prepared: &Prepared, random: &[Candidate], weights: &mut Weights) {
+    for (at, rest) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
+        let start = prepared.fields[at].kind.whole_levels();
+        let mut seen = [0.0; 3];
+        for pair in random {
+            let text = |row: u32| rest.values.get(rest.codes[row as usize]);
+            let (a, b) = (text(pair.left), text(pair.right));
+            if !a.is_empty() && !b.is_empty() {
+                seen[usize::from(compare::rest_level(a, b)) - start - 1] += 1.0;
+            }
+        }
+        weights.fields[at].u.splice(start.., chances(&seen, PSEUDO));
+    }
+}
+
+/// Falling chances for a first guess: agreement is likely, difference is not.
+fn falling(levels: usize) -> Vec<f64> {
+    let mut chances = vec![0.25 / whole(levels.saturating_sub(2)).max(1.0); levels];
+    if let Some(first) = chances.first_mut() {
+        *first = 0.65;
+    }
+    if let Some(last) = chances.last_mut() {
+        *last = 0.1;
+    }
+    chances
+}
+
+/// True pairs differ in at most this share of cases; without it, groups of strangers who share a
+/// name may pass for the people sought.
+const MOST_DIFFERENCE: f64 = 0.35;
+
+/// Takes from the last level what it has too much.
+fn cap_difference(m: &mut [f64]) {
+    let Some((last, others)) = m.split_last_mut() else { return };
+    if *last > MOST_DIFFERENCE {
+        let scale = (1.0 - MOST_DIFFERENCE) / (1.0 - *last);
+        others.iter_mut().for_each(|chance| *chance *= scale);
+        *last = MOST_DIFFERENCE;
+    }
+}
+
+/// Chances of levels of whole values and of rests, which each add up to one.
+fn grouped(seen: &[f64], kind: Kind) -> Vec<f64> {
+    let (wholes, rests) = seen.split_at(kind.whole_levels());
+    let mut chances_of_all = chances(wholes, PSEUDO);
+    chances_of_all.extend(chances(rests, PSEUDO));
+    chances_of_all
 }
 
 fn chances(seen: &[f64], pseudo: f64) -> Vec<f64> {

@@ -20,6 +20,10 @@ const LOOKED_AT: usize = 3000;
 const REPEATS: f64 = 0.8;
 /// A remainder that is present in fewer rows than this is dropped.
 const WORTH_KEEPING: f64 = 0.02;
+/// Names are part of an address column when this share of addresses holds them.
+const PART: f64 = 0.3;
+/// Shorter names are too easily part of anything.
+const SHORTEST_PART: usize = 3;
 /// Two name columns stand in for each other when this share of one's cells occurs in the other.
 const SHARED_VOCABULARY: f64 = 0.05;
 
@@ -38,6 +42,9 @@ pub struct Comparison {
     pub partner: Option<usize>,
     /// Dates written year last put the day first.
     pub day_first: bool,
+    /// Comparisons whose values are often part of this one's, as names are of e-mail addresses:
+    /// where one of them agrees, only the rest is compared.
+    pub built_from: Vec<usize>,
 }
 
 /// The cells of a plan's comparisons in canonical form.
@@ -47,6 +54,8 @@ pub(super) struct Prepared {
     /// Codes, one row after another.
     codes: Vec<u32>,
     pub(super) rows: usize,
+    /// Per comparison that is built from others: what is left of each row's value.
+    pub(super) rests: Vec<Option<Column>>,
 }
 
 /// The distinct canonical values of one comparison.
@@ -54,6 +63,7 @@ pub(super) struct Prepared {
 pub(super) struct Field {
     pub(super) kind: Kind,
     pub(super) partner: Option<usize>,
+    pub(super) built_from: Vec<usize>,
     pub(super) values: Arc<Dictionary>,
     /// Natural logarithm of each code's share of the present cells.
     pub(super) log_share: Vec<f32>,
@@ -85,9 +95,7 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
             column,
             kind,
             without,
-            partner: None,
-            day_first,
-        });
+            partner: None, day_first, built_from: Vec::new() });
     }
     comparisons.retain(|comparison| {
         comparison.without.is_empty() || left_over(table, comparison) > WORTH_KEEPING
@@ -102,6 +110,8 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
     for (at, comparison) in comparisons.iter_mut().enumerate() {
         comparison.partner = partners[at].filter(|&other| partners[other] == Some(at));
     }
+    let parts: Vec<Vec<usize>> = (0..comparisons.len()).map(|at| built_from(table, &comparisons, at)).collect();
+    comparisons.iter_mut().zip(parts).for_each(|(comparison, parts)| comparison.built_from = parts);
     Ok(comparisons)
 }
 
@@ -234,6 +244,37 @@ fn partner(table: &Table, comparisons: &[Comparison], at: usize) -> Option<usize
     best.map(|(_, index)| index)
 }
 
+/// Names that are part of an address in a good share of rows.
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
+fn built_from(table: &Table, comparisons: &[Comparison], at: usize) -> Vec<usize> {
+    if comparisons[at].kind != Kind::Email {
+        return Vec::new();
+    }
+    let part = |other: &usize| {
+        let (mut both, mut held) = (0usize, 0usize);
+        for row in (0..table.rows()).step_by(table.rows().div_ceil(LOOKED_AT)) {
+            let cells = (table.value(row, comparisons[*other].column), table.value(row, comparisons[at].column));
+            if let (Some(name), Some(address)) = cells {
+                both += 1;
+                held += usize::from(name.len() >= SHORTEST_PART && address.contains(name));
+            }
+        }
+        comparisons[*other].kind == Kind::Name && held as f64 > PART * both as f64
+    };
+    (0..comparisons.len()).filter(part).collect()
+}
+
+/// An address without the names it is built from; `name` gives the names.
+pub(super) fn rest<'a>(address: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut rest = address.to_owned();
+    for name in names.filter(|name| name.len() >= SHORTEST_PART) {
+        if let Some(start) = rest.find(name) {
+            rest.replace_range(start..start + name.len(), "");
+        }
+    }
+    rest
+}
+
 impl Comparison {
     /// Writes the canonical form of a row's value; empty when it is missing.
     pub(super) fn read<'a>(&self, cell: impl Fn(usize) -> Option<&'a str>, out: &mut String) {
@@ -308,7 +349,25 @@ impl Prepared {
             codes.iter_mut().skip(at).step_by(plan.len()).zip(&column.codes).for_each(|(cell, &code)| *cell = code);
             fields.push(Field::new(comparison, column));
         }
-        Ok(Self { fields, codes, rows: table.rows() })
+        let mut prepared = Self { fields, codes, rows: table.rows(), rests: Vec::new() };
+        for (at, comparison) in plan.iter().enumerate() {
+            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
+            let rests = if comparison.built_from.is_empty() { None } else { Some(prepared.rests_of(at).ok_or_else(too_much)?) };
+            prepared.rests.push(rests);
+        }
+        Ok(prepared)
+    }
+
+    /// What is left of each row's value without the values it is built from.
+    fn rests_of(&self, at: usize) -> Option<Column> {
+        let mut values = Dictionary::default();
+        let mut codes = Vec::with_capacity(self.rows);
+        for row in 0..self.rows {
+            let text = |at: usize| self.fields[at].values.get(self.row(row)[at]);
+            let left = rest(text(at), self.fields[at].built_from.iter().map(|&part| text(part)));
+            codes.push(if left.is_empty() { MISSING } else { values.intern(&left)? });
+        }
+        Some(Column { codes, values: Arc::new(values) })
     }
 
     /// The codes of a row, one per comparison.
@@ -319,15 +378,10 @@ impl Prepared {
 
     /// The same fields with a choice of rows; shares stay those of the whole.
     pub(super) fn choice(&self, rows: &[u32]) -> Self {
-        let codes = rows
-            .iter()
-            .flat_map(|&row| self.row(row as usize).iter().copied())
-            .collect();
-        Self {
-            fields: self.fields.clone(),
-            codes,
-            rows: rows.len(),
-        }
+        let codes = rows.iter().flat_map(|&row| self.row(row as usize).iter().copied()).collect();
+        let chosen = |column: &Column| rows.iter().map(|&row| column.codes[row as usize]).collect();
+        let rests = self.rests.iter().map(|rest| rest.as_ref().map(|column| Column { codes: chosen(column), values: column.values.clone() }));
+        Self { fields: self.fields.clone(), codes, rows: rows.len(), rests: rests.collect() }
     }
 }
 
@@ -383,7 +437,7 @@ impl Field {
         let collision = collision(&counts);
         Self {
             kind: comparison.kind,
-            partner: comparison.partner,
+            partner: comparison.partner, built_from: comparison.built_from.clone(),
             values: column.values,
             log_share,
             collision,
