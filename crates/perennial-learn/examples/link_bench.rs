@@ -189,15 +189,23 @@ fn look_up(records: &Records, linkage: &Linkage) -> Outcome<()> {
     let (mut times, mut found) = (Vec::new(), 0usize);
     for row in rows {
         let columns = 0..records.table.names().len();
-        let values: Vec<Option<&str>> = columns.map(|column| records.table.value(row, column)).collect();
+        let values: Vec<Option<&str>> = columns
+            .map(|column| records.table.value(row, column))
+            .collect();
         let start = Instant::now();
         let answer = index.find(&values, 5)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
         found += usize::from(answer.iter().any(|found| found.row as usize == row));
     }
     times.sort_by(f64::total_cmp);
-    let (median, late, count) = (times[times.len() / 2], times[times.len() * 99 / 100], times.len());
-    println!("index built in {built_s:.2} s; a look-up takes {median:.3} ms (median), {late:.3} ms (99th of 100); {found} of {count} found");
+    let (median, late, count) = (
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        times.len(),
+    );
+    println!(
+        "index built in {built_s:.2} s; a look-up takes {median:.3} ms (median), {late:.3} ms (99th of 100); {found} of {count} found"
+    );
     Ok(())
 }
 

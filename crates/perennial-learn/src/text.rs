@@ -1,8 +1,7 @@
 //! Text similarity and phonetic codes for matching names.
 //!
-//! Promise: every measure is symmetric, works on Unicode scalar values, never panics, and equals
-//! the published definition named beside it; ASCII words of up to 64 letters take a fast path
-//! without allocation.
+//! Promise: every measure works on Unicode scalar values, never panics, and equals the published
+//! definition named beside it; ASCII words of up to 64 letters take a fast path without allocation.
 //! Absent on purpose: normalisation. Case, accents and blanks are the caller's affair.
 
 use std::collections::BTreeSet;
@@ -229,7 +228,9 @@ fn out_of_order(a: &[u8], b: &[u8], mut in_a: u64, mut in_b: u64) -> u32 {
 /// distances is kept as differences in the bits of two words (Myers 1999; with swaps of
 /// neighbours, Hyyrö 2003).
 fn osa_words(a: &[u8], b: &[u8]) -> usize {
-    let Some(last) = a.len().checked_sub(1) else { return b.len() };
+    let Some(last) = a.len().checked_sub(1) else {
+        return b.len();
+    };
     let mut places = [0u64; 128];
     for (i, letter) in a.iter().enumerate() {
         places[usize::from(letter & 127)] |= 1 << i;

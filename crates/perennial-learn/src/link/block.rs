@@ -183,9 +183,14 @@ fn least_gram(value: &str, salt: u8) -> u32 {
 /// Hashes of one atom for all rows.
 fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
     match atom {
-        Atom::One { field, form: Form::Whole } => {
+        Atom::One {
+            field,
+            form: Form::Whole,
+        } => {
             let values = &prepared.fields[field].values;
-            (0..prepared.rows).map(|row| values.hash(prepared.row(row)[field])).collect()
+            (0..prepared.rows)
+                .map(|row| values.hash(prepared.row(row)[field]))
+                .collect()
         }
         Atom::One { field, form } => form_column(prepared, field, form),
         Atom::EitherOrder { field, other } => (0..prepared.rows)
@@ -201,12 +206,22 @@ fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
 /// Hashes of a form for all rows; values are read in the order of memory when most are needed.
 fn form_column(prepared: &Prepared, field: usize, form: Form) -> Vec<u32> {
     let values = &prepared.fields[field].values;
-    let hash = |code: u32| if code == MISSING { 0 } else { form_hash(form, values.get(code)) };
+    let hash = |code: u32| {
+        if code == MISSING {
+            0
+        } else {
+            form_hash(form, values.get(code))
+        }
+    };
     if prepared.rows * 2 > values.len() {
         let of_code: Vec<u32> = (0..index(values.len())).map(hash).collect();
-        (0..prepared.rows).map(|row| of_code[prepared.row(row)[field] as usize]).collect()
+        (0..prepared.rows)
+            .map(|row| of_code[prepared.row(row)[field] as usize])
+            .collect()
     } else {
-        (0..prepared.rows).map(|row| hash(prepared.row(row)[field])).collect()
+        (0..prepared.rows)
+            .map(|row| hash(prepared.row(row)[field]))
+            .collect()
     }
 }
 
@@ -462,7 +477,11 @@ impl Keys {
                 }
             }
             let column = |atom: &Atom| known.iter().find(|(other, _)| other == atom);
-            let columns: Vec<&[u32]> = rule.iter().filter_map(column).map(|(_, column)| column.as_slice()).collect();
+            let columns: Vec<&[u32]> = rule
+                .iter()
+                .filter_map(column)
+                .map(|(_, column)| column.as_slice())
+                .collect();
             for row in 0..prepared.rows {
                 keys.keys[row * rules.len() + at] =
                     combine(columns.iter().map(|column| column[row]));

@@ -88,7 +88,11 @@ impl Kind {
     /// How many levels compare whole values; the others compare what is left without a part that
     /// agrees elsewhere, and their chances add up by themselves.
     pub(super) fn whole_levels(self) -> usize {
-        if self == Self::Email { 7 } else { self.levels().len() }
+        if self == Self::Email {
+            7
+        } else {
+            self.levels().len()
+        }
     }
 
     fn differs(self) -> u8 {
@@ -362,17 +366,26 @@ pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mu
     for (at, field) in prepared.fields.iter().enumerate() {
         unequal.clear();
         for (place, &(left, right)) in pairs.iter().enumerate() {
-            let (a, b) = (prepared.row(left as usize)[at], prepared.row(right as usize)[at]);
+            let (a, b) = (
+                prepared.row(left as usize)[at],
+                prepared.row(right as usize)[at],
+            );
             if a != MISSING && a == b {
                 out[place] |= u64::from(EXACT) << (4 * at);
             } else if a != MISSING && b != MISSING {
                 unequal.push((place, field.values.span(a), field.values.span(b)));
             }
         }
-        let near = unequal.iter().fold(0, |near, &(_, a, b)| near ^ field.values.first_byte(a) ^ field.values.first_byte(b));
+        let near = unequal.iter().fold(0, |near, &(_, a, b)| {
+            near ^ field.values.first_byte(a) ^ field.values.first_byte(b)
+        });
         std::hint::black_box(near);
         for &(place, a, b) in &unequal {
-            out[place] |= u64::from(value_level(field.kind, field.values.text(a), field.values.text(b))) << (4 * at);
+            out[place] |= u64::from(value_level(
+                field.kind,
+                field.values.text(a),
+                field.values.text(b),
+            )) << (4 * at);
         }
     }
     for (&(left, right), packed) in pairs.iter().zip(out) {
@@ -384,7 +397,12 @@ pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mu
 
 /// The levels between a record that is not in the table, given as canonical texts and the codes
 /// they have there, and a row.
-pub(super) fn levels_of_new(prepared: &Prepared, texts: &[String], codes: &[u32], row: usize) -> u64 {
+pub(super) fn levels_of_new(
+    prepared: &Prepared,
+    texts: &[String],
+    codes: &[u32],
+    row: usize,
+) -> u64 {
     let right = prepared.row(row);
     let mut packed = 0;
     for (at, field) in prepared.fields.iter().enumerate() {
@@ -397,14 +415,35 @@ pub(super) fn levels_of_new(prepared: &Prepared, texts: &[String], codes: &[u32]
         };
         packed |= u64::from(level) << (4 * at);
     }
-    let hash = |at: usize| if texts[at].is_empty() { 0 } else { hash32(&texts[at]) };
+    let hash = |at: usize| {
+        if texts[at].is_empty() {
+            0
+        } else {
+            hash32(&texts[at])
+        }
+    };
     packed = partners(prepared).fold(packed, |packed, (first, second)| {
-        with_swap((first, second), packed, || ([hash(first), hash(second)], hashes(prepared, (first, second), right)))
+        with_swap((first, second), packed, || {
+            (
+                [hash(first), hash(second)],
+                hashes(prepared, (first, second), right),
+            )
+        })
     });
-    for (at, theirs) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
+    for (at, theirs) in prepared
+        .rests
+        .iter()
+        .enumerate()
+        .filter_map(|(at, rest)| Some((at, rest.as_ref()?)))
+    {
         let field = &prepared.fields[at];
-        let own = plan::rest(&texts[at], field.built_from.iter().map(|&part| texts[part].as_str()));
-        packed = with_rest(field, at, packed, || (own.as_str(), theirs.values.get(theirs.codes[row])));
+        let own = plan::rest(
+            &texts[at],
+            field.built_from.iter().map(|&part| texts[part].as_str()),
+        );
+        packed = with_rest(field, at, packed, || {
+            (own.as_str(), theirs.values.get(theirs.codes[row]))
+        });
     }
     packed
 }
@@ -425,7 +464,12 @@ pub(super) fn rest_level(a: &str, b: &str) -> u8 {
 
 /// Where a part of a value agrees elsewhere, compares only the rest: it was evidence already.
 /// `rests` gives the rests on both sides.
-fn with_rest<'a>(field: &Field, at: usize, packed: u64, rests: impl FnOnce() -> (&'a str, &'a str)) -> u64 {
+fn with_rest<'a>(
+    field: &Field,
+    at: usize,
+    packed: u64,
+    rests: impl FnOnce() -> (&'a str, &'a str),
+) -> u64 {
     let whole = level_at(packed, at);
     let agrees = |&part: &usize| level_at(packed, part) == usize::from(EXACT);
     if whole == usize::from(ABSENT) || !field.built_from.iter().any(agrees) {
@@ -442,16 +486,28 @@ fn with_rest<'a>(field: &Field, at: usize, packed: u64, rests: impl FnOnce() -> 
 
 /// Compares rests where comparisons are built from others that agree.
 fn with_rests(prepared: &Prepared, left: usize, right: usize, packed: u64) -> u64 {
-    let built = prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?)));
+    let built = prepared
+        .rests
+        .iter()
+        .enumerate()
+        .filter_map(|(at, rest)| Some((at, rest.as_ref()?)));
     built.fold(packed, |packed, (at, rest)| {
-        with_rest(&prepared.fields[at], at, packed, || (rest.values.get(rest.codes[left]), rest.values.get(rest.codes[right])))
+        with_rest(&prepared.fields[at], at, packed, || {
+            (
+                rest.values.get(rest.codes[left]),
+                rest.values.get(rest.codes[right]),
+            )
+        })
     })
 }
 
 /// Looks for swapped values in every pair of partner comparisons.
 fn with_swaps(prepared: &Prepared, left: &[u32], right: &[u32], packed: u64) -> u64 {
-    partners(prepared)
-        .fold(packed, |packed, pair| with_swap(pair, packed, || (hashes(prepared, pair, left), hashes(prepared, pair, right))))
+    partners(prepared).fold(packed, |packed, pair| {
+        with_swap(pair, packed, || {
+            (hashes(prepared, pair, left), hashes(prepared, pair, right))
+        })
+    })
 }
 
 /// Pairs of comparisons whose values may stand in each other's place.
@@ -461,17 +517,26 @@ fn partners(prepared: &Prepared) -> impl Iterator<Item = (usize, usize)> + '_ {
 }
 
 fn hashes(prepared: &Prepared, (first, second): (usize, usize), row: &[u32]) -> [u32; 2] {
-    [prepared.fields[first].values.hash(row[first]), prepared.fields[second].values.hash(row[second])]
+    [
+        prepared.fields[first].values.hash(row[first]),
+        prepared.fields[second].values.hash(row[second]),
+    ]
 }
 
 /// Replaces two comparisons' levels where neither agrees well in place but a swap does.
-fn with_swap(pair: (usize, usize), packed: u64, hashes: impl FnOnce() -> ([u32; 2], [u32; 2])) -> u64 {
+fn with_swap(
+    pair: (usize, usize),
+    packed: u64,
+    hashes: impl FnOnce() -> ([u32; 2], [u32; 2]),
+) -> u64 {
     let in_place = |at: usize| (1..=2).contains(&level_at(packed, at));
     if in_place(pair.0) || in_place(pair.1) {
         return packed;
     }
     let (left, right) = hashes();
-    let Some((first, second)) = swapped(left, right) else { return packed };
+    let Some((first, second)) = swapped(left, right) else {
+        return packed;
+    };
     let cleared = packed & !(15 << (4 * pair.0)) & !(15 << (4 * pair.1));
     cleared | u64::from(first) << (4 * pair.0) | u64::from(second) << (4 * pair.1)
 }

@@ -195,10 +195,19 @@ impl fmt::Display for LinkError {
                 f,
                 "`threshold` is not between 0 and 1: give a probability such as 0.5"
             ),
-            Self::NoSuchRow { row, rows } => write!(f, "there is no row {row}: the table has {rows} rows, counted from 0"),
-            Self::SameRow { row } => write!(f, "row {row} is paired with itself: name two different rows"),
+            Self::NoSuchRow { row, rows } => write!(
+                f,
+                "there is no row {row}: the table has {rows} rows, counted from 0"
+            ),
+            Self::SameRow { row } => write!(
+                f,
+                "row {row} is paired with itself: name two different rows"
+            ),
             Self::Contradiction { left, right } => {
-                write!(f, "the answers about rows {left} and {right} contradict each other: keep one of them")
+                write!(
+                    f,
+                    "the answers about rows {left} and {right} contradict each other: keep one of them"
+                )
             }
         }
     }
@@ -223,7 +232,11 @@ pub fn link(table: &Table, settings: &Settings) -> Result<Linkage, LinkError> {
 /// # Errors
 /// As [`link`]; also an answer about a row outside the table or about one row twice, and answers
 /// that contradict each other.
-pub fn link_with(table: &Table, settings: &Settings, answers: &[Answer]) -> Result<Linkage, LinkError> {
+pub fn link_with(
+    table: &Table,
+    settings: &Settings,
+    answers: &[Answer],
+) -> Result<Linkage, LinkError> {
     if !(settings.threshold > 0.0 && settings.threshold < 1.0) {
         return Err(LinkError::BadThreshold);
     }
@@ -234,12 +247,34 @@ pub fn link_with(table: &Table, settings: &Settings, answers: &[Answer]) -> Resu
     let learnt = learn(&mut prepared, &plan, settings, &told, &mut rng);
     let scores = learnt.weights.scores();
     let (kept, compared) = keep(&prepared, &scores, learnt.rules.as_deref(), &told);
-    let judge = Judge { prepared: &prepared, scores: &scores, told: &told, threshold: log_odds(settings.threshold) };
+    let judge = Judge {
+        prepared: &prepared,
+        scores: &scores,
+        told: &told,
+        threshold: log_odds(settings.threshold),
+    };
     let clusters = cluster::clusters(&judge, &kept);
-    let pair = |c: &Candidate| Pair { left: c.left, right: c.right, probability: model::probability(judge.pair(c)) };
+    let pair = |c: &Candidate| Pair {
+        left: c.left,
+        right: c.right,
+        probability: model::probability(judge.pair(c)),
+    };
     let pairs: Vec<Pair> = kept.iter().map(pair).collect();
-    let model = Model { plan, weights: learnt.weights, rules: learnt.rules.unwrap_or_default() };
-    Ok(Linkage { model, pairs, clusters, compared, prepared, kept, told, columns: table.names().len() })
+    let model = Model {
+        plan,
+        weights: learnt.weights,
+        rules: learnt.rules.unwrap_or_default(),
+    };
+    Ok(Linkage {
+        model,
+        pairs,
+        clusters,
+        compared,
+        prepared,
+        kept,
+        told,
+        columns: table.names().len(),
+    })
 }
 
 fn log_odds(probability: f64) -> f64 {
@@ -255,9 +290,15 @@ fn heed(rows: usize, answers: &[Answer]) -> Result<Told, LinkError> {
             return Err(LinkError::SameRow { row: left as usize });
         }
         if right as usize >= rows {
-            return Err(LinkError::NoSuchRow { row: right as usize, rows });
+            return Err(LinkError::NoSuchRow {
+                row: right as usize,
+                rows,
+            });
         }
-        if told.insert((left, right), answer.same).is_some_and(|before| before != answer.same) {
+        if told
+            .insert((left, right), answer.same)
+            .is_some_and(|before| before != answer.same)
+        {
             return Err(LinkError::Contradiction { left, right });
         }
     }
@@ -265,7 +306,12 @@ fn heed(rows: usize, answers: &[Answer]) -> Result<Told, LinkError> {
 }
 
 /// Compares all candidates; those that are not clearly strangers, by rows, and how many there were.
-fn keep(prepared: &Prepared, scores: &model::Scores, rules: Option<&[Rule]>, told: &Told) -> (Vec<Candidate>, u64) {
+fn keep(
+    prepared: &Prepared,
+    scores: &model::Scores,
+    rules: Option<&[Rule]>,
+    told: &Told,
+) -> (Vec<Candidate>, u64) {
     let mut kept = Vec::new();
     let mut compared = 0;
     each_candidate(prepared, rules, |candidate| {
@@ -275,7 +321,8 @@ fn keep(prepared: &Prepared, scores: &model::Scores, rules: Option<&[Rule]>, tol
         }
     });
     let mut batch = Batch::new(prepared, |candidate| kept.push(candidate));
-    told.keys().for_each(|&(left, right)| batch.add(left, right));
+    told.keys()
+        .for_each(|&(left, right)| batch.add(left, right));
     batch.flush();
     kept.sort_unstable_by_key(|candidate| (candidate.left, candidate.right));
     kept.dedup_by_key(|candidate| (candidate.left, candidate.right));
@@ -307,40 +354,81 @@ fn each_candidate(prepared: &Prepared, rules: Option<&[Rule]>, found: impl FnMut
 }
 
 /// Learns weights and rules on a choice of rows.
-fn learn(prepared: &mut Prepared, plan: &[Comparison], settings: &Settings, told: &Told, rng: &mut impl crate::seed::Rng) -> Learnt {
+fn learn(
+    prepared: &mut Prepared,
+    plan: &[Comparison],
+    settings: &Settings,
+    told: &Told,
+    rng: &mut impl crate::seed::Rng,
+) -> Learnt {
     let rows = prepared.rows;
-    let mut sample = if rows > LEARNING_ROWS { Some(prepared.choice(&choose(rows, rng))) } else { None };
+    let mut sample = if rows > LEARNING_ROWS {
+        Some(prepared.choice(&choose(rows, rng)))
+    } else {
+        None
+    };
     let whole_table = sample.is_none();
     let nothing_told = Told::new();
     let told = if whole_table { told } else { &nothing_told };
     let learning = sample.as_mut().unwrap_or(prepared);
     let counts = model::counts(learning);
     let mut random = model::random_pairs(learning, rng);
-    let market = (model::pair_count(rows) > budget(rows)).then(|| Market::new(learning, plan, rows));
-    let mut rules = market.as_ref().map(|market| market.first_rules(budget(rows)));
+    let market =
+        (model::pair_count(rows) > budget(rows)).then(|| Market::new(learning, plan, rows));
+    let mut rules = market
+        .as_ref()
+        .map(|market| market.first_rules(budget(rows)));
     let mut weights: Option<Weights> = None;
     for round in 0.. {
         let mut candidates = Vec::new();
-        each_candidate(learning, rules.as_deref(), |candidate| candidates.push(candidate));
+        each_candidate(learning, rules.as_deref(), |candidate| {
+            candidates.push(candidate)
+        });
         let mut learnt = model::learn(learning, &candidates, &random, told, weights.as_ref());
         if whole_table {
             model::discount_copies(learning, &mut candidates, &learnt.scores(), &counts);
             random.iter_mut().for_each(|pair| pair.refresh(learning));
             learnt = model::learn(learning, &candidates, &random, told, Some(&learnt));
         }
-        let Some(market) = market.as_ref().filter(|_| round + 1 < ROUNDS) else { return Learnt { weights: learnt, rules } };
-        rules = Some(market.learn(&matched(learning, &learnt, &candidates, settings, told), budget(rows)));
+        let Some(market) = market.as_ref().filter(|_| round + 1 < ROUNDS) else {
+            return Learnt {
+                weights: learnt,
+                rules,
+            };
+        };
+        rules = Some(market.learn(
+            &matched(learning, &learnt, &candidates, settings, told),
+            budget(rows),
+        ));
         weights = Some(learnt);
     }
     unreachable!("the last round returns")
 }
 
 /// Pairs within clusters of the present weights.
-fn matched(prepared: &Prepared, weights: &Weights, candidates: &[Candidate], settings: &Settings, told: &Told) -> Vec<(u32, u32)> {
+fn matched(
+    prepared: &Prepared,
+    weights: &Weights,
+    candidates: &[Candidate],
+    settings: &Settings,
+    told: &Told,
+) -> Vec<(u32, u32)> {
     let scores = weights.scores();
-    let edges: Vec<Candidate> = candidates.iter().filter(|candidate| scores.log_odds(candidate) > KEPT).copied().collect();
-    let judge = Judge { prepared, scores: &scores, told, threshold: log_odds(settings.threshold) };
-    let mut order: Vec<(u32, u32)> = cluster::clusters(&judge, &edges).into_iter().zip(0..).collect();
+    let edges: Vec<Candidate> = candidates
+        .iter()
+        .filter(|candidate| scores.log_odds(candidate) > KEPT)
+        .copied()
+        .collect();
+    let judge = Judge {
+        prepared,
+        scores: &scores,
+        told,
+        threshold: log_odds(settings.threshold),
+    };
+    let mut order: Vec<(u32, u32)> = cluster::clusters(&judge, &edges)
+        .into_iter()
+        .zip(0..)
+        .collect();
     order.sort_unstable();
     let mut pairs = Vec::new();
     for group in order.chunk_by(|a, b| a.0 == b.0) {

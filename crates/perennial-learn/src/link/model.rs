@@ -140,7 +140,12 @@ const BATCH: usize = 128;
 
 impl<'a, F: FnMut(Candidate)> Batch<'a, F> {
     pub(super) fn new(prepared: &'a Prepared, found: F) -> Self {
-        Self { prepared, pairs: Vec::with_capacity(BATCH), levels: Vec::with_capacity(BATCH), found }
+        Self {
+            prepared,
+            pairs: Vec::with_capacity(BATCH),
+            levels: Vec::with_capacity(BATCH),
+            found,
+        }
     }
 
     /// Adds a pair; pairs are compared when the batch is full.
@@ -155,7 +160,12 @@ impl<'a, F: FnMut(Candidate)> Batch<'a, F> {
     pub(super) fn flush(&mut self) {
         compare::levels_of_many(self.prepared, &self.pairs, &mut self.levels);
         for (&(left, right), &levels) in self.pairs.iter().zip(&self.levels) {
-            (self.found)(Candidate { left, right, rarity: rarity(self.prepared, left, levels), levels });
+            (self.found)(Candidate {
+                left,
+                right,
+                rarity: rarity(self.prepared, left, levels),
+                levels,
+            });
         }
         self.pairs.clear();
     }
@@ -187,9 +197,14 @@ pub(super) fn learn(
     told: &Told,
     start: Option<&Weights>,
 ) -> Weights {
-    let is_told = |(at, candidate): (usize, &Candidate)| Some((at, *told.get(&(candidate.left, candidate.right))?));
-    let answers: Vec<(usize, bool)> =
-        if told.is_empty() { Vec::new() } else { candidates.iter().enumerate().filter_map(is_told).collect() };
+    let is_told = |(at, candidate): (usize, &Candidate)| {
+        Some((at, *told.get(&(candidate.left, candidate.right))?))
+    };
+    let answers: Vec<(usize, bool)> = if told.is_empty() {
+        Vec::new()
+    } else {
+        candidates.iter().enumerate().filter_map(is_told).collect()
+    };
     let mut weights = start.cloned().unwrap_or_else(|| Weights::guess(prepared));
     let all_pairs = pair_count(prepared.rows);
     strangers(
@@ -235,7 +250,11 @@ fn maximise(
     }
     for &(at, same) in answers {
         let p = probability(scores.log_odds(&candidates[at]));
-        tally(&mut seen, candidates[at].levels, ANSWER_COUNTS * f64::from(u8::from(same)) - p);
+        tally(
+            &mut seen,
+            candidates[at].levels,
+            ANSWER_COUNTS * f64::from(u8::from(same)) - p,
+        );
     }
     for ((field, seen), values) in weights.fields.iter_mut().zip(&seen).zip(&prepared.fields) {
         field.m = grouped(&seen[1..=field.m.len()], values.kind);
@@ -283,7 +302,12 @@ fn strangers(
 /// Chances among strangers of what is left of values that are built from others. Rests do not
 /// depend on the parts that were taken out, so all random pairs count.
 fn strangers_rests(prepared: &Prepared, random: &[Candidate], weights: &mut Weights) {
-    for (at, rest) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
+    for (at, rest) in prepared
+        .rests
+        .iter()
+        .enumerate()
+        .filter_map(|(at, rest)| Some((at, rest.as_ref()?)))
+    {
         let start = prepared.fields[at].kind.whole_levels();
         let mut seen = [0.0; 3];
         for pair in random {
@@ -315,7 +339,9 @@ const MOST_DIFFERENCE: f64 = 0.35;
 
 /// Takes from the last level what it has too much.
 fn cap_difference(m: &mut [f64]) {
-    let Some((last, others)) = m.split_last_mut() else { return };
+    let Some((last, others)) = m.split_last_mut() else {
+        return;
+    };
     if *last > MOST_DIFFERENCE {
         let scale = (1.0 - MOST_DIFFERENCE) / (1.0 - *last);
         others.iter_mut().for_each(|chance| *chance *= scale);
@@ -333,7 +359,9 @@ fn grouped(seen: &[f64], kind: Kind) -> Vec<f64> {
 
 fn chances(seen: &[f64], pseudo: f64) -> Vec<f64> {
     let total: f64 = seen.iter().map(|count| count.max(0.0) + pseudo).sum();
-    seen.iter().map(|count| (count.max(0.0) + pseudo) / total).collect()
+    seen.iter()
+        .map(|count| (count.max(0.0) + pseudo) / total)
+        .collect()
 }
 
 /// Random pairs of distinct rows; all pairs when they are few.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::kind::{self, Kind};
-use super::table::{Column, Dictionary, MISSING, Table};
 use super::model::index;
+use super::table::{Column, Dictionary, MISSING, Table};
 use super::{LinkError, MAX_COMPARISONS};
 
 /// Rows looked at to find columns that repeat others.
@@ -95,7 +95,10 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
             column,
             kind,
             without,
-            partner: None, day_first, built_from: Vec::new() });
+            partner: None,
+            day_first,
+            built_from: Vec::new(),
+        });
     }
     comparisons.retain(|comparison| {
         comparison.without.is_empty() || left_over(table, comparison) > WORTH_KEEPING
@@ -110,8 +113,13 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
     for (at, comparison) in comparisons.iter_mut().enumerate() {
         comparison.partner = partners[at].filter(|&other| partners[other] == Some(at));
     }
-    let parts: Vec<Vec<usize>> = (0..comparisons.len()).map(|at| built_from(table, &comparisons, at)).collect();
-    comparisons.iter_mut().zip(parts).for_each(|(comparison, parts)| comparison.built_from = parts);
+    let parts: Vec<Vec<usize>> = (0..comparisons.len())
+        .map(|at| built_from(table, &comparisons, at))
+        .collect();
+    comparisons
+        .iter_mut()
+        .zip(parts)
+        .for_each(|(comparison, parts)| comparison.built_from = parts);
     Ok(comparisons)
 }
 
@@ -245,7 +253,10 @@ fn partner(table: &Table, comparisons: &[Comparison], at: usize) -> Option<usize
 }
 
 /// Names that are part of an address in a good share of rows.
-#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "row counts fit a double exactly"
+)]
 fn built_from(table: &Table, comparisons: &[Comparison], at: usize) -> Vec<usize> {
     if comparisons[at].kind != Kind::Email {
         return Vec::new();
@@ -253,7 +264,10 @@ fn built_from(table: &Table, comparisons: &[Comparison], at: usize) -> Vec<usize
     let part = |other: &usize| {
         let (mut both, mut held) = (0usize, 0usize);
         for row in (0..table.rows()).step_by(table.rows().div_ceil(LOOKED_AT)) {
-            let cells = (table.value(row, comparisons[*other].column), table.value(row, comparisons[at].column));
+            let cells = (
+                table.value(row, comparisons[*other].column),
+                table.value(row, comparisons[at].column),
+            );
             if let (Some(name), Some(address)) = cells {
                 both += 1;
                 held += usize::from(name.len() >= SHORTEST_PART && address.contains(name));
@@ -344,15 +358,33 @@ impl Prepared {
         let mut codes = vec![MISSING; table.rows() * plan.len()];
         let mut fields = Vec::with_capacity(plan.len());
         for (at, comparison) in plan.iter().enumerate() {
-            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
+            let too_much = || LinkError::TooMuchText {
+                column: comparison.name.clone(),
+            };
             let column = prepare(table, comparison).ok_or_else(too_much)?;
-            codes.iter_mut().skip(at).step_by(plan.len()).zip(&column.codes).for_each(|(cell, &code)| *cell = code);
+            codes
+                .iter_mut()
+                .skip(at)
+                .step_by(plan.len())
+                .zip(&column.codes)
+                .for_each(|(cell, &code)| *cell = code);
             fields.push(Field::new(comparison, column));
         }
-        let mut prepared = Self { fields, codes, rows: table.rows(), rests: Vec::new() };
+        let mut prepared = Self {
+            fields,
+            codes,
+            rows: table.rows(),
+            rests: Vec::new(),
+        };
         for (at, comparison) in plan.iter().enumerate() {
-            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
-            let rests = if comparison.built_from.is_empty() { None } else { Some(prepared.rests_of(at).ok_or_else(too_much)?) };
+            let too_much = || LinkError::TooMuchText {
+                column: comparison.name.clone(),
+            };
+            let rests = if comparison.built_from.is_empty() {
+                None
+            } else {
+                Some(prepared.rests_of(at).ok_or_else(too_much)?)
+            };
             prepared.rests.push(rests);
         }
         Ok(prepared)
@@ -364,10 +396,20 @@ impl Prepared {
         let mut codes = Vec::with_capacity(self.rows);
         for row in 0..self.rows {
             let text = |at: usize| self.fields[at].values.get(self.row(row)[at]);
-            let left = rest(text(at), self.fields[at].built_from.iter().map(|&part| text(part)));
-            codes.push(if left.is_empty() { MISSING } else { values.intern(&left)? });
+            let left = rest(
+                text(at),
+                self.fields[at].built_from.iter().map(|&part| text(part)),
+            );
+            codes.push(if left.is_empty() {
+                MISSING
+            } else {
+                values.intern(&left)?
+            });
         }
-        Some(Column { codes, values: Arc::new(values) })
+        Some(Column {
+            codes,
+            values: Arc::new(values),
+        })
     }
 
     /// The codes of a row, one per comparison.
@@ -378,10 +420,23 @@ impl Prepared {
 
     /// The same fields with a choice of rows; shares stay those of the whole.
     pub(super) fn choice(&self, rows: &[u32]) -> Self {
-        let codes = rows.iter().flat_map(|&row| self.row(row as usize).iter().copied()).collect();
+        let codes = rows
+            .iter()
+            .flat_map(|&row| self.row(row as usize).iter().copied())
+            .collect();
         let chosen = |column: &Column| rows.iter().map(|&row| column.codes[row as usize]).collect();
-        let rests = self.rests.iter().map(|rest| rest.as_ref().map(|column| Column { codes: chosen(column), values: column.values.clone() }));
-        Self { fields: self.fields.clone(), codes, rows: rows.len(), rests: rests.collect() }
+        let rests = self.rests.iter().map(|rest| {
+            rest.as_ref().map(|column| Column {
+                codes: chosen(column),
+                values: column.values.clone(),
+            })
+        });
+        Self {
+            fields: self.fields.clone(),
+            codes,
+            rows: rows.len(),
+            rests: rests.collect(),
+        }
     }
 }
 
@@ -398,25 +453,49 @@ fn prepare(table: &Table, comparison: &Comparison) -> Option<Column> {
     if !comparison.without.is_empty() {
         for row in 0..table.rows() {
             comparison.read(|at| table.value(row, at), &mut text);
-            codes.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
+            codes.push(if text.is_empty() {
+                MISSING
+            } else {
+                values.intern(&text)?
+            });
         }
-        return Some(Column { codes, values: Arc::new(values) });
+        return Some(Column {
+            codes,
+            values: Arc::new(values),
+        });
     }
     let mut known = Vec::with_capacity(source.values.len());
     for code in 0..index(source.values.len()) {
         text.clear();
-        canonical(comparison.kind, comparison.day_first, source.values.get(code), &mut text);
-        known.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
+        canonical(
+            comparison.kind,
+            comparison.day_first,
+            source.values.get(code),
+            &mut text,
+        );
+        known.push(if text.is_empty() {
+            MISSING
+        } else {
+            values.intern(&text)?
+        });
     }
     codes.extend(source.codes.iter().map(|&code| known[code as usize]));
-    Some(Column { codes, values: Arc::new(values) })
+    Some(Column {
+        codes,
+        values: Arc::new(values),
+    })
 }
 
 fn all_canonical(comparison: &Comparison, values: &Dictionary) -> bool {
     let mut text = String::new();
     (1..index(values.len())).all(|code| {
         text.clear();
-        canonical(comparison.kind, comparison.day_first, values.get(code), &mut text);
+        canonical(
+            comparison.kind,
+            comparison.day_first,
+            values.get(code),
+            &mut text,
+        );
         text == values.get(code)
     })
 }
@@ -437,7 +516,8 @@ impl Field {
         let collision = collision(&counts);
         Self {
             kind: comparison.kind,
-            partner: comparison.partner, built_from: comparison.built_from.clone(),
+            partner: comparison.partner,
+            built_from: comparison.built_from.clone(),
             values: column.values,
             log_share,
             collision,

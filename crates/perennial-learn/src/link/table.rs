@@ -67,14 +67,22 @@ impl Table {
         }
         let columns = names.iter().map(|_| Column::default()).collect();
         let cells = vec![Cell::default(); names.len()];
-        Ok(Self { names, columns, rows: 0, cells })
+        Ok(Self {
+            names,
+            columns,
+            rows: 0,
+            cells,
+        })
     }
 
     /// Adds one row, one value per column; blank texts and placeholders count as missing.
     ///
     /// # Errors
     /// As many values as columns are needed, and a column holds at most 4 GB of distinct text.
-    pub fn push<'a>(&mut self, values: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), LinkError> {
+    pub fn push<'a>(
+        &mut self,
+        values: impl IntoIterator<Item = Option<&'a str>>,
+    ) -> Result<(), LinkError> {
         let mut given = 0;
         for value in values {
             if let Some(cell) = self.cells.get_mut(given) {
@@ -84,13 +92,21 @@ impl Table {
             given += 1;
         }
         if given != self.names.len() {
-            return Err(LinkError::WrongWidth { row: self.rows, given, expected: self.names.len() });
+            return Err(LinkError::WrongWidth {
+                row: self.rows,
+                given,
+                expected: self.names.len(),
+            });
         }
         self.fetch();
         for (at, (column, cell)) in self.columns.iter_mut().zip(&self.cells).enumerate() {
             if column.push_hashed(&cell.text, cell.hash).is_none() {
-                self.columns.iter_mut().for_each(|column| column.codes.truncate(self.rows));
-                return Err(LinkError::TooMuchText { column: self.names[at].clone() });
+                self.columns
+                    .iter_mut()
+                    .for_each(|column| column.codes.truncate(self.rows));
+                return Err(LinkError::TooMuchText {
+                    column: self.names[at].clone(),
+                });
             }
         }
         self.rows += 1;
@@ -102,7 +118,9 @@ impl Table {
         let cells = self.columns.iter().zip(&mut self.cells);
         cells.for_each(|(column, cell)| cell.near = column.values.first_slot(cell.hash));
         let pairs = self.columns.iter().zip(&self.cells);
-        std::hint::black_box(pairs.fold(0, |near, (column, cell)| near ^ column.values.touch(cell.near)));
+        std::hint::black_box(pairs.fold(0, |near, (column, cell)| {
+            near ^ column.values.touch(cell.near)
+        }));
     }
 
     /// Number of rows.
@@ -136,7 +154,11 @@ impl Column {
 
     /// Appends a normalised value whose hash is known.
     fn push_hashed(&mut self, text: &str, hash: u32) -> Option<()> {
-        let code = if text.is_empty() { MISSING } else { Arc::make_mut(&mut self.values).intern_hashed(text, hash)? };
+        let code = if text.is_empty() {
+            MISSING
+        } else {
+            Arc::make_mut(&mut self.values).intern_hashed(text, hash)?
+        };
         self.codes.push(code);
         Some(())
     }
@@ -237,7 +259,11 @@ impl Dictionary {
     /// Brings an entry's text close: the first byte of it.
     fn touch(&self, entry: u64) -> u8 {
         let (start, _) = self.span(low_half(entry));
-        self.text.as_bytes().get(start as usize).copied().unwrap_or(0)
+        self.text
+            .as_bytes()
+            .get(start as usize)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// The slot that holds the text, or the free one where it belongs.
