@@ -1,6 +1,9 @@
 //! Links the records of a CSV file and, where a truth column is named, scores the answer.
 //!
-//! usage: link_bench RECORDS.csv[.gz] [--id unique_id] [--truth cluster] [--pairs P.csv] [--clusters C.csv] [--lookup] [--verbose]
+//! ```text
+//! link_bench RECORDS.csv[.gz] [--id unique_id] [--truth cluster] [--pairs P.csv] [--clusters C.csv]
+//!            [--lookup] [--verbose]
+//! ```
 //!
 //! The id and truth columns are never given to the linker. `P.csv` has `unique_id_l,unique_id_r,score`
 //! and `C.csv` `unique_id,cluster_id`, as the scoring script of the reference tools wants them.
@@ -60,7 +63,10 @@ fn main() -> Outcome<()> {
 
 fn read(path: &str, id: &str, truth: &str) -> Outcome<Records> {
     let file = BufReader::with_capacity(1 << 20, File::open(path)?);
-    let source: Box<dyn Read> = if path.ends_with(".gz") {
+    let source: Box<dyn Read> = if std::path::Path::new(path)
+        .extension()
+        .is_some_and(|end| end == "gz")
+    {
         Box::new(flate2::read::MultiGzDecoder::new(file))
     } else {
         Box::new(file)

@@ -491,9 +491,9 @@ impl Keys {
                 .chunk_by(|a, b| a >> 32 == b >> 32)
                 .filter(|block| block.len() > LARGEST_BLOCK)
             {
-                block
-                    .iter()
-                    .for_each(|&entry| keys.keys[row_of(entry) * rules.len() + at] = 0);
+                for &entry in block {
+                    keys.keys[row_of(entry) * rules.len() + at] = 0;
+                }
             }
         }
         keys
@@ -539,6 +539,10 @@ impl Keys {
 }
 
 /// The row of a sorted entry.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half holds 32 bits"
+)]
 pub(super) fn row_of(entry: u64) -> usize {
     (entry & u64::from(u32::MAX)) as usize
 }

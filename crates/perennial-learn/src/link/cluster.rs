@@ -220,7 +220,9 @@ impl<'a> Groups<'a> {
         }
         for members in self.members.iter().filter(|members| !members.is_empty()) {
             let label = members.iter().copied().min().unwrap_or(0);
-            members.iter().for_each(|&row| labels[row as usize] = label);
+            for &row in members {
+                labels[row as usize] = label;
+            }
         }
     }
 

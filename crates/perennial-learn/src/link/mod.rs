@@ -321,8 +321,9 @@ fn keep(
         }
     });
     let mut batch = Batch::new(prepared, |candidate| kept.push(candidate));
-    told.keys()
-        .for_each(|&(left, right)| batch.add(left, right));
+    for &(left, right) in told.keys() {
+        batch.add(left, right);
+    }
     batch.flush();
     kept.sort_unstable_by_key(|candidate| (candidate.left, candidate.right));
     kept.dedup_by_key(|candidate| (candidate.left, candidate.right));
@@ -382,12 +383,14 @@ fn learn(
     for round in 0.. {
         let mut candidates = Vec::new();
         each_candidate(learning, rules.as_deref(), |candidate| {
-            candidates.push(candidate)
+            candidates.push(candidate);
         });
         let mut learnt = model::learn(learning, &candidates, &random, told, weights.as_ref());
         if whole_table {
             model::discount_copies(learning, &mut candidates, &learnt.scores(), &counts);
-            random.iter_mut().for_each(|pair| pair.refresh(learning));
+            for pair in &mut random {
+                pair.refresh(learning);
+            }
             learnt = model::learn(learning, &candidates, &random, told, Some(&learnt));
         }
         let Some(market) = market.as_ref().filter(|_| round + 1 < ROUNDS) else {

@@ -344,7 +344,9 @@ fn cap_difference(m: &mut [f64]) {
     };
     if *last > MOST_DIFFERENCE {
         let scale = (1.0 - MOST_DIFFERENCE) / (1.0 - *last);
-        others.iter_mut().for_each(|chance| *chance *= scale);
+        for chance in others {
+            *chance *= scale;
+        }
         *last = MOST_DIFFERENCE;
     }
 }

@@ -331,7 +331,7 @@ pub(super) fn canonical(kind: Kind, day_first: bool, value: &str, out: &mut Stri
                 .skip_while(|&digit| digit == '0'),
         ),
         Kind::Postcode | Kind::Identifier | Kind::Number => {
-            out.extend(value.chars().filter(|letter| letter.is_alphanumeric()))
+            out.extend(value.chars().filter(|letter| letter.is_alphanumeric()));
         }
         Kind::Email | Kind::Category => out.push_str(value),
         Kind::Name | Kind::Text => words_only(value, out),
