@@ -1,1 +1,5 @@
 //! One binary for all integration tests of the crate.
+
+mod answers;
+mod experiments;
+mod reference_file;
