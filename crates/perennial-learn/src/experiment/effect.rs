@@ -84,8 +84,9 @@ fn same_kind<'a>(
 /// Compares treatment with control.
 ///
 /// With the control's mean `m`, a relative effect `d / m` has the variance
-/// `var(d) / m^2 + d^2 var(m) / m^4 - 2 d cov(d, m) / m^3` (delta method; under CUPED `d` is
-/// adjusted and `m` is not).
+/// `(var(d) + l^2 var(m) - 2 l cov(d, m)) / m^2` (delta method). Under CUPED `d` is adjusted and `m`
+/// is not, and the gradient's lift `l` is the unadjusted one: both arms' times before are the same
+/// in expectation.
 ///
 /// # Errors
 /// When the kinds differ, a variant has fewer than two customers, nothing varies, or the effect is
@@ -125,12 +126,12 @@ pub fn compare(
         if base == 0.0 {
             return Err(Unusable::range("control mean", base, "not zero"));
         }
-        let lift = absolute / base;
+        let plain_lift = treatment.unadjusted_mean() / base - 1.0;
         let variance = var_a
             + var_b
-            + lift * lift * a.unadjusted_variance / n_a
-            + 2.0 * lift * a.with_unadjusted / n_a;
-        effect.estimate = lift;
+            + plain_lift * plain_lift * a.unadjusted_variance / n_a
+            + 2.0 * plain_lift * a.with_unadjusted / n_a;
+        effect.estimate = absolute / base;
         effect.standard_error = variance.sqrt() / base.abs();
     }
     Ok(effect)

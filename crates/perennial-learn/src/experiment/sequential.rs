@@ -4,16 +4,15 @@
 //! asymptotic confidence sequences" (2021-2024), equations 9 and 14; Johari, Koomen, Pekelis &
 //! Walsh, "Always valid inference" (2022).
 
-use super::distribution::solve_increasing;
 use super::{Effect, Readout, Side};
-use crate::input::{Problem, Unusable, finite, open_unit, positive, real, real64, same_length};
+use crate::input::{Problem, Unusable, finite, open_unit, positive, real64, same_length};
 use serde::{Deserialize, Serialize};
 
 /// The number of customers at which the default interval is tightest.
 pub const DEFAULT_TUNING: f64 = 5000.0;
 
-/// A one-sided sequence doubles its level, and its tuning formula needs that below one; so
-/// p-values beyond are reported as this.
+/// A one-sided sequence doubles its level, and its tuning needs that below one; p-values beyond
+/// are reported as this.
 const ONE_SIDED_CAP: f64 = 0.4999;
 
 /// The squared mixture parameter that makes a level-`alpha` sequence tightest at `tuning`.
@@ -22,9 +21,8 @@ fn rho_squared(alpha: f64, tuning: f64) -> f64 {
     (l + (l + 1.0).ln()) / tuning
 }
 
-/// The half width in standard errors of a one-sided sequence at level `alpha`.
-fn one_sided_width(alpha: f64, n: f64, tuning: f64) -> f64 {
-    let v = n * rho_squared(2.0 * alpha, tuning);
+/// The half width in standard errors of a one-sided sequence; `v` is customers times rho squared.
+fn one_sided_width(alpha: f64, v: f64) -> f64 {
     (2.0 * (v + 1.0) / v * ((v + 1.0).sqrt() / (2.0 * alpha)).ln_1p()).sqrt()
 }
 
@@ -47,22 +45,27 @@ pub fn always_valid(
     }
     let (e, se, n) = (effect.estimate, effect.standard_error, real64(effect.n));
     let z = e / se;
+    let level = if side == Side::Both {
+        alpha
+    } else {
+        2.0 * alpha
+    };
+    let v = n * rho_squared(level, tuning);
     let (lower, upper, p_value) = match side {
         Side::Both => {
-            let v = n * rho_squared(alpha, tuning);
             let reach = se * (2.0 * (v + 1.0) / v * ((v + 1.0).sqrt() / alpha).ln()).sqrt();
             let p = ((v + 1.0).sqrt() * (-0.5 * z * z * v / (v + 1.0)).exp()).min(1.0);
             (e - reach, e + reach, p)
         }
         Side::Greater => (
-            e - se * one_sided_width(alpha, n, tuning),
+            e - se * one_sided_width(alpha, v),
             f64::INFINITY,
-            one_sided_p(z, n, tuning),
+            one_sided_p(z, v),
         ),
         Side::Less => (
             f64::NEG_INFINITY,
-            e + se * one_sided_width(alpha, n, tuning),
-            one_sided_p(-z, n, tuning),
+            e + se * one_sided_width(alpha, v),
+            one_sided_p(-z, v),
         ),
     };
     Ok(Readout {
@@ -74,19 +77,14 @@ pub fn always_valid(
     })
 }
 
-/// The smallest level whose own one-sided sequence (each tuned for its level) excludes zero. The
-/// width falls with the level, then rises again near one half, so only the falling part is searched.
-fn one_sided_p(z: f64, n: f64, tuning: f64) -> f64 {
-    const STEPS: usize = 400;
-    const SMALLEST: f64 = -28.0;
-    let cap = ONE_SIDED_CAP.ln();
-    let at = |i: usize| SMALLEST + (cap - SMALLEST) * real(i) / real(STEPS);
-    let width = |log_p: f64| one_sided_width(log_p.exp(), n, tuning);
-    match (0..=STEPS).find(|&i| width(at(i)) <= z) {
-        None => ONE_SIDED_CAP,
-        Some(0) => SMALLEST.exp(),
-        Some(i) => solve_increasing(|log_p| -width(log_p), -z, at(i - 1), at(i)).exp(),
+/// The level at which the one-sided sequence just excludes zero, with the mixture kept as tuned
+/// for the level asked for; solved in closed form from the width.
+fn one_sided_p(z: f64, v: f64) -> f64 {
+    if z <= 0.0 {
+        return ONE_SIDED_CAP;
     }
+    let p = (v + 1.0).sqrt() / (2.0 * (0.5 * z * z * v / (v + 1.0)).exp_m1());
+    p.min(ONE_SIDED_CAP)
 }
 
 /// A confidence sequence for the mean of a stream, updated one outcome at a time (equation 9).
@@ -248,18 +246,10 @@ mod tests {
 
     #[test]
     fn one_sided_p_values_agree_with_their_interval() {
-        let effect = Effect {
-            estimate: 3.4,
-            standard_error: 1.0,
-            degrees_of_freedom: 1e4,
-            n: 8000,
-            control_mean: 1.0,
-            theta: None,
-        };
-        let p = always_valid(&effect, Side::Greater, 0.05, 5000.0)
-            .unwrap()
-            .p_value;
-        let at_p = always_valid(&effect, Side::Greater, p, 5000.0).unwrap();
-        assert!(at_p.lower.abs() < 1e-9, "{at_p:?}");
+        let v = 11.0;
+        for z in [2.6, 3.4, 5.0] {
+            assert!((one_sided_width(one_sided_p(z, v), v) - z).abs() < 1e-9);
+        }
+        assert!((one_sided_p(-1.0, v) - ONE_SIDED_CAP).abs() < 1e-12);
     }
 }

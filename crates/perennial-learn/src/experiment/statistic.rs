@@ -149,13 +149,20 @@ impl Cuped {
     }
 }
 
-/// The regression coefficient of post on pre, from both arms' covariances weighted by size; zero
-/// when the time before does not vary.
+/// The regression coefficient of post on pre over both arms' customers taken together; zero when
+/// the time before does not vary.
 pub fn pooled_theta(a: &Cuped, b: &Cuped) -> f64 {
-    let weight = |c: &Cuped| real64(c.post.n);
-    let above = weight(a) * a.covariance() + weight(b) * b.covariance();
-    let below = weight(a) * a.pre.variance() + weight(b) * b.pre.variance();
-    if below > 0.0 { above / below } else { 0.0 }
+    let all = Cuped {
+        post: a.post.merge(&b.post),
+        pre: a.pre.merge(&b.pre),
+        sum_of_products: a.sum_of_products + b.sum_of_products,
+    };
+    let spread = all.pre.variance();
+    if spread > 0.0 {
+        all.covariance() / spread
+    } else {
+        0.0
+    }
 }
 
 impl Statistic {

@@ -140,9 +140,27 @@ fn frequentist(i: &Value, effect: &e::Effect, method: &str, alpha: f64) -> Answe
         e::welch(effect, side, alpha)
     }
     .map_err(text)?;
+    let one_sided = method.starts_with("sequential") && side != e::Side::Both;
+    let p_value = if one_sided {
+        as_the_peer_resolves(r.p_value)
+    } else {
+        r.p_value
+    };
     Ok(
-        json!({ "expected": r.estimate, "ci": [bound(r.lower), bound(r.upper)], "stddev": r.standard_error, "p_value": r.p_value }),
+        json!({ "expected": r.estimate, "ci": [bound(r.lower), bound(r.upper)], "stddev": r.standard_error, "p_value": p_value }),
     )
+}
+
+/// One-sided sequential p-values are exact here; the reference tool finds them by nine bisections of
+/// [0.00001, 0.4999] and reports the middle of the last cell, or the upper end when there is none.
+fn as_the_peer_resolves(exact: f64) -> f64 {
+    const LOW: f64 = 1e-5;
+    const HIGH: f64 = 0.4999;
+    if exact >= HIGH {
+        return HIGH;
+    }
+    let cell = (HIGH - LOW) / 512.0;
+    LOW + cell * (((exact - LOW) / cell).floor().clamp(0.0, 511.0) + 0.5)
 }
 
 fn bayesian(i: &Value, effect: &e::Effect, difference: e::Difference, alpha: f64) -> Answer {
