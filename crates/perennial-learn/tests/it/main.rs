@@ -3,3 +3,4 @@
 mod answers;
 mod experiments;
 mod reference_file;
+mod segmentation;

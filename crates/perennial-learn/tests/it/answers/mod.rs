@@ -4,3 +4,4 @@
 //! knows about tests, so a command that checks reference files can call the same functions.
 
 pub(crate) mod experiments;
+pub(crate) mod segmentation;
