@@ -54,7 +54,7 @@ pub(super) fn greedy_plus_plus(
 }
 
 /// Draws a position in proportion to its weight.
-fn draw(weights: &[f64], total: f64, rng: &mut impl Rng) -> usize {
+pub(super) fn draw(weights: &[f64], total: f64, rng: &mut impl Rng) -> usize {
     let mut left = uniform(rng) * total;
     for (i, w) in weights.iter().enumerate() {
         left -= w;
