@@ -4,3 +4,5 @@ mod answers;
 mod experiments;
 mod reference_file;
 mod segmentation;
+mod treeshap;
+mod sentiment;
