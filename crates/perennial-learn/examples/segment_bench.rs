@@ -3,6 +3,8 @@
 //! usage: `segment_bench ROWS.f64 COLUMNS K [SEEDS]`, where the file holds little-endian doubles row by row
 //! (in Python: `numpy.ascontiguousarray(X).tofile("ROWS.f64")`).
 
+#![expect(clippy::cast_precision_loss, reason = "counts of rounds and rows are small")]
+
 use perennial_learn::segment::{KMeans, Points, Stream, hdbscan};
 
 #[path = "common/mod.rs"]

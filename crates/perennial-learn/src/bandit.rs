@@ -77,6 +77,7 @@ impl Arms {
     /// # Errors
     /// When `leader_share` lies outside [0, 1].
     pub fn top_two(&self, leader_share: f64, rng: &mut impl Rng) -> Result<usize, Unusable> {
+        const TRIES: usize = 40;
         if !(0.0..=1.0).contains(&leader_share) {
             return Err(Unusable::range("leader_share", leader_share, "between 0 and 1"));
         }
@@ -84,7 +85,6 @@ impl Arms {
         if uniform(rng) < leader_share || self.wins.len() < 2 {
             return Ok(leader);
         }
-        const TRIES: usize = 40;
         Ok((0..TRIES).map(|_| self.thompson(rng)).find(|&a| a != leader).unwrap_or(leader))
     }
 

@@ -233,7 +233,7 @@ impl Lexicon {
                 lower.push_str(&item.to_lowercase());
             }
             let mut word = self.words.get(lower.as_str()).copied().unwrap_or_default();
-            word.negates |= lower.len() > 3 && lower.contains("n't");
+            word.negates |= lower.len() >= 3 && lower.contains("n't");
             tokens.push(Token { word, capitals: is_upper(item) });
         }
         tokens
@@ -403,7 +403,7 @@ fn summarise(valences: &[f64], text: &str) -> Scores {
         negative += marks;
     }
     let total = positive + negative + neutral;
-    let digits = |x: f64, scale: f64| (x * scale).round() / scale;
+    let digits = |x: f64, scale: f64| (x * scale).round_ties_even() / scale;
     Scores {
         negative: digits(negative / total, 1e3),
         neutral: digits(neutral / total, 1e3),

@@ -11,7 +11,13 @@ pub(crate) fn answer(kind: &str, input: &Map<String, Value>) -> Result<Value, St
     let features: Vec<&str> = input["features"].as_array().and_then(|f| f.iter().map(Value::as_str).collect()).ok_or("features are not names")?;
     let trees = input["trees"].as_array().ok_or("trees are missing")?.iter().map(|t| tree(t, &features)).collect::<Result<_, _>>()?;
     let model = Ensemble { features: features.len(), base: input["base_margin"].as_f64().unwrap_or(0.0), trees };
-    let rows: Vec<f64> = input["rows"].as_array().ok_or("rows are missing")?.iter().flat_map(|r| r.as_array().into_iter().flatten()).map(|v| v.as_f64().unwrap_or(f64::NAN)).collect();
+    let rows: Vec<f64> = input["rows"]
+        .as_array()
+        .ok_or("rows are missing")?
+        .iter()
+        .flat_map(|r| r.as_array().into_iter().flatten())
+        .map(|v| v.as_f64().map_or(f64::NAN, in_single_precision))
+        .collect();
     let found = model.explain(&rows).map_err(|e| e.to_string())?;
     let margins: Vec<f64> = rows.chunks_exact(features.len()).map(|r| model.predict(r)).collect();
     Ok(json!({ "contributions": found.rows, "bias": vec![found.bias; found.rows.len()], "margin": margins }))
@@ -24,7 +30,12 @@ fn tree(root: &Value, features: &[&str]) -> Result<Tree, String> {
     Ok(Tree { nodes })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "xgboost compares in single precision")]
+/// xgboost compares in single precision.
+#[expect(clippy::cast_possible_truncation, reason = "the loss of digits is the point")]
+fn in_single_precision(x: f64) -> f64 {
+    f64::from(x as f32)
+}
+
 fn add(node: &Value, features: &[&str], nodes: &mut Vec<Node>) -> Result<usize, String> {
     let number = |key: &str| node[key].as_f64().ok_or_else(|| format!("a node lacks `{key}`"));
     let at = nodes.len();
@@ -40,7 +51,7 @@ fn add(node: &Value, features: &[&str], nodes: &mut Vec<Node>) -> Result<usize, 
     let name = node["split"].as_str().unwrap_or_default();
     nodes[at] = Node::Split {
         feature: features.iter().position(|f| *f == name).ok_or("a split asks for an unknown feature")?,
-        threshold: f64::from(number("split_condition")? as f32),
+        threshold: in_single_precision(number("split_condition")?),
         left,
         right,
         missing_left: node["missing"] == node["yes"],
