@@ -6,7 +6,10 @@ use std::time::Instant;
 pub(crate) fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Option<f64> = after_name.split_whitespace().nth(11).and_then(|t| t.parse().ok());
+    let ticks: Option<f64> = after_name
+        .split_whitespace()
+        .nth(11)
+        .and_then(|t| t.parse().ok());
     ticks.map_or_else(|| START.with(|s| s.elapsed().as_secs_f64()), |t| t / 100.0)
 }
 

@@ -66,7 +66,9 @@ impl KMeans {
                 best = Some(run);
             }
         }
-        let Some(best) = best else { unreachable!("there is at least one start") };
+        let Some(best) = best else {
+            unreachable!("there is at least one start")
+        };
         let best = improve_by_swaps(&sample, best, &mut rng);
         Ok(if whole {
             best

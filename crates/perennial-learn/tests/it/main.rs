@@ -4,5 +4,5 @@ mod answers;
 mod experiments;
 mod reference_file;
 mod segmentation;
-mod treeshap;
 mod sentiment;
+mod treeshap;

@@ -5,5 +5,5 @@
 
 pub(crate) mod experiments;
 pub(crate) mod segmentation;
-pub(crate) mod treeshap;
 pub(crate) mod sentiment;
+pub(crate) mod treeshap;
