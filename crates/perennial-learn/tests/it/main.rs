@@ -2,3 +2,9 @@
 mod recommend;
 mod link;
 mod strings;
+mod answers;
+mod experiments;
+mod reference_file;
+mod segmentation;
+mod sentiment;
+mod treeshap;
