@@ -25,6 +25,7 @@ pub mod segment;
 pub mod sentiment;
 pub mod shap;
 
+pub mod input;
 pub mod optimise;
 pub mod seed;
 pub mod special;

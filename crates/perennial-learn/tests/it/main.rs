@@ -1,1 +1,4 @@
 //! One binary for all integration tests of the crate.
+
+mod lifetime;
+mod reference;
