@@ -8,16 +8,18 @@ fn cpu_seconds() -> Option<f64> {
     text.split(' ').next()?.parse::<f64>().ok().map(|nanoseconds| nanoseconds * 1e-9)
 }
 
-/// Runs `job` `times` times; answers its last result and the median of its CPU seconds.
-pub fn timed<T>(times: usize, mut job: impl FnMut() -> T) -> (T, f64) {
-    let mut seconds = Vec::new();
-    let mut result = None;
-    for _ in 0..times.max(1) {
-        let (wall, cpu) = (Instant::now(), cpu_seconds());
-        result = Some(job());
+/// Runs `job` `times` times or for half a second, whichever is longer (the clock ticks every few
+/// milliseconds); answers its last result and the mean of its CPU seconds.
+pub(crate) fn timed<T>(times: u32, mut job: impl FnMut() -> T) -> (T, f64) {
+    let (wall, cpu) = (Instant::now(), cpu_seconds());
+    let mut runs = 0;
+    loop {
+        let result = job();
+        runs += 1;
         let spent = cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
-        seconds.push(spent.unwrap_or_else(|| wall.elapsed().as_secs_f64()));
+        let spent = spent.unwrap_or_else(|| wall.elapsed().as_secs_f64());
+        if runs >= times && (spent > 0.5 || times == 1) {
+            return (result, spent / f64::from(runs));
+        }
     }
-    seconds.sort_by(f64::total_cmp);
-    (result.expect("at least one run"), seconds[seconds.len() / 2])
 }
