@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn report(name: &str, customers: &[Purchases], times: usize) -> Result<Bgnbd, Box<dyn Error>> {
+fn report(name: &str, customers: &[Purchases], times: u32) -> Result<Bgnbd, Box<dyn Error>> {
     let (bg, seconds) = timed(times, || bgnbd::fit(customers));
     let bg = bg?;
     let line = |model: &str, ll: f64, seconds: f64| {

@@ -151,7 +151,7 @@ const MOST_JOINT: usize = 64;
 /// out; every fold number from 0 up must occur and at least two are needed.
 pub fn fit(table: &Table, target: &[f64], loss: Loss, fold: &[u8], settings: Settings, seed: u64) -> Result<Boosted, BadInput> {
     check(table, target, loss, fold)?;
-    let features: Vec<Feature> = table.columns().iter().map(feature).collect();
+    let features: Vec<Feature> = table.columns().iter().map(feature_of).collect();
     let binned = Binned::of(table, &features);
     if binned.width.iter().all(|&w| w < 2) {
         return Err(BadInput::Constant { field: "columns".into() });
@@ -236,7 +236,7 @@ fn check(table: &Table, target: &[f64], loss: Loss, fold: &[u8]) -> Result<(), B
 }
 
 /// Bins of a column: quantiles of its distinct numbers, or its most frequent categories.
-fn feature(column: &Column) -> Feature {
+pub(crate) fn feature_of(column: &Column) -> Feature {
     let bins = match &column.values {
         Values::Numbers(values) => Bins::Cuts(cuts(values)),
         Values::Categories { codes, names } => Bins::Names(frequent(codes, names)),
@@ -286,7 +286,7 @@ fn frequent(codes: &[u32], names: &[String]) -> Vec<String> {
 
 impl Feature {
     /// The bin of every row of a column; of the other kind, all rows are unknown.
-    fn bin(&self, column: &Column) -> Vec<u8> {
+    pub(crate) fn bins_of(&self, column: &Column) -> Vec<u8> {
         match (&self.bins, &column.values) {
             (Bins::Cuts(cuts), Values::Numbers(values)) => values
                 .iter()
@@ -339,7 +339,7 @@ struct Binned {
 
 impl Binned {
     fn of(table: &Table, features: &[Feature]) -> Self {
-        let columns: Vec<Vec<u8>> = features.iter().zip(table.columns()).map(|(f, c)| f.bin(c)).collect();
+        let columns: Vec<Vec<u8>> = features.iter().zip(table.columns()).map(|(f, c)| f.bins_of(c)).collect();
         let ordered = features.iter().map(|f| matches!(f.bins, Bins::Cuts(_))).collect();
         let range: Vec<(u8, usize)> = columns.iter().map(|c| range(c)).collect();
         let joints = join(&range);
@@ -735,8 +735,8 @@ impl Ensemble {
         for feature in &self.features {
             let column = table.column(&feature.name);
             match (column, &feature.bins) {
-                (Some(c), Bins::Cuts(_)) if matches!(c.values, Values::Numbers(_)) => binned.push(feature.bin(c)),
-                (Some(c), Bins::Names(_)) if matches!(c.values, Values::Categories { .. }) => binned.push(feature.bin(c)),
+                (Some(c), Bins::Cuts(_)) if matches!(c.values, Values::Numbers(_)) => binned.push(feature.bins_of(c)),
+                (Some(c), Bins::Names(_)) if matches!(c.values, Values::Categories { .. }) => binned.push(feature.bins_of(c)),
                 (_, bins) => {
                     let expected = if matches!(bins, Bins::Cuts(_)) { "a column of numbers" } else { "a column of categories" };
                     return Err(BadInput::Missing { field: feature.name.clone(), expected });
@@ -813,7 +813,7 @@ mod tests {
     #[test]
     fn joint_histograms_add_up_to_single_ones() {
         let (table, y) = exclusive_or(300, 8);
-        let features: Vec<Feature> = table.columns().iter().map(feature).collect();
+        let features: Vec<Feature> = table.columns().iter().map(feature_of).collect();
         let binned = Binned::of(&table, &features);
         assert_eq!(y.len(), binned.rows);
         for joint in &binned.joints {

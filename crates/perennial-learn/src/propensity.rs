@@ -78,6 +78,8 @@ pub struct Trained {
     pub model: Propensity,
     /// What to tell.
     pub report: Report,
+    /// Calibrated probability of each training row by models that did not see it.
+    pub out_of_fold: Vec<f64>,
 }
 
 /// Rows of each outcome that are needed at least.
@@ -127,13 +129,14 @@ pub fn fit(table: &Table, label: &[bool], seed: u64) -> Result<Trained, BadInput
         reliability: calibrate::reliability(&probability, label, 10)?,
         ignored,
     };
+    let out_of_fold = mixed.iter().map(|&s| calibrator.probability(s)).collect();
     let model = Propensity {
         boosting: trees.map(|t| t.ensemble).filter(|_| share > 0.0),
         logistic: (share < 1.0).then_some(linear.model),
         boosting_share: share,
         calibrator,
     };
-    Ok(Trained { model, report })
+    Ok(Trained { model, report, out_of_fold })
 }
 
 /// Leaves out columns that are constant or name nearly every row differently.

@@ -2,3 +2,4 @@
 
 mod lifetime;
 mod reference;
+mod uplift;
