@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     input::{self, BadInput, same_length},
     optimise::solve_dense,
-    special::{sigmoid, softplus},
+    special::{sigmoid, sum_softplus},
     table::{Column, Table, UNKNOWN, Values},
 };
 
@@ -111,8 +111,7 @@ pub fn fit(table: &Table, label: &[bool], fold: &[u8]) -> Result<Fitted, BadInpu
 }
 
 fn mean_loss(answers: &[f64], label: &[bool]) -> f64 {
-    let one = |(&a, &y): (&f64, &bool)| softplus(if y { -a } else { a });
-    answers.iter().zip(label).map(one).sum::<f64>() / float(label.len())
+    sum_softplus(answers.iter().zip(label).map(|(&a, &y)| if y { -a } else { a })) / float(label.len())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
@@ -301,7 +300,7 @@ fn climb(design: &Design, label: &[bool], fold: &[u8], folds: usize, ridge: f64,
         let longest = step.iter().fold(0.0_f64, |m, s| m.max(s.abs()));
         let shrink = if longest > 4.0 { 4.0 / longest } else { 1.0 };
         weights.iter_mut().zip(&step).for_each(|(w, s)| *w += shrink * s);
-        if longest < 2e-3 {
+        if longest < 1e-2 {
             break;
         }
         state = derive(design, label, fold, folds, weights);

@@ -14,7 +14,7 @@ use crate::{
     calibrate::{self, Bar, Calibrator},
     input::{self, BadInput, same_length},
     logistic::{self, Logistic},
-    special::softplus,
+    special::sum_softplus,
     table::{Table, Values, stratified_folds},
 };
 
@@ -161,7 +161,7 @@ fn useful(table: &Table) -> Result<(Table, Vec<String>), BadInput> {
 /// The share of `trees` in the log-odds that loses least, and the mixture.
 fn mix(trees: &[f64], linear: &[f64], label: &[bool]) -> (f64, Vec<f64>) {
     let mixture = |share: f64| trees.iter().zip(linear).map(move |(t, l)| share * t + (1.0 - share) * l);
-    let loss = |share: f64| mixture(share).zip(label).map(|(s, &y)| softplus(if y { -s } else { s })).sum::<f64>();
+    let loss = |share: f64| sum_softplus(mixture(share).zip(label).map(|(s, &y)| if y { -s } else { s }));
     // The loss is convex in the share: thirds close in on its minimum.
     let (mut low, mut high) = (0, SHARES);
     let at = |step: u32| f64::from(step) / f64::from(SHARES);

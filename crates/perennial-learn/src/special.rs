@@ -26,6 +26,22 @@ pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
+/// Σ ln(1 + eˣ) over many x, with one logarithm for eight of them.
+pub fn sum_softplus(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut product, mut held) = (0.0, 1.0_f64, 0);
+    for x in values {
+        // Eight factors of at most 2 cannot overflow.
+        sum += x.max(0.0);
+        product *= 1.0 + (-x.abs()).exp();
+        held += 1;
+        if held == 8 {
+            sum += product.ln();
+            (product, held) = (1.0, 0);
+        }
+    }
+    sum + product.ln()
+}
+
 /// The logistic function 1 / (1 + e⁻ˣ), in (0, 1).
 pub fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
@@ -75,6 +91,9 @@ mod tests {
     fn softplus_and_sigmoid_stay_finite_far_out() {
         assert_eq!(softplus(800.0), 800.0);
         assert_eq!(softplus(-800.0), 0.0);
+        let many: Vec<f64> = (-30..30).map(|i| f64::from(i) * 1.3).collect();
+        let one_by_one: f64 = many.iter().map(|&x| softplus(x)).sum();
+        assert!((sum_softplus(many.into_iter()) - one_by_one).abs() < 1e-9);
         assert!((sigmoid(-3.0) + sigmoid(3.0) - 1.0).abs() < 1e-15);
         assert!((logit(sigmoid(1.7)) - 1.7).abs() < 1e-12);
     }
