@@ -18,7 +18,9 @@ use common::timed;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("usage: clv_bench SUMMARY.csv [CUSTOMERS]")?;
+    let path = args
+        .next()
+        .ok_or("usage: clv_bench SUMMARY.csv [CUSTOMERS]")?;
     let count = args.next().map_or(Ok(1_000_000), |n| n.parse::<usize>())?;
     let customers = read(&path)?;
     let fitted = report("shop", &customers, 21)?;
@@ -32,17 +34,32 @@ fn report(name: &str, customers: &[Purchases], times: u32) -> Result<Bgnbd, Box<
     let (bg, seconds) = timed(times, || bgnbd::fit(customers));
     let bg = bg?;
     let line = |model: &str, ll: f64, seconds: f64| {
-        println!("{name:18} {:9} customers  {model:10} log-likelihood {ll:16.6}  fit {:9.3} ms CPU", customers.len(), seconds * 1e3);
+        println!(
+            "{name:18} {:9} customers  {model:10} log-likelihood {ll:16.6}  fit {:9.3} ms CPU",
+            customers.len(),
+            seconds * 1e3
+        );
     };
     line("BG/NBD", bg.log_likelihood, seconds);
     let (mbg, seconds) = timed(times, || mbgnbd::fit(customers));
     line("MBG/NBD", mbg?.log_likelihood, seconds);
     let (pareto, seconds) = timed(times.min(5), || pareto::fit(customers));
     line("Pareto/NBD", pareto?.log_likelihood, seconds);
-    let (sum, seconds) =
-        timed(1, || customers.iter().map(|&c| bg.model.expected_purchases(c, 52.0)).sum::<f64>());
-    println!("{name:18} expected purchases in 52 units: {sum:.1} in all, {:.0} ns a customer", seconds * 1e9 / f64::from(u32::try_from(customers.len())?));
-    println!("{name:18} BG/NBD {:?}, standard errors {:?}", bg.model, bg.standard_errors());
+    let (sum, seconds) = timed(1, || {
+        customers
+            .iter()
+            .map(|&c| bg.model.expected_purchases(c, 52.0))
+            .sum::<f64>()
+    });
+    println!(
+        "{name:18} expected purchases in 52 units: {sum:.1} in all, {:.0} ns a customer",
+        seconds * 1e9 / f64::from(u32::try_from(customers.len())?)
+    );
+    println!(
+        "{name:18} BG/NBD {:?}, standard errors {:?}",
+        bg.model,
+        bg.standard_errors()
+    );
     Ok(bg.model)
 }
 
@@ -51,7 +68,11 @@ fn read(path: &str) -> Result<Vec<Purchases>, Box<dyn Error>> {
         .records()
         .map(|row| {
             let row = row?;
-            Ok(Purchases { frequency: row[1].parse()?, recency: row[2].parse()?, age: row[3].parse()? })
+            Ok(Purchases {
+                frequency: row[1].parse()?,
+                recency: row[2].parse()?,
+                age: row[3].parse()?,
+            })
         })
         .collect()
 }
@@ -61,7 +82,13 @@ fn read(path: &str) -> Result<Vec<Purchases>, Box<dyn Error>> {
 fn simulate(model: Bgnbd, count: usize, grain: f64) -> Vec<Purchases> {
     let mut rng = generator(42);
     let mut gamma = move |shape: f64| gamma(shape, &mut || uniform(&mut rng));
-    let round = |t: f64| if grain > 0.0 { (t / grain).ceil() * grain } else { t };
+    let round = |t: f64| {
+        if grain > 0.0 {
+            (t / grain).ceil() * grain
+        } else {
+            t
+        }
+    };
     (0..count)
         .map(|_| {
             let rate = gamma(model.r) / model.alpha;
@@ -80,7 +107,11 @@ fn simulate(model: Bgnbd, count: usize, grain: f64) -> Vec<Purchases> {
                     break;
                 }
             }
-            Purchases { frequency, recency, age }
+            Purchases {
+                frequency,
+                recency,
+                age,
+            }
         })
         .collect()
 }

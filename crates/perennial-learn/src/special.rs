@@ -17,7 +17,11 @@ pub fn trigamma(x: f64) -> f64 {
     let inv = 1.0 / (x * x);
     let tail = inv
         * (1.0 / 6.0
-            - inv * (1.0 / 30.0 - inv * (1.0 / 42.0 - inv * (1.0 / 30.0 - inv * (5.0 / 66.0 - inv * 691.0 / 2730.0)))));
+            - inv
+                * (1.0 / 30.0
+                    - inv
+                        * (1.0 / 42.0
+                            - inv * (1.0 / 30.0 - inv * (5.0 / 66.0 - inv * 691.0 / 2730.0)))));
     below + (1.0 + 0.5 / x + tail) / x
 }
 
@@ -100,7 +104,10 @@ mod tests {
 
     #[test]
     fn the_gauss_rule_is_exact_for_degree_23() {
-        let even: f64 = GAUSS_LEGENDRE_12.iter().map(|(x, w)| 2.0 * w * x.powi(22)).sum();
+        let even: f64 = GAUSS_LEGENDRE_12
+            .iter()
+            .map(|(x, w)| 2.0 * w * x.powi(22))
+            .sum();
         assert!((even - 2.0 / 23.0).abs() < 1e-14);
     }
 }

@@ -5,7 +5,11 @@ use std::{fs, time::Instant};
 /// CPU seconds of this thread so far (Linux), or nothing where the system does not say.
 fn cpu_seconds() -> Option<f64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse::<f64>().ok().map(|nanoseconds| nanoseconds * 1e-9)
+    text.split(' ')
+        .next()?
+        .parse::<f64>()
+        .ok()
+        .map(|nanoseconds| nanoseconds * 1e-9)
 }
 
 /// Runs `job` `times` times or for half a second, whichever is longer (the clock ticks every few
