@@ -67,8 +67,11 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap_or(1))
 }
 
+/// A column's name and its texts.
+type Texts = (String, Vec<String>);
+
 /// The columns of a CSV file as texts, in order.
-fn columns(path: &str) -> Result<Vec<(String, Vec<String>)>, Box<dyn Error>> {
+fn columns(path: &str) -> Result<Vec<Texts>, Box<dyn Error>> {
     let mut reader = csv::Reader::from_path(path)?;
     let mut columns: Vec<(String, Vec<String>)> = reader
         .headers()?

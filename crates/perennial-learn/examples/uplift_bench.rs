@@ -112,7 +112,10 @@ fn split(path: &str, trial: &Trial) -> Result<Vec<bool>, Box<dyn Error>> {
 fn read(path: &str, arm: &str) -> Result<Trial, Box<dyn Error>> {
     let mut text = String::new();
     let file = File::open(path)?;
-    if path.ends_with(".gz") {
+    if std::path::Path::new(path)
+        .extension()
+        .is_some_and(|e| e == "gz")
+    {
         flate2::read::GzDecoder::new(file).read_to_string(&mut text)?;
     } else {
         std::io::BufReader::new(file).read_to_string(&mut text)?;

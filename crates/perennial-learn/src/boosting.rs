@@ -7,6 +7,11 @@
 //! averaging steadies the answer. Few-valued columns share one histogram (their joint values), which
 //! is exact and saves most of the additions. Absent on purpose: more than one output.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use std::ops::Range;
 
 use rand_pcg::Pcg64Mcg;
@@ -50,7 +55,7 @@ impl Default for Settings {
             ridge: 5.0,
             least_rows: 20.0,
             most_trees: 600,
-            patience: 15,
+            patience: 12,
         }
     }
 }
@@ -645,9 +650,9 @@ impl Growing {
             let mut bits = self.rng.next_u64();
             for &row in rows {
                 if bits & 0xFFFF < limit {
-                    seen.push(row)
+                    seen.push(row);
                 } else {
-                    unseen.push(row)
+                    unseen.push(row);
                 }
                 bits >>= 16;
             }
@@ -706,8 +711,9 @@ impl Growing {
         let mut histogram = vec![[0.0; 4]; problem.binned.bins];
         self.fill(problem, rows, &mut histogram);
         let mut sums = [0.0; 3];
-        rows.iter()
-            .for_each(|&r| add(&mut sums, &widen(&self.slope[r as usize])));
+        for &row in rows.iter() {
+            add(&mut sums, &widen(&self.slope[row as usize]));
+        }
         tree.nodes.push(Node::Leaf {
             value: 0.0,
             rows: sums[2],
@@ -850,8 +856,7 @@ fn part_rows(
     let mut middle = 0;
     for i in 0..own.len() {
         let row = own[i];
-        own[i] = own[middle];
-        own[middle] = row;
+        own.swap(i, middle);
         let goes_left = left_bins >> (column[row as usize] & 63) & 1;
         middle += usize::from(goes_left == 1);
     }
@@ -917,7 +922,9 @@ fn marginalise(cells: &[Cell], stride: usize, bins: &mut [Sums]) {
     let width = bins.len();
     for (run, same) in cells.chunks(stride).enumerate() {
         let bin = &mut bins[run % width];
-        same.iter().for_each(|cell| add(bin, &widen(cell)));
+        for cell in same {
+            add(bin, &widen(cell));
+        }
     }
 }
 
@@ -1026,10 +1033,10 @@ impl Ensemble {
             let column = table.column(&feature.name);
             match (column, &feature.bins) {
                 (Some(c), Bins::Cuts(_)) if matches!(c.values, Values::Numbers(_)) => {
-                    binned.push(feature.bins_of(c))
+                    binned.push(feature.bins_of(c));
                 }
                 (Some(c), Bins::Names(_)) if matches!(c.values, Values::Categories { .. }) => {
-                    binned.push(feature.bins_of(c))
+                    binned.push(feature.bins_of(c));
                 }
                 (_, bins) => {
                     let expected = if matches!(bins, Bins::Cuts(_)) {

@@ -4,6 +4,11 @@
 //! (Ayer et al. 1955) for many, the reliability curve to look at, and the usual measures of scores.
 //! Promise: a calibrator never turns the order of two scores around. Absent on purpose: drawing.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 

@@ -85,12 +85,9 @@ pub fn newton<const N: usize>(
 
 /// Solves (-H + damping·|diag H|) step = gradient; nothing if that matrix is not positive definite.
 fn damped_step<const N: usize>(local: &Local<N>, damping: f64) -> Option<[f64; N]> {
-    let mut matrix = [[0.0; N]; N];
-    for i in 0..N {
-        for j in 0..N {
-            matrix[i][j] = -local.hessian[i][j];
-        }
-        matrix[i][i] += damping * (local.hessian[i][i].abs() + 1e-12);
+    let mut matrix = local.hessian.map(|row| row.map(|h| -h));
+    for (i, row) in matrix.iter_mut().enumerate() {
+        row[i] += damping * (local.hessian[i][i].abs() + 1e-12);
     }
     let factor = cholesky(matrix)?;
     let mut step = solve_cholesky(&factor, local.gradient);
@@ -99,7 +96,7 @@ fn damped_step<const N: usize>(local: &Local<N>, damping: f64) -> Option<[f64; N
         return None;
     }
     if longest > LONGEST_STEP {
-        step.iter_mut().for_each(|s| *s *= LONGEST_STEP / longest);
+        step = step.map(|s| s * LONGEST_STEP / longest);
     }
     Some(step)
 }
@@ -154,12 +151,9 @@ pub fn solve_cholesky<const N: usize>(lower: &[[f64; N]; N], b: [f64; N]) -> [f6
 pub fn inverse<const N: usize>(matrix: [[f64; N]; N]) -> Option<[[f64; N]; N]> {
     let lower = cholesky(matrix)?;
     let mut inverse = [[0.0; N]; N];
-    for column in 0..N {
-        let unit = std::array::from_fn(|i| if i == column { 1.0 } else { 0.0 });
-        let solved = solve_cholesky(&lower, unit);
-        for (row, value) in solved.into_iter().enumerate() {
-            inverse[row][column] = value;
-        }
+    for (position, row) in inverse.iter_mut().enumerate() {
+        let unit = std::array::from_fn(|i| if i == position { 1.0 } else { 0.0 });
+        *row = solve_cholesky(&lower, unit);
     }
     Some(inverse)
 }
@@ -308,7 +302,9 @@ fn two_loop(pairs: &[(Vec<f64>, Vec<f64>, f64)], gradient: &[f64]) -> Vec<f64> {
     }
     if let Some((_, bent, inverse)) = pairs.last() {
         let scale = 1.0 / (inverse * dot(bent, bent));
-        direction.iter_mut().for_each(|d| *d *= scale);
+        for d in &mut direction {
+            *d *= scale;
+        }
     }
     for ((moved, bent, inverse), share) in pairs.iter().zip(shares.iter().rev()) {
         let back = share - inverse * dot(bent, &direction);

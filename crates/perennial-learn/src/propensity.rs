@@ -203,9 +203,9 @@ fn mix(trees: &[f64], linear: &[f64], label: &[bool]) -> (f64, Vec<f64>) {
         let third = (high - low) / 3;
         let (a, b) = (low + third, high - third);
         if loss(at(a)) <= loss(at(b)) {
-            high = b
+            high = b;
         } else {
-            low = a
+            low = a;
         }
     }
     let best = (low..=high)
@@ -249,7 +249,7 @@ impl Propensity {
             scores
                 .iter_mut()
                 .zip(answers)
-                .for_each(|(s, a)| *s += share * a)
+                .for_each(|(s, a)| *s += share * a);
         };
         if let Some(trees) = &self.boosting {
             add(trees.answers(table)?, self.boosting_share);

@@ -3,6 +3,11 @@
 //! Promise: a table that was built is rectangular, its names are unique, its codes are valid; so
 //! models need not ask again. Absent on purpose: files, and columns of text or dates.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use crate::input::BadInput;
 
 /// The code of a category that is not known.

@@ -7,6 +7,11 @@
 //! taken to be random with a constant share; [`metrics`] measures any ranking. Absent on purpose:
 //! treatments chosen by someone; see `causal`.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 mod forest;
 pub mod metrics;
 
@@ -384,9 +389,12 @@ fn learn(
             effect_trees(trial.table, &trial.robust_effects(&nothing), trial.seed)
                 .map(Effect::Direct)
         }
-        (Learner::Forest, _) => {
-            forest::fit(trial.table, trial.treated, trial.outcome, trial.seed).map(Effect::Direct)
-        }
+        (Learner::Forest, _) => Ok(Effect::Direct(forest::fit(
+            trial.table,
+            trial.treated,
+            trial.outcome,
+            trial.seed,
+        ))),
         _ => {
             let flags = trial
                 .treated
@@ -713,7 +721,7 @@ mod tests {
         let (mut x, mut z, mut treated, mut outcome, mut truth) =
             (vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..rows {
-            let (a, b, t) = (draw(), draw(), draw() < 0.5);
+            let (a, b, sent) = (draw(), draw(), draw() < 0.5);
             let effect = if !differs {
                 0.1
             } else if a > 0.5 {
@@ -723,9 +731,9 @@ mod tests {
             };
             x.push(a);
             z.push(if b > 0.5 { "loyal" } else { "new" });
-            treated.push(t);
+            treated.push(sent);
             truth.push(effect);
-            let chance = 0.15 + if b > 0.5 { 0.3 } else { 0.0 } + if t { effect } else { 0.0 };
+            let chance = 0.15 + if b > 0.5 { 0.3 } else { 0.0 } + if sent { effect } else { 0.0 };
             outcome.push(f64::from(u8::from(draw() < chance)));
         }
         let columns = vec![Column::numbers("x", x), Column::categories("z", z)];

@@ -272,7 +272,7 @@ mod tests {
             c.recency *= 2.0;
             c.age *= 2.0;
         }
-        let fitted = fit(&customers, &[slow.clone()]).unwrap();
+        let fitted = fit(&customers, std::slice::from_ref(&slow)).unwrap();
         let effect = &fitted.effects[0];
         let error = effect.on_rate_error.unwrap();
         assert!(

@@ -3,6 +3,11 @@
 //! Promise: the maximum of the full density of the mean spend. It assumes that spend does not go
 //! along with frequency; [`correlation`] says how far that holds. Only repeat buyers take part.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{digamma, ln_gamma};
 

@@ -4,6 +4,8 @@
 //! They differ only in `first`: whether the first purchase already gives a chance to leave.
 //! Parameters are `[r, alpha, a, b]` throughout: rate ~ Gamma(r, alpha), leave ~ Beta(a, b).
 
+#![allow(clippy::many_single_char_names, reason = "the symbols of the papers")]
+
 use statrs::function::{
     beta::ln_beta,
     gamma::{digamma, ln_gamma},

@@ -3,6 +3,11 @@
 //! Likelihoods only see (frequency, recency, age), and shops measure those in days, so a million
 //! customers often have a few ten thousand histories. Grouping is skipped when it does not pay.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use std::ops::Range;
 
 use super::Purchases;

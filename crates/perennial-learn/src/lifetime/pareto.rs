@@ -4,6 +4,8 @@
 //! written as the integral over the moment of leaving, which has no awkward corners and gives exact
 //! derivatives; 12-point Gauss-Legendre panels in logarithmic time keep it to about 1e-12.
 
+#![allow(clippy::many_single_char_names, reason = "the symbols of the papers")]
+
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{digamma, ln_gamma};
 
@@ -191,8 +193,8 @@ impl Moments {
         for i in 0..4 {
             let weighted = weight * slope[i];
             self.slope[i] += weighted;
-            for j in i..4 {
-                self.square[i][j] += weighted * slope[j];
+            for (cell, other) in self.square[i].iter_mut().zip(slope).skip(i) {
+                *cell += weighted * other;
             }
         }
         let bend = [

@@ -3,6 +3,11 @@
 //! Promise: the product-limit estimate (Kaplan & Meier 1958) with Greenwood's variance and log-log
 //! intervals, which stay within [0, 1]. Absent on purpose: covariates; compare groups instead.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
 

@@ -4,7 +4,6 @@
 
 use crate::{
     boosting::{Bins, Ensemble, Feature, Loss, Node, Tree, feature_of},
-    input::BadInput,
     seed::{self, uniform},
     table::Table,
 };
@@ -20,12 +19,7 @@ const BINS: usize = 64;
 type Arms = [[f64; 2]; 2];
 
 /// Grows a forest whose answers are differences of mean outcome.
-pub(super) fn fit(
-    table: &Table,
-    treated: &[bool],
-    outcome: &[f64],
-    seed: u64,
-) -> Result<Ensemble, BadInput> {
+pub(super) fn fit(table: &Table, treated: &[bool], outcome: &[f64], seed: u64) -> Ensemble {
     let features: Vec<Feature> = table.columns().iter().map(feature_of).collect();
     let bins = features
         .iter()
@@ -68,12 +62,12 @@ pub(super) fn fit(
             *value /= count;
         }
     }
-    Ok(Ensemble {
+    Ensemble {
         features,
         loss: Loss::Squared,
         bias: 0.0,
         trees,
-    })
+    }
 }
 
 struct Forest<'a> {

@@ -6,6 +6,11 @@
 //! divided by that of the perfect order. Intervals come from a bootstrap over customers. Absent on
 //! purpose: outcomes other than yes and no, for which the perfect order is not defined.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "values that were copied or counted are compared, not computed ones"
+)]
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -336,7 +341,7 @@ pub fn qini_curve(
     }];
     let order = Order::of(|i| score[i], score.len());
     ranked.trace(&order, None, Kind::Qini, |customers, gained| {
-        points.push(Point { customers, gained })
+        points.push(Point { customers, gained });
     });
     Ok(points)
 }
