@@ -10,6 +10,8 @@ pub mod boosting;
 pub mod calibrate;
 pub mod lifetime;
 pub mod logistic;
+pub mod propensity;
+pub mod table;
 pub mod uplift;
 
 pub mod link;

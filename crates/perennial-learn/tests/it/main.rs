@@ -8,3 +8,7 @@ mod reference_file;
 mod segmentation;
 mod sentiment;
 mod treeshap;
+mod lifetime;
+mod propensity;
+mod reference;
+mod uplift;
