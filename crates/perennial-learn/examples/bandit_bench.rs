@@ -4,10 +4,7 @@
 //! round of problem B, ten context numbers, five reward probabilities and one uniform number, as
 //! little-endian doubles (so that both sides play the very same rounds).
 
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "counts of rounds and rows are small"
-)]
+#![expect(clippy::cast_precision_loss, reason = "counts of rounds and rows are small")]
 
 use perennial_learn::bandit::{Arms, LinearArms};
 use perennial_learn::seed::{generator, uniform};
@@ -28,15 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seeds: u64 = args.get(2).map_or(Ok(10), |s| s.parse())?;
     let policies: [(&str, Choose); 3] = [
         ("Thompson", |arms, rng| arms.thompson(rng)),
-        ("top-two, half", |arms, rng| {
-            arms.top_two(0.5, rng).expect("a share")
-        }),
+        ("top-two, half", |arms, rng| arms.top_two(0.5, rng).expect("a share")),
         ("KL-UCB", |arms, _| arms.kl_ucb()),
     ];
     for (name, choose) in policies {
-        let (regret, seconds) = timed(&format!("A {name}"), || {
-            (0..seeds).map(|s| plain(rounds, s, choose)).sum::<f64>()
-        });
+        let (regret, seconds) =
+            timed(&format!("A {name}"), || (0..seeds).map(|s| plain(rounds, s, choose)).sum::<f64>());
         println!(
             "  regret {:.1}, {:.0} rounds per CPU second",
             regret / seeds as f64,
@@ -47,24 +41,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     let bytes = std::fs::read(path)?;
-    let values: Vec<f64> = bytes
-        .chunks_exact(8)
-        .map(|b| f64::from_le_bytes(b.try_into().unwrap_or_default()))
-        .collect();
+    let values: Vec<f64> =
+        bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap_or_default())).collect();
     let games: Vec<&[f64]> = values.chunks_exact(10_000 * WIDTH).collect();
     for thompson in [false, true] {
-        let name = if thompson {
-            "B linear Thompson"
-        } else {
-            "B LinUCB"
-        };
-        let (regret, seconds) = timed(name, || {
-            games
-                .iter()
-                .zip(0..)
-                .map(|(g, s)| contextual(g, thompson, s))
-                .sum::<f64>()
-        });
+        let name = if thompson { "B linear Thompson" } else { "B LinUCB" };
+        let (regret, seconds) =
+            timed(name, || games.iter().zip(0..).map(|(g, s)| contextual(g, thompson, s)).sum::<f64>());
         println!(
             "  regret {:.1} over {} games, {:.0} rounds per CPU second",
             regret / games.len() as f64,
@@ -82,11 +65,7 @@ fn plain(rounds: usize, seed: u64, choose: Choose) -> f64 {
     for _ in 0..rounds {
         let a = choose(&mut arms, &mut rng);
         regret += MEANS[7] - MEANS[a];
-        let reward = if uniform(&mut rng) < MEANS[a] {
-            1.0
-        } else {
-            0.0
-        };
+        let reward = if uniform(&mut rng) < MEANS[a] { 1.0 } else { 0.0 };
         arms.reward(a, reward).expect("a reward");
     }
     regret
@@ -98,15 +77,9 @@ fn contextual(game: &[f64], thompson: bool, seed: u64) -> f64 {
     let mut regret = 0.0;
     for round in game.chunks_exact(WIDTH) {
         let (x, worth, luck) = (&round[..10], &round[10..15], round[15]);
-        let a = if thompson {
-            arms.lin_ts(x, &mut rng)
-        } else {
-            arms.lin_ucb(x)
-        }
-        .expect("a context");
+        let a = if thompson { arms.lin_ts(x, &mut rng) } else { arms.lin_ucb(x) }.expect("a context");
         regret += worth.iter().copied().fold(0.0, f64::max) - worth[a];
-        arms.reward(x, a, if luck < worth[a] { 1.0 } else { 0.0 })
-            .expect("a reward");
+        arms.reward(x, a, if luck < worth[a] { 1.0 } else { 0.0 }).expect("a reward");
     }
     regret
 }

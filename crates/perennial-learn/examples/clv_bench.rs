@@ -5,7 +5,7 @@
 //! then simulated from the fitted BG/NBD model, once with times in whole days and once exact, so that
 //! histories repeat or never do.
 
-mod common;
+mod tables;
 
 use std::error::Error;
 
@@ -14,13 +14,11 @@ use perennial_learn::{
     seed::{generator, uniform},
 };
 
-use common::timed;
+use tables::timed;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let path = args
-        .next()
-        .ok_or("usage: clv_bench SUMMARY.csv [CUSTOMERS]")?;
+    let path = args.next().ok_or("usage: clv_bench SUMMARY.csv [CUSTOMERS]")?;
     let count = args.next().map_or(Ok(1_000_000), |n| n.parse::<usize>())?;
     let customers = read(&path)?;
     let fitted = report("shop", &customers, 21)?;
@@ -45,21 +43,12 @@ fn report(name: &str, customers: &[Purchases], times: u32) -> Result<Bgnbd, Box<
     line("MBG/NBD", mbg?.log_likelihood, seconds);
     let (pareto, seconds) = timed(times.min(5), || pareto::fit(customers));
     line("Pareto/NBD", pareto?.log_likelihood, seconds);
-    let (sum, seconds) = timed(1, || {
-        customers
-            .iter()
-            .map(|&c| bg.model.expected_purchases(c, 52.0))
-            .sum::<f64>()
-    });
+    let (sum, seconds) = timed(1, || customers.iter().map(|&c| bg.model.expected_purchases(c, 52.0)).sum::<f64>());
     println!(
         "{name:18} expected purchases in 52 units: {sum:.1} in all, {:.0} ns a customer",
         seconds * 1e9 / f64::from(u32::try_from(customers.len())?)
     );
-    println!(
-        "{name:18} BG/NBD {:?}, standard errors {:?}",
-        bg.model,
-        bg.standard_errors()
-    );
+    println!("{name:18} BG/NBD {:?}, standard errors {:?}", bg.model, bg.standard_errors());
     Ok(bg.model)
 }
 
@@ -68,11 +57,7 @@ fn read(path: &str) -> Result<Vec<Purchases>, Box<dyn Error>> {
         .records()
         .map(|row| {
             let row = row?;
-            Ok(Purchases {
-                frequency: row[1].parse()?,
-                recency: row[2].parse()?,
-                age: row[3].parse()?,
-            })
+            Ok(Purchases { frequency: row[1].parse()?, recency: row[2].parse()?, age: row[3].parse()? })
         })
         .collect()
 }
@@ -83,11 +68,7 @@ fn simulate(model: Bgnbd, count: usize, grain: f64) -> Vec<Purchases> {
     let mut rng = generator(42);
     let mut gamma = move |shape: f64| gamma(shape, &mut || uniform(&mut rng));
     let round = |t: f64| {
-        if grain > 0.0 {
-            (t / grain).ceil() * grain
-        } else {
-            t
-        }
+        if grain > 0.0 { (t / grain).ceil() * grain } else { t }
     };
     (0..count)
         .map(|_| {
@@ -107,11 +88,7 @@ fn simulate(model: Bgnbd, count: usize, grain: f64) -> Vec<Purchases> {
                     break;
                 }
             }
-            Purchases {
-                frequency,
-                recency,
-                age,
-            }
+            Purchases { frequency, recency, age }
         })
         .collect()
 }

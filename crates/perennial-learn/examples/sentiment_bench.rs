@@ -4,10 +4,7 @@
 //! usage: `sentiment_bench DATA`, where DATA holds `sentiment/*.txt` (sentence TAB 0 or 1) and, for
 //! intents, `banking77/train.csv.gz` and `banking77/test.csv.gz` (text, category)
 
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "counts of rounds and rows are small"
-)]
+#![expect(clippy::cast_precision_loss, reason = "counts of rounds and rows are small")]
 
 use perennial_learn::seed::{below, generator};
 use perennial_learn::sentiment::{Classifier, Lexicon};
@@ -23,9 +20,7 @@ const TIMES: usize = 100;
 type Labelled = Vec<(String, String)>;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let data = std::env::args()
-        .nth(1)
-        .ok_or("usage: sentiment_bench DATA")?;
+    let data = std::env::args().nth(1).ok_or("usage: sentiment_bench DATA")?;
     let data = Path::new(&data);
     let lexicon = Lexicon::new();
     let mut all = Labelled::new();
@@ -38,53 +33,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .filter_map(|l| l.rsplit_once('\t'))
             .map(|(t, y)| (t.trim().to_owned(), y.trim().to_owned()))
             .collect();
-        let right = rows
-            .iter()
-            .filter(|(t, y)| (lexicon.score(t).compound > 0.0) == (y == "1"))
-            .count();
-        println!(
-            "{name}: {} sentences, lexicon (> 0) right in {:.4}",
-            rows.len(),
-            right as f64 / rows.len() as f64
-        );
+        let right = rows.iter().filter(|(t, y)| (lexicon.score(t).compound > 0.0) == (y == "1")).count();
+        println!("{name}: {} sentences, lexicon (> 0) right in {:.4}", rows.len(), right as f64 / rows.len() as f64);
         all.extend(rows);
     }
     let (_, seconds) = timed("lexicon", || {
-        (0..TIMES)
-            .map(|_| {
-                all.iter()
-                    .map(|(t, _)| lexicon.score(t).compound)
-                    .sum::<f64>()
-            })
-            .sum::<f64>()
+        (0..TIMES).map(|_| all.iter().map(|(t, _)| lexicon.score(t).compound).sum::<f64>()).sum::<f64>()
     });
-    println!(
-        "  {:.0} sentences per CPU second",
-        (all.len() * TIMES) as f64 / seconds
-    );
-    timed("classifier, five folds", || {
-        println!("  five-fold accuracy {:.4}", five_folds(&all, &lexicon))
-    });
+    println!("  {:.0} sentences per CPU second", (all.len() * TIMES) as f64 / seconds);
+    timed("classifier, five folds", || println!("  five-fold accuracy {:.4}", five_folds(&all, &lexicon)));
     let read = |name: &str| -> Result<Labelled, Box<dyn std::error::Error>> {
         let file = std::fs::File::open(data.join("banking77").join(name))?;
         let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
         let rows: Result<Vec<csv::StringRecord>, _> = reader.records().collect();
-        Ok(rows?
-            .iter()
-            .map(|r| (r[0].to_owned(), r[1].to_owned()))
-            .collect())
+        Ok(rows?.iter().map(|r| (r[0].to_owned(), r[1].to_owned())).collect())
     };
     if let (Ok(train), Ok(test)) = (read("train.csv.gz"), read("test.csv.gz")) {
         let (model, _) = timed("intents, training", || learn(&train));
-        let right = test
-            .iter()
-            .filter(|(t, y)| model.labels[model.predict(t, &lexicon).label] == *y)
-            .count();
-        println!(
-            "  accuracy on {} test questions {:.4}",
-            test.len(),
-            right as f64 / test.len() as f64
-        );
+        let right = test.iter().filter(|(t, y)| model.labels[model.predict(t, &lexicon).label] == *y).count();
+        println!("  accuracy on {} test questions {:.4}", test.len(), right as f64 / test.len() as f64);
     }
     Ok(())
 }
@@ -98,9 +65,7 @@ fn learn(rows: &[(String, String)]) -> Classifier {
 fn five_folds(rows: &[(String, String)], lexicon: &Lexicon) -> f64 {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let mut rng = generator(0);
-    (1..order.len())
-        .rev()
-        .for_each(|i| order.swap(i, below(&mut rng, i + 1)));
+    (1..order.len()).rev().for_each(|i| order.swap(i, below(&mut rng, i + 1)));
     // Stratified: within each label, every fifth row of the shuffled order.
     order.sort_by(|&a, &b| rows[a].1.cmp(&rows[b].1));
     let mut right = 0;
@@ -114,10 +79,7 @@ fn five_folds(rows: &[(String, String)], lexicon: &Lexicon) -> f64 {
                 .collect::<Labelled>()
         };
         let model = learn(&pick(false));
-        right += pick(true)
-            .iter()
-            .filter(|(t, y)| model.labels[model.predict(t, lexicon).label] == *y)
-            .count();
+        right += pick(true).iter().filter(|(t, y)| model.labels[model.predict(t, lexicon).label] == *y).count();
     }
     right as f64 / rows.len() as f64
 }

@@ -12,23 +12,13 @@ use common::timed;
 
 fn grow(rng: &mut impl Rng, nodes: &mut Vec<Node>, depth: usize, cover: f64) -> usize {
     let at = nodes.len();
-    nodes.push(Node::Leaf {
-        value: uniform(rng) - 0.5,
-        cover,
-    });
+    nodes.push(Node::Leaf { value: uniform(rng) - 0.5, cover });
     if depth > 0 {
         let share = 0.2 + 0.6 * uniform(rng);
         let (feature, threshold) = (below(rng, 8), uniform(rng));
         let left = grow(rng, nodes, depth - 1, cover * share);
         let right = grow(rng, nodes, depth - 1, cover * (1.0 - share));
-        nodes[at] = Node::Split {
-            feature,
-            threshold,
-            left,
-            right,
-            missing_left: true,
-            cover,
-        };
+        nodes[at] = Node::Split { feature, threshold, left, right, missing_left: true, cover };
     }
     at
 }
@@ -45,35 +35,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     Tree { nodes }
                 })
                 .collect();
-            Ensemble {
-                features: 8,
-                base: 0.0,
-                trees,
-            }
+            Ensemble { features: 8, base: 0.0, trees }
         })
         .collect();
     let table: Vec<f64> = (0..rows * 8).map(|_| uniform(&mut rng)).collect();
-    let (worst, _) = timed(
-        &format!("{rows} rows, 6 classes of 100 trees of depth 6"),
-        || {
-            let mut worst: f64 = 0.0;
-            for model in &classes {
-                let found = model.explain(&table).expect("sound trees");
-                for (row, parts) in table.chunks_exact(8).zip(&found.rows) {
-                    worst = worst
-                        .max((found.bias + parts.iter().sum::<f64>() - model.predict(row)).abs());
-                }
+    let (worst, _) = timed(&format!("{rows} rows, 6 classes of 100 trees of depth 6"), || {
+        let mut worst: f64 = 0.0;
+        for model in &classes {
+            let found = model.explain(&table).expect("sound trees");
+            for (row, parts) in table.chunks_exact(8).zip(&found.rows) {
+                worst = worst.max((found.bias + parts.iter().sum::<f64>() - model.predict(row)).abs());
             }
-            worst
-        },
-    );
+        }
+        worst
+    });
     println!("  largest gap between contributions and answer {worst:.1e}");
     let (_, one) = timed("one row at a time, 20 rows", || {
-        table.chunks_exact(8).take(20).for_each(|row| {
-            classes
-                .iter()
-                .for_each(|m| drop(m.explain(row).expect("sound trees")))
-        });
+        table
+            .chunks_exact(8)
+            .take(20)
+            .for_each(|row| classes.iter().for_each(|m| drop(m.explain(row).expect("sound trees"))));
     });
     println!("  {:.2} ms a row", one / 20.0 * 1e3);
     Ok(())

@@ -4,7 +4,7 @@
 //! `ARM` is womens, mens or any. Half of the rows train, half test: those that `SPLIT.csv` (columns
 //! row, test: 0 train, 1 test) names, or a random half stratified by treatment and outcome.
 
-mod common;
+mod tables;
 
 use std::{error::Error, fs::File, io::Read};
 
@@ -13,14 +13,12 @@ use perennial_learn::{
     uplift::{self, LEARNERS, metrics},
 };
 
-use common::timed;
+use tables::timed;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [path, arm, rest @ ..] = args.as_slice() else {
-        return Err(
-            "usage: uplift_bench HILLSTROM.csv[.gz] womens|mens|any [SPLIT.csv | SEED]".into(),
-        );
+        return Err("usage: uplift_bench HILLSTROM.csv[.gz] womens|mens|any [SPLIT.csv | SEED]".into());
     };
     let trial = read(path, arm)?;
     let how = rest.first().map_or("42", String::as_str);
@@ -28,30 +26,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(seed) => halves(&trial, seed),
         Err(_) => split(how, &trial)?,
     };
-    let rows = |inside: bool| {
-        (0..test.len())
-            .filter(|&i| test[i] == inside)
-            .collect::<Vec<_>>()
-    };
+    let rows = |inside: bool| (0..test.len()).filter(|&i| test[i] == inside).collect::<Vec<_>>();
     let (train, test) = (trial.take(&rows(false))?, trial.take(&rows(true))?);
-    println!(
-        "{arm}: {} rows train, {} test",
-        train.treated.len(),
-        test.treated.len()
-    );
-    let outcome: Vec<f64> = train
-        .outcome
-        .iter()
-        .map(|&y| f64::from(u8::from(y)))
-        .collect();
+    println!("{arm}: {} rows train, {} test", train.treated.len(), test.treated.len());
+    let outcome: Vec<f64> = train.outcome.iter().map(|&y| f64::from(u8::from(y))).collect();
     let (auto, seconds) = timed(1, || uplift::fit(&train.table, &train.treated, &outcome, 1));
     let auto = auto?;
     println!("{}", auto.report);
     test.tell("automatic", &auto.effect.uplift(&test.table)?, seconds)?;
     for learner in LEARNERS {
-        let (effect, seconds) = timed(1, || {
-            uplift::fit_one(learner, &train.table, &train.treated, &outcome, 1)
-        });
+        let (effect, seconds) = timed(1, || uplift::fit_one(learner, &train.table, &train.treated, &outcome, 1));
         test.tell(learner.name(), &effect?.uplift(&test.table)?, seconds)?;
     }
     Ok(())
@@ -81,12 +65,7 @@ impl Trial {
         let [qini, _] = metrics::intervals(&self.outcome, &self.treated, score, 200, 0.95, 1)?;
         println!(
             "{name:22} Qini {:.5} ({:.4} to {:.4})  AUUC {:.5}  at 30 % {:.5}  raw {:.6}  {seconds:.2} s CPU",
-            told.qini_auc,
-            qini.low,
-            qini.high,
-            told.auuc,
-            told.uplift_at_share_by_group,
-            told.raw_qini
+            told.qini_auc, qini.low, qini.high, told.auuc, told.uplift_at_share_by_group, told.raw_qini
         );
         Ok(())
     }
@@ -95,39 +74,26 @@ impl Trial {
 fn halves(trial: &Trial, seed: u64) -> Vec<bool> {
     let class = |i: usize| usize::from(trial.treated[i]) + 2 * usize::from(trial.outcome[i]);
     let class: Vec<usize> = (0..trial.treated.len()).map(class).collect();
-    stratified_folds(&class, 2, seed)
-        .into_iter()
-        .map(|f| f == 1)
-        .collect()
+    stratified_folds(&class, 2, seed).into_iter().map(|f| f == 1).collect()
 }
 
 fn split(path: &str, trial: &Trial) -> Result<Vec<bool>, Box<dyn Error>> {
-    let flags: Vec<String> = csv::Reader::from_path(path)?
-        .records()
-        .map(|r| Ok(r?[1].to_string()))
-        .collect::<Result<_, csv::Error>>()?;
+    let flags: Vec<String> =
+        csv::Reader::from_path(path)?.records().map(|r| Ok(r?[1].to_string())).collect::<Result<_, csv::Error>>()?;
     Ok(trial.origin.iter().map(|&i| flags[i] == "1").collect())
 }
 
 fn read(path: &str, arm: &str) -> Result<Trial, Box<dyn Error>> {
     let mut text = String::new();
     let file = File::open(path)?;
-    if std::path::Path::new(path)
-        .extension()
-        .is_some_and(|e| e == "gz")
-    {
+    if std::path::Path::new(path).extension().is_some_and(|e| e == "gz") {
         flate2::read::GzDecoder::new(file).read_to_string(&mut text)?;
     } else {
         std::io::BufReader::new(file).read_to_string(&mut text)?;
     }
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names: Vec<String> = reader.headers()?.iter().map(String::from).collect();
-    let place = |name: &str| {
-        names
-            .iter()
-            .position(|n| n == name)
-            .ok_or(format!("no column {name}"))
-    };
+    let place = |name: &str| names.iter().position(|n| n == name).ok_or(format!("no column {name}"));
     let (segment, visit) = (place("segment")?, place("visit")?);
     let mut trial = Trial {
         table: Table::new(vec![Column::numbers("none", vec![0.0])])?,
@@ -147,16 +113,11 @@ fn read(path: &str, arm: &str) -> Result<Trial, Box<dyn Error>> {
             trial.treated.push(&record[segment] != "No E-Mail");
             trial.outcome.push(&record[visit] == "1");
             trial.origin.push(row);
-            texts
-                .iter_mut()
-                .zip(record.iter())
-                .for_each(|(column, text)| column.push(text.into()));
+            texts.iter_mut().zip(record.iter()).for_each(|(column, text)| column.push(text.into()));
         }
     }
-    let kept = names
-        .iter()
-        .zip(&texts)
-        .filter(|(n, _)| !["segment", "visit", "conversion", "spend"].contains(&n.as_str()));
+    let kept =
+        names.iter().zip(&texts).filter(|(n, _)| !["segment", "visit", "conversion", "spend"].contains(&n.as_str()));
     let column = |(name, texts): (&String, &Vec<String>)| {
         Column::from_text(name, &texts.iter().map(String::as_str).collect::<Vec<_>>())
     };

@@ -9,8 +9,8 @@
 //! Promise: the same seed and the same rewards give the same choices.
 //! Absent on purpose: clocks and delayed rewards; the caller reports a reward when it is known.
 
-use crate::input::{Problem, Unusable, finite, positive, real, same_length};
 use crate::seed::{Rng, uniform};
+use crate::unusable::{Problem, Unusable, finite, positive, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Wins and losses of arms with rewards in [0, 1], with a uniform prior.
@@ -36,25 +36,10 @@ impl Arms {
     /// When there is no arm.
     pub fn new(count: usize) -> Result<Self, Unusable> {
         if count == 0 {
-            return Err(Unusable::new(
-                "arms",
-                Problem::Empty,
-                "offer at least one arm",
-            ));
+            return Err(Unusable::new("arms", Problem::Empty, "offer at least one arm"));
         }
-        let bounds = vec![
-            Bound {
-                value: 1.0,
-                until: 0
-            };
-            count
-        ];
-        Ok(Self {
-            wins: vec![0.0; count],
-            losses: vec![0.0; count],
-            rounds: 0,
-            bounds,
-        })
+        let bounds = vec![Bound { value: 1.0, until: 0 }; count];
+        Ok(Self { wins: vec![0.0; count], losses: vec![0.0; count], rounds: 0, bounds })
     }
 
     /// Learns from a reward in [0, 1].
@@ -63,11 +48,7 @@ impl Arms {
     /// When the arm does not exist or the reward lies outside [0, 1].
     pub fn reward(&mut self, arm: usize, reward: f64) -> Result<(), Unusable> {
         if arm >= self.wins.len() {
-            return Err(Unusable::range(
-                "arm",
-                real(arm),
-                "below the number of arms",
-            ));
+            return Err(Unusable::range("arm", real(arm), "below the number of arms"));
         }
         if !(0.0..=1.0).contains(&reward) {
             return Err(Unusable::range("reward", reward, "between 0 and 1"));
@@ -87,12 +68,7 @@ impl Arms {
 
     /// Thompson sampling: one draw from each arm's posterior, the best wins.
     pub fn thompson(&self, rng: &mut impl Rng) -> usize {
-        best(
-            self.wins
-                .iter()
-                .zip(&self.losses)
-                .map(|(w, l)| beta(w + 1.0, l + 1.0, rng)),
-        )
+        best(self.wins.iter().zip(&self.losses).map(|(w, l)| beta(w + 1.0, l + 1.0, rng)))
     }
 
     /// Top-two Thompson sampling: with probability `1 - leader_share` the best arm that is not the
@@ -103,20 +79,13 @@ impl Arms {
     pub fn top_two(&self, leader_share: f64, rng: &mut impl Rng) -> Result<usize, Unusable> {
         const TRIES: usize = 40;
         if !(0.0..=1.0).contains(&leader_share) {
-            return Err(Unusable::range(
-                "leader_share",
-                leader_share,
-                "between 0 and 1",
-            ));
+            return Err(Unusable::range("leader_share", leader_share, "between 0 and 1"));
         }
         let leader = self.thompson(rng);
         if uniform(rng) < leader_share || self.wins.len() < 2 {
             return Ok(leader);
         }
-        Ok((0..TRIES)
-            .map(|_| self.thompson(rng))
-            .find(|&a| a != leader)
-            .unwrap_or(leader))
+        Ok((0..TRIES).map(|_| self.thompson(rng)).find(|&a| a != leader).unwrap_or(leader))
     }
 
     /// KL-UCB: the arm whose mean could still be highest. Bounds are kept until the arm is rewarded
@@ -128,12 +97,9 @@ impl Arms {
         for a in 0..self.wins.len() {
             if self.bounds[a].until <= self.rounds {
                 let n = self.wins[a] + self.losses[a];
-                let budget = crate::input::real64(self.rounds.max(2)).ln() / n;
+                let budget = crate::unusable::real64(self.rounds.max(2)).ln() / n;
                 let value = kl_upper(self.wins[a] / n, budget);
-                self.bounds[a] = Bound {
-                    value,
-                    until: self.rounds + 1 + self.rounds / 100,
-                };
+                self.bounds[a] = Bound { value, until: self.rounds + 1 + self.rounds / 100 };
             }
         }
         best(self.bounds.iter().map(|b| b.value))
@@ -144,12 +110,7 @@ impl Arms {
     ///
     /// # Errors
     /// When `floor` is negative or exceeds one over the number of arms, or `draws` is zero.
-    pub fn probabilities(
-        &self,
-        floor: f64,
-        draws: usize,
-        rng: &mut impl Rng,
-    ) -> Result<Vec<f64>, Unusable> {
+    pub fn probabilities(&self, floor: f64, draws: usize, rng: &mut impl Rng) -> Result<Vec<f64>, Unusable> {
         if draws == 0 {
             return Err(Unusable::range("draws", 0.0, "1 or more"));
         }
@@ -168,16 +129,9 @@ impl Arms {
 pub fn with_floor(shares: &[f64], floor: f64) -> Result<Vec<f64>, Unusable> {
     let k = real(shares.len());
     if !(0.0..=1.0 / k).contains(&floor) {
-        return Err(Unusable::range(
-            "floor",
-            floor,
-            "between 0 and 1 / number of arms",
-        ));
+        return Err(Unusable::range("floor", floor, "between 0 and 1 / number of arms"));
     }
-    Ok(shares
-        .iter()
-        .map(|p| floor + (1.0 - k * floor) * p)
-        .collect())
+    Ok(shares.iter().map(|p| floor + (1.0 - k * floor) * p).collect())
 }
 
 /// Chooses by probabilities; gives the arm and the probability to be logged.
@@ -286,50 +240,26 @@ struct Regression {
 
 impl Regression {
     fn new(width: usize) -> Self {
-        let inverse = (0..width * width)
-            .map(|i| if i % (width + 1) == 0 { 1.0 } else { 0.0 })
-            .collect();
-        Self {
-            inverse,
-            weighted: vec![0.0; width],
-            coefficients: vec![0.0; width],
-        }
+        let inverse = (0..width * width).map(|i| if i % (width + 1) == 0 { 1.0 } else { 0.0 }).collect();
+        Self { inverse, weighted: vec![0.0; width], coefficients: vec![0.0; width] }
     }
 
     /// The mean and the standard deviation of the prediction, in units of the noise.
     fn predict(&self, x: &[f64]) -> (f64, f64) {
         let mean = dot(&self.coefficients, x);
-        let variance: f64 = self
-            .inverse
-            .chunks_exact(x.len())
-            .zip(x)
-            .map(|(row, xi)| xi * dot(row, x))
-            .sum();
+        let variance: f64 = self.inverse.chunks_exact(x.len()).zip(x).map(|(row, xi)| xi * dot(row, x)).sum();
         (mean, variance.max(0.0).sqrt())
     }
 
     /// Sherman and Morrison's update of the inverse.
     fn learn(&mut self, x: &[f64], reward: f64) {
-        let w: Vec<f64> = self
-            .inverse
-            .chunks_exact(x.len())
-            .map(|row| dot(row, x))
-            .collect();
+        let w: Vec<f64> = self.inverse.chunks_exact(x.len()).map(|row| dot(row, x)).collect();
         let scale = 1.0 / (1.0 + dot(&w, x));
         for (row, wi) in self.inverse.chunks_exact_mut(x.len()).zip(&w) {
-            row.iter_mut()
-                .zip(&w)
-                .for_each(|(v, wj)| *v -= scale * wi * wj);
+            row.iter_mut().zip(&w).for_each(|(v, wj)| *v -= scale * wi * wj);
         }
-        self.weighted
-            .iter_mut()
-            .zip(x)
-            .for_each(|(b, xi)| *b += reward * xi);
-        for (c, row) in self
-            .coefficients
-            .iter_mut()
-            .zip(self.inverse.chunks_exact(x.len()))
-        {
+        self.weighted.iter_mut().zip(x).for_each(|(b, xi)| *b += reward * xi);
+        for (c, row) in self.coefficients.iter_mut().zip(self.inverse.chunks_exact(x.len())) {
             *c = dot(row, &self.weighted);
         }
     }
@@ -349,19 +279,11 @@ impl LinearArms {
     /// When there is no arm or `exploration` is not positive.
     pub fn new(count: usize, dimensions: usize, exploration: f64) -> Result<Self, Unusable> {
         if count == 0 {
-            return Err(Unusable::new(
-                "arms",
-                Problem::Empty,
-                "offer at least one arm",
-            ));
+            return Err(Unusable::new("arms", Problem::Empty, "offer at least one arm"));
         }
         positive("exploration", exploration)?;
         let width = dimensions + 1;
-        Ok(Self {
-            width,
-            arms: vec![Regression::new(width); count],
-            exploration,
-        })
+        Ok(Self { width, arms: vec![Regression::new(width); count], exploration })
     }
 
     fn with_intercept(&self, context: &[f64]) -> Result<Vec<f64>, Unusable> {
@@ -415,11 +337,7 @@ impl LinearArms {
         let predictions: Vec<(f64, f64)> = self.arms.iter().map(|arm| arm.predict(&x)).collect();
         let mut shares = vec![0.0; predictions.len()];
         for _ in 0..draws {
-            let drawn = best(
-                predictions
-                    .iter()
-                    .map(|(m, d)| m + self.exploration * d * normal(rng)),
-            );
+            let drawn = best(predictions.iter().map(|(m, d)| m + self.exploration * d * normal(rng)));
             shares[drawn] += 1.0 / real(draws);
         }
         with_floor(&shares, floor)
@@ -433,11 +351,7 @@ impl LinearArms {
         let x = self.with_intercept(context)?;
         finite("reward", &[reward])?;
         let Some(regression) = self.arms.get_mut(arm) else {
-            return Err(Unusable::range(
-                "arm",
-                real(arm),
-                "below the number of arms",
-            ));
+            return Err(Unusable::range("arm", real(arm), "below the number of arms"));
         };
         regression.learn(&x, reward);
         Ok(())
@@ -466,11 +380,7 @@ mod tests {
         for _ in 0..4000 {
             let a = choose(&mut arms, &mut rng);
             regret += 0.3 - means[a];
-            let reward = if uniform(&mut rng) < means[a] {
-                1.0
-            } else {
-                0.0
-            };
+            let reward = if uniform(&mut rng) < means[a] { 1.0 } else { 0.0 };
             arms.reward(a, reward).unwrap();
         }
         regret
@@ -489,15 +399,8 @@ mod tests {
         for (p, budget) in [(0.0f64, 0.3), (0.2, 0.01), (0.7, 2.0), (1.0, 0.1)] {
             let q = kl_upper(p, budget);
             let kl = if p > 0.0 { p * (p / q).ln() } else { 0.0 }
-                + if p < 1.0 {
-                    (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln()
-                } else {
-                    0.0
-                };
-            assert!(
-                q >= p && (p == 1.0 || (kl - budget).abs() < 1e-6),
-                "p {p} budget {budget} q {q} kl {kl}"
-            );
+                + if p < 1.0 { (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln() } else { 0.0 };
+            assert!(q >= p && (p == 1.0 || (kl - budget).abs() < 1e-6), "p {p} budget {budget} q {q} kl {kl}");
         }
     }
 
@@ -507,11 +410,7 @@ mod tests {
         (0..200).for_each(|i| arms.reward(i % 4, f64::from(u8::from(i % 4 == 2))).unwrap());
         let mut rng = generator(2);
         let p = arms.probabilities(0.05, 500, &mut rng).unwrap();
-        assert!(
-            (p.iter().sum::<f64>() - 1.0).abs() < 1e-12
-                && p.iter().all(|v| *v >= 0.05)
-                && p[2] > 0.8
-        );
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p.iter().all(|v| *v >= 0.05) && p[2] > 0.8);
         let (arm, logged) = choose(&p, &mut rng).unwrap();
         assert!((logged - p[arm]).abs() < 1e-15);
         assert!(arms.probabilities(0.3, 10, &mut rng).is_err() && arms.reward(9, 1.0).is_err());
@@ -523,22 +422,11 @@ mod tests {
         let mut rng = generator(4);
         for i in 0..600 {
             let x = [2.0 * uniform(&mut rng) - 1.0];
-            let a = if i % 2 == 0 {
-                arms.lin_ucb(&x).unwrap()
-            } else {
-                arms.lin_ts(&x, &mut rng).unwrap()
-            };
+            let a = if i % 2 == 0 { arms.lin_ucb(&x).unwrap() } else { arms.lin_ts(&x, &mut rng).unwrap() };
             let worth = if (a == 0) == (x[0] < 0.0) { 0.8 } else { 0.2 };
-            arms.reward(&x, a, f64::from(u8::from(uniform(&mut rng) < worth)))
-                .unwrap();
+            arms.reward(&x, a, f64::from(u8::from(uniform(&mut rng) < worth))).unwrap();
         }
-        assert_eq!(
-            (
-                arms.lin_ucb(&[-0.9]).unwrap(),
-                arms.lin_ucb(&[0.9]).unwrap()
-            ),
-            (0, 1)
-        );
+        assert_eq!((arms.lin_ucb(&[-0.9]).unwrap(), arms.lin_ucb(&[0.9]).unwrap()), (0, 1));
         assert!(arms.lin_ucb(&[f64::NAN]).is_err());
     }
 }

@@ -7,10 +7,7 @@
 //! averaging steadies the answer. Few-valued columns share one histogram (their joint values), which
 //! is exact and saves most of the additions. Absent on purpose: more than one output.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use std::ops::Range;
 
@@ -169,44 +166,22 @@ pub fn fit(
     let features: Vec<Feature> = table.columns().iter().map(feature_of).collect();
     let binned = Binned::of(table, &features);
     if binned.width.iter().all(|&w| w < 2) {
-        return Err(BadInput::Constant {
-            field: "columns".into(),
-        });
+        return Err(BadInput::Constant { field: "columns".into() });
     }
     let folds = fold.iter().max().map_or(0, |&f| usize::from(f) + 1);
     let mean = target.iter().sum::<f64>() / float(target.len());
-    let bias = if loss == Loss::Logistic {
-        logit(mean)
-    } else {
-        mean
-    };
-    let problem = Problem {
-        binned: &binned,
-        target,
-        loss,
-        settings,
-    };
-    let mut grown: Vec<Growing> = (0..folds)
-        .map(|f| Growing::new(&problem, bias, fold, f, seed.wrapping_add(f as u64)))
-        .collect();
+    let bias = if loss == Loss::Logistic { logit(mean) } else { mean };
+    let problem = Problem { binned: &binned, target, loss, settings };
+    let mut grown: Vec<Growing> =
+        (0..folds).map(|f| Growing::new(&problem, bias, fold, f, seed.wrapping_add(f as u64))).collect();
     let (rounds, validation_loss) = grow(&problem, &mut grown);
-    Ok(publish(
-        features,
-        loss,
-        bias,
-        grown,
-        rounds,
-        validation_loss,
-        target.len(),
-    ))
+    Ok(publish(features, loss, bias, grown, rounds, validation_loss, target.len()))
 }
 
 /// Adds trees to every fold until the loss on the rows left out stops falling.
 fn grow(problem: &Problem, grown: &mut [Growing]) -> (usize, f64) {
     let rows: usize = grown.iter().map(|g| g.held_out.len()).sum();
-    let loss = |grown: &[Growing]| {
-        grown.iter().map(|g| g.held_out_loss(problem)).sum::<f64>() / float(rows)
-    };
+    let loss = |grown: &[Growing]| grown.iter().map(|g| g.held_out_loss(problem)).sum::<f64>() / float(rows);
     let (mut best, mut best_rounds) = (loss(grown), 0);
     keep(grown);
     for round in 1..=problem.settings.most_trees {
@@ -258,17 +233,7 @@ fn publish(
             tree
         }));
     }
-    Boosted {
-        ensemble: Ensemble {
-            features,
-            loss,
-            bias,
-            trees,
-        },
-        out_of_fold,
-        rounds,
-        validation_loss,
-    }
+    Boosted { ensemble: Ensemble { features, loss, bias, trees }, out_of_fold, rounds, validation_loss }
 }
 
 fn check(table: &Table, target: &[f64], loss: Loss, fold: &[u8]) -> Result<(), BadInput> {
@@ -279,18 +244,12 @@ fn check(table: &Table, target: &[f64], loss: Loss, fold: &[u8]) -> Result<(), B
         input::all("target", target, "0 or 1", |y| y == 0.0 || y == 1.0)?;
     }
     if target.iter().all(|&y| y == target[0]) {
-        return Err(BadInput::OneClass {
-            field: "target".into(),
-        });
+        return Err(BadInput::OneClass { field: "target".into() });
     }
     let folds = fold.iter().max().map_or(0, |&f| usize::from(f) + 1);
     let missing = (0..folds).find(|&f| !fold.iter().any(|&g| usize::from(g) == f));
     if folds < 2 || missing.is_some() {
-        return Err(BadInput::TooFew {
-            field: "fold".into(),
-            found: missing.unwrap_or(folds),
-            needed: folds.max(2),
-        });
+        return Err(BadInput::TooFew { field: "fold".into(), found: missing.unwrap_or(folds), needed: folds.max(2) });
     }
     Ok(())
 }
@@ -301,27 +260,18 @@ pub(crate) fn feature_of(column: &Column) -> Feature {
         Values::Numbers(values) => Bins::Cuts(cuts(values)),
         Values::Categories { codes, names } => Bins::Names(frequent(codes, names)),
     };
-    Feature {
-        name: column.name.clone(),
-        bins,
-    }
+    Feature { name: column.name.clone(), bins }
 }
 
 /// Up to 62 cuts between distinct values, so that bins hold about equally many rows.
 fn cuts(values: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
     sorted.sort_unstable_by(f64::total_cmp);
-    let distinct: Vec<(f64, usize)> = sorted
-        .chunk_by(|a, b| a == b)
-        .map(|same| (same[0], same.len()))
-        .collect();
+    let distinct: Vec<(f64, usize)> = sorted.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect();
     let between = |a: f64, b: f64| a + (b - a) * 0.5;
     let most = MOST_BINS - 2;
     if distinct.len() <= most + 1 {
-        return distinct
-            .windows(2)
-            .map(|w| upper(between(w[0].0, w[1].0), w[1].0))
-            .collect();
+        return distinct.windows(2).map(|w| upper(between(w[0].0, w[1].0), w[1].0)).collect();
     }
     let mut cuts = Vec::with_capacity(most);
     let (mut seen, mut rest, mut left) = (0.0, float(sorted.len()), float(most + 1));
@@ -338,11 +288,7 @@ fn cuts(values: &[f64]) -> Vec<f64> {
 
 /// A cut that separates: when rounding put it on the lower value, take the upper one.
 fn upper(cut: f64, above: f64) -> f64 {
-    if cut.is_finite() && cut < above {
-        cut.max(f64::MIN)
-    } else {
-        above
-    }
+    if cut.is_finite() && cut < above { cut.max(f64::MIN) } else { above }
 }
 
 /// The most frequent categories, by count and then by name; the rest counts as unknown.
@@ -352,11 +298,7 @@ fn frequent(codes: &[u32], names: &[String]) -> Vec<String> {
         counts[code as usize] += 1;
     }
     let mut order: Vec<usize> = (0..names.len()).filter(|&i| counts[i] > 0).collect();
-    order.sort_by(|&a, &b| {
-        counts[b]
-            .cmp(&counts[a])
-            .then_with(|| names[a].cmp(&names[b]))
-    });
+    order.sort_by(|&a, &b| counts[b].cmp(&counts[a]).then_with(|| names[a].cmp(&names[b])));
     order.truncate(MOST_BINS - 1);
     order.into_iter().map(|i| names[i].clone()).collect()
 }
@@ -367,28 +309,12 @@ impl Feature {
         match (&self.bins, &column.values) {
             (Bins::Cuts(cuts), Values::Numbers(values)) => values
                 .iter()
-                .map(|&v| {
-                    if v.is_nan() {
-                        0
-                    } else {
-                        small(1 + cuts.partition_point(|&c| c <= v))
-                    }
-                })
+                .map(|&v| if v.is_nan() { 0 } else { small(1 + cuts.partition_point(|&c| c <= v)) })
                 .collect(),
             (Bins::Names(known), Values::Categories { codes, names }) => {
-                let bins: Vec<u8> = names
-                    .iter()
-                    .map(|name| {
-                        known
-                            .iter()
-                            .position(|k| k == name)
-                            .map_or(0, |i| small(i + 1))
-                    })
-                    .collect();
-                codes
-                    .iter()
-                    .map(|&c| if c == UNKNOWN { 0 } else { bins[c as usize] })
-                    .collect()
+                let bins: Vec<u8> =
+                    names.iter().map(|name| known.iter().position(|k| k == name).map_or(0, |i| small(i + 1))).collect();
+                codes.iter().map(|&c| if c == UNKNOWN { 0 } else { bins[c as usize] }).collect()
             }
             (_, Values::Numbers(values)) => vec![0; values.len()],
             (_, Values::Categories { codes, .. }) => vec![0; codes.len()],
@@ -430,15 +356,8 @@ struct Binned {
 
 impl Binned {
     fn of(table: &Table, features: &[Feature]) -> Self {
-        let columns: Vec<Vec<u8>> = features
-            .iter()
-            .zip(table.columns())
-            .map(|(f, c)| f.bins_of(c))
-            .collect();
-        let ordered = features
-            .iter()
-            .map(|f| matches!(f.bins, Bins::Cuts(_)))
-            .collect();
+        let columns: Vec<Vec<u8>> = features.iter().zip(table.columns()).map(|(f, c)| f.bins_of(c)).collect();
+        let ordered = features.iter().map(|f| matches!(f.bins, Bins::Cuts(_))).collect();
         let range: Vec<(u8, usize)> = columns.iter().map(|c| range(c)).collect();
         let joints = join(&range);
         let bins = joints.iter().map(|j| j.bins).sum();
@@ -446,40 +365,21 @@ impl Binned {
         let mut slots = vec![0_u16; rows * joints.len()];
         for (j, joint) in joints.iter().enumerate() {
             let offset = u16::try_from(joint.offset).unwrap_or(u16::MAX);
-            slots
-                .iter_mut()
-                .skip(j)
-                .step_by(joints.len())
-                .for_each(|s| *s = offset);
+            slots.iter_mut().skip(j).step_by(joints.len()).for_each(|s| *s = offset);
             for &(feature, least, _, stride) in &joint.members {
                 let stride = u16::try_from(stride).unwrap_or(1);
-                for (slot, &bin) in slots
-                    .iter_mut()
-                    .skip(j)
-                    .step_by(joints.len())
-                    .zip(&columns[feature])
-                {
+                for (slot, &bin) in slots.iter_mut().skip(j).step_by(joints.len()).zip(&columns[feature]) {
                     *slot += u16::from(bin - least) * stride;
                 }
             }
         }
-        Self {
-            columns,
-            ordered,
-            width: range.iter().map(|r| r.1).collect(),
-            joints,
-            slots,
-            bins,
-            rows,
-        }
+        Self { columns, ordered, width: range.iter().map(|r| r.1).collect(), joints, slots, bins, rows }
     }
 }
 
 /// Least bin of a column and the number of bins from there to the greatest.
 fn range(column: &[u8]) -> (u8, usize) {
-    let (least, most) = column
-        .iter()
-        .fold((u8::MAX, 0), |(a, b), &v| (a.min(v), b.max(v)));
+    let (least, most) = column.iter().fold((u8::MAX, 0), |(a, b), &v| (a.min(v), b.max(v)));
     (least, usize::from(most - least) + 1)
 }
 
@@ -495,11 +395,7 @@ fn join(range: &[(u8, usize)]) -> Vec<Joint> {
                 joint.members.push((feature, least, width, joint.bins));
                 joint.bins *= width;
             }
-            _ => joints.push(Joint {
-                members: vec![(feature, least, width, 1)],
-                offset: 0,
-                bins: width,
-            }),
+            _ => joints.push(Joint { members: vec![(feature, least, width, 1)], offset: 0, bins: width }),
         }
     }
     let mut offset = 0;
@@ -577,8 +473,7 @@ struct Split {
 impl Growing {
     fn new(problem: &Problem, bias: f64, fold: &[u8], own: usize, seed: u64) -> Self {
         let rows = u32::try_from(problem.binned.rows).unwrap_or(u32::MAX);
-        let (held_out, train): (Vec<u32>, Vec<u32>) =
-            (0..rows).partition(|&r| usize::from(fold[r as usize]) == own);
+        let (held_out, train): (Vec<u32>, Vec<u32>) = (0..rows).partition(|&r| usize::from(fold[r as usize]) == own);
         let mut rng = seed::generator(seed);
         rng.next_u64();
         Self {
@@ -593,17 +488,10 @@ impl Growing {
     }
 
     fn held_out_loss(&self, problem: &Problem) -> f64 {
-        let pairs = self
-            .held_out
-            .iter()
-            .map(|&row| (problem.target[row as usize], self.score[row as usize]));
+        let pairs = self.held_out.iter().map(|&row| (problem.target[row as usize], self.score[row as usize]));
         match problem.loss {
-            Loss::Logistic => {
-                sum_softplus(pairs.map(|(y, score)| if y > 0.5 { -score } else { score }))
-            }
-            Loss::Squared => pairs
-                .map(|(y, score)| 0.5 * (y - score) * (y - score))
-                .sum(),
+            Loss::Logistic => sum_softplus(pairs.map(|(y, score)| if y > 0.5 { -score } else { score })),
+            Loss::Squared => pairs.map(|(y, score)| 0.5 * (y - score) * (y - score)).sum(),
         }
     }
 
@@ -613,16 +501,11 @@ impl Growing {
         others.extend_from_slice(&self.held_out);
         let allowed = self.draw_columns(problem);
         self.derive(problem, &seen);
-        let mut tree = Tree {
-            nodes: Vec::with_capacity(2 * problem.settings.leaves),
-        };
+        let mut tree = Tree { nodes: Vec::with_capacity(2 * problem.settings.leaves) };
         let leaves = self.split_best_first(problem, &allowed, [&mut seen, &mut others], &mut tree);
         for leaf in leaves {
             let value = leaf_value(&leaf.sums, &problem.settings) * problem.settings.learning_rate;
-            tree.nodes[leaf.node] = Node::Leaf {
-                value,
-                rows: leaf.sums[2],
-            };
+            tree.nodes[leaf.node] = Node::Leaf { value, rows: leaf.sums[2] };
             for &row in seen[leaf.rows].iter().chain(&others[leaf.others]) {
                 self.score[row as usize] += value;
             }
@@ -635,16 +518,9 @@ impl Growing {
         if share >= 1.0 {
             return (self.train.clone(), Vec::new());
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "below 65536"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 65536")]
         let limit = (share * 65_536.0) as u64;
-        let (mut seen, mut unseen) = (
-            Vec::with_capacity(self.train.len()),
-            Vec::with_capacity(self.train.len() / 2),
-        );
+        let (mut seen, mut unseen) = (Vec::with_capacity(self.train.len()), Vec::with_capacity(self.train.len() / 2));
         for rows in self.train.chunks(4) {
             // Four draws of 16 bits each.
             let mut bits = self.rng.next_u64();
@@ -663,14 +539,8 @@ impl Growing {
     fn draw_columns(&mut self, problem: &Problem) -> Vec<bool> {
         let width = &problem.binned.width;
         let mut usable: Vec<usize> = (0..width.len()).filter(|&f| width[f] > 1).collect();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 1 and the columns"
-        )]
-        let wanted = (float(usable.len()) * problem.settings.column_share)
-            .ceil()
-            .max(1.0) as usize;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the columns")]
+        let wanted = (float(usable.len()) * problem.settings.column_share).ceil().max(1.0) as usize;
         let mut allowed = vec![false; width.len()];
         for _ in 0..wanted.min(usable.len()) {
             let pick = seed::below(&mut self.rng, usable.len());
@@ -691,10 +561,7 @@ impl Growing {
                 }
                 Loss::Squared => (score - y, 1.0),
             };
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "single precision is enough here"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "single precision is enough here")]
             let narrow = [first as f32, second as f32];
             self.slope[row][..2].copy_from_slice(&narrow);
         }
@@ -714,19 +581,9 @@ impl Growing {
         for &row in rows.iter() {
             add(&mut sums, &widen(&self.slope[row as usize]));
         }
-        tree.nodes.push(Node::Leaf {
-            value: 0.0,
-            rows: sums[2],
-        });
+        tree.nodes.push(Node::Leaf { value: 0.0, rows: sums[2] });
         let best = best_split(problem, allowed, &histogram, &sums);
-        let root = Open {
-            node: 0,
-            rows: 0..rows.len(),
-            others: 0..others.len(),
-            sums,
-            best,
-            histogram,
-        };
+        let root = Open { node: 0, rows: 0..rows.len(), others: 0..others.len(), sums, best, histogram };
         let mut open = vec![root];
         while open.len() < problem.settings.leaves {
             let gain = |o: &Open| o.best.map_or(0.0, |s| s.gain);
@@ -766,23 +623,12 @@ impl Growing {
         let [of_left, of_right] = if last {
             [Vec::new(), Vec::new()]
         } else {
-            self.histograms(
-                problem,
-                leaf.histogram,
-                &rows[left.clone()],
-                &rows[right.clone()],
-            )
+            self.histograms(problem, leaf.histogram, &rows[left.clone()], &rows[right.clone()])
         };
         let rest: Sums = std::array::from_fn(|i| leaf.sums[i] - split.left[i]);
         let first = tree.nodes.len();
-        tree.nodes.push(Node::Leaf {
-            value: 0.0,
-            rows: split.left[2],
-        });
-        tree.nodes.push(Node::Leaf {
-            value: 0.0,
-            rows: rest[2],
-        });
+        tree.nodes.push(Node::Leaf { value: 0.0, rows: split.left[2] });
+        tree.nodes.push(Node::Leaf { value: 0.0, rows: rest[2] });
         let position = |node: usize| u32::try_from(node).unwrap_or(0);
         tree.nodes[leaf.node] = Node::Branch {
             feature: position(split.feature),
@@ -792,44 +638,20 @@ impl Growing {
             rows: leaf.sums[2],
         };
         [
-            Open {
-                node: first,
-                rows: left,
-                others: others_left,
-                sums: split.left,
-                histogram: of_left,
-                best: None,
-            },
-            Open {
-                node: first + 1,
-                rows: right,
-                others: others_right,
-                sums: rest,
-                histogram: of_right,
-                best: None,
-            },
+            Open { node: first, rows: left, others: others_left, sums: split.left, histogram: of_left, best: None },
+            Open { node: first + 1, rows: right, others: others_right, sums: rest, histogram: of_right, best: None },
         ]
     }
 
     /// The histograms of both children: the smaller is counted, the other is the difference.
-    fn histograms(
-        &self,
-        problem: &Problem,
-        parent: Vec<Cell>,
-        left: &[u32],
-        right: &[u32],
-    ) -> [Vec<Cell>; 2] {
+    fn histograms(&self, problem: &Problem, parent: Vec<Cell>, left: &[u32], right: &[u32]) -> [Vec<Cell>; 2] {
         let (mut small, mut large) = (vec![[0.0; 4]; problem.binned.bins], parent);
         let small_left = left.len() <= right.len();
         self.fill(problem, if small_left { left } else { right }, &mut small);
         for (l, s) in large.iter_mut().zip(&small) {
             *l = [l[0] - s[0], l[1] - s[1], l[2] - s[2], 0.0];
         }
-        if small_left {
-            [small, large]
-        } else {
-            [large, small]
-        }
+        if small_left { [small, large] } else { [large, small] }
     }
 
     /// Adds rows to all joint histograms.
@@ -846,12 +668,7 @@ impl Growing {
 }
 
 /// Moves the rows of a stretch that go left to its front; answers both parts. Row order is lost.
-fn part_rows(
-    rows: &mut [u32],
-    stretch: &Range<usize>,
-    column: &[u8],
-    left_bins: u64,
-) -> [Range<usize>; 2] {
+fn part_rows(rows: &mut [u32], stretch: &Range<usize>, column: &[u8], left_bins: u64) -> [Range<usize>; 2] {
     let own = &mut rows[stretch.clone()];
     let mut middle = 0;
     for i in 0..own.len() {
@@ -874,12 +691,7 @@ fn score(sums: &Sums, ridge: f64) -> f64 {
 }
 
 /// The best split over the allowed columns, if any gains.
-fn best_split(
-    problem: &Problem,
-    allowed: &[bool],
-    histogram: &[Cell],
-    total: &Sums,
-) -> Option<Split> {
+fn best_split(problem: &Problem, allowed: &[bool], histogram: &[Cell], total: &Sums) -> Option<Split> {
     let settings = &problem.settings;
     if total[2] < 2.0 * settings.least_rows {
         return None;
@@ -890,9 +702,7 @@ fn best_split(
         for &(feature, least, width, stride) in joint.members.iter().filter(|m| allowed[m.0]) {
             let mut bins = [[0.0; 3]; MOST_BINS];
             if stride == 1 && width == joint.bins {
-                bins.iter_mut()
-                    .zip(cells)
-                    .for_each(|(bin, cell)| *bin = widen(cell));
+                bins.iter_mut().zip(cells).for_each(|(bin, cell)| *bin = widen(cell));
             } else {
                 marginalise(cells, stride, &mut bins[..width]);
             }
@@ -905,12 +715,7 @@ fn best_split(
             if let Some((gain, left_bins, left)) = found
                 && best.is_none_or(|b| gain > b.gain)
             {
-                best = Some(Split {
-                    gain,
-                    feature,
-                    left_bins,
-                    left,
-                });
+                best = Some(Split { gain, feature, left_bins, left });
             }
         }
     }
@@ -934,29 +739,19 @@ fn gain(left: &Sums, total: &Sums, settings: &Settings) -> Option<f64> {
     if left[2] < settings.least_rows || right[2] < settings.least_rows {
         return None;
     }
-    let gain =
-        score(left, settings.ridge) + score(&right, settings.ridge) - score(total, settings.ridge);
+    let gain = score(left, settings.ridge) + score(&right, settings.ridge) - score(total, settings.ridge);
     (gain > 1e-9).then_some(gain)
 }
 
 /// Best cut of ordered bins, with gaps (bin 0) on either side.
-fn best_cut(
-    bins: &[Sums],
-    least: u8,
-    total: &Sums,
-    settings: &Settings,
-) -> Option<(f64, u64, Sums)> {
+fn best_cut(bins: &[Sums], least: u8, total: &Sums, settings: &Settings) -> Option<(f64, u64, Sums)> {
     let gaps = if least == 0 { Some(bins[0]) } else { None };
     let mut best: Option<(f64, u64, Sums)> = None;
     for gaps_left in [false, true] {
         if gaps_left && gaps.is_none() {
             break;
         }
-        let (mut left, mut set) = if gaps_left {
-            (bins[0], 1)
-        } else {
-            ([0.0; 3], 0)
-        };
+        let (mut left, mut set) = if gaps_left { (bins[0], 1) } else { ([0.0; 3], 0) };
         for (i, bin) in bins.iter().enumerate().skip(usize::from(gaps.is_some())) {
             add(&mut left, bin);
             set |= 1_u64 << (usize::from(least) + i);
@@ -971,12 +766,7 @@ fn best_cut(
 }
 
 /// Best grouping of categories: in order of their mean slope, one cut is best (Fisher 1958).
-fn best_grouping(
-    bins: &[Sums],
-    least: u8,
-    total: &Sums,
-    settings: &Settings,
-) -> Option<(f64, u64, Sums)> {
+fn best_grouping(bins: &[Sums], least: u8, total: &Sums, settings: &Settings) -> Option<(f64, u64, Sums)> {
     let mut order = [0_usize; MOST_BINS];
     let mut used = 0;
     for (i, bin) in bins.iter().enumerate() {
@@ -1008,13 +798,7 @@ impl Tree {
         loop {
             match self.nodes[at] {
                 Node::Leaf { value, .. } => return value,
-                Node::Branch {
-                    feature,
-                    left_bins,
-                    left,
-                    right,
-                    ..
-                } => {
+                Node::Branch { feature, left_bins, left, right, .. } => {
                     let goes_left = left_bins >> bin(feature as usize) & 1 == 1;
                     at = if goes_left { left } else { right } as usize;
                 }
@@ -1039,26 +823,13 @@ impl Ensemble {
                     binned.push(feature.bins_of(c));
                 }
                 (_, bins) => {
-                    let expected = if matches!(bins, Bins::Cuts(_)) {
-                        "a column of numbers"
-                    } else {
-                        "a column of categories"
-                    };
-                    return Err(BadInput::Missing {
-                        field: feature.name.clone(),
-                        expected,
-                    });
+                    let expected =
+                        if matches!(bins, Bins::Cuts(_)) { "a column of numbers" } else { "a column of categories" };
+                    return Err(BadInput::Missing { field: feature.name.clone(), expected });
                 }
             }
         }
-        let answer = |row: usize| {
-            self.bias
-                + self
-                    .trees
-                    .iter()
-                    .map(|t| t.answer(|f| binned[f][row]))
-                    .sum::<f64>()
-        };
+        let answer = |row: usize| self.bias + self.trees.iter().map(|t| t.answer(|f| binned[f][row])).sum::<f64>();
         Ok((0..table.rows()).map(answer).collect())
     }
 }
@@ -1084,89 +855,45 @@ mod tests {
             } else {
                 "green"
             });
-            y.push(f64::from(u8::from(
-                draw() < if (value > 0.5) == red { 0.1 } else { 0.9 },
-            )));
+            y.push(f64::from(u8::from(draw() < if (value > 0.5) == red { 0.1 } else { 0.9 })));
         }
-        let columns = vec![
-            Column::numbers("x", x),
-            Column::numbers("z", z),
-            Column::categories("colour", colour),
-        ];
+        let columns = vec![Column::numbers("x", x), Column::numbers("z", z), Column::categories("colour", colour)];
         (Table::new(columns).unwrap(), y)
     }
 
     fn folds(y: &[f64]) -> Vec<u8> {
-        stratified_folds(
-            &y.iter().map(|&v| usize::from(v > 0.5)).collect::<Vec<_>>(),
-            4,
-            9,
-        )
+        stratified_folds(&y.iter().map(|&v| usize::from(v > 0.5)).collect::<Vec<_>>(), 4, 9)
     }
 
     #[test]
     fn an_interaction_is_learnt_and_held_on_new_rows() {
         let (table, y) = exclusive_or(2_000, 1);
-        let settings = Settings {
-            column_share: 1.0,
-            ..Settings::default()
-        };
+        let settings = Settings { column_share: 1.0, ..Settings::default() };
         let boosted = fit(&table, &y, Loss::Logistic, &folds(&y), settings, 3).unwrap();
         let (new, truth) = exclusive_or(500, 2);
         let answers = boosted.ensemble.answers(&new).unwrap();
-        let right = answers
-            .iter()
-            .zip(&truth)
-            .filter(|(a, y)| (**a > 0.0) == (**y > 0.5))
-            .count();
+        let right = answers.iter().zip(&truth).filter(|(a, y)| (**a > 0.0) == (**y > 0.5)).count();
         assert!(right > 430, "{right}");
-        assert!(
-            boosted.validation_loss < 0.40,
-            "{}",
-            boosted.validation_loss
-        );
+        assert!(boosted.validation_loss < 0.40, "{}", boosted.validation_loss);
     }
 
     #[test]
     fn the_same_seed_grows_the_same_trees_and_they_survive_serialisation() {
         let (table, y) = exclusive_or(400, 4);
-        let grow = |seed| {
-            fit(
-                &table,
-                &y,
-                Loss::Logistic,
-                &folds(&y),
-                Settings::default(),
-                seed,
-            )
-            .unwrap()
-            .ensemble
-        };
+        let grow = |seed| fit(&table, &y, Loss::Logistic, &folds(&y), Settings::default(), seed).unwrap().ensemble;
         let model = grow(5);
         assert_eq!(model, grow(5));
         assert_ne!(model, grow(6));
-        let again: Ensemble =
-            serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();
+        let again: Ensemble = serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();
         // JSON may move a number's last bit.
-        let (before, after) = (
-            model.answers(&table).unwrap(),
-            again.answers(&table).unwrap(),
-        );
-        assert!(
-            before
-                .iter()
-                .zip(&after)
-                .all(|(b, a)| (b - a).abs() < 1e-12)
-        );
+        let (before, after) = (model.answers(&table).unwrap(), again.answers(&table).unwrap());
+        assert!(before.iter().zip(&after).all(|(b, a)| (b - a).abs() < 1e-12));
     }
 
     #[test]
     fn squared_loss_finds_a_step() {
         let x: Vec<f64> = (0..600).map(|i| f64::from(i % 100)).collect();
-        let y: Vec<f64> = x
-            .iter()
-            .map(|&v| if v < 30.0 { 5.0 } else { -1.0 })
-            .collect();
+        let y: Vec<f64> = x.iter().map(|&v| if v < 30.0 { 5.0 } else { -1.0 }).collect();
         let table = Table::new(vec![Column::numbers("x", x)]).unwrap();
         let fold: Vec<u8> = (0..600).map(|i| u8::from(i % 2 == 0)).collect();
         let boosted = fit(&table, &y, Loss::Squared, &fold, Settings::default(), 1).unwrap();
@@ -1187,15 +914,10 @@ mod tests {
                     let slots = &binned.slots[row * binned.joints.len()..][..binned.joints.len()];
                     let slot = slots
                         .iter()
-                        .find(|&&s| {
-                            (joint.offset..joint.offset + joint.bins).contains(&(s as usize))
-                        })
+                        .find(|&&s| (joint.offset..joint.offset + joint.bins).contains(&(s as usize)))
                         .unwrap();
                     let bin = (*slot as usize - joint.offset) / stride % width;
-                    assert_eq!(
-                        bin + usize::from(least),
-                        usize::from(binned.columns[feature][row])
-                    );
+                    assert_eq!(bin + usize::from(least), usize::from(binned.columns[feature][row]));
                 }
             }
         }
@@ -1205,24 +927,14 @@ mod tests {
     fn targets_and_folds_that_cannot_be_are_refused() {
         let (table, y) = exclusive_or(60, 1);
         let fold = folds(&y);
-        let go =
-            |y: &[f64], fold: &[u8]| fit(&table, y, Loss::Logistic, fold, Settings::default(), 1);
-        assert!(matches!(
-            go(&[1.0; 60], &fold),
-            Err(BadInput::OneClass { .. })
-        ));
+        let go = |y: &[f64], fold: &[u8]| fit(&table, y, Loss::Logistic, fold, Settings::default(), 1);
+        assert!(matches!(go(&[1.0; 60], &fold), Err(BadInput::OneClass { .. })));
         assert!(matches!(go(&y[1..], &fold), Err(BadInput::Length { .. })));
-        assert!(matches!(
-            go(&[0.5; 60], &fold),
-            Err(BadInput::OutOfRange { .. })
-        ));
+        assert!(matches!(go(&[0.5; 60], &fold), Err(BadInput::OutOfRange { .. })));
         assert!(go(&y, &[0; 60]).is_err());
         let flat = Table::new(vec![Column::numbers("x", vec![1.0; 60])]).unwrap();
         assert!(fit(&flat, &y, Loss::Logistic, &fold, Settings::default(), 1).is_err());
         let model = go(&y, &fold).unwrap().ensemble;
-        assert!(matches!(
-            model.answers(&flat),
-            Err(BadInput::Missing { .. })
-        ));
+        assert!(matches!(model.answers(&flat), Err(BadInput::Missing { .. })));
     }
 }

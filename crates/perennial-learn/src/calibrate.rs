@@ -4,10 +4,7 @@
 //! (Ayer et al. 1955) for many, the reliability curve to look at, and the usual measures of scores.
 //! Promise: a calibrator never turns the order of two scores around. Absent on purpose: drawing.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -46,10 +43,7 @@ impl Calibrator {
         match self {
             Self::AsIs => sigmoid(score),
             Self::Platt { slope, intercept } => sigmoid(slope * score + intercept),
-            Self::Isotonic {
-                scores,
-                probabilities,
-            } => interpolate(scores, probabilities, score),
+            Self::Isotonic { scores, probabilities } => interpolate(scores, probabilities, score),
         }
     }
 
@@ -93,11 +87,7 @@ pub fn platt(score: &[f64], label: &[bool]) -> Result<Calibrator, BadInput> {
     let zeros = float(label.len()) - ones;
     let (high, low) = ((ones + 1.0) / (ones + 2.0), 1.0 / (zeros + 2.0));
     let likelihood = |at: &[f64; 2]| {
-        let mut local = Local {
-            value: 0.0,
-            gradient: [0.0; 2],
-            hessian: [[0.0; 2]; 2],
-        };
+        let mut local = Local { value: 0.0, gradient: [0.0; 2], hessian: [[0.0; 2]; 2] };
         for (&s, &y) in score.iter().zip(label) {
             let z = at[0] * s + at[1];
             let (target, p) = (if y { high } else { low }, sigmoid(z));
@@ -117,10 +107,7 @@ pub fn platt(score: &[f64], label: &[bool]) -> Result<Calibrator, BadInput> {
         return Ok(Calibrator::Platt { slope, intercept });
     }
     // The scores point the wrong way: say the base rate rather than turn the order around.
-    Ok(Calibrator::Platt {
-        slope: 0.0,
-        intercept: logit(ones / (ones + zeros)),
-    })
+    Ok(Calibrator::Platt { slope: 0.0, intercept: logit(ones / (ones + zeros)) })
 }
 
 /// Isotonic regression of the labels on scores in log-odds.
@@ -150,10 +137,7 @@ pub fn isotonic(score: &[f64], label: &[bool]) -> Result<Calibrator, BadInput> {
     for i in 1..probabilities.len() {
         probabilities[i] = probabilities[i].max(probabilities[i - 1]);
     }
-    Ok(Calibrator::Isotonic {
-        scores: blocks.iter().map(|b| b[2] / b[0]).collect(),
-        probabilities,
-    })
+    Ok(Calibrator::Isotonic { scores: blocks.iter().map(|b| b[2] / b[0]).collect(), probabilities })
 }
 
 /// Rows from which on isotonic regression is worth a try.
@@ -168,10 +152,7 @@ pub fn choose(score: &[f64], label: &[bool], fold: &[u8]) -> Result<Calibrator, 
     check(score, label)?;
     same_length("fold", fold.len(), label.len())?;
     let as_is = |_: &[f64], _: &[bool]| Ok(Calibrator::AsIs);
-    let mut best = (
-        cross_validated(score, label, fold, as_is)?,
-        Calibrator::AsIs,
-    );
+    let mut best = (cross_validated(score, label, fold, as_is)?, Calibrator::AsIs);
     let by_platt = cross_validated(score, label, fold, platt)?;
     if by_platt < best.0 - WORTHWHILE {
         best = (by_platt, platt(score, label)?);
@@ -195,9 +176,7 @@ fn cross_validated(
     let folds = fold.iter().max().map_or(0, |&f| usize::from(f) + 1);
     let mut loss = 0.0;
     for f in 0..folds {
-        let others: Vec<usize> = (0..score.len())
-            .filter(|&i| usize::from(fold[i]) != f)
-            .collect();
+        let others: Vec<usize> = (0..score.len()).filter(|&i| usize::from(fold[i]) != f).collect();
         let scores: Vec<f64> = others.iter().map(|&i| score[i]).collect();
         let labels: Vec<bool> = others.iter().map(|&i| label[i]).collect();
         let calibrator = make(&scores, &labels)?;
@@ -209,11 +188,7 @@ fn cross_validated(
 }
 
 fn loss_of(probability: f64, label: bool) -> f64 {
-    let p = if label {
-        probability
-    } else {
-        1.0 - probability
-    };
+    let p = if label { probability } else { 1.0 - probability };
     -p.max(1e-12).ln()
 }
 
@@ -235,9 +210,7 @@ pub struct Bar {
 /// The reliability curve: rows in order of their probability, in `bars` groups of equal size.
 pub fn reliability(probability: &[f64], label: &[bool], bars: usize) -> Result<Vec<Bar>, BadInput> {
     check(probability, label)?;
-    input::all("probability", probability, "between 0 and 1", |p| {
-        (0.0..=1.0).contains(&p)
-    })?;
+    input::all("probability", probability, "between 0 and 1", |p| (0.0..=1.0).contains(&p))?;
     let mut order: Vec<usize> = (0..label.len()).collect();
     order.sort_by(|&a, &b| probability[a].total_cmp(&probability[b]));
     let bars = bars.clamp(1, label.len());
@@ -262,20 +235,13 @@ pub fn reliability(probability: &[f64], label: &[bool], bars: usize) -> Result<V
 fn wilson(share: f64, n: f64, z: f64) -> (f64, f64) {
     let scale = 1.0 / (1.0 + z * z / n);
     let centre = scale * (share + z * z / (2.0 * n));
-    (
-        centre,
-        scale * z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt(),
-    )
+    (centre, scale * z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt())
 }
 
 /// Mean distance between predicted and observed over the bars of a curve, weighted by rows.
 pub fn expected_calibration_error(curve: &[Bar]) -> f64 {
     let rows: f64 = curve.iter().map(|b| f64::from(b.rows)).sum();
-    curve
-        .iter()
-        .map(|b| f64::from(b.rows) * (b.predicted - b.observed).abs())
-        .sum::<f64>()
-        / rows
+    curve.iter().map(|b| f64::from(b.rows) * (b.predicted - b.observed).abs()).sum::<f64>() / rows
 }
 
 /// Area under the ROC curve in [0, 1]: how often a true one scores above a false one, ties half.
@@ -296,12 +262,7 @@ pub fn auc(score: &[f64], label: &[bool]) -> Result<f64, BadInput> {
 /// Mean logarithmic loss of probabilities, in nats.
 pub fn log_loss(probability: &[f64], label: &[bool]) -> Result<f64, BadInput> {
     check(probability, label)?;
-    Ok(probability
-        .iter()
-        .zip(label)
-        .map(|(&p, &y)| loss_of(p, y))
-        .sum::<f64>()
-        / float(label.len()))
+    Ok(probability.iter().zip(label).map(|(&p, &y)| loss_of(p, y)).sum::<f64>() / float(label.len()))
 }
 
 /// Mean squared distance between probability and outcome (Brier 1950), in [0, 1].
@@ -321,10 +282,7 @@ mod tests {
     fn overconfident(rows: usize) -> (Vec<f64>, Vec<bool>, Vec<u8>) {
         let mut rng = generator(3);
         let truth: Vec<f64> = (0..rows).map(|_| 6.0 * uniform(&mut rng) - 3.0).collect();
-        let label = truth
-            .iter()
-            .map(|&z| uniform(&mut rng) < sigmoid(z))
-            .collect();
+        let label = truth.iter().map(|&z| uniform(&mut rng) < sigmoid(z)).collect();
         let fold = (0..rows).map(|i| u8::try_from(i % 5).unwrap()).collect();
         (truth.iter().map(|z| 2.0 * z).collect(), label, fold)
     }
@@ -337,16 +295,9 @@ mod tests {
         let before: Vec<f64> = score.iter().map(|&s| sigmoid(s)).collect();
         let after: Vec<f64> = score.iter().map(|&s| calibrator.probability(s)).collect();
         let error = |p: &[f64]| expected_calibration_error(&reliability(p, &label, 10).unwrap());
-        assert!(
-            error(&after) < 0.03 && error(&before) > 0.06,
-            "{} {}",
-            error(&after),
-            error(&before)
-        );
+        assert!(error(&after) < 0.03 && error(&before) > 0.06, "{} {}", error(&after), error(&before));
         assert!(log_loss(&after, &label).unwrap() < log_loss(&before, &label).unwrap());
-        let Calibrator::Platt { slope, .. } = platt(&score, &label).unwrap() else {
-            panic!("Platt")
-        };
+        let Calibrator::Platt { slope, .. } = platt(&score, &label).unwrap() else { panic!("Platt") };
         assert!((slope - 0.5).abs() < 0.05, "{slope}");
     }
 

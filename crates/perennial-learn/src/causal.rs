@@ -4,8 +4,8 @@
 //! trends, or no hidden reason to join. [`balance`] and [`placebo`] show where it is doubtful.
 //! Papers: Abadie & Imbens 2006 (matching and its variance); Stuart 2010 (balance).
 
-use crate::input::{Problem, Unusable, finite, open_unit, real, same_length};
 use crate::segment::Points;
+use crate::unusable::{Problem, Unusable, finite, open_unit, real, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::erf::{erfc, erfc_inv};
 use std::f64::consts::SQRT_2;
@@ -29,19 +29,9 @@ pub struct CausalEffect {
     pub others: usize,
 }
 
-fn effect(
-    estimate: f64,
-    standard_error: f64,
-    alpha: f64,
-    members: usize,
-    others: usize,
-) -> CausalEffect {
+fn effect(estimate: f64, standard_error: f64, alpha: f64, members: usize, others: usize) -> CausalEffect {
     let reach = SQRT_2 * erfc_inv(alpha) * standard_error;
-    let p_value = if standard_error > 0.0 {
-        erfc((estimate / standard_error).abs() / SQRT_2)
-    } else {
-        1.0
-    };
+    let p_value = if standard_error > 0.0 { erfc((estimate / standard_error).abs() / SQRT_2) } else { 1.0 };
     CausalEffect {
         estimate,
         standard_error,
@@ -68,28 +58,15 @@ pub struct BeforeAfter {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), a value is not finite, or a group has fewer than two customers.
-pub fn difference_in_differences(
-    customers: &[BeforeAfter],
-    alpha: f64,
-) -> Result<CausalEffect, Unusable> {
+pub fn difference_in_differences(customers: &[BeforeAfter], alpha: f64) -> Result<CausalEffect, Unusable> {
     open_unit("alpha", alpha)?;
     let change = |member: bool| {
-        customers
-            .iter()
-            .filter(move |c| c.member == member)
-            .map(|c| c.after - c.before)
-            .collect::<Vec<_>>()
+        customers.iter().filter(move |c| c.member == member).map(|c| c.after - c.before).collect::<Vec<_>>()
     };
     let (members, others) = (change(true), change(false));
     let (m, v) = mean_and_variance("members", &members)?;
     let (m_o, v_o) = mean_and_variance("others", &others)?;
-    Ok(effect(
-        m - m_o,
-        (v / real(members.len()) + v_o / real(others.len())).sqrt(),
-        alpha,
-        members.len(),
-        others.len(),
-    ))
+    Ok(effect(m - m_o, (v / real(members.len()) + v_o / real(others.len())).sqrt(), alpha, members.len(), others.len()))
 }
 
 /// The same comparison between two times before the date: an effect here says that trends were not
@@ -104,15 +81,8 @@ pub fn placebo(earlier: &[BeforeAfter], alpha: f64) -> Result<CausalEffect, Unus
 fn mean_and_variance(field: &str, values: &[f64]) -> Result<(f64, f64), Unusable> {
     finite(field, values)?;
     if values.len() < 2 {
-        let problem = Problem::TooFew {
-            found: values.len(),
-            needed: 2,
-        };
-        return Err(Unusable::new(
-            field,
-            problem,
-            "wait for more customers in this group",
-        ));
+        let problem = Problem::TooFew { found: values.len(), needed: 2 };
+        return Err(Unusable::new(field, problem, "wait for more customers in this group"));
     }
     let mean = values.iter().sum::<f64>() / real(values.len());
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / real(values.len() - 1);
@@ -133,11 +103,7 @@ pub struct Matching {
 
 impl Default for Matching {
     fn default() -> Self {
-        Self {
-            neighbours: 3,
-            caliper: 0.5,
-            alpha: 0.05,
-        }
+        Self { neighbours: 3, caliper: 0.5, alpha: 0.05 }
     }
 }
 
@@ -174,11 +140,7 @@ impl Search<'_> {
         let row = self.scaled.row(unit);
         let mut best: Vec<(f64, usize)> = Vec::with_capacity(count + 1);
         for &other in self.group.iter().filter(|&&o| o != unit) {
-            let square: f64 = row
-                .iter()
-                .zip(self.scaled.row(other))
-                .map(|(a, b)| (a - b) * (a - b))
-                .sum();
+            let square: f64 = row.iter().zip(self.scaled.row(other)).map(|(a, b)| (a - b) * (a - b)).sum();
             if best.len() < count || square < best[best.len() - 1].0 {
                 best.insert(best.partition_point(|b| b.0 <= square), (square, other));
                 best.truncate(count);
@@ -207,31 +169,16 @@ pub fn match_members(
     finite("outcome", outcome)?;
     open_unit("alpha", settings.alpha)?;
     let j = settings.neighbours;
-    let of = |side: bool| {
-        (0..member.len())
-            .filter(|&i| member[i] == side)
-            .collect::<Vec<_>>()
-    };
+    let of = |side: bool| (0..member.len()).filter(|&i| member[i] == side).collect::<Vec<_>>();
     let (members, others) = (of(true), of(false));
     if j == 0 || j > others.len() {
-        return Err(Unusable::range(
-            "neighbours",
-            real(j),
-            "between 1 and the number of non-members",
-        ));
+        return Err(Unusable::range("neighbours", real(j), "between 1 and the number of non-members"));
     }
     if members.len() < 2 || others.len() < 2 {
-        return Err(Unusable::new(
-            "member",
-            Problem::OneClass,
-            "give two members and two others at least",
-        ));
+        return Err(Unusable::new("member", Problem::OneClass, "give two members and two others at least"));
     }
     let scaled = standardise(features);
-    let search = Search {
-        scaled: &scaled,
-        group: others.clone(),
-    };
+    let search = Search { scaled: &scaled, group: others.clone() };
     let mut used = vec![0.0; member.len()];
     let mut gains = Vec::new();
     let mut matched = Vec::new();
@@ -245,15 +192,8 @@ pub fn match_members(
         matched.push(i);
     }
     if gains.len() < 2 {
-        let problem = Problem::TooFew {
-            found: gains.len(),
-            needed: 2,
-        };
-        return Err(Unusable::new(
-            "matched members",
-            problem,
-            "widen the caliper or drop features",
-        ));
+        let problem = Problem::TooFew { found: gains.len(), needed: 2 };
+        return Err(Unusable::new("matched members", problem, "widen the caliper or drop features"));
     }
     let n = real(gains.len());
     let estimate = gains.iter().sum::<f64>() / n;
@@ -265,13 +205,7 @@ pub fn match_members(
         .sum();
     let touched = others.iter().filter(|&&o| used[o] > 0.0).count();
     Ok(Matched {
-        effect: effect(
-            estimate,
-            (own + reuse).sqrt() / n,
-            settings.alpha,
-            gains.len(),
-            touched,
-        ),
+        effect: effect(estimate, (own + reuse).sqrt() / n, settings.alpha, gains.len(), touched),
         unmatched: members.len() - gains.len(),
         balance: balance(&scaled, &members, &others, &matched, &used),
     })
@@ -297,29 +231,13 @@ fn standardise(features: &Points) -> Points {
 }
 
 /// Standardised differences before (members and others) and after (matched and their matches).
-fn balance(
-    scaled: &Points,
-    members: &[usize],
-    others: &[usize],
-    matched: &[usize],
-    used: &[f64],
-) -> Vec<Balance> {
-    let mean = |rows: &[usize], j: usize| {
-        rows.iter().map(|&i| scaled.row(i)[j]).sum::<f64>() / real(rows.len())
-    };
+fn balance(scaled: &Points, members: &[usize], others: &[usize], matched: &[usize], used: &[f64]) -> Vec<Balance> {
+    let mean = |rows: &[usize], j: usize| rows.iter().map(|&i| scaled.row(i)[j]).sum::<f64>() / real(rows.len());
     let total: f64 = others.iter().map(|&o| used[o]).sum();
     (0..scaled.dimensions())
         .map(|j| {
-            let weighted = others
-                .iter()
-                .map(|&o| used[o] * scaled.row(o)[j])
-                .sum::<f64>()
-                / total;
-            Balance {
-                feature: j,
-                before: mean(members, j) - mean(others, j),
-                after: mean(matched, j) - weighted,
-            }
+            let weighted = others.iter().map(|&o| used[o] * scaled.row(o)[j]).sum::<f64>() / total;
+            Balance { feature: j, before: mean(members, j) - mean(others, j), after: mean(matched, j) - weighted }
         })
         .collect()
 }
@@ -347,11 +265,7 @@ mod tests {
     fn matching_removes_what_joining_did_not_cause() {
         let (x, member, y) = shop(1, 1.0);
         let found = match_members(&x, &member, &y, Matching::default()).unwrap();
-        assert!(
-            found.effect.lower < 1.0 && 1.0 < found.effect.upper,
-            "{:?}",
-            found.effect
-        );
+        assert!(found.effect.lower < 1.0 && 1.0 < found.effect.upper, "{:?}", found.effect);
         assert!(found.balance[0].before > 0.25 && found.balance[0].after.abs() < 0.05);
     }
 
@@ -360,11 +274,7 @@ mod tests {
         let misses = (0..20)
             .filter(|&s| {
                 let (x, member, y) = shop(50 + s, 0.0);
-                match_members(&x, &member, &y, Matching::default())
-                    .unwrap()
-                    .effect
-                    .p_value
-                    < 0.05
+                match_members(&x, &member, &y, Matching::default()).unwrap().effect.p_value < 0.05
             })
             .count();
         assert!(misses <= 4, "{misses} of 20");
@@ -378,11 +288,7 @@ mod tests {
                 let member = i % 3 == 0;
                 let level = if member { 9.0 } else { 4.0 };
                 let before = level + uniform(&mut rng);
-                BeforeAfter {
-                    member,
-                    before,
-                    after: before + uniform(&mut rng) + if member { 0.5 } else { 0.0 },
-                }
+                BeforeAfter { member, before, after: before + uniform(&mut rng) + if member { 0.5 } else { 0.0 } }
             })
             .collect();
         let e = difference_in_differences(&customers, 0.05).unwrap();

@@ -5,7 +5,7 @@
 //! Absent on purpose: a verdict. By custom a stability index below 0.1 is calm and above 0.25 a
 //! shift, but those thresholds are habits, not theorems.
 
-use crate::input::{Problem, Unusable, finite, real, same_length};
+use crate::unusable::{Problem, Unusable, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 fn shares(field: &str, counts: &[f64]) -> Result<Vec<f64>, Unusable> {
@@ -15,11 +15,7 @@ fn shares(field: &str, counts: &[f64]) -> Result<Vec<f64>, Unusable> {
     }
     let total: f64 = counts.iter().sum();
     if total <= 0.0 {
-        return Err(Unusable::new(
-            field,
-            Problem::Empty,
-            "give at least one observation",
-        ));
+        return Err(Unusable::new(field, Problem::Empty, "give at least one observation"));
     }
     Ok(counts.iter().map(|c| c / total).collect())
 }
@@ -58,17 +54,9 @@ pub fn population_stability(expected: &[f64], observed: &[f64]) -> Result<f64, U
 pub fn jensen_shannon(expected: &[f64], observed: &[f64]) -> Result<f64, Unusable> {
     let (e, o) = both(expected, observed)?;
     let part = |p: f64, q: f64| {
-        if p > 0.0 {
-            0.5 * p * (2.0 * p / (p + q)).ln()
-        } else {
-            0.0
-        }
+        if p > 0.0 { 0.5 * p * (2.0 * p / (p + q)).ln() } else { 0.0 }
     };
-    Ok(e.iter()
-        .zip(&o)
-        .map(|(&e, &o)| part(e, o) + part(o, e))
-        .sum::<f64>()
-        .max(0.0))
+    Ok(e.iter().zip(&o).map(|(&e, &o)| part(e, o) + part(o, e)).sum::<f64>().max(0.0))
 }
 
 /// Cuts of a numeric feature at the training set's quantiles.
@@ -86,28 +74,19 @@ impl Bins {
     pub fn by_quantiles(values: &[f64], count: usize) -> Result<Self, Unusable> {
         finite("values", values)?;
         if values.is_empty() {
-            return Err(Unusable::new(
-                "values",
-                Problem::Empty,
-                "give the training values",
-            ));
+            return Err(Unusable::new("values", Problem::Empty, "give the training values"));
         }
         if count < 2 {
             return Err(Unusable::range("count", real(count), "2 or more"));
         }
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let mut edges: Vec<f64> = (1..count)
-            .map(|q| sorted[(sorted.len() * q / count).min(sorted.len() - 1)])
-            .collect();
+        let mut edges: Vec<f64> =
+            (1..count).map(|q| sorted[(sorted.len() * q / count).min(sorted.len() - 1)]).collect();
         edges.dedup();
         edges.retain(|e| *e < sorted[sorted.len() - 1]);
         if edges.is_empty() {
-            return Err(Unusable::new(
-                "values",
-                Problem::Constant,
-                "watch a feature that varies",
-            ));
+            return Err(Unusable::new("values", Problem::Constant, "watch a feature that varies"));
         }
         Ok(Self { edges })
     }
@@ -132,12 +111,7 @@ mod tests {
 
     #[test]
     fn equal_histograms_do_not_drift_and_disjoint_ones_do() {
-        assert!(
-            population_stability(&[3.0, 7.0], &[30.0, 70.0])
-                .unwrap()
-                .abs()
-                < 1e-12
-        );
+        assert!(population_stability(&[3.0, 7.0], &[30.0, 70.0]).unwrap().abs() < 1e-12);
         assert!(population_stability(&[100.0, 0.0], &[0.0, 100.0]).unwrap() > 1.0);
         assert!((jensen_shannon(&[1.0, 0.0], &[0.0, 1.0]).unwrap() - 2.0f64.ln()).abs() < 1e-12);
     }
@@ -148,10 +122,7 @@ mod tests {
         let bins = Bins::by_quantiles(&values, 4).unwrap();
         let counts = bins.histogram(&values).unwrap();
         assert_eq!(counts.len(), 4);
-        assert!(
-            counts.iter().all(|c| (24.0..=26.0).contains(c)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|c| (24.0..=26.0).contains(c)), "{counts:?}");
         assert!(Bins::by_quantiles(&[1.0; 9], 4).is_err());
     }
 }

@@ -1,158 +1,3 @@
-<<<<<<< HEAD
-//! What a method says about input that it cannot use: the field, the problem, the remedy.
-//!
-//! Promise: a message of this type can be shown to an analyst as it stands.
-//! Absent on purpose: panics. Every check of the analytic parts ends here.
-
-use std::fmt;
-
-/// Why an input cannot be used, with the field's name and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unusable {
-    /// The name of the argument or column, as the caller knows it.
-    pub field: String,
-    /// What is wrong with it.
-    pub problem: Problem,
-    /// What the caller may do.
-    pub remedy: &'static str,
-}
-
-/// The closed list of things that can be wrong with an input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Problem {
-    /// There is nothing to learn from.
-    Empty,
-    /// Fewer values than the method needs.
-    TooFew {
-        /// How many there are.
-        found: usize,
-        /// How many it takes.
-        needed: usize,
-    },
-    /// Two lists that belong together differ in length.
-    WrongLength {
-        /// The length found.
-        found: usize,
-        /// The length that would fit.
-        expected: usize,
-    },
-    /// A value is NaN or infinite; the position counts from zero.
-    NotFinite {
-        /// Where, counted from zero.
-        at: usize,
-    },
-    /// All values are equal.
-    Constant,
-    /// Only one class occurs.
-    OneClass,
-    /// A number lies outside its range.
-    OutOfRange {
-        /// The number as text.
-        found: String,
-        /// The range as text.
-        allowed: &'static str,
-    },
-}
-
-impl Unusable {
-    /// Builds the error.
-    pub fn new(field: impl Into<String>, problem: Problem, remedy: &'static str) -> Self {
-        Self {
-            field: field.into(),
-            problem,
-            remedy,
-        }
-    }
-
-    pub(crate) fn range(field: impl Into<String>, found: f64, allowed: &'static str) -> Self {
-        let problem = Problem::OutOfRange {
-            found: found.to_string(),
-            allowed,
-        };
-        Self::new(field, problem, "give a number inside the range")
-    }
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ", self.field)?;
-        match &self.problem {
-            Problem::Empty => write!(f, "is empty")?,
-            Problem::TooFew { found, needed } => {
-                write!(f, "has {found} values, {needed} are needed")?
-            }
-            Problem::WrongLength { found, expected } => {
-                write!(f, "has length {found}, expected {expected}")?
-            }
-            Problem::NotFinite { at } => write!(f, "is not a finite number at position {at}")?,
-            Problem::Constant => write!(f, "is constant")?,
-            Problem::OneClass => write!(f, "holds one class only")?,
-            Problem::OutOfRange { found, allowed } => {
-                write!(f, "is {found}, allowed is {allowed}")?
-            }
-        }
-        write!(f, ": {}", self.remedy)
-    }
-}
-
-impl std::error::Error for Unusable {}
-
-/// A count as a double; exact below 2^53, which no list in memory reaches.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "lists in memory are shorter than 2^53"
-)]
-pub(crate) const fn real(count: usize) -> f64 {
-    count as f64
-}
-
-/// A 64-bit count as a double; exact below 2^53.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of customers stay below 2^53"
-)]
-pub(crate) const fn real64(count: u64) -> f64 {
-    count as f64
-}
-
-/// Refuses the first NaN or infinity.
-pub(crate) fn finite(field: &str, values: &[f64]) -> Result<(), Unusable> {
-    match values.iter().position(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Unusable::new(
-            field,
-            Problem::NotFinite { at },
-            "remove or fill the missing values",
-        )),
-    }
-}
-
-/// Refuses a list whose length differs from its partner's.
-pub(crate) fn same_length(field: &str, found: usize, expected: usize) -> Result<(), Unusable> {
-    if found == expected {
-        return Ok(());
-    }
-    let problem = Problem::WrongLength { found, expected };
-    Err(Unusable::new(field, problem, "give one value per row"))
-}
-
-/// Refuses a probability outside the open unit interval.
-pub(crate) fn open_unit(field: &str, value: f64) -> Result<(), Unusable> {
-    if value > 0.0 && value < 1.0 {
-        Ok(())
-    } else {
-        Err(Unusable::range(field, value, "above 0 and below 1"))
-    }
-}
-
-/// Refuses numbers that are not finite and positive.
-pub(crate) fn positive(field: &str, value: f64) -> Result<(), Unusable> {
-    if value > 0.0 && value.is_finite() {
-        Ok(())
-    } else {
-        Err(Unusable::range(field, value, "positive and finite"))
-=======
 //! What can be wrong with the columns a caller hands in, said so that it can be put right.
 //!
 //! One closed list for the models of customers (lifetime, propensity, uplift): each error names
@@ -161,34 +6,19 @@ pub(crate) fn positive(field: &str, value: f64) -> Result<(), Unusable> {
 use std::fmt;
 
 /// Why a model refuses its input; `field` is the column's name, `row` counts from 0.
-#[expect(
-    missing_docs,
-    reason = "the fields of each variant say what its sentence says"
-)]
+#[expect(missing_docs, reason = "the fields of each variant say what its sentence says")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadInput {
     /// The column holds no rows at all.
     Empty { field: String },
     /// Fewer usable rows than the method needs.
-    TooFew {
-        field: String,
-        found: usize,
-        needed: usize,
-    },
+    TooFew { field: String, found: usize, needed: usize },
     /// Columns of one table must be equally long.
-    Length {
-        field: String,
-        found: usize,
-        expected: usize,
-    },
+    Length { field: String, found: usize, expected: usize },
     /// NaN or infinity where a number is needed.
     NotFinite { field: String, row: usize },
     /// The value lies outside what the field can mean.
-    OutOfRange {
-        field: String,
-        row: usize,
-        allowed: &'static str,
-    },
+    OutOfRange { field: String, row: usize, allowed: &'static str },
     /// All values are equal, so nothing can be learnt from them.
     Constant { field: String },
     /// The label has only one class.
@@ -196,10 +26,7 @@ pub enum BadInput {
     /// Two columns carry one name.
     Duplicate { field: String },
     /// A column that the model was trained with is absent, or holds the other kind of value.
-    Missing {
-        field: String,
-        expected: &'static str,
-    },
+    Missing { field: String, expected: &'static str },
     /// The likelihood has no maximum inside the sensible range.
     NoMaximum { model: &'static str },
 }
@@ -208,53 +35,23 @@ impl fmt::Display for BadInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty { field } => write!(f, "`{field}` is empty; give at least one row"),
-            Self::TooFew {
-                field,
-                found,
-                needed,
-            } => {
-                write!(
-                    f,
-                    "`{field}` has {found} usable rows; give at least {needed}"
-                )
+            Self::TooFew { field, found, needed } => {
+                write!(f, "`{field}` has {found} usable rows; give at least {needed}")
             }
-            Self::Length {
-                field,
-                found,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "`{field}` has {found} rows where the others have {expected}; make the columns equally long"
-                )
+            Self::Length { field, found, expected } => {
+                write!(f, "`{field}` has {found} rows where the others have {expected}; make the columns equally long")
             }
             Self::NotFinite { field, row } => {
-                write!(
-                    f,
-                    "`{field}` is not a finite number in row {row}; fill in or leave out that row"
-                )
+                write!(f, "`{field}` is not a finite number in row {row}; fill in or leave out that row")
             }
-            Self::OutOfRange {
-                field,
-                row,
-                allowed,
-            } => {
-                write!(
-                    f,
-                    "`{field}` in row {row} must be {allowed}; correct or leave out that row"
-                )
+            Self::OutOfRange { field, row, allowed } => {
+                write!(f, "`{field}` in row {row} must be {allowed}; correct or leave out that row")
             }
             Self::Constant { field } => {
-                write!(
-                    f,
-                    "`{field}` has the same value in every row; leave it out or give rows that differ"
-                )
+                write!(f, "`{field}` has the same value in every row; leave it out or give rows that differ")
             }
             Self::OneClass { field } => {
-                write!(
-                    f,
-                    "`{field}` has only one class; give rows of both outcomes"
-                )
+                write!(f, "`{field}` has only one class; give rows of both outcomes")
             }
             Self::Duplicate { field } => {
                 write!(f, "`{field}` occurs twice; rename or leave out one")
@@ -277,38 +74,22 @@ pub fn same_length(field: &str, found: usize, expected: usize) -> Result<(), Bad
     if found == expected {
         return Ok(());
     }
-    Err(BadInput::Length {
-        field: field.into(),
-        found,
-        expected,
-    })
+    Err(BadInput::Length { field: field.into(), found, expected })
 }
 
 /// Refuses NaN and infinities.
 pub fn finite(field: &str, values: &[f64]) -> Result<(), BadInput> {
     match values.iter().position(|v| !v.is_finite()) {
-        Some(row) => Err(BadInput::NotFinite {
-            field: field.into(),
-            row,
-        }),
+        Some(row) => Err(BadInput::NotFinite { field: field.into(), row }),
         None => Ok(()),
     }
 }
 
 /// Refuses the first value for which `allowed` is false; `wanted` completes "must be ...".
-pub fn all(
-    field: &str,
-    values: &[f64],
-    wanted: &'static str,
-    allowed: impl Fn(f64) -> bool,
-) -> Result<(), BadInput> {
+pub fn all(field: &str, values: &[f64], wanted: &'static str, allowed: impl Fn(f64) -> bool) -> Result<(), BadInput> {
     finite(field, values)?;
     match values.iter().position(|&v| !allowed(v)) {
-        Some(row) => Err(BadInput::OutOfRange {
-            field: field.into(),
-            row,
-            allowed: wanted,
-        }),
+        Some(row) => Err(BadInput::OutOfRange { field: field.into(), row, allowed: wanted }),
         None => Ok(()),
     }
 }
@@ -316,14 +97,10 @@ pub fn all(
 /// Refuses a label with fewer than two classes.
 pub fn two_classes(field: &str, label: &[bool]) -> Result<(), BadInput> {
     if label.is_empty() {
-        return Err(BadInput::Empty {
-            field: field.into(),
-        });
+        return Err(BadInput::Empty { field: field.into() });
     }
     if label.iter().all(|&y| y == label[0]) {
-        return Err(BadInput::OneClass {
-            field: field.into(),
-        });
+        return Err(BadInput::OneClass { field: field.into() });
     }
     Ok(())
 }
@@ -335,11 +112,7 @@ mod tests {
     #[test]
     fn an_error_names_field_row_and_remedy() {
         let wrong = all("recency", &[1.0, -2.0], "0 or more", |v| v >= 0.0).unwrap_err();
-        assert_eq!(
-            wrong.to_string(),
-            "`recency` in row 1 must be 0 or more; correct or leave out that row"
-        );
+        assert_eq!(wrong.to_string(), "`recency` in row 1 must be 0 or more; correct or leave out that row");
         assert!(finite("age", &[0.0, f64::NAN]).is_err());
->>>>>>> learn-clv
     }
 }

@@ -31,3 +31,4 @@ pub mod input;
 pub mod optimise;
 pub mod seed;
 pub mod special;
+pub mod unusable;

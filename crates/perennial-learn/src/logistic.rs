@@ -84,16 +84,12 @@ pub fn fit(table: &Table, label: &[bool], fold: &[u8]) -> Result<Fitted, BadInpu
     input::two_classes("label", label)?;
     let mut terms: Vec<Term> = table.columns().iter().filter_map(term).collect();
     if terms.is_empty() {
-        return Err(BadInput::Constant {
-            field: "columns".into(),
-        });
+        return Err(BadInput::Constant { field: "columns".into() });
     }
     let design = Design::of(table, &terms)?;
     let folds = fold.iter().max().map_or(1, |&f| usize::from(f) + 1);
     let mut weights = vec![0.0; design.width];
-    weights[0] = crate::special::logit(
-        label.iter().map(|&y| f64::from(u8::from(y))).sum::<f64>() / float(label.len()),
-    );
+    weights[0] = crate::special::logit(label.iter().map(|&y| f64::from(u8::from(y))).sum::<f64>() / float(label.len()));
     let mut best: Option<(f64, f64, Vec<f64>, Vec<f64>)> = None;
     for ridge in RIDGES {
         let (at, state) = climb(&design, label, fold, folds, ridge, &mut weights);
@@ -103,8 +99,7 @@ pub fn fit(table: &Table, label: &[bool], fold: &[u8]) -> Result<Fitted, BadInpu
             best = Some((loss, ridge, weights.clone(), left_out));
         }
     }
-    let (validation_loss, ridge, weights, out_of_fold) =
-        best.expect("at least one penalty was tried");
+    let (validation_loss, ridge, weights, out_of_fold) = best.expect("at least one penalty was tried");
     let mut rest = &weights[1..];
     for term in &mut terms {
         let (Term::Number { weights, .. } | Term::Category { weights, .. }) = term;
@@ -112,24 +107,11 @@ pub fn fit(table: &Table, label: &[bool], fold: &[u8]) -> Result<Fitted, BadInpu
         weights.copy_from_slice(own);
         rest = others;
     }
-    Ok(Fitted {
-        model: Logistic {
-            intercept: weights[0],
-            terms,
-        },
-        out_of_fold,
-        ridge,
-        validation_loss,
-    })
+    Ok(Fitted { model: Logistic { intercept: weights[0], terms }, out_of_fold, ridge, validation_loss })
 }
 
 fn mean_loss(answers: &[f64], label: &[bool]) -> f64 {
-    sum_softplus(
-        answers
-            .iter()
-            .zip(label)
-            .map(|(&a, &y)| if y { -a } else { a }),
-    ) / float(label.len())
+    sum_softplus(answers.iter().zip(label).map(|(&a, &y)| if y { -a } else { a })) / float(label.len())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
@@ -143,26 +125,13 @@ fn term(column: &Column) -> Option<Term> {
         Values::Numbers(values) => number_term(&column.name, values),
         Values::Categories { codes, names } => {
             let mut counts = vec![0; names.len()];
-            codes
-                .iter()
-                .filter(|&&c| c != UNKNOWN)
-                .for_each(|&c| counts[c as usize] += 1);
-            let mut order: Vec<usize> = (0..names.len())
-                .filter(|&i| counts[i] >= LEAST_ROWS)
-                .collect();
-            order.sort_by(|&a, &b| {
-                counts[b]
-                    .cmp(&counts[a])
-                    .then_with(|| names[a].cmp(&names[b]))
-            });
+            codes.iter().filter(|&&c| c != UNKNOWN).for_each(|&c| counts[c as usize] += 1);
+            let mut order: Vec<usize> = (0..names.len()).filter(|&i| counts[i] >= LEAST_ROWS).collect();
+            order.sort_by(|&a, &b| counts[b].cmp(&counts[a]).then_with(|| names[a].cmp(&names[b])));
             order.truncate(MOST_NAMES);
             let varies = order.len() > 1 || order.first().is_some_and(|&i| counts[i] < codes.len());
             let names: Vec<String> = order.into_iter().map(|i| names[i].clone()).collect();
-            varies.then(|| Term::Category {
-                name: column.name.clone(),
-                weights: vec![0.0; names.len()],
-                names,
-            })
+            varies.then(|| Term::Category { name: column.name.clone(), weights: vec![0.0; names.len()], names })
         }
     }
 }
@@ -182,12 +151,7 @@ fn number_term(name: &str, values: &[f64]) -> Option<Term> {
         return None;
     }
     let spread = if flat { 1.0 } else { spread };
-    let distinct = known
-        .windows(2)
-        .filter(|w| w[0] < w[1])
-        .take(BENDABLE)
-        .count()
-        + 1;
+    let distinct = known.windows(2).filter(|w| w[0] < w[1]).take(BENDABLE).count() + 1;
     let mut knots: Vec<f64> = Vec::new();
     if distinct >= BENDABLE {
         for quarter in 1..=3 {
@@ -198,13 +162,7 @@ fn number_term(name: &str, values: &[f64]) -> Option<Term> {
         }
     }
     let weights = vec![0.0; 1 + knots.len() + usize::from(gaps)];
-    Some(Term::Number {
-        name: name.into(),
-        mean,
-        spread,
-        knots,
-        weights,
-    })
+    Some(Term::Number { name: name.into(), mean, spread, knots, weights })
 }
 
 /// The rows as few numbers that are not 0: (column, value), the intercept first.
@@ -224,11 +182,7 @@ impl Design {
             sources.push(source);
             first += width;
         }
-        let mut design = Self {
-            entries: Vec::with_capacity(rows * (2 + terms.len())),
-            starts: vec![0],
-            width: first,
-        };
+        let mut design = Self { entries: Vec::with_capacity(rows * (2 + terms.len())), starts: vec![0], width: first };
         for row in 0..rows {
             design.entries.push((0, 1.0));
             for source in &sources {
@@ -248,95 +202,41 @@ impl Design {
     }
 
     fn answer(&self, row: usize, weights: &[f64]) -> f64 {
-        self.row(row)
-            .iter()
-            .map(|&(i, v)| weights[i as usize] * v)
-            .sum()
+        self.row(row).iter().map(|&(i, v)| weights[i as usize] * v).sum()
     }
 }
 
 /// Where the entries of one term come from.
 enum Source<'a> {
-    Number {
-        values: &'a [f64],
-        mean: f64,
-        spread: f64,
-        knots: &'a [f64],
-        first: u32,
-        gaps: bool,
-    },
-    Category {
-        codes: &'a [u32],
-        columns: Vec<u32>,
-    },
+    Number { values: &'a [f64], mean: f64, spread: f64, knots: &'a [f64], first: u32, gaps: bool },
+    Category { codes: &'a [u32], columns: Vec<u32> },
 }
 
 impl<'a> Source<'a> {
     fn of(table: &'a Table, term: &'a Term, first: usize) -> Result<(Self, usize), BadInput> {
         let position = |i: usize| u32::try_from(first + i).unwrap_or(UNKNOWN);
         match term {
-            Term::Number {
-                name,
-                mean,
-                spread,
-                knots,
-                weights,
-            } => {
+            Term::Number { name, mean, spread, knots, weights } => {
                 let Some(Values::Numbers(values)) = table.column(name).map(|c| &c.values) else {
-                    return Err(BadInput::Missing {
-                        field: name.clone(),
-                        expected: "a column of numbers",
-                    });
+                    return Err(BadInput::Missing { field: name.clone(), expected: "a column of numbers" });
                 };
                 let gaps = weights.len() > 1 + knots.len();
-                let source = Self::Number {
-                    values,
-                    mean: *mean,
-                    spread: *spread,
-                    knots,
-                    first: position(0),
-                    gaps,
-                };
+                let source = Self::Number { values, mean: *mean, spread: *spread, knots, first: position(0), gaps };
                 Ok((source, weights.len()))
             }
-            Term::Category {
-                name,
-                names,
-                weights,
-            } => {
-                let Some(Values::Categories {
-                    codes,
-                    names: known,
-                }) = table.column(name).map(|c| &c.values)
-                else {
-                    return Err(BadInput::Missing {
-                        field: name.clone(),
-                        expected: "a column of categories",
-                    });
+            Term::Category { name, names, weights } => {
+                let Some(Values::Categories { codes, names: known }) = table.column(name).map(|c| &c.values) else {
+                    return Err(BadInput::Missing { field: name.clone(), expected: "a column of categories" });
                 };
-                let column =
-                    |k: &String| names.iter().position(|n| n == k).map_or(UNKNOWN, position);
-                Ok((
-                    Self::Category {
-                        codes,
-                        columns: known.iter().map(column).collect(),
-                    },
-                    weights.len(),
-                ))
+                let column = |k: &String| names.iter().position(|n| n == k).map_or(UNKNOWN, position);
+                Ok((Self::Category { codes, columns: known.iter().map(column).collect() }, weights.len()))
             }
         }
     }
 
     fn write(&self, row: usize, entries: &mut Vec<(u32, f64)>) {
         match self {
-            Self::Number {
-                values,
-                mean,
-                spread,
-                knots,
-                first,
-                gaps,
-            } => {
+            Self::Number { values, mean, spread, knots, first, gaps } => {
                 let mut at = *first;
                 if values[row].is_nan() {
                     if *gaps {
@@ -355,11 +255,7 @@ impl<'a> Source<'a> {
                 }
             }
             Self::Category { codes, columns } => {
-                let column = if codes[row] == UNKNOWN {
-                    UNKNOWN
-                } else {
-                    columns[codes[row] as usize]
-                };
+                let column = if codes[row] == UNKNOWN { UNKNOWN } else { columns[codes[row] as usize] };
                 if column != UNKNOWN {
                     entries.push((column, 1.0));
                 }
@@ -376,10 +272,7 @@ struct State {
 
 fn derive(design: &Design, label: &[bool], fold: &[u8], folds: usize, weights: &[f64]) -> State {
     let p = design.width;
-    let mut state = State {
-        gradient: vec![vec![0.0; p]; folds],
-        curvature: vec![vec![0.0; p * p]; folds],
-    };
+    let mut state = State { gradient: vec![vec![0.0; p]; folds], curvature: vec![vec![0.0; p * p]; folds] };
     for row in 0..design.rows() {
         let f = usize::from(fold[row]);
         let chance = sigmoid(design.answer(row, weights));
@@ -420,10 +313,7 @@ fn climb(
         let step = newton_step(&state, None, ridge, weights);
         let longest = step.iter().fold(0.0_f64, |m, s| m.max(s.abs()));
         let shrink = if longest > 4.0 { 4.0 / longest } else { 1.0 };
-        weights
-            .iter_mut()
-            .zip(&step)
-            .for_each(|(w, s)| *w += shrink * s);
+        weights.iter_mut().zip(&step).for_each(|(w, s)| *w += shrink * s);
         steps += 1;
         if longest < LAST_STEP || steps == MOST_STEPS {
             return (at, state);
@@ -436,13 +326,8 @@ fn newton_step(state: &State, without: Option<usize>, ridge: f64, weights: &[f64
     let p = weights.len();
     let (mut matrix, mut step) = (vec![0.0; p * p], vec![0.0; p]);
     for f in (0..state.gradient.len()).filter(|&f| Some(f) != without) {
-        matrix
-            .iter_mut()
-            .zip(&state.curvature[f])
-            .for_each(|(m, c)| *m += c);
-        step.iter_mut()
-            .zip(&state.gradient[f])
-            .for_each(|(s, g)| *s += g);
+        matrix.iter_mut().zip(&state.curvature[f]).for_each(|(m, c)| *m += c);
+        step.iter_mut().zip(&state.gradient[f]).for_each(|(s, g)| *s += g);
     }
     matrix[0] += 1e-9;
     for i in 1..p {
@@ -458,17 +343,9 @@ fn newton_step(state: &State, without: Option<usize>, ridge: f64, weights: &[f64
 /// Answers for every row from weights one Newton step away, without the row's fold.
 fn leave_out(design: &Design, fold: &[u8], state: &State, ridge: f64, weights: &[f64]) -> Vec<f64> {
     let moved: Vec<Vec<f64>> = (0..state.gradient.len())
-        .map(|f| {
-            newton_step(state, Some(f), ridge, weights)
-                .iter()
-                .zip(weights)
-                .map(|(s, w)| s + w)
-                .collect()
-        })
+        .map(|f| newton_step(state, Some(f), ridge, weights).iter().zip(weights).map(|(s, w)| s + w).collect())
         .collect();
-    (0..design.rows())
-        .map(|row| design.answer(row, &moved[usize::from(fold[row])]))
-        .collect()
+    (0..design.rows()).map(|row| design.answer(row, &moved[usize::from(fold[row])])).collect()
 }
 
 impl Logistic {
@@ -480,9 +357,7 @@ impl Logistic {
             let (Term::Number { weights: own, .. } | Term::Category { weights: own, .. }) = term;
             weights.extend_from_slice(own);
         }
-        Ok((0..table.rows())
-            .map(|row| design.answer(row, &weights))
-            .collect())
+        Ok((0..table.rows()).map(|row| design.answer(row, &weights)).collect())
     }
 }
 
@@ -502,11 +377,7 @@ mod tests {
             plan.push(if monthly { "monthly" } else { "yearly" });
             label.push(draw() < sigmoid(1.5 * value - 0.5 + if monthly { 1.0 } else { 0.0 }));
         }
-        let columns = vec![
-            Column::numbers("x", x),
-            Column::numbers("gap", gap),
-            Column::categories("plan", plan),
-        ];
+        let columns = vec![Column::numbers("x", x), Column::numbers("gap", gap), Column::categories("plan", plan)];
         let fold = (0..rows).map(|i| u8::try_from(i % 5).unwrap()).collect();
         (Table::new(columns).unwrap(), label, fold)
     }
@@ -523,11 +394,7 @@ mod tests {
             ];
             fitted.model.answers(&Table::new(columns).unwrap()).unwrap()[0]
         };
-        assert!(
-            (probe(1.0, "yearly") - 1.0).abs() < 0.3,
-            "{}",
-            probe(1.0, "yearly")
-        );
+        assert!((probe(1.0, "yearly") - 1.0).abs() < 0.3, "{}", probe(1.0, "yearly"));
         assert!((probe(0.0, "monthly") - probe(0.0, "yearly") - 1.0).abs() < 0.3);
         assert!(probe(0.0, "never seen").is_finite());
     }
@@ -543,14 +410,7 @@ mod tests {
         let terms: Vec<Term> = table.columns().iter().filter_map(term).collect();
         let design = Design::of(&some, &terms).unwrap();
         weights.resize(design.width, 0.0);
-        climb(
-            &design,
-            &some_label,
-            &vec![0; kept.len()],
-            1,
-            fitted.ridge,
-            &mut weights,
-        );
+        climb(&design, &some_label, &vec![0; kept.len()], 1, fitted.ridge, &mut weights);
         let whole = Design::of(&table, &terms).unwrap();
         for row in (0..1_000).filter(|&i| fold[i] == 3) {
             assert!((whole.answer(row, &weights) - fitted.out_of_fold[row]).abs() < 0.05);
@@ -559,20 +419,13 @@ mod tests {
 
     #[test]
     fn separable_rows_and_bad_labels_do_no_harm() {
-        let table =
-            Table::new(vec![Column::numbers("x", (0..40).map(f64::from).collect())]).unwrap();
+        let table = Table::new(vec![Column::numbers("x", (0..40).map(f64::from).collect())]).unwrap();
         let label: Vec<bool> = (0..40).map(|i| i >= 20).collect();
         let fold: Vec<u8> = (0..40).map(|i| i % 4).collect();
         let fitted = fit(&table, &label, &fold).unwrap();
         assert!(fitted.out_of_fold.iter().all(|a| a.is_finite()));
-        assert!(matches!(
-            fit(&table, &[true; 40], &fold),
-            Err(BadInput::OneClass { .. })
-        ));
+        assert!(matches!(fit(&table, &[true; 40], &fold), Err(BadInput::OneClass { .. })));
         let flat = Table::new(vec![Column::numbers("x", vec![2.0; 40])]).unwrap();
-        assert!(matches!(
-            fit(&flat, &label, &fold),
-            Err(BadInput::Constant { .. })
-        ));
+        assert!(matches!(fit(&flat, &label, &fold), Err(BadInput::Constant { .. })));
     }
 }

@@ -4,7 +4,7 @@
 //! 2011 (doubly robust). Standard errors treat rounds as independent.
 //! Absent on purpose: repairing logs without probabilities; they cannot be evaluated honestly.
 
-use crate::input::{Problem, Unusable, finite, real};
+use crate::unusable::{Problem, Unusable, finite, real};
 use serde::{Deserialize, Serialize};
 
 /// One logged round.
@@ -33,10 +33,7 @@ pub struct Value {
 
 fn weights(rounds: &[Round], cap: f64) -> Result<Vec<f64>, Unusable> {
     if rounds.len() < 2 {
-        let problem = Problem::TooFew {
-            found: rounds.len(),
-            needed: 2,
-        };
+        let problem = Problem::TooFew { found: rounds.len(), needed: 2 };
         return Err(Unusable::new("rounds", problem, "log more choices"));
     }
     if cap.is_nan() || cap <= 0.0 {
@@ -44,36 +41,19 @@ fn weights(rounds: &[Round], cap: f64) -> Result<Vec<f64>, Unusable> {
     }
     for r in rounds {
         if !(r.logged_probability > 0.0 && r.logged_probability <= 1.0) {
-            return Err(Unusable::range(
-                "logged_probability",
-                r.logged_probability,
-                "above 0 and at most 1",
-            ));
+            return Err(Unusable::range("logged_probability", r.logged_probability, "above 0 and at most 1"));
         }
         if !(0.0..=1.0).contains(&r.target_probability) {
-            return Err(Unusable::range(
-                "target_probability",
-                r.target_probability,
-                "between 0 and 1",
-            ));
+            return Err(Unusable::range("target_probability", r.target_probability, "between 0 and 1"));
         }
         finite("reward", &[r.reward])?;
     }
-    Ok(rounds
-        .iter()
-        .map(|r| (r.target_probability / r.logged_probability).min(cap))
-        .collect())
+    Ok(rounds.iter().map(|r| (r.target_probability / r.logged_probability).min(cap)).collect())
 }
 
 fn effective(weights: &[f64]) -> f64 {
-    let (sum, squares) = weights
-        .iter()
-        .fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
-    if squares > 0.0 {
-        sum * sum / squares
-    } else {
-        0.0
-    }
+    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 fn mean_with_error(parts: &[f64], weights: &[f64]) -> Value {
@@ -113,23 +93,10 @@ pub fn self_normalised(rounds: &[Round], cap: f64) -> Result<Value, Unusable> {
         ));
     }
     let n = real(w.len());
-    let estimate = rounds
-        .iter()
-        .zip(&w)
-        .map(|(r, w)| w * r.reward)
-        .sum::<f64>()
-        / sum;
-    let spread: f64 = rounds
-        .iter()
-        .zip(&w)
-        .map(|(r, w)| (w * (r.reward - estimate)).powi(2))
-        .sum();
+    let estimate = rounds.iter().zip(&w).map(|(r, w)| w * r.reward).sum::<f64>() / sum;
+    let spread: f64 = rounds.iter().zip(&w).map(|(r, w)| (w * (r.reward - estimate)).powi(2)).sum();
     let value = mean_with_error(&w, &w);
-    Ok(Value {
-        estimate,
-        standard_error: (spread / n * n / (n - 1.0)).sqrt() / (sum / n) / n.sqrt(),
-        ..value
-    })
+    Ok(Value { estimate, standard_error: (spread / n * n / (n - 1.0)).sqrt() / (sum / n) / n.sqrt(), ..value })
 }
 
 /// What a reward model says about one round.
@@ -145,13 +112,9 @@ pub struct Predicted {
 ///
 /// # Errors
 /// As [`inverse_propensity`], or when there is not one prediction per round.
-pub fn doubly_robust(
-    rounds: &[Round],
-    predicted: &[Predicted],
-    cap: f64,
-) -> Result<Value, Unusable> {
+pub fn doubly_robust(rounds: &[Round], predicted: &[Predicted], cap: f64) -> Result<Value, Unusable> {
     let w = weights(rounds, cap)?;
-    crate::input::same_length("predicted", predicted.len(), rounds.len())?;
+    crate::unusable::same_length("predicted", predicted.len(), rounds.len())?;
     let mut parts = Vec::with_capacity(w.len());
     for ((r, p), w) in rounds.iter().zip(predicted).zip(&w) {
         finite("predicted", &[p.logged_action, p.target_policy])?;
@@ -173,18 +136,10 @@ mod tests {
                 let second = uniform(&mut rng) < 0.2;
                 let worth = if second { 0.6 } else { 0.2 };
                 let reward = if uniform(&mut rng) < worth { 1.0 } else { 0.0 };
-                let (logged_probability, target_probability) =
-                    if second { (0.2, 0.9) } else { (0.8, 0.1) };
+                let (logged_probability, target_probability) = if second { (0.2, 0.9) } else { (0.8, 0.1) };
                 (
-                    Round {
-                        logged_probability,
-                        target_probability,
-                        reward,
-                    },
-                    Predicted {
-                        logged_action: worth,
-                        target_policy: 0.56,
-                    },
+                    Round { logged_probability, target_probability, reward },
+                    Predicted { logged_action: worth, target_policy: 0.56 },
                 )
             })
             .unzip()
@@ -199,9 +154,7 @@ mod tests {
         for v in [ips, snips, dr] {
             assert!((v.estimate - 0.56).abs() < 4.0 * v.standard_error, "{v:?}");
         }
-        assert!(
-            dr.standard_error < ips.standard_error && snips.standard_error < ips.standard_error
-        );
+        assert!(dr.standard_error < ips.standard_error && snips.standard_error < ips.standard_error);
         assert!(ips.effective_sample_size < 6_000.0 && (ips.largest_weight - 4.5).abs() < 1e-12);
     }
 
@@ -217,14 +170,7 @@ mod tests {
 
     #[test]
     fn impossible_probabilities_are_refused() {
-        let bad = Round {
-            logged_probability: 0.0,
-            target_probability: 0.5,
-            reward: 1.0,
-        };
-        assert_eq!(
-            inverse_propensity(&[bad, bad], 10.0).unwrap_err().field,
-            "logged_probability"
-        );
+        let bad = Round { logged_probability: 0.0, target_probability: 0.5, reward: 1.0 };
+        assert_eq!(inverse_propensity(&[bad, bad], 10.0).unwrap_err().field, "logged_probability");
     }
 }

@@ -36,17 +36,8 @@ const MOST_EVALUATIONS: usize = 200;
 ///
 /// Stops when the gain that the quadratic model still promises is below `tolerance` (in units of
 /// the value). Points with a value or gradient that is not finite are treated as refused.
-pub fn newton<const N: usize>(
-    start: [f64; N],
-    tolerance: f64,
-    mut f: impl FnMut(&[f64; N]) -> Local<N>,
-) -> Maximum<N> {
-    let mut best = Maximum {
-        at: start,
-        local: f(&start),
-        evaluations: 1,
-        converged: false,
-    };
+pub fn newton<const N: usize>(start: [f64; N], tolerance: f64, mut f: impl FnMut(&[f64; N]) -> Local<N>) -> Maximum<N> {
+    let mut best = Maximum { at: start, local: f(&start), evaluations: 1, converged: false };
     let mut damping = 0.0_f64;
     while best.evaluations < MOST_EVALUATIONS && best.local.value.is_finite() {
         let Some(step) = damped_step(&best.local, damping) else {
@@ -66,11 +57,7 @@ pub fn newton<const N: usize>(
         best.evaluations += 1;
         let won = local.value - best.local.value;
         if won >= 1e-4 * promised && local.gradient.iter().all(|g| g.is_finite()) {
-            damping = if won > 0.5 * promised {
-                damping * 0.1
-            } else {
-                damping
-            };
+            damping = if won > 0.5 * promised { damping * 0.1 } else { damping };
             damping = if damping < 1e-9 { 0.0 } else { damping };
             (best.at, best.local) = (next, local);
         } else {
@@ -168,11 +155,7 @@ pub fn solve_dense(matrix: &mut [f64], b: &mut [f64]) -> bool {
         for j in 0..=i {
             let (upper, lower) = matrix.split_at(i * n);
             let own = &lower[..=i];
-            let other = if j < i {
-                &upper[j * n..=j * n + j]
-            } else {
-                own
-            };
+            let other = if j < i { &upper[j * n..=j * n + j] } else { own };
             let dot: f64 = own[..j].iter().zip(&other[..j]).map(|(x, y)| x * y).sum();
             let rest = own[j] - dot;
             if i != j {
@@ -185,11 +168,7 @@ pub fn solve_dense(matrix: &mut [f64], b: &mut [f64]) -> bool {
         }
     }
     for i in 0..n {
-        let dot: f64 = matrix[i * n..i * n + i]
-            .iter()
-            .zip(&b[..i])
-            .map(|(x, y)| x * y)
-            .sum();
+        let dot: f64 = matrix[i * n..i * n + i].iter().zip(&b[..i]).map(|(x, y)| x * y).sum();
         b[i] = (b[i] - dot) / matrix[i * n + i];
     }
     for i in (0..n).rev() {
@@ -220,20 +199,11 @@ const MEMORY: usize = 8;
 ///
 /// `f` writes the gradient into its second argument and answers the value. Stops when the largest
 /// gradient entry is below `tolerance` or after `most` evaluations.
-pub fn lbfgs(
-    start: Vec<f64>,
-    tolerance: f64,
-    most: usize,
-    mut f: impl FnMut(&[f64], &mut [f64]) -> f64,
-) -> Peak {
+pub fn lbfgs(start: Vec<f64>, tolerance: f64, most: usize, mut f: impl FnMut(&[f64], &mut [f64]) -> f64) -> Peak {
     let n = start.len();
     let mut gradient = vec![0.0; n];
     let value = f(&start, &mut gradient);
-    let mut peak = Peak {
-        at: start,
-        value,
-        converged: false,
-    };
+    let mut peak = Peak { at: start, value, converged: false };
     let (mut pairs, mut evaluations) = (Vec::<(Vec<f64>, Vec<f64>, f64)>::new(), 1);
     while evaluations < most && peak.value.is_finite() {
         if gradient.iter().all(|g| g.abs() < tolerance) {
@@ -242,11 +212,7 @@ pub fn lbfgs(
         }
         let direction = two_loop(&pairs, &gradient);
         let slope = dot(&direction, &gradient);
-        let mut length = if pairs.is_empty() {
-            1.0 / norm(&direction).max(1.0)
-        } else {
-            1.0
-        };
+        let mut length = if pairs.is_empty() { 1.0 / norm(&direction).max(1.0) } else { 1.0 };
         let mut trial = vec![0.0; n];
         let mut trial_gradient = vec![0.0; n];
         let reached = loop {
@@ -271,11 +237,7 @@ pub fn lbfgs(
             continue;
         };
         let moved: Vec<f64> = trial.iter().zip(&peak.at).map(|(t, a)| t - a).collect();
-        let bent: Vec<f64> = gradient
-            .iter()
-            .zip(&trial_gradient)
-            .map(|(a, t)| a - t)
-            .collect();
+        let bent: Vec<f64> = gradient.iter().zip(&trial_gradient).map(|(a, t)| a - t).collect();
         let curvature = dot(&moved, &bent);
         if curvature > 1e-12 * norm(&moved) * norm(&bent) {
             if pairs.len() == MEMORY {
@@ -294,10 +256,7 @@ fn two_loop(pairs: &[(Vec<f64>, Vec<f64>, f64)], gradient: &[f64]) -> Vec<f64> {
     let mut shares = Vec::with_capacity(pairs.len());
     for (moved, bent, inverse) in pairs.iter().rev() {
         let share = inverse * dot(moved, &direction);
-        direction
-            .iter_mut()
-            .zip(bent)
-            .for_each(|(d, b)| *d -= share * b);
+        direction.iter_mut().zip(bent).for_each(|(d, b)| *d -= share * b);
         shares.push(share);
     }
     if let Some((_, bent, inverse)) = pairs.last() {
@@ -308,10 +267,7 @@ fn two_loop(pairs: &[(Vec<f64>, Vec<f64>, f64)], gradient: &[f64]) -> Vec<f64> {
     }
     for ((moved, bent, inverse), share) in pairs.iter().zip(shares.iter().rev()) {
         let back = share - inverse * dot(bent, &direction);
-        direction
-            .iter_mut()
-            .zip(moved)
-            .for_each(|(d, m)| *d += back * m);
+        direction.iter_mut().zip(moved).for_each(|(d, m)| *d += back * m);
     }
     direction
 }
@@ -334,10 +290,7 @@ mod tests {
         Local {
             value: -a * a - 100.0 * b * b,
             gradient: [2.0 * a + 400.0 * x[0] * b, -200.0 * b],
-            hessian: [
-                [-2.0 + 400.0 * b - 800.0 * x[0] * x[0], 400.0 * x[0]],
-                [400.0 * x[0], -200.0],
-            ],
+            hessian: [[-2.0 + 400.0 * b - 800.0 * x[0] * x[0], 400.0 * x[0]], [400.0 * x[0], -200.0]],
         }
     }
 
@@ -350,10 +303,7 @@ mod tests {
             g.copy_from_slice(&local.gradient);
             local.value
         });
-        assert!(
-            peak.converged && (peak.at[1] - 1.0).abs() < 1e-6,
-            "{peak:?}"
-        );
+        assert!(peak.converged && (peak.at[1] - 1.0).abs() < 1e-6, "{peak:?}");
     }
 
     #[test]

@@ -96,11 +96,7 @@ pub fn fit(table: &Table, label: &[bool], seed: u64) -> Result<Trained, BadInput
     let ones = label.iter().filter(|&&y| y).count();
     let fewer = ones.min(label.len() - ones);
     if fewer < LEAST_OF_CLASS {
-        return Err(BadInput::TooFew {
-            field: "label".into(),
-            found: fewer,
-            needed: LEAST_OF_CLASS,
-        });
+        return Err(BadInput::TooFew { field: "label".into(), found: fewer, needed: LEAST_OF_CLASS });
     }
     let (table, ignored) = useful(table)?;
     let folds = if table.rows() < 1_000 { 5 } else { 3 };
@@ -111,32 +107,19 @@ pub fn fit(table: &Table, label: &[bool], seed: u64) -> Result<Trained, BadInput
     let trees = if table.rows() < TREES_FROM {
         None
     } else {
-        Some(boosting::fit(
-            &table,
-            &target,
-            Loss::Logistic,
-            &fold,
-            Settings::default(),
-            seed,
-        )?)
+        Some(boosting::fit(&table, &target, Loss::Logistic, &fold, Settings::default(), seed)?)
     };
     let (share, mixed) = match &trees {
         Some(trees) => mix(&trees.out_of_fold, &linear.out_of_fold, label),
         None => (0.0, linear.out_of_fold.clone()),
     };
     let calibrator = calibrate::choose(&mixed, label, &fold)?;
-    let probability: Vec<f64> = mixed
-        .iter()
-        .map(|&s| Calibrator::AsIs.probability(s))
-        .collect();
+    let probability: Vec<f64> = mixed.iter().map(|&s| Calibrator::AsIs.probability(s)).collect();
     let report = Report {
         rows: table.rows(),
         base_rate: float(ones) / float(label.len()),
         folds,
-        boosting: trees
-            .as_ref()
-            .map(|t| quality(&t.out_of_fold, label))
-            .transpose()?,
+        boosting: trees.as_ref().map(|t| quality(&t.out_of_fold, label)).transpose()?,
         logistic: quality(&linear.out_of_fold, label)?,
         chosen: quality(&mixed, label)?,
         boosting_share: share,
@@ -153,11 +136,7 @@ pub fn fit(table: &Table, label: &[bool], seed: u64) -> Result<Trained, BadInput
         boosting_share: share,
         calibrator,
     };
-    Ok(Trained {
-        model,
-        report,
-        out_of_fold,
-    })
+    Ok(Trained { model, report, out_of_fold })
 }
 
 /// Leaves out columns that are constant or name nearly every row differently.
@@ -174,28 +153,15 @@ fn useful(table: &Table) -> Result<(Table, Vec<String>), BadInput> {
     let (kept, ignored): (Vec<_>, Vec<_>) = table.columns().iter().partition(|c| helps(&c.values));
     let names = ignored.into_iter().map(|c| c.name.clone()).collect();
     if kept.is_empty() {
-        return Err(BadInput::Constant {
-            field: "columns".into(),
-        });
+        return Err(BadInput::Constant { field: "columns".into() });
     }
     Ok((Table::new(kept.into_iter().cloned().collect())?, names))
 }
 
 /// The share of `trees` in the log-odds that loses least, and the mixture.
 fn mix(trees: &[f64], linear: &[f64], label: &[bool]) -> (f64, Vec<f64>) {
-    let mixture = |share: f64| {
-        trees
-            .iter()
-            .zip(linear)
-            .map(move |(t, l)| share * t + (1.0 - share) * l)
-    };
-    let loss = |share: f64| {
-        sum_softplus(
-            mixture(share)
-                .zip(label)
-                .map(|(s, &y)| if y { -s } else { s }),
-        )
-    };
+    let mixture = |share: f64| trees.iter().zip(linear).map(move |(t, l)| share * t + (1.0 - share) * l);
+    let loss = |share: f64| sum_softplus(mixture(share).zip(label).map(|(s, &y)| if y { -s } else { s }));
     // The loss is convex in the share: thirds close in on its minimum.
     let (mut low, mut high) = (0, SHARES);
     let at = |step: u32| f64::from(step) / f64::from(SHARES);
@@ -208,18 +174,13 @@ fn mix(trees: &[f64], linear: &[f64], label: &[bool]) -> (f64, Vec<f64>) {
             low = a;
         }
     }
-    let best = (low..=high)
-        .map(|s| (loss(at(s)), at(s)))
-        .min_by(|a, b| a.0.total_cmp(&b.0));
+    let best = (low..=high).map(|s| (loss(at(s)), at(s))).min_by(|a, b| a.0.total_cmp(&b.0));
     let share = best.map_or(0.0, |b| b.1);
     (share, mixture(share).collect())
 }
 
 fn quality(score: &[f64], label: &[bool]) -> Result<Quality, BadInput> {
-    let probability: Vec<f64> = score
-        .iter()
-        .map(|&s| Calibrator::AsIs.probability(s))
-        .collect();
+    let probability: Vec<f64> = score.iter().map(|&s| Calibrator::AsIs.probability(s)).collect();
     Ok(Quality {
         auc: calibrate::auc(score, label)?,
         log_loss: calibrate::log_loss(&probability, label)?,
@@ -235,21 +196,14 @@ fn float(count: usize) -> f64 {
 impl Propensity {
     /// Calibrated probabilities for the rows of a table; columns are found by name.
     pub fn probabilities(&self, table: &Table) -> Result<Vec<f64>, BadInput> {
-        Ok(self
-            .scores(table)?
-            .into_iter()
-            .map(|s| self.calibrator.probability(s))
-            .collect())
+        Ok(self.scores(table)?.into_iter().map(|s| self.calibrator.probability(s)).collect())
     }
 
     /// Log-odds before calibration, finer than probabilities for ranking.
     pub fn scores(&self, table: &Table) -> Result<Vec<f64>, BadInput> {
         let mut scores = vec![0.0; table.rows()];
         let mut add = |answers: Vec<f64>, share: f64| {
-            scores
-                .iter_mut()
-                .zip(answers)
-                .for_each(|(s, a)| *s += share * a);
+            scores.iter_mut().zip(answers).for_each(|(s, a)| *s += share * a);
         };
         if let Some(trees) = &self.boosting {
             add(trees.answers(table)?, self.boosting_share);
@@ -273,11 +227,7 @@ impl fmt::Display for Report {
             self.folds
         )?;
         if let Some(b) = &self.boosting {
-            writeln!(
-                f,
-                "Boosting ({} trees a fold): AUC {:.4}, log-loss {:.4}.",
-                self.rounds, b.auc, b.log_loss
-            )?;
+            writeln!(f, "Boosting ({} trees a fold): AUC {:.4}, log-loss {:.4}.", self.rounds, b.auc, b.log_loss)?;
         } else {
             writeln!(f, "Too few rows for boosting; logistic regression alone.")?;
         }
@@ -295,11 +245,7 @@ impl fmt::Display for Report {
             self.calibration
         )?;
         if !self.ignored.is_empty() {
-            writeln!(
-                f,
-                "Left out, because they cannot help: {}.",
-                self.ignored.join(", ")
-            )?;
+            writeln!(f, "Left out, because they cannot help: {}.", self.ignored.join(", "))?;
         }
         Ok(())
     }
@@ -323,11 +269,7 @@ mod tests {
             x.push(a);
             z.push(b);
             id.push(format!("customer {row}"));
-            let odds = if bent {
-                4.0 * (a * b).signum()
-            } else {
-                3.0 * a - 2.0 * b
-            };
+            let odds = if bent { 4.0 * (a * b).signum() } else { 3.0 * a - 2.0 * b };
             label.push(draw() < sigmoid(odds));
         }
         let columns = vec![
@@ -358,10 +300,7 @@ mod tests {
         let (new, truth) = drawn(3_000, false, 4);
         let told = trained.model.probabilities(&new).unwrap();
         let curve = calibrate::reliability(&told, &truth, 10).unwrap();
-        assert!(
-            calibrate::expected_calibration_error(&curve) < 0.035,
-            "{curve:?}"
-        );
+        assert!(calibrate::expected_calibration_error(&curve) < 0.035, "{curve:?}");
     }
 
     #[test]
@@ -369,15 +308,9 @@ mod tests {
         let (table, label) = drawn(60, false, 5);
         let small = fit(&table, &label, 1).unwrap();
         assert!(small.model.boosting.is_none());
-        assert!(matches!(
-            fit(&table, &[false; 60], 1),
-            Err(BadInput::OneClass { .. })
-        ));
+        assert!(matches!(fit(&table, &[false; 60], 1), Err(BadInput::OneClass { .. })));
         let mut rare = vec![false; 60];
         rare[0] = true;
-        assert!(matches!(
-            fit(&table, &rare, 1),
-            Err(BadInput::TooFew { .. })
-        ));
+        assert!(matches!(fit(&table, &rare, 1), Err(BadInput::TooFew { .. })));
     }
 }

@@ -11,19 +11,13 @@ pub fn generator(seed: u64) -> Pcg64Mcg {
 }
 
 /// A uniform number in `[0, 1)` with 53 bits.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the 53 highest bits fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "the 53 highest bits fit a double exactly")]
 pub fn uniform(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
 /// A uniform whole number in `0..bound`; `bound` must be positive.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the product's high half is below bound"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the product's high half is below bound")]
 pub fn below(rng: &mut impl Rng, bound: usize) -> usize {
     ((u128::from(rng.next_u64()) * bound as u128) >> 64) as usize
 }

@@ -8,7 +8,7 @@
 //!
 //! Promise: contributions and bias add up to the ensemble's answer. Absent on purpose: training.
 
-use crate::input::{Problem, Unusable, real, same_length};
+use crate::unusable::{Problem, Unusable, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// A node of a tree: a question or an answer.
@@ -107,27 +107,13 @@ impl Ensemble {
         for (t, tree) in self.trees.iter().enumerate() {
             let field = || format!("trees[{t}]");
             if tree.nodes.is_empty() {
-                return Err(Unusable::new(
-                    field(),
-                    Problem::Empty,
-                    "give at least a leaf",
-                ));
+                return Err(Unusable::new(field(), Problem::Empty, "give at least a leaf"));
             }
             for (at, node) in tree.nodes.iter().enumerate() {
                 if node.cover() <= 0.0 || !node.cover().is_finite() {
-                    return Err(Unusable::range(
-                        format!("{}.cover", field()),
-                        node.cover(),
-                        "positive and finite",
-                    ));
+                    return Err(Unusable::range(format!("{}.cover", field()), node.cover(), "positive and finite"));
                 }
-                let &Node::Split {
-                    feature,
-                    left,
-                    right,
-                    ..
-                } = node
-                else {
+                let &Node::Split { feature, left, right, .. } = node else {
                     continue;
                 };
                 if feature >= self.features {
@@ -170,19 +156,12 @@ impl Ensemble {
             bias += prepared.bias;
             prepared.add(rows, width, &mut out);
         }
-        Ok(Contributions {
-            bias,
-            rows: out.chunks_exact(width).map(<[f64]>::to_vec).collect(),
-        })
+        Ok(Contributions { bias, rows: out.chunks_exact(width).map(<[f64]>::to_vec).collect() })
     }
 }
 
 fn goes_left(x: f64, threshold: f64, missing_left: bool) -> bool {
-    if x.is_nan() {
-        missing_left
-    } else {
-        x < threshold
-    }
+    if x.is_nan() { missing_left } else { x < threshold }
 }
 
 impl Tree {
@@ -191,19 +170,8 @@ impl Tree {
         loop {
             match self.nodes[at] {
                 Node::Leaf { value, .. } => return value,
-                Node::Split {
-                    feature,
-                    threshold,
-                    left,
-                    right,
-                    missing_left,
-                    ..
-                } => {
-                    at = if goes_left(row[feature], threshold, missing_left) {
-                        left
-                    } else {
-                        right
-                    };
+                Node::Split { feature, threshold, left, right, missing_left, .. } => {
+                    at = if goes_left(row[feature], threshold, missing_left) { left } else { right };
                 }
             }
         }
@@ -212,19 +180,9 @@ impl Tree {
 
 impl<'a> Prepared<'a> {
     fn new(tree: &'a Tree, number: usize) -> Result<Self, Unusable> {
-        let mut prepared = Self {
-            tree,
-            role: vec![0; tree.nodes.len()],
-            paths: Vec::new(),
-            bias: 0.0,
-        };
+        let mut prepared = Self { tree, role: vec![0; tree.nodes.len()], paths: Vec::new(), bias: 0.0 };
         prepared.walk(0, &mut Vec::new(), &mut Vec::new(), 1.0);
-        let longest = prepared
-            .paths
-            .iter()
-            .map(|p| p.features.len())
-            .max()
-            .unwrap_or(0);
+        let longest = prepared.paths.iter().map(|p| p.features.len()).max().unwrap_or(0);
         if longest > MOST_FEATURES {
             return Err(Unusable::range(
                 format!("trees[{number}] path"),
@@ -240,19 +198,9 @@ impl<'a> Prepared<'a> {
             Node::Leaf { value, .. } => {
                 self.role[at] = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
                 self.bias += value * reach;
-                self.paths.push(Path {
-                    value,
-                    features: features.clone(),
-                    shares: shares.clone(),
-                });
+                self.paths.push(Path { value, features: features.clone(), shares: shares.clone() });
             }
-            Node::Split {
-                feature,
-                left,
-                right,
-                cover,
-                ..
-            } => {
+            Node::Split { feature, left, right, cover, .. } => {
                 let known = features.iter().position(|f| *f == feature);
                 let bit = known.unwrap_or(features.len());
                 self.role[at] = u32::try_from(bit).unwrap_or(u32::MAX);
@@ -278,11 +226,8 @@ impl<'a> Prepared<'a> {
     /// Adds this tree's contributions for every row.
     fn add(&self, rows: &[f64], width: usize, out: &mut [f64]) {
         let many = rows.len() / width >= TABLE_ROWS;
-        let tables: Vec<Option<Vec<f64>>> = self
-            .paths
-            .iter()
-            .map(|p| (many && p.features.len() <= TABLE_FEATURES).then(|| p.table()))
-            .collect();
+        let tables: Vec<Option<Vec<f64>>> =
+            self.paths.iter().map(|p| (many && p.features.len() <= TABLE_FEATURES).then(|| p.table())).collect();
         let mut open = Vec::new();
         let mut single = [0.0; MOST_FEATURES];
         for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
@@ -299,19 +244,9 @@ impl<'a> Prepared<'a> {
                             path.one(failed, &mut single);
                             &single[..d]
                         };
-                        path.features
-                            .iter()
-                            .zip(parts)
-                            .for_each(|(&f, p)| out[f] += p);
+                        path.features.iter().zip(parts).for_each(|(&f, p)| out[f] += p);
                     }
-                    Node::Split {
-                        feature,
-                        threshold,
-                        left,
-                        right,
-                        missing_left,
-                        ..
-                    } => {
+                    Node::Split { feature, threshold, left, right, missing_left, .. } => {
                         let bit = 1 << self.role[at];
                         let (to, other) = if goes_left(row[feature], threshold, missing_left) {
                             (left, right)
@@ -354,19 +289,11 @@ impl Path {
         polynomial[0] = 1.0;
         for set in 1..=full {
             let lowest = set.trailing_zeros() as usize;
-            let (rest, z, size) = (
-                set & (set - 1),
-                self.shares[lowest],
-                set.count_ones() as usize,
-            );
+            let (rest, z, size) = (set & (set - 1), self.shares[lowest], set.count_ones() as usize);
             product[set] = product[rest] * z;
             let mut sum = 0.0;
             for m in 0..=size {
-                let below = if m > 0 {
-                    polynomial[rest * stride + m - 1] * z
-                } else {
-                    0.0
-                };
+                let below = if m > 0 { polynomial[rest * stride + m - 1] * z } else { 0.0 };
                 let coefficient = polynomial[rest * stride + m] + below;
                 polynomial[set * stride + m] = coefficient;
                 // A coalition of size |B| - m leaves m members outside; size d is never asked for.
@@ -380,12 +307,7 @@ impl Path {
             for i in 0..d {
                 let bit = 1 << i;
                 let one = if satisfied & bit == 0 { 0.0 } else { 1.0 };
-                table.push(
-                    self.value
-                        * (one - self.shares[i])
-                        * product[failed & !bit]
-                        * gain[satisfied & !bit],
-                );
+                table.push(self.value * (one - self.shares[i]) * product[failed & !bit] * gain[satisfied & !bit]);
             }
         }
         table
@@ -422,31 +344,15 @@ mod tests {
     use super::*;
     use crate::seed::{Rng, below, generator, uniform};
 
-    fn grow(
-        rng: &mut impl Rng,
-        nodes: &mut Vec<Node>,
-        depth: usize,
-        features: usize,
-        cover: f64,
-    ) -> usize {
+    fn grow(rng: &mut impl Rng, nodes: &mut Vec<Node>, depth: usize, features: usize, cover: f64) -> usize {
         let at = nodes.len();
-        nodes.push(Node::Leaf {
-            value: uniform(rng) - 0.5,
-            cover,
-        });
+        nodes.push(Node::Leaf { value: uniform(rng) - 0.5, cover });
         if depth > 0 {
             let share = 0.1 + 0.8 * uniform(rng);
             let (feature, threshold) = (below(rng, features), uniform(rng));
             let left = grow(rng, nodes, depth - 1, features, cover * share);
             let right = grow(rng, nodes, depth - 1, features, cover * (1.0 - share));
-            nodes[at] = Node::Split {
-                feature,
-                threshold,
-                left,
-                right,
-                missing_left: true,
-                cover,
-            };
+            nodes[at] = Node::Split { feature, threshold, left, right, missing_left: true, cover };
         }
         at
     }
@@ -460,40 +366,23 @@ mod tests {
                 Tree { nodes }
             })
             .collect();
-        Ensemble {
-            features,
-            base: 0.25,
-            trees,
-        }
+        Ensemble { features, base: 0.25, trees }
     }
 
     /// The value of a coalition: known features decide, the others are averaged by cover.
     fn coalition(tree: &Tree, at: usize, row: &[f64], known: usize) -> f64 {
         match tree.nodes[at] {
             Node::Leaf { value, .. } => value,
-            Node::Split {
-                feature,
-                threshold,
-                left,
-                right,
-                missing_left,
-                cover,
-            } => {
+            Node::Split { feature, threshold, left, right, missing_left, cover } => {
                 if known >> feature & 1 == 1 {
                     return coalition(
                         tree,
-                        if goes_left(row[feature], threshold, missing_left) {
-                            left
-                        } else {
-                            right
-                        },
+                        if goes_left(row[feature], threshold, missing_left) { left } else { right },
                         row,
                         known,
                     );
                 }
-                let part = |child: usize| {
-                    tree.nodes[child].cover() / cover * coalition(tree, child, row, known)
-                };
+                let part = |child: usize| tree.nodes[child].cover() / cover * coalition(tree, child, row, known);
                 part(left) + part(right)
             }
         }
@@ -507,13 +396,7 @@ mod tests {
                 (0..1usize << d)
                     .filter(|s| s >> i & 1 == 0)
                     .map(|s| {
-                        let value = |set| {
-                            model
-                                .trees
-                                .iter()
-                                .map(|t| coalition(t, 0, row, set))
-                                .sum::<f64>()
-                        };
+                        let value = |set| model.trees.iter().map(|t| coalition(t, 0, row, set)).sum::<f64>();
                         weights[s.count_ones() as usize] * (value(s | 1 << i) - value(s))
                     })
                     .sum()
@@ -525,9 +408,7 @@ mod tests {
     fn contributions_equal_the_definition_with_and_without_tables() {
         let model = ensemble(1, 4, 4);
         let mut rng = generator(2);
-        let rows: Vec<f64> = (0..40 * 4)
-            .map(|i| if i == 5 { f64::NAN } else { uniform(&mut rng) })
-            .collect();
+        let rows: Vec<f64> = (0..40 * 4).map(|i| if i == 5 { f64::NAN } else { uniform(&mut rng) }).collect();
         let many = model.explain(&rows).unwrap();
         let few = model.explain(&rows[..8 * 4]).unwrap();
         for (i, row) in rows.chunks_exact(4).enumerate() {
@@ -557,11 +438,7 @@ mod tests {
         let mut model = ensemble(1, 2, 3);
         model.features = 0;
         assert!(model.explain(&[]).is_err());
-        model = Ensemble {
-            features: 1,
-            base: 0.0,
-            trees: vec![Tree { nodes: vec![] }],
-        };
+        model = Ensemble { features: 1, base: 0.0, trees: vec![Tree { nodes: vec![] }] };
         assert_eq!(model.explain(&[1.0]).unwrap_err().field, "trees[0]");
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Each states its range and error; arguments outside the range give NaN, never a panic.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 /// Trigamma, the second derivative of ln Γ, for `x > 0`; relative error below 1e-13.
 ///
@@ -22,11 +19,7 @@ pub fn trigamma(x: f64) -> f64 {
     let inv = 1.0 / (x * x);
     let tail = inv
         * (1.0 / 6.0
-            - inv
-                * (1.0 / 30.0
-                    - inv
-                        * (1.0 / 42.0
-                            - inv * (1.0 / 30.0 - inv * (5.0 / 66.0 - inv * 691.0 / 2730.0)))));
+            - inv * (1.0 / 30.0 - inv * (1.0 / 42.0 - inv * (1.0 / 30.0 - inv * (5.0 / 66.0 - inv * 691.0 / 2730.0)))));
     below + (1.0 + 0.5 / x + tail) / x
 }
 
@@ -109,10 +102,7 @@ mod tests {
 
     #[test]
     fn the_gauss_rule_is_exact_for_degree_23() {
-        let even: f64 = GAUSS_LEGENDRE_12
-            .iter()
-            .map(|(x, w)| 2.0 * w * x.powi(22))
-            .sum();
+        let even: f64 = GAUSS_LEGENDRE_12.iter().map(|(x, w)| 2.0 * w * x.powi(22)).sum();
         assert!((even - 2.0 / 23.0).abs() < 1e-14);
     }
 }

@@ -3,10 +3,7 @@
 //! Promise: a table that was built is rectangular, its names are unique, its codes are valid; so
 //! models need not ask again. Absent on purpose: files, and columns of text or dates.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use crate::input::BadInput;
 
@@ -46,10 +43,7 @@ pub struct Table {
 impl Column {
     /// A column of numbers.
     pub fn numbers(name: &str, values: Vec<f64>) -> Self {
-        Self {
-            name: name.into(),
-            values: Values::Numbers(values),
-        }
+        Self { name: name.into(), values: Values::Numbers(values) }
     }
 
     /// A column of categories; an empty text is a gap. Names are kept in order of first appearance.
@@ -68,10 +62,7 @@ impl Column {
                 })
             })
             .collect();
-        Self {
-            name: name.into(),
-            values: Values::Categories { codes, names },
-        }
+        Self { name: name.into(), values: Values::Categories { codes, names } }
     }
 
     /// Reads texts as numbers when all that are not empty are numbers, as categories otherwise.
@@ -101,15 +92,11 @@ impl Table {
     /// Checks and keeps columns.
     pub fn new(columns: Vec<Column>) -> Result<Self, BadInput> {
         let Some(first) = columns.first() else {
-            return Err(BadInput::Empty {
-                field: "columns".into(),
-            });
+            return Err(BadInput::Empty { field: "columns".into() });
         };
         let rows = first.len();
         if rows == 0 {
-            return Err(BadInput::Empty {
-                field: first.name.clone(),
-            });
+            return Err(BadInput::Empty { field: first.name.clone() });
         }
         for (i, column) in columns.iter().enumerate() {
             let field = || column.name.clone();
@@ -117,29 +104,18 @@ impl Table {
                 return Err(BadInput::Duplicate { field: field() });
             }
             if column.len() != rows {
-                return Err(BadInput::Length {
-                    field: field(),
-                    found: column.len(),
-                    expected: rows,
-                });
+                return Err(BadInput::Length { field: field(), found: column.len(), expected: rows });
             }
             match &column.values {
                 Values::Numbers(values) => {
                     if let Some(row) = values.iter().position(|v| v.is_infinite()) {
-                        return Err(BadInput::NotFinite {
-                            field: field(),
-                            row,
-                        });
+                        return Err(BadInput::NotFinite { field: field(), row });
                     }
                 }
                 Values::Categories { codes, names } => {
                     let valid = |&c: &u32| c == UNKNOWN || (c as usize) < names.len();
                     if let Some(row) = codes.iter().position(|c| !valid(c)) {
-                        return Err(BadInput::OutOfRange {
-                            field: field(),
-                            row,
-                            allowed: "the position of a name",
-                        });
+                        return Err(BadInput::OutOfRange { field: field(), row, allowed: "the position of a name" });
                     }
                 }
             }
@@ -165,26 +141,16 @@ impl Table {
     /// The table of some rows, in the order of `rows`; rows outside are refused.
     pub fn take(&self, rows: &[usize]) -> Result<Self, BadInput> {
         if let Some(row) = rows.iter().position(|&r| r >= self.rows) {
-            return Err(BadInput::OutOfRange {
-                field: "rows".into(),
-                row,
-                allowed: "a row of the table",
-            });
+            return Err(BadInput::OutOfRange { field: "rows".into(), row, allowed: "a row of the table" });
         }
         let take = |column: &Column| {
             let values = match &column.values {
-                Values::Numbers(values) => {
-                    Values::Numbers(rows.iter().map(|&r| values[r]).collect())
+                Values::Numbers(values) => Values::Numbers(rows.iter().map(|&r| values[r]).collect()),
+                Values::Categories { codes, names } => {
+                    Values::Categories { codes: rows.iter().map(|&r| codes[r]).collect(), names: names.clone() }
                 }
-                Values::Categories { codes, names } => Values::Categories {
-                    codes: rows.iter().map(|&r| codes[r]).collect(),
-                    names: names.clone(),
-                },
             };
-            Column {
-                name: column.name.clone(),
-                values,
-            }
+            Column { name: column.name.clone(), values }
         };
         Self::new(self.columns.iter().map(take).collect())
     }
@@ -226,22 +192,14 @@ mod tests {
         let column = Column::from_text("tenure", &["1", " ", "3.5"]);
         assert!(matches!(&column.values, Values::Numbers(v) if v[1].is_nan() && v[2] == 3.5));
         let column = Column::from_text("plan", &["1", "two", ""]);
-        assert!(
-            matches!(&column.values, Values::Categories { codes, .. } if codes == &[0, 1, UNKNOWN])
-        );
+        assert!(matches!(&column.values, Values::Categories { codes, .. } if codes == &[0, 1, UNKNOWN]));
     }
 
     #[test]
     fn crooked_tables_are_refused() {
         let a = || Column::numbers("a", vec![1.0, 2.0]);
-        assert!(matches!(
-            Table::new(vec![a(), a()]),
-            Err(BadInput::Duplicate { .. })
-        ));
-        assert!(matches!(
-            Table::new(vec![a(), Column::numbers("b", vec![1.0])]),
-            Err(BadInput::Length { .. })
-        ));
+        assert!(matches!(Table::new(vec![a(), a()]), Err(BadInput::Duplicate { .. })));
+        assert!(matches!(Table::new(vec![a(), Column::numbers("b", vec![1.0])]), Err(BadInput::Length { .. })));
         assert!(Table::new(vec![]).is_err());
         let table = Table::new(vec![a()]).unwrap();
         assert_eq!(table.take(&[1, 1]).unwrap().rows(), 2);

@@ -17,11 +17,7 @@ const WORD_BITS: usize = 64;
 
 /// Jaro similarity in `[0, 1]` (Jaro 1989); two empty texts are equal (1).
 pub fn jaro(a: &str, b: &str) -> f64 {
-    if short_ascii(a) && short_ascii(b) {
-        jaro_words(a.as_bytes(), b.as_bytes())
-    } else {
-        strsim::jaro(a, b)
-    }
+    if short_ascii(a) && short_ascii(b) { jaro_words(a.as_bytes(), b.as_bytes()) } else { strsim::jaro(a, b) }
 }
 
 /// Jaro-Winkler similarity in `[0, 1]`: Jaro plus 0.1 per shared leading letter (at most four),
@@ -31,12 +27,7 @@ pub fn jaro_winkler(a: &str, b: &str) -> f64 {
     if base <= WINKLER_FLOOR {
         return base;
     }
-    let prefix = a
-        .chars()
-        .zip(b.chars())
-        .take(WINKLER_PREFIX)
-        .take_while(|(x, y)| x == y)
-        .count();
+    let prefix = a.chars().zip(b.chars()).take(WINKLER_PREFIX).take_while(|(x, y)| x == y).count();
     base + small(prefix) * WINKLER_WEIGHT * (1.0 - base)
 }
 
@@ -47,11 +38,7 @@ pub fn levenshtein(a: &str, b: &str) -> usize {
 
 /// Optimal string alignment: Levenshtein plus swaps of neighbours, no part edited twice.
 pub fn osa(a: &str, b: &str) -> usize {
-    if short_ascii(a) && short_ascii(b) {
-        osa_words(a.as_bytes(), b.as_bytes())
-    } else {
-        strsim::osa_distance(a, b)
-    }
+    if short_ascii(a) && short_ascii(b) { osa_words(a.as_bytes(), b.as_bytes()) } else { strsim::osa_distance(a, b) }
 }
 
 /// Unrestricted Damerau-Levenshtein distance (Damerau 1964; Lowrance and Wagner 1975).
@@ -142,8 +129,7 @@ fn set_ratio(shared: &str, only_left: &str, only_right: &str) -> f64 {
     if common == 0 {
         return best;
     }
-    best.max(ratio(gap + left, common + with_left))
-        .max(ratio(gap + right, common + with_right))
+    best.max(ratio(gap + left, common + with_left)).max(ratio(gap + right, common + with_right))
 }
 
 fn sorted_words(text: &str) -> String {
@@ -158,11 +144,7 @@ fn joined<'a>(words: impl Iterator<Item = &'a &'a str>) -> String {
 
 /// `1 - distance / total`; nothing against nothing is equal.
 fn ratio(distance: usize, total: usize) -> f64 {
-    if total == 0 {
-        1.0
-    } else {
-        1.0 - small(distance) / small(total)
-    }
+    if total == 0 { 1.0 } else { 1.0 - small(distance) / small(total) }
 }
 
 /// Length of the longest common subsequence.
@@ -172,11 +154,7 @@ fn common_subsequence(a: &[char], b: &[char]) -> usize {
         let mut corner = 0;
         for (j, y) in b.iter().enumerate() {
             let above = row[j + 1];
-            row[j + 1] = if x == y {
-                corner + 1
-            } else {
-                above.max(row[j])
-            };
+            row[j + 1] = if x == y { corner + 1 } else { above.max(row[j]) };
             corner = above;
         }
     }
@@ -252,10 +230,7 @@ fn osa_words(a: &[u8], b: &[u8]) -> usize {
     distance
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "lengths of texts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "lengths of texts fit a double exactly")]
 fn small(count: usize) -> f64 {
     count as f64
 }

@@ -7,10 +7,7 @@
 //! taken to be random with a constant share; [`metrics`] measures any ranking. Absent on purpose:
 //! treatments chosen by someone; see `causal`.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 mod forest;
 pub mod metrics;
@@ -47,14 +44,8 @@ pub enum Learner {
 }
 
 /// All learners, in the order of reports.
-pub const LEARNERS: [Learner; 6] = [
-    Learner::S,
-    Learner::T,
-    Learner::X,
-    Learner::ClassTransformation,
-    Learner::DoublyRobust,
-    Learner::Forest,
-];
+pub const LEARNERS: [Learner; 6] =
+    [Learner::S, Learner::T, Learner::X, Learner::ClassTransformation, Learner::DoublyRobust, Learner::Forest];
 
 impl Learner {
     /// Its name in reports.
@@ -142,34 +133,19 @@ impl Effect {
         match self {
             Self::Single(response) => {
                 let with = |value| table.with(Column::numbers(TREATED, vec![value; table.rows()]));
-                Ok(minus(
-                    response.expected(&with(1.0)?)?,
-                    &response.expected(&with(0.0)?)?,
-                ))
+                Ok(minus(response.expected(&with(1.0)?)?, &response.expected(&with(0.0)?)?))
             }
-            Self::Difference { treated, control } => {
-                Ok(minus(treated.expected(table)?, &control.expected(table)?))
-            }
+            Self::Difference { treated, control } => Ok(minus(treated.expected(table)?, &control.expected(table)?)),
             Self::Direct(model) => model.answers(table),
-            Self::Mixed {
-                of_treated,
-                of_control,
-                share,
-            } => {
+            Self::Mixed { of_treated, of_control, share } => {
                 let (a, b) = (of_treated.answers(table)?, of_control.answers(table)?);
-                Ok(a.iter()
-                    .zip(b)
-                    .map(|(a, b)| (1.0 - share) * a + share * b)
-                    .collect())
+                Ok(a.iter().zip(b).map(|(a, b)| (1.0 - share) * a + share * b).collect())
             }
             Self::Weighted { mean, parts } => {
                 let mut total = vec![*mean; table.rows()];
                 for part in parts {
                     let answers = part.effect.uplift(table)?;
-                    total
-                        .iter_mut()
-                        .zip(answers)
-                        .for_each(|(t, a)| *t += part.weight * (a - part.centre));
+                    total.iter_mut().zip(answers).for_each(|(t, a)| *t += part.weight * (a - part.centre));
                 }
                 Ok(total)
             }
@@ -196,50 +172,28 @@ struct Trial<'a> {
 const LEAST_OF_ARM: usize = 50;
 
 impl<'a> Trial<'a> {
-    fn new(
-        table: &'a Table,
-        treated: &'a [bool],
-        outcome: &'a [f64],
-        seed: u64,
-    ) -> Result<Self, BadInput> {
+    fn new(table: &'a Table, treated: &'a [bool], outcome: &'a [f64], seed: u64) -> Result<Self, BadInput> {
         same_length("treated", treated.len(), table.rows())?;
         same_length("outcome", outcome.len(), table.rows())?;
         input::finite("outcome", outcome)?;
         input::two_classes("treated", treated)?;
         if outcome.iter().all(|&y| y == outcome[0]) {
-            return Err(BadInput::OneClass {
-                field: "outcome".into(),
-            });
+            return Err(BadInput::OneClass { field: "outcome".into() });
         }
         if table.column(TREATED).is_some() {
-            return Err(BadInput::Duplicate {
-                field: TREATED.into(),
-            });
+            return Err(BadInput::Duplicate { field: TREATED.into() });
         }
         let count = treated.iter().filter(|&&t| t).count();
         let fewer = count.min(treated.len() - count);
         if fewer < LEAST_OF_ARM {
-            return Err(BadInput::TooFew {
-                field: "treated".into(),
-                found: fewer,
-                needed: LEAST_OF_ARM,
-            });
+            return Err(BadInput::TooFew { field: "treated".into(), found: fewer, needed: LEAST_OF_ARM });
         }
         let binary = outcome.iter().all(|&y| y == 0.0 || y == 1.0);
-        Ok(Self {
-            table,
-            treated,
-            outcome,
-            binary,
-            share: float(count) / float(treated.len()),
-            seed,
-        })
+        Ok(Self { table, treated, outcome, binary, share: float(count) / float(treated.len()), seed })
     }
 
     fn rows_of(&self, arm: bool) -> Vec<usize> {
-        (0..self.treated.len())
-            .filter(|&i| self.treated[i] == arm)
-            .collect()
+        (0..self.treated.len()).filter(|&i| self.treated[i] == arm).collect()
     }
 
     /// Effects of single rows whose mean, given the columns, is the true effect: the transformed
@@ -248,11 +202,7 @@ impl<'a> Trial<'a> {
         (0..self.outcome.len())
             .map(|i| {
                 let residual = self.outcome[i] - expected[usize::from(self.treated[i])][i];
-                let scale = if self.treated[i] {
-                    1.0 / self.share
-                } else {
-                    -1.0 / (1.0 - self.share)
-                };
+                let scale = if self.treated[i] { 1.0 / self.share } else { -1.0 / (1.0 - self.share) };
                 expected[1][i] - expected[0][i] + residual * scale
             })
             .collect()
@@ -279,47 +229,26 @@ impl Responses {
         for arm in [false, true] {
             let rows = trial.rows_of(arm);
             let outcome: Vec<f64> = rows.iter().map(|&i| trial.outcome[i]).collect();
-            let (model, left_out) = respond(
-                &trial.table.take(&rows)?,
-                &outcome,
-                trial.binary,
-                trial.seed,
-            )?;
+            let (model, left_out) = respond(&trial.table.take(&rows)?, &outcome, trial.binary, trial.seed)?;
             let mut all = model.expected(trial.table)?;
             rows.iter().zip(left_out).for_each(|(&i, e)| all[i] = e);
             expected[usize::from(arm)] = all;
             models.push(model);
         }
         let treated = models.remove(1);
-        Ok(Self {
-            treated,
-            control: models.remove(0),
-            expected,
-        })
+        Ok(Self { treated, control: models.remove(0), expected })
     }
 }
 
 /// Models an outcome; also answers what rows are expected to do by models that did not see them.
-fn respond(
-    table: &Table,
-    outcome: &[f64],
-    binary: bool,
-    seed: u64,
-) -> Result<(Response, Vec<f64>), BadInput> {
+fn respond(table: &Table, outcome: &[f64], binary: bool, seed: u64) -> Result<(Response, Vec<f64>), BadInput> {
     if binary {
         let label: Vec<bool> = outcome.iter().map(|&y| y > 0.5).collect();
         let trained = propensity::fit(table, &label, seed)?;
         return Ok((Response::Propensity(trained.model), trained.out_of_fold));
     }
     let fold = folds_of(outcome.len(), seed);
-    let boosted = boosting::fit(
-        table,
-        outcome,
-        Loss::Squared,
-        &fold,
-        Settings::default(),
-        seed,
-    )?;
+    let boosted = boosting::fit(table, outcome, Loss::Squared, &fold, Settings::default(), seed)?;
     Ok((Response::Trees(boosted.ensemble), boosted.out_of_fold))
 }
 
@@ -339,15 +268,7 @@ fn effect_trees(table: &Table, effect: &[f64], seed: u64) -> Result<Ensemble, Ba
         patience: 25,
         ..Settings::default()
     };
-    Ok(boosting::fit(
-        table,
-        effect,
-        Loss::Squared,
-        &folds_of(effect.len(), seed),
-        settings,
-        seed,
-    )?
-    .ensemble)
+    Ok(boosting::fit(table, effect, Loss::Squared, &folds_of(effect.len(), seed), settings, seed)?.ensemble)
 }
 
 /// Trains one learner. `treated` must have been random; `outcome` is 0 and 1, or any number.
@@ -366,41 +287,22 @@ pub fn fit_one(
     learn(learner, &trial, responses.as_ref())
 }
 
-fn learn(
-    learner: Learner,
-    trial: &Trial,
-    responses: Option<&Responses>,
-) -> Result<Effect, BadInput> {
+fn learn(learner: Learner, trial: &Trial, responses: Option<&Responses>) -> Result<Effect, BadInput> {
     match (learner, responses) {
-        (Learner::T, Some(r)) => Ok(Effect::Difference {
-            treated: Box::new(r.treated.clone()),
-            control: Box::new(r.control.clone()),
-        }),
+        (Learner::T, Some(r)) => {
+            Ok(Effect::Difference { treated: Box::new(r.treated.clone()), control: Box::new(r.control.clone()) })
+        }
         (Learner::X, Some(r)) => learn_x(trial, r),
         (Learner::DoublyRobust, Some(r)) => {
-            effect_trees(trial.table, &trial.robust_effects(&r.expected), trial.seed)
-                .map(Effect::Direct)
+            effect_trees(trial.table, &trial.robust_effects(&r.expected), trial.seed).map(Effect::Direct)
         }
         (Learner::ClassTransformation, _) => {
-            let nothing = [
-                vec![0.0; trial.outcome.len()],
-                vec![0.0; trial.outcome.len()],
-            ];
-            effect_trees(trial.table, &trial.robust_effects(&nothing), trial.seed)
-                .map(Effect::Direct)
+            let nothing = [vec![0.0; trial.outcome.len()], vec![0.0; trial.outcome.len()]];
+            effect_trees(trial.table, &trial.robust_effects(&nothing), trial.seed).map(Effect::Direct)
         }
-        (Learner::Forest, _) => Ok(Effect::Direct(forest::fit(
-            trial.table,
-            trial.treated,
-            trial.outcome,
-            trial.seed,
-        ))),
+        (Learner::Forest, _) => Ok(Effect::Direct(forest::fit(trial.table, trial.treated, trial.outcome, trial.seed))),
         _ => {
-            let flags = trial
-                .treated
-                .iter()
-                .map(|&t| f64::from(u8::from(t)))
-                .collect();
+            let flags = trial.treated.iter().map(|&t| f64::from(u8::from(t))).collect();
             let table = trial.table.with(Column::numbers(TREATED, flags))?;
             let (model, _) = respond(&table, trial.outcome, trial.binary, trial.seed)?;
             Ok(Effect::Single(Box::new(model)))
@@ -421,11 +323,7 @@ fn learn_x(trial: &Trial, responses: &Responses) -> Result<Effect, BadInput> {
             .collect();
         effect_trees(&trial.table.take(&rows)?, &effects, trial.seed)
     };
-    Ok(Effect::Mixed {
-        of_treated: of_arm(true)?,
-        of_control: of_arm(false)?,
-        share: trial.share,
-    })
+    Ok(Effect::Mixed { of_treated: of_arm(true)?, of_control: of_arm(false)?, share: trial.share })
 }
 
 /// How one learner did on rows left out.
@@ -472,12 +370,7 @@ pub struct Trained {
 const FOLDS: usize = 3;
 
 /// Trains all learners and weighs them by what they foretell on rows left out.
-pub fn fit(
-    table: &Table,
-    treated: &[bool],
-    outcome: &[f64],
-    seed: u64,
-) -> Result<Trained, BadInput> {
+pub fn fit(table: &Table, treated: &[bool], outcome: &[f64], seed: u64) -> Result<Trained, BadInput> {
     let trial = Trial::new(table, treated, outcome, seed)?;
     let honest = leave_out(&trial)?;
     let weights = weigh(&honest);
@@ -486,20 +379,10 @@ pub fn fit(
     for (learner, &weight) in LEARNERS.into_iter().zip(&weights) {
         let effect = learn(learner, &trial, Some(&responses))?;
         let centre = mean(&effect.uplift(table)?);
-        parts.push(Part {
-            weight,
-            centre,
-            effect,
-        });
+        parts.push(Part { weight, centre, effect });
     }
     let report = report(&trial, &honest, &weights)?;
-    Ok(Trained {
-        effect: Effect::Weighted {
-            mean: report.mean_effect,
-            parts,
-        },
-        report,
-    })
+    Ok(Trained { effect: Effect::Weighted { mean: report.mean_effect, parts }, report })
 }
 
 /// Effects foretold by each learner for rows it had not seen, and the rows' robust effects.
@@ -520,8 +403,7 @@ fn leave_out(trial: &Trial) -> Result<Honest, BadInput> {
     let mut foretold = vec![vec![0.0; n]; LEARNERS.len()];
     let mut expected = [vec![0.0; n], vec![0.0; n]];
     for f in 0..FOLDS {
-        let (test, train): (Vec<usize>, Vec<usize>) =
-            (0..n).partition(|&i| usize::from(fold[i]) == f);
+        let (test, train): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| usize::from(fold[i]) == f);
         let (table, unseen) = (trial.table.take(&train)?, trial.table.take(&test)?);
         let treated: Vec<bool> = train.iter().map(|&i| trial.treated[i]).collect();
         let outcome: Vec<f64> = train.iter().map(|&i| trial.outcome[i]).collect();
@@ -534,14 +416,9 @@ fn leave_out(trial: &Trial) -> Result<Honest, BadInput> {
             seed: trial.seed,
         };
         let responses = Responses::of(&inner)?;
-        for (arm, model) in [&responses.control, &responses.treated]
-            .into_iter()
-            .enumerate()
-        {
+        for (arm, model) in [&responses.control, &responses.treated].into_iter().enumerate() {
             let told = model.expected(&unseen)?;
-            test.iter()
-                .zip(told)
-                .for_each(|(&i, e)| expected[arm][i] = e);
+            test.iter().zip(told).for_each(|(&i, e)| expected[arm][i] = e);
         }
         for (learner, own) in LEARNERS.into_iter().zip(&mut foretold) {
             let told = learn(learner, &inner, Some(&responses))?.uplift(&unseen)?;
@@ -567,25 +444,19 @@ fn weigh(honest: &Honest) -> Vec<f64> {
     let columns: Vec<Vec<f64>> = honest.foretold.iter().map(|v| centred(v)).collect();
     let target = centred(&honest.robust);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    let mut used: Vec<usize> = (0..k)
-        .filter(|&i| dot(&columns[i], &columns[i]) > 0.0)
-        .collect();
+    let mut used: Vec<usize> = (0..k).filter(|&i| dot(&columns[i], &columns[i]) > 0.0).collect();
     let mut weights = vec![0.0; k];
     // Least squares without the most negative weight, until none is.
     while !used.is_empty() {
         let m = used.len();
-        let mut gram: Vec<f64> = (0..m * m)
-            .map(|c| dot(&columns[used[c / m]], &columns[used[c % m]]))
-            .collect();
+        let mut gram: Vec<f64> = (0..m * m).map(|c| dot(&columns[used[c / m]], &columns[used[c % m]])).collect();
         let trace: f64 = (0..m).map(|i| gram[i * m + i]).sum();
         (0..m).for_each(|i| gram[i * m + i] += 1e-6 * trace);
         let mut solved: Vec<f64> = used.iter().map(|&i| dot(&columns[i], &target)).collect();
         if !solve_dense(&mut gram, &mut solved) {
             break;
         }
-        let worst = (0..m)
-            .min_by(|&a, &b| solved[a].total_cmp(&solved[b]))
-            .unwrap_or(0);
+        let worst = (0..m).min_by(|&a, &b| solved[a].total_cmp(&solved[b])).unwrap_or(0);
         if solved[worst] < 0.0 {
             used.remove(worst);
             continue;
@@ -593,54 +464,27 @@ fn weigh(honest: &Honest) -> Vec<f64> {
         used.iter().zip(&solved).for_each(|(&i, &w)| weights[i] = w);
         break;
     }
-    weights
-        .into_iter()
-        .map(|w| 0.5 * w + 0.5 / float(k))
-        .collect()
+    weights.into_iter().map(|w| 0.5 * w + 0.5 / float(k)).collect()
 }
 
 fn report(trial: &Trial, honest: &Honest, weights: &[f64]) -> Result<Report, BadInput> {
     let n = honest.robust.len();
     let mean_effect = mean(&honest.robust);
-    let spread = honest
-        .robust
-        .iter()
-        .map(|e| (e - mean_effect).powi(2))
-        .sum::<f64>()
-        / float(n);
-    let mixture: Vec<f64> = (0..n)
-        .map(|i| {
-            honest
-                .foretold
-                .iter()
-                .zip(weights)
-                .map(|(v, w)| w * v[i])
-                .sum()
-        })
-        .collect();
+    let spread = honest.robust.iter().map(|e| (e - mean_effect).powi(2)).sum::<f64>() / float(n);
+    let mixture: Vec<f64> = (0..n).map(|i| honest.foretold.iter().zip(weights).map(|(v, w)| w * v[i]).sum()).collect();
     let (slope, slope_error) = slope(&mixture, &honest.robust);
     let label: Vec<bool> = trial.outcome.iter().map(|&y| y > 0.5).collect();
     let qini = |score: &[f64]| -> Result<Option<f64>, BadInput> {
         if !trial.binary {
             return Ok(None);
         }
-        Ok(Some(
-            metrics::measure(&label, trial.treated, score, 0.3)?.qini_auc,
-        ))
+        Ok(Some(metrics::measure(&label, trial.treated, score, 0.3)?.qini_auc))
     };
     let mut candidates = Vec::new();
     for ((learner, &weight), told) in LEARNERS.into_iter().zip(weights).zip(&honest.foretold) {
-        candidates.push(Candidate {
-            learner,
-            weight,
-            qini_auc: qini(told)?,
-        });
+        candidates.push(Candidate { learner, weight, qini_auc: qini(told)? });
     }
-    let p_value = if slope_error > 0.0 {
-        Normal::standard().sf(slope / slope_error)
-    } else {
-        1.0
-    };
+    let p_value = if slope_error > 0.0 { Normal::standard().sf(slope / slope_error) } else { 1.0 };
     let qini_auc = qini(&mixture)?;
     Ok(Report {
         mean_effect,
@@ -660,17 +504,8 @@ fn slope(x: &[f64], y: &[f64]) -> (f64, f64) {
     if sxx <= 0.0 {
         return (0.0, 0.0);
     }
-    let slope = x
-        .iter()
-        .zip(y)
-        .map(|(a, b)| (a - mx) * (b - my))
-        .sum::<f64>()
-        / sxx;
-    let noise: f64 = x
-        .iter()
-        .zip(y)
-        .map(|(a, b)| ((a - mx) * (b - my - slope * (a - mx))).powi(2))
-        .sum();
+    let slope = x.iter().zip(y).map(|(a, b)| (a - mx) * (b - my)).sum::<f64>() / sxx;
+    let noise: f64 = x.iter().zip(y).map(|(a, b)| ((a - mx) * (b - my - slope * (a - mx))).powi(2)).sum();
     (slope, noise.sqrt() / sxx)
 }
 
@@ -718,8 +553,7 @@ mod tests {
     fn drawn(rows: usize, differs: bool, seed: u64) -> (Table, Vec<bool>, Vec<f64>, Vec<f64>) {
         let mut rng = generator(seed);
         let mut draw = || uniform(&mut rng);
-        let (mut x, mut z, mut treated, mut outcome, mut truth) =
-            (vec![], vec![], vec![], vec![], vec![]);
+        let (mut x, mut z, mut treated, mut outcome, mut truth) = (vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..rows {
             let (a, b, sent) = (draw(), draw(), draw() < 0.5);
             let effect = if !differs {
@@ -748,19 +582,10 @@ mod tests {
             let effect = fit_one(learner, &table, &treated, &outcome, 5).unwrap();
             let told = effect.uplift(&new).unwrap();
             let mean_of = |moved: bool| {
-                let of: Vec<f64> = (0..300)
-                    .filter(|&i| (truth[i] > 0.2) == moved)
-                    .map(|i| told[i])
-                    .collect();
+                let of: Vec<f64> = (0..300).filter(|&i| (truth[i] > 0.2) == moved).map(|i| told[i]).collect();
                 mean(&of)
             };
-            assert!(
-                mean_of(true) - mean_of(false) > 0.15,
-                "{}: {} {}",
-                learner.name(),
-                mean_of(true),
-                mean_of(false)
-            );
+            assert!(mean_of(true) - mean_of(false) > 0.15, "{}: {} {}", learner.name(), mean_of(true), mean_of(false));
         }
     }
 
@@ -778,11 +603,8 @@ mod tests {
     #[test]
     fn money_can_be_the_outcome() {
         let (table, treated, outcome, _) = drawn(1_000, true, 6);
-        let spent: Vec<f64> = outcome
-            .iter()
-            .enumerate()
-            .map(|(i, y)| y * (10.0 + f64::from(u8::from(i % 2 == 0))))
-            .collect();
+        let spent: Vec<f64> =
+            outcome.iter().enumerate().map(|(i, y)| y * (10.0 + f64::from(u8::from(i % 2 == 0)))).collect();
         let trained = fit(&table, &treated, &spent, 5).unwrap();
         assert!(trained.report.qini_auc.is_none() && trained.report.slope > 0.0);
     }
@@ -790,23 +612,11 @@ mod tests {
     #[test]
     fn trials_that_cannot_be_are_refused() {
         let (table, treated, outcome, _) = drawn(200, true, 7);
-        assert!(matches!(
-            fit(&table, &[true; 200], &outcome, 1),
-            Err(BadInput::OneClass { .. })
-        ));
-        assert!(matches!(
-            fit(&table, &treated, &[0.0; 200], 1),
-            Err(BadInput::OneClass { .. })
-        ));
-        assert!(matches!(
-            fit(&table, &treated[1..], &outcome, 1),
-            Err(BadInput::Length { .. })
-        ));
+        assert!(matches!(fit(&table, &[true; 200], &outcome, 1), Err(BadInput::OneClass { .. })));
+        assert!(matches!(fit(&table, &treated, &[0.0; 200], 1), Err(BadInput::OneClass { .. })));
+        assert!(matches!(fit(&table, &treated[1..], &outcome, 1), Err(BadInput::Length { .. })));
         let mut few = vec![false; 200];
         few[0] = true;
-        assert!(matches!(
-            fit(&table, &few, &outcome, 1),
-            Err(BadInput::TooFew { .. })
-        ));
+        assert!(matches!(fit(&table, &few, &outcome, 1), Err(BadInput::TooFew { .. })));
     }
 }

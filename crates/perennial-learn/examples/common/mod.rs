@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Small helpers shared by the measuring programs.
 
 use std::time::Instant;
@@ -7,10 +6,7 @@ use std::time::Instant;
 pub(crate) fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Option<f64> = after_name
-        .split_whitespace()
-        .nth(11)
-        .and_then(|t| t.parse().ok());
+    let ticks: Option<f64> = after_name.split_whitespace().nth(11).and_then(|t| t.parse().ok());
     ticks.map_or_else(|| START.with(|s| s.elapsed().as_secs_f64()), |t| t / 100.0)
 }
 
@@ -23,34 +19,4 @@ pub(crate) fn timed<T>(name: &str, task: impl FnOnce() -> T) -> (T, f64) {
     let spent = cpu_seconds() - before;
     println!("{name}: {spent:.3} CPU s");
     (out, spent)
-=======
-//! What the benchmarks share: a clock that other work on the machine disturbs little.
-
-use std::{fs, time::Instant};
-
-/// CPU seconds of this thread so far (Linux), or nothing where the system does not say.
-fn cpu_seconds() -> Option<f64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ')
-        .next()?
-        .parse::<f64>()
-        .ok()
-        .map(|nanoseconds| nanoseconds * 1e-9)
-}
-
-/// Runs `job` `times` times or for half a second, whichever is longer (the clock ticks every few
-/// milliseconds); answers its last result and the mean of its CPU seconds.
-pub(crate) fn timed<T>(times: u32, mut job: impl FnMut() -> T) -> (T, f64) {
-    let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let mut runs = 0;
-    loop {
-        let result = job();
-        runs += 1;
-        let spent = cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
-        let spent = spent.unwrap_or_else(|| wall.elapsed().as_secs_f64());
-        if runs >= times && (spent > 0.5 || times == 1) {
-            return (result, spent / f64::from(runs));
-        }
-    }
->>>>>>> learn-clv
 }

@@ -2,7 +2,7 @@
 
 use super::distribution::{beta_density, normal_cdf, normal_density, normal_quantile, simpson};
 use super::{Difference, Effect};
-use crate::input::{Unusable, open_unit, positive};
+use crate::unusable::{Unusable, open_unit, positive};
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
 
@@ -77,20 +77,14 @@ pub fn gaussian_posterior(
 ) -> Result<Posterior, Unusable> {
     open_unit("alpha", alpha)?;
     let (mut mean, mut variance) = (effect.estimate, effect.standard_error.powi(2));
-    if let GaussianPrior::Normal {
-        mean: prior_mean,
-        variance: prior_variance,
-        scale,
-    } = prior
-    {
+    if let GaussianPrior::Normal { mean: prior_mean, variance: prior_variance, scale } = prior {
         positive("prior.variance", prior_variance)?;
         let unit = match (scale, difference) {
             (PriorScale::Relative, Difference::Absolute) => effect.control_mean.abs(),
             (PriorScale::Absolute, Difference::Relative) => 1.0 / effect.control_mean.abs(),
             _ => 1.0,
         };
-        let (prior_precision, data_precision) =
-            (1.0 / (prior_variance * unit * unit), 1.0 / variance);
+        let (prior_precision, data_precision) = (1.0 / (prior_variance * unit * unit), 1.0 / variance);
         variance = 1.0 / (prior_precision + data_precision);
         mean = variance * (prior_precision * prior_mean * unit + data_precision * mean);
     }
@@ -154,10 +148,7 @@ pub struct BetaContest {
 ///
 /// # Errors
 /// When a parameter is not positive.
-pub fn beta_contest(
-    control: BetaPosterior,
-    treatment: BetaPosterior,
-) -> Result<BetaContest, Unusable> {
+pub fn beta_contest(control: BetaPosterior, treatment: BetaPosterior) -> Result<BetaContest, Unusable> {
     for (field, value) in [
         ("control.alpha", control.alpha),
         ("control.beta", control.beta),
@@ -166,32 +157,17 @@ pub fn beta_contest(
     ] {
         positive(field, value)?;
     }
-    let near = |p: BetaPosterior| {
-        (
-            p.mean() - 14.0 * p.deviation(),
-            p.mean() + 14.0 * p.deviation(),
-        )
-    };
+    let near = |p: BetaPosterior| (p.mean() - 14.0 * p.deviation(), p.mean() + 14.0 * p.deviation());
     let (a, b) = (near(control), near(treatment));
     let (low, high) = (a.0.min(b.0).max(0.0), a.1.max(b.1).min(1.0));
     // Panels follow the narrower of the two, so that a certain variant beside a vague one is seen.
     let finest = control.deviation().min(treatment.deviation());
     let panels = panels_for((high - low) / finest);
     let loss = |worse: BetaPosterior, better: BetaPosterior| {
-        simpson(
-            |t| (1.0 - better.below(t)) * worse.below(t),
-            low,
-            high,
-            panels,
-        )
+        simpson(|t| (1.0 - better.below(t)) * worse.below(t), low, high, panels)
     };
     let chance_to_win = if treatment.alpha.min(treatment.beta) >= 1.0 {
-        simpson(
-            |x| density_inside(x, treatment) * control.below(x),
-            low,
-            high,
-            panels,
-        )
+        simpson(|x| density_inside(x, treatment) * control.below(x), low, high, panels)
     } else {
         // A density without a bound at the edge: integrate by parts, so that only distributions remain.
         win_by_steps(control, treatment)
@@ -211,7 +187,7 @@ fn density_inside(x: f64, p: BetaPosterior) -> f64 {
 /// P(B > A) as a Stieltjes sum over equal steps of B's distribution.
 fn win_by_steps(control: BetaPosterior, treatment: BetaPosterior) -> f64 {
     const STEPS: usize = 20_000;
-    let at = |i: usize| crate::input::real(i) / crate::input::real(STEPS);
+    let at = |i: usize| crate::unusable::real(i) / crate::unusable::real(STEPS);
     (0..STEPS)
         .map(|i| {
             let mass = treatment.below(at(i + 1)) - treatment.below(at(i));
@@ -220,11 +196,7 @@ fn win_by_steps(control: BetaPosterior, treatment: BetaPosterior) -> f64 {
         .sum()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to a small positive range"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a small positive range")]
 fn panels_for(widths: f64) -> usize {
     2 * ((widths * 12.0).clamp(400.0, 20_000.0) as usize)
 }
@@ -235,15 +207,9 @@ mod tests {
 
     #[test]
     fn equal_shares_win_half_the_time() {
-        let p = BetaPosterior {
-            alpha: 12.0,
-            beta: 90.0,
-        };
+        let p = BetaPosterior { alpha: 12.0, beta: 90.0 };
         let c = beta_contest(p, p).unwrap();
-        assert!(
-            (c.chance_to_win - 0.5).abs() < 1e-8
-                && (c.loss_of_control - c.loss_of_treatment).abs() < 1e-10
-        );
+        assert!((c.chance_to_win - 0.5).abs() < 1e-8 && (c.loss_of_control - c.loss_of_treatment).abs() < 1e-10);
     }
 
     #[test]
@@ -256,11 +222,7 @@ mod tests {
             control_mean: 2.0,
             theta: None,
         };
-        let prior = GaussianPrior::Normal {
-            mean: 0.0,
-            variance: 0.01,
-            scale: PriorScale::Relative,
-        };
+        let prior = GaussianPrior::Normal { mean: 0.0, variance: 0.01, scale: PriorScale::Relative };
         let p = gaussian_posterior(&e, Difference::Relative, prior, 0.05).unwrap();
         assert!((p.estimate - 0.15).abs() < 1e-12);
         let flipped = p.inverted();

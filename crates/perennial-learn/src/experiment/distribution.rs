@@ -28,9 +28,7 @@ fn erfc(x: f64) -> f64 {
         }
         return 1.0 - 2.0 / PI.sqrt() * square * sum;
     }
-    let fraction = (1..=80)
-        .rev()
-        .fold(x, |below, k| x + 0.5 * f64::from(k) / below);
+    let fraction = (1..=80).rev().fold(x, |below, k| x + 0.5 * f64::from(k) / below);
     square / (PI.sqrt() * fraction)
 }
 
@@ -90,21 +88,15 @@ pub(super) fn beta_density(x: f64, a: f64, b: f64) -> f64 {
 
 /// Simpson's rule with `panels` (even) panels.
 pub(super) fn simpson(f: impl Fn(f64) -> f64, low: f64, high: f64, panels: usize) -> f64 {
-    let step = (high - low) / crate::input::real(panels);
-    let inner: f64 = (1..panels)
-        .map(|i| f(low + step * crate::input::real(i)) * if i % 2 == 1 { 4.0 } else { 2.0 })
-        .sum();
+    let step = (high - low) / crate::unusable::real(panels);
+    let inner: f64 =
+        (1..panels).map(|i| f(low + step * crate::unusable::real(i)) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
     (f(low) + inner + f(high)) * step / 3.0
 }
 
 /// The x in [low, high] where the increasing `f` reaches `target`: bisection with secant steps
 /// (the Illinois form of false position), to the last bits of x.
-pub(super) fn solve_increasing(
-    f: impl Fn(f64) -> f64,
-    target: f64,
-    mut low: f64,
-    mut high: f64,
-) -> f64 {
+pub(super) fn solve_increasing(f: impl Fn(f64) -> f64, target: f64, mut low: f64, mut high: f64) -> f64 {
     let (mut f_low, mut f_high) = (f(low) - target, f(high) - target);
     for round in 0..200 {
         let width = high - low;

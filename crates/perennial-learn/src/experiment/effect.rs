@@ -1,7 +1,7 @@
 //! From two variants to one effect with its standard error.
 
 use super::statistic::{Cuped, Statistic, pooled_theta};
-use crate::input::{Problem, Unusable, real64};
+use crate::unusable::{Problem, Unusable, real64};
 use serde::{Deserialize, Serialize};
 
 /// How an effect is expressed.
@@ -41,12 +41,7 @@ struct Moments {
 }
 
 fn moments(statistic: &Statistic, theta: f64) -> Moments {
-    let plain = |mean, variance| Moments {
-        mean,
-        variance,
-        with_unadjusted: variance,
-        unadjusted_variance: variance,
-    };
+    let plain = |mean, variance| Moments { mean, variance, with_unadjusted: variance, unadjusted_variance: variance };
     match statistic {
         Statistic::Proportion(p) => plain(p.mean(), p.variance()),
         Statistic::Mean(m) => plain(m.mean(), m.variance()),
@@ -60,25 +55,15 @@ fn moments(statistic: &Statistic, theta: f64) -> Moments {
     }
 }
 
-fn same_kind<'a>(
-    a: &'a Statistic,
-    b: &'a Statistic,
-) -> Result<Option<(&'a Cuped, &'a Cuped)>, Unusable> {
+fn same_kind<'a>(a: &'a Statistic, b: &'a Statistic) -> Result<Option<(&'a Cuped, &'a Cuped)>, Unusable> {
     if let (Statistic::Cuped(x), Statistic::Cuped(y)) = (a, b) {
         return Ok(Some((x, y)));
     }
     if std::mem::discriminant(a) == std::mem::discriminant(b) {
         return Ok(None);
     }
-    let problem = Problem::OutOfRange {
-        found: "another kind of statistic".into(),
-        allowed: "the control's kind",
-    };
-    Err(Unusable::new(
-        "treatment",
-        problem,
-        "tally both variants the same way",
-    ))
+    let problem = Problem::OutOfRange { found: "another kind of statistic".into(), allowed: "the control's kind" };
+    Err(Unusable::new("treatment", problem, "tally both variants the same way"))
 }
 
 /// Compares treatment with control.
@@ -91,26 +76,15 @@ fn same_kind<'a>(
 /// # Errors
 /// When the kinds differ, a variant has fewer than two customers, nothing varies, or the effect is
 /// relative and the control's mean is zero.
-pub fn compare(
-    control: &Statistic,
-    treatment: &Statistic,
-    difference: Difference,
-) -> Result<Effect, Unusable> {
+pub fn compare(control: &Statistic, treatment: &Statistic, difference: Difference) -> Result<Effect, Unusable> {
     control.check("control")?;
     treatment.check("treatment")?;
     let theta = same_kind(control, treatment)?.map(|(a, b)| pooled_theta(a, b));
     let (n_a, n_b) = (real64(control.n()), real64(treatment.n()));
-    let (a, b) = (
-        moments(control, theta.unwrap_or(0.0)),
-        moments(treatment, theta.unwrap_or(0.0)),
-    );
+    let (a, b) = (moments(control, theta.unwrap_or(0.0)), moments(treatment, theta.unwrap_or(0.0)));
     let (var_a, var_b) = (a.variance / n_a, b.variance / n_b);
     if var_a + var_b <= 0.0 {
-        return Err(Unusable::new(
-            "control and treatment",
-            Problem::Constant,
-            "choose a measure that varies",
-        ));
+        return Err(Unusable::new("control and treatment", Problem::Constant, "choose a measure that varies"));
     }
     let absolute = b.mean - a.mean;
     let base = control.unadjusted_mean();
@@ -149,14 +123,8 @@ mod tests {
 
     #[test]
     fn a_lift_of_shares_follows_the_delta_method() {
-        let a = Statistic::Proportion(Proportion {
-            n: 1000,
-            sum: 100.0,
-        });
-        let b = Statistic::Proportion(Proportion {
-            n: 1000,
-            sum: 120.0,
-        });
+        let a = Statistic::Proportion(Proportion { n: 1000, sum: 100.0 });
+        let b = Statistic::Proportion(Proportion { n: 1000, sum: 120.0 });
         let e = compare(&a, &b, Difference::Relative).unwrap();
         let by_hand = (0.12 * 0.88 / 1000.0 / 0.01 + 0.09 / 1000.0 * 0.0144 / 0.0001f64).sqrt();
         assert!((e.estimate - 0.2).abs() < 1e-12 && (e.standard_error - by_hand).abs() < 1e-12);
@@ -168,11 +136,6 @@ mod tests {
         let b = Statistic::Mean(Mean::of(&[1.0, 2.0]));
         assert!(compare(&a, &b, Difference::Absolute).is_err());
         let flat = Statistic::Mean(Mean::of(&[2.0, 2.0]));
-        assert_eq!(
-            compare(&flat, &flat, Difference::Absolute)
-                .unwrap_err()
-                .problem,
-            Problem::Constant
-        );
+        assert_eq!(compare(&flat, &flat, Difference::Absolute).unwrap_err().problem, Problem::Constant);
     }
 }

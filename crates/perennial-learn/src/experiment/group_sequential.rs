@@ -4,7 +4,7 @@
 //! a grid of the score statistic, so any spacing of looks is allowed.
 
 use super::distribution::{normal_cdf, normal_density, normal_quantile};
-use crate::input::{Problem, Unusable, open_unit, real};
+use crate::unusable::{Problem, Unusable, open_unit, real};
 use serde::{Deserialize, Serialize};
 
 /// How the error is spent over the looks.
@@ -29,9 +29,7 @@ pub struct Boundary {
 
 fn spent(spending: Spending, alpha: f64, t: f64) -> f64 {
     match spending {
-        Spending::OBrienFleming => {
-            (4.0 - 4.0 * normal_cdf(-normal_quantile(alpha / 4.0) / t.sqrt())).min(alpha)
-        }
+        Spending::OBrienFleming => (4.0 - 4.0 * normal_cdf(-normal_quantile(alpha / 4.0) / t.sqrt())).min(alpha),
         Spending::Pocock => alpha * (1.0 + (std::f64::consts::E - 1.0) * t).ln(),
     }
 }
@@ -40,27 +38,15 @@ fn spent(spending: Spending, alpha: f64, t: f64) -> f64 {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), there is no look, or the shares do not rise within (0, 1].
-pub fn group_sequential_bounds(
-    information: &[f64],
-    spending: Spending,
-    alpha: f64,
-) -> Result<Vec<Boundary>, Unusable> {
+pub fn group_sequential_bounds(information: &[f64], spending: Spending, alpha: f64) -> Result<Vec<Boundary>, Unusable> {
     open_unit("alpha", alpha)?;
     if information.is_empty() {
-        return Err(Unusable::new(
-            "information",
-            Problem::Empty,
-            "plan at least one look",
-        ));
+        return Err(Unusable::new("information", Problem::Empty, "plan at least one look"));
     }
     let mut before = 0.0;
     for &t in information {
         if !(t > before && t <= 1.0) {
-            return Err(Unusable::range(
-                "information",
-                t,
-                "rising, above 0 and at most 1",
-            ));
+            return Err(Unusable::range("information", t, "rising, above 0 and at most 1"));
         }
         before = t;
     }
@@ -75,21 +61,13 @@ struct Alive {
 }
 
 fn walk(information: &[f64], spending: Spending, alpha: f64) -> Vec<Boundary> {
-    let mut alive = Alive {
-        information: 0.0,
-        points: vec![0.0],
-        mass: vec![1.0],
-    };
+    let mut alive = Alive { information: 0.0, points: vec![0.0], mass: vec![1.0] };
     let mut already = 0.0;
     let mut looks = Vec::with_capacity(information.len());
     for &t in information {
         let target = spent(spending, alpha, t);
         let z = boundary(&alive, t, target - already);
-        looks.push(Boundary {
-            information: t,
-            z,
-            spent: target,
-        });
+        looks.push(Boundary { information: t, z, spent: target });
         alive = survive(&alive, t, z * t.sqrt());
         already = target;
     }
@@ -111,11 +89,7 @@ fn boundary(alive: &Alive, t: f64, spend: f64) -> f64 {
     let (mut low, mut high) = (0.0, 40.0);
     for _ in 0..80 {
         let z = 0.5 * (low + high);
-        if crossing(z) > spend {
-            low = z
-        } else {
-            high = z
-        }
+        if crossing(z) > spend { low = z } else { high = z }
     }
     0.5 * (low + high)
 }
@@ -125,9 +99,7 @@ fn survive(alive: &Alive, t: f64, limit: f64) -> Alive {
     let step = (t - alive.information).sqrt();
     let limit = limit.min(8.0 * t.sqrt());
     let width = 2.0 * limit / real(PANELS);
-    let points: Vec<f64> = (0..=PANELS)
-        .map(|i| width.mul_add(real(i), -limit))
-        .collect();
+    let points: Vec<f64> = (0..=PANELS).map(|i| width.mul_add(real(i), -limit)).collect();
     let simpson = |i: usize| {
         if i == 0 || i == PANELS {
             1.0
@@ -138,23 +110,10 @@ fn survive(alive: &Alive, t: f64, limit: f64) -> Alive {
         }
     };
     let density = |y: f64| -> f64 {
-        alive
-            .points
-            .iter()
-            .zip(&alive.mass)
-            .map(|(&x, m)| m * normal_density((y - x) / step) / step)
-            .sum()
+        alive.points.iter().zip(&alive.mass).map(|(&x, m)| m * normal_density((y - x) / step) / step).sum()
     };
-    let mass = points
-        .iter()
-        .enumerate()
-        .map(|(i, &y)| density(y) * simpson(i) * width / 3.0)
-        .collect();
-    Alive {
-        information: t,
-        points,
-        mass,
-    }
+    let mass = points.iter().enumerate().map(|(i, &y)| density(y) * simpson(i) * width / 3.0).collect();
+    Alive { information: t, points, mass }
 }
 
 #[cfg(test)]

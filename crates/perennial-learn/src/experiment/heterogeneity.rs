@@ -9,8 +9,8 @@
 use super::multiple::holm;
 use super::statistic::{Mean, Statistic};
 use super::{Difference, Side, compare, fixed::welch};
-use crate::input::{Problem, Unusable, finite, real, same_length};
 use crate::seed::{generator, uniform};
+use crate::unusable::{Problem, Unusable, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// One cut and what the honest half says about its two sides.
@@ -49,9 +49,7 @@ fn cells(rows: &[usize], column: &[f64], cut: f64, treated: &[bool], outcome: &[
 
 fn side(cells: &Cells, above: usize) -> Option<(f64, f64)> {
     let [control, treatment] = cells[above].map(Statistic::Mean);
-    compare(&control, &treatment, Difference::Absolute)
-        .ok()
-        .map(|e| (e.estimate, e.standard_error))
+    compare(&control, &treatment, Difference::Absolute).ok().map(|e| (e.estimate, e.standard_error))
 }
 
 fn separation(cells: &Cells) -> Option<f64> {
@@ -79,46 +77,23 @@ pub fn honest_split(
         finite(&format!("features[{j}]"), column)?;
     }
     if n < 40 {
-        return Err(Unusable::new(
-            "outcome",
-            Problem::TooFew {
-                found: n,
-                needed: 40,
-            },
-            "wait for more customers",
-        ));
+        return Err(Unusable::new("outcome", Problem::TooFew { found: n, needed: 40 }, "wait for more customers"));
     }
     if treated.iter().all(|&t| t == treated[0]) {
-        return Err(Unusable::new(
-            "treated",
-            Problem::OneClass,
-            "give customers of both variants",
-        ));
+        return Err(Unusable::new("treated", Problem::OneClass, "give customers of both variants"));
     }
     let mut rng = generator(seed);
     let (search, honest): (Vec<usize>, Vec<usize>) = (0..n).partition(|_| uniform(&mut rng) < 0.5);
     let mut subgroups: Vec<SubgroupEffect> = features
         .iter()
         .enumerate()
-        .filter_map(|(feature, column)| {
-            measure(feature, column, &search, &honest, treated, outcome)
-        })
+        .filter_map(|(feature, column)| measure(feature, column, &search, &honest, treated, outcome))
         .collect();
     let raw: Vec<f64> = subgroups.iter().map(|s| s.p_value).collect();
     let corrected = holm(&raw, 0.05)?;
-    subgroups
-        .iter_mut()
-        .zip(corrected.p_values)
-        .for_each(|(s, p)| s.p_value = p);
-    subgroups.sort_by(|a, b| {
-        a.p_value
-            .total_cmp(&b.p_value)
-            .then(a.feature.cmp(&b.feature))
-    });
-    Ok(Heterogeneity {
-        subgroups,
-        honest_n: honest.len(),
-    })
+    subgroups.iter_mut().zip(corrected.p_values).for_each(|(s, p)| s.p_value = p);
+    subgroups.sort_by(|a, b| a.p_value.total_cmp(&b.p_value).then(a.feature.cmp(&b.feature)));
+    Ok(Heterogeneity { subgroups, honest_n: honest.len() })
 }
 
 fn measure(
@@ -141,31 +116,18 @@ fn measure(
         theta: None,
     };
     let p_value = welch(&effect, Side::Both, 0.05).ok()?.p_value;
-    Some(SubgroupEffect {
-        feature,
-        cut,
-        below,
-        above,
-        p_value,
-    })
+    Some(SubgroupEffect { feature, cut, below, above, p_value })
 }
 
 fn best_cut(column: &[f64], search: &[usize], treated: &[bool], outcome: &[f64]) -> Option<f64> {
     let mut sorted: Vec<f64> = search.iter().map(|&i| column[i]).collect();
     sorted.sort_by(f64::total_cmp);
-    let mut candidates: Vec<f64> = (1..4)
-        .filter_map(|q| sorted.get(sorted.len() * q / 4).copied())
-        .collect();
+    let mut candidates: Vec<f64> = (1..4).filter_map(|q| sorted.get(sorted.len() * q / 4).copied()).collect();
     candidates.push(0.5 * (sorted.first()? + sorted.last()?));
     candidates.dedup();
     candidates
         .into_iter()
-        .filter_map(|cut| {
-            Some((
-                cut,
-                separation(&cells(search, column, cut, treated, outcome))?,
-            ))
-        })
+        .filter_map(|cut| Some((cut, separation(&cells(search, column, cut, treated, outcome))?)))
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(cut, _)| cut)
 }
@@ -179,16 +141,7 @@ mod tests {
         let mut draw = |n: usize| (0..n).map(|_| uniform(&mut rng)).collect::<Vec<_>>();
         let (age, noise, coin, base) = (draw(3000), draw(3000), draw(3000), draw(3000));
         let treated: Vec<bool> = coin.iter().map(|c| *c < 0.5).collect();
-        let outcome = (0..3000)
-            .map(|i| {
-                base[i]
-                    + if treated[i] && age[i] > 0.5 {
-                        gain
-                    } else {
-                        0.0
-                    }
-            })
-            .collect();
+        let outcome = (0..3000).map(|i| base[i] + if treated[i] && age[i] > 0.5 { gain } else { 0.0 }).collect();
         (vec![age, noise], treated, outcome)
     }
 

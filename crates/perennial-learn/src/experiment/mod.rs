@@ -22,28 +22,23 @@ mod srm;
 mod statistic;
 mod stratify;
 
-pub use bayes::{
-    BetaContest, BetaPosterior, GaussianPrior, Posterior, PriorScale, beta_contest,
-    gaussian_posterior,
-};
+pub use bayes::{BetaContest, BetaPosterior, GaussianPrior, Posterior, PriorScale, beta_contest, gaussian_posterior};
 pub use effect::{Difference, Effect, compare};
 pub use fixed::welch;
 pub use group_sequential::{Boundary, Spending, group_sequential_bounds};
 pub use heterogeneity::{Heterogeneity, SubgroupEffect, honest_split};
 pub use multiple::{Adjusted, benjamini_hochberg, benjamini_yekutieli, bonferroni, holm};
 pub use power::{
-    Alternative, MeanPlan, ProportionPlan, cohens_h, mean_detectable, mean_power, mean_sample_size,
-    proportion_power, proportion_sample_size,
+    Alternative, MeanPlan, ProportionPlan, cohens_h, mean_detectable, mean_power, mean_sample_size, proportion_power,
+    proportion_sample_size,
 };
-pub use proportion::{
-    clopper_pearson, fisher_exact, newcombe_difference, proportion_z_test, wilson,
-};
+pub use proportion::{clopper_pearson, fisher_exact, newcombe_difference, proportion_z_test, wilson};
 pub use sequential::{ConfidenceSequence, DEFAULT_TUNING, MixtureTest, always_valid};
 pub use srm::{SampleRatio, SequentialSampleRatio, sample_ratio};
 pub use statistic::{Cuped, Mean, Proportion, Ratio, Statistic, pooled_theta};
 pub use stratify::{Stratum, post_stratify};
 
-use crate::input::Unusable;
+use crate::unusable::Unusable;
 use serde::{Deserialize, Serialize};
 
 /// Which side of zero a test looks at. The effect is treatment minus control.
@@ -71,9 +66,7 @@ pub enum Method {
 
 impl Default for Method {
     fn default() -> Self {
-        Self::Sequential {
-            tuning: DEFAULT_TUNING,
-        }
+        Self::Sequential { tuning: DEFAULT_TUNING }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Many tests at once: Bonferroni, Holm (1979), Benjamini & Hochberg (1995), Benjamini & Yekutieli (2001).
 
-use crate::input::{Unusable, open_unit, real};
+use crate::unusable::{Unusable, open_unit, real};
 use serde::{Deserialize, Serialize};
 
 /// Adjusted p-values in the order given, and which of them hold at the level.
@@ -37,13 +37,7 @@ fn finish(p_values: Vec<f64>, alpha: f64) -> Adjusted {
 /// When `alpha` lies outside (0, 1) or a p-value outside [0, 1].
 pub fn bonferroni(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unusable> {
     check(p_values, alpha)?;
-    Ok(finish(
-        p_values
-            .iter()
-            .map(|p| (p * real(p_values.len())).min(1.0))
-            .collect(),
-        alpha,
-    ))
+    Ok(finish(p_values.iter().map(|p| (p * real(p_values.len())).min(1.0)).collect(), alpha))
 }
 
 /// Holm's step-down: the same promise as Bonferroni, never weaker.

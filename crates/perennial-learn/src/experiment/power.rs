@@ -1,9 +1,7 @@
 //! Power and sample size for shares (Cohen's h, normal) and means (non-central t).
 
-use super::distribution::{
-    noncentral_student_cdf, normal_cdf, normal_quantile, solve_increasing, student_quantile,
-};
-use crate::input::{Problem, Unusable, open_unit, positive};
+use super::distribution::{noncentral_student_cdf, normal_cdf, normal_quantile, solve_increasing, student_quantile};
+use crate::unusable::{Problem, Unusable, open_unit, positive};
 use serde::{Deserialize, Serialize};
 
 /// What the test will look for.
@@ -92,14 +90,10 @@ pub fn proportion_sample_size(plan: &ProportionPlan, power: f64) -> Result<f64, 
 /// When `alpha` lies outside (0, 1), `effect` is not finite, `ratio` is not positive or there are too few customers for one degree of freedom.
 pub fn mean_power(plan: &MeanPlan, n_control: f64) -> Result<f64, Unusable> {
     check_plan(plan.alpha, plan.ratio)?;
-    crate::input::finite("effect", &[plan.effect])?;
+    crate::unusable::finite("effect", &[plan.effect])?;
     let df = n_control * (1.0 + plan.ratio) - 2.0;
     if df <= 0.0 {
-        return Err(Unusable::range(
-            "n_control",
-            n_control,
-            "more than one customer per variant",
-        ));
+        return Err(Unusable::range("n_control", n_control, "more than one customer per variant"));
     }
     let shift = plan.effect * (n_control * plan.ratio / (1.0 + plan.ratio)).sqrt();
     let t = |tail: f64| -student_quantile(tail, df);
@@ -130,28 +124,9 @@ pub fn mean_sample_size(plan: &MeanPlan, power: f64) -> Result<f64, Unusable> {
 /// As [`mean_power`]; for [`Alternative::Smaller`] the effect is negative.
 pub fn mean_detectable(plan: &MeanPlan, n_control: f64, power: f64) -> Result<f64, Unusable> {
     open_unit("power", power)?;
-    let sign = if plan.alternative == Alternative::Smaller {
-        -1.0
-    } else {
-        1.0
-    };
-    mean_power(
-        &MeanPlan {
-            effect: sign,
-            ..*plan
-        },
-        n_control,
-    )?;
-    let at = |effect: f64| {
-        mean_power(
-            &MeanPlan {
-                effect: sign * effect,
-                ..*plan
-            },
-            n_control,
-        )
-        .unwrap_or(f64::NAN)
-    };
+    let sign = if plan.alternative == Alternative::Smaller { -1.0 } else { 1.0 };
+    mean_power(&MeanPlan { effect: sign, ..*plan }, n_control)?;
+    let at = |effect: f64| mean_power(&MeanPlan { effect: sign * effect, ..*plan }, n_control).unwrap_or(f64::NAN);
     let mut high = 0.01;
     while at(high) < power && high < 1e6 {
         high *= 2.0;
@@ -159,11 +134,7 @@ pub fn mean_detectable(plan: &MeanPlan, n_control: f64, power: f64) -> Result<f6
     Ok(sign * solve_increasing(at, power, 0.0, high))
 }
 
-fn sample_size(
-    power_at: impl Fn(f64) -> Result<f64, Unusable>,
-    least: f64,
-    power: f64,
-) -> Result<f64, Unusable> {
+fn sample_size(power_at: impl Fn(f64) -> Result<f64, Unusable>, least: f64, power: f64) -> Result<f64, Unusable> {
     let mut high = least.max(2.0);
     while power_at(high)? < power {
         high *= 2.0;
@@ -172,19 +143,10 @@ fn sample_size(
                 found: "too small or of the wrong sign".into(),
                 allowed: "an effect that the test looks for",
             };
-            return Err(Unusable::new(
-                "effect",
-                problem,
-                "plan for a larger effect or turn the alternative round",
-            ));
+            return Err(Unusable::new("effect", problem, "plan for a larger effect or turn the alternative round"));
         }
     }
-    Ok(solve_increasing(
-        |n| power_at(n).unwrap_or(f64::NAN),
-        power,
-        least,
-        high,
-    ))
+    Ok(solve_increasing(|n| power_at(n).unwrap_or(f64::NAN), power, least, high))
 }
 
 #[cfg(test)]
@@ -193,12 +155,7 @@ mod tests {
 
     #[test]
     fn the_sample_size_reaches_its_power() {
-        let plan = MeanPlan {
-            effect: 0.2,
-            alpha: 0.05,
-            ratio: 1.5,
-            alternative: Alternative::TwoSided,
-        };
+        let plan = MeanPlan { effect: 0.2, alpha: 0.05, ratio: 1.5, alternative: Alternative::TwoSided };
         let n = mean_sample_size(&plan, 0.8).unwrap();
         assert!((mean_power(&plan, n).unwrap() - 0.8).abs() < 1e-9);
         assert!((mean_detectable(&plan, n, 0.8).unwrap() - 0.2).abs() < 1e-9);
@@ -206,12 +163,7 @@ mod tests {
 
     #[test]
     fn an_effect_of_the_wrong_sign_is_refused() {
-        let plan = MeanPlan {
-            effect: -0.2,
-            alpha: 0.05,
-            ratio: 1.0,
-            alternative: Alternative::Larger,
-        };
+        let plan = MeanPlan { effect: -0.2, alpha: 0.05, ratio: 1.0, alternative: Alternative::Larger };
         assert_eq!(mean_sample_size(&plan, 0.8).unwrap_err().field, "effect");
     }
 }

@@ -1,23 +1,15 @@
 //! Shares of customers: intervals and exact tests.
 
 use super::distribution::{beta_quantile, normal_cdf, normal_quantile};
-use crate::input::{Problem, Unusable, open_unit, real64};
+use crate::unusable::{Problem, Unusable, open_unit, real64};
 use statrs::function::gamma::ln_gamma;
 
 fn check(field: &str, count: u64, n: u64) -> Result<(), Unusable> {
     if n == 0 {
-        return Err(Unusable::new(
-            format!("{field}.n"),
-            Problem::Empty,
-            "wait for the first customers",
-        ));
+        return Err(Unusable::new(format!("{field}.n"), Problem::Empty, "wait for the first customers"));
     }
     if count > n {
-        return Err(Unusable::range(
-            format!("{field}.count"),
-            real64(count),
-            "between 0 and n",
-        ));
+        return Err(Unusable::range(format!("{field}.count"), real64(count), "between 0 and n"));
     }
     Ok(())
 }
@@ -45,16 +37,8 @@ pub fn clopper_pearson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), Unu
     open_unit("alpha", alpha)?;
     check("clopper_pearson", count, n)?;
     let (k, n) = (real64(count), real64(n));
-    let lower = if k > 0.0 {
-        beta_quantile(alpha / 2.0, k, n - k + 1.0)
-    } else {
-        0.0
-    };
-    let upper = if k < n {
-        beta_quantile(1.0 - alpha / 2.0, k + 1.0, n - k)
-    } else {
-        1.0
-    };
+    let lower = if k > 0.0 { beta_quantile(alpha / 2.0, k, n - k + 1.0) } else { 0.0 };
+    let upper = if k < n { beta_quantile(1.0 - alpha / 2.0, k + 1.0, n - k) } else { 1.0 };
     Ok((lower, upper))
 }
 
@@ -62,17 +46,10 @@ pub fn clopper_pearson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), Unu
 ///
 /// # Errors
 /// As [`wilson`].
-pub fn newcombe_difference(
-    control: (u64, u64),
-    treatment: (u64, u64),
-    alpha: f64,
-) -> Result<(f64, f64), Unusable> {
+pub fn newcombe_difference(control: (u64, u64), treatment: (u64, u64), alpha: f64) -> Result<(f64, f64), Unusable> {
     let (la, ua) = wilson(control.0, control.1, alpha)?;
     let (lb, ub) = wilson(treatment.0, treatment.1, alpha)?;
-    let (pa, pb) = (
-        real64(control.0) / real64(control.1),
-        real64(treatment.0) / real64(treatment.1),
-    );
+    let (pa, pb) = (real64(control.0) / real64(control.1), real64(treatment.0) / real64(treatment.1));
     let d = pb - pa;
     Ok((d - (pb - lb).hypot(ua - pa), d + (ub - pb).hypot(pa - la)))
 }
@@ -88,11 +65,7 @@ pub fn proportion_z_test(first: (u64, u64), second: (u64, u64)) -> Result<(f64, 
     let pooled = real64(first.0 + second.0) / (n_a + n_b);
     let variance = pooled * (1.0 - pooled) * (1.0 / n_a + 1.0 / n_b);
     if variance <= 0.0 {
-        return Err(Unusable::new(
-            "count",
-            Problem::Constant,
-            "wait until both answers occur",
-        ));
+        return Err(Unusable::new("count", Problem::Constant, "wait until both answers occur"));
     }
     let z = (real64(first.0) / n_a - real64(second.0) / n_b) / variance.sqrt();
     Ok((z, 2.0 * normal_cdf(-z.abs())))
@@ -107,9 +80,8 @@ pub fn fisher_exact(first: (u64, u64), second: (u64, u64)) -> Result<f64, Unusab
     check("first", first.0, first.1)?;
     check("second", second.0, second.1)?;
     let (n, yes, drawn) = (first.1 + second.1, first.0 + second.0, first.1);
-    let log_choose = |n: u64, k: u64| {
-        ln_gamma(real64(n) + 1.0) - ln_gamma(real64(k) + 1.0) - ln_gamma(real64(n - k) + 1.0)
-    };
+    let log_choose =
+        |n: u64, k: u64| ln_gamma(real64(n) + 1.0) - ln_gamma(real64(k) + 1.0) - ln_gamma(real64(n - k) + 1.0);
     let low = (yes + drawn).saturating_sub(n);
     let high = yes.min(drawn);
     let weight = |k: u64| log_choose(yes, k) + log_choose(n - yes, drawn - k);

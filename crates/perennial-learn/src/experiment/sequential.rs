@@ -5,7 +5,7 @@
 //! Walsh, "Always valid inference" (2022).
 
 use super::{Effect, Readout, Side};
-use crate::input::{Problem, Unusable, finite, open_unit, positive, real64, same_length};
+use crate::unusable::{Problem, Unusable, finite, open_unit, positive, real64, same_length};
 use serde::{Deserialize, Serialize};
 
 /// The number of customers at which the default interval is tightest.
@@ -32,12 +32,7 @@ fn one_sided_width(alpha: f64, v: f64) -> f64 {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), or outside (0, 1/2) for one side, or `tuning` is not positive.
-pub fn always_valid(
-    effect: &Effect,
-    side: Side,
-    alpha: f64,
-    tuning: f64,
-) -> Result<Readout, Unusable> {
+pub fn always_valid(effect: &Effect, side: Side, alpha: f64, tuning: f64) -> Result<Readout, Unusable> {
     open_unit("alpha", alpha)?;
     positive("tuning", tuning)?;
     if side != Side::Both && alpha >= ONE_SIDED_CAP {
@@ -45,11 +40,7 @@ pub fn always_valid(
     }
     let (e, se, n) = (effect.estimate, effect.standard_error, real64(effect.n));
     let z = e / se;
-    let level = if side == Side::Both {
-        alpha
-    } else {
-        2.0 * alpha
-    };
+    let level = if side == Side::Both { alpha } else { 2.0 * alpha };
     let v = n * rho_squared(level, tuning);
     let (lower, upper, p_value) = match side {
         Side::Both => {
@@ -57,24 +48,10 @@ pub fn always_valid(
             let p = ((v + 1.0).sqrt() * (-0.5 * z * z * v / (v + 1.0)).exp()).min(1.0);
             (e - reach, e + reach, p)
         }
-        Side::Greater => (
-            e - se * one_sided_width(alpha, v),
-            f64::INFINITY,
-            one_sided_p(z, v),
-        ),
-        Side::Less => (
-            f64::NEG_INFINITY,
-            e + se * one_sided_width(alpha, v),
-            one_sided_p(-z, v),
-        ),
+        Side::Greater => (e - se * one_sided_width(alpha, v), f64::INFINITY, one_sided_p(z, v)),
+        Side::Less => (f64::NEG_INFINITY, e + se * one_sided_width(alpha, v), one_sided_p(-z, v)),
     };
-    Ok(Readout {
-        estimate: e,
-        standard_error: se,
-        lower,
-        upper,
-        p_value,
-    })
+    Ok(Readout { estimate: e, standard_error: se, lower, upper, p_value })
 }
 
 /// The level at which the one-sided sequence just excludes zero, with the mixture kept as tuned
@@ -105,13 +82,7 @@ impl ConfidenceSequence {
     pub fn new(alpha: f64, rho: f64) -> Result<Self, Unusable> {
         open_unit("alpha", alpha)?;
         positive("rho", rho)?;
-        Ok(Self {
-            alpha,
-            rho,
-            count: 0,
-            mean: 0.0,
-            scatter: 0.0,
-        })
+        Ok(Self { alpha, rho, count: 0, mean: 0.0, scatter: 0.0 })
     }
 
     /// Starts a sequence that is tightest after about `tuning` outcomes.
@@ -173,13 +144,7 @@ impl MixtureTest {
     pub fn new(variance_sum: f64, tau2: f64) -> Result<Self, Unusable> {
         positive("variance_sum", variance_sum)?;
         positive("tau2", tau2)?;
-        Ok(Self {
-            variance_sum,
-            tau2,
-            pairs: 0,
-            sum: 0.0,
-            p_value: 1.0,
-        })
+        Ok(Self { variance_sum, tau2, pairs: 0, sum: 0.0, p_value: 1.0 })
     }
 
     /// Takes one outcome of each variant and answers with the always-valid p-value.
@@ -192,8 +157,7 @@ impl MixtureTest {
         self.sum += treatment - control;
         let (n, v) = (real64(self.pairs), self.variance_sum);
         let spread = v + n * self.tau2;
-        let log_ratio =
-            0.5 * (v / spread).ln() + self.tau2 * self.sum * self.sum / (2.0 * v * spread);
+        let log_ratio = 0.5 * (v / spread).ln() + self.tau2 * self.sum * self.sum / (2.0 * v * spread);
         self.p_value = self.p_value.min((-log_ratio).exp());
         Ok(self.p_value)
     }
@@ -205,17 +169,9 @@ impl MixtureTest {
     pub fn path(mut self, control: &[f64], treatment: &[f64]) -> Result<Vec<f64>, Unusable> {
         same_length("treatment", treatment.len(), control.len())?;
         if control.is_empty() {
-            return Err(Unusable::new(
-                "control",
-                Problem::Empty,
-                "wait for the first outcomes",
-            ));
+            return Err(Unusable::new("control", Problem::Empty, "wait for the first outcomes"));
         }
-        control
-            .iter()
-            .zip(treatment)
-            .map(|(&a, &b)| self.push(a, b))
-            .collect()
+        control.iter().zip(treatment).map(|(&a, &b)| self.push(a, b)).collect()
     }
 }
 
@@ -238,10 +194,7 @@ mod tests {
             }
             claims += usize::from(claimed);
         }
-        assert!(
-            claims <= 24,
-            "{claims} of 400 claimed an effect that is not there"
-        );
+        assert!(claims <= 24, "{claims} of 400 claimed an effect that is not there");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Malek, "Anytime-valid inference for multinomial count data" (2022), whose inverse is an
 //! always-valid p-value.
 
-use crate::input::{Problem, Unusable, real, real64, same_length};
+use crate::unusable::{Problem, Unusable, real, real64, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{gamma_ur, ln_gamma};
 
@@ -19,15 +19,8 @@ pub struct SampleRatio {
 
 fn shares(weights: &[f64]) -> Result<Vec<f64>, Unusable> {
     if weights.len() < 2 {
-        let problem = Problem::TooFew {
-            found: weights.len(),
-            needed: 2,
-        };
-        return Err(Unusable::new(
-            "weights",
-            problem,
-            "give one weight per variant",
-        ));
+        let problem = Problem::TooFew { found: weights.len(), needed: 2 };
+        return Err(Unusable::new("weights", problem, "give one weight per variant"));
     }
     if let Some(&w) = weights.iter().find(|w| !(w.is_finite() && **w > 0.0)) {
         return Err(Unusable::range("weights", w, "positive and finite"));
@@ -46,22 +39,10 @@ pub fn sample_ratio(users: &[u64], weights: &[f64]) -> Result<SampleRatio, Unusa
     let shares = shares(weights)?;
     let total = real64(users.iter().sum());
     if total <= 0.0 {
-        return Err(Unusable::new(
-            "users",
-            Problem::Empty,
-            "wait for the first customers",
-        ));
+        return Err(Unusable::new("users", Problem::Empty, "wait for the first customers"));
     }
-    let chi2 = users
-        .iter()
-        .zip(&shares)
-        .map(|(&o, w)| (real64(o) - w * total).powi(2) / (w * total))
-        .sum::<f64>();
-    let p_value = if chi2 > 0.0 {
-        gamma_ur(real(users.len() - 1) / 2.0, chi2 / 2.0)
-    } else {
-        1.0
-    };
+    let chi2 = users.iter().zip(&shares).map(|(&o, w)| (real64(o) - w * total).powi(2) / (w * total)).sum::<f64>();
+    let p_value = if chi2 > 0.0 { gamma_ur(real(users.len() - 1) / 2.0, chi2 / 2.0) } else { 1.0 };
     Ok(SampleRatio { chi2, p_value })
 }
 
@@ -85,12 +66,7 @@ impl SequentialSampleRatio {
     pub fn new(weights: &[f64]) -> Result<Self, Unusable> {
         let shares = shares(weights)?;
         let counts = vec![0; shares.len()];
-        Ok(Self {
-            shares,
-            concentration: Self::DEFAULT_CONCENTRATION,
-            counts,
-            smallest_p: 1.0,
-        })
+        Ok(Self { shares, concentration: Self::DEFAULT_CONCENTRATION, counts, smallest_p: 1.0 })
     }
 
     /// Adds new customers per variant and answers with the always-valid p-value.

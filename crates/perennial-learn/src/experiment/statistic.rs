@@ -2,7 +2,7 @@
 //!
 //! All of them merge by addition, in any order and any grouping.
 
-use crate::input::{Problem, Unusable, positive, real64};
+use crate::unusable::{Problem, Unusable, positive, real64};
 use serde::{Deserialize, Serialize};
 
 /// Yes or no per customer.
@@ -101,11 +101,7 @@ impl Mean {
     /// Both groups together.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
-        Self {
-            n: self.n + other.n,
-            sum: self.sum + other.sum,
-            sum_squares: self.sum_squares + other.sum_squares,
-        }
+        Self { n: self.n + other.n, sum: self.sum + other.sum, sum_squares: self.sum_squares + other.sum_squares }
     }
 }
 
@@ -125,8 +121,7 @@ impl Ratio {
         let (top, below) = (self.numerator.mean(), self.denominator.mean());
         let r = top / below;
         let shared = covariance(&self.numerator, &self.denominator, self.sum_of_products);
-        (self.numerator.variance() - 2.0 * r * shared + r * r * self.denominator.variance())
-            / (below * below)
+        (self.numerator.variance() - 2.0 * r * shared + r * r * self.denominator.variance()) / (below * below)
     }
 }
 
@@ -143,9 +138,7 @@ impl Cuped {
 
     /// The variance of one adjusted customer.
     pub fn variance(&self, theta: f64) -> f64 {
-        (self.post.variance() + theta * theta * self.pre.variance()
-            - 2.0 * theta * self.covariance())
-        .max(0.0)
+        (self.post.variance() + theta * theta * self.pre.variance() - 2.0 * theta * self.covariance()).max(0.0)
     }
 }
 
@@ -158,11 +151,7 @@ pub fn pooled_theta(a: &Cuped, b: &Cuped) -> f64 {
         sum_of_products: a.sum_of_products + b.sum_of_products,
     };
     let spread = all.pre.variance();
-    if spread > 0.0 {
-        all.covariance() / spread
-    } else {
-        0.0
-    }
+    if spread > 0.0 { all.covariance() / spread } else { 0.0 }
 }
 
 impl Statistic {
@@ -188,31 +177,18 @@ impl Statistic {
 
     pub(super) fn check(&self, field: &str) -> Result<(), Unusable> {
         if self.n() < 2 {
-            let problem = Problem::TooFew {
-                found: usize::from(self.n() == 1),
-                needed: 2,
-            };
-            return Err(Unusable::new(
-                format!("{field}.n"),
-                problem,
-                "wait for more customers",
-            ));
+            let problem = Problem::TooFew { found: usize::from(self.n() == 1), needed: 2 };
+            return Err(Unusable::new(format!("{field}.n"), problem, "wait for more customers"));
         }
         match self {
-            Self::Proportion(p) if !(0.0..=real64(p.n)).contains(&p.sum) => Err(Unusable::range(
-                format!("{field}.sum"),
-                p.sum,
-                "between 0 and n",
-            )),
+            Self::Proportion(p) if !(0.0..=real64(p.n)).contains(&p.sum) => {
+                Err(Unusable::range(format!("{field}.sum"), p.sum, "between 0 and n"))
+            }
             Self::Proportion(_) => Ok(()),
             Self::Mean(m) => check_mean(m, m.n, field),
             Self::Ratio(r) => {
                 check_mean(&r.numerator, r.numerator.n, &format!("{field}.numerator"))?;
-                check_mean(
-                    &r.denominator,
-                    r.numerator.n,
-                    &format!("{field}.denominator"),
-                )?;
+                check_mean(&r.denominator, r.numerator.n, &format!("{field}.denominator"))?;
                 positive(&format!("{field}.denominator.sum"), r.denominator.sum)
             }
             Self::Cuped(c) => {
@@ -225,20 +201,12 @@ impl Statistic {
 
 fn check_mean(m: &Mean, n: u64, field: &str) -> Result<(), Unusable> {
     if m.n != n {
-        return Err(Unusable::range(
-            format!("{field}.n"),
-            real64(m.n),
-            "the same number of customers as its partner",
-        ));
+        return Err(Unusable::range(format!("{field}.n"), real64(m.n), "the same number of customers as its partner"));
     }
     if m.sum.is_finite() && m.sum_squares.is_finite() {
         return Ok(());
     }
-    Err(Unusable::new(
-        format!("{field}.sum"),
-        Problem::NotFinite { at: 0 },
-        "remove or fill the missing values",
-    ))
+    Err(Unusable::new(format!("{field}.sum"), Problem::NotFinite { at: 0 }, "remove or fill the missing values"))
 }
 
 #[cfg(test)]
@@ -261,11 +229,7 @@ mod tests {
     fn a_ratio_to_a_constant_one_is_a_mean() {
         let values = [3.0, 5.0, 4.0, 9.0];
         let mean = Mean::of(&values);
-        let ratio = Ratio {
-            numerator: mean,
-            denominator: Mean::of(&[1.0; 4]),
-            sum_of_products: mean.sum,
-        };
+        let ratio = Ratio { numerator: mean, denominator: Mean::of(&[1.0; 4]), sum_of_products: mean.sum };
         assert!((ratio.variance() - mean.variance()).abs() < 1e-12);
     }
 }

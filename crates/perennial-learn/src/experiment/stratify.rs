@@ -1,7 +1,7 @@
 //! Post-stratification: compare like with like, then weight by the population (Miratrix et al. 2013).
 
 use super::{Effect, Statistic, compare, effect::Difference};
-use crate::input::{Problem, Unusable, positive};
+use crate::unusable::{Problem, Unusable, positive};
 
 /// One stratum: its share of the population and both variants' tallies in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,11 +20,7 @@ pub struct Stratum {
 /// When there is no stratum, a weight is not positive, or a stratum cannot be compared.
 pub fn post_stratify(strata: &[Stratum]) -> Result<Effect, Unusable> {
     if strata.is_empty() {
-        return Err(Unusable::new(
-            "strata",
-            Problem::Empty,
-            "give at least one stratum",
-        ));
+        return Err(Unusable::new("strata", Problem::Empty, "give at least one stratum"));
     }
     let total: f64 = strata.iter().map(|s| s.weight).sum();
     let (mut estimate, mut variance, mut df_below, mut base, mut n) = (0.0, 0.0, 0.0, 0.0, 0);
@@ -60,11 +56,7 @@ mod tests {
         let high = [101.0, 102.0, 103.0, 102.0];
         let mean = |v: &[f64]| Statistic::Mean(Mean::of(v));
         let plus_one = |v: &[f64]| v.iter().map(|x| x + 1.0).collect::<Vec<_>>();
-        let strata = [low, high].map(|v| Stratum {
-            weight: 0.5,
-            control: mean(&v),
-            treatment: mean(&plus_one(&v)),
-        });
+        let strata = [low, high].map(|v| Stratum { weight: 0.5, control: mean(&v), treatment: mean(&plus_one(&v)) });
         let e = post_stratify(&strata).unwrap();
         let all = [low, high].concat();
         let plain = compare(&mean(&all), &mean(&plus_one(&all)), Difference::Absolute).unwrap();

@@ -58,23 +58,13 @@ impl Parameters for Bgnbd {
     }
 
     fn with(&self, values: &[f64]) -> Self {
-        Self {
-            r: values[0],
-            alpha: values[1],
-            a: values[2],
-            b: values[3],
-        }
+        Self { r: values[0], alpha: values[1], a: values[2], b: values[3] }
     }
 }
 
 impl RepeatBuying for Bgnbd {
     fn log_likelihood(&self, customers: &[Purchases]) -> f64 {
-        geometric::likelihood(
-            &self.array(),
-            LEAVES,
-            &Grouped::of(customers.iter().copied()),
-        )
-        .value
+        geometric::likelihood(&self.array(), LEAVES, &Grouped::of(customers.iter().copied())).value
     }
 
     fn p_alive(&self, customer: Purchases) -> f64 {
@@ -110,9 +100,7 @@ mod tests {
             for factor in [0.9, 1.1] {
                 let mut values = fitted.model.values();
                 values[i] *= factor;
-                assert!(
-                    fitted.model.with(&values).log_likelihood(&customers) < fitted.log_likelihood
-                );
+                assert!(fitted.model.with(&values).log_likelihood(&customers) < fitted.log_likelihood);
             }
         }
     }
@@ -120,20 +108,12 @@ mod tests {
     #[test]
     fn time_may_be_measured_in_any_unit() {
         let weeks = made_up::customers(800, 11);
-        let days: Vec<_> = weeks
-            .iter()
-            .map(|c| Purchases {
-                recency: c.recency * 7.0,
-                age: c.age * 7.0,
-                ..*c
-            })
-            .collect();
+        let days: Vec<_> =
+            weeks.iter().map(|c| Purchases { recency: c.recency * 7.0, age: c.age * 7.0, ..*c }).collect();
         let (by_week, by_day) = (fit(&weeks).unwrap(), fit(&days).unwrap());
         assert!((by_day.model.alpha / by_week.model.alpha / 7.0 - 1.0).abs() < 1e-4);
-        let (week, day) = (
-            by_week.model.expected_purchases(weeks[0], 10.0),
-            by_day.model.expected_purchases(days[0], 70.0),
-        );
+        let (week, day) =
+            (by_week.model.expected_purchases(weeks[0], 10.0), by_day.model.expected_purchases(days[0], 70.0));
         assert!((week - day).abs() < 1e-5);
     }
 
@@ -142,10 +122,7 @@ mod tests {
         let few = made_up::customers(1_000, 13);
         let many: Vec<_> = few.iter().cycle().take(4_000).copied().collect();
         let (few, many) = (fit(&few).unwrap(), fit(&many).unwrap());
-        let (wide, narrow) = (
-            few.standard_errors().unwrap(),
-            many.standard_errors().unwrap(),
-        );
+        let (wide, narrow) = (few.standard_errors().unwrap(), many.standard_errors().unwrap());
         assert!((wide[0] / narrow[0] - 2.0).abs() < 0.01);
         let of_r = few.standard_error_of(|m| m.r).unwrap();
         assert!((of_r / wide[0] - 1.0).abs() < 1e-6);
@@ -153,24 +130,11 @@ mod tests {
 
     #[test]
     fn the_next_purchase_comes_by_its_quantile() {
-        let model = Bgnbd {
-            r: 0.24,
-            alpha: 4.4,
-            a: 0.8,
-            b: 2.4,
-        };
-        let regular = Purchases {
-            frequency: 10,
-            recency: 38.0,
-            age: 39.0,
-        };
+        let model = Bgnbd { r: 0.24, alpha: 4.4, a: 0.8, b: 2.4 };
+        let regular = Purchases { frequency: 10, recency: 38.0, age: 39.0 };
         let by = model.next_purchase(regular, 0.5).unwrap();
         assert!((model.p_purchase_within(regular, by) - 0.5).abs() < 1e-9);
-        let lost = Purchases {
-            frequency: 10,
-            recency: 5.0,
-            age: 39.0,
-        };
+        let lost = Purchases { frequency: 10, recency: 5.0, age: 39.0 };
         assert_eq!(model.next_purchase(lost, 0.5), None);
     }
 }

@@ -39,17 +39,11 @@ pub fn fit(customers: &[Renewals]) -> Result<Fit<Contract>, BadInput> {
         return Err(BadInput::Empty { field: field() });
     }
     if let Some(row) = customers.iter().position(|c| c.ended && c.met == 0) {
-        return Err(BadInput::OutOfRange {
-            field: field(),
-            row,
-            allowed: "at least 1 when the contract ended",
-        });
+        return Err(BadInput::OutOfRange { field: field(), row, allowed: "at least 1 when the contract ended" });
     }
     let renewed = |c: &Renewals| c.met > u32::from(c.ended);
     if !customers.iter().any(|c| c.ended) || !customers.iter().any(renewed) {
-        return Err(BadInput::OneClass {
-            field: "ended".into(),
-        });
+        return Err(BadInput::OneClass { field: "ended".into() });
     }
     let mut sorted = customers.to_vec();
     sorted.sort_by_key(|c| (c.met, c.ended));
@@ -62,12 +56,7 @@ pub fn fit(customers: &[Renewals]) -> Result<Fit<Contract>, BadInput> {
         })
         .collect();
     let maximum = climb([1.0, 3.0], 1e-9, |p| likelihood(p, &grouped));
-    finish(
-        "shifted beta-geometric",
-        &maximum,
-        customers.len(),
-        |[a, b]| Contract { a, b },
-    )
+    finish("shifted beta-geometric", &maximum, customers.len(), |[a, b]| Contract { a, b })
 }
 
 /// ln B(a + ended, b + renewed) - ln B(a, b), summed, with derivatives in `[a, b]`.
@@ -75,19 +64,11 @@ fn likelihood(p: &[f64; 2], grouped: &[(Renewals, f64)]) -> Local<2> {
     let [a, b] = *p;
     let gammas = |z: f64| [ln_gamma(z), digamma(z), trigamma(z)];
     let (of_a, of_b, of_ab) = (gammas(a), gammas(b), gammas(a + b));
-    let mut total = Local {
-        value: 0.0,
-        gradient: [0.0; 2],
-        hessian: [[0.0; 2]; 2],
-    };
+    let mut total = Local { value: 0.0, gradient: [0.0; 2], hessian: [[0.0; 2]; 2] };
     for (c, n) in grouped {
         let ended = f64::from(u8::from(c.ended));
         let met = f64::from(c.met);
-        let (na, nb, nab) = (
-            gammas(a + ended),
-            gammas(b + met - ended),
-            gammas(a + b + met),
-        );
+        let (na, nb, nab) = (gammas(a + ended), gammas(b + met - ended), gammas(a + b + met));
         total.value += n * (na[0] - of_a[0] + nb[0] - of_b[0] - nab[0] + of_ab[0]);
         let shared = [nab[1] - of_ab[1], nab[2] - of_ab[2]];
         total.gradient[0] += n * (na[1] - of_a[1] - shared[0]);
@@ -132,10 +113,7 @@ impl Parameters for Contract {
     }
 
     fn with(&self, values: &[f64]) -> Self {
-        Self {
-            a: values[0],
-            b: values[1],
-        }
+        Self { a: values[0], b: values[1] }
     }
 }
 
@@ -152,20 +130,14 @@ mod tests {
             let met = u32::try_from(year).unwrap() + 1;
             customers.extend((0..pair[0] - pair[1]).map(|_| Renewals { met, ended: true }));
         }
-        customers.extend((0..241).map(|_| Renewals {
-            met: 7,
-            ended: false,
-        }));
+        customers.extend((0..241).map(|_| Renewals { met: 7, ended: false }));
         customers
     }
 
     #[test]
     fn the_published_cohort_gives_the_published_parameters() {
         let fitted = fit(&regular()).unwrap();
-        assert!(
-            (fitted.model.a - 0.704).abs() < 0.002 && (fitted.model.b - 1.182).abs() < 0.003,
-            "{fitted:?}"
-        );
+        assert!((fitted.model.a - 0.704).abs() < 0.002 && (fitted.model.b - 1.182).abs() < 0.003, "{fitted:?}");
         assert!((fitted.model.survival(1) - 0.627).abs() < 0.002);
         assert!(fitted.model.churn_risk(5) < fitted.model.churn_risk(0));
         assert!(fitted.standard_errors().is_some());
@@ -173,42 +145,13 @@ mod tests {
 
     #[test]
     fn stated_derivatives_are_those_of_the_likelihood() {
-        let rows = [
-            (
-                Renewals {
-                    met: 3,
-                    ended: true,
-                },
-                2.0,
-            ),
-            (
-                Renewals {
-                    met: 5,
-                    ended: false,
-                },
-                4.0,
-            ),
-        ];
+        let rows = [(Renewals { met: 3, ended: true }, 2.0), (Renewals { met: 5, ended: false }, 4.0)];
         derivatives::hold([0.8, 2.0], |p| likelihood(p, &rows));
     }
 
     #[test]
     fn a_cohort_that_never_ends_is_refused() {
-        assert!(
-            fit(&[Renewals {
-                met: 2,
-                ended: false
-            }; 4])
-            .is_err()
-        );
-        assert!(
-            fit(&[Renewals {
-                met: 0,
-                ended: true
-            }])
-            .unwrap_err()
-            .to_string()
-            .contains("row 0")
-        );
+        assert!(fit(&[Renewals { met: 2, ended: false }; 4]).is_err());
+        assert!(fit(&[Renewals { met: 0, ended: true }]).unwrap_err().to_string().contains("row 0"));
     }
 }

@@ -61,27 +61,14 @@ pub fn fit(customers: &[Purchases], covariates: &[Covariate]) -> Result<WithCova
     let plain = bgnbd::fit(customers)?;
     let scaled = standardise(covariates, customers.len())?;
     let k = covariates.len();
-    let mut start: Vec<f64> = [
-        plain.model.r,
-        plain.model.alpha,
-        plain.model.a,
-        plain.model.b,
-    ]
-    .map(f64::ln)
-    .to_vec();
+    let mut start: Vec<f64> = [plain.model.r, plain.model.alpha, plain.model.a, plain.model.b].map(f64::ln).to_vec();
     start.resize(4 + 2 * k, 0.0);
     #[expect(clippy::cast_precision_loss, reason = "a count of customers")]
     let tolerance = 1e-6 * (customers.len() as f64).max(10.0);
-    let likelihood =
-        |at: &[f64], gradient: &mut [f64]| likelihood(at, customers, &scaled, gradient);
+    let likelihood = |at: &[f64], gradient: &mut [f64]| likelihood(at, customers, &scaled, gradient);
     let peak = optimise::lbfgs(start, tolerance, MOST, likelihood);
     let errors = errors(&peak.at, likelihood);
-    Ok(publish(
-        &peak,
-        plain.log_likelihood,
-        errors.as_deref(),
-        &scaled,
-    ))
+    Ok(publish(&peak, plain.log_likelihood, errors.as_deref(), &scaled))
 }
 
 /// A covariate moved to mean 0 and spread 1, and how to move back.
@@ -99,47 +86,23 @@ fn standardise(covariates: &[Covariate], customers: usize) -> Result<Vec<Scaled>
         same_length(field, covariate.values.len(), customers)?;
         input::finite(field, &covariate.values)?;
         if scaled.iter().any(|s| s.name == field) {
-            return Err(BadInput::Duplicate {
-                field: field.into(),
-            });
+            return Err(BadInput::Duplicate { field: field.into() });
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of customers")]
         let n = customers as f64;
         let mean = covariate.values.iter().sum::<f64>() / n;
-        let spread = (covariate
-            .values
-            .iter()
-            .map(|v| (v - mean) * (v - mean))
-            .sum::<f64>()
-            / n)
-            .sqrt();
+        let spread = (covariate.values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt();
         if spread <= mean.abs() * 1e-12 {
-            return Err(BadInput::Constant {
-                field: field.into(),
-            });
+            return Err(BadInput::Constant { field: field.into() });
         }
-        let values = covariate
-            .values
-            .iter()
-            .map(|v| (v - mean) / spread)
-            .collect();
-        scaled.push(Scaled {
-            name: field.into(),
-            values,
-            mean,
-            spread,
-        });
+        let values = covariate.values.iter().map(|v| (v - mean) / spread).collect();
+        scaled.push(Scaled { name: field.into(), values, mean, spread });
     }
     Ok(scaled)
 }
 
 /// Log-likelihood and gradient in `[ln r, ln α, ln a, ln b, γ.., δ..]`, covariates standardised.
-fn likelihood(
-    at: &[f64],
-    customers: &[Purchases],
-    covariates: &[Scaled],
-    gradient: &mut [f64],
-) -> f64 {
+fn likelihood(at: &[f64], customers: &[Purchases], covariates: &[Scaled], gradient: &mut [f64]) -> f64 {
     let k = covariates.len();
     let (gamma, delta) = at[4..].split_at(k);
     gradient.fill(0.0);
@@ -192,12 +155,7 @@ fn errors(at: &[f64], likelihood: impl Fn(&[f64], &mut [f64]) -> f64) -> Option<
 }
 
 /// Moves the answer back to the covariates' own units.
-fn publish(
-    peak: &optimise::Peak,
-    plain: f64,
-    errors: Option<&[f64]>,
-    covariates: &[Scaled],
-) -> WithCovariates {
+fn publish(peak: &optimise::Peak, plain: f64, errors: Option<&[f64]>, covariates: &[Scaled]) -> WithCovariates {
     let k = covariates.len();
     let mut baseline: [f64; 4] = std::array::from_fn(|i| peak.at[i]);
     let effects = covariates
@@ -238,12 +196,7 @@ impl WithCovariates {
             leaving += effect.on_leaving * value;
         }
         let Bgnbd { r, alpha, a, b } = self.baseline;
-        Bgnbd {
-            r,
-            alpha: alpha * (-rate).exp(),
-            a: a * leaving.exp(),
-            b: b * leaving.exp(),
-        }
+        Bgnbd { r, alpha: alpha * (-rate).exp(), a: a * leaving.exp(), b: b * leaving.exp() }
     }
 }
 
@@ -264,10 +217,8 @@ mod tests {
     fn those_who_live_faster_are_seen_to() {
         // The second half has its time stretched: it buys at half the rate.
         let mut customers = made_up::customers(1_200, 29);
-        let slow = Covariate {
-            name: "slow".into(),
-            values: (0..1_200).map(|i| f64::from(u8::from(i >= 600))).collect(),
-        };
+        let slow =
+            Covariate { name: "slow".into(), values: (0..1_200).map(|i| f64::from(u8::from(i >= 600))).collect() };
         for c in &mut customers[600..] {
             c.recency *= 2.0;
             c.age *= 2.0;
@@ -275,10 +226,7 @@ mod tests {
         let fitted = fit(&customers, std::slice::from_ref(&slow)).unwrap();
         let effect = &fitted.effects[0];
         let error = effect.on_rate_error.unwrap();
-        assert!(
-            (effect.on_rate + 2.0_f64.ln()).abs() < 3.0 * error,
-            "{effect:?}"
-        );
+        assert!((effect.on_rate + 2.0_f64.ln()).abs() < 3.0 * error, "{effect:?}");
         assert!(fitted.likelihood_ratio > 10.0 && fitted.converged);
         let ratio = fitted.model_of(&[1.0]).alpha / fitted.model_of(&[0.0]).alpha;
         assert!((ratio.ln() + effect.on_rate).abs() < 1e-12);

@@ -47,11 +47,7 @@ impl<M> Fit<M> {
     /// Standard errors of the parameters, in their order.
     pub fn standard_errors(&self) -> Option<Vec<f64>> {
         let covariance = self.covariance.as_ref()?;
-        Some(
-            (0..covariance.len())
-                .map(|i| covariance[i][i].max(0.0).sqrt())
-                .collect(),
-        )
+        Some((0..covariance.len()).map(|i| covariance[i][i].max(0.0).sqrt()).collect())
     }
 }
 
@@ -147,23 +143,10 @@ pub(super) fn finish<M, const N: usize>(
     }
     let inside = maximum.at.iter().all(|p| p.ln().abs() < ESCAPED);
     let information = maximum.local.hessian.map(|row| row.map(|h| -h));
-    let covariance = optimise::inverse(information)
-        .filter(|_| maximum.converged && inside)
-        .map(|inverse| {
-            (0..N)
-                .map(|i| {
-                    (0..N)
-                        .map(|j| inverse[i][j] * maximum.at[i] * maximum.at[j])
-                        .collect()
-                })
-                .collect()
-        });
-    Ok(Fit {
-        model: model(maximum.at),
-        log_likelihood: value,
-        customers,
-        covariance,
-    })
+    let covariance = optimise::inverse(information).filter(|_| maximum.converged && inside).map(|inverse| {
+        (0..N).map(|i| (0..N).map(|j| inverse[i][j] * maximum.at[i] * maximum.at[j]).collect()).collect()
+    });
+    Ok(Fit { model: model(maximum.at), log_likelihood: value, customers, covariance })
 }
 
 #[cfg(test)]
@@ -180,10 +163,7 @@ pub(super) mod derivatives {
             down[i] -= h;
             let (up, down) = (f(&up), f(&down));
             let slope = (up.value - down.value) / (2.0 * h);
-            assert!(
-                (slope - here.gradient[i]).abs() < 1e-5 * (1.0 + slope.abs()),
-                "gradient {i}: {slope} {here:?}"
-            );
+            assert!((slope - here.gradient[i]).abs() < 1e-5 * (1.0 + slope.abs()), "gradient {i}: {slope} {here:?}");
             for j in 0..N {
                 let bend = (up.gradient[j] - down.gradient[j]) / (2.0 * h);
                 assert!(

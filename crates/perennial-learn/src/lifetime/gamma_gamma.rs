@@ -3,10 +3,7 @@
 //! Promise: the maximum of the full density of the mean spend. It assumes that spend does not go
 //! along with frequency; [`correlation`] says how far that holds. Only repeat buyers take part.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{digamma, ln_gamma};
@@ -46,48 +43,27 @@ pub struct GammaGamma {
 /// Customers without repeats, or whose mean is 0 (gifts), are left out; negative means are refused.
 pub fn fit(spends: &[Spend]) -> Result<Fit<GammaGamma>, BadInput> {
     let mut by_frequency = repeats(spends)?;
-    by_frequency.sort_by(|a, b| {
-        a.frequency
-            .cmp(&b.frequency)
-            .then(a.mean.total_cmp(&b.mean))
-    });
+    by_frequency.sort_by(|a, b| a.frequency.cmp(&b.frequency).then(a.mean.total_cmp(&b.mean)));
     if by_frequency.len() < 3 {
-        return Err(BadInput::TooFew {
-            field: "spend".into(),
-            found: by_frequency.len(),
-            needed: 3,
-        });
+        return Err(BadInput::TooFew { field: "spend".into(), found: by_frequency.len(), needed: 3 });
     }
     if by_frequency.iter().all(|s| s.mean == by_frequency[0].mean) {
-        return Err(BadInput::Constant {
-            field: "spend".into(),
-        });
+        return Err(BadInput::Constant { field: "spend".into() });
     }
     #[expect(clippy::cast_precision_loss, reason = "a count of customers")]
     let count = by_frequency.len() as f64;
     let mean = by_frequency.iter().map(|s| s.mean).sum::<f64>() / count;
-    let maximum = climb([2.0, 3.0, mean], 1e-8 + 1e-13 * count, |p| {
-        likelihood(p, &by_frequency)
-    });
-    finish("Gamma-Gamma", &maximum, by_frequency.len(), |[p, q, v]| {
-        GammaGamma { p, q, v }
-    })
+    let maximum = climb([2.0, 3.0, mean], 1e-8 + 1e-13 * count, |p| likelihood(p, &by_frequency));
+    finish("Gamma-Gamma", &maximum, by_frequency.len(), |[p, q, v]| GammaGamma { p, q, v })
 }
 
 /// The customers that have something to say about money.
 fn repeats(spends: &[Spend]) -> Result<Vec<Spend>, BadInput> {
     let mut repeats = Vec::with_capacity(spends.len());
     for (row, spend) in spends.iter().enumerate().filter(|(_, s)| s.frequency > 0) {
-        input::finite("spend", &[spend.mean]).map_err(|_| BadInput::NotFinite {
-            field: "spend".into(),
-            row,
-        })?;
+        input::finite("spend", &[spend.mean]).map_err(|_| BadInput::NotFinite { field: "spend".into(), row })?;
         if spend.mean < 0.0 {
-            return Err(BadInput::OutOfRange {
-                field: "spend".into(),
-                row,
-                allowed: "0 or more (net of refunds)",
-            });
+            return Err(BadInput::OutOfRange { field: "spend".into(), row, allowed: "0 or more (net of refunds)" });
         }
         if spend.mean > 0.0 {
             repeats.push(*spend);
@@ -99,25 +75,17 @@ fn repeats(spends: &[Spend]) -> Result<Vec<Spend>, BadInput> {
 /// Total log density of the mean spends with gradient and Hessian in `[p, q, v]`.
 fn likelihood(at: &[f64; 3], spends: &[Spend]) -> Local<3> {
     let [p, q, v] = *at;
-    let mut total = Local {
-        value: 0.0,
-        gradient: [0.0; 3],
-        hessian: [[0.0; 3]; 3],
-    };
+    let mut total = Local { value: 0.0, gradient: [0.0; 3], hessian: [[0.0; 3]; 3] };
     let [of_q, slope_q, bend_q] = [ln_gamma(q), digamma(q), trigamma(q)];
     let mut frequency = 0;
-    let (mut x, mut shape, mut constant, mut slopes, mut bends) =
-        (0.0, 0.0, 0.0, [0.0; 2], [0.0; 2]);
+    let (mut x, mut shape, mut constant, mut slopes, mut bends) = (0.0, 0.0, 0.0, [0.0; 2], [0.0; 2]);
     for spend in spends {
         if spend.frequency != frequency {
             frequency = spend.frequency;
             x = f64::from(frequency);
             shape = p * x + q;
             constant = ln_gamma(shape) - ln_gamma(p * x) - of_q + q * v.ln() + p * x * x.ln();
-            slopes = [
-                digamma(shape) - digamma(p * x) + x.ln(),
-                digamma(shape) - slope_q + v.ln(),
-            ];
+            slopes = [digamma(shape) - digamma(p * x) + x.ln(), digamma(shape) - slope_q + v.ln()];
             bends = [trigamma(shape), trigamma(shape) - trigamma(p * x)];
         }
         let (spent, ln_mean) = (x * spend.mean + v, spend.mean.ln());
@@ -155,20 +123,12 @@ impl GammaGamma {
 
     /// Mean spend over the population, p v / (q - 1); NaN when `q` is 1 or less.
     pub fn population_mean(&self) -> f64 {
-        if self.q > 1.0 {
-            self.p * self.v / (self.q - 1.0)
-        } else {
-            f64::NAN
-        }
+        if self.q > 1.0 { self.p * self.v / (self.q - 1.0) } else { f64::NAN }
     }
 
     /// Total log density of the mean spends of repeat buyers.
     pub fn log_likelihood(&self, spends: &[Spend]) -> f64 {
-        let repeats: Vec<_> = spends
-            .iter()
-            .copied()
-            .filter(|s| s.frequency > 0 && s.mean > 0.0)
-            .collect();
+        let repeats: Vec<_> = spends.iter().copied().filter(|s| s.frequency > 0 && s.mean > 0.0).collect();
         likelihood(&[self.p, self.q, self.v], &repeats).value
     }
 }
@@ -181,11 +141,7 @@ impl Parameters for GammaGamma {
     }
 
     fn with(&self, values: &[f64]) -> Self {
-        Self {
-            p: values[0],
-            q: values[1],
-            v: values[2],
-        }
+        Self { p: values[0], q: values[1], v: values[2] }
     }
 }
 
@@ -226,10 +182,7 @@ mod tests {
                 let own = 30.0 / (exponential() + exponential() + exponential());
                 let frequency = i % 6;
                 let paid: f64 = (0..frequency).map(|_| own * exponential()).sum();
-                Spend {
-                    frequency,
-                    mean: paid / f64::from(frequency.max(1)),
-                }
+                Spend { frequency, mean: paid / f64::from(frequency.max(1)) }
             })
             .collect()
     }
@@ -244,44 +197,18 @@ mod tests {
     fn expectations_lie_between_customer_and_population() {
         let fitted = fit(&spends(600)).unwrap();
         let population = fitted.model.population_mean();
-        let dear = fitted.model.expected_spend(Spend {
-            frequency: 3,
-            mean: population * 2.0,
-        });
+        let dear = fitted.model.expected_spend(Spend { frequency: 3, mean: population * 2.0 });
         assert!(dear > population && dear < population * 2.0);
-        let surer = fitted.model.expected_spend(Spend {
-            frequency: 30,
-            mean: population * 2.0,
-        });
+        let surer = fitted.model.expected_spend(Spend { frequency: 30, mean: population * 2.0 });
         assert!(surer > dear);
         assert!(fitted.standard_errors().is_some());
     }
 
     #[test]
     fn money_that_cannot_be_is_refused() {
-        assert!(
-            fit(&[Spend {
-                frequency: 1,
-                mean: -3.0
-            }])
-            .unwrap_err()
-            .to_string()
-            .contains("`spend` in row 0")
-        );
-        assert!(
-            fit(&[Spend {
-                frequency: 0,
-                mean: 3.0
-            }])
-            .is_err()
-        );
-        assert!(
-            fit(&[Spend {
-                frequency: 2,
-                mean: 3.0
-            }; 5])
-            .is_err()
-        );
+        assert!(fit(&[Spend { frequency: 1, mean: -3.0 }]).unwrap_err().to_string().contains("`spend` in row 0"));
+        assert!(fit(&[Spend { frequency: 0, mean: 3.0 }]).is_err());
+        assert!(fit(&[Spend { frequency: 2, mean: 3.0 }; 5]).is_err());
         assert!(correlation(&spends(100)).unwrap().abs() < 0.5);
     }
 }

@@ -61,23 +61,13 @@ pub(super) fn p_alive(p: &[f64; 4], leaves: Leaves, c: Purchases) -> f64 {
 pub(super) fn expected_purchases(p: &[f64; 4], leaves: Leaves, c: Purchases, horizon: f64) -> f64 {
     let [r, alpha, a, b] = *p;
     let met = b + f64::from(c.frequency) + leaves.first();
-    p_alive(p, leaves, c)
-        * purchases_until_leaving(
-            r + f64::from(c.frequency),
-            a,
-            met,
-            horizon / (alpha + c.age),
-        )
+    p_alive(p, leaves, c) * purchases_until_leaving(r + f64::from(c.frequency), a, met, horizon / (alpha + c.age))
 }
 
 pub(super) fn expected_purchases_of_new(p: &[f64; 4], leaves: Leaves, age: f64) -> f64 {
     let [r, alpha, a, b] = *p;
     let stayed = b + leaves.first();
-    let stays = if leaves == Leaves::AfterAny {
-        b / (a + b)
-    } else {
-        1.0
-    };
+    let stays = if leaves == Leaves::AfterAny { b / (a + b) } else { 1.0 };
     stays * purchases_until_leaving(r, a, stayed, age / alpha)
 }
 
@@ -114,11 +104,7 @@ fn purchases_until_leaving(rho: f64, a: f64, b: f64, tau: f64) -> f64 {
     }
     let power = -tau.ln_1p(); // ln(1 - z)
     let shrunk = (a - 1.0) * power;
-    let first = if shrunk.abs() < 1e-12 {
-        -power
-    } else {
-        -shrunk.exp_m1() / (a - 1.0)
-    };
+    let first = if shrunk.abs() < 1e-12 { -power } else { -shrunk.exp_m1() / (a - 1.0) };
     c * first - shrunk.exp() * sum
 }
 
@@ -132,11 +118,7 @@ fn by_quadrature(rho: f64, a: f64, b: f64, tau: f64) -> f64 {
         let y = centre + width * w.sinh();
         let ln_density = -a * softplus(-y) - b * softplus(y) - ln_norm;
         let p = sigmoid(y);
-        let bought = if p < 1e-290 {
-            rho * tau
-        } else {
-            -(-rho * (p * tau).ln_1p()).exp_m1() / p
-        };
+        let bought = if p < 1e-290 { rho * tau } else { -(-rho * (p * tau).ln_1p()).exp_m1() / p };
         ln_density.exp() * bought * width * w.cosh()
     };
     let mut sum = at(0.0);
@@ -154,11 +136,7 @@ fn by_quadrature(rho: f64, a: f64, b: f64, tau: f64) -> f64 {
 
 /// Total log-likelihood with gradient and Hessian in `[r, alpha, a, b]`.
 pub(super) fn likelihood(p: &[f64; 4], leaves: Leaves, customers: &Grouped) -> Local<4> {
-    let mut total = Local {
-        value: 0.0,
-        gradient: [0.0; 4],
-        hessian: [[0.0; 4]; 4],
-    };
+    let mut total = Local { value: 0.0, gradient: [0.0; 4], hessian: [[0.0; 4]; 4] };
     let anchors = Anchors::at(p);
     for block in &customers.blocks {
         let rows = &customers.rows[block.clone()];
@@ -188,17 +166,9 @@ pub(super) fn likelihood(p: &[f64; 4], leaves: Leaves, customers: &Grouped) -> L
 
 /// The same for a single customer.
 pub(super) fn likelihood_of_one(p: &[f64; 4], leaves: Leaves, c: Purchases) -> Local<4> {
-    let row = Row {
-        frequency: c.frequency,
-        recency: c.recency,
-        age: c.age,
-        weight: 1.0,
-    };
-    let mut total = Local {
-        value: p[0] * p[1].ln(),
-        gradient: [p[1].ln(), p[0] / p[1], 0.0, 0.0],
-        hessian: [[0.0; 4]; 4],
-    };
+    let row = Row { frequency: c.frequency, recency: c.recency, age: c.age, weight: 1.0 };
+    let mut total =
+        Local { value: p[0] * p[1].ln(), gradient: [p[1].ln(), p[0] / p[1], 0.0, 0.0], hessian: [[0.0; 4]; 4] };
     let x = f64::from(c.frequency);
     add_block_constants(p, leaves, &Anchors::at(p), x, 1.0, &mut total);
     if leaves.possible(c.frequency) {
@@ -222,23 +192,12 @@ fn gammas(z: f64) -> [f64; 3] {
 
 impl Anchors {
     fn at(p: &[f64; 4]) -> Self {
-        Self {
-            r: gammas(p[0]),
-            b: gammas(p[3]),
-            ab: gammas(p[2] + p[3]),
-        }
+        Self { r: gammas(p[0]), b: gammas(p[3]), ab: gammas(p[2] + p[3]) }
     }
 }
 
 /// What all customers with `x` repeats share: the gamma and beta functions. Upper triangle only.
-fn add_block_constants(
-    p: &[f64; 4],
-    leaves: Leaves,
-    anchors: &Anchors,
-    x: f64,
-    n: f64,
-    total: &mut Local<4>,
-) {
+fn add_block_constants(p: &[f64; 4], leaves: Leaves, anchors: &Anchors, x: f64, n: f64, total: &mut Local<4>) {
     let (bought, stayed) = (gammas(p[0] + x), x + leaves.first());
     total.value += n * (bought[0] - anchors.r[0]);
     total.gradient[0] += n * (bought[1] - anchors.r[1]);
@@ -361,14 +320,8 @@ mod tests {
             (40.0, 2.0, 60.0, 1.0),
             (0.5, 3.0, 0.2, 50.0),
         ] {
-            let (series, integral) = (
-                purchases_until_leaving(rho, a, b, tau),
-                by_quadrature(rho, a, b, tau),
-            );
-            assert!(
-                (series / integral - 1.0).abs() < 1e-9,
-                "{rho} {a} {b} {tau}: {series} {integral}"
-            );
+            let (series, integral) = (purchases_until_leaving(rho, a, b, tau), by_quadrature(rho, a, b, tau));
+            assert!((series / integral - 1.0).abs() < 1e-9, "{rho} {a} {b} {tau}: {series} {integral}");
         }
     }
 

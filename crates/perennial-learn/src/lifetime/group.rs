@@ -3,10 +3,7 @@
 //! Likelihoods only see (frequency, recency, age), and shops measure those in days, so a million
 //! customers often have a few ten thousand histories. Grouping is skipped when it does not pay.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use std::ops::Range;
 
@@ -47,21 +44,12 @@ impl Grouped {
             blocks.push(from..to);
             from = to;
         }
-        Self {
-            rows,
-            blocks,
-            customers: total,
-        }
+        Self { rows, blocks, customers: total }
     }
 
     /// Every `customers.len() / about`-th customer: a deterministic sample to start a fit from.
     pub(super) fn sample(customers: &[Purchases], about: usize) -> Self {
-        Self::of(
-            customers
-                .iter()
-                .copied()
-                .step_by((customers.len() / about).max(1)),
-        )
+        Self::of(customers.iter().copied().step_by((customers.len() / about).max(1)))
     }
 }
 
@@ -101,22 +89,13 @@ fn unite(mut customers: impl ExactSizeIterator<Item = Purchases>) -> Vec<Row> {
 }
 
 fn alone(c: Purchases) -> Row {
-    Row {
-        frequency: c.frequency,
-        recency: c.recency,
-        age: c.age,
-        weight: 1.0,
-    }
+    Row { frequency: c.frequency, recency: c.recency, age: c.age, weight: 1.0 }
 }
 
 fn rehash(rows: &[Row], size: usize) -> Vec<u32> {
     let mut table = vec![VACANT; size];
     for (index, row) in rows.iter().enumerate() {
-        let key = Purchases {
-            frequency: row.frequency,
-            recency: row.recency,
-            age: row.age,
-        };
+        let key = Purchases { frequency: row.frequency, recency: row.recency, age: row.age };
         let mut slot = spread(&key) & (size - 1);
         while table[slot] != VACANT {
             slot = (slot + 1) & (size - 1);
@@ -129,15 +108,10 @@ fn rehash(rows: &[Row], size: usize) -> Vec<u32> {
 }
 
 /// A hash of a history (multiply and fold, after Fibonacci hashing).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the table uses the lower bits of the folded hash"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the table uses the lower bits of the folded hash")]
 fn spread(c: &Purchases) -> usize {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mixed = c.age.to_bits().wrapping_mul(GOLDEN)
-        ^ c.recency.to_bits().rotate_left(23)
-        ^ u64::from(c.frequency);
+    let mixed = c.age.to_bits().wrapping_mul(GOLDEN) ^ c.recency.to_bits().rotate_left(23) ^ u64::from(c.frequency);
     let product = u128::from(mixed.wrapping_mul(GOLDEN)) * u128::from(GOLDEN);
     (product as u64 ^ (product >> 64) as u64) as usize
 }
@@ -154,31 +128,18 @@ mod tests {
         let weight: f64 = grouped.rows.iter().map(|r| r.weight).sum();
         assert_eq!(weight, 30_000.0);
         assert!(grouped.rows.len() < 25_000);
-        let bought: f64 = grouped
-            .rows
-            .iter()
-            .map(|r| r.weight * f64::from(r.frequency))
-            .sum();
+        let bought: f64 = grouped.rows.iter().map(|r| r.weight * f64::from(r.frequency)).sum();
         let truth: u32 = customers.iter().map(|c| c.frequency).sum();
         assert_eq!(bought, f64::from(truth));
         for block in &grouped.blocks {
-            assert!(
-                grouped.rows[block.clone()]
-                    .iter()
-                    .all(|r| r.frequency == grouped.rows[block.start].frequency)
-            );
+            assert!(grouped.rows[block.clone()].iter().all(|r| r.frequency == grouped.rows[block.start].frequency));
         }
     }
 
     #[test]
     fn histories_that_never_repeat_are_left_as_they_are() {
-        let customers: Vec<_> = (0..100_000)
-            .map(|i| Purchases {
-                frequency: 1,
-                recency: 1.0,
-                age: 2.0 + f64::from(i) * 1e-3,
-            })
-            .collect();
+        let customers: Vec<_> =
+            (0..100_000).map(|i| Purchases { frequency: 1, recency: 1.0, age: 2.0 + f64::from(i) * 1e-3 }).collect();
         assert_eq!(Grouped::of(customers.iter().copied()).rows.len(), 100_000);
     }
 }

@@ -58,23 +58,13 @@ impl Parameters for Mbgnbd {
     }
 
     fn with(&self, values: &[f64]) -> Self {
-        Self {
-            r: values[0],
-            alpha: values[1],
-            a: values[2],
-            b: values[3],
-        }
+        Self { r: values[0], alpha: values[1], a: values[2], b: values[3] }
     }
 }
 
 impl RepeatBuying for Mbgnbd {
     fn log_likelihood(&self, customers: &[Purchases]) -> f64 {
-        geometric::likelihood(
-            &self.array(),
-            LEAVES,
-            &Grouped::of(customers.iter().copied()),
-        )
-        .value
+        geometric::likelihood(&self.array(), LEAVES, &Grouped::of(customers.iter().copied())).value
     }
 
     fn p_alive(&self, customer: Purchases) -> f64 {
@@ -102,11 +92,7 @@ mod tests {
     #[test]
     fn one_time_buyers_may_have_left() {
         let fitted = fit(&made_up::customers(1_500, 17)).unwrap();
-        let once = Purchases {
-            frequency: 0,
-            recency: 0.0,
-            age: 30.0,
-        };
+        let once = Purchases { frequency: 0, recency: 0.0, age: 30.0 };
         let alive = fitted.model.p_alive(once);
         assert!(alive > 0.0 && alive < 1.0);
         assert!(fitted.model.p_alive(Purchases { age: 60.0, ..once }) < alive);

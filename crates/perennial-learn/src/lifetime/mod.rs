@@ -143,30 +143,16 @@ pub fn fit_best(customers: &[Purchases]) -> Result<Vec<Fit<Model>>, BadInput> {
 /// Refuses customers that no model can read.
 fn check(customers: &[Purchases]) -> Result<(), BadInput> {
     if customers.is_empty() {
-        return Err(BadInput::Empty {
-            field: "customers".into(),
-        });
+        return Err(BadInput::Empty { field: "customers".into() });
     }
     for (row, c) in customers.iter().enumerate() {
-        let wrong = |field: &str, allowed| {
-            Err(BadInput::OutOfRange {
-                field: field.into(),
-                row,
-                allowed,
-            })
-        };
+        let wrong = |field: &str, allowed| Err(BadInput::OutOfRange { field: field.into(), row, allowed });
         if !(c.recency.is_finite() && c.age.is_finite()) {
             let field = if c.age.is_finite() { "recency" } else { "age" };
-            return Err(BadInput::NotFinite {
-                field: field.into(),
-                row,
-            });
+            return Err(BadInput::NotFinite { field: field.into(), row });
         }
         if c.age <= 0.0 {
-            return wrong(
-                "age",
-                "more than 0 (observed for some time after the first purchase)",
-            );
+            return wrong("age", "more than 0 (observed for some time after the first purchase)");
         }
         if c.recency < 0.0 || c.recency > c.age {
             return wrong("recency", "between 0 and age");
@@ -176,9 +162,7 @@ fn check(customers: &[Purchases]) -> Result<(), BadInput> {
         }
     }
     if customers.iter().all(|c| c.frequency == 0) {
-        return Err(BadInput::Constant {
-            field: "frequency".into(),
-        });
+        return Err(BadInput::Constant { field: "frequency".into() });
     }
     Ok(())
 }
@@ -208,11 +192,7 @@ pub(crate) mod made_up {
                         break;
                     }
                 }
-                Purchases {
-                    frequency,
-                    recency: f64::min(recency, age),
-                    age,
-                }
+                Purchases { frequency, recency: f64::min(recency, age), age }
             })
             .collect()
     }
@@ -224,58 +204,19 @@ mod tests {
 
     #[test]
     fn impossible_customers_are_refused_by_field_and_row() {
-        let good = Purchases {
-            frequency: 1,
-            recency: 2.0,
-            age: 5.0,
-        };
+        let good = Purchases { frequency: 1, recency: 2.0, age: 5.0 };
         let cases = [
-            (
-                Purchases {
-                    recency: 6.0,
-                    ..good
-                },
-                "recency",
-            ),
-            (
-                Purchases {
-                    age: f64::NAN,
-                    ..good
-                },
-                "age",
-            ),
-            (
-                Purchases {
-                    frequency: 0,
-                    ..good
-                },
-                "recency",
-            ),
-            (
-                Purchases {
-                    age: 0.0,
-                    recency: 0.0,
-                    frequency: 0,
-                },
-                "age",
-            ),
+            (Purchases { recency: 6.0, ..good }, "recency"),
+            (Purchases { age: f64::NAN, ..good }, "age"),
+            (Purchases { frequency: 0, ..good }, "recency"),
+            (Purchases { age: 0.0, recency: 0.0, frequency: 0 }, "age"),
         ];
         for (bad, field) in cases {
             let message = check(&[good, bad]).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("`{field}`")) && message.contains("row 1"),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("`{field}`")) && message.contains("row 1"), "{message}");
         }
         assert!(check(&[]).is_err());
-        assert!(
-            check(&[Purchases {
-                frequency: 0,
-                recency: 0.0,
-                age: 3.0
-            }])
-            .is_err()
-        );
+        assert!(check(&[Purchases { frequency: 0, recency: 0.0, age: 3.0 }]).is_err());
     }
 
     #[test]

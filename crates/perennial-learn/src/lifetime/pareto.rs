@@ -9,9 +9,7 @@
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{digamma, ln_gamma};
 
-use super::{
-    Fit, Parameters, Purchases, RepeatBuying, check, fit::fit_grouped, geometric, group::Grouped,
-};
+use super::{Fit, Parameters, Purchases, RepeatBuying, check, fit::fit_grouped, geometric, group::Grouped};
 use crate::{
     input::BadInput,
     optimise::Local,
@@ -39,13 +37,12 @@ pub struct Pareto {
 pub fn fit(customers: &[Purchases]) -> Result<Fit<Pareto>, BadInput> {
     check(customers)?;
     let [r, alpha, ..] = geometric::start(customers);
-    fit_grouped(
-        "Pareto/NBD",
-        [r, alpha, 0.5, alpha],
-        customers,
-        likelihood,
-        |[r, alpha, s, beta]| Pareto { r, alpha, s, beta },
-    )
+    fit_grouped("Pareto/NBD", [r, alpha, 0.5, alpha], customers, likelihood, |[r, alpha, s, beta]| Pareto {
+        r,
+        alpha,
+        s,
+        beta,
+    })
 }
 
 /// ln of (α + τ)^-ρ (β + τ)^-s.
@@ -83,11 +80,7 @@ fn panels(p: &[f64; 4], rho: f64, from: f64, to: f64, mut visit: impl FnMut(f64,
             }
         }
         decayed += length * rate(time);
-        time = if length >= left {
-            to
-        } else {
-            (base + time) * length.exp() - base
-        };
+        time = if length >= left { to } else { (base + time) * length.exp() - base };
     }
 }
 
@@ -109,22 +102,14 @@ fn ways(p: &[f64; 4], c: Purchases) -> Ways {
         let (of_alpha, of_beta) = (alpha + time, beta + time);
         left += s * dt / of_beta * (ln_surviving(rho, s, of_alpha, of_beta) - ln_scale).exp();
     });
-    Ways {
-        alive,
-        left,
-        ln_scale,
-    }
+    Ways { alive, left, ln_scale }
 }
 
 /// Total log-likelihood with gradient and Hessian in `[r, alpha, s, beta]`.
 fn likelihood(p: &[f64; 4], customers: &Grouped) -> Local<4> {
     let [r, alpha, s, beta] = *p;
     let n = customers.customers;
-    let mut total = Local {
-        value: 0.0,
-        gradient: [0.0; 4],
-        hessian: [[0.0; 4]; 4],
-    };
+    let mut total = Local { value: 0.0, gradient: [0.0; 4], hessian: [[0.0; 4]; 4] };
     let (base, slope, bend) = (ln_gamma(r), digamma(r), trigamma(r));
     for block in &customers.blocks {
         let rows = &customers.rows[block.clone()];
@@ -134,20 +119,12 @@ fn likelihood(p: &[f64; 4], customers: &Grouped) -> Local<4> {
         total.gradient[0] += weight * (digamma(r + x) - slope);
         total.hessian[0][0] += weight * (trigamma(r + x) - bend);
         for row in rows {
-            let c = Purchases {
-                frequency: row.frequency,
-                recency: row.recency,
-                age: row.age,
-            };
+            let c = Purchases { frequency: row.frequency, recency: row.recency, age: row.age };
             add_customer(p, c, row.weight, &mut total);
         }
     }
     total.value += n * (r * alpha.ln() + s * beta.ln());
-    for (g, d) in total
-        .gradient
-        .iter_mut()
-        .zip([alpha.ln(), r / alpha, beta.ln(), s / beta])
-    {
+    for (g, d) in total.gradient.iter_mut().zip([alpha.ln(), r / alpha, beta.ln(), s / beta]) {
         *g += n * d;
     }
     total.hessian[0][1] += n / alpha;
@@ -173,22 +150,9 @@ struct Moments {
 
 impl Moments {
     /// Adds one way with its weight, where `left` is 1 for having left then and 0 for being alive.
-    fn add(
-        &mut self,
-        weight: f64,
-        rho: f64,
-        s: f64,
-        of_alpha: (f64, f64),
-        of_beta: (f64, f64),
-        left: f64,
-    ) {
+    fn add(&mut self, weight: f64, rho: f64, s: f64, of_alpha: (f64, f64), of_beta: (f64, f64), left: f64) {
         let (ia, ib) = (1.0 / of_alpha.0, 1.0 / of_beta.0);
-        let slope = [
-            -of_alpha.1,
-            -rho * ia,
-            left / s - of_beta.1,
-            -(s + left) * ib,
-        ];
+        let slope = [-of_alpha.1, -rho * ia, left / s - of_beta.1, -(s + left) * ib];
         self.mass += weight;
         for i in 0..4 {
             let weighted = weight * slope[i];
@@ -197,13 +161,7 @@ impl Moments {
                 *cell += weighted * other;
             }
         }
-        let bend = [
-            -ia,
-            rho * ia * ia,
-            -left / (s * s),
-            -ib,
-            (s + left) * ib * ib,
-        ];
+        let bend = [-ia, rho * ia * ia, -left / (s * s), -ib, (s + left) * ib * ib];
         for (sum, value) in self.bend.iter_mut().zip(bend) {
             *sum += weight * value;
         }
@@ -219,19 +177,8 @@ fn add_customer(p: &[f64; 4], c: Purchases, n: f64, total: &mut Local<4>) {
         let (of_alpha, of_beta) = (alpha + time, beta + time);
         let (ln_alpha, ln_beta) = (of_alpha.ln(), of_beta.ln());
         let weight = weight * (-rho * ln_alpha - s * ln_beta - ln_scale).exp();
-        let weight = if left > 0.0 {
-            weight * s / of_beta
-        } else {
-            weight
-        };
-        moments.add(
-            weight,
-            rho,
-            s,
-            (of_alpha, ln_alpha),
-            (of_beta, ln_beta),
-            left,
-        );
+        let weight = if left > 0.0 { weight * s / of_beta } else { weight };
+        moments.add(weight, rho, s, (of_alpha, ln_alpha), (of_beta, ln_beta), left);
     };
     add(c.age, 1.0, 0.0);
     panels(p, rho, c.recency, c.age, |time, dt| add(time, dt, 1.0));
@@ -255,11 +202,7 @@ fn add_customer(p: &[f64; 4], c: Purchases, n: f64, total: &mut Local<4>) {
 /// (1 - e^(-(s - 1) l)) / (s - 1), continuous at s = 1.
 fn leaving_integral(s: f64, l: f64) -> f64 {
     let exponent = (s - 1.0) * l;
-    if exponent.abs() < 1e-12 {
-        l
-    } else {
-        -(-exponent).exp_m1() / (s - 1.0)
-    }
+    if exponent.abs() < 1e-12 { l } else { -(-exponent).exp_m1() / (s - 1.0) }
 }
 
 impl Pareto {
@@ -276,12 +219,7 @@ impl Parameters for Pareto {
     }
 
     fn with(&self, values: &[f64]) -> Self {
-        Self {
-            r: values[0],
-            alpha: values[1],
-            s: values[2],
-            beta: values[3],
-        }
+        Self { r: values[0], alpha: values[1], s: values[2], beta: values[3] }
     }
 }
 
@@ -337,11 +275,7 @@ mod tests {
     #[test]
     fn stated_derivatives_are_those_of_the_likelihood() {
         let grouped = Grouped::of(made_up::customers(40, 5).into_iter());
-        for at in [
-            [0.55, 10.6, 0.6, 11.7],
-            [2.0, 3.0, 0.2, 30.0],
-            [0.3, 40.0, 1.5, 2.0],
-        ] {
+        for at in [[0.55, 10.6, 0.6, 11.7], [2.0, 3.0, 0.2, 30.0], [0.3, 40.0, 1.5, 2.0]] {
             derivatives::hold(at, |p| likelihood(p, &grouped));
         }
     }
@@ -349,18 +283,9 @@ mod tests {
     #[test]
     fn the_integral_meets_its_closed_form_when_both_scales_are_equal() {
         // α = β: ∫ (α + τ)^-(ρ+s+1) dτ is elementary.
-        let model = Pareto {
-            r: 0.7,
-            alpha: 6.0,
-            s: 0.9,
-            beta: 6.0,
-        };
+        let model = Pareto { r: 0.7, alpha: 6.0, s: 0.9, beta: 6.0 };
         for (frequency, recency, age) in [(0, 0.0, 30.0), (3, 12.0, 40.0), (80, 1.0, 39.0)] {
-            let c = Purchases {
-                frequency,
-                recency,
-                age,
-            };
+            let c = Purchases { frequency, recency, age };
             let power = 0.7 + f64::from(frequency) + 0.9;
             let ratio = ((6.0 + age) / (6.0 + recency)).ln() * power;
             let left = 0.9 / power * -(-ratio).exp_m1();
@@ -372,21 +297,9 @@ mod tests {
 
     #[test]
     fn buying_soon_is_what_the_rates_say() {
-        let model = Pareto {
-            r: 0.55,
-            alpha: 10.6,
-            s: 1.0,
-            beta: 11.7,
-        };
-        let c = Purchases {
-            frequency: 4,
-            recency: 30.0,
-            age: 39.0,
-        };
-        let (soon, bought) = (
-            model.p_purchase_within(c, 1e-3),
-            model.expected_purchases(c, 1e-3),
-        );
+        let model = Pareto { r: 0.55, alpha: 10.6, s: 1.0, beta: 11.7 };
+        let c = Purchases { frequency: 4, recency: 30.0, age: 39.0 };
+        let (soon, bought) = (model.p_purchase_within(c, 1e-3), model.expected_purchases(c, 1e-3));
         assert!((soon / bought - 1.0).abs() < 1e-3);
         assert!(model.p_purchase_within(c, 1e5) < model.p_alive(c));
         assert!(model.next_purchase(c, 0.4).is_some());

@@ -48,40 +48,24 @@ pub struct Period {
 /// out. Refuses amounts that are not finite and periods that make no sense.
 pub fn summarise(purchases: &[Bought], period: Period) -> Result<Summary, BadInput> {
     if !(period.days_per_unit.is_finite() && period.days_per_unit > 0.0) {
-        return Err(BadInput::OutOfRange {
-            field: "days_per_unit".into(),
-            row: 0,
-            allowed: "more than 0",
-        });
+        return Err(BadInput::OutOfRange { field: "days_per_unit".into(), row: 0, allowed: "more than 0" });
     }
     if let Some(row) = purchases.iter().position(|b| !b.amount.is_finite()) {
-        return Err(BadInput::NotFinite {
-            field: "amount".into(),
-            row,
-        });
+        return Err(BadInput::NotFinite { field: "amount".into(), row });
     }
     let mut sorted = purchases.to_vec();
-    sorted.sort_by(|a, b| {
-        (a.customer, a.day)
-            .cmp(&(b.customer, b.day))
-            .then(a.amount.total_cmp(&b.amount))
-    });
+    sorted.sort_by(|a, b| (a.customer, a.day).cmp(&(b.customer, b.day)).then(a.amount.total_cmp(&b.amount)));
     let mut summary = Summary::default();
     for rows in sorted.chunk_by(|a, b| a.customer == b.customer) {
         add_customer(rows, period, &mut summary);
     }
     if summary.customer.is_empty() {
-        return Err(BadInput::Empty {
-            field: "purchases before the last observed day".into(),
-        });
+        return Err(BadInput::Empty { field: "purchases before the last observed day".into() });
     }
     Ok(summary)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "days and counts stay far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "days and counts stay far below 2^53")]
 fn add_customer(rows: &[Bought], period: Period, summary: &mut Summary) {
     let first = rows[0].day;
     if first >= period.until {
@@ -100,16 +84,8 @@ fn add_customer(rows: &[Bought], period: Period, summary: &mut Summary) {
     }
     let units = |days: i64| days as f64 / period.days_per_unit;
     summary.customer.push(rows[0].customer);
-    summary.purchases.push(Purchases {
-        frequency,
-        recency: units(last - first),
-        age: units(period.until - first),
-    });
-    let mean = if frequency > 0 {
-        value / f64::from(frequency)
-    } else {
-        0.0
-    };
+    summary.purchases.push(Purchases { frequency, recency: units(last - first), age: units(period.until - first) });
+    let mean = if frequency > 0 { value / f64::from(frequency) } else { 0.0 };
     summary.spend.push(Spend { frequency, mean });
     if period.follow_until.is_some() {
         summary.later.push(later);
@@ -136,17 +112,10 @@ pub struct HoldOut {
 pub fn hold_out(predicted: &[f64], actual: &[u32]) -> Result<HoldOut, BadInput> {
     same_length("predicted", predicted.len(), actual.len())?;
     if predicted.is_empty() {
-        return Err(BadInput::Empty {
-            field: "predicted".into(),
-        });
+        return Err(BadInput::Empty { field: "predicted".into() });
     }
     let n = predicted.len() as f64;
-    let pairs = || {
-        predicted
-            .iter()
-            .copied()
-            .zip(actual.iter().map(|&y| f64::from(y)))
-    };
+    let pairs = || predicted.iter().copied().zip(actual.iter().map(|&y| f64::from(y)));
     let (total_p, total_y) = pairs().fold((0.0, 0.0), |(p, y), (a, b)| (p + a, y + b));
     let [mut absolute, mut squared, mut pp, mut py, mut yy] = [0.0; 5];
     for (p, y) in pairs() {
@@ -172,11 +141,7 @@ mod tests {
 
     #[test]
     fn a_day_is_one_occasion_and_the_first_is_no_repeat() {
-        let bought = |customer, day, amount| Bought {
-            customer,
-            day,
-            amount,
-        };
+        let bought = |customer, day, amount| Bought { customer, day, amount };
         let rows = [
             bought(2, 10, 5.0),
             bought(1, 21, 4.0),
@@ -186,28 +151,11 @@ mod tests {
             bought(1, 40, 3.0),
             bought(3, 33, 1.0),
         ];
-        let period = Period {
-            until: 28,
-            follow_until: Some(41),
-            days_per_unit: 7.0,
-        };
+        let period = Period { until: 28, follow_until: Some(41), days_per_unit: 7.0 };
         let summary = summarise(&rows, period).unwrap();
         assert_eq!(summary.customer, [1, 2]);
-        assert_eq!(
-            summary.purchases[0],
-            Purchases {
-                frequency: 2,
-                recency: 3.0,
-                age: 4.0
-            }
-        );
-        assert_eq!(
-            summary.spend[0],
-            Spend {
-                frequency: 2,
-                mean: 6.0
-            }
-        );
+        assert_eq!(summary.purchases[0], Purchases { frequency: 2, recency: 3.0, age: 4.0 });
+        assert_eq!(summary.spend[0], Spend { frequency: 2, mean: 6.0 });
         assert_eq!(summary.purchases[1].frequency, 0);
         assert_eq!(summary.later, [1, 0]);
         assert!(summarise(&[], period).is_err());

@@ -3,10 +3,7 @@
 //! Promise: the product-limit estimate (Kaplan & Meier 1958) with Greenwood's variance and log-log
 //! intervals, which stay within [0, 1]. Absent on purpose: covariates; compare groups instead.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
@@ -46,11 +43,7 @@ pub struct Curve {
 pub fn kaplan_meier(time: &[f64], left: &[bool], confidence: f64) -> Result<Curve, BadInput> {
     check(time, left)?;
     if !(confidence > 0.0 && confidence < 1.0) {
-        return Err(BadInput::OutOfRange {
-            field: "confidence".into(),
-            row: 0,
-            allowed: "between 0 and 1",
-        });
+        return Err(BadInput::OutOfRange { field: "confidence".into(), row: 0, allowed: "between 0 and 1" });
     }
     let z = Normal::standard().inverse_cdf(0.5 + 0.5 * confidence);
     let rows = sorted(time, left);
@@ -63,21 +56,11 @@ pub fn kaplan_meier(time: &[f64], left: &[bool], confidence: f64) -> Result<Curv
             survival *= 1.0 - d / n;
             greenwood += d / (n * (n - d));
             let (low, high) = log_log_interval(survival, greenwood, z);
-            steps.push(Step {
-                time: tied[0].0,
-                at_risk,
-                left: ended,
-                survival,
-                low,
-                high,
-            });
+            steps.push(Step { time: tied[0].0, at_risk, left: ended, survival, low, high });
         }
         at_risk -= count(tied.len());
     }
-    Ok(Curve {
-        steps,
-        until: rows.last().map_or(0.0, |r| r.0),
-    })
+    Ok(Curve { steps, until: rows.last().map_or(0.0, |r| r.0) })
 }
 
 /// Interval of the survival on the scale ln(-ln S); degenerate at 1 and 0.
@@ -93,19 +76,12 @@ impl Curve {
     /// Share still there after `time`, in [0, 1]; beyond `until` the last known share.
     pub fn at(&self, time: f64) -> f64 {
         let passed = self.steps.partition_point(|s| s.time <= time);
-        if passed == 0 {
-            1.0
-        } else {
-            self.steps[passed - 1].survival
-        }
+        if passed == 0 { 1.0 } else { self.steps[passed - 1].survival }
     }
 
     /// The first time at which at most `share` are still there; nothing when it was not reached.
     pub fn time_until(&self, share: f64) -> Option<f64> {
-        self.steps
-            .iter()
-            .find(|s| s.survival <= share)
-            .map(|s| s.time)
+        self.steps.iter().find(|s| s.survival <= share).map(|s| s.time)
     }
 
     /// The median lifetime; nothing while more than half are still there.
@@ -116,11 +92,7 @@ impl Curve {
     /// Chance in [0, 1] that a customer who has stayed `stayed` leaves within `horizon` more.
     pub fn churn_risk(&self, stayed: f64, horizon: f64) -> f64 {
         let now = self.at(stayed);
-        if now > 0.0 {
-            1.0 - self.at(stayed + horizon) / now
-        } else {
-            1.0
-        }
+        if now > 0.0 { 1.0 - self.at(stayed + horizon) / now } else { 1.0 }
     }
 
     /// Area under the curve up to `horizon`: the mean lifetime, cut off there.
@@ -152,16 +124,11 @@ pub fn log_rank(time: &[f64], left: &[bool], member: &[bool]) -> Result<LogRank,
     input::two_classes("member", member)?;
     let mut order: Vec<usize> = (0..time.len()).collect();
     order.sort_by(|&a, &b| time[a].total_cmp(&time[b]));
-    let (mut n, mut m) = (
-        f64::from(count(time.len())),
-        f64::from(count(member.iter().filter(|&&g| g).count())),
-    );
+    let (mut n, mut m) = (f64::from(count(time.len())), f64::from(count(member.iter().filter(|&&g| g).count())));
     let (mut surplus, mut variance) = (0.0, 0.0);
     for tied in order.chunk_by(|&a, &b| time[a] == time[b]) {
         let d = f64::from(count(tied.iter().filter(|&&i| left[i]).count()));
-        let of_members = f64::from(count(
-            tied.iter().filter(|&&i| left[i] && member[i]).count(),
-        ));
+        let of_members = f64::from(count(tied.iter().filter(|&&i| left[i] && member[i]).count()));
         surplus += of_members - d * m / n;
         if n > 1.0 {
             variance += d * (m / n) * (1.0 - m / n) * (n - d) / (n - 1.0);
@@ -170,24 +137,16 @@ pub fn log_rank(time: &[f64], left: &[bool], member: &[bool]) -> Result<LogRank,
         m -= f64::from(count(tied.iter().filter(|&&i| member[i]).count()));
     }
     if variance <= 0.0 {
-        return Err(BadInput::OneClass {
-            field: "left".into(),
-        });
+        return Err(BadInput::OneClass { field: "left".into() });
     }
     let statistic = surplus * surplus / variance;
     let p_value = ChiSquared::new(1.0).map_or(f64::NAN, |chi| chi.sf(statistic));
-    Ok(LogRank {
-        statistic,
-        degrees: 1,
-        p_value,
-    })
+    Ok(LogRank { statistic, degrees: 1, p_value })
 }
 
 fn check(time: &[f64], left: &[bool]) -> Result<(), BadInput> {
     if time.is_empty() {
-        return Err(BadInput::Empty {
-            field: "time".into(),
-        });
+        return Err(BadInput::Empty { field: "time".into() });
     }
     same_length("left", left.len(), time.len())?;
     input::all("time", time, "0 or more", |t| t >= 0.0)
@@ -232,19 +191,10 @@ mod tests {
             (34, 0),
             (35, 0),
         ];
-        let control = [
-            1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23,
-        ];
-        let mut rows: Vec<(f64, bool, bool)> = treated
-            .iter()
-            .map(|&(t, e)| (f64::from(t), e == 1, true))
-            .collect();
+        let control = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23];
+        let mut rows: Vec<(f64, bool, bool)> = treated.iter().map(|&(t, e)| (f64::from(t), e == 1, true)).collect();
         rows.extend(control.iter().map(|&t| (f64::from(t), true, false)));
-        (
-            rows.iter().map(|r| r.0).collect(),
-            rows.iter().map(|r| r.1).collect(),
-            rows.iter().map(|r| r.2).collect(),
-        )
+        (rows.iter().map(|r| r.0).collect(), rows.iter().map(|r| r.1).collect(), rows.iter().map(|r| r.2).collect())
     }
 
     #[test]
@@ -266,23 +216,13 @@ mod tests {
         assert_eq!(curve.at(0.5), 1.0);
         assert!((curve.mean_until(10.0) - 2.5).abs() < 1e-12);
         assert!((curve.churn_risk(1.0, 1.0) - 1.0 / 3.0).abs() < 1e-12);
-        assert!(
-            curve
-                .steps
-                .iter()
-                .all(|s| s.low <= s.survival && s.survival <= s.high)
-        );
+        assert!(curve.steps.iter().all(|s| s.low <= s.survival && s.survival <= s.high));
     }
 
     #[test]
     fn times_that_cannot_be_are_refused() {
         assert!(kaplan_meier(&[], &[], 0.95).is_err());
-        assert!(
-            kaplan_meier(&[-1.0], &[true], 0.95)
-                .unwrap_err()
-                .to_string()
-                .contains("`time`")
-        );
+        assert!(kaplan_meier(&[-1.0], &[true], 0.95).unwrap_err().to_string().contains("`time`"));
         assert!(kaplan_meier(&[1.0, 2.0], &[true], 0.95).is_err());
     }
 }

@@ -25,11 +25,7 @@ pub struct Horizon {
 impl Horizon {
     /// Refuses horizons that mean nothing.
     pub fn check(&self) -> Result<(), BadInput> {
-        let wrong = |field: &str, allowed| BadInput::OutOfRange {
-            field: field.into(),
-            row: 0,
-            allowed,
-        };
+        let wrong = |field: &str, allowed| BadInput::OutOfRange { field: field.into(), row: 0, allowed };
         if self.periods == 0 {
             return Err(wrong("periods", "at least 1"));
         }
@@ -44,11 +40,7 @@ impl Horizon {
 }
 
 /// Discounted expected purchases of one customer over the horizon, counted from today.
-pub fn discounted_purchases(
-    model: &impl RepeatBuying,
-    customer: Purchases,
-    horizon: Horizon,
-) -> f64 {
+pub fn discounted_purchases(model: &impl RepeatBuying, customer: Purchases, horizon: Horizon) -> f64 {
     let (mut before, mut factor, mut sum) = (0.0, 1.0, 0.0);
     for period in 1..=horizon.periods {
         let until = model.expected_purchases(customer, f64::from(period) * horizon.length);
@@ -60,12 +52,7 @@ pub fn discounted_purchases(
 }
 
 /// Discounted value of one customer over the horizon, in the unit of `spend_per_purchase`.
-pub fn discounted(
-    model: &impl RepeatBuying,
-    customer: Purchases,
-    spend_per_purchase: f64,
-    horizon: Horizon,
-) -> f64 {
+pub fn discounted(model: &impl RepeatBuying, customer: Purchases, spend_per_purchase: f64, horizon: Horizon) -> f64 {
     spend_per_purchase * discounted_purchases(model, customer, horizon)
 }
 
@@ -76,42 +63,12 @@ mod tests {
 
     #[test]
     fn without_discount_value_is_purchases_times_spend() {
-        let model = Bgnbd {
-            r: 0.24,
-            alpha: 4.4,
-            a: 0.8,
-            b: 2.4,
-        };
-        let c = Purchases {
-            frequency: 3,
-            recency: 20.0,
-            age: 30.0,
-        };
-        let year = Horizon {
-            periods: 12,
-            length: WEEKS_PER_MONTH,
-            discount: 0.0,
-        };
+        let model = Bgnbd { r: 0.24, alpha: 4.4, a: 0.8, b: 2.4 };
+        let c = Purchases { frequency: 3, recency: 20.0, age: 30.0 };
+        let year = Horizon { periods: 12, length: WEEKS_PER_MONTH, discount: 0.0 };
         let want = 10.0 * model.expected_purchases(c, 12.0 * WEEKS_PER_MONTH);
         assert!((discounted(&model, c, 10.0, year) - want).abs() < 1e-9);
-        assert!(
-            discounted(
-                &model,
-                c,
-                10.0,
-                Horizon {
-                    discount: 0.02,
-                    ..year
-                }
-            ) < want
-        );
-        assert!(
-            Horizon {
-                length: f64::NAN,
-                ..year
-            }
-            .check()
-            .is_err()
-        );
+        assert!(discounted(&model, c, 10.0, Horizon { discount: 0.02, ..year }) < want);
+        assert!(Horizon { length: f64::NAN, ..year }.check().is_err());
     }
 }

@@ -92,15 +92,8 @@ pub(super) struct Keys {
 fn atoms(plan: &[Comparison]) -> Vec<Atom> {
     let mut atoms = Vec::new();
     for (field, comparison) in plan.iter().enumerate() {
-        atoms.extend(
-            forms(comparison.kind)
-                .iter()
-                .map(|&form| Atom::One { field, form }),
-        );
-        if let Some(other) = comparison
-            .partner
-            .filter(|&other| field < other || plan[other].partner != Some(field))
-        {
+        atoms.extend(forms(comparison.kind).iter().map(|&form| Atom::One { field, form }));
+        if let Some(other) = comparison.partner.filter(|&other| field < other || plan[other].partner != Some(field)) {
             atoms.push(Atom::EitherOrder { field, other });
         }
     }
@@ -109,21 +102,8 @@ fn atoms(plan: &[Comparison]) -> Vec<Atom> {
 
 fn forms(kind: Kind) -> &'static [Form] {
     match kind {
-        Kind::Name => &[
-            Form::Whole,
-            Form::Sound,
-            Form::Head(3),
-            Form::Head(1),
-            Form::Gram(0),
-            Form::Gram(1),
-        ],
-        Kind::Text => &[
-            Form::Whole,
-            Form::Head(5),
-            Form::LastWord,
-            Form::LongestWord,
-            Form::Gram(0),
-        ],
+        Kind::Name => &[Form::Whole, Form::Sound, Form::Head(3), Form::Head(1), Form::Gram(0), Form::Gram(1)],
+        Kind::Text => &[Form::Whole, Form::Head(5), Form::LastWord, Form::LongestWord, Form::Gram(0)],
         Kind::Date => &[Form::Whole, Form::Year, Form::YearMonth, Form::MonthDay],
         Kind::Phone => &[Form::Whole, Form::Tail(6), Form::Head(6)],
         Kind::Email => &[Form::Whole, Form::Local, Form::Head(5), Form::Gram(0)],
@@ -139,11 +119,7 @@ pub(super) fn form_hash(form: Form, value: &str) -> u32 {
         Form::Whole => value,
         Form::Sound => return nonempty_hash(&text::soundex(value.split(' ').next().unwrap_or(""))),
         Form::Head(length) => head(value, length),
-        Form::Tail(length) => value
-            .len()
-            .checked_sub(length.into())
-            .and_then(|start| value.get(start..))
-            .unwrap_or(""),
+        Form::Tail(length) => value.len().checked_sub(length.into()).and_then(|start| value.get(start..)).unwrap_or(""),
         Form::Year => value.get(..4).unwrap_or(""),
         Form::YearMonth => value.get(..6).unwrap_or(""),
         Form::MonthDay => value.get(4..8).unwrap_or(""),
@@ -162,35 +138,22 @@ fn nonempty_hash(piece: &str) -> u32 {
 
 /// The first letters, or nothing when the value is shorter.
 fn head(value: &str, length: u8) -> &str {
-    let mut ends = value
-        .char_indices()
-        .map(|(at, letter)| at + letter.len_utf8());
-    ends.nth(usize::from(length) - 1)
-        .map_or("", |end| &value[..end])
+    let mut ends = value.char_indices().map(|(at, letter)| at + letter.len_utf8());
+    ends.nth(usize::from(length) - 1).map_or("", |end| &value[..end])
 }
 
 fn least_gram(value: &str, salt: u8) -> u32 {
     let bytes = value.as_bytes();
-    let pairs = bytes.windows(2).map(|pair| {
-        join32(
-            u32::from(pair[0]) << 8 | u32::from(pair[1]),
-            u32::from(salt) + 1,
-        )
-    });
+    let pairs = bytes.windows(2).map(|pair| join32(u32::from(pair[0]) << 8 | u32::from(pair[1]), u32::from(salt) + 1));
     pairs.min().unwrap_or(0)
 }
 
 /// Hashes of one atom for all rows.
 fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
     match atom {
-        Atom::One {
-            field,
-            form: Form::Whole,
-        } => {
+        Atom::One { field, form: Form::Whole } => {
             let values = &prepared.fields[field].values;
-            (0..prepared.rows)
-                .map(|row| values.hash(prepared.row(row)[field]))
-                .collect()
+            (0..prepared.rows).map(|row| values.hash(prepared.row(row)[field])).collect()
         }
         Atom::One { field, form } => form_column(prepared, field, form),
         Atom::EitherOrder { field, other } => (0..prepared.rows)
@@ -207,30 +170,18 @@ fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
 fn form_column(prepared: &Prepared, field: usize, form: Form) -> Vec<u32> {
     let values = &prepared.fields[field].values;
     let hash = |code: u32| {
-        if code == MISSING {
-            0
-        } else {
-            form_hash(form, values.get(code))
-        }
+        if code == MISSING { 0 } else { form_hash(form, values.get(code)) }
     };
     if prepared.rows * 2 > values.len() {
         let of_code: Vec<u32> = (0..index(values.len())).map(hash).collect();
-        (0..prepared.rows)
-            .map(|row| of_code[prepared.row(row)[field] as usize])
-            .collect()
+        (0..prepared.rows).map(|row| of_code[prepared.row(row)[field] as usize]).collect()
     } else {
-        (0..prepared.rows)
-            .map(|row| hash(prepared.row(row)[field]))
-            .collect()
+        (0..prepared.rows).map(|row| hash(prepared.row(row)[field])).collect()
     }
 }
 
 fn unordered(a: u32, b: u32) -> u32 {
-    if a == 0 || b == 0 {
-        0
-    } else {
-        join32(a.min(b), a.max(b))
-    }
+    if a == 0 || b == 0 { 0 } else { join32(a.min(b), a.max(b)) }
 }
 
 /// The key of a rule from its atoms' hashes; 0 when one is missing.
@@ -255,9 +206,7 @@ pub(super) fn record_key(rule: &[Atom], values: &[String]) -> u32 {
                 form_hash(form, &values[field])
             }
         }
-        Atom::EitherOrder { field, other } => {
-            unordered(nonempty_hash(&values[field]), nonempty_hash(&values[other]))
-        }
+        Atom::EitherOrder { field, other } => unordered(nonempty_hash(&values[field]), nonempty_hash(&values[other])),
     }))
 }
 
@@ -283,22 +232,11 @@ impl Market {
     /// Prices rules on these rows, which stand for a table of `whole_rows`.
     pub(super) fn new(prepared: &Prepared, plan: &[Comparison], whole_rows: usize) -> Self {
         let atoms = atoms(plan);
-        let columns = atoms
-            .iter()
-            .map(|&atom| atom_column(prepared, atom))
-            .collect();
+        let columns = atoms.iter().map(|&atom| atom_column(prepared, atom)).collect();
         let rows = prepared.rows.min(PRICED_ROWS);
-        let priced = (0..rows)
-            .map(|at| index(at * STRIDE % prepared.rows))
-            .collect();
+        let priced = (0..rows).map(|at| index(at * STRIDE % prepared.rows)).collect();
         let scale = (whole(whole_rows) / whole(rows)).powi(2);
-        let mut market = Self {
-            atoms,
-            columns,
-            priced,
-            scale,
-            offers: Vec::new(),
-        };
+        let mut market = Self { atoms, columns, priced, scale, offers: Vec::new() };
         market.offers = market.price_all();
         market
     }
@@ -317,8 +255,7 @@ impl Market {
                 }
                 let offer = self.price(&[a, b], &mut scratch);
                 if offer.1 > dear {
-                    for c in (b + 1..count).filter(|&c| !self.overlap(a, c) && !self.overlap(b, c))
-                    {
+                    for c in (b + 1..count).filter(|&c| !self.overlap(a, c) && !self.overlap(b, c)) {
                         offers.push(self.price(&[a, b, c], &mut scratch));
                     }
                 }
@@ -334,37 +271,24 @@ impl Market {
             Atom::One { field, .. } => [field, field],
             Atom::EitherOrder { field, other } => [field, other],
         };
-        fields(self.atoms[a])
-            .iter()
-            .any(|field| fields(self.atoms[b]).contains(field))
+        fields(self.atoms[a]).iter().any(|field| fields(self.atoms[b]).contains(field))
     }
 
     /// A rule and the pairs it would make in the whole table.
     fn price(&self, at: &[usize], scratch: &mut Vec<u32>) -> (Rule, f64) {
         scratch.clear();
-        let keys = self
-            .priced
-            .iter()
-            .map(|&row| combine(at.iter().map(|&atom| self.columns[atom][row as usize])));
+        let keys = self.priced.iter().map(|&row| combine(at.iter().map(|&atom| self.columns[atom][row as usize])));
         scratch.extend(keys.filter(|&key| key != 0));
         scratch.sort_unstable();
-        let pairs: f64 = scratch
-            .chunk_by(|a, b| a == b)
-            .map(|block| whole(block.len()) * whole(block.len() - 1) / 2.0)
-            .sum();
-        (
-            at.iter().map(|&atom| self.atoms[atom]).collect(),
-            pairs * self.scale,
-        )
+        let pairs: f64 =
+            scratch.chunk_by(|a, b| a == b).map(|block| whole(block.len()) * whole(block.len() - 1) / 2.0).sum();
+        (at.iter().map(|&atom| self.atoms[atom]).collect(), pairs * self.scale)
     }
 
     /// Rules for a first look: cheap ones first, while the budget lasts.
     pub(super) fn first_rules(&self, budget: f64) -> Vec<Rule> {
-        let mut order: Vec<&(Rule, f64)> = self
-            .offers
-            .iter()
-            .filter(|(rule, cost)| rule.len() <= 2 && *cost > 0.0)
-            .collect();
+        let mut order: Vec<&(Rule, f64)> =
+            self.offers.iter().filter(|(rule, cost)| rule.len() <= 2 && *cost > 0.0).collect();
         order.sort_by(|a, b| a.1.total_cmp(&b.1));
         let mut spent = 0.0;
         let affordable = order.into_iter().take_while(|(_, cost)| {
@@ -392,36 +316,23 @@ impl Market {
             }
             let taken = offers.swap_remove(best);
             left -= taken.cost;
-            open.iter_mut()
-                .zip(&taken.caught)
-                .for_each(|(open, caught)| *open &= !caught);
+            open.iter_mut().zip(&taken.caught).for_each(|(open, caught)| *open &= !caught);
             rules.push(taken.rule);
         }
         rules
     }
 
     fn offers_for(&self, pairs: &[(u32, u32)], budget: f64) -> Vec<Offer> {
-        let per_atom: Vec<Vec<u64>> = self
-            .columns
-            .iter()
-            .map(|column| agreement(column, pairs))
-            .collect();
+        let per_atom: Vec<Vec<u64>> = self.columns.iter().map(|column| agreement(column, pairs)).collect();
         let place = |atom: &Atom| self.atoms.iter().position(|own| own == atom).unwrap_or(0);
         let affordable = self.offers.iter().filter(|(_, cost)| *cost <= budget);
         affordable
             .map(|(rule, cost)| {
                 let mut caught = per_atom[place(&rule[0])].clone();
                 for atom in &rule[1..] {
-                    caught
-                        .iter_mut()
-                        .zip(&per_atom[place(atom)])
-                        .for_each(|(caught, other)| *caught &= other);
+                    caught.iter_mut().zip(&per_atom[place(atom)]).for_each(|(caught, other)| *caught &= other);
                 }
-                Offer {
-                    rule: rule.clone(),
-                    cost: *cost,
-                    caught,
-                }
+                Offer { rule: rule.clone(), cost: *cost, caught }
             })
             .collect()
     }
@@ -440,35 +351,19 @@ fn agreement(column: &[u32], pairs: &[(u32, u32)]) -> Vec<u64> {
 /// The affordable offer with the largest catch per cost, and its catch.
 fn best_offer(offers: &[Offer], open: &[u64], left: f64, budget: f64) -> Option<(usize, f64)> {
     let gain = |offer: &Offer| {
-        f64::from(
-            offer
-                .caught
-                .iter()
-                .zip(open)
-                .map(|(caught, open)| (caught & open).count_ones())
-                .sum::<u32>(),
-        )
+        f64::from(offer.caught.iter().zip(open).map(|(caught, open)| (caught & open).count_ones()).sum::<u32>())
     };
-    let scored = offers
-        .iter()
-        .enumerate()
-        .filter(|(_, offer)| offer.cost <= left)
-        .map(|(at, offer)| {
-            let gain = gain(offer);
-            (at, gain, gain / (offer.cost + 0.01 * budget))
-        });
-    scored
-        .max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0)))
-        .map(|(at, gain, _)| (at, gain))
+    let scored = offers.iter().enumerate().filter(|(_, offer)| offer.cost <= left).map(|(at, offer)| {
+        let gain = gain(offer);
+        (at, gain, gain / (offer.cost + 0.01 * budget))
+    });
+    scored.max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0))).map(|(at, gain, _)| (at, gain))
 }
 
 impl Keys {
     /// Keys of all rows under the rules; keys of blocks above the cap become 0.
     pub(super) fn new(prepared: &Prepared, rules: &[Rule]) -> Self {
-        let mut keys = Self {
-            keys: vec![0; prepared.rows * rules.len()],
-            rules: rules.len(),
-        };
+        let mut keys = Self { keys: vec![0; prepared.rows * rules.len()], rules: rules.len() };
         let mut known: Vec<(Atom, Vec<u32>)> = Vec::new();
         for (at, rule) in rules.iter().enumerate() {
             for &atom in rule {
@@ -477,19 +372,11 @@ impl Keys {
                 }
             }
             let column = |atom: &Atom| known.iter().find(|(other, _)| other == atom);
-            let columns: Vec<&[u32]> = rule
-                .iter()
-                .filter_map(column)
-                .map(|(_, column)| column.as_slice())
-                .collect();
+            let columns: Vec<&[u32]> = rule.iter().filter_map(column).map(|(_, column)| column.as_slice()).collect();
             for row in 0..prepared.rows {
-                keys.keys[row * rules.len() + at] =
-                    combine(columns.iter().map(|column| column[row]));
+                keys.keys[row * rules.len() + at] = combine(columns.iter().map(|column| column[row]));
             }
-            for block in keys
-                .blocks(at)
-                .chunk_by(|a, b| a >> 32 == b >> 32)
-                .filter(|block| block.len() > LARGEST_BLOCK)
+            for block in keys.blocks(at).chunk_by(|a, b| a >> 32 == b >> 32).filter(|block| block.len() > LARGEST_BLOCK)
             {
                 for &entry in block {
                     keys.keys[row_of(entry) * rules.len() + at] = 0;
@@ -504,9 +391,7 @@ impl Keys {
         let mut entries: Vec<u64> = Vec::with_capacity(self.keys.len() / self.rules.max(1));
         let keys = self.keys.iter().skip(rule).step_by(self.rules);
         entries.extend(
-            keys.enumerate()
-                .filter(|&(_, &key)| key != 0)
-                .map(|(row, &key)| u64::from(key) << 32 | row as u64),
+            keys.enumerate().filter(|&(_, &key)| key != 0).map(|(row, &key)| u64::from(key) << 32 | row as u64),
         );
         entries.sort_unstable();
         entries
@@ -516,10 +401,7 @@ impl Keys {
     pub(super) fn pairs(&self, mut found: impl FnMut(u32, u32)) {
         for rule in 0..self.rules {
             let entries = self.blocks(rule);
-            for block in entries
-                .chunk_by(|a, b| a >> 32 == b >> 32)
-                .filter(|block| block.len() > 1)
-            {
+            for block in entries.chunk_by(|a, b| a >> 32 == b >> 32).filter(|block| block.len() > 1) {
                 for (at, &a) in block.iter().enumerate() {
                     for &b in &block[at + 1..] {
                         if !self.met_before(rule, row_of(a), row_of(b)) {
@@ -539,10 +421,7 @@ impl Keys {
 }
 
 /// The row of a sorted entry.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half holds 32 bits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half holds 32 bits")]
 pub(super) fn row_of(entry: u64) -> usize {
     (entry & u64::from(u32::MAX)) as usize
 }

@@ -63,16 +63,10 @@ pub(super) fn clusters(judge: &Judge, edges: &[Candidate]) -> Vec<u32> {
     let rows = judge.prepared.rows;
     let mut parents: Vec<u32> = (0..index(rows)).collect();
     for edge in edges {
-        let (a, b) = (
-            root(&mut parents, edge.left),
-            root(&mut parents, edge.right),
-        );
+        let (a, b) = (root(&mut parents, edge.left), root(&mut parents, edge.right));
         parents[a.max(b) as usize] = a.min(b);
     }
-    let parts = edges
-        .iter()
-        .zip(0u32..)
-        .map(|(edge, at)| (root(&mut parents, edge.left), at));
+    let parts = edges.iter().zip(0u32..).map(|(edge, at)| (root(&mut parents, edge.left), at));
     let mut order: Vec<(u32, u32)> = parts.collect();
     order.sort_unstable();
     let mut labels: Vec<u32> = (0..index(rows)).collect();
@@ -124,10 +118,7 @@ impl Judge<'_> {
         for (at, &code) in self.prepared.row(row as usize).iter().enumerate() {
             let level = compare::level_at(levels, at);
             if level != usize::from(ABSENT) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "weights need no more than single precision"
-                )]
+                #[expect(clippy::cast_possible_truncation, reason = "weights need no more than single precision")]
                 let weight = self.scores.weight(self.prepared, at, level, code) as f32;
                 sums[at] += weight * times;
                 counts[at] += times;
@@ -138,21 +129,14 @@ impl Judge<'_> {
     /// Log-odds that two groups are one person.
     fn strength(&self, evidence: &[f32]) -> f64 {
         let (sums, rest) = evidence.split_at(self.prepared.fields.len());
-        let means = sums
-            .iter()
-            .zip(rest)
-            .filter(|(_, count)| **count > 0.0)
-            .map(|(sum, count)| f64::from(sum / count));
+        let means = sums.iter().zip(rest).filter(|(_, count)| **count > 0.0).map(|(sum, count)| f64::from(sum / count));
         self.scores.prior + means.sum::<f64>() + f64::from(rest[sums.len()])
     }
 }
 
 impl<'a> Groups<'a> {
     fn new(judge: &'a Judge<'a>, edges: &[&Candidate]) -> Self {
-        let mut rows: Vec<u32> = edges
-            .iter()
-            .flat_map(|edge| [edge.left, edge.right])
-            .collect();
+        let mut rows: Vec<u32> = edges.iter().flat_map(|edge| [edge.left, edge.right]).collect();
         rows.sort_unstable();
         rows.dedup();
         let mut groups = Self {
@@ -174,47 +158,31 @@ impl<'a> Groups<'a> {
             groups.neighbours[right as usize].push((left, place));
             groups.enqueue(left, right, place);
         }
-        groups
-            .neighbours
-            .iter_mut()
-            .for_each(|list| list.sort_unstable());
+        groups.neighbours.iter_mut().for_each(|list| list.sort_unstable());
         groups
     }
 
     /// A new place for evidence, all zero.
     fn fresh(&mut self) -> u32 {
         let place = index(self.evidence.len());
-        self.evidence
-            .resize(self.evidence.len() + self.judge.width(), 0.0);
+        self.evidence.resize(self.evidence.len() + self.judge.width(), 0.0);
         place
     }
 
     /// Queues a joint if it is worth making.
     fn enqueue(&mut self, a: u32, b: u32, place: u32) {
         let (left, right) = (a.min(b), a.max(b));
-        let strength = self
-            .judge
-            .strength(&self.evidence[place as usize..place as usize + self.judge.width()]);
+        let strength = self.judge.strength(&self.evidence[place as usize..place as usize + self.judge.width()]);
         if strength > self.judge.threshold {
             let versions = (self.versions[left as usize], self.versions[right as usize]);
-            self.queue.push(Joint {
-                strength,
-                left,
-                right,
-                versions,
-            });
+            self.queue.push(Joint { strength, left, right, versions });
         }
     }
 
     /// Joins groups, strongest joint first, and writes each row's label.
     fn join(mut self, labels: &mut [u32]) {
         while let Some(joint) = self.queue.pop() {
-            if joint.versions
-                == (
-                    self.versions[joint.left as usize],
-                    self.versions[joint.right as usize],
-                )
-            {
+            if joint.versions == (self.versions[joint.left as usize], self.versions[joint.right as usize]) {
                 self.merge(joint.left, joint.right);
             }
         }
@@ -297,19 +265,13 @@ fn both_sides(left: &[(u32, u32)], right: &[(u32, u32)]) -> Vec<(u32, Option<u32
         let from_left = if order.is_le() { l.next() } else { None };
         let from_right = if order.is_ge() { r.next() } else { None };
         let group = from_left.or(from_right).map_or(0, |entry| entry.0);
-        all.push((
-            group,
-            from_left.map(|entry| entry.1),
-            from_right.map(|entry| entry.1),
-        ));
+        all.push((group, from_left.map(|entry| entry.1), from_right.map(|entry| entry.1)));
     }
 }
 
 impl Ord for Joint {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.strength
-            .total_cmp(&other.strength)
-            .then((other.left, other.right).cmp(&(self.left, self.right)))
+        self.strength.total_cmp(&other.strength).then((other.left, other.right).cmp(&(self.left, self.right)))
     }
 }
 

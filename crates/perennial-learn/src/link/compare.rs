@@ -20,15 +20,9 @@ impl Kind {
     /// What each level says, from level 1 (exact) to the last (different).
     pub fn levels(self) -> &'static [&'static str] {
         match self {
-            Self::Name => &[
-                "same",
-                "one letter off",
-                "spelt alike",
-                "short form",
-                "swapped",
-                "sounds alike",
-                "different",
-            ],
+            Self::Name => {
+                &["same", "one letter off", "spelt alike", "short form", "swapped", "sounds alike", "different"]
+            }
             Self::Text => &[
                 "same",
                 "a letter or two off",
@@ -48,13 +42,7 @@ impl Kind {
                 "only the year known, another year",
                 "different",
             ],
-            Self::Phone => &[
-                "same",
-                "same last eight digits",
-                "one digit off",
-                "two digits off",
-                "different",
-            ],
+            Self::Phone => &["same", "same last eight digits", "one digit off", "two digits off", "different"],
             Self::Email => &[
                 "same",
                 "one letter off",
@@ -67,20 +55,10 @@ impl Kind {
                 "alike apart from the shared name",
                 "different apart from the shared name",
             ],
-            Self::Postcode => &[
-                "same",
-                "one character off",
-                "same district",
-                "two characters off",
-                "same area",
-                "different",
-            ],
-            Self::Identifier => &[
-                "same",
-                "one character off",
-                "two characters off",
-                "different",
-            ],
+            Self::Postcode => {
+                &["same", "one character off", "same district", "two characters off", "same area", "different"]
+            }
+            Self::Identifier => &["same", "one character off", "two characters off", "different"],
             Self::Number | Self::Category => &["same", "one character off", "different"],
         }
     }
@@ -88,11 +66,7 @@ impl Kind {
     /// How many levels compare whole values; the others compare what is left without a part that
     /// agrees elsewhere, and their chances add up by themselves.
     pub(super) fn whole_levels(self) -> usize {
-        if self == Self::Email {
-            7
-        } else {
-            self.levels().len()
-        }
+        if self == Self::Email { 7 } else { self.levels().len() }
     }
 
     fn differs(self) -> u8 {
@@ -195,21 +169,14 @@ fn name_level(a: &str, b: &str) -> u8 {
     if short_form(a, b) {
         return 4;
     }
-    if alike >= 0.8 || same_sound(a, b) {
-        6
-    } else {
-        7
-    }
+    if alike >= 0.8 || same_sound(a, b) { 6 } else { 7 }
 }
 
 /// One is the start of the other (an initial, "rob" for "robert") or its words are among the other's.
 fn short_form(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     long.starts_with(short)
-        || (long.contains(' ')
-            && short
-                .split(' ')
-                .all(|word| long.split(' ').any(|other| other == word)))
+        || (long.contains(' ') && short.split(' ').all(|word| long.split(' ').any(|other| other == word)))
 }
 
 /// Equal Soundex codes, without making them unless the first letters agree.
@@ -289,13 +256,7 @@ fn year_only_level(a: &str, b: &str, edits: usize) -> u8 {
 }
 
 fn phone_level(a: &str, b: &str) -> u8 {
-    let tail = |digits: &str| {
-        digits
-            .len()
-            .checked_sub(8)
-            .and_then(|start| digits.get(start..))
-            .map(str::to_owned)
-    };
+    let tail = |digits: &str| digits.len().checked_sub(8).and_then(|start| digits.get(start..)).map(str::to_owned);
     if a.len() != b.len() && tail(a).is_some() && tail(a) == tail(b) {
         return 2;
     }
@@ -326,10 +287,7 @@ fn email_level(a: &str, b: &str) -> u8 {
 /// code, all but the last two of a short one.
 pub(super) fn district(code: &str) -> &str {
     let drop = if code.len() >= 5 { 3 } else { 2 };
-    code.len()
-        .checked_sub(drop)
-        .and_then(|end| code.get(..end))
-        .unwrap_or("")
+    code.len().checked_sub(drop).and_then(|end| code.get(..end)).unwrap_or("")
 }
 
 fn postcode_level(a: &str, b: &str) -> u8 {
@@ -366,26 +324,18 @@ pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mu
     for (at, field) in prepared.fields.iter().enumerate() {
         unequal.clear();
         for (place, &(left, right)) in pairs.iter().enumerate() {
-            let (a, b) = (
-                prepared.row(left as usize)[at],
-                prepared.row(right as usize)[at],
-            );
+            let (a, b) = (prepared.row(left as usize)[at], prepared.row(right as usize)[at]);
             if a != MISSING && a == b {
                 out[place] |= u64::from(EXACT) << (4 * at);
             } else if a != MISSING && b != MISSING {
                 unequal.push((place, field.values.span(a), field.values.span(b)));
             }
         }
-        let near = unequal.iter().fold(0, |near, &(_, a, b)| {
-            near ^ field.values.first_byte(a) ^ field.values.first_byte(b)
-        });
+        let near =
+            unequal.iter().fold(0, |near, &(_, a, b)| near ^ field.values.first_byte(a) ^ field.values.first_byte(b));
         std::hint::black_box(near);
         for &(place, a, b) in &unequal {
-            out[place] |= u64::from(value_level(
-                field.kind,
-                field.values.text(a),
-                field.values.text(b),
-            )) << (4 * at);
+            out[place] |= u64::from(value_level(field.kind, field.values.text(a), field.values.text(b))) << (4 * at);
         }
     }
     for (&(left, right), packed) in pairs.iter().zip(out) {
@@ -397,12 +347,7 @@ pub(super) fn levels_of_many(prepared: &Prepared, pairs: &[(u32, u32)], out: &mu
 
 /// The levels between a record that is not in the table, given as canonical texts and the codes
 /// they have there, and a row.
-pub(super) fn levels_of_new(
-    prepared: &Prepared,
-    texts: &[String],
-    codes: &[u32],
-    row: usize,
-) -> u64 {
+pub(super) fn levels_of_new(prepared: &Prepared, texts: &[String], codes: &[u32], row: usize) -> u64 {
     let right = prepared.row(row);
     let mut packed = 0;
     for (at, field) in prepared.fields.iter().enumerate() {
@@ -416,34 +361,15 @@ pub(super) fn levels_of_new(
         packed |= u64::from(level) << (4 * at);
     }
     let hash = |at: usize| {
-        if texts[at].is_empty() {
-            0
-        } else {
-            hash32(&texts[at])
-        }
+        if texts[at].is_empty() { 0 } else { hash32(&texts[at]) }
     };
     packed = partners(prepared).fold(packed, |packed, (first, second)| {
-        with_swap((first, second), packed, || {
-            (
-                [hash(first), hash(second)],
-                hashes(prepared, (first, second), right),
-            )
-        })
+        with_swap((first, second), packed, || ([hash(first), hash(second)], hashes(prepared, (first, second), right)))
     });
-    for (at, theirs) in prepared
-        .rests
-        .iter()
-        .enumerate()
-        .filter_map(|(at, rest)| Some((at, rest.as_ref()?)))
-    {
+    for (at, theirs) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
         let field = &prepared.fields[at];
-        let own = plan::rest(
-            &texts[at],
-            field.built_from.iter().map(|&part| texts[part].as_str()),
-        );
-        packed = with_rest(field, at, packed, || {
-            (own.as_str(), theirs.values.get(theirs.codes[row]))
-        });
+        let own = plan::rest(&texts[at], field.built_from.iter().map(|&part| texts[part].as_str()));
+        packed = with_rest(field, at, packed, || (own.as_str(), theirs.values.get(theirs.codes[row])));
     }
     packed
 }
@@ -464,12 +390,7 @@ pub(super) fn rest_level(a: &str, b: &str) -> u8 {
 
 /// Where a part of a value agrees elsewhere, compares only the rest: it was evidence already.
 /// `rests` gives the rests on both sides.
-fn with_rest<'a>(
-    field: &Field,
-    at: usize,
-    packed: u64,
-    rests: impl FnOnce() -> (&'a str, &'a str),
-) -> u64 {
+fn with_rest<'a>(field: &Field, at: usize, packed: u64, rests: impl FnOnce() -> (&'a str, &'a str)) -> u64 {
     let whole = level_at(packed, at);
     let agrees = |&part: &usize| level_at(packed, part) == usize::from(EXACT);
     if whole == usize::from(ABSENT) || !field.built_from.iter().any(agrees) {
@@ -486,17 +407,10 @@ fn with_rest<'a>(
 
 /// Compares rests where comparisons are built from others that agree.
 fn with_rests(prepared: &Prepared, left: usize, right: usize, packed: u64) -> u64 {
-    let built = prepared
-        .rests
-        .iter()
-        .enumerate()
-        .filter_map(|(at, rest)| Some((at, rest.as_ref()?)));
+    let built = prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?)));
     built.fold(packed, |packed, (at, rest)| {
         with_rest(&prepared.fields[at], at, packed, || {
-            (
-                rest.values.get(rest.codes[left]),
-                rest.values.get(rest.codes[right]),
-            )
+            (rest.values.get(rest.codes[left]), rest.values.get(rest.codes[right]))
         })
     })
 }
@@ -504,9 +418,7 @@ fn with_rests(prepared: &Prepared, left: usize, right: usize, packed: u64) -> u6
 /// Looks for swapped values in every pair of partner comparisons.
 fn with_swaps(prepared: &Prepared, left: &[u32], right: &[u32], packed: u64) -> u64 {
     partners(prepared).fold(packed, |packed, pair| {
-        with_swap(pair, packed, || {
-            (hashes(prepared, pair, left), hashes(prepared, pair, right))
-        })
+        with_swap(pair, packed, || (hashes(prepared, pair, left), hashes(prepared, pair, right)))
     })
 }
 
@@ -517,18 +429,11 @@ fn partners(prepared: &Prepared) -> impl Iterator<Item = (usize, usize)> + '_ {
 }
 
 fn hashes(prepared: &Prepared, (first, second): (usize, usize), row: &[u32]) -> [u32; 2] {
-    [
-        prepared.fields[first].values.hash(row[first]),
-        prepared.fields[second].values.hash(row[second]),
-    ]
+    [prepared.fields[first].values.hash(row[first]), prepared.fields[second].values.hash(row[second])]
 }
 
 /// Replaces two comparisons' levels where neither agrees well in place but a swap does.
-fn with_swap(
-    pair: (usize, usize),
-    packed: u64,
-    hashes: impl FnOnce() -> ([u32; 2], [u32; 2]),
-) -> u64 {
+fn with_swap(pair: (usize, usize), packed: u64, hashes: impl FnOnce() -> ([u32; 2], [u32; 2])) -> u64 {
     let in_place = |at: usize| (1..=2).contains(&level_at(packed, at));
     if in_place(pair.0) || in_place(pair.1) {
         return packed;
@@ -561,33 +466,15 @@ mod tests {
         assert_eq!(said(Kind::Name, "robert", "rob"), "short form");
         assert_eq!(said(Kind::Name, "meyer", "maier"), "sounds alike");
         assert_eq!(said(Kind::Name, "ana", "zoe"), "different");
-        assert_eq!(
-            said(Kind::Date, "19900501", "19900105"),
-            "one digit off or swapped"
-        );
+        assert_eq!(said(Kind::Date, "19900501", "19900105"), "one digit off or swapped");
         assert_eq!(said(Kind::Date, "19900512", "19900527"), "one part differs");
-        assert_eq!(
-            said(Kind::Date, "18620101", "18610101"),
-            "only the year known, one digit off"
-        );
+        assert_eq!(said(Kind::Date, "18620101", "18610101"), "only the year known, one digit off");
         assert_eq!(said(Kind::Date, "19900512", "19620927"), "different");
-        assert_eq!(
-            said(Kind::Phone, "61412345678", "412345678"),
-            "same last eight digits"
-        );
-        assert_eq!(
-            said(Kind::Email, "ana.b@mail.example", "ana.b@post.example"),
-            "same before the @"
-        );
+        assert_eq!(said(Kind::Phone, "61412345678", "412345678"), "same last eight digits");
+        assert_eq!(said(Kind::Email, "ana.b@mail.example", "ana.b@post.example"), "same before the @");
         assert_eq!(said(Kind::Postcode, "tq138df", "tq138hu"), "same district");
-        assert_eq!(
-            said(Kind::Identifier, "6988048", "6988084"),
-            "one character off"
-        );
-        assert_eq!(
-            said(Kind::Text, "12 long street", "street of the north 12"),
-            "half of the words shared"
-        );
+        assert_eq!(said(Kind::Identifier, "6988048", "6988084"), "one character off");
+        assert_eq!(said(Kind::Text, "12 long street", "street of the north 12"), "half of the words shared");
     }
 
     proptest! {

@@ -64,20 +64,12 @@ pub(super) fn recognise(column: &Column) -> Option<Kind> {
 }
 
 /// Share of the present rows that hold one of the thirty commonest values.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "row counts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
 fn largest_values_share(column: &Column, present: usize) -> f64 {
     let mut counts = column.counts();
     counts[0] = 0;
     counts.sort_unstable_by(|a, b| b.cmp(a));
-    counts
-        .iter()
-        .take(30)
-        .map(|&count| f64::from(count))
-        .sum::<f64>()
-        / present as f64
+    counts.iter().take(30).map(|&count| f64::from(count)).sum::<f64>() / present as f64
 }
 
 impl Shape {
@@ -94,10 +86,7 @@ impl Shape {
     #[expect(clippy::cast_precision_loss, reason = "text lengths are small")]
     fn see(&mut self, value: &str) {
         let digits = value.bytes().filter(u8::is_ascii_digit).count();
-        let letters = value
-            .chars()
-            .filter(|letter| letter.is_alphabetic())
-            .count();
+        let letters = value.chars().filter(|letter| letter.is_alphabetic()).count();
         self.values += 1.0;
         self.emails += f64::from(u8::from(looks_like_email(value)));
         self.dates += f64::from(u8::from(date_digits(value, true).is_some()));
@@ -112,10 +101,7 @@ impl Shape {
         *self.lengths.entry(value.len()).or_default() += 1.0;
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "row counts fit a double exactly"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
     fn kind(&self, present: usize, distinct: usize, common: f64) -> Kind {
         let share = |count: f64| count / self.values;
         let rare = distinct as f64 / present as f64 > 0.3;
@@ -134,11 +120,7 @@ impl Shape {
                 _ => Kind::Number,
             }
         } else if share(self.mixed) > 0.7 && words < 2.3 && length <= 16.0 {
-            if length <= 9.0 || words > 1.5 {
-                Kind::Postcode
-            } else {
-                Kind::Identifier
-            }
+            if length <= 9.0 || words > 1.5 { Kind::Postcode } else { Kind::Identifier }
         } else if common > 0.95 && (distinct as f64) < 0.2 * present as f64 {
             Kind::Category
         } else if words <= 1.6 && share(self.mixed) < 0.3 {
@@ -150,9 +132,7 @@ impl Shape {
 }
 
 fn looks_like_email(value: &str) -> bool {
-    value.split_once('@').is_some_and(|(local, host)| {
-        !local.is_empty() && host.contains('.') && !value.contains(' ')
-    })
+    value.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.contains('.') && !value.contains(' '))
 }
 
 /// The eight digits `YYYYMMDD` of a written date, or `None` when it is none.
@@ -166,11 +146,7 @@ pub(super) fn date_digits(value: &str, day_first: bool) -> Option<[u8; 8]> {
     let mut groups = [(0u32, 0usize); 3];
     let mut count = 0;
     for group in value.split(['-', '/', '.']) {
-        if count == 3
-            || group.is_empty()
-            || group.len() > 8
-            || !group.bytes().all(|byte| byte.is_ascii_digit())
-        {
+        if count == 3 || group.is_empty() || group.len() > 8 || !group.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         groups[count] = (group.parse().ok()?, group.len());
@@ -192,11 +168,7 @@ pub(super) fn date_digits(value: &str, day_first: bool) -> Option<[u8; 8]> {
 pub(super) fn day_first(column: &Column) -> bool {
     let (mut first, mut second) = (0, 0);
     for code in (1u32..).take(column.values.len() - 1) {
-        let mut groups = column
-            .values
-            .get(code)
-            .split(['-', '/', '.'])
-            .map(|group| group.parse::<u32>().unwrap_or(0));
+        let mut groups = column.values.get(code).split(['-', '/', '.']).map(|group| group.parse::<u32>().unwrap_or(0));
         first += u32::from((13..=31).contains(&groups.next().unwrap_or(0)));
         second += u32::from((13..=31).contains(&groups.next().unwrap_or(0)));
     }
@@ -232,32 +204,14 @@ mod tests {
     #[test]
     fn kinds_are_read_from_the_values() {
         assert_eq!(many(|i| format!("p{i}@mail.example")), Some(Kind::Email));
-        assert_eq!(
-            many(|i| format!("19{:02}-{:02}-{:02}", i % 100, i % 12 + 1, i % 28 + 1)),
-            Some(Kind::Date)
-        );
-        assert_eq!(
-            many(|i| format!("19{:02}{:02}{:02}", i % 100, i % 12 + 1, i % 28 + 1)),
-            Some(Kind::Date)
-        );
-        assert_eq!(
-            many(|i| format!("+61{}", 400_000_000 + i * 997)),
-            Some(Kind::Phone)
-        );
-        assert_eq!(
-            many(|i| format!("{}", 4_000_000 + i * 37)),
-            Some(Kind::Identifier)
-        );
+        assert_eq!(many(|i| format!("19{:02}-{:02}-{:02}", i % 100, i % 12 + 1, i % 28 + 1)), Some(Kind::Date));
+        assert_eq!(many(|i| format!("19{:02}{:02}{:02}", i % 100, i % 12 + 1, i % 28 + 1)), Some(Kind::Date));
+        assert_eq!(many(|i| format!("+61{}", 400_000_000 + i * 997)), Some(Kind::Phone));
+        assert_eq!(many(|i| format!("{}", 4_000_000 + i * 37)), Some(Kind::Identifier));
         assert_eq!(many(|i| format!("{}", 2000 + i % 90)), Some(Kind::Postcode));
-        assert_eq!(
-            many(|i| format!("ab{} {}cd", i % 30, i % 10)),
-            Some(Kind::Postcode)
-        );
+        assert_eq!(many(|i| format!("ab{} {}cd", i % 30, i % 10)), Some(Kind::Postcode));
         assert_eq!(many(|i| format!("{}", i % 150)), Some(Kind::Number));
-        assert_eq!(
-            many(|i| ["f", "m", "x"][(i % 3) as usize].into()),
-            Some(Kind::Category)
-        );
+        assert_eq!(many(|i| ["f", "m", "x"][(i % 3) as usize].into()), Some(Kind::Category));
         assert_eq!(
             many(|i| format!(
                 "{}{}",

@@ -47,9 +47,7 @@ impl<'a> Index<'a> {
             model: &linkage.model,
             scores: linkage.model.weights.scores(),
             columns: linkage.columns,
-            blocks: (0..linkage.model.rules.len())
-                .map(|rule| keys.blocks(rule))
-                .collect(),
+            blocks: (0..linkage.model.rules.len()).map(|rule| keys.blocks(rule)).collect(),
         }
     }
 
@@ -61,11 +59,7 @@ impl<'a> Index<'a> {
     /// Too few or too many values.
     pub fn find(&self, values: &[Option<&str>], most: usize) -> Result<Vec<Found>, LinkError> {
         if values.len() != self.columns {
-            return Err(LinkError::WrongWidth {
-                row: self.prepared.rows,
-                given: values.len(),
-                expected: self.columns,
-            });
+            return Err(LinkError::WrongWidth { row: self.prepared.rows, given: values.len(), expected: self.columns });
         }
         let texts = self.canonical(values);
         let codes: Vec<u32> = self
@@ -75,16 +69,9 @@ impl<'a> Index<'a> {
             .zip(&texts)
             .map(|(field, text)| code_of(text, field.values.find(text)))
             .collect();
-        let mut found: Vec<Found> = self
-            .candidates(&texts)
-            .into_iter()
-            .map(|row| self.weigh(row, &texts, &codes))
-            .collect();
-        found.sort_by(|a, b| {
-            b.probability
-                .total_cmp(&a.probability)
-                .then(a.row.cmp(&b.row))
-        });
+        let mut found: Vec<Found> =
+            self.candidates(&texts).into_iter().map(|row| self.weigh(row, &texts, &codes)).collect();
+        found.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.row.cmp(&b.row)));
         found.truncate(most);
         Ok(found)
     }
@@ -98,10 +85,7 @@ impl<'a> Index<'a> {
         let normal: Vec<String> = normal.collect();
         let read = |comparison: &super::Comparison| {
             let mut text = String::new();
-            comparison.read(
-                |column| Some(normal[column].as_str()).filter(|text| !text.is_empty()),
-                &mut text,
-            );
+            comparison.read(|column| Some(normal[column].as_str()).filter(|text| !text.is_empty()), &mut text);
             text
         };
         self.model.plan.iter().map(read).collect()
@@ -116,9 +100,7 @@ impl<'a> Index<'a> {
         for (rule, entries) in self.model.rules.iter().zip(&self.blocks) {
             let key = u64::from(block::record_key(rule, texts));
             let start = entries.partition_point(|entry| entry >> 32 < key);
-            let same = entries[start..]
-                .iter()
-                .take_while(|&&entry| key != 0 && entry >> 32 == key);
+            let same = entries[start..].iter().take_while(|&&entry| key != 0 && entry >> 32 == key);
             rows.extend(same.map(|&entry| index(row_of(entry))));
         }
         rows.sort_unstable();
@@ -128,35 +110,14 @@ impl<'a> Index<'a> {
 
     fn weigh(&self, row: u32, texts: &[String], codes: &[u32]) -> Found {
         let levels = compare::levels_of_new(self.prepared, texts, codes, row as usize);
-        let weights = self
-            .prepared
-            .row(row as usize)
-            .iter()
-            .enumerate()
-            .map(|(at, &code)| {
-                let level = compare::level_at(levels, at);
-                self.scores.weight(
-                    self.prepared,
-                    at,
-                    level,
-                    if level == usize::from(EXACT) {
-                        code
-                    } else {
-                        MISSING
-                    },
-                )
-            });
-        Found {
-            row,
-            probability: model::probability(self.scores.prior + weights.sum::<f64>()),
-        }
+        let weights = self.prepared.row(row as usize).iter().enumerate().map(|(at, &code)| {
+            let level = compare::level_at(levels, at);
+            self.scores.weight(self.prepared, at, level, if level == usize::from(EXACT) { code } else { MISSING })
+        });
+        Found { row, probability: model::probability(self.scores.prior + weights.sum::<f64>()) }
     }
 }
 
 fn code_of(text: &str, known: Option<u32>) -> u32 {
-    if text.is_empty() {
-        MISSING
-    } else {
-        known.unwrap_or(UNKNOWN)
-    }
+    if text.is_empty() { MISSING } else { known.unwrap_or(UNKNOWN) }
 }

@@ -55,10 +55,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            seed: 1,
-            threshold: 0.5,
-        }
+        Self { seed: 1, threshold: 0.5 }
     }
 }
 
@@ -159,28 +156,15 @@ pub enum LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoColumns => write!(
-                f,
-                "the table has no columns: name at least one that tells people apart"
-            ),
+            Self::NoColumns => write!(f, "the table has no columns: name at least one that tells people apart"),
             Self::RepeatedColumn { column } => {
                 write!(f, "two columns are called `{column}`: rename one of them")
             }
-            Self::WrongWidth {
-                row,
-                given,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "row {row} has {given} values, not {expected}: give one value per column"
-                )
+            Self::WrongWidth { row, given, expected } => {
+                write!(f, "row {row} has {given} values, not {expected}: give one value per column")
             }
             Self::TooMuchText { column } => {
-                write!(
-                    f,
-                    "column `{column}` holds more than 4 GB of distinct text: leave it out or shorten its values"
-                )
+                write!(f, "column `{column}` holds more than 4 GB of distinct text: leave it out or shorten its values")
             }
             Self::TooFewRows { rows } => {
                 write!(f, "the table has {rows} rows: linking needs at least two")
@@ -191,23 +175,13 @@ impl fmt::Display for LinkError {
                     "no column has two different values: add a column that tells people apart, such as a name or an e-mail address"
                 )
             }
-            Self::BadThreshold => write!(
-                f,
-                "`threshold` is not between 0 and 1: give a probability such as 0.5"
-            ),
-            Self::NoSuchRow { row, rows } => write!(
-                f,
-                "there is no row {row}: the table has {rows} rows, counted from 0"
-            ),
-            Self::SameRow { row } => write!(
-                f,
-                "row {row} is paired with itself: name two different rows"
-            ),
+            Self::BadThreshold => write!(f, "`threshold` is not between 0 and 1: give a probability such as 0.5"),
+            Self::NoSuchRow { row, rows } => {
+                write!(f, "there is no row {row}: the table has {rows} rows, counted from 0")
+            }
+            Self::SameRow { row } => write!(f, "row {row} is paired with itself: name two different rows"),
             Self::Contradiction { left, right } => {
-                write!(
-                    f,
-                    "the answers about rows {left} and {right} contradict each other: keep one of them"
-                )
+                write!(f, "the answers about rows {left} and {right} contradict each other: keep one of them")
             }
         }
     }
@@ -232,11 +206,7 @@ pub fn link(table: &Table, settings: &Settings) -> Result<Linkage, LinkError> {
 /// # Errors
 /// As [`link`]; also an answer about a row outside the table or about one row twice, and answers
 /// that contradict each other.
-pub fn link_with(
-    table: &Table,
-    settings: &Settings,
-    answers: &[Answer],
-) -> Result<Linkage, LinkError> {
+pub fn link_with(table: &Table, settings: &Settings, answers: &[Answer]) -> Result<Linkage, LinkError> {
     if !(settings.threshold > 0.0 && settings.threshold < 1.0) {
         return Err(LinkError::BadThreshold);
     }
@@ -247,34 +217,12 @@ pub fn link_with(
     let learnt = learn(&mut prepared, &plan, settings, &told, &mut rng);
     let scores = learnt.weights.scores();
     let (kept, compared) = keep(&prepared, &scores, learnt.rules.as_deref(), &told);
-    let judge = Judge {
-        prepared: &prepared,
-        scores: &scores,
-        told: &told,
-        threshold: log_odds(settings.threshold),
-    };
+    let judge = Judge { prepared: &prepared, scores: &scores, told: &told, threshold: log_odds(settings.threshold) };
     let clusters = cluster::clusters(&judge, &kept);
-    let pair = |c: &Candidate| Pair {
-        left: c.left,
-        right: c.right,
-        probability: model::probability(judge.pair(c)),
-    };
+    let pair = |c: &Candidate| Pair { left: c.left, right: c.right, probability: model::probability(judge.pair(c)) };
     let pairs: Vec<Pair> = kept.iter().map(pair).collect();
-    let model = Model {
-        plan,
-        weights: learnt.weights,
-        rules: learnt.rules.unwrap_or_default(),
-    };
-    Ok(Linkage {
-        model,
-        pairs,
-        clusters,
-        compared,
-        prepared,
-        kept,
-        told,
-        columns: table.names().len(),
-    })
+    let model = Model { plan, weights: learnt.weights, rules: learnt.rules.unwrap_or_default() };
+    Ok(Linkage { model, pairs, clusters, compared, prepared, kept, told, columns: table.names().len() })
 }
 
 fn log_odds(probability: f64) -> f64 {
@@ -290,15 +238,9 @@ fn heed(rows: usize, answers: &[Answer]) -> Result<Told, LinkError> {
             return Err(LinkError::SameRow { row: left as usize });
         }
         if right as usize >= rows {
-            return Err(LinkError::NoSuchRow {
-                row: right as usize,
-                rows,
-            });
+            return Err(LinkError::NoSuchRow { row: right as usize, rows });
         }
-        if told
-            .insert((left, right), answer.same)
-            .is_some_and(|before| before != answer.same)
-        {
+        if told.insert((left, right), answer.same).is_some_and(|before| before != answer.same) {
             return Err(LinkError::Contradiction { left, right });
         }
     }
@@ -306,12 +248,7 @@ fn heed(rows: usize, answers: &[Answer]) -> Result<Told, LinkError> {
 }
 
 /// Compares all candidates; those that are not clearly strangers, by rows, and how many there were.
-fn keep(
-    prepared: &Prepared,
-    scores: &model::Scores,
-    rules: Option<&[Rule]>,
-    told: &Told,
-) -> (Vec<Candidate>, u64) {
+fn keep(prepared: &Prepared, scores: &model::Scores, rules: Option<&[Rule]>, told: &Told) -> (Vec<Candidate>, u64) {
     let mut kept = Vec::new();
     let mut compared = 0;
     each_candidate(prepared, rules, |candidate| {
@@ -363,22 +300,15 @@ fn learn(
     rng: &mut impl crate::seed::Rng,
 ) -> Learnt {
     let rows = prepared.rows;
-    let mut sample = if rows > LEARNING_ROWS {
-        Some(prepared.choice(&choose(rows, rng)))
-    } else {
-        None
-    };
+    let mut sample = if rows > LEARNING_ROWS { Some(prepared.choice(&choose(rows, rng))) } else { None };
     let whole_table = sample.is_none();
     let nothing_told = Told::new();
     let told = if whole_table { told } else { &nothing_told };
     let learning = sample.as_mut().unwrap_or(prepared);
     let counts = model::counts(learning);
     let mut random = model::random_pairs(learning, rng);
-    let market =
-        (model::pair_count(rows) > budget(rows)).then(|| Market::new(learning, plan, rows));
-    let mut rules = market
-        .as_ref()
-        .map(|market| market.first_rules(budget(rows)));
+    let market = (model::pair_count(rows) > budget(rows)).then(|| Market::new(learning, plan, rows));
+    let mut rules = market.as_ref().map(|market| market.first_rules(budget(rows)));
     let mut weights: Option<Weights> = None;
     for round in 0.. {
         let mut candidates = Vec::new();
@@ -394,15 +324,9 @@ fn learn(
             learnt = model::learn(learning, &candidates, &random, told, Some(&learnt));
         }
         let Some(market) = market.as_ref().filter(|_| round + 1 < ROUNDS) else {
-            return Learnt {
-                weights: learnt,
-                rules,
-            };
+            return Learnt { weights: learnt, rules };
         };
-        rules = Some(market.learn(
-            &matched(learning, &learnt, &candidates, settings, told),
-            budget(rows),
-        ));
+        rules = Some(market.learn(&matched(learning, &learnt, &candidates, settings, told), budget(rows)));
         weights = Some(learnt);
     }
     unreachable!("the last round returns")
@@ -417,21 +341,10 @@ fn matched(
     told: &Told,
 ) -> Vec<(u32, u32)> {
     let scores = weights.scores();
-    let edges: Vec<Candidate> = candidates
-        .iter()
-        .filter(|candidate| scores.log_odds(candidate) > KEPT)
-        .copied()
-        .collect();
-    let judge = Judge {
-        prepared,
-        scores: &scores,
-        told,
-        threshold: log_odds(settings.threshold),
-    };
-    let mut order: Vec<(u32, u32)> = cluster::clusters(&judge, &edges)
-        .into_iter()
-        .zip(0..)
-        .collect();
+    let edges: Vec<Candidate> =
+        candidates.iter().filter(|candidate| scores.log_odds(candidate) > KEPT).copied().collect();
+    let judge = Judge { prepared, scores: &scores, told, threshold: log_odds(settings.threshold) };
+    let mut order: Vec<(u32, u32)> = cluster::clusters(&judge, &edges).into_iter().zip(0..).collect();
     order.sort_unstable();
     let mut pairs = Vec::new();
     for group in order.chunk_by(|a, b| a.0 == b.0) {

@@ -70,15 +70,9 @@ impl Weights {
             let levels = field.kind.levels().len();
             let mut m = falling(field.kind.whole_levels());
             m.extend(falling(levels - m.len()));
-            FieldWeights {
-                m,
-                u: vec![1.0 / whole(levels); levels],
-            }
+            FieldWeights { m, u: vec![1.0 / whole(levels); levels] }
         });
-        Self {
-            prior: 1.0 / whole(prepared.rows),
-            fields: fields.collect(),
-        }
+        Self { prior: 1.0 / whole(prepared.rows), fields: fields.collect() }
     }
 
     /// Tables for quick sums. Exact agreement lacks its `-ln share`, which depends on the value.
@@ -90,10 +84,7 @@ impl Weights {
             }
             row
         });
-        Scores {
-            prior: (self.prior / (1.0 - self.prior)).ln(),
-            table: table.collect(),
-        }
+        Scores { prior: (self.prior / (1.0 - self.prior)).ln(), table: table.collect() }
     }
 }
 
@@ -111,11 +102,8 @@ impl Scores {
 
     /// The weight of one comparison of a pair, in natural logarithms.
     pub(super) fn weight(&self, prepared: &Prepared, at: usize, level: usize, code: u32) -> f64 {
-        let rarity = if level == usize::from(EXACT) {
-            -f64::from(prepared.fields[at].log_share[code as usize])
-        } else {
-            0.0
-        };
+        let rarity =
+            if level == usize::from(EXACT) { -f64::from(prepared.fields[at].log_share[code as usize]) } else { 0.0 };
         self.table[at][level] + rarity
     }
 }
@@ -140,12 +128,7 @@ const BATCH: usize = 128;
 
 impl<'a, F: FnMut(Candidate)> Batch<'a, F> {
     pub(super) fn new(prepared: &'a Prepared, found: F) -> Self {
-        Self {
-            prepared,
-            pairs: Vec::with_capacity(BATCH),
-            levels: Vec::with_capacity(BATCH),
-            found,
-        }
+        Self { prepared, pairs: Vec::with_capacity(BATCH), levels: Vec::with_capacity(BATCH), found }
     }
 
     /// Adds a pair; pairs are compared when the batch is full.
@@ -160,12 +143,7 @@ impl<'a, F: FnMut(Candidate)> Batch<'a, F> {
     pub(super) fn flush(&mut self) {
         compare::levels_of_many(self.prepared, &self.pairs, &mut self.levels);
         for (&(left, right), &levels) in self.pairs.iter().zip(&self.levels) {
-            (self.found)(Candidate {
-                left,
-                right,
-                rarity: rarity(self.prepared, left, levels),
-                levels,
-            });
+            (self.found)(Candidate { left, right, rarity: rarity(self.prepared, left, levels), levels });
         }
         self.pairs.clear();
     }
@@ -175,12 +153,7 @@ impl<'a, F: FnMut(Candidate)> Batch<'a, F> {
 fn rarity(prepared: &Prepared, left: u32, levels: u64) -> f32 {
     let codes = prepared.row(left as usize);
     let exact = |&(at, _): &(usize, &u32)| compare::level_at(levels, at) == usize::from(EXACT);
-    codes
-        .iter()
-        .enumerate()
-        .filter(exact)
-        .map(|(at, &code)| -prepared.fields[at].log_share[code as usize])
-        .sum()
+    codes.iter().enumerate().filter(exact).map(|(at, &code)| -prepared.fields[at].log_share[code as usize]).sum()
 }
 
 /// Probability from log-odds.
@@ -197,23 +170,12 @@ pub(super) fn learn(
     told: &Told,
     start: Option<&Weights>,
 ) -> Weights {
-    let is_told = |(at, candidate): (usize, &Candidate)| {
-        Some((at, *told.get(&(candidate.left, candidate.right))?))
-    };
-    let answers: Vec<(usize, bool)> = if told.is_empty() {
-        Vec::new()
-    } else {
-        candidates.iter().enumerate().filter_map(is_told).collect()
-    };
+    let is_told = |(at, candidate): (usize, &Candidate)| Some((at, *told.get(&(candidate.left, candidate.right))?));
+    let answers: Vec<(usize, bool)> =
+        if told.is_empty() { Vec::new() } else { candidates.iter().enumerate().filter_map(is_told).collect() };
     let mut weights = start.cloned().unwrap_or_else(|| Weights::guess(prepared));
     let all_pairs = pair_count(prepared.rows);
-    strangers(
-        prepared,
-        random,
-        &weights.scores(),
-        &mut weights,
-        start.is_none(),
-    );
+    strangers(prepared, random, &weights.scores(), &mut weights, start.is_none());
     let mut before = 0.0;
     for round in 0..ROUNDS {
         let matches = maximise(prepared, candidates, &answers, &mut weights, all_pairs);
@@ -250,11 +212,7 @@ fn maximise(
     }
     for &(at, same) in answers {
         let p = probability(scores.log_odds(&candidates[at]));
-        tally(
-            &mut seen,
-            candidates[at].levels,
-            ANSWER_COUNTS * f64::from(u8::from(same)) - p,
-        );
+        tally(&mut seen, candidates[at].levels, ANSWER_COUNTS * f64::from(u8::from(same)) - p);
     }
     for ((field, seen), values) in weights.fields.iter_mut().zip(&seen).zip(&prepared.fields) {
         field.m = grouped(&seen[1..=field.m.len()], values.kind);
@@ -272,20 +230,10 @@ fn tally(seen: &mut [[f64; 16]], mut levels: u64, amount: f64) {
 }
 
 /// Chances of levels among strangers, from random pairs less those that are probably matches.
-fn strangers(
-    prepared: &Prepared,
-    random: &[Candidate],
-    scores: &Scores,
-    weights: &mut Weights,
-    all: bool,
-) {
+fn strangers(prepared: &Prepared, random: &[Candidate], scores: &Scores, weights: &mut Weights, all: bool) {
     let mut seen = vec![[0.0f64; 16]; prepared.fields.len()];
     for candidate in random {
-        let p = if all {
-            0.0
-        } else {
-            probability(scores.log_odds(candidate))
-        };
+        let p = if all { 0.0 } else { probability(scores.log_odds(candidate)) };
         tally(&mut seen, candidate.levels, 1.0 - p);
     }
     for ((field, seen), values) in weights.fields.iter_mut().zip(&seen).zip(&prepared.fields) {
@@ -302,12 +250,7 @@ fn strangers(
 /// Chances among strangers of what is left of values that are built from others. Rests do not
 /// depend on the parts that were taken out, so all random pairs count.
 fn strangers_rests(prepared: &Prepared, random: &[Candidate], weights: &mut Weights) {
-    for (at, rest) in prepared
-        .rests
-        .iter()
-        .enumerate()
-        .filter_map(|(at, rest)| Some((at, rest.as_ref()?)))
-    {
+    for (at, rest) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
         let start = prepared.fields[at].kind.whole_levels();
         let mut seen = [0.0; 3];
         for pair in random {
@@ -361,9 +304,7 @@ fn grouped(seen: &[f64], kind: Kind) -> Vec<f64> {
 
 fn chances(seen: &[f64], pseudo: f64) -> Vec<f64> {
     let total: f64 = seen.iter().map(|count| count.max(0.0) + pseudo).sum();
-    seen.iter()
-        .map(|count| (count.max(0.0) + pseudo) / total)
-        .collect()
+    seen.iter().map(|count| (count.max(0.0) + pseudo) / total).collect()
 }
 
 /// Random pairs of distinct rows; all pairs when they are few.
@@ -394,15 +335,9 @@ pub(super) fn discount_copies(
     scores: &Scores,
     counts: &[Vec<u32>],
 ) {
-    let mut matched: Vec<Vec<f32>> = counts
-        .iter()
-        .map(|counts| vec![0.0; counts.len()])
-        .collect();
+    let mut matched: Vec<Vec<f32>> = counts.iter().map(|counts| vec![0.0; counts.len()]).collect();
     for candidate in candidates.iter() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a share needs no more than single precision"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "a share needs no more than single precision")]
         let p = probability(scores.log_odds(candidate)) as f32;
         for (at, &code) in prepared.row(candidate.left as usize).iter().enumerate() {
             if compare::level_at(candidate.levels, at) == usize::from(EXACT) {
@@ -412,15 +347,10 @@ pub(super) fn discount_copies(
     }
     for ((field, counts), matched) in prepared.fields.iter_mut().zip(counts).zip(&matched) {
         let present: f64 = counts.iter().skip(1).map(|&count| f64::from(count)).sum();
-        for ((share, &count), &copies) in
-            field.log_share.iter_mut().zip(counts).zip(matched).skip(1)
-        {
+        for ((share, &count), &copies) in field.log_share.iter_mut().zip(counts).zip(matched).skip(1) {
             let count = f64::from(count.max(1));
             let strangers = (count - 2.0 * f64::from(copies) / count).max(1.0);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "a logarithm needs no more than single precision"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "a logarithm needs no more than single precision")]
             let log = (strangers / present.max(1.0)).ln() as f32;
             *share = log;
         }
@@ -432,11 +362,7 @@ pub(super) fn discount_copies(
 
 /// How often each code occurs, per comparison; the missing count nothing.
 pub(super) fn counts(prepared: &Prepared) -> Vec<Vec<u32>> {
-    let mut counts: Vec<Vec<u32>> = prepared
-        .fields
-        .iter()
-        .map(|field| vec![0; field.values.len()])
-        .collect();
+    let mut counts: Vec<Vec<u32>> = prepared.fields.iter().map(|field| vec![0; field.values.len()]).collect();
     for row in 0..prepared.rows {
         for (counts, &code) in counts.iter_mut().zip(prepared.row(row)) {
             counts[code as usize] += u32::from(code != MISSING);
@@ -450,10 +376,7 @@ pub(super) fn pair_count(rows: usize) -> f64 {
     whole(rows) * (whole(rows) - 1.0) / 2.0
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "row counts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
 pub(super) fn whole(count: usize) -> f64 {
     count as f64
 }

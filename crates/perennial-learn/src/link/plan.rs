@@ -83,43 +83,22 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
     let mut comparisons = Vec::new();
     for (column, kind) in kinds.iter().enumerate() {
         let Some(kind) = *kind else { continue };
-        let without = if wordy(kind) {
-            repeated(table, &kinds, column)
-        } else {
-            Vec::new()
-        };
+        let without = if wordy(kind) { repeated(table, &kinds, column) } else { Vec::new() };
         let day_first = kind != Kind::Date || kind::day_first(&table.columns()[column]);
         let name = table.names()[column].clone();
-        comparisons.push(Comparison {
-            name,
-            column,
-            kind,
-            without,
-            partner: None,
-            day_first,
-            built_from: Vec::new(),
-        });
+        comparisons.push(Comparison { name, column, kind, without, partner: None, day_first, built_from: Vec::new() });
     }
-    comparisons.retain(|comparison| {
-        comparison.without.is_empty() || left_over(table, comparison) > WORTH_KEEPING
-    });
+    comparisons.retain(|comparison| comparison.without.is_empty() || left_over(table, comparison) > WORTH_KEEPING);
     keep_most_telling(table, &mut comparisons);
     if comparisons.is_empty() {
         return Err(LinkError::NothingToCompare);
     }
-    let partners: Vec<Option<usize>> = (0..comparisons.len())
-        .map(|at| partner(table, &comparisons, at))
-        .collect();
+    let partners: Vec<Option<usize>> = (0..comparisons.len()).map(|at| partner(table, &comparisons, at)).collect();
     for (at, comparison) in comparisons.iter_mut().enumerate() {
         comparison.partner = partners[at].filter(|&other| partners[other] == Some(at));
     }
-    let parts: Vec<Vec<usize>> = (0..comparisons.len())
-        .map(|at| built_from(table, &comparisons, at))
-        .collect();
-    comparisons
-        .iter_mut()
-        .zip(parts)
-        .for_each(|(comparison, parts)| comparison.built_from = parts);
+    let parts: Vec<Vec<usize>> = (0..comparisons.len()).map(|at| built_from(table, &comparisons, at)).collect();
+    comparisons.iter_mut().zip(parts).for_each(|(comparison, parts)| comparison.built_from = parts);
     Ok(comparisons)
 }
 
@@ -142,49 +121,27 @@ fn repeated(table: &Table, kinds: &[Option<Kind>], column: usize) -> Vec<usize> 
 /// Mean number of words of the present cells, in hundredths.
 fn words_per_row(column: &Column) -> usize {
     let stride = column.codes.len().div_ceil(LOOKED_AT).max(1);
-    let codes = column
-        .codes
-        .iter()
-        .step_by(stride)
-        .filter(|&&code| code != MISSING);
-    let (words, cells) = codes.fold((0, 0), |(words, cells), &code| {
-        (
-            words + column.values.get(code).split(' ').count(),
-            cells + 1,
-        )
-    });
+    let codes = column.codes.iter().step_by(stride).filter(|&&code| code != MISSING);
+    let (words, cells) =
+        codes.fold((0, 0), |(words, cells), &code| (words + column.values.get(code).split(' ').count(), cells + 1));
     words * 100 / cells.max(1)
 }
 
 /// In which share of rows with both cells every word of `inner` stands in `outer`.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "row counts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
 fn contained_share(table: &Table, inner: usize, outer: usize) -> f64 {
     let (mut both, mut held) = (0usize, 0usize);
     for row in (0..table.rows()).step_by(table.rows().div_ceil(LOOKED_AT)) {
         if let (Some(inner), Some(outer)) = (table.value(row, inner), table.value(row, outer)) {
             both += 1;
-            held += usize::from(
-                inner
-                    .split(' ')
-                    .all(|word| outer.split(' ').any(|other| other == word)),
-            );
+            held += usize::from(inner.split(' ').all(|word| outer.split(' ').any(|other| other == word)));
         }
     }
-    if both < 20 {
-        0.0
-    } else {
-        held as f64 / both as f64
-    }
+    if both < 20 { 0.0 } else { held as f64 / both as f64 }
 }
 
 /// In which share of rows something is left of a column that repeats others.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "row counts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
 fn left_over(table: &Table, comparison: &Comparison) -> f64 {
     let (mut text, mut left, mut seen) = (String::new(), 0usize, 0usize);
     for row in (0..table.rows()).step_by(table.rows().div_ceil(LOOKED_AT)) {
@@ -200,26 +157,16 @@ fn keep_most_telling(table: &Table, comparisons: &mut Vec<Comparison>) {
     if comparisons.len() <= MAX_COMPARISONS {
         return;
     }
-    let mut order: Vec<(f64, usize)> = comparisons
-        .iter()
-        .map(|c| collision(&table.columns()[c.column].counts()))
-        .zip(0..)
-        .collect();
+    let mut order: Vec<(f64, usize)> =
+        comparisons.iter().map(|c| collision(&table.columns()[c.column].counts())).zip(0..).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let kept: Vec<usize> = order
-        .into_iter()
-        .take(MAX_COMPARISONS)
-        .map(|(_, at)| at)
-        .collect();
+    let kept: Vec<usize> = order.into_iter().take(MAX_COMPARISONS).map(|(_, at)| at).collect();
     let mut at = 0..;
     comparisons.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
 }
 
 /// The other name column that shares most vocabulary with this one.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "row counts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
 fn partner(table: &Table, comparisons: &[Comparison], at: usize) -> Option<usize> {
     let own = &comparisons[at];
     if own.kind != Kind::Name || !own.without.is_empty() {
@@ -233,16 +180,9 @@ fn partner(table: &Table, comparisons: &[Comparison], at: usize) -> Option<usize
         }
         let vocabulary = &table.columns()[other.column].values;
         let stride = column.codes.len().div_ceil(LOOKED_AT).max(1);
-        let present = column
-            .codes
-            .iter()
-            .step_by(stride)
-            .filter(|&&code| code != MISSING);
+        let present = column.codes.iter().step_by(stride).filter(|&&code| code != MISSING);
         let (shared, cells) = present.fold((0usize, 0usize), |(shared, cells), &code| {
-            (
-                shared + usize::from(vocabulary.find(column.values.get(code)).is_some()),
-                cells + 1,
-            )
+            (shared + usize::from(vocabulary.find(column.values.get(code)).is_some()), cells + 1)
         });
         let share = shared as f64 / cells.max(1) as f64;
         if share > SHARED_VOCABULARY && best.is_none_or(|(most, _)| share > most) {
@@ -253,10 +193,7 @@ fn partner(table: &Table, comparisons: &[Comparison], at: usize) -> Option<usize
 }
 
 /// Names that are part of an address in a good share of rows.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "row counts fit a double exactly"
-)]
+#[expect(clippy::cast_precision_loss, reason = "row counts fit a double exactly")]
 fn built_from(table: &Table, comparisons: &[Comparison], at: usize) -> Vec<usize> {
     if comparisons[at].kind != Kind::Email {
         return Vec::new();
@@ -264,10 +201,7 @@ fn built_from(table: &Table, comparisons: &[Comparison], at: usize) -> Vec<usize
     let part = |other: &usize| {
         let (mut both, mut held) = (0usize, 0usize);
         for row in (0..table.rows()).step_by(table.rows().div_ceil(LOOKED_AT)) {
-            let cells = (
-                table.value(row, comparisons[*other].column),
-                table.value(row, comparisons[at].column),
-            );
+            let cells = (table.value(row, comparisons[*other].column), table.value(row, comparisons[at].column));
             if let (Some(name), Some(address)) = cells {
                 both += 1;
                 held += usize::from(name.len() >= SHORTEST_PART && address.contains(name));
@@ -300,10 +234,7 @@ impl Comparison {
             return canonical(self.kind, self.day_first, value, out);
         }
         let said = |word: &str| {
-            self.without
-                .iter()
-                .filter_map(|&other| cell(other))
-                .any(|text| text.split(' ').any(|other| other == word))
+            self.without.iter().filter_map(|&other| cell(other)).any(|text| text.split(' ').any(|other| other == word))
         };
         for word in value.split(' ').filter(|word| !said(word)) {
             if !out.is_empty() {
@@ -324,12 +255,7 @@ pub(super) fn canonical(kind: Kind, day_first: bool, value: &str, out: &mut Stri
             Some(digits) => out.extend(digits.map(char::from)),
             None => out.extend(value.chars().filter(char::is_ascii_digit)),
         },
-        Kind::Phone => out.extend(
-            value
-                .chars()
-                .filter(char::is_ascii_digit)
-                .skip_while(|&digit| digit == '0'),
-        ),
+        Kind::Phone => out.extend(value.chars().filter(char::is_ascii_digit).skip_while(|&digit| digit == '0')),
         Kind::Postcode | Kind::Identifier | Kind::Number => {
             out.extend(value.chars().filter(|letter| letter.is_alphanumeric()));
         }
@@ -358,33 +284,16 @@ impl Prepared {
         let mut codes = vec![MISSING; table.rows() * plan.len()];
         let mut fields = Vec::with_capacity(plan.len());
         for (at, comparison) in plan.iter().enumerate() {
-            let too_much = || LinkError::TooMuchText {
-                column: comparison.name.clone(),
-            };
+            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
             let column = prepare(table, comparison).ok_or_else(too_much)?;
-            codes
-                .iter_mut()
-                .skip(at)
-                .step_by(plan.len())
-                .zip(&column.codes)
-                .for_each(|(cell, &code)| *cell = code);
+            codes.iter_mut().skip(at).step_by(plan.len()).zip(&column.codes).for_each(|(cell, &code)| *cell = code);
             fields.push(Field::new(comparison, column));
         }
-        let mut prepared = Self {
-            fields,
-            codes,
-            rows: table.rows(),
-            rests: Vec::new(),
-        };
+        let mut prepared = Self { fields, codes, rows: table.rows(), rests: Vec::new() };
         for (at, comparison) in plan.iter().enumerate() {
-            let too_much = || LinkError::TooMuchText {
-                column: comparison.name.clone(),
-            };
-            let rests = if comparison.built_from.is_empty() {
-                None
-            } else {
-                Some(prepared.rests_of(at).ok_or_else(too_much)?)
-            };
+            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
+            let rests =
+                if comparison.built_from.is_empty() { None } else { Some(prepared.rests_of(at).ok_or_else(too_much)?) };
             prepared.rests.push(rests);
         }
         Ok(prepared)
@@ -396,20 +305,10 @@ impl Prepared {
         let mut codes = Vec::with_capacity(self.rows);
         for row in 0..self.rows {
             let text = |at: usize| self.fields[at].values.get(self.row(row)[at]);
-            let left = rest(
-                text(at),
-                self.fields[at].built_from.iter().map(|&part| text(part)),
-            );
-            codes.push(if left.is_empty() {
-                MISSING
-            } else {
-                values.intern(&left)?
-            });
+            let left = rest(text(at), self.fields[at].built_from.iter().map(|&part| text(part)));
+            codes.push(if left.is_empty() { MISSING } else { values.intern(&left)? });
         }
-        Some(Column {
-            codes,
-            values: Arc::new(values),
-        })
+        Some(Column { codes, values: Arc::new(values) })
     }
 
     /// The codes of a row, one per comparison.
@@ -420,23 +319,13 @@ impl Prepared {
 
     /// The same fields with a choice of rows; shares stay those of the whole.
     pub(super) fn choice(&self, rows: &[u32]) -> Self {
-        let codes = rows
-            .iter()
-            .flat_map(|&row| self.row(row as usize).iter().copied())
-            .collect();
+        let codes = rows.iter().flat_map(|&row| self.row(row as usize).iter().copied()).collect();
         let chosen = |column: &Column| rows.iter().map(|&row| column.codes[row as usize]).collect();
-        let rests = self.rests.iter().map(|rest| {
-            rest.as_ref().map(|column| Column {
-                codes: chosen(column),
-                values: column.values.clone(),
-            })
-        });
-        Self {
-            fields: self.fields.clone(),
-            codes,
-            rows: rows.len(),
-            rests: rests.collect(),
-        }
+        let rests = self
+            .rests
+            .iter()
+            .map(|rest| rest.as_ref().map(|column| Column { codes: chosen(column), values: column.values.clone() }));
+        Self { fields: self.fields.clone(), codes, rows: rows.len(), rests: rests.collect() }
     }
 }
 
@@ -453,49 +342,25 @@ fn prepare(table: &Table, comparison: &Comparison) -> Option<Column> {
     if !comparison.without.is_empty() {
         for row in 0..table.rows() {
             comparison.read(|at| table.value(row, at), &mut text);
-            codes.push(if text.is_empty() {
-                MISSING
-            } else {
-                values.intern(&text)?
-            });
+            codes.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
         }
-        return Some(Column {
-            codes,
-            values: Arc::new(values),
-        });
+        return Some(Column { codes, values: Arc::new(values) });
     }
     let mut known = Vec::with_capacity(source.values.len());
     for code in 0..index(source.values.len()) {
         text.clear();
-        canonical(
-            comparison.kind,
-            comparison.day_first,
-            source.values.get(code),
-            &mut text,
-        );
-        known.push(if text.is_empty() {
-            MISSING
-        } else {
-            values.intern(&text)?
-        });
+        canonical(comparison.kind, comparison.day_first, source.values.get(code), &mut text);
+        known.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
     }
     codes.extend(source.codes.iter().map(|&code| known[code as usize]));
-    Some(Column {
-        codes,
-        values: Arc::new(values),
-    })
+    Some(Column { codes, values: Arc::new(values) })
 }
 
 fn all_canonical(comparison: &Comparison, values: &Dictionary) -> bool {
     let mut text = String::new();
     (1..index(values.len())).all(|code| {
         text.clear();
-        canonical(
-            comparison.kind,
-            comparison.day_first,
-            values.get(code),
-            &mut text,
-        );
+        canonical(comparison.kind, comparison.day_first, values.get(code), &mut text);
         text == values.get(code)
     })
 }
@@ -505,14 +370,8 @@ impl Field {
         let mut counts = column.counts();
         counts[0] = 0;
         let present: f64 = counts.iter().map(|&count| f64::from(count)).sum();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a logarithm needs no more than single precision"
-        )]
-        let log_share = counts
-            .iter()
-            .map(|&count| (f64::from(count.max(1)) / present.max(1.0)).ln() as f32)
-            .collect();
+        #[expect(clippy::cast_possible_truncation, reason = "a logarithm needs no more than single precision")]
+        let log_share = counts.iter().map(|&count| (f64::from(count.max(1)) / present.max(1.0)).ln() as f32).collect();
         let collision = collision(&counts);
         Self {
             kind: comparison.kind,
@@ -528,10 +387,6 @@ impl Field {
 /// Chance that two different rows with a present cell are equal; index 0 counts the missing.
 fn collision(counts: &[u32]) -> f64 {
     let present: f64 = counts.iter().skip(1).map(|&count| f64::from(count)).sum();
-    let equal: f64 = counts
-        .iter()
-        .skip(1)
-        .map(|&count| f64::from(count) * (f64::from(count) - 1.0))
-        .sum();
+    let equal: f64 = counts.iter().skip(1).map(|&count| f64::from(count) * (f64::from(count) - 1.0)).sum();
     equal / (present * (present - 1.0)).max(1.0)
 }

@@ -91,20 +91,13 @@ impl Linkage {
         if left == right {
             return Err(LinkError::SameRow { row: left });
         }
-        if let Some(row) = [left, right]
-            .into_iter()
-            .find(|&row| row >= self.prepared.rows)
-        {
-            return Err(LinkError::NoSuchRow {
-                row,
-                rows: self.prepared.rows,
-            });
+        if let Some(row) = [left, right].into_iter().find(|&row| row >= self.prepared.rows) {
+            return Err(LinkError::NoSuchRow { row, rows: self.prepared.rows });
         }
         let levels = compare::levels(&self.prepared, left, right);
         let scores = self.model.weights.scores();
-        let parts: Vec<Part> = (0..self.prepared.fields.len())
-            .map(|at| self.part(&scores, at, levels, (left, right)))
-            .collect();
+        let parts: Vec<Part> =
+            (0..self.prepared.fields.len()).map(|at| self.part(&scores, at, levels, (left, right))).collect();
         let prior_bits = scores.prior / std::f64::consts::LN_2;
         let total_bits = prior_bits + parts.iter().map(|part| part.weight_bits).sum::<f64>();
         Ok(Explanation {
@@ -115,29 +108,17 @@ impl Linkage {
         })
     }
 
-    fn part(
-        &self,
-        scores: &model::Scores,
-        at: usize,
-        levels: u64,
-        (left, right): (usize, usize),
-    ) -> Part {
+    fn part(&self, scores: &model::Scores, at: usize, levels: u64, (left, right): (usize, usize)) -> Part {
         let (field, level) = (&self.prepared.fields[at], compare::level_at(levels, at));
         let code = self.prepared.row(left)[at];
-        let text = |row: usize| {
-            Some(field.values.get(self.prepared.row(row)[at]).to_owned())
-                .filter(|text| !text.is_empty())
-        };
+        let text =
+            |row: usize| Some(field.values.get(self.prepared.row(row)[at]).to_owned()).filter(|text| !text.is_empty());
         let absent = level == usize::from(ABSENT);
         Part {
             column: self.model.plan[at].name.clone(),
             left: text(left),
             right: text(right),
-            found: if absent {
-                "not comparable".to_owned()
-            } else {
-                field.kind.levels()[level - 1].to_owned()
-            },
+            found: if absent { "not comparable".to_owned() } else { field.kind.levels()[level - 1].to_owned() },
             weight_bits: if absent {
                 0.0
             } else {
@@ -154,16 +135,8 @@ impl Linkage {
         let rates = |&threshold: &f64| {
             let pairs = probabilities.partition_point(|&probability| probability >= threshold);
             let right: f64 = probabilities[..pairs].iter().sum();
-            let false_share = if pairs == 0 {
-                0.0
-            } else {
-                1.0 - right / whole(pairs)
-            };
-            let missed_share = if expected > 0.0 {
-                1.0 - right / expected
-            } else {
-                0.0
-            };
+            let false_share = if pairs == 0 { 0.0 } else { 1.0 - right / whole(pairs) };
+            let missed_share = if expected > 0.0 { 1.0 - right / expected } else { 0.0 };
             ErrorRates {
                 threshold,
                 pairs,
@@ -201,36 +174,17 @@ impl Linkage {
         for candidate in &self.kept {
             let probability = model::probability(scores.log_odds(candidate));
             if DOUBTFUL.contains(&probability) && !self.answered(candidate) {
-                groups
-                    .entry(candidate.levels)
-                    .or_default()
-                    .push((probability, candidate));
+                groups.entry(candidate.levels).or_default().push((probability, candidate));
             }
         }
-        let mut queue: Vec<(f64, Vec<(f64, &Candidate)>)> =
-            groups.into_values().map(most_doubtful_first).collect();
-        queue.sort_by(|a, b| {
-            b.0.total_cmp(&a.0)
-                .then(a.1[0].1.levels.cmp(&b.1[0].1.levels))
-        });
-        let deepest = queue
-            .iter()
-            .map(|(_, group)| group.len())
-            .max()
-            .unwrap_or(0);
-        let turns = (0..deepest).flat_map(|turn| {
-            queue
-                .iter()
-                .filter_map(move |(_, group)| Some((group.get(turn)?, group.len())))
-        });
+        let mut queue: Vec<(f64, Vec<(f64, &Candidate)>)> = groups.into_values().map(most_doubtful_first).collect();
+        queue.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1[0].1.levels.cmp(&b.1[0].1.levels)));
+        let deepest = queue.iter().map(|(_, group)| group.len()).max().unwrap_or(0);
+        let turns = (0..deepest)
+            .flat_map(|turn| queue.iter().filter_map(move |(_, group)| Some((group.get(turn)?, group.len()))));
         turns
             .take(most)
-            .map(|(&(probability, pair), alike)| Question {
-                left: pair.left,
-                right: pair.right,
-                probability,
-                alike,
-            })
+            .map(|(&(probability, pair), alike)| Question { left: pair.left, right: pair.right, probability, alike })
             .collect()
     }
 
@@ -241,18 +195,8 @@ impl Linkage {
 
 /// A group's total doubt, and its pairs from the most doubtful on.
 fn most_doubtful_first(mut group: Vec<(f64, &Candidate)>) -> (f64, Vec<(f64, &Candidate)>) {
-    let doubt = group
-        .iter()
-        .map(|(probability, _)| probability * (1.0 - probability))
-        .sum();
-    let key = |(probability, pair): &(f64, &Candidate)| {
-        ((probability - 0.5).abs(), pair.left, pair.right)
-    };
-    group.sort_by(|a, b| {
-        key(a)
-            .0
-            .total_cmp(&key(b).0)
-            .then((key(a).1, key(a).2).cmp(&(key(b).1, key(b).2)))
-    });
+    let doubt = group.iter().map(|(probability, _)| probability * (1.0 - probability)).sum();
+    let key = |(probability, pair): &(f64, &Candidate)| ((probability - 0.5).abs(), pair.left, pair.right);
+    group.sort_by(|a, b| key(a).0.total_cmp(&key(b).0).then((key(a).1, key(a).2).cmp(&(key(b).1, key(b).2))));
     (doubt, group)
 }

@@ -61,28 +61,18 @@ impl Table {
             return Err(LinkError::NoColumns);
         }
         if let Some(at) = (1..names.len()).find(|&i| names[..i].contains(&names[i])) {
-            return Err(LinkError::RepeatedColumn {
-                column: names[at].clone(),
-            });
+            return Err(LinkError::RepeatedColumn { column: names[at].clone() });
         }
         let columns = names.iter().map(|_| Column::default()).collect();
         let cells = vec![Cell::default(); names.len()];
-        Ok(Self {
-            names,
-            columns,
-            rows: 0,
-            cells,
-        })
+        Ok(Self { names, columns, rows: 0, cells })
     }
 
     /// Adds one row, one value per column; blank texts and placeholders count as missing.
     ///
     /// # Errors
     /// As many values as columns are needed, and a column holds at most 4 GB of distinct text.
-    pub fn push<'a>(
-        &mut self,
-        values: impl IntoIterator<Item = Option<&'a str>>,
-    ) -> Result<(), LinkError> {
+    pub fn push<'a>(&mut self, values: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), LinkError> {
         let mut given = 0;
         for value in values {
             if let Some(cell) = self.cells.get_mut(given) {
@@ -92,21 +82,13 @@ impl Table {
             given += 1;
         }
         if given != self.names.len() {
-            return Err(LinkError::WrongWidth {
-                row: self.rows,
-                given,
-                expected: self.names.len(),
-            });
+            return Err(LinkError::WrongWidth { row: self.rows, given, expected: self.names.len() });
         }
         self.fetch();
         for (at, (column, cell)) in self.columns.iter_mut().zip(&self.cells).enumerate() {
             if column.push_hashed(&cell.text, cell.hash).is_none() {
-                self.columns
-                    .iter_mut()
-                    .for_each(|column| column.codes.truncate(self.rows));
-                return Err(LinkError::TooMuchText {
-                    column: self.names[at].clone(),
-                });
+                self.columns.iter_mut().for_each(|column| column.codes.truncate(self.rows));
+                return Err(LinkError::TooMuchText { column: self.names[at].clone() });
             }
         }
         self.rows += 1;
@@ -118,9 +100,7 @@ impl Table {
         let cells = self.columns.iter().zip(&mut self.cells);
         cells.for_each(|(column, cell)| cell.near = column.values.first_slot(cell.hash));
         let pairs = self.columns.iter().zip(&self.cells);
-        std::hint::black_box(pairs.fold(0, |near, (column, cell)| {
-            near ^ column.values.touch(cell.near)
-        }));
+        std::hint::black_box(pairs.fold(0, |near, (column, cell)| near ^ column.values.touch(cell.near)));
     }
 
     /// Number of rows.
@@ -154,11 +134,7 @@ impl Column {
 
     /// Appends a normalised value whose hash is known.
     fn push_hashed(&mut self, text: &str, hash: u32) -> Option<()> {
-        let code = if text.is_empty() {
-            MISSING
-        } else {
-            Arc::make_mut(&mut self.values).intern_hashed(text, hash)?
-        };
+        let code = if text.is_empty() { MISSING } else { Arc::make_mut(&mut self.values).intern_hashed(text, hash)? };
         self.codes.push(code);
         Some(())
     }
@@ -175,12 +151,7 @@ impl Column {
 
 impl Default for Dictionary {
     fn default() -> Self {
-        Self {
-            text: String::new(),
-            ends: vec![0],
-            hashes: vec![0],
-            slots: vec![0; 16],
-        }
+        Self { text: String::new(), ends: vec![0], hashes: vec![0], slots: vec![0; 16] }
     }
 }
 
@@ -193,11 +164,7 @@ impl Dictionary {
     /// The text of a code; empty for the missing value.
     pub(super) fn get(&self, code: u32) -> &str {
         let code = code as usize;
-        let start = if code == 0 {
-            0
-        } else {
-            self.ends[code - 1] as usize
-        };
+        let start = if code == 0 { 0 } else { self.ends[code - 1] as usize };
         &self.text[start..self.ends[code] as usize]
     }
 
@@ -259,11 +226,7 @@ impl Dictionary {
     /// Brings an entry's text close: the first byte of it.
     fn touch(&self, entry: u64) -> u8 {
         let (start, _) = self.span(low_half(entry));
-        self.text
-            .as_bytes()
-            .get(start as usize)
-            .copied()
-            .unwrap_or(0)
+        self.text.as_bytes().get(start as usize).copied().unwrap_or(0)
     }
 
     /// The slot that holds the text, or the free one where it belongs.
@@ -360,15 +323,10 @@ pub(super) fn hash32(text: &str) -> u32 {
     let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ text.len() as u64;
     let mut chunks = text.as_bytes().chunks_exact(8);
     for chunk in &mut chunks {
-        let word = u64::from_le_bytes([
-            chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
-        ]);
+        let word = u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]]);
         state = mix(state ^ word);
     }
-    let rest = chunks
-        .remainder()
-        .iter()
-        .fold(0u64, |word, &byte| word << 8 | u64::from(byte));
+    let rest = chunks.remainder().iter().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
     top_bits(mix(state ^ rest))
 }
 
@@ -424,14 +382,7 @@ mod tests {
     #[test]
     fn a_row_of_wrong_width_is_refused_whole() {
         let mut table = Table::new(["a", "b"]).unwrap();
-        assert!(matches!(
-            table.push([Some("x")]),
-            Err(LinkError::WrongWidth {
-                given: 1,
-                expected: 2,
-                ..
-            })
-        ));
+        assert!(matches!(table.push([Some("x")]), Err(LinkError::WrongWidth { given: 1, expected: 2, .. })));
         assert!(table.push([Some("x"), None, None]).is_err());
         table.push([Some("x"), Some("y")]).unwrap();
         assert_eq!((table.rows(), table.value(0, 1)), (1, Some("y")));
@@ -441,9 +392,7 @@ mod tests {
     #[test]
     fn a_thousand_values_are_found_again() {
         let mut dictionary = Dictionary::default();
-        let codes: Vec<u32> = (0..1000)
-            .map(|i| dictionary.intern(&format!("value {i}")).unwrap())
-            .collect();
+        let codes: Vec<u32> = (0..1000).map(|i| dictionary.intern(&format!("value {i}")).unwrap()).collect();
         assert!((0..1000).all(|i| dictionary.find(&format!("value {i}")) == Some(codes[i])));
         assert_eq!(dictionary.find("absent"), None);
         assert_eq!(dictionary.get(codes[7]), "value 7");

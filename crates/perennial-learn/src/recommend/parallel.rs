@@ -59,6 +59,6 @@ mod tests {
         let work = |range: std::ops::Range<usize>| range.map(|x| x * x).sum::<usize>();
         let alone = runs(1000, 7, 1, work);
         assert_eq!(alone, runs(1000, 7, 4, work));
-        assert_eq!(alone.iter().sum::<usize>(), (0..1000).map(|x| x * x).sum());
+        assert_eq!(alone.iter().sum::<usize>(), (0..1000).map(|x: usize| x * x).sum::<usize>());
     }
 }

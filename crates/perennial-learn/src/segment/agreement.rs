@@ -1,7 +1,7 @@
 //! Do two clusterings agree? Adjusted Rand (Hubert & Arabie 1985) and mutual information
 //! (adjusted: Vinh, Epps & Bailey 2010, arithmetic mean of entropies).
 
-use crate::input::{Problem, Unusable, real, same_length};
+use crate::unusable::{Problem, Unusable, real, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
 use std::collections::BTreeMap;
@@ -51,12 +51,7 @@ fn cross(a: &[usize], b: &[usize]) -> Crossing {
         rows[i] += 1.0;
         columns[j] += 1.0;
     }
-    Crossing {
-        cells: cells.into_iter().map(|((i, j), n)| (n, i, j)).collect(),
-        rows,
-        columns,
-        n: real(a.len()),
-    }
+    Crossing { cells: cells.into_iter().map(|((i, j), n)| (n, i, j)).collect(), rows, columns, n: real(a.len()) }
 }
 
 /// Compares two labelings of the same rows.
@@ -66,34 +61,21 @@ fn cross(a: &[usize], b: &[usize]) -> Crossing {
 pub fn agreement(truth: &[usize], found: &[usize]) -> Result<Agreement, Unusable> {
     same_length("found", found.len(), truth.len())?;
     if truth.is_empty() {
-        return Err(Unusable::new(
-            "truth",
-            Problem::Empty,
-            "give the labels of at least one row",
-        ));
+        return Err(Unusable::new("truth", Problem::Empty, "give the labels of at least one row"));
     }
     let c = cross(truth, found);
     let (h_a, h_b) = (entropy(&c.rows, c.n), entropy(&c.columns, c.n));
     let mutual = mutual_information(&c);
     let ratio = |top: f64, below: f64| {
-        if below.abs() < 1e-15 {
-            1.0
-        } else {
-            top / below
-        }
+        if below.abs() < 1e-15 { 1.0 } else { top / below }
     };
     let (homogeneity, completeness) = (ratio(mutual, h_a), ratio(mutual, h_b));
     let mean = 0.5 * (h_a + h_b);
     let chance = expected_mutual_information(&c);
-    let trivial =
-        c.rows.len() == c.columns.len() && (c.rows.len() == 1 || c.rows.len() == truth.len());
+    let trivial = c.rows.len() == c.columns.len() && (c.rows.len() == 1 || c.rows.len() == truth.len());
     Ok(Agreement {
         ari: adjusted_rand(&c),
-        ami: if trivial {
-            1.0
-        } else {
-            ratio(mutual - chance, mean - chance)
-        },
+        ami: if trivial { 1.0 } else { ratio(mutual - chance, mean - chance) },
         nmi: ratio(mutual, mean),
         homogeneity,
         completeness,
@@ -110,11 +92,7 @@ fn entropy(counts: &[f64], n: f64) -> f64 {
 }
 
 fn mutual_information(c: &Crossing) -> f64 {
-    c.cells
-        .iter()
-        .map(|&(m, i, j)| m / c.n * (m * c.n / (c.rows[i] * c.columns[j])).ln())
-        .sum::<f64>()
-        .max(0.0)
+    c.cells.iter().map(|&(m, i, j)| m / c.n * (m * c.n / (c.rows[i] * c.columns[j])).ln()).sum::<f64>().max(0.0)
 }
 
 fn adjusted_rand(c: &Crossing) -> f64 {
@@ -125,11 +103,7 @@ fn adjusted_rand(c: &Crossing) -> f64 {
     let all = pairs(c.n);
     let chance = if all > 0.0 { rows * columns / all } else { 0.0 };
     let most = 0.5 * (rows + columns);
-    if (most - chance).abs() < 1e-15 {
-        1.0
-    } else {
-        (together - chance) / (most - chance)
-    }
+    if (most - chance).abs() < 1e-15 { 1.0 } else { (together - chance) / (most - chance) }
 }
 
 /// The mean of the mutual information over all labelings with the same sizes.
@@ -140,8 +114,7 @@ fn expected_mutual_information(c: &Crossing) -> f64 {
     for &a in &c.rows {
         for &b in &c.columns {
             let fixed =
-                log_factorial(a) + log_factorial(b) + log_factorial(n - a) + log_factorial(n - b)
-                    - log_factorial(n);
+                log_factorial(a) + log_factorial(b) + log_factorial(n - a) + log_factorial(n - b) - log_factorial(n);
             let mut m = (a + b - n).max(1.0);
             while m <= a.min(b) {
                 let log_weight = fixed
@@ -167,9 +140,7 @@ mod tests {
         let a = [0, 0, 1, 1, 2, 2];
         let same = agreement(&a, &[7, 7, 3, 3, 0, 0]).unwrap();
         assert!(
-            (same.ari - 1.0).abs() < 1e-12
-                && (same.ami - 1.0).abs() < 1e-9
-                && (same.v_measure - 1.0).abs() < 1e-12
+            (same.ari - 1.0).abs() < 1e-12 && (same.ami - 1.0).abs() < 1e-9 && (same.v_measure - 1.0).abs() < 1e-12
         );
         let mut rng = generator(1);
         let mut draw = || (0..2000).map(|_| below(&mut rng, 5)).collect::<Vec<_>>();

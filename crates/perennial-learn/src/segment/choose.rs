@@ -8,8 +8,8 @@ use super::agreement::agreement;
 use super::kmeans::KMeans;
 use super::points::Points;
 use super::quality::silhouette;
-use crate::input::{Unusable, real};
 use crate::seed::{Rng, below, generator, uniform};
+use crate::unusable::{Unusable, real};
 use serde::{Deserialize, Serialize};
 
 /// What was seen for one number of groups.
@@ -61,45 +61,23 @@ pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, Unus
     }
     let mut rng = generator(seed);
     let sample = redraw(points, points.len().min(SAMPLE), &mut rng);
-    let boxes: Vec<Points> = (0..REFERENCES)
-        .map(|_| uniform_box(&sample, &mut rng))
-        .collect();
-    let halves: Vec<Points> = (0..REDRAWS)
-        .map(|_| redraw(&sample, sample.len() * 4 / 5, &mut rng))
-        .collect();
+    let boxes: Vec<Points> = (0..REFERENCES).map(|_| uniform_box(&sample, &mut rng)).collect();
+    let halves: Vec<Points> = (0..REDRAWS).map(|_| redraw(&sample, sample.len() * 4 / 5, &mut rng)).collect();
     let mut evidence = Vec::new();
     // One more than asked for, because the gap rule looks at the next number.
     for k in 1..=(most + 1).min(sample.len() - 1) {
         evidence.push(witness(&sample, &boxes, &halves, k, seed)?);
     }
     let by_gap = gap_choice(&evidence, most);
-    let tried: Vec<Evidence> = evidence
-        .into_iter()
-        .filter(|e| (2..=most).contains(&e.k))
-        .collect();
+    let tried: Vec<Evidence> = evidence.into_iter().filter(|e| (2..=most).contains(&e.k)).collect();
     let top = |f: fn(&Evidence) -> f64| {
-        tried
-            .iter()
-            .fold((2, f64::NEG_INFINITY), |b, e| {
-                if f(e) > b.1 { (e.k, f(e)) } else { b }
-            })
-            .0
+        tried.iter().fold((2, f64::NEG_INFINITY), |b, e| if f(e) > b.1 { (e.k, f(e)) } else { b }).0
     };
     let by_silhouette = top(|e| e.silhouette);
-    let by_stability = tried
-        .iter()
-        .rev()
-        .find(|e| e.stability >= STABLE)
-        .map_or_else(|| top(|e| e.stability), |e| e.k);
+    let by_stability = tried.iter().rev().find(|e| e.stability >= STABLE).map_or_else(|| top(|e| e.stability), |e| e.k);
     let mut votes = [by_silhouette, by_gap, by_stability];
     votes.sort_unstable();
-    Ok(ChosenK {
-        k: votes[1],
-        by_silhouette,
-        by_gap,
-        by_stability,
-        evidence: tried,
-    })
+    Ok(ChosenK { k: votes[1], by_silhouette, by_gap, by_stability, evidence: tried })
 }
 
 fn redraw(points: &Points, rows: usize, rng: &mut impl Rng) -> Points {
@@ -122,25 +100,14 @@ fn uniform_box(points: &Points, rng: &mut impl Rng) -> Points {
     }
     let positions: Vec<usize> = (0..points.len()).collect();
     let mut values = points.pick(&positions).values().to_vec();
-    values
-        .iter_mut()
-        .enumerate()
-        .for_each(|(i, v)| *v = low[i % d] + uniform(rng) * (high[i % d] - low[i % d]));
+    values.iter_mut().enumerate().for_each(|(i, v)| *v = low[i % d] + uniform(rng) * (high[i % d] - low[i % d]));
     Points::new(values, d).unwrap_or_else(|_| points.clone())
 }
 
-fn witness(
-    sample: &Points,
-    boxes: &[Points],
-    halves: &[Points],
-    k: usize,
-    seed: u64,
-) -> Result<Evidence, Unusable> {
+fn witness(sample: &Points, boxes: &[Points], halves: &[Points], k: usize, seed: u64) -> Result<Evidence, Unusable> {
     let fit = KMeans::fit(sample, k, seed)?;
-    let logs: Vec<f64> = boxes
-        .iter()
-        .map(|b| KMeans::fit(b, k, seed).map(|f| f.inertia.max(1e-300).ln()))
-        .collect::<Result<_, _>>()?;
+    let logs: Vec<f64> =
+        boxes.iter().map(|b| KMeans::fit(b, k, seed).map(|f| f.inertia.max(1e-300).ln())).collect::<Result<_, _>>()?;
     let mean = logs.iter().sum::<f64>() / real(logs.len());
     let variance = logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / real(logs.len());
     let (mut stability, mut silhouette_mean) = (1.0, 0.0);
@@ -158,12 +125,7 @@ fn witness(
     })
 }
 
-fn mean_agreement(
-    sample: &Points,
-    halves: &[Points],
-    k: usize,
-    seed: u64,
-) -> Result<f64, Unusable> {
+fn mean_agreement(sample: &Points, halves: &[Points], k: usize, seed: u64) -> Result<f64, Unusable> {
     let labelings: Vec<Vec<usize>> = halves
         .iter()
         .zip(seed..)
@@ -178,10 +140,7 @@ fn mean_agreement(
 
 /// The first number whose gap is not beaten by the next one by more than its error.
 fn gap_choice(evidence: &[Evidence], most: usize) -> usize {
-    let found = evidence
-        .windows(2)
-        .find(|w| w[0].gap >= w[1].gap - w[1].gap_error)
-        .map(|w| w[0].k);
+    let found = evidence.windows(2).find(|w| w[0].gap >= w[1].gap - w[1].gap_error).map(|w| w[0].k);
     found.unwrap_or(most).clamp(2, most)
 }
 

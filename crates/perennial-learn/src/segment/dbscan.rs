@@ -2,7 +2,7 @@
 
 use super::neighbours::Neighbours;
 use super::points::Points;
-use crate::input::{Unusable, positive, real};
+use crate::unusable::{Unusable, positive, real};
 use serde::{Deserialize, Serialize};
 
 /// Labels by density.
@@ -44,11 +44,7 @@ pub fn dbscan(points: &Points, radius: f64, min_rows: usize) -> Result<Density, 
         let mut open = vec![first];
         while let Some(i) = open.pop() {
             tree.within(points.row(i), radius, &mut near);
-            for &j in near
-                .iter()
-                .filter(|&&j| labels[j].is_none())
-                .collect::<Vec<_>>()
-            {
+            for &j in near.iter().filter(|&&j| labels[j].is_none()).collect::<Vec<_>>() {
                 labels[j] = Some(clusters);
                 if core[j] {
                     open.push(j);
@@ -57,11 +53,7 @@ pub fn dbscan(points: &Points, radius: f64, min_rows: usize) -> Result<Density, 
         }
         clusters += 1;
     }
-    Ok(Density {
-        labels,
-        core,
-        clusters,
-    })
+    Ok(Density { labels, core, clusters })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! add up exactly to the lead of the own group.
 
 use super::kmeans::KMeans;
-use crate::input::{Problem, Unusable, finite, same_length};
+use crate::unusable::{Problem, Unusable, finite, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Why one row lies where it lies.
@@ -29,35 +29,18 @@ pub fn explain(model: &KMeans, row: &[f64]) -> Result<Contribution, Unusable> {
     same_length("row", row.len(), model.dimensions)?;
     finite("row", row)?;
     if model.k() < 2 {
-        return Err(Unusable::new(
-            "model",
-            Problem::OneClass,
-            "explain a model with two groups at least",
-        ));
+        return Err(Unusable::new("model", Problem::OneClass, "explain a model with two groups at least"));
     }
     let (own, _) = model.assign(row);
-    let distance = |c: usize| -> f64 {
-        row.iter()
-            .zip(model.centre(c))
-            .map(|(x, m)| (x - m).powi(2))
-            .sum()
-    };
-    let next = (0..model.k())
-        .filter(|&c| c != own)
-        .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
-        .unwrap_or(own);
+    let distance = |c: usize| -> f64 { row.iter().zip(model.centre(c)).map(|(x, m)| (x - m).powi(2)).sum() };
+    let next = (0..model.k()).filter(|&c| c != own).min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap_or(own);
     let per_feature: Vec<f64> = row
         .iter()
         .zip(model.centre(own).iter().zip(model.centre(next)))
         .map(|(x, (own, next))| (x - next).powi(2) - (x - own).powi(2))
         .collect();
     let lead = per_feature.iter().sum();
-    Ok(Contribution {
-        own,
-        next,
-        per_feature,
-        lead,
-    })
+    Ok(Contribution { own, next, per_feature, lead })
 }
 
 #[cfg(test)]

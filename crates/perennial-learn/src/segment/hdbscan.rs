@@ -4,7 +4,7 @@
 use super::neighbours::Neighbours;
 use super::points::{Points, squared_distance};
 use super::ward::find;
-use crate::input::{Problem, Unusable, real};
+use crate::unusable::{Problem, Unusable, real};
 use serde::{Deserialize, Serialize};
 
 /// Labels with the persistence of each cluster.
@@ -21,28 +21,13 @@ pub struct Hierarchy {
 ///
 /// # Errors
 /// When `min_cluster` is below two, `min_rows` is zero, or there are fewer rows than `min_rows`.
-pub fn hdbscan(
-    points: &Points,
-    min_cluster: usize,
-    min_rows: usize,
-) -> Result<Hierarchy, Unusable> {
+pub fn hdbscan(points: &Points, min_cluster: usize, min_rows: usize) -> Result<Hierarchy, Unusable> {
     if min_cluster < 2 || min_rows == 0 {
-        return Err(Unusable::range(
-            "min_cluster",
-            real(min_cluster),
-            "2 or more, with min_rows at least 1",
-        ));
+        return Err(Unusable::range("min_cluster", real(min_cluster), "2 or more, with min_rows at least 1"));
     }
     if points.len() < min_rows.max(2) {
-        let problem = Problem::TooFew {
-            found: points.len(),
-            needed: min_rows.max(2),
-        };
-        return Err(Unusable::new(
-            "points",
-            problem,
-            "give more rows or lower min_rows",
-        ));
+        let problem = Problem::TooFew { found: points.len(), needed: min_rows.max(2) };
+        return Err(Unusable::new("points", problem, "give more rows or lower min_rows"));
     }
     let tree = Neighbours::new(points);
     let core: Vec<f64> = points.rows().map(|row| tree.reach(row, min_rows)).collect();
@@ -62,9 +47,7 @@ fn spanning_tree(points: &Points, core: &[f64]) -> Vec<(f64, usize, usize)> {
         let row = points.row(current);
         let mut best = (f64::INFINITY, 0);
         for (place, &i) in outside.iter().enumerate() {
-            let d = squared_distance(row, points.row(i))
-                .max(core[current])
-                .max(core[i]);
+            let d = squared_distance(row, points.row(i)).max(core[current]).max(core[i]);
             if d < reach[i].0 {
                 reach[i] = (d, current);
             }
@@ -94,12 +77,7 @@ fn single_linkage(n: usize, mut edges: Vec<(f64, usize, usize)>) -> Vec<Join> {
         let (left, right) = (find(&mut leader, a), find(&mut leader, b));
         let size = size_of(&joins, left, n) + size_of(&joins, right, n);
         (leader[left], leader[right]) = (n + i, n + i);
-        joins.push(Join {
-            left,
-            right,
-            distance: square.sqrt(),
-            size,
-        });
+        joins.push(Join { left, right, distance: square.sqrt(), size });
     }
     joins
 }
@@ -119,20 +97,11 @@ struct Branch {
 
 /// Walks down from the root; a split counts only when both sides are large enough.
 fn condense(joins: &[Join], n: usize, min_cluster: usize) -> Vec<Branch> {
-    let mut branches = vec![Branch {
-        parent: None,
-        born: 0.0,
-        stability: 0.0,
-        rows: Vec::new(),
-    }];
+    let mut branches = vec![Branch { parent: None, born: 0.0, stability: 0.0, rows: Vec::new() }];
     let mut open = vec![(2 * n - 2, 0usize)];
     while let Some((node, branch)) = open.pop() {
         let join = &joins[node - n];
-        let density = if join.distance > 0.0 {
-            1.0 / join.distance
-        } else {
-            f64::MAX.sqrt()
-        };
+        let density = if join.distance > 0.0 { 1.0 / join.distance } else { f64::MAX.sqrt() };
         let sides = [join.left, join.right];
         let large = sides.map(|s| size_of(joins, s, n) >= min_cluster);
         for (side, is_large) in sides.into_iter().zip(large) {
@@ -140,12 +109,7 @@ fn condense(joins: &[Join], n: usize, min_cluster: usize) -> Vec<Branch> {
             if large == [true, true] {
                 let born = branches[branch].born;
                 branches[branch].stability += (density - born) * size;
-                branches.push(Branch {
-                    parent: Some(branch),
-                    born: density,
-                    stability: 0.0,
-                    rows: Vec::new(),
-                });
+                branches.push(Branch { parent: Some(branch), born: density, stability: 0.0, rows: Vec::new() });
                 open.push((side, branches.len() - 1));
             } else if is_large {
                 open.push((side, branch));
@@ -190,15 +154,9 @@ fn select(branches: &[Branch], n: usize) -> Hierarchy {
             cluster[b] = Some(stabilities.len());
             stabilities.push(branches[b].stability);
         }
-        branches[b]
-            .rows
-            .iter()
-            .for_each(|&i| labels[i] = cluster[b]);
+        branches[b].rows.iter().for_each(|&i| labels[i] = cluster[b]);
     }
-    Hierarchy {
-        labels,
-        stabilities,
-    }
+    Hierarchy { labels, stabilities }
 }
 
 #[cfg(test)]
@@ -212,10 +170,7 @@ mod tests {
         let mut values = Vec::new();
         for i in 0..240 {
             let (centre, width) = if i % 2 == 0 { (0.0, 0.2) } else { (10.0, 2.0) };
-            values.extend([
-                centre + width * uniform(&mut rng),
-                centre + width * uniform(&mut rng),
-            ]);
+            values.extend([centre + width * uniform(&mut rng), centre + width * uniform(&mut rng)]);
         }
         values.extend([5.0, 30.0]);
         let found = hdbscan(&Points::new(values, 2).unwrap(), 15, 5).unwrap();

@@ -6,8 +6,8 @@
 
 use super::points::{Points, squared_distance};
 use super::start::{draw, greedy_plus_plus};
-use crate::input::{Problem, Unusable, finite, real, same_length};
 use crate::seed::{Rng, below, generator};
+use crate::unusable::{Problem, Unusable, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Rows on which starts are raced.
@@ -66,15 +66,9 @@ impl KMeans {
                 best = Some(run);
             }
         }
-        let Some(best) = best else {
-            unreachable!("there is at least one start")
-        };
+        let Some(best) = best else { unreachable!("there is at least one start") };
         let best = improve_by_swaps(&sample, best, &mut rng);
-        Ok(if whole {
-            best
-        } else {
-            lloyd(points, best.model.centres, 300, 1e-4)
-        })
+        Ok(if whole { best } else { lloyd(points, best.model.centres, 300, 1e-4) })
     }
 
     /// Runs Lloyd's iteration from given centres until no row changes its cluster.
@@ -165,15 +159,8 @@ fn check_k(points: &Points, k: usize) -> Result<(), Unusable> {
         return Err(Unusable::range("k", 0.0, "1 or more"));
     }
     if points.len() < k {
-        let problem = Problem::TooFew {
-            found: points.len(),
-            needed: k,
-        };
-        return Err(Unusable::new(
-            "points",
-            problem,
-            "ask for fewer clusters or give more rows",
-        ));
+        let problem = Problem::TooFew { found: points.len(), needed: k };
+        return Err(Unusable::new("points", problem, "ask for fewer clusters or give more rows"));
     }
     Ok(())
 }
@@ -193,19 +180,11 @@ impl Table {
             for j in 0..dimensions {
                 blocks.push(std::array::from_fn(|lane| {
                     let c = block * LANES + lane;
-                    if c < k {
-                        centres[c * dimensions + j]
-                    } else {
-                        f64::INFINITY
-                    }
+                    if c < k { centres[c * dimensions + j] } else { f64::INFINITY }
                 }));
             }
         }
-        Self {
-            k,
-            dimensions,
-            blocks,
-        }
+        Self { k, dimensions, blocks }
     }
 
     /// The nearest centre, its squared distance and the second nearest's.
@@ -280,15 +259,8 @@ impl<'a> Lloyd<'a> {
         for row in points.rows() {
             let (c, first, second) = table.nearest_two(row);
             state.sizes[c] += 1;
-            state.sums[c * d..(c + 1) * d]
-                .iter_mut()
-                .zip(row)
-                .for_each(|(s, v)| *s += v);
-            state.known.push(Known {
-                cluster: as_label(c),
-                upper: first.sqrt(),
-                lower: second.sqrt(),
-            });
+            state.sums[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(s, v)| *s += v);
+            state.known.push(Known { cluster: as_label(c), upper: first.sqrt(), lower: second.sqrt() });
         }
         state
     }
@@ -318,9 +290,7 @@ impl<'a> Lloyd<'a> {
         let k = self.sizes.len();
         (0..k)
             .map(|a| {
-                let others = (0..k)
-                    .filter(|&b| b != a)
-                    .map(|b| squared_distance(centre(a), centre(b)));
+                let others = (0..k).filter(|&b| b != a).map(|b| squared_distance(centre(a), centre(b)));
                 0.5 * others.fold(f64::INFINITY, f64::min).sqrt()
             })
             .collect()
@@ -367,10 +337,7 @@ impl<'a> Lloyd<'a> {
         self.sums.fill(0.0);
         for (row, known) in self.points.rows().zip(&self.known) {
             let c = known.cluster as usize;
-            self.sums[c * d..(c + 1) * d]
-                .iter_mut()
-                .zip(row)
-                .for_each(|(s, v)| *s += v);
+            self.sums[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(s, v)| *s += v);
         }
         self.move_centres();
         let inertia = self.points.rows().zip(&self.known).map(|(row, known)| {
@@ -379,25 +346,14 @@ impl<'a> Lloyd<'a> {
         });
         KMeansFit {
             inertia: inertia.sum(),
-            labels: self
-                .known
-                .iter()
-                .map(|known| known.cluster as usize)
-                .collect(),
-            model: KMeans {
-                dimensions: d,
-                centres: self.centres,
-                sizes: self.sizes,
-            },
+            labels: self.known.iter().map(|known| known.cluster as usize).collect(),
+            model: KMeans { dimensions: d, centres: self.centres, sizes: self.sizes },
             iterations,
         }
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "there are fewer clusters than 2^32"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer clusters than 2^32")]
 fn as_label(cluster: usize) -> u32 {
     cluster as u32
 }
@@ -424,11 +380,7 @@ mod tests {
     fn plain_lloyd(points: &Points, mut centres: Vec<f64>) -> Vec<f64> {
         let d = points.dimensions();
         for _ in 0..200 {
-            let model = KMeans {
-                dimensions: d,
-                centres: centres.clone(),
-                sizes: vec![],
-            };
+            let model = KMeans { dimensions: d, centres: centres.clone(), sizes: vec![] };
             let mut sums = vec![0.0; centres.len()];
             let mut sizes = vec![0.0; model.k()];
             for row in points.rows() {

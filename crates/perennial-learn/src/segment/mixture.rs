@@ -3,7 +3,7 @@
 
 use super::kmeans::KMeans;
 use super::points::Points;
-use crate::input::{Unusable, positive, real, same_length};
+use crate::unusable::{Unusable, positive, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// How a mixture is fitted.
@@ -21,11 +21,7 @@ impl Default for MixtureSettings {
     /// For standardised points: a floor of a tenth of a standard deviation, which discrete columns
     /// such as an order count need if information criteria are to mean anything.
     fn default() -> Self {
-        Self {
-            covariance_floor: 0.01,
-            iterations: 500,
-            tolerance: 1e-5,
-        }
+        Self { covariance_floor: 0.01, iterations: 500, tolerance: 1e-5 }
     }
 }
 
@@ -47,20 +43,11 @@ impl Mixture {
     ///
     /// # Errors
     /// As [`KMeans::fit`], or when the floor is not positive.
-    pub fn fit(
-        points: &Points,
-        k: usize,
-        settings: MixtureSettings,
-        seed: u64,
-    ) -> Result<Self, Unusable> {
+    pub fn fit(points: &Points, k: usize, settings: MixtureSettings, seed: u64) -> Result<Self, Unusable> {
         positive("covariance_floor", settings.covariance_floor)?;
         let start = KMeans::fit(points, k, seed)?;
         let mut shares = vec![0.0; points.len() * k];
-        start
-            .labels
-            .iter()
-            .enumerate()
-            .for_each(|(i, &c)| shares[i * k + c] = 1.0);
+        start.labels.iter().enumerate().for_each(|(i, &c)| shares[i * k + c] = 1.0);
         let first = maximise(points, &shares, k, settings.covariance_floor);
         Ok(first.improve(points, settings))
     }
@@ -69,23 +56,14 @@ impl Mixture {
     ///
     /// # Errors
     /// When the means have the wrong length or the floor is not positive.
-    pub fn fit_from(
-        points: &Points,
-        means: &[f64],
-        settings: MixtureSettings,
-    ) -> Result<Self, Unusable> {
+    pub fn fit_from(points: &Points, means: &[f64], settings: MixtureSettings) -> Result<Self, Unusable> {
         positive("covariance_floor", settings.covariance_floor)?;
         let d = points.dimensions();
         let k = means.len() / d;
         same_length("means", means.len(), (k * d).max(d))?;
         let unit = (0..d * d).map(|i| if i % (d + 1) == 0 { 1.0 } else { 0.0 });
         let factors = (0..k).flat_map(|_| unit.clone()).collect();
-        let first = Self {
-            dimensions: d,
-            weights: vec![1.0 / real(k); k],
-            means: means.to_vec(),
-            factors,
-        };
+        let first = Self { dimensions: d, weights: vec![1.0 / real(k); k], means: means.to_vec(), factors };
         Ok(first.improve(points, settings))
     }
 
@@ -111,12 +89,8 @@ impl Mixture {
     fn log_parts(&self, row: &[f64], out: &mut [f64], solved: &mut [f64]) {
         let d = self.dimensions;
         for (c, part) in out.iter_mut().enumerate() {
-            let (mean, factor) = (
-                &self.means[c * d..(c + 1) * d],
-                &self.factors[c * d * d..(c + 1) * d * d],
-            );
-            let mut log = self.weights[c].max(1e-300).ln()
-                - 0.5 * real(d) * (2.0 * std::f64::consts::PI).ln();
+            let (mean, factor) = (&self.means[c * d..(c + 1) * d], &self.factors[c * d * d..(c + 1) * d * d]);
+            let mut log = self.weights[c].max(1e-300).ln() - 0.5 * real(d) * (2.0 * std::f64::consts::PI).ln();
             let mut square = 0.0;
             for i in 0..d {
                 let below: f64 = (0..i).map(|j| factor[i * d + j] * solved[j]).sum();
@@ -186,23 +160,15 @@ fn maximise(points: &Points, shares: &[f64], k: usize, floor: f64) -> Mixture {
     for (row, share) in points.rows().zip(shares.chunks_exact(k)) {
         for (c, &s) in share.iter().enumerate() {
             weights[c] += s;
-            means[c * d..(c + 1) * d]
-                .iter_mut()
-                .zip(row)
-                .for_each(|(m, v)| *m += s * v);
+            means[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(m, v)| *m += s * v);
         }
     }
-    means
-        .iter_mut()
-        .enumerate()
-        .for_each(|(i, m)| *m /= weights[i / d]);
+    means.iter_mut().enumerate().for_each(|(i, m)| *m /= weights[i / d]);
     let mut factors = vec![0.0; k * d * d];
     let mut gap = vec![0.0; d];
     for (row, share) in points.rows().zip(shares.chunks_exact(k)) {
         for (c, &s) in share.iter().enumerate().filter(|(_, s)| **s > 0.0) {
-            gap.iter_mut()
-                .enumerate()
-                .for_each(|(j, g)| *g = row[j] - means[c * d + j]);
+            gap.iter_mut().enumerate().for_each(|(j, g)| *g = row[j] - means[c * d + j]);
             for i in 0..d {
                 for j in 0..=i {
                     factors[(c * d + i) * d + j] += s * gap[i] * gap[j];
@@ -217,12 +183,7 @@ fn maximise(points: &Points, shares: &[f64], k: usize, floor: f64) -> Mixture {
     }
     let total: f64 = weights.iter().sum();
     weights.iter_mut().for_each(|w| *w /= total);
-    Mixture {
-        dimensions: d,
-        weights,
-        means,
-        factors,
-    }
+    Mixture { dimensions: d, weights, means, factors }
 }
 
 /// Replaces the lower triangle by its Cholesky factor; pivots never fall under the floor's root.
@@ -231,11 +192,7 @@ fn cholesky(a: &mut [f64], d: usize, floor: f64) {
         for j in 0..=i {
             let dot: f64 = (0..j).map(|l| a[i * d + l] * a[j * d + l]).sum();
             let rest = a[i * d + j] - dot;
-            a[i * d + j] = if i == j {
-                rest.max(0.25 * floor).sqrt()
-            } else {
-                rest / a[j * d + j]
-            };
+            a[i * d + j] = if i == j { rest.max(0.25 * floor).sqrt() } else { rest / a[j * d + j] };
         }
     }
 }
@@ -249,41 +206,21 @@ mod tests {
     fn two_bells_are_told_apart_and_probabilities_add_up() {
         let mut rng = generator(2);
         let mut bell = || (0..12).map(|_| uniform(&mut rng)).sum::<f64>() - 6.0;
-        let values: Vec<f64> = (0..2000)
-            .flat_map(|i| {
-                if i % 4 == 0 {
-                    [bell() + 8.0, bell()]
-                } else {
-                    [bell(), bell()]
-                }
-            })
-            .collect();
+        let values: Vec<f64> =
+            (0..2000).flat_map(|i| if i % 4 == 0 { [bell() + 8.0, bell()] } else { [bell(), bell()] }).collect();
         let points = Points::new(values, 2).unwrap();
         let m = Mixture::fit(&points, 2, MixtureSettings::default(), 1).unwrap();
         let small = m.weights.iter().copied().fold(1.0, f64::min);
         assert!((small - 0.25).abs() < 0.01, "{:?}", m.weights);
         let p = m.probabilities(&[8.0, 0.0]);
         assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p.iter().any(|v| *v > 0.999));
-        assert!(
-            m.bic(&points)
-                < Mixture::fit(&points, 1, MixtureSettings::default(), 1)
-                    .unwrap()
-                    .bic(&points)
-        );
+        assert!(m.bic(&points) < Mixture::fit(&points, 1, MixtureSettings::default(), 1).unwrap().bic(&points));
     }
 
     #[test]
     fn the_floor_stops_a_component_from_collapsing() {
-        let values: Vec<f64> = (0..200)
-            .map(|i| if i % 2 == 0 { 0.0 } else { 1.0 + f64::from(i) })
-            .collect();
-        let m = Mixture::fit(
-            &Points::new(values, 1).unwrap(),
-            3,
-            MixtureSettings::default(),
-            1,
-        )
-        .unwrap();
+        let values: Vec<f64> = (0..200).map(|i| if i % 2 == 0 { 0.0 } else { 1.0 + f64::from(i) }).collect();
+        let m = Mixture::fit(&Points::new(values, 1).unwrap(), 3, MixtureSettings::default(), 1).unwrap();
         assert!(m.factors.iter().all(|f| *f >= 0.0999));
     }
 }

@@ -19,22 +19,14 @@ struct Node {
 
 impl<'a> Neighbours<'a> {
     pub(super) fn new(points: &'a Points) -> Self {
-        let mut tree = Self {
-            points,
-            order: (0..points.len()).collect(),
-            nodes: Vec::new(),
-        };
+        let mut tree = Self { points, order: (0..points.len()).collect(), nodes: Vec::new() };
         tree.grow(0, points.len());
         tree
     }
 
     fn grow(&mut self, from: usize, to: usize) -> usize {
         let at = self.nodes.len();
-        self.nodes.push(Node {
-            from,
-            to,
-            split: None,
-        });
+        self.nodes.push(Node { from, to, split: None });
         if to - from > LEAF {
             let column = self.widest(from, to);
             let middle = usize::midpoint(from, to);
@@ -53,14 +45,10 @@ impl<'a> Neighbours<'a> {
     fn widest(&self, from: usize, to: usize) -> usize {
         let width = |j: usize| {
             let values = self.order[from..to].iter().map(|&i| self.points.row(i)[j]);
-            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
-                (l.min(v), h.max(v))
-            });
+            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
             high - low
         };
-        (0..self.points.dimensions())
-            .max_by(|&a, &b| width(a).total_cmp(&width(b)))
-            .unwrap_or(0)
+        (0..self.points.dimensions()).max_by(|&a, &b| width(a).total_cmp(&width(b))).unwrap_or(0)
     }
 
     /// The rows within `radius` of a row, itself included.
@@ -107,11 +95,7 @@ impl<'a> Neighbours<'a> {
             return;
         };
         let gap = row[column] - cut;
-        let (near, far) = if gap < 0.0 {
-            (left, right)
-        } else {
-            (right, left)
-        };
+        let (near, far) = if gap < 0.0 { (left, right) } else { (right, left) };
         self.descend(near, row, m, nearest);
         if nearest.len() < m || gap * gap <= nearest[nearest.len() - 1] {
             self.descend(far, row, m, nearest);

@@ -1,6 +1,6 @@
 //! Rows of numbers, and how raw columns become comparable.
 
-use crate::input::{Problem, Unusable, finite, real, same_length};
+use crate::unusable::{Problem, Unusable, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// A table of finite numbers, row by row.
@@ -17,11 +17,7 @@ impl Points {
     /// When it is empty, its length is no multiple of `dimensions`, or a value is not finite.
     pub fn new(values: Vec<f64>, dimensions: usize) -> Result<Self, Unusable> {
         if values.is_empty() || dimensions == 0 {
-            return Err(Unusable::new(
-                "points",
-                Problem::Empty,
-                "give at least one row and one column",
-            ));
+            return Err(Unusable::new("points", Problem::Empty, "give at least one row and one column"));
         }
         let whole = values.len() / dimensions * dimensions;
         same_length("points", values.len(), whole)?;
@@ -39,9 +35,7 @@ impl Points {
             same_length(&format!("columns[{j}]"), column.len(), rows)?;
             finite(&format!("columns[{j}]"), column)?;
         }
-        let values = (0..rows)
-            .flat_map(|i| columns.iter().map(move |c| c[i]))
-            .collect();
+        let values = (0..rows).flat_map(|i| columns.iter().map(move |c| c[i])).collect();
         Self::new(values, columns.len())
     }
 
@@ -78,14 +72,8 @@ impl Points {
     /// The rows at the given positions.
     #[must_use]
     pub fn pick(&self, positions: &[usize]) -> Self {
-        let values = positions
-            .iter()
-            .flat_map(|&i| self.row(i).iter().copied())
-            .collect();
-        Self {
-            values,
-            dimensions: self.dimensions,
-        }
+        let values = positions.iter().flat_map(|&i| self.row(i).iter().copied()).collect();
+        Self { values, dimensions: self.dimensions }
     }
 
     /// The mean of each column.
@@ -129,20 +117,13 @@ impl Scaling {
     /// When `logged` has the wrong length or a column is constant.
     pub fn learn(raw: &Points, logged: &[bool]) -> Result<Self, Unusable> {
         same_length("logged", logged.len(), raw.dimensions())?;
-        let mut scaling = Self {
-            logged: logged.to_vec(),
-            means: vec![0.0; logged.len()],
-            deviations: vec![1.0; logged.len()],
-        };
+        let mut scaling =
+            Self { logged: logged.to_vec(), means: vec![0.0; logged.len()], deviations: vec![1.0; logged.len()] };
         let moved = scaling.apply(raw)?;
         scaling.means = moved.means();
         scaling.deviations = moved.variances().iter().map(|v| v.sqrt()).collect();
         match scaling.deviations.iter().position(|d| *d < 1e-300) {
-            Some(j) => Err(Unusable::new(
-                format!("columns[{j}]"),
-                Problem::Constant,
-                "leave this column out",
-            )),
+            Some(j) => Err(Unusable::new(format!("columns[{j}]"), Problem::Constant, "leave this column out")),
             None => Ok(scaling),
         }
     }
@@ -156,8 +137,7 @@ impl Scaling {
         let (means, variances) = (raw.means(), raw.variances());
         let logged: Vec<bool> = (0..raw.dimensions())
             .map(|j| {
-                let third: f64 =
-                    raw.rows().map(|r| (r[j] - means[j]).powi(3)).sum::<f64>() / real(raw.len());
+                let third: f64 = raw.rows().map(|r| (r[j] - means[j]).powi(3)).sum::<f64>() / real(raw.len());
                 raw.rows().all(|r| r[j] >= 0.0) && third > variances[j].powf(1.5)
             })
             .collect();
@@ -181,10 +161,7 @@ impl Scaling {
     pub fn apply(&self, raw: &Points) -> Result<Points, Unusable> {
         same_length("columns", raw.dimensions(), self.means.len())?;
         let mut scaled = raw.clone();
-        scaled
-            .values
-            .chunks_exact_mut(raw.dimensions)
-            .for_each(|row| self.apply_row(row));
+        scaled.values.chunks_exact_mut(raw.dimensions).for_each(|row| self.apply_row(row));
         Ok(scaled)
     }
 
@@ -223,10 +200,7 @@ mod tests {
     #[test]
     fn bad_tables_name_the_column() {
         let flat = Points::from_columns(&[vec![1.0, 2.0], vec![4.0, 4.0]]).unwrap();
-        assert_eq!(
-            Scaling::learn(&flat, &[false, false]).unwrap_err().field,
-            "columns[1]"
-        );
+        assert_eq!(Scaling::learn(&flat, &[false, false]).unwrap_err().field, "columns[1]");
         assert!(Points::from_columns(&[vec![1.0, f64::NAN]]).is_err());
         assert!(Points::new(vec![], 2).is_err());
     }

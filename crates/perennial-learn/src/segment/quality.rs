@@ -1,8 +1,8 @@
 //! How good is a clustering? Silhouette (Rousseeuw 1987), Calinski & Harabasz (1974), Davies & Bouldin (1979).
 
 use super::points::{Points, squared_distance};
-use crate::input::{Problem, Unusable, real, same_length};
 use crate::seed::{below, generator};
+use crate::unusable::{Problem, Unusable, real, same_length};
 
 /// Rows per cluster, after checking that labels fit the rows and name two clusters at least.
 fn sizes(points: &Points, labels: &[usize]) -> Result<Vec<usize>, Unusable> {
@@ -11,11 +11,7 @@ fn sizes(points: &Points, labels: &[usize]) -> Result<Vec<usize>, Unusable> {
     let mut sizes = vec![0; k];
     labels.iter().for_each(|&c| sizes[c] += 1);
     if sizes.iter().filter(|s| **s > 0).count() < 2 {
-        return Err(Unusable::new(
-            "labels",
-            Problem::OneClass,
-            "compare two clusters at least",
-        ));
+        return Err(Unusable::new("labels", Problem::OneClass, "compare two clusters at least"));
     }
     Ok(sizes)
 }
@@ -48,23 +44,14 @@ fn silhouette_of(totals: &[f64], sizes: &[usize], own: usize) -> f64 {
         .map(|c| totals[c] / real(sizes[c]))
         .fold(f64::INFINITY, f64::min);
     let wide = inside.max(outside);
-    if wide > 0.0 {
-        (outside - inside) / wide
-    } else {
-        0.0
-    }
+    if wide > 0.0 { (outside - inside) / wide } else { 0.0 }
 }
 
 /// The mean silhouette of at most `rows` rows drawn with the seed, within the drawn set.
 ///
 /// # Errors
 /// As [`silhouette`].
-pub fn silhouette_sampled(
-    points: &Points,
-    labels: &[usize],
-    rows: usize,
-    seed: u64,
-) -> Result<f64, Unusable> {
+pub fn silhouette_sampled(points: &Points, labels: &[usize], rows: usize, seed: u64) -> Result<f64, Unusable> {
     same_length("labels", labels.len(), points.len())?;
     if points.len() <= rows {
         return silhouette(points, labels);
@@ -85,20 +72,10 @@ fn centres(points: &Points, labels: &[usize], sizes: &[usize]) -> (Vec<f64>, Vec
     let d = points.dimensions();
     let mut centres = vec![0.0; sizes.len() * d];
     for (row, &c) in points.rows().zip(labels) {
-        centres[c * d..(c + 1) * d]
-            .iter_mut()
-            .zip(row)
-            .for_each(|(s, v)| *s += v);
+        centres[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(s, v)| *s += v);
     }
-    centres
-        .iter_mut()
-        .enumerate()
-        .for_each(|(i, s)| *s /= real(sizes[i / d].max(1)));
-    let gaps = points
-        .rows()
-        .zip(labels)
-        .map(|(row, &c)| squared_distance(row, &centres[c * d..(c + 1) * d]))
-        .collect();
+    centres.iter_mut().enumerate().for_each(|(i, s)| *s /= real(sizes[i / d].max(1)));
+    let gaps = points.rows().zip(labels).map(|(row, &c)| squared_distance(row, &centres[c * d..(c + 1) * d])).collect();
     (centres, gaps)
 }
 
@@ -113,18 +90,11 @@ pub fn calinski_harabasz(points: &Points, labels: &[usize]) -> Result<f64, Unusa
     let within: f64 = gaps.iter().sum();
     let n = real(points.len());
     if within <= 0.0 || n <= k {
-        return Err(Unusable::new(
-            "labels",
-            Problem::Constant,
-            "compare clusters that vary inside",
-        ));
+        return Err(Unusable::new("labels", Problem::Constant, "compare clusters that vary inside"));
     }
     let mean = points.means();
-    let between: f64 = centres
-        .chunks_exact(points.dimensions())
-        .zip(&sizes)
-        .map(|(c, &s)| real(s) * squared_distance(c, &mean))
-        .sum();
+    let between: f64 =
+        centres.chunks_exact(points.dimensions()).zip(&sizes).map(|(c, &s)| real(s) * squared_distance(c, &mean)).sum();
     Ok(between / (k - 1.0) * (n - k) / within)
 }
 
@@ -137,9 +107,7 @@ pub fn davies_bouldin(points: &Points, labels: &[usize]) -> Result<f64, Unusable
     let d = points.dimensions();
     let (centres, gaps) = centres(points, labels, &sizes);
     let mut widths = vec![0.0; sizes.len()];
-    gaps.iter()
-        .zip(labels)
-        .for_each(|(g, &c)| widths[c] += g.sqrt());
+    gaps.iter().zip(labels).for_each(|(g, &c)| widths[c] += g.sqrt());
     let used: Vec<usize> = (0..sizes.len()).filter(|&c| sizes[c] > 0).collect();
     used.iter().for_each(|&c| widths[c] /= real(sizes[c]));
     let centre = |c: usize| &centres[c * d..(c + 1) * d];
@@ -161,12 +129,8 @@ mod tests {
     fn a_good_clustering_beats_a_bad_one_on_every_index() {
         let points = Points::new(vec![0.0, 0.2, 0.1, 9.0, 9.3, 9.1], 1).unwrap();
         let (good, bad) = ([0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, 1]);
-        assert!(
-            silhouette(&points, &good).unwrap() > 0.9 && silhouette(&points, &bad).unwrap() < 0.1
-        );
-        assert!(
-            calinski_harabasz(&points, &good).unwrap() > calinski_harabasz(&points, &bad).unwrap()
-        );
+        assert!(silhouette(&points, &good).unwrap() > 0.9 && silhouette(&points, &bad).unwrap() < 0.1);
+        assert!(calinski_harabasz(&points, &good).unwrap() > calinski_harabasz(&points, &bad).unwrap());
         assert!(davies_bouldin(&points, &good).unwrap() < davies_bouldin(&points, &bad).unwrap());
         assert!(silhouette(&points, &[0; 6]).is_err() && silhouette(&points, &[0, 1]).is_err());
     }

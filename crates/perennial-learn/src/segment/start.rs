@@ -2,36 +2,22 @@
 //! new centre is the best of a few candidates drawn in proportion to their squared distance.
 
 use super::points::{Points, squared_distance};
-use crate::input::{Problem, Unusable};
 use crate::seed::{Rng, below, uniform};
+use crate::unusable::{Problem, Unusable};
 
 /// Picks `k` rows as first centres, row-major.
-pub(super) fn greedy_plus_plus(
-    points: &Points,
-    k: usize,
-    rng: &mut impl Rng,
-) -> Result<Vec<f64>, Unusable> {
+pub(super) fn greedy_plus_plus(points: &Points, k: usize, rng: &mut impl Rng) -> Result<Vec<f64>, Unusable> {
     let first = below(rng, points.len());
     let mut centres = points.row(first).to_vec();
-    let mut nearest: Vec<f64> = points
-        .rows()
-        .map(|r| squared_distance(r, &centres))
-        .collect();
+    let mut nearest: Vec<f64> = points.rows().map(|r| squared_distance(r, &centres)).collect();
     let candidates = 2 + k.ilog2() as usize;
     let mut trial = vec![0.0; nearest.len()];
     let mut best_trial = trial.clone();
     for chosen in 1..k {
         let total: f64 = nearest.iter().sum();
         if total <= 0.0 {
-            let problem = Problem::TooFew {
-                found: chosen,
-                needed: k,
-            };
-            return Err(Unusable::new(
-                "distinct rows",
-                problem,
-                "ask for fewer clusters",
-            ));
+            let problem = Problem::TooFew { found: chosen, needed: k };
+            return Err(Unusable::new("distinct rows", problem, "ask for fewer clusters"));
         }
         let mut best = (f64::INFINITY, 0);
         for _ in 0..candidates {

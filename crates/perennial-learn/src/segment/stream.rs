@@ -3,7 +3,7 @@
 
 use super::kmeans::KMeans;
 use super::points::Points;
-use crate::input::{Unusable, finite, positive, same_length};
+use crate::unusable::{Unusable, finite, positive, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Centres with the weight of evidence behind each.
@@ -17,12 +17,8 @@ pub struct Stream {
 impl Stream {
     /// Starts from a fitted model, whose training sizes count as evidence.
     pub fn from_model(model: KMeans) -> Self {
-        let weights = model.sizes.iter().map(|&s| crate::input::real(s)).collect();
-        Self {
-            model,
-            weights,
-            keep: 1.0,
-        }
+        let weights = model.sizes.iter().map(|&s| crate::unusable::real(s)).collect();
+        Self { model, weights, keep: 1.0 }
     }
 
     /// Starts from a first batch.
@@ -97,29 +93,20 @@ mod tests {
     #[test]
     fn centres_follow_a_population_that_moves() {
         let first = Points::new(vec![0.0, 0.1, 10.0, 10.1], 1).unwrap();
-        let mut stream = Stream::from_batch(&first, 2, 0)
-            .unwrap()
-            .with_half_life(20.0)
-            .unwrap();
+        let mut stream = Stream::from_batch(&first, 2, 0).unwrap().with_half_life(20.0).unwrap();
         for _ in 0..400 {
             stream.push(&[12.0]).unwrap();
         }
         let mut centres = stream.model().centres.clone();
         centres.sort_by(f64::total_cmp);
-        assert!(
-            (centres[0] - 0.05).abs() < 1e-9 && (centres[1] - 12.0).abs() < 0.01,
-            "{centres:?}"
-        );
+        assert!((centres[0] - 0.05).abs() < 1e-9 && (centres[1] - 12.0).abs() < 0.01, "{centres:?}");
         assert!(stream.push(&[f64::NAN]).is_err());
     }
 
     #[test]
     fn without_fading_a_centre_is_the_mean_of_its_rows() {
-        let mut stream =
-            Stream::from_batch(&Points::new(vec![0.0, 2.0], 1).unwrap(), 1, 0).unwrap();
-        stream
-            .push_batch(&Points::new(vec![4.0, 6.0], 1).unwrap())
-            .unwrap();
+        let mut stream = Stream::from_batch(&Points::new(vec![0.0, 2.0], 1).unwrap(), 1, 0).unwrap();
+        stream.push_batch(&Points::new(vec![4.0, 6.0], 1).unwrap()).unwrap();
         assert!((stream.model().centres[0] - 3.0).abs() < 1e-12);
     }
 }

@@ -1,7 +1,7 @@
 //! Ward's hierarchy (1963) by nearest-neighbour chains (Murtagh 1983): quadratic time, linear memory.
 
 use super::points::{Points, squared_distance};
-use crate::input::{Unusable, real};
+use crate::unusable::{Unusable, real};
 use serde::{Deserialize, Serialize};
 
 /// One merge: two clusters become one. Rows are `0..n`; the i-th merge makes cluster `n + i`.
@@ -37,13 +37,7 @@ fn cost(a: &Group, b: &Group) -> f64 {
 /// Builds the hierarchy.
 pub fn ward(points: &Points) -> Ward {
     let n = points.len();
-    let mut groups: Vec<Group> = points
-        .rows()
-        .map(|r| Group {
-            centre: r.to_vec(),
-            size: 1.0,
-        })
-        .collect();
+    let mut groups: Vec<Group> = points.rows().map(|r| Group { centre: r.to_vec(), size: 1.0 }).collect();
     let mut alive: Vec<usize> = (0..n).collect();
     let mut chain: Vec<usize> = Vec::new();
     let mut raw: Vec<(usize, usize, f64)> = Vec::with_capacity(n.saturating_sub(1));
@@ -63,17 +57,12 @@ pub fn ward(points: &Points) -> Ward {
             chain.push(next);
         }
     }
-    Ward {
-        rows: n,
-        merges: in_order(n, raw),
-    }
+    Ward { rows: n, merges: in_order(n, raw) }
 }
 
 /// The nearest other group; the one before in the chain wins ties, so that chains end.
 fn nearest(groups: &[Group], alive: &[usize], tip: usize, before: Option<usize>) -> (usize, f64) {
-    let mut best = before.map_or((usize::MAX, f64::INFINITY), |b| {
-        (b, cost(&groups[tip], &groups[b]))
-    });
+    let mut best = before.map_or((usize::MAX, f64::INFINITY), |b| (b, cost(&groups[tip], &groups[b])));
     for &g in alive.iter().filter(|&&g| g != tip) {
         let c = cost(&groups[tip], &groups[g]);
         if c < best.1 {
@@ -102,11 +91,7 @@ fn in_order(n: usize, mut raw: Vec<(usize, usize, f64)>) -> Vec<Merge> {
         .enumerate()
         .map(|(i, (x, y, height))| {
             let (rx, ry) = (find(&mut leader, x), find(&mut leader, y));
-            let merge = Merge {
-                a: name[rx].min(name[ry]),
-                b: name[rx].max(name[ry]),
-                height,
-            };
+            let merge = Merge { a: name[rx].min(name[ry]), b: name[rx].max(name[ry]), height };
             leader[ry] = rx;
             name[rx] = n + i;
             merge
@@ -129,11 +114,7 @@ impl Ward {
     /// When `k` is zero or exceeds the rows.
     pub fn cut(&self, k: usize) -> Result<Vec<usize>, Unusable> {
         if k == 0 || k > self.rows {
-            return Err(Unusable::range(
-                "k",
-                real(k),
-                "between 1 and the number of rows",
-            ));
+            return Err(Unusable::range("k", real(k), "between 1 and the number of rows"));
         }
         let mut leader: Vec<usize> = (0..self.rows + self.merges.len()).collect();
         for (i, m) in self.merges[..self.rows - k].iter().enumerate() {

@@ -7,8 +7,8 @@
 //! by a temperature learnt on sentences held out from training.
 
 use super::lexicon::Lexicon;
-use crate::input::{Problem, Unusable, real, same_length};
 use crate::seed::{Rng, below, generator};
+use crate::unusable::{Problem, Unusable, real, same_length};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,10 +60,7 @@ fn hash(kind: u64, text: &[u8]) -> u64 {
 /// The pieces of a text with their counts, words and characters apart, in order of hash.
 fn pieces(text: &str) -> [Vec<(u64, f32)>; 2] {
     let lower = text.to_lowercase();
-    let words: Vec<&str> = lower
-        .split(|c: char| !c.is_alphanumeric() && c != '\'')
-        .filter(|w| !w.is_empty())
-        .collect();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|w| !w.is_empty()).collect();
     let mut singles: Vec<u64> = words.iter().map(|w| hash(1, w.as_bytes())).collect();
     singles.extend(words.windows(2).map(|w| hash(2, w.join(" ").as_bytes())));
     let mut runs = Vec::with_capacity(lower.len() * 4);
@@ -92,10 +89,7 @@ fn counted(mut hashes: Vec<u64>) -> Vec<(u64, f32)> {
     out
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "weights need no more than single precision"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "weights need no more than single precision")]
 fn single(x: f64) -> f32 {
     x as f32
 }
@@ -108,26 +102,16 @@ impl Classifier {
     pub fn train(texts: &[&str], labels: &[&str], seed: u64) -> Result<Self, Unusable> {
         same_length("labels", labels.len(), texts.len())?;
         if texts.len() < 10 {
-            let problem = Problem::TooFew {
-                found: texts.len(),
-                needed: 10,
-            };
+            let problem = Problem::TooFew { found: texts.len(), needed: 10 };
             return Err(Unusable::new("texts", problem, "label more texts"));
         }
         let mut names: Vec<String> = labels.iter().map(|l| (*l).to_owned()).collect();
         names.sort();
         names.dedup();
         if names.len() < 2 {
-            return Err(Unusable::new(
-                "labels",
-                Problem::OneClass,
-                "give texts of two labels at least",
-            ));
+            return Err(Unusable::new("labels", Problem::OneClass, "give texts of two labels at least"));
         }
-        let targets: Vec<usize> = labels
-            .iter()
-            .map(|l| names.partition_point(|n| n.as_str() < *l))
-            .collect();
+        let targets: Vec<usize> = labels.iter().map(|l| names.partition_point(|n| n.as_str() < *l)).collect();
         let mut model = Self::vocabulary(texts, names);
         let lexicon = Lexicon::new();
         let rows: Vec<Row> = texts.iter().map(|t| model.row(t, &lexicon)).collect();
@@ -148,17 +132,8 @@ impl Classifier {
             }
         }
         let n = real(texts.len());
-        let rarity = documents
-            .values()
-            .map(|d| single(((1.0 + n) / (1.0 + f64::from(*d))).ln() + 1.0))
-            .collect();
-        Self {
-            labels,
-            keys: documents.into_keys().collect(),
-            rarity,
-            weights: Vec::new(),
-            sharpness: 1.0,
-        }
+        let rarity = documents.values().map(|d| single(((1.0 + n) / (1.0 + f64::from(*d))).ln() + 1.0)).collect();
+        Self { labels, keys: documents.into_keys().collect(), rarity, weights: Vec::new(), sharpness: 1.0 }
     }
 
     fn width(&self) -> usize {
@@ -181,57 +156,25 @@ impl Classifier {
             row[from..].iter_mut().for_each(|(_, v)| *v /= length);
         }
         let s = lexicon.score(text);
-        for (j, score) in [s.negative, s.neutral, s.positive, s.compound]
-            .into_iter()
-            .enumerate()
-        {
-            row.push((
-                as_position(self.keys.len() + j),
-                single(LEXICON_WEIGHT * score),
-            ));
+        for (j, score) in [s.negative, s.neutral, s.positive, s.compound].into_iter().enumerate() {
+            row.push((as_position(self.keys.len() + j), single(LEXICON_WEIGHT * score)));
         }
         row.push((as_position(self.width() - 1), 1.0));
         row
     }
 
-    fn machines(
-        &self,
-        rows: &[Row],
-        targets: &[usize],
-        used: impl Fn(usize) -> bool,
-        seed: u64,
-    ) -> Vec<Vec<f32>> {
+    fn machines(&self, rows: &[Row], targets: &[usize], used: impl Fn(usize) -> bool, seed: u64) -> Vec<Vec<f32>> {
         let picks: Vec<usize> = (0..rows.len()).filter(|&i| used(i)).collect();
-        let squares: Vec<f64> = rows
-            .iter()
-            .map(|r| r.iter().map(|(_, v)| f64::from(*v).powi(2)).sum())
-            .collect();
-        let positives: Vec<usize> = if self.labels.len() == 2 {
-            vec![1]
-        } else {
-            (0..self.labels.len()).collect()
-        };
+        let squares: Vec<f64> = rows.iter().map(|r| r.iter().map(|(_, v)| f64::from(*v).powi(2)).sum()).collect();
+        let positives: Vec<usize> = if self.labels.len() == 2 { vec![1] } else { (0..self.labels.len()).collect() };
         positives
             .into_iter()
-            .map(|label| {
-                machine(
-                    rows,
-                    &squares,
-                    &picks,
-                    |i| targets[i] == label,
-                    self.width(),
-                    seed,
-                )
-            })
+            .map(|label| machine(rows, &squares, &picks, |i| targets[i] == label, self.width(), seed))
             .collect()
     }
 
     fn scores(&self, row: &Row) -> Vec<f64> {
-        let one = |w: &Vec<f32>| {
-            row.iter()
-                .map(|&(j, v)| f64::from(w[j as usize] * v))
-                .sum::<f64>()
-        };
+        let one = |w: &Vec<f32>| row.iter().map(|&(j, v)| f64::from(w[j as usize] * v)).sum::<f64>();
         match self.weights.as_slice() {
             [only] => {
                 let s = one(only);
@@ -242,20 +185,12 @@ impl Classifier {
     }
 
     fn learn_sharpness(&self, rows: &[Row], targets: &[usize], held: &[bool]) -> f64 {
-        let scored: Vec<(Vec<f64>, usize)> = (0..rows.len())
-            .filter(|&i| held[i])
-            .map(|i| (self.scores(&rows[i]), targets[i]))
-            .collect();
-        let loss = |sharpness: f64| -> f64 {
-            scored
-                .iter()
-                .map(|(s, t)| -softmax(s, sharpness)[*t].max(1e-12).ln())
-                .sum()
-        };
+        let scored: Vec<(Vec<f64>, usize)> =
+            (0..rows.len()).filter(|&i| held[i]).map(|i| (self.scores(&rows[i]), targets[i])).collect();
+        let loss =
+            |sharpness: f64| -> f64 { scored.iter().map(|(s, t)| -softmax(s, sharpness)[*t].max(1e-12).ln()).sum() };
         let steps = (-20..=30).map(|i| 2.0f64.powf(f64::from(i) * 0.2));
-        steps
-            .min_by(|a, b| loss(*a).total_cmp(&loss(*b)))
-            .unwrap_or(1.0)
+        steps.min_by(|a, b| loss(*a).total_cmp(&loss(*b))).unwrap_or(1.0)
     }
 
     /// Classifies one text.
@@ -267,27 +202,18 @@ impl Classifier {
                 label = i;
             }
         }
-        Prediction {
-            label,
-            probabilities,
-        }
+        Prediction { label, probabilities }
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "vocabularies are shorter than 2^32"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "vocabularies are shorter than 2^32")]
 fn as_position(at: usize) -> u32 {
     at as u32
 }
 
 fn softmax(scores: &[f64], sharpness: f64) -> Vec<f64> {
     let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let raised: Vec<f64> = scores
-        .iter()
-        .map(|s| ((s - top) * sharpness).exp())
-        .collect();
+    let raised: Vec<f64> = scores.iter().map(|s| ((s - top) * sharpness).exp()).collect();
     let total: f64 = raised.iter().sum();
     raised.into_iter().map(|r| r / total).collect()
 }
@@ -318,11 +244,7 @@ fn machine(
             if multipliers[i] == 0.0 && gradient > last_top {
                 return false;
             }
-            let projected = if multipliers[i] == 0.0 {
-                gradient.min(0.0)
-            } else {
-                gradient
-            };
+            let projected = if multipliers[i] == 0.0 { gradient.min(0.0) } else { gradient };
             (top, bottom) = (top.max(projected), bottom.min(projected));
             if projected.abs() > 1e-12 {
                 let before = multipliers[i];

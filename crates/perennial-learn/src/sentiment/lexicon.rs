@@ -126,9 +126,7 @@ impl Lexicon {
             lexicon.words.entry(word.into()).or_default().valence = valence.parse().ok();
         }
         for (symbol, description) in pairs(include_str!("../../data/vader/emoji.tsv")) {
-            lexicon
-                .emoji
-                .extend(symbol.chars().next().map(|c| (c, description)));
+            lexicon.emoji.extend(symbol.chars().next().map(|c| (c, description)));
         }
         lexicon.read_rules();
         lexicon.number_marks();
@@ -138,8 +136,7 @@ impl Lexicon {
     fn read_rules(&mut self) {
         for line in include_str!("../../data/vader/rules.tsv").lines() {
             let mut parts = line.split('\t');
-            let (Some(kind), Some(words), Some(value)) = (parts.next(), parts.next(), parts.next())
-            else {
+            let (Some(kind), Some(words), Some(value)) = (parts.next(), parts.next(), parts.next()) else {
                 continue;
             };
             let value: f64 = value.parse().unwrap_or(0.0);
@@ -218,9 +215,7 @@ impl Lexicon {
         let tokens = self.tokens(text);
         let capitals = tokens.iter().filter(|t| t.capitals).count();
         let mixed = capitals > 0 && capitals < tokens.len();
-        let mut valences: Vec<f64> = (0..tokens.len())
-            .map(|i| self.valence(&tokens, i, mixed))
-            .collect();
+        let mut valences: Vec<f64> = (0..tokens.len()).map(|i| self.valence(&tokens, i, mixed)).collect();
         self.weigh_but(&tokens, &mut valences);
         summarise(&valences, text)
     }
@@ -231,11 +226,7 @@ impl Lexicon {
         for raw in text.split_whitespace() {
             let bare = raw.trim_matches(|c: char| c.is_ascii_punctuation());
             // What is left of an emoticon is too short to be a word.
-            let item = if bare.len() <= 2 || bare.chars().nth(2).is_none() {
-                raw
-            } else {
-                bare
-            };
+            let item = if bare.len() <= 2 || bare.chars().nth(2).is_none() { raw } else { bare };
             lower.clear();
             if item.is_ascii() {
                 lower.push_str(item);
@@ -245,10 +236,7 @@ impl Lexicon {
             }
             let mut word = self.words.get(lower.as_str()).copied().unwrap_or_default();
             word.negates |= lower.len() >= 3 && lower.contains("n't");
-            tokens.push(Token {
-                word,
-                capitals: is_upper(item),
-            });
+            tokens.push(Token { word, capitals: is_upper(item) });
         }
         tokens
     }
@@ -265,10 +253,7 @@ impl Lexicon {
         if own.number == marks.no && next.is_some_and(|n| n.valence.is_some()) {
             valence = 0.0;
         }
-        if is(1, marks.no)
-            || is(2, marks.no)
-            || (is(3, marks.no) && (is(1, marks.or) || is(1, marks.nor)))
-        {
+        if is(1, marks.no) || is(2, marks.no) || (is(3, marks.no) && (is(1, marks.or) || is(1, marks.nor))) {
             valence = listed * TURNED;
         }
         if tokens[i].capitals && mixed {
@@ -298,10 +283,7 @@ impl Lexicon {
         let at = |b: usize| tokens[i - b].word.number;
         let emphatic = |b: usize| at(b) == marks.so || at(b) == marks.this;
         let (strengthens, keeps) = match back {
-            2 => (
-                at(2) == marks.never && emphatic(1),
-                at(2) == marks.without && at(1) == marks.doubt,
-            ),
+            2 => (at(2) == marks.never && emphatic(1), at(2) == marks.without && at(1) == marks.doubt),
             3 => (
                 (at(3) == marks.never && emphatic(2)) || emphatic(1),
                 at(3) == marks.without && (at(2) == marks.doubt || at(1) == marks.doubt),
@@ -321,32 +303,20 @@ impl Lexicon {
     fn idioms(&self, tokens: &[Token], i: usize, mut valence: f64) -> f64 {
         let matches = |from: usize, words: &[u8]| {
             from + words.len() <= tokens.len()
-                && words
-                    .iter()
-                    .enumerate()
-                    .all(|(j, w)| tokens[from + j].word.number == *w)
+                && words.iter().enumerate().all(|(j, w)| tokens[from + j].word.number == *w)
         };
         let find = |from: usize, length: usize| {
-            self.idioms
-                .iter()
-                .find(|(w, _)| w.len() == length && matches(from, w))
-                .map(|(_, v)| *v)
+            self.idioms.iter().find(|(w, _)| w.len() == length && matches(from, w)).map(|(_, v)| *v)
         };
         let ending = [(i - 1, 2), (i - 2, 3), (i - 2, 2), (i - 3, 3), (i - 3, 2)];
-        if let Some(set) = ending
-            .into_iter()
-            .find_map(|(from, length)| find(from, length))
-        {
+        if let Some(set) = ending.into_iter().find_map(|(from, length)| find(from, length)) {
             valence = set;
         }
         for length in [2, 3] {
             valence = find(i, length).unwrap_or(valence);
         }
         for (from, length) in [(i - 3, 3), (i - 3, 2), (i - 2, 2)] {
-            let boosts = self
-                .phrases
-                .iter()
-                .find(|(w, _)| w.len() == length && matches(from, w));
+            let boosts = self.phrases.iter().find(|(w, _)| w.len() == length && matches(from, w));
             valence += boosts.map_or(0.0, |(_, v)| *v);
         }
         valence
@@ -419,12 +389,7 @@ fn emphasis(text: &str) -> f64 {
 
 fn summarise(valences: &[f64], text: &str) -> Scores {
     if valences.is_empty() {
-        return Scores {
-            negative: 0.0,
-            neutral: 0.0,
-            positive: 0.0,
-            compound: 0.0,
-        };
+        return Scores { negative: 0.0, neutral: 0.0, positive: 0.0, compound: 0.0 };
     }
     let (mut positive, mut negative, mut neutral, mut sum) = (0.0, 0.0, 0.0, 0.0);
     for &v in valences {

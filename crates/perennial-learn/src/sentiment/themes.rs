@@ -5,7 +5,7 @@
 //! texts, or of which one holds the other, become one theme.
 
 use super::lexicon::Lexicon;
-use crate::input::{Problem, Unusable, real};
+use crate::unusable::{Problem, Unusable, real};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +33,7 @@ went were what when where which while who whom why will with won't would yet you
 /// When there are no texts or `most` is zero.
 pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Theme>, Unusable> {
     if texts.is_empty() {
-        return Err(Unusable::new(
-            "texts",
-            Problem::Empty,
-            "give at least one text",
-        ));
+        return Err(Unusable::new("texts", Problem::Empty, "give at least one text"));
     }
     if most == 0 {
         return Err(Unusable::range("most", 0.0, "1 or more"));
@@ -48,18 +44,9 @@ pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Them
             found.entry(phrase).or_default().insert(i);
         }
     }
-    let least = if texts.len() < 20 {
-        1
-    } else {
-        2.max(texts.len() / 500)
-    };
-    let mut phrases: Vec<(String, BTreeSet<usize>)> = found
-        .into_iter()
-        .filter(|(_, t)| t.len() >= least)
-        .collect();
-    let score = |p: &(String, BTreeSet<usize>)| {
-        real(p.1.len()) * (1.0 + real(p.0.matches(' ').count())).sqrt()
-    };
+    let least = if texts.len() < 20 { 1 } else { 2.max(texts.len() / 500) };
+    let mut phrases: Vec<(String, BTreeSet<usize>)> = found.into_iter().filter(|(_, t)| t.len() >= least).collect();
+    let score = |p: &(String, BTreeSet<usize>)| real(p.1.len()) * (1.0 + real(p.0.matches(' ').count())).sqrt();
     phrases.sort_by(|a, b| score(b).total_cmp(&score(a)).then_with(|| a.0.cmp(&b.0)));
     phrases.truncate(most * 12);
     Ok(gather(phrases, most, texts, lexicon))
@@ -69,8 +56,7 @@ pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Them
 fn candidates(text: &str) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     let mut out = BTreeSet::new();
-    for clause in lower.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == ' ' || c == '-'))
-    {
+    for clause in lower.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == ' ' || c == '-')) {
         let mut run: Vec<&str> = Vec::new();
         for word in clause.split_whitespace().chain(std::iter::once("the")) {
             let word = word.trim_matches(|c: char| !c.is_alphanumeric());
@@ -90,20 +76,13 @@ fn candidates(text: &str) -> BTreeSet<String> {
     out
 }
 
-fn gather(
-    phrases: Vec<(String, BTreeSet<usize>)>,
-    most: usize,
-    texts: &[&str],
-    lexicon: &Lexicon,
-) -> Vec<Theme> {
+fn gather(phrases: Vec<(String, BTreeSet<usize>)>, most: usize, texts: &[&str], lexicon: &Lexicon) -> Vec<Theme> {
     let mut groups: Vec<(Vec<String>, BTreeSet<usize>)> = Vec::new();
     for (phrase, holders) in phrases {
         let home = groups.iter().position(|(names, all)| {
             let shared = real(all.intersection(&holders).count());
             let smaller = real(all.len().min(holders.len()));
-            names
-                .iter()
-                .any(|n| contains_words(n, &phrase) || contains_words(&phrase, n))
+            names.iter().any(|n| contains_words(n, &phrase) || contains_words(&phrase, n))
                 || shared > 0.6 * smaller && smaller > 2.0
         });
         match home {
@@ -115,12 +94,8 @@ fn gather(
             None => {}
         }
     }
-    let mood = |rows: &BTreeSet<usize>| {
-        rows.iter()
-            .map(|&i| lexicon.score(texts[i]).compound)
-            .sum::<f64>()
-            / real(rows.len())
-    };
+    let mood =
+        |rows: &BTreeSet<usize>| rows.iter().map(|&i| lexicon.score(texts[i]).compound).sum::<f64>() / real(rows.len());
     let mut themes: Vec<Theme> = groups
         .into_iter()
         .map(|(phrases, rows)| Theme {
@@ -129,12 +104,7 @@ fn gather(
             texts: rows.into_iter().collect(),
         })
         .collect();
-    themes.sort_by(|a, b| {
-        b.texts
-            .len()
-            .cmp(&a.texts.len())
-            .then_with(|| a.phrases.cmp(&b.phrases))
-    });
+    themes.sort_by(|a, b| b.texts.len().cmp(&a.texts.len()).then_with(|| a.phrases.cmp(&b.phrases)));
     themes
 }
 
@@ -158,14 +128,8 @@ mod tests {
         ];
         let found = themes(&texts, 2, &Lexicon::new()).unwrap();
         assert_eq!(found.len(), 2);
-        let battery = found
-            .iter()
-            .find(|t| t.phrases.iter().any(|p| p.contains("battery life")))
-            .unwrap();
-        let screen = found
-            .iter()
-            .find(|t| t.phrases.iter().any(|p| p == "screen"))
-            .unwrap();
+        let battery = found.iter().find(|t| t.phrases.iter().any(|p| p.contains("battery life"))).unwrap();
+        let screen = found.iter().find(|t| t.phrases.iter().any(|p| p == "screen")).unwrap();
         assert_eq!((battery.texts.len(), screen.texts.len()), (3, 3));
         assert!(battery.mood < 0.0 && screen.mood > 0.0);
         assert!(themes(&[], 2, &Lexicon::new()).is_err());

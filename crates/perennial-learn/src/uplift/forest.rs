@@ -21,21 +21,11 @@ type Arms = [[f64; 2]; 2];
 /// Grows a forest whose answers are differences of mean outcome.
 pub(super) fn fit(table: &Table, treated: &[bool], outcome: &[f64], seed: u64) -> Ensemble {
     let features: Vec<Feature> = table.columns().iter().map(feature_of).collect();
-    let bins = features
-        .iter()
-        .zip(table.columns())
-        .map(|(f, c)| f.bins_of(c))
-        .collect();
+    let bins = features.iter().zip(table.columns()).map(|(f, c)| f.bins_of(c)).collect();
     let rows = u32::try_from(treated.len()).unwrap_or(u32::MAX);
     #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
     let least = (treated.len() as f64 / 200.0).max(20.0);
-    let forest = Forest {
-        features: &features,
-        bins,
-        treated,
-        outcome,
-        least,
-    };
+    let forest = Forest { features: &features, bins, treated, outcome, least };
     let mut trees = Vec::with_capacity(TREES);
     for i in 0..TREES {
         let mut rng = seed::generator(seed.wrapping_add(i as u64 * 7_919));
@@ -62,12 +52,7 @@ pub(super) fn fit(table: &Table, treated: &[bool], outcome: &[f64], seed: u64) -
             *value /= count;
         }
     }
-    Ensemble {
-        features,
-        loss: Loss::Squared,
-        bias: 0.0,
-        trees,
-    }
+    Ensemble { features, loss: Loss::Squared, bias: 0.0, trees }
 }
 
 struct Forest<'a> {
@@ -82,18 +67,11 @@ struct Forest<'a> {
 /// Difference of mean outcome; 0 when an arm is empty.
 fn effect(arms: &Arms) -> f64 {
     let mean = |arm: [f64; 2]| arm[1] / arm[0];
-    if arms[0][0] > 0.0 && arms[1][0] > 0.0 {
-        mean(arms[1]) - mean(arms[0])
-    } else {
-        0.0
-    }
+    if arms[0][0] > 0.0 && arms[1][0] > 0.0 { mean(arms[1]) - mean(arms[0]) } else { 0.0 }
 }
 
 fn add(a: &mut Arms, b: &Arms) {
-    a.iter_mut()
-        .flatten()
-        .zip(b.iter().flatten())
-        .for_each(|(x, y)| *x += y);
+    a.iter_mut().flatten().zip(b.iter().flatten()).for_each(|(x, y)| *x += y);
 }
 
 impl Forest<'_> {
@@ -125,10 +103,7 @@ impl Forest<'_> {
         let rows = fills.len() as f64;
         tree.nodes.push(Node::Leaf { value, rows });
         let index = u32::try_from(position).unwrap_or(0);
-        let Some((feature, left_bins)) = (depth > 0)
-            .then(|| self.best_split(&chooses, draw))
-            .flatten()
-        else {
+        let Some((feature, left_bins)) = (depth > 0).then(|| self.best_split(&chooses, draw)).flatten() else {
             return index;
         };
         let goes_left = |row: &u32| left_bins >> self.bins[feature][*row as usize] & 1 == 1;
@@ -137,13 +112,7 @@ impl Forest<'_> {
         let left = self.grow(tree, choose_left, fill_left, value, depth - 1, draw);
         let right = self.grow(tree, choose_right, fill_right, value, depth - 1, draw);
         let feature = u32::try_from(feature).unwrap_or(0);
-        tree.nodes[position] = Node::Branch {
-            feature,
-            left_bins,
-            left,
-            right,
-            rows,
-        };
+        tree.nodes[position] = Node::Branch { feature, left_bins, left, right, rows };
         index
     }
 
@@ -157,14 +126,11 @@ impl Forest<'_> {
             }
             let mut counts = [Arms::default(); BINS];
             for &row in rows {
-                let arm = &mut counts[usize::from(bins[row as usize])]
-                    [usize::from(self.treated[row as usize])];
+                let arm = &mut counts[usize::from(bins[row as usize])][usize::from(self.treated[row as usize])];
                 arm[0] += 1.0;
                 arm[1] += self.outcome[row as usize];
             }
-            let mut order: Vec<usize> = (0..BINS)
-                .filter(|&b| counts[b] != Arms::default())
-                .collect();
+            let mut order: Vec<usize> = (0..BINS).filter(|&b| counts[b] != Arms::default()).collect();
             if matches!(self.features[feature].bins, Bins::Names(_)) {
                 let of = |b: usize| effect(&counts[b]);
                 order.sort_by(|&a, &b| of(a).total_cmp(&of(b)));
@@ -185,13 +151,9 @@ impl Forest<'_> {
 
     /// Squared difference of the effects of both sides, weighted by how many rows can show it.
     fn gain(&self, left: &Arms, total: &Arms) -> Option<f64> {
-        let right: Arms =
-            std::array::from_fn(|a| std::array::from_fn(|i| total[a][i] - left[a][i]));
+        let right: Arms = std::array::from_fn(|a| std::array::from_fn(|i| total[a][i] - left[a][i]));
         let seen = |arms: &Arms| arms[0][0] * arms[1][0] / (arms[0][0] + arms[1][0]);
-        if [left, &right]
-            .iter()
-            .any(|s| s[0][0] < self.least || s[1][0] < self.least)
-        {
+        if [left, &right].iter().any(|s| s[0][0] < self.least || s[1][0] < self.least) {
             return None;
         }
         let (l, r) = (seen(left), seen(&right));

@@ -6,10 +6,7 @@
 //! divided by that of the perfect order. Intervals come from a bootstrap over customers. Absent on
 //! purpose: outcomes other than yes and no, for which the perfect order is not defined.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "values that were copied or counted are compared, not computed ones"
-)]
+#![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
 use serde::{Deserialize, Serialize};
 
@@ -67,13 +64,8 @@ impl Order {
     fn of(score: impl Fn(usize) -> f64, rows: usize) -> Self {
         let mut order: Vec<usize> = (0..rows).collect();
         order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
-        let ends_tie = (0..rows)
-            .map(|i| i + 1 == rows || score(order[i]) != score(order[i + 1]))
-            .collect();
-        Self {
-            rows: order,
-            ends_tie,
-        }
+        let ends_tie = (0..rows).map(|i| i + 1 == rows || score(order[i]) != score(order[i + 1])).collect();
+        Self { rows: order, ends_tie }
     }
 }
 
@@ -101,11 +93,7 @@ impl Arms {
     }
 
     fn rate(&self, arm: usize) -> f64 {
-        if self.n[arm] > 0.0 {
-            self.y[arm] / self.n[arm]
-        } else {
-            0.0
-        }
+        if self.n[arm] > 0.0 { self.y[arm] / self.n[arm] } else { 0.0 }
     }
 
     fn height(&self, kind: Kind) -> f64 {
@@ -118,20 +106,10 @@ impl Arms {
 
 impl Ranked<'_> {
     /// Visits the points of a curve after (0, 0).
-    fn trace(
-        &self,
-        order: &Order,
-        weight: Option<&[f64]>,
-        kind: Kind,
-        mut visit: impl FnMut(f64, f64),
-    ) {
+    fn trace(&self, order: &Order, weight: Option<&[f64]>, kind: Kind, mut visit: impl FnMut(f64, f64)) {
         let mut arms = Arms::default();
         for (&row, &ends) in order.rows.iter().zip(&order.ends_tie) {
-            arms.add(
-                self.treated[row],
-                self.outcome[row],
-                weight.map_or(1.0, |w| w[row]),
-            );
+            arms.add(self.treated[row], self.outcome[row], weight.map_or(1.0, |w| w[row]));
             if ends {
                 visit(arms.n[0] + arms.n[1], arms.height(kind));
             }
@@ -160,22 +138,12 @@ impl Ranked<'_> {
 
     /// The best order for the uplift curve.
     fn perfect_for_uplift(&self) -> Order {
-        let count = |y: bool, t: bool| {
-            self.outcome
-                .iter()
-                .zip(self.treated)
-                .filter(|&(&a, &b)| a == y && b == t)
-                .count()
-        };
+        let count =
+            |y: bool, t: bool| self.outcome.iter().zip(self.treated).filter(|&(&a, &b)| a == y && b == t).count();
         let by_outcome = count(true, false) > count(false, true);
         let value = |i: usize| {
-            let also = if by_outcome {
-                self.outcome[i]
-            } else {
-                self.treated[i]
-            };
-            2.0 * f64::from(u8::from(self.outcome[i] == self.treated[i]))
-                + f64::from(u8::from(also))
+            let also = if by_outcome { self.outcome[i] } else { self.treated[i] };
+            2.0 * f64::from(u8::from(self.outcome[i] == self.treated[i])) + f64::from(u8::from(also))
         };
         Order::of(value, self.outcome.len())
     }
@@ -203,21 +171,13 @@ impl Ranked<'_> {
         let (mut arms, mut taken) = (Arms::default(), 0);
         for row in order {
             let arm = usize::from(self.treated[row]);
-            let open = if by_group {
-                truncated(arms.n[arm]) < limits[arm]
-            } else {
-                taken < part(score.len())
-            };
+            let open = if by_group { truncated(arms.n[arm]) < limits[arm] } else { taken < part(score.len()) };
             if open {
                 arms.add(self.treated[row], self.outcome[row], 1.0);
                 taken += 1;
             }
         }
-        if arms.n[0] > 0.0 && arms.n[1] > 0.0 {
-            arms.rate(1) - arms.rate(0)
-        } else {
-            f64::NAN
-        }
+        if arms.n[0] > 0.0 && arms.n[1] > 0.0 { arms.rate(1) - arms.rate(0) } else { f64::NAN }
     }
 }
 
@@ -226,20 +186,12 @@ fn float(count: usize) -> f64 {
     count as f64
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "between 0 and a count of rows"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and a count of rows")]
 fn truncated(count: f64) -> usize {
     count as usize
 }
 
-fn check<'a>(
-    outcome: &'a [bool],
-    treated: &'a [bool],
-    score: &[f64],
-) -> Result<Ranked<'a>, BadInput> {
+fn check<'a>(outcome: &'a [bool], treated: &'a [bool], score: &[f64]) -> Result<Ranked<'a>, BadInput> {
     same_length("treated", treated.len(), outcome.len())?;
     same_length("score", score.len(), outcome.len())?;
     input::finite("score", score)?;
@@ -249,16 +201,10 @@ fn check<'a>(
 }
 
 /// Measures a ranking; `share` in (0, 1] is that of the uplift among the best.
-pub fn measure(
-    outcome: &[bool],
-    treated: &[bool],
-    score: &[f64],
-    share: f64,
-) -> Result<Metrics, BadInput> {
+pub fn measure(outcome: &[bool], treated: &[bool], score: &[f64], share: f64) -> Result<Metrics, BadInput> {
     let ranked = check(outcome, treated, score)?;
     let order = Order::of(|i| score[i], score.len());
-    let over_random =
-        |kind, perfect: &Order| ranked.area(&order, None, kind) / ranked.area(perfect, None, kind);
+    let over_random = |kind, perfect: &Order| ranked.area(&order, None, kind) / ranked.area(perfect, None, kind);
     Ok(Metrics {
         qini_auc: over_random(Kind::Qini, &ranked.perfect_for_qini()),
         auuc: over_random(Kind::Uplift, &ranked.perfect_for_uplift()),
@@ -282,18 +228,10 @@ pub fn intervals(
 ) -> Result<[Interval; 2], BadInput> {
     let ranked = check(outcome, treated, score)?;
     if times < 20 {
-        return Err(BadInput::TooFew {
-            field: "times".into(),
-            found: times,
-            needed: 20,
-        });
+        return Err(BadInput::TooFew { field: "times".into(), found: times, needed: 20 });
     }
     if !(confidence > 0.0 && confidence < 1.0) {
-        return Err(BadInput::OutOfRange {
-            field: "confidence".into(),
-            row: 0,
-            allowed: "between 0 and 1",
-        });
+        return Err(BadInput::OutOfRange { field: "confidence".into(), row: 0, allowed: "between 0 and 1" });
     }
     let order = Order::of(|i| score[i], score.len());
     let perfect = [ranked.perfect_for_qini(), ranked.perfect_for_uplift()];
@@ -314,31 +252,15 @@ pub fn intervals(
     }
     Ok(drawn.map(|mut values| {
         values.sort_by(f64::total_cmp);
-        let at = |p: f64| {
-            values
-                .get(truncated(p * float(values.len())))
-                .or(values.last())
-                .copied()
-                .unwrap_or(f64::NAN)
-        };
-        Interval {
-            low: at(0.5 - 0.5 * confidence),
-            high: at(0.5 + 0.5 * confidence),
-        }
+        let at = |p: f64| values.get(truncated(p * float(values.len()))).or(values.last()).copied().unwrap_or(f64::NAN);
+        Interval { low: at(0.5 - 0.5 * confidence), high: at(0.5 + 0.5 * confidence) }
     }))
 }
 
 /// The Qini curve of a ranking, (0, 0) first.
-pub fn qini_curve(
-    outcome: &[bool],
-    treated: &[bool],
-    score: &[f64],
-) -> Result<Vec<Point>, BadInput> {
+pub fn qini_curve(outcome: &[bool], treated: &[bool], score: &[f64]) -> Result<Vec<Point>, BadInput> {
     let ranked = check(outcome, treated, score)?;
-    let mut points = vec![Point {
-        customers: 0.0,
-        gained: 0.0,
-    }];
+    let mut points = vec![Point { customers: 0.0, gained: 0.0 }];
     let order = Order::of(|i| score[i], score.len());
     ranked.trace(&order, None, Kind::Qini, |customers, gained| {
         points.push(Point { customers, gained });
@@ -367,10 +289,7 @@ mod tests {
         let good = measure(&outcome, &treated, &x, 0.3).unwrap();
         let reversed: Vec<f64> = x.iter().map(|v| -v).collect();
         let bad = measure(&outcome, &treated, &reversed, 0.3).unwrap();
-        assert!(
-            good.qini_auc > 0.05 && bad.qini_auc < -0.05,
-            "{good:?} {bad:?}"
-        );
+        assert!(good.qini_auc > 0.05 && bad.qini_auc < -0.05, "{good:?} {bad:?}");
         assert!(good.auuc > bad.auuc && good.raw_qini > 0.0);
         assert!((good.uplift_at_share_by_group - 0.3).abs() < 0.1);
     }
@@ -388,12 +307,7 @@ mod tests {
             })
             .collect();
         assert!((measure(&outcome, &treated, &perfect, 0.5).unwrap().qini_auc - 1.0).abs() < 1e-12);
-        assert_eq!(
-            measure(&outcome, &treated, &vec![1.0; 500], 0.5)
-                .unwrap()
-                .qini_auc,
-            0.0
-        );
+        assert_eq!(measure(&outcome, &treated, &vec![1.0; 500], 0.5).unwrap().qini_auc, 0.0);
     }
 
     #[test]

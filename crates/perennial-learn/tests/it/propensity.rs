@@ -20,9 +20,7 @@ fn untuned_propensities_reach_the_best_tool() {
     let file = load(&shared.join("reference/propensity.json"));
     for case in file["cases"].as_array().expect("a list of cases") {
         let told = evaluate(&case["input"], &shared.join("data"), 1);
-        let best = case["expected"]["info_best_auc"]
-            .as_f64()
-            .expect("a figure");
+        let best = case["expected"]["info_best_auc"].as_f64().expect("a figure");
         let reached = told["auc_mean"].as_f64().expect("a figure");
         println!("{}: {told}, best tool {best:.5}", case["id"]);
         assert!(reached > best - NOISE, "AUC {reached} against {best}");
@@ -33,11 +31,7 @@ fn untuned_propensities_reach_the_best_tool() {
 fn evaluate(input: &Value, data: &Path, repeats: usize) -> Value {
     let path = |key: &str| data.join(input[key].as_str().expect("a file name"));
     let (columns, folds) = (read(&path("file")), read(&path("folds")));
-    let label: Vec<bool> = columns[columns.len() - 1]
-        .1
-        .iter()
-        .map(|t| t == "Yes")
-        .collect();
+    let label: Vec<bool> = columns[columns.len() - 1].1.iter().map(|t| t == "Yes").collect();
     let kept = columns[1..columns.len() - 1].iter();
     let column = |(name, texts): &(String, Vec<String>)| {
         Column::from_text(name, &texts.iter().map(String::as_str).collect::<Vec<_>>())
@@ -46,15 +40,10 @@ fn evaluate(input: &Value, data: &Path, repeats: usize) -> Value {
     let (mut aucs, mut losses, mut briers) = (vec![], vec![], vec![]);
     for (_, fold) in folds.iter().skip(1).take(repeats) {
         for k in ["0", "1", "2", "3", "4"] {
-            let (test, train): (Vec<usize>, Vec<usize>) =
-                (0..label.len()).partition(|&i| fold[i] == k);
+            let (test, train): (Vec<usize>, Vec<usize>) = (0..label.len()).partition(|&i| fold[i] == k);
             let pick = |rows: &[usize]| rows.iter().map(|&i| label[i]).collect::<Vec<bool>>();
-            let trained = propensity::fit(&table.take(&train).expect("rows"), &pick(&train), 1)
-                .expect("a model");
-            let told = trained
-                .model
-                .probabilities(&table.take(&test).expect("rows"))
-                .expect("the same columns");
+            let trained = propensity::fit(&table.take(&train).expect("rows"), &pick(&train), 1).expect("a model");
+            let told = trained.model.probabilities(&table.take(&test).expect("rows")).expect("the same columns");
             let truth = pick(&test);
             aucs.push(auc(&told, &truth).expect("both outcomes"));
             losses.push(log_loss(&told, &truth).expect("both outcomes"));
@@ -69,13 +58,9 @@ fn evaluate(input: &Value, data: &Path, repeats: usize) -> Value {
 fn read(path: &Path) -> Vec<(String, Vec<String>)> {
     let mut reader = csv::Reader::from_path(path).expect("a table");
     let names = reader.headers().expect("a header").clone();
-    let mut columns: Vec<(String, Vec<String>)> =
-        names.iter().map(|n| (n.into(), vec![])).collect();
+    let mut columns: Vec<(String, Vec<String>)> = names.iter().map(|n| (n.into(), vec![])).collect();
     for row in reader.records() {
-        columns
-            .iter_mut()
-            .zip(row.expect("a row").iter())
-            .for_each(|(c, text)| c.1.push(text.into()));
+        columns.iter_mut().zip(row.expect("a row").iter()).for_each(|(c, text)| c.1.push(text.into()));
     }
     columns
 }

@@ -33,21 +33,9 @@ pub(crate) fn hold(file: &Value, evaluate: impl Fn(&Value, &Value) -> Value) -> 
         let id = case["id"].as_str().expect("an id");
         let tolerance = |key: &str, usual: f64| case["tol"][key].as_f64().unwrap_or(usual);
         let (abs, rel) = (tolerance("abs", 1e-9), tolerance("rel", 1e-6));
-        differences(
-            id,
-            &case["expected"],
-            &evaluate(file, case),
-            abs,
-            rel,
-            &mut wrong,
-        );
+        differences(id, &case["expected"], &evaluate(file, case), abs, rel, &mut wrong);
     }
-    assert!(
-        wrong.is_empty(),
-        "{} differences:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
     cases.len()
 }
 
@@ -64,10 +52,7 @@ fn differences(path: &str, want: &Value, got: &Value, abs: f64, rel: f64, out: &
             }
         }
         (Value::Number(w), Value::Number(g)) => {
-            let (w, g) = (
-                w.as_f64().unwrap_or(f64::NAN),
-                g.as_f64().unwrap_or(f64::NAN),
-            );
+            let (w, g) = (w.as_f64().unwrap_or(f64::NAN), g.as_f64().unwrap_or(f64::NAN));
             let near = (g - w).abs() <= abs + rel * w.abs();
             if !near {
                 out.push(format!("{path}: want {w} got {g}"));
@@ -80,10 +65,5 @@ fn differences(path: &str, want: &Value, got: &Value, abs: f64, rel: f64, out: &
 
 /// A list of numbers.
 pub(crate) fn numbers(value: &Value) -> Vec<f64> {
-    value
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|v| v.as_f64().expect("a number"))
-        .collect()
+    value.as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number")).collect()
 }

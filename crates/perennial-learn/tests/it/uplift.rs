@@ -15,12 +15,7 @@ fn every_uplift_case_is_met() {
 
 /// One case of kind `uplift.metrics`.
 fn evaluate(input: &Value) -> Value {
-    let flags = |key: &str| {
-        numbers(&input[key])
-            .into_iter()
-            .map(|v| v > 0.5)
-            .collect::<Vec<bool>>()
-    };
+    let flags = |key: &str| numbers(&input[key]).into_iter().map(|v| v > 0.5).collect::<Vec<bool>>();
     let (outcome, treated, score) = (flags("outcome"), flags("treated"), numbers(&input["score"]));
     let told = metrics::measure(&outcome, &treated, &score, 0.3).expect("an experiment");
     json!({ "qini_auc": told.qini_auc, "auuc": told.auuc, "raw_qini": told.raw_qini,

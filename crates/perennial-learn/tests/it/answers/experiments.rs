@@ -25,15 +25,11 @@ pub(crate) fn answer(kind: &str, input: &Input) -> Answer {
 }
 
 fn number(v: &Value, key: &str) -> Result<f64, String> {
-    v[key]
-        .as_f64()
-        .ok_or_else(|| format!("`{key}` is not a number"))
+    v[key].as_f64().ok_or_else(|| format!("`{key}` is not a number"))
 }
 
 fn count(v: &Value, key: &str) -> Result<u64, String> {
-    v[key]
-        .as_u64()
-        .ok_or_else(|| format!("`{key}` is not a count"))
+    v[key].as_u64().ok_or_else(|| format!("`{key}` is not a count"))
 }
 
 fn numbers(v: &Value, key: &str) -> Result<Vec<f64>, String> {
@@ -66,24 +62,13 @@ fn bound(x: f64) -> Value {
 }
 
 fn mean(v: &Value) -> Result<e::Mean, String> {
-    let sum_squares = if v["type"] == "proportion" {
-        number(v, "sum")?
-    } else {
-        number(v, "sum_squares")?
-    };
-    Ok(e::Mean {
-        n: count(v, "n")?,
-        sum: number(v, "sum")?,
-        sum_squares,
-    })
+    let sum_squares = if v["type"] == "proportion" { number(v, "sum")? } else { number(v, "sum_squares")? };
+    Ok(e::Mean { n: count(v, "n")?, sum: number(v, "sum")?, sum_squares })
 }
 
 fn statistic(v: &Value) -> Result<e::Statistic, String> {
     Ok(match v["type"].as_str().unwrap_or_default() {
-        "proportion" => e::Statistic::Proportion(e::Proportion {
-            n: count(v, "n")?,
-            sum: number(v, "sum")?,
-        }),
+        "proportion" => e::Statistic::Proportion(e::Proportion { n: count(v, "n")?, sum: number(v, "sum")? }),
         "mean" => e::Statistic::Mean(mean(v)?),
         "ratio" => e::Statistic::Ratio(e::Ratio {
             numerator: mean(&v["numerator"])?,
@@ -101,13 +86,8 @@ fn statistic(v: &Value) -> Result<e::Statistic, String> {
 
 fn ab(i: &Input) -> Answer {
     let i = &Value::Object(i.clone());
-    let difference = if i["difference"] == "absolute" {
-        e::Difference::Absolute
-    } else {
-        e::Difference::Relative
-    };
-    let effect =
-        e::compare(&statistic(&i["a"])?, &statistic(&i["b"])?, difference).map_err(text)?;
+    let difference = if i["difference"] == "absolute" { e::Difference::Absolute } else { e::Difference::Relative };
+    let effect = e::compare(&statistic(&i["a"])?, &statistic(&i["b"])?, difference).map_err(text)?;
     let alpha = i["alpha"].as_f64().unwrap_or(0.05);
     let method = i["method"].as_str().unwrap_or_default();
     let mut out = if method == "bayesian" {
@@ -130,22 +110,13 @@ fn frequentist(i: &Value, effect: &e::Effect, method: &str, alpha: f64) -> Answe
         e::Side::Both
     };
     let r = if method.starts_with("sequential") {
-        e::always_valid(
-            effect,
-            side,
-            alpha,
-            i["tuning"].as_f64().unwrap_or(e::DEFAULT_TUNING),
-        )
+        e::always_valid(effect, side, alpha, i["tuning"].as_f64().unwrap_or(e::DEFAULT_TUNING))
     } else {
         e::welch(effect, side, alpha)
     }
     .map_err(text)?;
     let one_sided = method.starts_with("sequential") && side != e::Side::Both;
-    let p_value = if one_sided {
-        as_the_peer_resolves(r.p_value)
-    } else {
-        r.p_value
-    };
+    let p_value = if one_sided { as_the_peer_resolves(r.p_value) } else { r.p_value };
     Ok(
         json!({ "expected": r.estimate, "ci": [bound(r.lower), bound(r.upper)], "stddev": r.standard_error, "p_value": p_value }),
     )
@@ -166,16 +137,8 @@ fn as_the_peer_resolves(exact: f64) -> f64 {
 fn bayesian(i: &Value, effect: &e::Effect, difference: e::Difference, alpha: f64) -> Answer {
     let p = &i["prior"];
     let prior = if p["proper"] == true {
-        let scale = if p["type"] == "absolute" {
-            e::PriorScale::Absolute
-        } else {
-            e::PriorScale::Relative
-        };
-        e::GaussianPrior::Normal {
-            mean: number(p, "mean")?,
-            variance: number(p, "variance")?,
-            scale,
-        }
+        let scale = if p["type"] == "absolute" { e::PriorScale::Absolute } else { e::PriorScale::Relative };
+        e::GaussianPrior::Normal { mean: number(p, "mean")?, variance: number(p, "variance")?, scale }
     } else {
         e::GaussianPrior::Flat
     };
@@ -205,10 +168,7 @@ fn multiple(i: &Input) -> Answer {
         ("fdr_by", e::benjamini_yekutieli(&p, alpha)),
     ] {
         let a = adjusted.map_err(text)?;
-        out.insert(
-            name.into(),
-            json!({ "adjusted": a.p_values, "reject": a.reject }),
-        );
+        out.insert(name.into(), json!({ "adjusted": a.p_values, "reject": a.reject }));
     }
     Ok(Value::Object(out))
 }
@@ -232,9 +192,7 @@ fn power_proportion(i: &Input) -> Answer {
     };
     let n = e::proportion_sample_size(&plan, number(i, "power")?).map_err(text)?;
     let at = e::proportion_power(&plan, number(i, "at_n")?).map_err(text)?;
-    Ok(
-        json!({ "cohens_h": e::cohens_h(plan.control, plan.treatment), "n_control": n, "power_at_n": at }),
-    )
+    Ok(json!({ "cohens_h": e::cohens_h(plan.control, plan.treatment), "n_control": n, "power_at_n": at }))
 }
 
 fn power_mean(i: &Input) -> Answer {
@@ -262,13 +220,9 @@ fn proportion(i: &Input) -> Answer {
     let pair = |(low, high): (f64, f64)| json!([low, high]);
     let newcombe = e::newcombe_difference((k0, n0), (k1, n1), alpha).map_err(text)?;
     let fisher = e::fisher_exact((k0, n0), (k1, n1)).map_err(text)?;
-    let each =
-        |f: fn(u64, u64, f64) -> Result<(f64, f64), perennial_learn::input::Unusable>| -> Answer {
-            Ok(json!([
-                pair(f(k0, n0, alpha).map_err(text)?),
-                pair(f(k1, n1, alpha).map_err(text)?)
-            ]))
-        };
+    let each = |f: fn(u64, u64, f64) -> Result<(f64, f64), perennial_learn::unusable::Unusable>| -> Answer {
+        Ok(json!([pair(f(k0, n0, alpha).map_err(text)?), pair(f(k1, n1, alpha).map_err(text)?)]))
+    };
     Ok(
         json!({ "z": z, "p_value": p, "diff_ci_newcombe": pair(newcombe), "wilson": each(e::wilson)?, "clopper_pearson": each(e::clopper_pearson)?, "fisher_p": fisher }),
     )
@@ -276,14 +230,8 @@ fn proportion(i: &Input) -> Answer {
 
 fn beta_binomial(i: &Input) -> Answer {
     let i = &Value::Object(i.clone());
-    let a = e::BetaPosterior {
-        alpha: number(i, "a_alpha")?,
-        beta: number(i, "a_beta")?,
-    };
-    let b = e::BetaPosterior {
-        alpha: number(i, "b_alpha")?,
-        beta: number(i, "b_beta")?,
-    };
+    let a = e::BetaPosterior { alpha: number(i, "a_alpha")?, beta: number(i, "a_beta")? };
+    let b = e::BetaPosterior { alpha: number(i, "b_alpha")?, beta: number(i, "b_beta")? };
     let c = e::beta_contest(a, b).map_err(text)?;
     Ok(
         json!({ "p_b_beats_a": c.chance_to_win, "expected_loss_choose_b": c.loss_of_treatment, "expected_loss_choose_a": c.loss_of_control }),
@@ -293,8 +241,7 @@ fn beta_binomial(i: &Input) -> Answer {
 fn confidence_sequence(i: &Input) -> Answer {
     let i = &Value::Object(i.clone());
     let at = counts(i, "at")?;
-    let mut sequence =
-        e::ConfidenceSequence::new(number(i, "alpha")?, number(i, "rho")?).map_err(text)?;
+    let mut sequence = e::ConfidenceSequence::new(number(i, "alpha")?, number(i, "rho")?).map_err(text)?;
     let (mut means, mut widths) = (Vec::new(), Vec::new());
     for (t, x) in (1u64..).zip(numbers(i, "stream")?) {
         sequence.push(x).map_err(text)?;
@@ -309,13 +256,9 @@ fn confidence_sequence(i: &Input) -> Answer {
 fn msprt(i: &Input) -> Answer {
     let i = &Value::Object(i.clone());
     let test = e::MixtureTest::new(number(i, "variance_sum")?, number(i, "tau2")?).map_err(text)?;
-    let path = test
-        .path(&numbers(i, "a")?, &numbers(i, "b")?)
-        .map_err(text)?;
-    let pick: Option<Vec<f64>> = counts(i, "at")?
-        .into_iter()
-        .map(|t| path.get(usize::try_from(t).ok()?.checked_sub(1)?).copied())
-        .collect();
+    let path = test.path(&numbers(i, "a")?, &numbers(i, "b")?).map_err(text)?;
+    let pick: Option<Vec<f64>> =
+        counts(i, "at")?.into_iter().map(|t| path.get(usize::try_from(t).ok()?.checked_sub(1)?).copied()).collect();
     Ok(json!({ "p_value": pick.ok_or("`at` lies outside the stream")? }))
 }
 

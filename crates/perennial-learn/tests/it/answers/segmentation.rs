@@ -16,11 +16,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            points: BTreeMap::new(),
-            centres: BTreeMap::new(),
-        }
+        Self { path, points: BTreeMap::new(), centres: BTreeMap::new() }
     }
 
     /// Recency, frequency and monetary of a file, logged and standardised.
@@ -31,18 +27,12 @@ impl Folder {
             for record in reader.records() {
                 let record = record.map_err(text)?;
                 for column in 1..4 {
-                    values.push(
-                        record
-                            .get(column)
-                            .and_then(|v| v.parse().ok())
-                            .ok_or("a row lacks a number")?,
-                    );
+                    values.push(record.get(column).and_then(|v| v.parse().ok()).ok_or("a row lacks a number")?);
                 }
             }
             let raw = Points::new(values, 3).map_err(text)?;
             let scaling = Scaling::learn(&raw, &[true; 3]).map_err(text)?;
-            self.points
-                .insert(file.to_owned(), scaling.apply(&raw).map_err(text)?);
+            self.points.insert(file.to_owned(), scaling.apply(&raw).map_err(text)?);
         }
         Ok(self.points[file].clone())
     }
@@ -62,17 +52,11 @@ fn text(why: impl std::fmt::Display) -> String {
 }
 
 fn whole(v: &Value) -> Result<usize, String> {
-    v.as_u64()
-        .and_then(|n| usize::try_from(n).ok())
-        .ok_or_else(|| format!("{v} is not a count"))
+    v.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| format!("{v} is not a count"))
 }
 
 fn labels(v: &Value) -> Result<Vec<usize>, String> {
-    v.as_array()
-        .ok_or("labels are missing")?
-        .iter()
-        .map(whole)
-        .collect()
+    v.as_array().ok_or("labels are missing")?.iter().map(whole).collect()
 }
 
 /// Answers one case.
@@ -93,11 +77,7 @@ pub(crate) fn answer(data: &mut Folder, kind: &str, input: &Input) -> Result<Val
 
 fn preprocess(points: &Points) -> Result<Value, String> {
     let column = |j: usize| points.rows().map(move |r| r[j]);
-    let ends = |pick: fn(f64, f64) -> f64, start: f64| {
-        (0..3)
-            .map(|j| column(j).fold(start, pick))
-            .collect::<Vec<_>>()
-    };
+    let ends = |pick: fn(f64, f64) -> f64, start: f64| (0..3).map(|j| column(j).fold(start, pick)).collect::<Vec<_>>();
     Ok(json!({
         "rows": points.len(),
         "first3": points.rows().take(3).collect::<Vec<_>>(),
@@ -110,8 +90,7 @@ fn lloyd(data: &mut Folder, input: &Input) -> Result<Value, String> {
     let points = data.of(input)?;
     let start = points.pick(&labels(&input["init_rows"])?);
     let fit = s::KMeans::fit_from(&points, start.values()).map_err(text)?;
-    data.centres
-        .insert(fit.model.k(), fit.model.centres.clone());
+    data.centres.insert(fit.model.k(), fit.model.centres.clone());
     Ok(json!({
         "centres": fit.model.centres.chunks_exact(3).collect::<Vec<_>>(),
         "inertia": fit.inertia,
@@ -132,10 +111,7 @@ fn best_inertia(points: &Points, input: &Input) -> Result<Value, String> {
 fn mixture(data: &mut Folder, input: &Input) -> Result<Value, String> {
     let points = data.of(input)?;
     let k = named_k(input)?;
-    let means = data
-        .centres
-        .get(&k)
-        .ok_or("the starting means were not computed before")?;
+    let means = data.centres.get(&k).ok_or("the starting means were not computed before")?;
     let settings = s::MixtureSettings {
         covariance_floor: input["reg_covar"].as_f64().ok_or("reg_covar is missing")?,
         iterations: whole(&input["iterations"])?,
@@ -149,30 +125,20 @@ fn mixture(data: &mut Folder, input: &Input) -> Result<Value, String> {
 
 fn named_k(input: &Input) -> Result<usize, String> {
     let name = input["means_from"].as_str().unwrap_or_default();
-    let digits: String = name
-        .split("/k")
-        .last()
-        .unwrap_or_default()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let digits: String = name.split("/k").last().unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
     digits.parse().map_err(text)
 }
 
 fn agreement(input: &Input) -> Result<Value, String> {
     let a = s::agreement(&labels(&input["a"])?, &labels(&input["b"])?).map_err(text)?;
-    Ok(
-        json!({ "ari": a.ari, "ami": a.ami, "nmi": a.nmi, "homogeneity": a.homogeneity, "v_measure": a.v_measure }),
-    )
+    Ok(json!({ "ari": a.ari, "ami": a.ami, "nmi": a.nmi, "homogeneity": a.homogeneity, "v_measure": a.v_measure }))
 }
 
 fn dbscan(points: &Points, input: &Input) -> Result<Value, String> {
     let eps = input["eps"].as_f64().ok_or("eps is missing")?;
     let d = s::dbscan(points, eps, whole(&input["min_samples"])?).map_err(text)?;
     let noise = d.labels.iter().filter(|l| l.is_none()).count();
-    Ok(
-        json!({ "clusters": d.clusters, "noise": noise, "core": d.core.iter().filter(|c| **c).count() }),
-    )
+    Ok(json!({ "clusters": d.clusters, "noise": noise, "core": d.core.iter().filter(|c| **c).count() }))
 }
 
 fn sorted_sizes(labels: impl Iterator<Item = usize>) -> Vec<usize> {
@@ -189,12 +155,7 @@ fn ward(points: &Points, input: &Input) -> Result<Value, String> {
 }
 
 fn hdbscan(points: &Points, input: &Input) -> Result<Value, String> {
-    let h = s::hdbscan(
-        points,
-        whole(&input["min_cluster_size"])?,
-        whole(&input["min_samples"])?,
-    )
-    .map_err(text)?;
+    let h = s::hdbscan(points, whole(&input["min_cluster_size"])?, whole(&input["min_samples"])?).map_err(text)?;
     let noise = h.labels.iter().filter(|l| l.is_none()).count();
     Ok(
         json!({ "clusters": h.stabilities.len(), "info_noise": noise, "info_sizes_sorted": sorted_sizes(h.labels.iter().flatten().copied()) }),

@@ -4,11 +4,7 @@ use perennial_learn::sentiment::Lexicon;
 use serde_json::{Map, Value, json};
 
 /// Answers one case.
-pub(crate) fn answer(
-    lexicon: &Lexicon,
-    kind: &str,
-    input: &Map<String, Value>,
-) -> Result<Value, String> {
+pub(crate) fn answer(lexicon: &Lexicon, kind: &str, input: &Map<String, Value>) -> Result<Value, String> {
     if kind != "vader.scores" {
         return Err(format!("no answer for kind {kind}"));
     }
