@@ -106,9 +106,11 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     if earns {
         let record = orders::record(&booking, Some(order), event.at, program.currency);
         let view = View { order: Some(&record), ..view };
-        let rules = edition
-            .earning(event.name())
-            .filter(|rule| rule.when.holds(&view) && within_limit(book, &edition, &rule.id, rule.limit, event.at));
+        let rules = edition.earning(event.name()).filter(|rule| {
+            rule.when.holds(&view)
+                && any_line(rule, &view, &record)
+                && within_limit(book, &edition, &rule.id, rule.limit, event.at)
+        });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
     }
     booking
