@@ -247,7 +247,9 @@ fn cause_of(rule: &str) -> Cause {
 /// When a lot lapses.
 fn lapse(book: &Book<'_>, earned_at: Timestamp, available_at: Timestamp) -> Timestamp {
     let program = book.program();
-    let Some(expires) = program.points.expires.as_ref().filter(|e| e.after_inactivity.is_none()) else { return Timestamp::NEVER };
+    let Some(expires) = program.points.expires.as_ref().filter(|e| e.after_inactivity.is_none()) else {
+        return Timestamp::NEVER;
+    };
     let from = match expires.from {
         ExpiryFrom::Available => available_at,
         ExpiryFrom::Earned => earned_at,

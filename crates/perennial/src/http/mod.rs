@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::{Extension, Router};
 use tokio::sync::watch;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use utoipa::OpenApi;
@@ -20,12 +20,14 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub mod console;
 pub mod customers;
 pub mod docs;
 pub mod events;
 pub mod ingest;
 pub mod keys;
 pub mod ops;
+pub mod overview;
 pub mod problem;
 pub mod server;
 pub mod stream;
@@ -130,6 +132,11 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(customers::timeline))
         .routes(routes!(customers::ledger))
         .routes(routes!(stream::stream))
+        .merge(at_a_glance())
+}
+
+fn at_a_glance() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(overview::overview)).layer(Extension(overview::Cache::default()))
 }
 
 fn asked() -> OpenApiRouter<App> {
@@ -164,6 +171,7 @@ pub fn router(app: App) -> Router {
     let (router, _) = described().split_for_parts();
     router
         .merge(docs::routes())
+        .merge(console::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(limit_time))
