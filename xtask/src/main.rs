@@ -1,11 +1,15 @@
 //! Every repository chore, in Rust: `cargo xtask <chore>`.
 
+mod browser;
+mod demo;
 mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const CHORES: &str = "chores:
+  demo    a shop's year through EcoExplorers Rewards, served on this machine
+  browser the first page walked through in a browser, where there is one
   test    everything that proves the project: tests of all crates, scenarios, tidiness
   lint    formatting and clippy, warnings as errors
   tidy    crate arrows, no clock in core, function length";
@@ -13,6 +17,8 @@ const CHORES: &str = "chores:
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
+        Some("demo") => demo::run(&root(), arguments.get(1..).unwrap_or_default()),
+        Some("browser") => browser::walk(&root()),
         Some("test") => test(),
         Some("lint") => lint(),
         Some("tidy") => tidy::check(&root()),

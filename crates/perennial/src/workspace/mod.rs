@@ -10,6 +10,7 @@ mod answers;
 mod checkpoint;
 mod identity;
 mod intake;
+pub mod overview;
 mod tail;
 pub mod verify;
 mod warm;

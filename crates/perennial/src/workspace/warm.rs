@@ -247,6 +247,16 @@ impl Warm {
         Ok(ids.into_iter().collect())
     }
 
+    /// Customers whose last change no checkpoint holds yet.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = &Customer> {
+        self.customers.values().filter(|slot| slot.dirty || slot.leaving).filter_map(|slot| slot.customer.as_deref())
+    }
+
+    /// Customers that became part of another one.
+    pub(super) fn gone(&self) -> impl Iterator<Item = CustomerId> {
+        self.gone.keys().copied()
+    }
+
     /// The first identifier of a warm customer that answers a question.
     pub(super) fn find(&self, asked: impl Fn(&Customer) -> bool) -> Option<Identifier> {
         let found = self.customers.values().filter_map(|slot| slot.customer.as_deref()).find(|c| asked(c))?;
@@ -287,7 +297,7 @@ pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {
     bytes.map_err(|e| super::misfit("encode a customer", &e.to_string()))
 }
 
-fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
+pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
     let damaged =
         |detail: String| Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() };
     match row.body.split_first() {
