@@ -1,7 +1,7 @@
 //! Who an input is about: the identifier index and the making of customers.
 
 use perennial_core::customer::Customer;
-use perennial_core::event::Event;
+use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
 use perennial_core::identity;
@@ -22,6 +22,7 @@ impl Workspace {
     /// added to `made`.
     pub(super) fn resolve(&mut self, event: &mut Event, made: &mut Vec<Fact>) -> Result<CustomerId, Failure> {
         self.name_by_traits(event);
+        name_by_alias(event);
         let secret = self.secret();
         let warm = std::cell::RefCell::new(&mut self.warm);
         let found = identity::resolve(
@@ -94,5 +95,16 @@ impl Workspace {
         }
         made.push(Fact::Linked(hash));
         Ok(())
+    }
+}
+
+/// An alias says that the earlier name is the same person. Two accounts stay two: only a merge by
+/// hand makes them one.
+fn name_by_alias(event: &mut Event) {
+    let Body::Alias { previous } = &event.body else { return };
+    let account = |id: &Identifier| id.kind == IdentifierKind::User;
+    let second_account = account(previous) && event.ids.iter().any(account);
+    if !second_account && !event.ids.contains(previous) {
+        event.ids.push(previous.clone());
     }
 }
