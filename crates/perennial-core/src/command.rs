@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::customer::{ANSWERS_MAX, Customer, HOLDS_MAX, Recorded};
-use crate::engine::{Book, watch_inactivity};
+use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
 use crate::id::LotId;
 use crate::input::{Asked, Command};
@@ -172,8 +172,6 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
     }
     let key = key.map_or_else(|| format!("r{}", near.seq), str::to_owned);
     book.record(Fact::Redeemed(Redemption { key: key.into(), reward: id.into(), quantity, points: cost, lots }));
-    let edition = book.program_arc();
-    watch_inactivity(&edition, book.customer);
     Ok(())
 }
 

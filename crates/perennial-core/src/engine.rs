@@ -145,6 +145,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
     customer.adopted = rules.latest_version();
+    rules.latest().into_iter().for_each(|edition| watch_inactivity(edition, customer));
 }
 
 /// Brings what only time changes to one instant, so that two folds of the same journal can be
@@ -376,7 +377,10 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                 }
             }
         }
-        Fact::Paid { order, lots } => paid(customer, *order, lots),
+        Fact::Paid { order, lots } => {
+            paid(customer, *order, lots, at);
+            watch_inactivity(edition, customer);
+        }
         Fact::Held { until, hold, lots } => {
             if let Some(member) = &mut customer.member {
                 let fresh = Hold { hold: hold.clone(), until: *until, lots: lots.clone(), ended: false };
@@ -391,6 +395,9 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         fact => {
             if let Some(member) = &mut customer.member {
                 of_progress(member, at, fact);
+            }
+            if matches!(fact, Fact::Redeemed(_) | Fact::HoldEnded { .. }) {
+                watch_inactivity(edition, customer);
             }
         }
     }
@@ -419,7 +426,12 @@ fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
             let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key);
             bought.into_iter().for_each(|b| b.undone = true);
         }
-        Fact::HoldEnded { hold, captured } => end_hold(member, hold, *captured),
+        Fact::HoldEnded { hold, captured } => {
+            end_hold(member, hold, *captured);
+            if *captured > 0 {
+                member.wallet.active_at = member.wallet.active_at.max(at);
+            }
+        }
         Fact::Submitted { activity, rule, unique } => {
             member.activities.push(Activity {
                 activity: *activity,
@@ -465,12 +477,12 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64) {
     }
 }
 
-fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)]) {
+fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Timestamp) {
     if let Some(record) = customer.orders.get_mut(order) {
         record.paid_lots = lots.to_vec();
     }
     let Some(member) = &mut customer.member else { return };
-    member.wallet.active_at = member.wallet.active_at.max(customer.clock);
+    member.wallet.active_at = member.wallet.active_at.max(at);
     for (lot, amount) in lots {
         let mut left = *amount;
         for (_, captured) in member.captured.iter_mut().filter(|(l, _)| l == lot) {
@@ -516,10 +528,8 @@ fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
 }
 
 /// Wakes the customer when inactivity would let everything lapse.
-pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
-    let span = edition.program.points.expires.as_ref().and_then(|e| e.after_inactivity);
-    let (Some(span), Some(member)) = (span, &customer.member) else { return };
-    let due = edition.program.zone.end_of_validity(member.wallet.active_at, span);
+fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
+    let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
     let owner: CustomerId = customer.id;
-    customer.wake(due, TimerKind::Expire, 0, owner);
+    due.into_iter().for_each(|due| customer.wake(due, TimerKind::Expire, 0, owner));
 }

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::customer::Activity;
 use crate::engine::Book;
-use crate::event::{Event, Order, Refund};
+use crate::event::{Body, Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{LotId, OrderRef};
 use crate::orders::{self, OrderRecord, Parked};
@@ -59,10 +59,14 @@ pub(crate) fn enroll(book: &mut Book<'_>, by: &str) {
 }
 
 /// An order: booked once, then everything that it brings.
+///
+/// `Order Updated` books an order whose completion has not come (yet), and changes nothing on one
+/// that is booked: what comes back is said by `Order Refunded` or `Order Cancelled`.
 pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     let name = OrderRef::derive(&book.rules.secret, &order.order_id);
     if book.customer.orders.get(name).is_some() {
-        book.note("order_known");
+        let updated = matches!(event.body, Body::OrderUpdated(_));
+        book.note(if updated { "update_ignored" } else { "order_known" });
         return;
     }
     let booking = book_order(book, event, order, name);
@@ -73,7 +77,11 @@ pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     }
     for parked in book.customer.orders.unpark(name) {
         match parked {
-            Parked::Refund(refund) => drop(refunded(book, &refund, name)),
+            Parked::Refund(refund) => {
+                if refunded(book, &refund, name).is_err() {
+                    book.note("unknown_line");
+                }
+            }
             Parked::Cancel => cancelled(book, name),
         }
     }
@@ -268,6 +276,8 @@ fn lapse(book: &Book<'_>, earned_at: Timestamp, available_at: Timestamp) -> Time
 /// Lots that have no end though the programme has expiry, with the end they get when it was
 /// switched on at `since`.
 pub(crate) fn lots_without_end(book: &Book<'_>, since: Timestamp) -> Vec<(LotId, Timestamp, Timestamp)> {
+    let grace = book.program().points.expires.as_ref().is_some_and(|e| e.grace_existing);
+    let since = if grace { since } else { Timestamp::EPOCH };
     let open = book.customer.member.iter().flat_map(|m| &m.wallet.lots);
     let endless = open.filter(|l| l.expires_at == Timestamp::NEVER && l.buckets.pending + l.buckets.available > 0);
     endless
@@ -353,7 +363,8 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     let Some(after) = book.customer.orders.get(name).cloned() else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
-    let less = before.points - reckon(book, &after).min(before.points);
+    // What stood before is reckoned too: an earlier refund has already taken its share.
+    let less = reckon(book, &before).min(before.points) - reckon(book, &after).min(before.points);
     let year = book.program().zone.year(before.at);
     if let Some(lot) = before.lot {
         reverse(book, lot, less, Cause::Refund);
@@ -376,14 +387,8 @@ fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
 
 /// Points that paid for refunded goods come back in proportion; the last refund brings the rest.
 fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
-    let whole: i64 = after.lines.iter().map(|l| l.paid).sum();
-    if before.paid_points == 0 || whole == 0 {
-        return;
-    }
-    let back: i64 = after.lines.iter().map(|l| l.paid - l.paid_left).sum();
-    let due = i64::try_from(i128::from(before.paid_points) * i128::from(back) / i128::from(whole)).unwrap_or(0);
     let mut skip = before.paid_back;
-    let mut left = due - before.paid_back;
+    let mut left = after.paid_back - before.paid_back;
     for (lot, amount) in &before.paid_lots {
         let here = (amount - skip.min(*amount)).min(left);
         skip -= skip.min(*amount);
@@ -640,11 +645,20 @@ pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
 }
 
+/// When everything lapses of a member who last earned or spent at `active_at`; none without such a
+/// rule. A rule that was switched on later counts from then at the earliest.
+pub(crate) fn idle_until(edition: &Edition, active_at: Timestamp) -> Option<Timestamp> {
+    let expires = edition.program.points.expires.as_ref()?;
+    let span = expires.after_inactivity?;
+    let since = edition.idle_since.filter(|_| expires.grace_existing).unwrap_or(active_at);
+    Some(edition.program.zone.end_of_validity(active_at.max(since), span))
+}
+
 /// Nothing was earned or spent for the declared time: everything available lapses.
 pub(crate) fn expire_inactive(book: &mut Book<'_>) {
-    let Some(span) = book.program().points.expires.as_ref().and_then(|e| e.after_inactivity) else { return };
     let Some(member) = &book.customer.member else { return };
-    if book.program().zone.end_of_validity(member.wallet.active_at, span) > book.at {
+    let edition = book.program_arc();
+    if idle_until(&edition, member.wallet.active_at).is_none_or(|due| due > book.at) {
         return;
     }
     let open: Vec<(LotId, i64)> = member.wallet.earliest_expiring(i64::MAX, None);

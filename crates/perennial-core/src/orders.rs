@@ -84,7 +84,7 @@ pub struct OrderRecord {
     pub rules: Vec<Box<str>>,
     /// The lot of its points.
     pub lot: Option<LotId>,
-    /// Points that stand.
+    /// Points it was granted; what of them stands follows from the lines.
     pub points: i64,
     /// Points part of the payment, and the lots it came from.
     pub paid_points: i64,
@@ -153,6 +153,14 @@ impl OrderRecord {
     /// Minor units left of the goods, however paid.
     pub fn left(&self) -> i64 {
         self.lines.iter().map(OrderLine::left).sum()
+    }
+
+    /// Points of the payment that are to come back by now: in proportion to the money they stood for.
+    fn points_due_back(&self) -> i64 {
+        let whole: i64 = self.lines.iter().map(|l| l.paid).sum();
+        let back: i64 = self.lines.iter().map(|l| l.paid - l.paid_left).sum();
+        let due = i128::from(self.paid_points) * i128::from(back) / i128::from(whole.max(1));
+        i64::try_from(due).unwrap_or(0)
     }
 
     /// Whether anything is left.
@@ -423,6 +431,7 @@ pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
         line.paid_left -= taken.paid;
         assert!(line.net_left >= 0 && line.paid_left >= 0, "no line is refunded beyond what is left");
     }
+    record.paid_back = record.points_due_back();
     if let Some(key) = back.refund {
         if record.refunds.len() >= REFUNDS_MAX {
             record.refunds.remove(0);

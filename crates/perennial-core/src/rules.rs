@@ -32,6 +32,8 @@ pub struct Edition {
     pub program: Program,
     /// From when it is in force.
     pub published_at: Timestamp,
+    /// From when inactivity counts, if an earlier version did not count it.
+    pub(crate) idle_since: Option<Timestamp>,
     earn_on: BTreeMap<Box<str>, Vec<usize>>,
     features_on: BTreeMap<Box<str>, Vec<usize>>,
     /// Features that segments read: their windows wake the customer.
@@ -53,6 +55,7 @@ impl Edition {
             watched: watched(&program),
             program,
             published_at,
+            idle_since: None,
         }
     }
 
@@ -97,7 +100,9 @@ impl Rules {
     /// Puts the next version in force.
     pub fn publish(&mut self, program: Program, at: Timestamp) -> u32 {
         let version = self.latest_version() + 1;
-        self.editions.push(Arc::new(Edition::new(program, version, at)));
+        let counted = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_some());
+        let idle_since = self.latest().and_then(|old| if counted(old) { old.idle_since } else { Some(at) });
+        self.editions.push(Arc::new(Edition { idle_since, ..Edition::new(program, version, at) }));
         version
     }
 
