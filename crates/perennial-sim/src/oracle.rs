@@ -199,7 +199,9 @@ impl Oracle {
         let who = self.who(name)?;
         self.wake(who, now.as_millis());
         let person = &self.people[who];
-        person.joined?;
+        if person.joined.is_none() {
+            return Some(None);
+        }
         let mut sum = Balance { arrears: person.arrears, ..Balance::default() };
         for lot in person.lots.iter().map(|l| &self.lots[*l]) {
             sum.pending += lot.pending;
