@@ -353,7 +353,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     let Some(after) = book.customer.orders.get(name).cloned() else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
-    let less = before.points - reckon(book, &after).min(before.points);
+    let less = reckon(book, &before).min(before.points) - reckon(book, &after).min(before.points);
     let year = book.program().zone.year(before.at);
     if let Some(lot) = before.lot {
         reverse(book, lot, less, Cause::Refund);
