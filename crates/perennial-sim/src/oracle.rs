@@ -1,0 +1,701 @@
+//! The oracle: balances reckoned a second time, slowly and in the plainest way.
+//!
+//! Promise: shares no code with the engine's rules. It reads the same acknowledged inputs, knows the
+//! one small programme of the simulated shop, and keeps people, orders and lots in flat lists that
+//! it searches from end to end. Where it and the workspace differ, one of them is wrong.
+//! Absent on purpose: everything that the shop's programme does not have: bonuses, tiers that
+//! matter, impact.
+
+use std::collections::BTreeMap;
+
+use perennial_core::event::{Body, Event, Order, Refund};
+use perennial_core::id::{Identifier, IdentifierKind};
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::Timestamp;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+const DAY: i64 = 86_400_000;
+/// Days that points are good for, once available.
+pub(crate) const VALID_DAYS: i64 = 60;
+/// What the shop sells for points: name, price, pieces.
+pub(crate) const REWARDS: [(&str, i64, Option<i64>); 2] = [("cup", 12, None), ("mug", 40, Some(60))];
+
+/// The figures that are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Inside the return window.
+    pub pending: i64,
+    /// To spend; negative while something is owed.
+    pub available: i64,
+    /// Set aside.
+    pub held: i64,
+    /// Paid for rewards.
+    pub spent: i64,
+    /// Lapsed.
+    pub expired: i64,
+    /// Owed.
+    pub arrears: i64,
+}
+
+/// One version of the shop's programme: so many points per so many euros, and the return window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edition {
+    pub(crate) at: Timestamp,
+    pub(crate) points: i64,
+    pub(crate) per: i64,
+    pub(crate) pending_days: i64,
+}
+
+/// What a command should come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Done,
+    Refused(&'static str),
+    Again,
+    KeyReused,
+}
+
+#[derive(Clone, Default)]
+struct Lot {
+    earned_at: i64,
+    available_at: i64,
+    expires_at: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    spent: i64,
+    expired: i64,
+}
+
+#[derive(Clone)]
+struct Hold {
+    name: Box<str>,
+    until: i64,
+    lots: Vec<(usize, i64)>,
+    open: bool,
+}
+
+#[derive(Clone)]
+struct Purchase {
+    key: Box<str>,
+    reward: Box<str>,
+    pieces: i64,
+    lots: Vec<(usize, i64)>,
+    undone: bool,
+}
+
+#[derive(Clone)]
+struct Row {
+    product: Box<str>,
+    pieces: i64,
+    left: i64,
+}
+
+#[derive(Clone)]
+struct Sale {
+    id: Box<str>,
+    at: i64,
+    edition: usize,
+    earns: bool,
+    rows: Vec<Row>,
+    lot: Option<usize>,
+    points: i64,
+    refunds: Vec<Box<str>>,
+    cancelled: bool,
+}
+
+#[derive(Clone)]
+enum Waiting {
+    Refund(Refund),
+    Cancel,
+}
+
+#[derive(Default)]
+struct Person {
+    names: Vec<Identifier>,
+    /// The latest instant folded.
+    clock: i64,
+    adopted: usize,
+    joined: Option<i64>,
+    /// Indexes of this person's lots.
+    lots: Vec<usize>,
+    arrears: i64,
+    holds: Vec<Hold>,
+    bought: Vec<Purchase>,
+    sales: Vec<Sale>,
+    waiting: Vec<(Box<str>, Waiting)>,
+    answers: Vec<(String, Command)>,
+}
+
+/// Everybody, as the acknowledged inputs say.
+#[derive(Default)]
+pub(crate) struct Oracle {
+    people: Vec<Person>,
+    /// Where a person went who turned out to be another one.
+    into: BTreeMap<usize, usize>,
+    lots: Vec<Lot>,
+    editions: Vec<Edition>,
+    taken: BTreeMap<Box<str>, i64>,
+}
+
+impl Oracle {
+    pub(crate) fn publish(&mut self, edition: Edition) {
+        self.editions.push(edition);
+    }
+
+    /// Pieces taken of a reward.
+    pub(crate) fn taken(&self, reward: &str) -> i64 {
+        self.taken.get(reward).copied().unwrap_or(0)
+    }
+
+    /// Whether the event is a refund of something that is not on its order.
+    pub(crate) fn is_unknown_line(&self, event: &Event) -> bool {
+        let Body::Refunded(refund) = &event.body else { return false };
+        let Some((who, at)) = self.find_sale(&refund.order_id) else { return false };
+        let rows = &self.people[who].sales[at].rows;
+        refund.lines.iter().any(|l| rows.iter().all(|r| r.product != l.product_id))
+    }
+
+    /// Takes an accepted event in.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let known = event.order_id().and_then(|id| self.find_sale(id)).map(|(who, _)| who);
+        let at = event.at.as_millis();
+        let who = match known {
+            Some(who) => who,
+            None => self.resolve(&event.ids, at),
+        };
+        self.wake(who, at);
+        self.people[who].clock = self.people[who].clock.max(at);
+        match &event.body {
+            Body::Ordered(order) => self.ordered(who, order, at),
+            Body::Refunded(refund) => self.refunded(who, refund, at),
+            Body::Cancelled { order_id } => self.cancelled(who, order_id, at),
+            _ => {}
+        }
+        let clock = self.people[who].clock;
+        self.wake(who, clock);
+    }
+
+    /// A refused event still wakes its customer.
+    pub(crate) fn rejected(&mut self, event: &Event) {
+        if let Some((who, _)) = event.order_id().and_then(|id| self.find_sale(id)) {
+            self.wake(who, event.at.as_millis());
+        }
+    }
+
+    /// Time passes for everybody.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        for who in 0..self.people.len() {
+            let due = self.next_due(who).is_some_and(|(at, _, _)| at <= now.as_millis());
+            if due && !self.into.contains_key(&who) {
+                self.wake(who, now.as_millis());
+            }
+        }
+    }
+
+    /// What somebody has now; none when nobody is known by the name, or they are no member.
+    pub(crate) fn balance(&mut self, now: Timestamp, name: &Identifier) -> Option<Option<Balance>> {
+        let who = self.who(name)?;
+        self.wake(who, now.as_millis());
+        let person = &self.people[who];
+        if person.joined.is_none() {
+            return Some(None);
+        }
+        let mut sum = Balance { arrears: person.arrears, ..Balance::default() };
+        for lot in person.lots.iter().map(|l| &self.lots[*l]) {
+            sum.pending += lot.pending;
+            sum.available += lot.available;
+            sum.held += lot.held;
+            sum.spent += lot.spent;
+            sum.expired += lot.expired;
+        }
+        sum.available -= person.arrears;
+        Some(Some(sum))
+    }
+
+    fn find_sale(&self, order: &str) -> Option<(usize, usize)> {
+        let living = self.people.iter().enumerate().filter(|(i, _)| !self.into.contains_key(i));
+        let mut found = living.filter_map(|(i, p)| p.sales.iter().position(|s| *s.id == *order).map(|at| (i, at)));
+        found.next()
+    }
+}
+
+/// Who is who.
+impl Oracle {
+    pub(crate) fn who(&self, name: &Identifier) -> Option<usize> {
+        let living = (0..self.people.len()).filter(|i| !self.into.contains_key(i));
+        living.into_iter().find(|i| self.people[*i].names.contains(name))
+    }
+
+    fn create(&mut self, names: Vec<Identifier>) -> usize {
+        self.people.push(Person { names, adopted: self.editions.len(), ..Person::default() });
+        self.people.len() - 1
+    }
+
+    /// An account and a device: one person, unless that gives two accounts or six devices.
+    fn resolve(&mut self, ids: &[Identifier], at: i64) -> usize {
+        let account = ids.iter().find(|i| i.kind == IdentifierKind::User);
+        let device = ids.iter().find(|i| i.kind == IdentifierKind::Anonymous);
+        let (Some(account), Some(device)) = (account, device) else {
+            return self.who(&ids[0]).unwrap_or_else(|| self.create(vec![ids[0].clone()]));
+        };
+        let (owner, visitor) = (self.who(account), self.who(device));
+        let mut union: Vec<Identifier> = vec![account.clone(), device.clone()];
+        for person in [owner, visitor].into_iter().flatten() {
+            union.extend(self.people[person].names.iter().cloned());
+        }
+        union.sort();
+        union.dedup();
+        let accounts = union.iter().filter(|i| i.kind == IdentifierKind::User).count();
+        if accounts > 1 || union.len() - accounts > 5 {
+            return owner.unwrap_or_else(|| self.create(vec![account.clone()]));
+        }
+        match (owner, visitor) {
+            (Some(a), Some(b)) if a != b => self.unite(a, b, at),
+            (Some(a), Some(_)) => a,
+            (Some(a), None) | (None, Some(a)) => {
+                self.people[a].names = union;
+                a
+            }
+            (None, None) => self.create(union),
+        }
+    }
+
+    /// Two people turn out to be one.
+    fn unite(&mut self, into: usize, from: usize, at: i64) -> usize {
+        self.wake(into, at);
+        self.wake(from, at);
+        let gone = std::mem::take(&mut self.people[from]);
+        self.into.insert(from, into);
+        let person = &mut self.people[into];
+        person.clock = person.clock.max(gone.clock).max(at);
+        person.names.extend(gone.names);
+        person.joined = person.joined.into_iter().chain(gone.joined).min();
+        person.lots.extend(gone.lots);
+        person.arrears += gone.arrears;
+        person.holds.extend(gone.holds);
+        person.bought.extend(gone.bought);
+        person.sales.extend(gone.sales);
+        person.waiting.extend(gone.waiting);
+        person.answers.extend(gone.answers);
+        self.apply_waiting(into, at);
+        if let Some(joined) = self.people[into].joined {
+            for sale in 0..self.people[into].sales.len() {
+                let late = &mut self.people[into].sales[sale];
+                if !late.earns && late.at >= joined && late.rows.iter().any(|r| r.left > 0) {
+                    late.earns = true;
+                    self.reward(into, sale);
+                }
+            }
+        }
+        for lot in self.earliest(into, i64::MAX, None).into_iter().map(|(lot, _)| lot) {
+            self.settle(into, lot);
+        }
+        let clock = self.people[into].clock;
+        self.wake(into, clock);
+        into
+    }
+
+    /// What waited on one side for an order of the other.
+    fn apply_waiting(&mut self, who: usize, at: i64) {
+        let known: Vec<Box<str>> = self.people[who].sales.iter().map(|s| s.id.clone()).collect();
+        for order in known {
+            self.unpark(who, &order, at);
+        }
+    }
+}
+
+/// Orders and what comes back of them.
+impl Oracle {
+    fn ordered(&mut self, who: usize, order: &Order, at: i64) {
+        if self.people[who].sales.iter().any(|s| s.id == order.order_id) {
+            return;
+        }
+        let gross: Vec<i64> = order.lines.iter().map(|l| cents(l.price) * i64::from(l.quantity)).collect();
+        let goods = order.subtotal.map_or_else(|| gross.iter().sum(), |s| cents(Some(s)));
+        let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
+            product: l.product_id.clone(),
+            pieces: i64::from(l.quantity),
+            left,
+        });
+        let earns = self.people[who].joined.is_some_and(|joined| at >= joined);
+        let sale = Sale {
+            id: order.order_id.clone(),
+            at,
+            edition: self.editions.len() - 1,
+            earns,
+            rows: rows.collect(),
+            lot: None,
+            points: 0,
+            refunds: Vec::new(),
+            cancelled: false,
+        };
+        self.people[who].sales.push(sale);
+        if earns {
+            self.reward(who, self.people[who].sales.len() - 1);
+        }
+        self.unpark(who, &order.order_id, at);
+    }
+
+    fn unpark(&mut self, who: usize, order: &str, at: i64) {
+        let waiting = std::mem::take(&mut self.people[who].waiting);
+        let (due, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(id, _)| **id == *order);
+        self.people[who].waiting = rest;
+        for (_, what) in due {
+            match what {
+                Waiting::Refund(refund) => self.refunded(who, &refund, at),
+                Waiting::Cancel => self.cancelled(who, order, at),
+            }
+        }
+    }
+
+    /// Points of what is left of a sale.
+    fn worth(&self, sale: &Sale) -> i64 {
+        let edition = self.editions[sale.edition];
+        let left: i64 = sale.rows.iter().map(|r| r.left).sum();
+        left * edition.points / (edition.per * 100)
+    }
+
+    fn reward(&mut self, who: usize, sale: usize) {
+        let (points, at) = (self.worth(&self.people[who].sales[sale]), self.people[who].sales[sale].at);
+        if points > 0 {
+            let pending = self.editions.last().map_or(0, |e| e.pending_days) * DAY;
+            let lot = self.grant(who, points, at, at + pending);
+            self.people[who].sales[sale].lot = Some(lot);
+            self.people[who].sales[sale].points = points;
+        }
+    }
+
+    fn refunded(&mut self, who: usize, refund: &Refund, _at: i64) {
+        let Some(at) = self.people[who].sales.iter().position(|s| s.id == refund.order_id) else {
+            self.people[who].waiting.push((refund.order_id.clone(), Waiting::Refund(refund.clone())));
+            return;
+        };
+        let sale = &mut self.people[who].sales[at];
+        let strange = refund.lines.iter().any(|l| sale.rows.iter().all(|r| r.product != l.product_id));
+        if sale.refunds.contains(&refund.refund_id) || strange {
+            return;
+        }
+        sale.refunds.push(refund.refund_id.clone());
+        if !refund.lines.is_empty() {
+            by_piece(sale, refund);
+        } else if let Some(total) = refund.total {
+            by_amount(sale, cents(Some(total)));
+        } else {
+            whole(sale);
+        }
+        self.take_points_back(who, at);
+    }
+
+    fn cancelled(&mut self, who: usize, order: &str, _at: i64) {
+        let Some(at) = self.people[who].sales.iter().position(|s| *s.id == *order) else {
+            self.people[who].waiting.push((order.into(), Waiting::Cancel));
+            return;
+        };
+        if !self.people[who].sales[at].cancelled {
+            self.people[who].sales[at].cancelled = true;
+            whole(&mut self.people[who].sales[at]);
+            self.take_points_back(who, at);
+        }
+    }
+
+    fn take_points_back(&mut self, who: usize, at: usize) {
+        let sale = &self.people[who].sales[at];
+        let less = sale.points - self.worth(sale).min(sale.points);
+        let Some(lot) = sale.lot.filter(|_| sale.earns && less > 0) else { return };
+        self.people[who].sales[at].points -= less;
+        let mut left = less;
+        let found = &mut self.lots[lot];
+        for bucket in [&mut found.pending, &mut found.available, &mut found.expired] {
+            let here = left.min(*bucket);
+            *bucket -= here;
+            left -= here;
+        }
+        for (other, amount) in self.earliest(who, left, Some(lot)) {
+            self.lots[other].available -= amount;
+            left -= amount;
+        }
+        self.people[who].arrears += left;
+    }
+}
+
+fn by_piece(sale: &mut Sale, refund: &Refund) {
+    for line in &refund.lines {
+        let mut wanted = i64::from(line.quantity);
+        for row in sale.rows.iter_mut().filter(|r| r.product == line.product_id) {
+            let pieces = wanted.min(row.pieces);
+            let money = if pieces == row.pieces { row.left } else { row.left * pieces / row.pieces };
+            row.pieces -= pieces;
+            row.left -= money;
+            wanted -= pieces;
+        }
+    }
+}
+
+fn by_amount(sale: &mut Sale, amount: i64) {
+    let left: Vec<i64> = sale.rows.iter().map(|r| r.left).collect();
+    let amount = amount.clamp(0, left.iter().sum());
+    for (row, money) in sale.rows.iter_mut().zip(split(amount, &left)) {
+        if money == row.left {
+            row.pieces = 0;
+        }
+        row.left -= money;
+    }
+}
+
+fn whole(sale: &mut Sale) {
+    for row in &mut sale.rows {
+        row.pieces = 0;
+        row.left = 0;
+    }
+}
+
+fn cents(amount: Option<Decimal>) -> i64 {
+    amount.and_then(|a| (a * Decimal::ONE_HUNDRED).to_i64()).unwrap_or(0)
+}
+
+/// Largest remainder, cent by cent: the next cent goes where most is missing.
+fn split(total: i64, weights: &[i64]) -> Vec<i64> {
+    let sum: i64 = weights.iter().sum();
+    if sum == 0 {
+        return weights.iter().enumerate().map(|(i, _)| if i == 0 { total } else { 0 }).collect();
+    }
+    let mut shares: Vec<i64> = weights.iter().map(|w| total * w / sum).collect();
+    let mut rests: Vec<i64> = weights.iter().map(|w| total * w % sum).collect();
+    while shares.iter().sum::<i64>() < total {
+        let most = rests.iter().copied().max().unwrap_or(0);
+        let at = rests.iter().position(|r| *r == most).unwrap_or(0);
+        shares[at] += 1;
+        rests[at] = -1;
+    }
+    shares
+}
+
+/// Points.
+impl Oracle {
+    fn grant(&mut self, who: usize, points: i64, earned_at: i64, available_at: i64) -> usize {
+        let expires_at = (available_at + VALID_DAYS * DAY).div_euclid(DAY) * DAY + DAY;
+        let mut lot = Lot { earned_at, available_at, expires_at, ..Lot::default() };
+        if available_at > earned_at { lot.pending = points } else { lot.available = points }
+        self.lots.push(lot);
+        let lot = self.lots.len() - 1;
+        self.people[who].lots.push(lot);
+        self.settle(who, lot);
+        lot
+    }
+
+    fn settle(&mut self, who: usize, lot: usize) {
+        let owed = self.people[who].arrears.min(self.lots[lot].available);
+        self.lots[lot].available -= owed;
+        self.people[who].arrears -= owed;
+    }
+
+    fn lapse(&mut self, lot: usize, at: i64) {
+        let lot = &mut self.lots[lot];
+        if lot.expires_at <= at {
+            lot.expired += lot.available;
+            lot.available = 0;
+        }
+    }
+
+    fn available(&self, who: usize) -> i64 {
+        let person = &self.people[who];
+        person.lots.iter().map(|l| self.lots[*l].available).sum::<i64>() - person.arrears
+    }
+
+    fn earliest(&self, who: usize, asked: i64, except: Option<usize>) -> Vec<(usize, i64)> {
+        let lots = self.people[who].lots.iter().copied();
+        let mut open: Vec<usize> = lots.filter(|l| Some(*l) != except && self.lots[*l].available > 0).collect();
+        open.sort_by_key(|l| (self.lots[*l].expires_at, self.lots[*l].earned_at, *l));
+        let mut left = asked;
+        let mut taken = Vec::new();
+        for lot in open {
+            let amount = left.min(self.lots[lot].available);
+            if amount > 0 {
+                taken.push((lot, amount));
+            }
+            left -= amount;
+        }
+        taken
+    }
+
+    /// The next thing that time does to somebody: instant, kind (a hold ends, a lot becomes
+    /// available, a lot lapses), which.
+    fn next_due(&self, who: usize) -> Option<(i64, u8, usize)> {
+        let person = &self.people[who];
+        let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, i));
+        let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
+        let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, i));
+        let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, i));
+        holds.chain(activate).chain(expire).min()
+    }
+
+    fn wake(&mut self, who: usize, until: i64) {
+        if self.people[who].adopted < self.editions.len() {
+            self.people[who].adopted = self.editions.len();
+            let at = self.editions.last().map_or(0, |e| e.at.as_millis());
+            self.people[who].clock = self.people[who].clock.max(at);
+        }
+        while let Some((at, kind, which)) = self.next_due(who).filter(|(at, _, _)| *at <= until) {
+            self.people[who].clock = self.people[who].clock.max(at);
+            match kind {
+                0 => self.end_hold(who, which, 0, at),
+                1 => {
+                    let lot = &mut self.lots[which];
+                    lot.available += std::mem::take(&mut lot.pending);
+                    self.settle(who, which);
+                }
+                _ => self.lapse(which, at),
+            }
+        }
+    }
+
+    fn end_hold(&mut self, who: usize, hold: usize, captured: i64, at: i64) {
+        self.people[who].holds[hold].open = false;
+        let mut left = captured;
+        for (lot, amount) in self.people[who].holds[hold].lots.clone() {
+            let used = left.min(amount);
+            left -= used;
+            self.lots[lot].held -= amount;
+            self.lots[lot].spent += used;
+            self.lots[lot].available += amount - used;
+            self.settle(who, lot);
+            self.lapse(lot, at);
+        }
+    }
+}
+
+/// Commands.
+impl Oracle {
+    /// What a command should come to; done if it should be.
+    pub(crate) fn ask(&mut self, now: Timestamp, asked: &Asked) -> Expected {
+        if let Command::Merge { from } = &asked.command {
+            let (Some(into), Some(other)) = (self.who(&asked.customer), self.who(from)) else {
+                return Expected::Refused("unknown_customer");
+            };
+            if into != other {
+                self.unite(into, other, now.as_millis());
+            }
+            return Expected::Done;
+        }
+        let who = match (self.who(&asked.customer), &asked.command) {
+            (Some(who), _) => who,
+            (None, Command::Enroll { .. }) => self.create(vec![asked.customer.clone()]),
+            (None, _) => return Expected::Refused("unknown_customer"),
+        };
+        self.wake(who, now.as_millis());
+        let key = asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()));
+        if let Some((_, first)) = self.people[who].answers.iter().rev().find(|(k, _)| Some(k) == key.as_ref()) {
+            return if *first == asked.command { Expected::Again } else { Expected::KeyReused };
+        }
+        self.people[who].answers.extend(key.map(|key| (key, asked.command.clone())));
+        self.people[who].clock = self.people[who].clock.max(now.as_millis());
+        match self.decide(who, now.as_millis(), asked) {
+            Ok(()) => Expected::Done,
+            Err(code) => Expected::Refused(code),
+        }
+    }
+
+    fn decide(&mut self, who: usize, now: i64, asked: &Asked) -> Result<(), &'static str> {
+        if matches!(asked.command, Command::Enroll { .. }) {
+            self.people[who].joined.get_or_insert(now);
+            return Ok(());
+        }
+        if self.people[who].joined.is_none() {
+            return Err("not_a_member");
+        }
+        match &asked.command {
+            Command::Redeem { reward, quantity } => self.redeem(who, reward, *quantity, asked.key.as_deref()),
+            Command::Adjust { points, .. } if *points > 0 => {
+                self.grant(who, *points, now, now);
+                Ok(())
+            }
+            Command::Adjust { points: 0, .. } => Err("nothing_to_do"),
+            Command::Adjust { points, .. } => {
+                for (lot, amount) in self.enough(who, -points)? {
+                    self.lots[lot].available -= amount;
+                }
+                Ok(())
+            }
+            Command::Hold { points, length, hold } => self.hold(who, *points, now + length.millis, hold),
+            Command::Capture { hold, points } => {
+                let at = self.open_hold(who, hold)?;
+                let held: i64 = self.people[who].holds[at].lots.iter().map(|(_, n)| n).sum();
+                let asked = points.unwrap_or(held);
+                if asked > held || asked <= 0 {
+                    return Err("insufficient_points");
+                }
+                self.end_hold(who, at, asked, now);
+                Ok(())
+            }
+            Command::Release { hold } => {
+                let at = self.open_hold(who, hold)?;
+                self.end_hold(who, at, 0, now);
+                Ok(())
+            }
+            Command::Undo { redemption } => self.undo(who, redemption, now),
+            Command::SetTier { .. } => Ok(()),
+            other => unreachable!("the shop does not ask for {other:?}"),
+        }
+    }
+
+    fn enough(&self, who: usize, asked: i64) -> Result<Vec<(usize, i64)>, &'static str> {
+        if self.available(who) < asked { Err("insufficient_points") } else { Ok(self.earliest(who, asked, None)) }
+    }
+
+    fn redeem(&mut self, who: usize, id: &str, quantity: u32, key: Option<&str>) -> Result<(), &'static str> {
+        let (_, price, stock) = REWARDS.iter().find(|(name, _, _)| *name == id).ok_or("unknown_reward")?;
+        let pieces = i64::from(quantity.max(1));
+        if stock.is_some_and(|stock| stock - self.taken(id) < pieces) {
+            return Err("out_of_stock");
+        }
+        let lots = self.enough(who, price * pieces)?;
+        for (lot, amount) in &lots {
+            self.lots[*lot].available -= amount;
+            self.lots[*lot].spent += amount;
+        }
+        if stock.is_some() {
+            *self.taken.entry(id.into()).or_default() += pieces;
+        }
+        let key = key.unwrap_or_default().into();
+        self.people[who].bought.push(Purchase { key, reward: id.into(), pieces, lots, undone: false });
+        Ok(())
+    }
+
+    fn undo(&mut self, who: usize, key: &str, now: i64) -> Result<(), &'static str> {
+        let bought = self.people[who].bought.iter_mut().find(|b| *b.key == *key).ok_or("unknown_redemption")?;
+        if std::mem::replace(&mut bought.undone, true) {
+            return Ok(());
+        }
+        let bought = bought.clone();
+        for (lot, amount) in bought.lots {
+            self.lots[lot].spent -= amount;
+            self.lots[lot].available += amount;
+            self.settle(who, lot);
+            self.lapse(lot, now);
+        }
+        if let Some(taken) = self.taken.get_mut(&bought.reward) {
+            *taken -= bought.pieces;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, who: usize, points: i64, until: i64, name: &str) -> Result<(), &'static str> {
+        if self.people[who].holds.iter().any(|h| *h.name == *name) {
+            return Err("hold_exists");
+        }
+        let lots = self.enough(who, points)?;
+        for (lot, amount) in &lots {
+            self.lots[*lot].available -= amount;
+            self.lots[*lot].held += amount;
+        }
+        self.people[who].holds.push(Hold { name: name.into(), until, lots, open: true });
+        Ok(())
+    }
+
+    fn open_hold(&self, who: usize, name: &str) -> Result<usize, &'static str> {
+        let holds = &self.people[who].holds;
+        holds.iter().position(|h| *h.name == *name && h.open).ok_or("hold_expired")
+    }
+}

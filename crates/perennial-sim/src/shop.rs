@@ -1,0 +1,354 @@
+//! The shop: what its customers, tills, sellers and operators do next.
+//!
+//! Promise: every choice comes from the dice, so a seed tells the same story again.
+//! Absent on purpose: judgement. Whether the workspace answers rightly is asked elsewhere.
+
+use perennial::wire::Arrival;
+use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, Refund};
+use perennial_core::id::{Identifier, IdentifierKind};
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::{Span, Timestamp};
+use perennial_core::value::{Properties, Value};
+use rust_decimal::Decimal;
+
+use crate::dice::Dice;
+use crate::oracle::REWARDS;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const ACCOUNTS: i64 = 8;
+const DEVICES: i64 = 12;
+
+/// What happens next.
+pub(crate) enum Act {
+    Messages(Vec<Event>),
+    Ask(Asked),
+    Publish,
+    Advance,
+    Rank,
+    Checkpoint,
+    CheckpointIfDue,
+    Crash { delete_state: bool },
+    Verify,
+}
+
+/// The shop's own memory: what it may refer to again.
+pub(crate) struct Shop {
+    pub(crate) clock: Timestamp,
+    count: i64,
+    orders: Vec<(Order, Vec<Identifier>)>,
+    refunds: Vec<Refund>,
+    pub(crate) sent: Vec<Event>,
+    asked: Vec<Asked>,
+    holds: Vec<(Identifier, Box<str>)>,
+    redemptions: Vec<(Identifier, Box<str>)>,
+    submissions: Vec<(Identifier, Box<str>)>,
+    rewards: Vec<&'static str>,
+    /// Whether it sends everything the engine knows, or only what the oracle reckons.
+    everything: bool,
+}
+
+impl Shop {
+    pub(crate) fn new(clock: Timestamp, everything: bool) -> Self {
+        let rewards = if everything {
+            vec!["water-bottle", "summit-jacket", "no-such-thing"]
+        } else {
+            REWARDS.iter().map(|r| r.0).chain(["no-such-thing"]).collect()
+        };
+        Self {
+            clock,
+            count: 0,
+            orders: Vec::new(),
+            refunds: Vec::new(),
+            sent: Vec::new(),
+            asked: Vec::new(),
+            holds: Vec::new(),
+            redemptions: Vec::new(),
+            submissions: Vec::new(),
+            rewards,
+            everything,
+        }
+    }
+
+    /// The next thing to happen; the clock moves first, mostly a little, sometimes by weeks.
+    pub(crate) fn next(&mut self, dice: &mut Dice) -> Act {
+        let leap = match dice.below(1_000) {
+            0..700 => dice.between(1, HOUR),
+            700..960 => dice.between(1, DAY),
+            960..995 => dice.between(DAY, 12 * DAY),
+            _ => dice.between(20 * DAY, 90 * DAY),
+        };
+        self.clock = self.clock.plus_millis(leap);
+        match dice.below(1_000) {
+            0..560 => Act::Messages(self.messages(dice)),
+            560..880 => Act::Ask(self.ask(dice)),
+            880..890 => Act::Publish,
+            890..915 => Act::Advance,
+            915..925 => Act::Rank,
+            925..945 => Act::Checkpoint,
+            945..970 => Act::CheckpointIfDue,
+            970..995 => Act::Crash { delete_state: dice.per_mille(200) },
+            _ => Act::Verify,
+        }
+    }
+
+    fn messages(&mut self, dice: &mut Dice) -> Vec<Event> {
+        let how_many = if dice.per_mille(250) { dice.between(2, 6) } else { 1 };
+        let mut batch: Vec<Event> = Vec::new();
+        for _ in 0..how_many {
+            let event = match dice.below(100) {
+                0..8 if !self.sent.is_empty() => self.repeated(dice),
+                8..10 if !batch.is_empty() => batch[0].clone(),
+                _ => self.event(dice),
+            };
+            batch.push(event);
+        }
+        self.sent.extend(batch.iter().cloned());
+        let surplus = self.sent.len().saturating_sub(400);
+        self.sent.drain(..surplus);
+        batch
+    }
+
+    /// A message again, now and then with another body under its old name.
+    fn repeated(&mut self, dice: &mut Dice) -> Event {
+        let mut event = dice.one_of(&self.sent).cloned().unwrap_or_else(|| unreachable!("something was sent"));
+        event.received_at = self.clock;
+        if dice.per_mille(250) {
+            event.properties.set("again", Value::from(self.count));
+        }
+        event
+    }
+
+    fn number(&mut self) -> i64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn account(dice: &mut Dice) -> Identifier {
+        name(IdentifierKind::User, format!("account-{}", dice.below(ACCOUNTS)))
+    }
+
+    /// An account, a device, or both: the moment at which a visitor logs in.
+    fn ids(dice: &mut Dice) -> Vec<Identifier> {
+        let device = name(IdentifierKind::Anonymous, format!("device-{}", dice.below(DEVICES)));
+        match dice.below(10) {
+            0..6 => vec![Self::account(dice)],
+            6..9 => vec![device],
+            _ => vec![Self::account(dice), device],
+        }
+    }
+
+    fn event(&mut self, dice: &mut Dice) -> Event {
+        let late = match dice.below(10) {
+            0..7 => 0,
+            7 => dice.between(1, HOUR),
+            8 => dice.between(1, 3 * DAY),
+            _ => dice.between(1, 25 * DAY),
+        };
+        let (ids, body, properties) = self.body(dice);
+        let at = self.clock.plus_millis(-late);
+        Event {
+            message_id: format!("m{}", self.number()).into(),
+            source: "shop".into(),
+            at,
+            original_at: None,
+            received_at: self.clock,
+            origin: Origin::Live,
+            ids,
+            traits: Properties::default(),
+            body,
+            properties,
+            consent: Vec::new(),
+            opted_out: false,
+            context: Properties::default(),
+        }
+    }
+
+    fn body(&mut self, dice: &mut Dice) -> (Vec<Identifier>, Body, Properties) {
+        let ids = Self::ids(dice);
+        let plain = Properties::default;
+        match dice.below(100) {
+            0..50 => {
+                let order = self.order(dice);
+                self.orders.push((order.clone(), ids.clone()));
+                (ids, Body::Ordered(order), plain())
+            }
+            50..54 => match dice.one_of(&self.orders).cloned() {
+                // The same order from another till, perhaps under another name.
+                Some((order, owner)) => (if dice.per_mille(300) { ids } else { owner }, Body::Ordered(order), plain()),
+                None => (ids, Body::Identify, plain()),
+            },
+            54..80 => self.refund(dice, ids),
+            80..84 => match dice.one_of(&self.orders).cloned() {
+                Some((order, owner)) => (owner, Body::Cancelled { order_id: order.order_id }, plain()),
+                None => (ids, Body::Identify, plain()),
+            },
+            84..88 => (vec![Self::account(dice), ids[0].clone()], Body::Identify, plain()),
+            _ if self.everything => self.other(dice, ids),
+            _ => (ids, Body::Page { name: "home".into() }, plain()),
+        }
+    }
+
+    fn order(&mut self, dice: &mut Dice) -> Order {
+        let lines: Vec<Line> = (0..dice.between(1, 3)).map(|i| line(dice, i)).collect();
+        let goods: Decimal = lines.iter().filter_map(|l| Some(l.price? * Decimal::from(l.quantity))).sum();
+        let off = Decimal::new(dice.between(0, 500), 2).min(goods);
+        Order {
+            order_id: format!("order-{}", self.number()).into(),
+            currency: (self.everything && dice.per_mille(50)).then(|| "JPY".into()),
+            subtotal: dice.per_mille(400).then(|| goods - off),
+            lines,
+            ..Order::default()
+        }
+    }
+
+    /// A refund: by pieces, by amount, of everything, before its order, twice, too much, or of what
+    /// nobody bought.
+    fn refund(&mut self, dice: &mut Dice, ids: Vec<Identifier>) -> (Vec<Identifier>, Body, Properties) {
+        let known = dice.one_of(&self.orders).cloned();
+        let Some((order, owner)) = known else { return (ids, Body::Identify, Properties::default()) };
+        let mut refund = Refund {
+            refund_id: format!("refund-{}", self.number()).into(),
+            order_id: order.order_id.clone(),
+            ..Refund::default()
+        };
+        let (order, owner) = if dice.per_mille(120) {
+            // Its order comes later.
+            let order = self.order(dice);
+            refund.order_id = order.order_id.clone();
+            self.orders.push((order.clone(), ids.clone()));
+            (order, ids)
+        } else {
+            (order, owner)
+        };
+        match dice.below(10) {
+            0..4 => {
+                refund.lines = dice.one_of(&order.lines).cloned().into_iter().collect();
+                refund.lines.iter_mut().for_each(|l| l.quantity = u32::try_from(dice.between(1, 5)).unwrap_or(1));
+                if dice.per_mille(60) {
+                    refund.lines.push(Line { product_id: "never-sold".into(), quantity: 1, ..Line::default() });
+                }
+            }
+            4..8 => refund.total = Some(Decimal::new(dice.between(1, 6_000), 2)),
+            _ => {}
+        }
+        if dice.per_mille(100) {
+            refund = dice.one_of(&self.refunds).cloned().unwrap_or(refund);
+        }
+        self.refunds.push(refund.clone());
+        (owner, Body::Refunded(refund), Properties::default())
+    }
+
+    fn other(&mut self, dice: &mut Dice, ids: Vec<Identifier>) -> (Vec<Identifier>, Body, Properties) {
+        let mut properties = Properties::default();
+        let body = match dice.below(3) {
+            0 => Body::Cart { change: CartChange::Added, lines: vec![line(dice, 0)] },
+            1 => Body::ProductViewed(line(dice, 0)),
+            _ => {
+                let activity = dice.one_of(&["cleanup_drive", "trail_repair", "gear_swap"]).copied().unwrap_or("");
+                properties.set("activity", Value::from(activity));
+                properties.set("hashtags", Value::List(vec![Value::from("#EcoExplorers")]));
+                properties.set("photo", Value::from("p"));
+                properties.set("url", Value::from(format!("u{}", dice.below(200)).as_str()));
+                // The message that comes next gets the next number.
+                self.submissions.push((ids[0].clone(), format!("m{}", self.count + 1).into()));
+                Body::Track { name: "Activity Submitted".into() }
+            }
+        };
+        (ids, body, properties)
+    }
+
+    fn ask(&mut self, dice: &mut Dice) -> Asked {
+        if dice.per_mille(60)
+            && let Some(mut again) = dice.one_of(&self.asked).cloned()
+        {
+            if dice.per_mille(300) {
+                // The key again, for something else.
+                let command = Command::Adjust { points: dice.between(1, 9), reason: "".into(), by: "".into() };
+                again = Asked::new(self.clock, "sim", again.customer, again.key, command);
+            }
+            return again;
+        }
+        let mut who = Self::account(dice);
+        let command = self.command(dice, &mut who);
+        // Every key is given: after a crash the client asks again, and must not be served twice.
+        let key = format!("key-{}", self.number());
+        if matches!(command, Command::Redeem { .. }) {
+            self.redemptions.push((who.clone(), key.as_str().into()));
+        }
+        let asked = Asked::new(self.clock, "sim", who, Some(key.into()), command);
+        self.asked.push(asked.clone());
+        asked
+    }
+
+    fn command(&mut self, dice: &mut Dice, who: &mut Identifier) -> Command {
+        match dice.below(100) {
+            0..20 => Command::Enroll { referral_code: None, referred_by: None },
+            20..45 => Command::Redeem {
+                reward: dice.one_of(&self.rewards).copied().unwrap_or_default().into(),
+                quantity: u32::try_from(dice.between(1, 3)).unwrap_or(1),
+            },
+            45..58 => {
+                let points = dice.between(-40, 120);
+                Command::Adjust { points, reason: "goodwill".into(), by: "sim".into() }
+            }
+            58..70 => {
+                let hold: Box<str> = format!("hold-{}", self.number()).into();
+                self.holds.push((who.clone(), hold.clone()));
+                let length = Span { months: 0, millis: dice.between(MINUTE, 5 * DAY) };
+                Command::Hold { points: dice.between(1, 60), length, hold }
+            }
+            70..78 => {
+                let hold = self.known(dice, who, |shop| &shop.holds);
+                let points = dice.per_mille(500).then(|| dice.between(1, 60));
+                Command::Capture { hold, points }
+            }
+            78..83 => Command::Release { hold: self.known(dice, who, |shop| &shop.holds) },
+            83..91 => Command::Undo { redemption: self.known(dice, who, |shop| &shop.redemptions) },
+            91..93 => Command::Merge { from: Self::account(dice) },
+            93..96 if self.everything => Command::Review {
+                activity: self.known(dice, who, |shop| &shop.submissions),
+                approve: dice.per_mille(800),
+                reason: None,
+            },
+            96..98 if self.everything => {
+                Command::Consent { purpose: "marketing".into(), channel: None, given: dice.per_mille(500) }
+            }
+            _ => Command::SetTier { tier: "gold".into(), until: self.clock.plus_millis(30 * DAY) },
+        }
+    }
+
+    /// Something of an earlier act, and its customer.
+    fn known(
+        &self,
+        dice: &mut Dice,
+        who: &mut Identifier,
+        list: impl Fn(&Self) -> &Vec<(Identifier, Box<str>)>,
+    ) -> Box<str> {
+        // Of late, mostly: the old ones are over.
+        let all = list(self);
+        let recent = &all[all.len().saturating_sub(12)..];
+        let Some((owner, thing)) = dice.one_of(recent).cloned() else { return "nothing".into() };
+        *who = owner;
+        thing
+    }
+}
+
+fn line(dice: &mut Dice, nth: i64) -> Line {
+    Line {
+        product_id: format!("p{}", nth * 10 + dice.below(10)).into(),
+        price: Some(Decimal::new(dice.between(1, 4_000), 2)),
+        quantity: u32::try_from(dice.between(1, 4)).unwrap_or(1),
+        ..Line::default()
+    }
+}
+
+fn name(kind: IdentifierKind, value: String) -> Identifier {
+    Identifier { kind, value: value.into() }
+}
+
+/// Messages as they reach the workspace.
+pub(crate) fn arrivals(events: &[Event]) -> Vec<Arrival> {
+    events.iter().cloned().map(|event| Arrival::Event(Box::new(event))).collect()
+}

@@ -1,0 +1,346 @@
+//! One shop from its opening to its last step: acts, crashes, retries and comparisons.
+
+use std::collections::BTreeMap;
+
+use perennial::workspace::{Failure, PublishError, Receipt, Status, Workspace};
+use perennial_core::event::Event;
+use perennial_core::id::Identifier;
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::Timestamp;
+use perennial_store::{Fault, MemoryDisk, Write};
+
+use crate::dice::Dice;
+use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, VALID_DAYS};
+use crate::shop::{Act, Shop, arrivals};
+use crate::{Finding, Report};
+
+const ECOEXPLORERS: &str = include_str!("../../../programs/ecoexplorers.yaml");
+/// 2026-01-05T08:00:00Z.
+const OPENING_MS: i64 = 1_767_600_000_000;
+/// Steps between two looks at everybody.
+const LOOK_EVERY: u64 = 10;
+/// Times that a failed write is tried again before it is called a finding.
+const TRIES: usize = 6;
+
+struct Trial<'a> {
+    disk: MemoryDisk,
+    workspace: Option<Workspace>,
+    shop: Shop,
+    /// None where the shop does more than the oracle reckons.
+    oracle: Option<Oracle>,
+    dice: Dice,
+    editions: i64,
+    /// What was acknowledged: by message id, the body and the entry.
+    acknowledged: BTreeMap<Box<str>, (Event, Option<u64>)>,
+    people: Vec<Identifier>,
+    report: &'a mut Report,
+}
+
+type Held<T = ()> = Result<T, String>;
+
+/// Runs one shop. Every fourth one does everything, under EcoExplorers and without the oracle.
+pub(crate) fn run(seed: u64, steps: u64, closely: bool, report: &mut Report) -> Result<(), Finding> {
+    let everything = seed % 4 == 3;
+    let mut trial = Trial {
+        disk: MemoryDisk::new(),
+        workspace: None,
+        shop: Shop::new(Timestamp::from_millis(OPENING_MS), everything),
+        oracle: (!everything).then(Oracle::default),
+        dice: Dice::new(seed),
+        editions: 0,
+        acknowledged: BTreeMap::new(),
+        people: Vec::new(),
+        report,
+    };
+    let at = |step| move |what| Finding { seed, step, what };
+    trial.open().and_then(|()| trial.publish()).map_err(at(0))?;
+    for step in 1..=steps {
+        trial.step(step, closely).map_err(at(step))?;
+        trial.report.steps += 1;
+    }
+    trial.verify().map_err(at(steps))
+}
+
+impl Trial<'_> {
+    fn open(&mut self) -> Held {
+        self.workspace = None;
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            match Workspace::on_disk(&self.disk) {
+                Ok(workspace) => {
+                    self.workspace = Some(workspace);
+                    return Ok(());
+                }
+                Err(failure) => last = failure.to_string(),
+            }
+        }
+        Err(format!("the workspace does not open again: {last}"))
+    }
+
+    fn crash(&mut self) -> Held {
+        self.report.crashes += 1;
+        self.open()
+    }
+
+    /// Does something until it works: what fails is tried again, sometimes by a new process.
+    fn insist<T>(&mut self, mut act: impl FnMut(&mut Workspace) -> Result<T, Failure>) -> Held<T> {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            let Some(workspace) = &mut self.workspace else { return Err("the workspace is closed".into()) };
+            match act(workspace) {
+                Ok(done) => return Ok(done),
+                Err(failure) => {
+                    last = failure.to_string();
+                    self.report.failed_writes += 1;
+                    if self.dice.per_mille(400) {
+                        self.crash()?;
+                    }
+                }
+            }
+        }
+        Err(format!("it fails again and again: {last}"))
+    }
+
+    /// Now and then the next write of some sort fails, before or after it is done.
+    fn sabotage(&mut self) {
+        if self.dice.per_mille(60) {
+            let write = [Write::Append, Write::Append, Write::Keys, Write::Checkpoint, Write::Duplicates];
+            let write = self.dice.one_of(&write).copied().unwrap_or(Write::Append);
+            let fault = if self.dice.per_mille(500) { Fault::Before } else { Fault::After };
+            self.disk.fail_next(write, fault);
+        }
+    }
+
+    fn step(&mut self, step: u64, closely: bool) -> Held {
+        let act = self.shop.next(&mut self.dice);
+        self.sabotage();
+        let clock = self.shop.clock;
+        let look = match act {
+            Act::Messages(events) => self.messages(&events)?,
+            Act::Ask(asked) => self.ask(asked)?,
+            Act::Publish => self.publish().map(|()| Vec::new())?,
+            Act::Advance => {
+                while self.insist(|w| w.advance(clock))? {}
+                self.oracle.iter_mut().for_each(|o| o.advance(clock));
+                Vec::new()
+            }
+            Act::Rank => self.insist(|w| w.rank(clock)).map(|()| Vec::new())?,
+            Act::Checkpoint => self.insist(Workspace::checkpoint).map(|()| Vec::new())?,
+            Act::CheckpointIfDue => self.insist(|w| w.checkpoint_if_due(clock)).map(|()| Vec::new())?,
+            Act::Crash { delete_state } => {
+                self.workspace = None;
+                if delete_state {
+                    self.disk.delete_state();
+                }
+                self.crash()?;
+                self.remembered()?;
+                self.people.clone()
+            }
+            Act::Verify => self.verify().map(|()| Vec::new())?,
+        };
+        self.look(&if step % LOOK_EVERY == 0 || closely { self.people.clone() } else { look })?;
+        self.faults()?;
+        if closely { self.verify() } else { Ok(()) }
+    }
+
+    fn messages(&mut self, events: &[Event]) -> Held<Vec<Identifier>> {
+        self.report.messages += events.len() as u64;
+        let clock = self.shop.clock;
+        let arrivals = arrivals(events);
+        let before = self.report.failed_writes;
+        let receipts = self.insist(|w| w.take(clock, arrivals.clone()))?;
+        let retried = self.report.failed_writes > before;
+        let mut seen = Vec::new();
+        for (event, receipt) in events.iter().zip(&receipts) {
+            self.received(event, receipt, retried)?;
+            seen.extend(event.ids.iter().cloned());
+        }
+        if receipts.len() != events.len() {
+            return Err(format!("{} messages, {} receipts", events.len(), receipts.len()));
+        }
+        self.meet(&seen);
+        Ok(seen)
+    }
+
+    /// What one receipt should say, and what the oracle learns from it.
+    fn received(&mut self, event: &Event, receipt: &Receipt, retried: bool) -> Held {
+        let id = &event.message_id;
+        let wrong = |should: &str| Err(format!("message {id} should be {should}, is {:?}", receipt.status));
+        if let Some((first, seq)) = self.acknowledged.get(id) {
+            let same = (&first.body, &first.properties) == (&event.body, &event.properties);
+            return match &receipt.status {
+                Status::Duplicate if same && (seq.is_none() || receipt.seq == *seq) => Ok(()),
+                Status::Quarantined if !same || seq.is_none() => Ok(()),
+                _ => wrong(if same { "a duplicate" } else { "set aside" }),
+            };
+        }
+        let unknown_line = self.oracle.as_ref().map(|o| o.is_unknown_line(event));
+        let seq = match &receipt.status {
+            // After a failed write the message may have been durable without an answer.
+            Status::Accepted if unknown_line != Some(true) => receipt.seq,
+            Status::Duplicate if retried && unknown_line != Some(true) => receipt.seq,
+            Status::Rejected { code, .. } if &**code == "unknown_line" && unknown_line != Some(false) => None,
+            Status::Quarantined if retried && unknown_line != Some(false) => None,
+            _ => return wrong(if unknown_line == Some(true) { "rejected" } else { "accepted" }),
+        };
+        if let Some(oracle) = &mut self.oracle {
+            if seq.is_some() { oracle.event(event) } else { oracle.rejected(event) }
+        }
+        self.acknowledged.insert(id.clone(), (event.clone(), seq));
+        Ok(())
+    }
+
+    fn ask(&mut self, asked: Asked) -> Held<Vec<Identifier>> {
+        self.report.commands += 1;
+        let clock = self.shop.clock;
+        let before = self.report.failed_writes;
+        let answer = self.insist(|w| w.ask(clock, asked.clone()))?;
+        let retried = self.report.failed_writes > before;
+        let mut asked = asked;
+        asked.at = clock;
+        let mut seen = vec![asked.customer.clone()];
+        if let Command::Merge { from } = &asked.command {
+            self.report.merges += u64::from(answer.outcome.as_ref().is_ok_and(|facts| !facts.is_empty()));
+            seen.push(from.clone());
+        }
+        self.meet(&seen);
+        let Some(oracle) = &mut self.oracle else { return Ok(seen) };
+        let expected = oracle.ask(clock, &asked);
+        let code = answer.outcome.as_ref().err().map(|r| &*r.code);
+        let right = match &expected {
+            Expected::Again => answer.replayed,
+            Expected::KeyReused => answer.key_reused,
+            Expected::Done => code.is_none() && (retried || !answer.replayed),
+            Expected::Refused(should) => code == Some(should) && (retried || !answer.replayed),
+        };
+        if right { Ok(seen) } else { Err(format!("{asked:?} should be {expected:?}, is {answer:?}")) }
+    }
+
+    fn meet(&mut self, who: &[Identifier]) {
+        for name in who {
+            if !self.people.contains(name) {
+                self.people.push(name.clone());
+            }
+        }
+    }
+
+    /// Puts another version of the programme in force.
+    fn publish(&mut self) -> Held {
+        let clock = self.shop.clock;
+        self.editions += 1;
+        let edition = Edition {
+            at: clock,
+            points: self.dice.between(1, 3),
+            per: self.dice.between(1, 3),
+            pending_days: self.dice.one_of(&[0, 14, 14, 30]).copied().unwrap_or(14),
+        };
+        let source = if self.oracle.is_some() { programme(&edition, self.editions) } else { self.ecoexplorers() };
+        let before = self.report.failed_writes;
+        self.insist(|w| match w.publish(clock, "sim", &source) {
+            Ok(_) => Ok(Ok(())),
+            Err(PublishError::Failure(failure)) => Err(failure),
+            Err(PublishError::Problems(problems)) => Ok(Err(format!("the programme does not compile: {problems:?}"))),
+        })??;
+        if let Some(oracle) = &mut self.oracle {
+            // A publication that was durable but not acknowledged is in force twice, to no effect.
+            let _ = before;
+            oracle.publish(edition);
+        }
+        Ok(())
+    }
+
+    fn ecoexplorers(&mut self) -> String {
+        let window = self.dice.one_of(&["P30D", "P60D", "P7D"]).copied().unwrap_or("P30D");
+        ECOEXPLORERS.replace("orders_30d: { count: Order Completed, within: P30D }",
+            &format!("orders_30d: {{ count: Order Completed, within: {window} }}"))
+    }
+
+    /// Compares balances with the oracle's.
+    fn look(&mut self, people: &[Identifier]) -> Held {
+        let clock = self.shop.clock;
+        for name in people {
+            let found = self.insist(|w| w.customer(clock, name))?;
+            let Some(oracle) = &mut self.oracle else { continue };
+            let expected = oracle.balance(clock, name);
+            self.report.balances += 1;
+            let found = found.map(|c| {
+                c.member.map(|m| {
+                    let totals = m.wallet.totals();
+                    Balance {
+                        pending: totals.pending,
+                        available: m.wallet.available(),
+                        held: totals.held,
+                        spent: totals.spent,
+                        expired: totals.expired,
+                        arrears: m.wallet.arrears,
+                    }
+                })
+            });
+            if found != expected {
+                return Err(format!("{name} has {found:?}, the oracle says {expected:?}"));
+            }
+        }
+        self.stock()
+    }
+
+    fn stock(&mut self) -> Held {
+        let (Some(oracle), Some(workspace)) = (&self.oracle, &self.workspace) else { return Ok(()) };
+        for (reward, _, pieces) in REWARDS {
+            let expected = pieces.map(|pieces| pieces - oracle.taken(reward));
+            if workspace.stock(reward) != expected {
+                return Err(format!("of {reward} {:?} are left, the oracle says {expected:?}", workspace.stock(reward)));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a crash what was acknowledged is there.
+    fn remembered(&mut self) -> Held {
+        let ids: Vec<Box<str>> = self.acknowledged.iter().filter(|(_, (_, s))| s.is_some()).map(|(i, _)| i.clone()).collect();
+        for _ in 0..5 {
+            let Some(id) = self.dice.one_of(&ids).cloned() else { return Ok(()) };
+            let receipt = self.insist(|w| w.receipt(Some("shop"), &id))?;
+            if receipt.is_none() {
+                return Err(format!("message {id} was acknowledged and is forgotten"));
+            }
+        }
+        Ok(())
+    }
+
+    fn faults(&mut self) -> Held {
+        let faults = self.insist(Workspace::faults)?;
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    fn verify(&mut self) -> Held {
+        self.report.verifications += 1;
+        let clock = self.shop.clock;
+        let findings = self.insist(|w| w.verify(clock))?;
+        if findings.faults.is_empty() { Ok(()) } else { Err(findings.faults.join("; ")) }
+    }
+}
+
+/// The shop's programme in one version. The window of its feature changes too, so that features are
+/// filled in from history.
+fn programme(edition: &Edition, version: i64) -> String {
+    let Edition { points, per, pending_days, .. } = edition;
+    let rewards: Vec<String> = REWARDS
+        .iter()
+        .map(|(id, price, stock)| {
+            let stock = stock.map_or_else(String::new, |n| format!(", stock: {n}"));
+            format!("  - {{ id: {id}, name: A {id}, points: {price}{stock} }}")
+        })
+        .collect();
+    format!(
+        "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
+         wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P{VALID_DAYS}D, remind: P5D }}\n\
+         earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n\
+         tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  drop: one_level\n  \
+         levels:\n    - {{ id: bronze, from: 0 }}\n    - {{ id: gold, from: 300 }}\n\
+         rewards:\n{}\n\
+         features:\n  recent: {{ count: Order Completed, within: P{}D }}\n\
+         segments:\n  busy: recent > 2\n  top: {{ top: 20%, by: recent, ranked: daily }}\n",
+        rewards.join("\n"),
+        20 + version % 3,
+    )
+}
