@@ -324,7 +324,7 @@ impl Survey {
             first_order_at: tally.first.map(|at| at.to_string()),
             last_order_at: tally.last.map(|at| at.to_string()),
             points: tally.points,
-            liability: program.points.cost.map(|cost| liability(&tally.points, cost)),
+            liability: program.points.cost.map(|cost| liability(program, &tally.points, cost)),
             tiers: tiers(program, &tally),
             segments: segments(program, &tally),
             impact: tally.impact.iter().map(|(unit, n)| (unit.to_string(), thousandths(*n))).collect(),
@@ -449,10 +449,11 @@ impl PointSums {
     }
 }
 
-fn liability(points: &PointSums, cost: Decimal) -> LiabilityView {
+fn liability(program: &Program, points: &PointSums, cost: Decimal) -> LiabilityView {
     let points = points.pending + points.available + points.held;
-    let amount = cost.checked_mul(Decimal::from(points)).unwrap_or_default();
-    LiabilityView { points, cost_per_point: cost.to_string(), amount: amount.round_dp(2).to_string() }
+    let exact = cost.checked_mul(Decimal::from(points)).unwrap_or(Decimal::MAX);
+    let amount = program.currency.minor(exact).map_or(exact, |minor| program.currency.major(minor));
+    LiabilityView { points, cost_per_point: cost.to_string(), amount: amount.to_string() }
 }
 
 fn tiers(program: &Program, tally: &Tally) -> Vec<TierCount> {

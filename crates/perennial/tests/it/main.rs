@@ -4,5 +4,6 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod import;
+mod overview;
 mod scenarios;
 mod wire;
