@@ -1,6 +1,6 @@
 // One customer: what they hold, what is missing, and why.
 
-import { day, el, figure, instant, plural, table, title, whole } from './words.js'
+import { day, el, figure, impactOf, instant, plural, table, title, whole } from './words.js'
 
 export function customer(view, timeline, ledger, shop) {
   return [
@@ -11,7 +11,7 @@ export function customer(view, timeline, ledger, shop) {
     table(points(view), `As of ${instant(view.as_of)}`,
       [['pending', 'n'], ['available', 'n'], ['held', 'n'], ['spent', 'n'], ['expired', 'n'], ['owed', 'n'], ['earned this year', 'n']],
       [['pending', 'available', 'held', 'spent', 'expired', 'arrears', 'earned_this_year'].map(name => whole(view.points[name]))]),
-    el('h3', {}, 'Lots'), lots(view.points.lots),
+    lots(view.points.lots),
     el('h3', {}, 'Segments'), segments(view.segments),
     el('h3', {}, 'What is computed and known'), known(view),
     fold('Timeline', 'what happened, the latest first', true, happened(timeline)),
@@ -19,7 +19,7 @@ export function customer(view, timeline, ledger, shop) {
   ]
 }
 
-const called = view => (view.identifiers[0] ?? view.id).replace(/^user:/, 'Customer ')
+const called = view => `Customer ${view.identifiers[0] ?? view.id}`
 
 function sentence(view) {
   if (!view.member) return ['Not a member: no points, no tier. What they do is counted, and they join by enrolment.']
@@ -52,7 +52,7 @@ function lots(all) {
   if (!all.length) return el('p', {}, 'No open lots. Points earned together form a lot; the one that expires first is spent first.')
   return table(`${plural(all.length, 'open lot')}; the first expires ${all[0].expires_at ? day(all[0].expires_at) : 'never'}`, 'The earliest to expire first',
     [['earned'], ['by'], ['available from'], ['expires'], ['pending', 'n'], ['available', 'n'], ['held', 'n']],
-    all.map(l => [day(l.earned_at), title(l.rule), day(l.available_at), l.expires_at ? day(l.expires_at) : 'never', whole(l.pending), whole(l.available), whole(l.held)]))
+    all.map(l => [day(l.earned_at), title(l.rule), day(l.available_at), l.expires_at ? day(l.expires_at) : 'never', whole(l.pending), whole(l.available), whole(l.held)]), all.length > 8)
 }
 
 function segments(all) {
@@ -64,7 +64,7 @@ function known(view) {
   const say = ([name, value]) => [el('dt', {}, name), el('dd', {}, value === null ? 'not known' : readable(typeof value === 'string' ? value : JSON.stringify(value)))]
   return el('dl', {},
     [['id', view.id], ['recognised by', view.identifiers.join(', ')], ...Object.entries(view.features), ...Object.entries(view.traits),
-      ...Object.entries(view.impact).map(([unit, n]) => [`impact, ${unit.replace('_', ' ')}`, n])].flatMap(say))
+      ...Object.entries(view.impact).map(([unit, n]) => ['impact', impactOf(unit, n)])].flatMap(say))
 }
 
 /** Instants inside sentences, in the reader's own form. */
@@ -89,7 +89,7 @@ function fact({ kind, details: d }) {
   switch (kind) {
     case 'posted': return d.unit === 'Points'
       ? `${plural(d.amount, 'point')}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
-      : `${unit(d.unit)}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}, ${d.unit?.Impact ? d.amount / 1000 : d.amount}`
+      : `${d.unit?.Impact ? impactOf(d.unit.Impact, d.amount / 1000) : `${d.amount} × ${d.unit?.Stock ?? ''}`}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
     case 'enrolled': return 'joined the programme'
     case 'created': return 'first seen'
     case 'booked': return d.rules?.length ? `earned by ${d.rules.map(title).join(', ')}` : 'booked; no rule matched'
@@ -107,14 +107,12 @@ function fact({ kind, details: d }) {
   }
 }
 
-const unit = u => typeof u === 'string' ? u : Object.entries(u).map(([k, v]) => `${k.toLowerCase()} ${v}`).join()
-
 function postings(entries) {
   if (!entries.length) return el('p', {}, 'No postings yet: points move here when something is earned, spent, taken back or lapses.')
   return table(`The last ${plural(entries.length, 'posting')}`, 'Double entry: what leaves one account arrives at another',
     [['booked for'], ['from → to'], ['amount', 'n'], ['why']],
     entries.map(p => [instant(p.at), `${p.from} → ${p.to}`,
-      p.unit === 'points' ? whole(p.amount) : p.unit.startsWith('impact') ? `${p.amount / 1000} ${p.unit.split(':')[1].replace('_', ' ')}` : `${p.amount} ${p.unit}`,
+      p.unit === 'points' ? plural(p.amount, 'point') : p.unit.startsWith('impact') ? impactOf(p.unit.split(':')[1], p.amount / 1000) : `${p.amount} ${p.unit}`,
       el('ol.why', {}, p.reasons.map(r => el('li', {}, readable(r))))]))
 }
 

@@ -1,15 +1,15 @@
 // The programme's health: sentences first, then tables that say where each figure comes from.
 
-import { bar, clock, day, el, figure, money, plural, table, title, whole } from './words.js'
+import { bar, clock, day, el, figure, impactOf, money, plural, table, title, whole } from './words.js'
 
 const PLACES = [
-  ['pending', 'pending, in the return window', true],
-  ['available', 'available to spend'],
-  ['held', 'held for redemptions'],
-  ['spent', 'spent on rewards'],
-  ['settled', 'used to settle arrears'],
+  ['pending', 'pending', true],
+  ['available', 'available'],
+  ['held', 'held'],
+  ['spent', 'spent'],
+  ['settled', 'settled arrears'],
   ['expired', 'expired'],
-  ['reversed', 'taken back after refunds'],
+  ['reversed', 'taken back'],
   ['forfeited', 'given up'],
 ]
 
@@ -33,7 +33,7 @@ function headline(view) {
 
 function sentences(view) {
   const { points, programme, liability } = view
-  const impact = Object.entries(view.impact).filter(([, n]) => Number(n)).map(([unit, n]) => `${n} of ${unit.replace('_', ' ')}`)
+  const impact = Object.entries(view.impact).filter(([, n]) => Number(n)).map(([unit, n]) => impactOf(unit, n))
   return el('p.lede', {},
     'Of ', figure(plural(view.members, 'member')), ', ', figure(whole(view.members_active)), ' ordered in the last 90 days and ',
     figure(whole(view.members_repeat)), ' have ordered at least twice. ',
@@ -57,8 +57,8 @@ function points({ points }, period) {
   const rows = PLACES.filter(([name]) => points[name] || ['pending', 'available', 'spent', 'expired'].includes(name))
   const most = Math.max(...rows.map(([name]) => points[name]))
   const lapsed = points.granted ? `${whole(points.granted - points.pending - points.available - points.held)} of ${whole(points.granted)} points are gone, the rest can still be used` : 'No points were granted yet'
-  return table(lapsed, `Where the granted points are now; orders of ${period}`,
-    [['place'], ['points', 'n'], ['', 'bar']],
+  return table(lapsed, `Where the granted points are now: pending are inside the return window (outlined), taken back after refunds. Orders of ${period}`,
+    [['place'], ['points', 'n'], ['in proportion', 'bar']],
     rows.map(([name, words, outline]) => [words, whole(points[name]), bar(points[name], most, outline)]))
 }
 
@@ -67,7 +67,7 @@ function tiers(view) {
   const top = view.tiers.at(-1)
   const most = Math.max(...view.tiers.map(t => t.members))
   return table(`${plural(top.members, 'member')} of ${whole(view.members)} hold ${title(top.id)}, the highest tier`, 'Members by the tier they hold now',
-    [['tier'], ['members', 'n'], ['', 'bar']],
+    [['tier'], ['members', 'n'], ['in proportion', 'bar']],
     view.tiers.map(t => [title(t.id), whole(t.members), bar(t.members, most)]))
 }
 
@@ -76,6 +76,6 @@ function segments(view) {
   const most = Math.max(...view.segments.map(s => s.customers))
   const largest = view.segments.find(s => s.customers === most)
   return table(most ? `${title(largest.id)} is the largest segment, with ${plural(most, 'customer')}` : 'No customer is in a segment', 'Customers in each segment now; one may be in several',
-    [['segment'], ['customers', 'n'], ['', 'bar']],
+    [['segment'], ['customers', 'n'], ['in proportion', 'bar']],
     view.segments.map(s => [title(s.id), whole(s.customers), bar(s.customers, most)]))
 }

@@ -62,7 +62,7 @@ async function refreshHealth() {
 function examples() {
   const item = e => {
     const [kind, id] = e.why.split(':')
-    return el('li', {}, el('a', { href: `#${encodeURIComponent(e.customer)}` }, e.customer.replace(/^user:/, 'Customer ')),
+    return el('li', {}, el('a', { href: `#${encodeURIComponent(e.customer)}` }, `Customer ${e.customer}`),
       el('span.soft', {}, `largest spender in ${kind} ${title(id)}: ${plural(e.orders, 'order')}, ${plural(e.available, 'point')} to spend`))
   }
   at('examples')?.replaceChildren(...overview.examples.slice(0, 10).map(item))
@@ -116,10 +116,17 @@ function shop() {
   return { canSend: Boolean(keysOfThisTab().write), currency: overview.programme.currency, products: overview.products, buy, said }
 }
 
+/** How a client of the shop would name them. */
+function named(reference) {
+  const [, kind, value] = reference.match(/^(anonymous|email|phone):(.*)$/) ?? []
+  if (!kind) return { userId: reference }
+  if (kind === 'anonymous') return { anonymousId: value }
+  return { anonymousId: `page-${crypto.randomUUID()}`, context: { traits: { [kind]: value } } }
+}
+
 async function buy(reference, form) {
   const said_ = new FormData(form)
-  const [kind, ...rest] = reference.split(':')
-  const ids = kind === 'user' ? { userId: rest.join(':') } : kind === 'anonymous' ? { anonymousId: rest.join(':') } : { userId: reference }
+  const ids = named(reference)
   const price = Number(said_.get('price'))
   const quantity = Number(said_.get('quantity'))
   const started = performance.now()
@@ -148,9 +155,9 @@ async function buy(reference, form) {
 }
 
 let due = null
-/** Sums are kept for half a second on the server: ask a little later, once for many events. */
+/** Sums are kept for a quarter of a second on the server: ask a little later, once for many events. */
 function soon() {
-  due ??= setTimeout(() => { due = null; refreshHealth().catch(() => {}) }, 550)
+  due ??= setTimeout(() => { due = null; refreshHealth().catch(() => {}) }, 300)
 }
 
 function heard(notice) {

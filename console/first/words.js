@@ -8,6 +8,12 @@ export const instant = iso => new Date(iso).toLocaleString(undefined, { year: 'n
 export const title = id => { const words = id.replace(/[-_]/g, ' '); return words.charAt(0).toUpperCase() + words.slice(1) }
 export const plural = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`
 
+/** `waste_kg` and 1.2 as `1.2 kg waste`, `trees` and 3 as `3 trees`. */
+export function impactOf(unit, n) {
+  const [, what, measure] = unit.match(/^(.*)_(kg|g|l|km|m|kwh)$/) ?? []
+  return measure ? `${whole(n)} ${measure} ${what.replace(/_/g, ' ')}` : `${whole(n)} ${unit.replace(/_/g, ' ')}`
+}
+
 /** An element: `el('td.n', {}, 'text', child)`; attributes that are functions become listeners. */
 export function el(what, attributes = {}, ...children) {
   const [tag, ...classes] = what.split('.')
@@ -25,17 +31,18 @@ export function el(what, attributes = {}, ...children) {
 export const figure = text => el('span.figure', {}, text)
 
 /** A table with a finding for its title. `columns`: [heading, class]. */
-export function table(finding, about, columns, rows) {
+export function table(finding, about, columns, rows, tall = false) {
   const head = el('tr', {}, columns.map(([name, kind]) => el(`th${kind === 'n' ? '.n' : ''}${kind === 'bar' ? '.barred' : ''}`, { scope: 'col' }, name)))
   const body = rows.map(cells => el('tr', {}, cells.map((cell, i) => i === 0
-    ? el('th', { scope: 'row' }, cell)
+    ? el(`th${columns[0][1] === 'n' ? '.n' : ''}`, { scope: 'row' }, cell)
     : el(`td${columns[i][1] === 'n' ? '.n' : ''}`, {}, cell))))
   const caption = el('caption', {}, finding, about ? el('small', {}, about) : null)
-  return el('div.scroll', { tabindex: 0, role: 'region', 'aria-label': finding }, el('table', {}, caption, el('thead', {}, head), el('tbody', {}, body)))
+  return el(tall ? 'div.scroll.tall' : 'div.scroll', { tabindex: 0, role: 'region', 'aria-label': finding }, el('table', {}, caption, el('thead', {}, head), el('tbody', {}, body)))
 }
 
 /** A bar beside its figure, which is what readers of the table hear. */
 export function bar(value, most, outline = false) {
+  if (!value) return ''
   const node = el(`span.bar${outline ? '.outline' : ''}`, { 'aria-hidden': 'true' })
   node.style.width = `${most > 0 ? Math.max(0, 100 * value / most) : 0}%`
   return node

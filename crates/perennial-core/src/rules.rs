@@ -111,6 +111,17 @@ impl Rules {
         u32::try_from(self.editions.len()).unwrap_or(u32::MAX)
     }
 
+    /// The same rules without the catalogue: for questions that ask nothing of products.
+    #[must_use]
+    pub fn without_catalog(&self) -> Self {
+        Self {
+            editions: self.editions.clone(),
+            catalog: BTreeMap::new(),
+            thresholds: self.thresholds.clone(),
+            secret: self.secret,
+        }
+    }
+
     /// The version in force.
     pub fn latest(&self) -> Option<&Arc<Edition>> {
         self.editions.last()

@@ -1,7 +1,8 @@
 //! The programme at a glance.
 //!
-//! Promise: one request sums at a time; the others get its answer. Sums are kept for twenty times as
-//! long as they took to make, half a second at least, and say for which instant they hold.
+//! Promise: one request sums at a time; the others get its answer. Sums are kept for a quarter of a
+//! second, and for twenty times as long as they took when everybody had to be read again and again;
+//! they say for which instant they hold.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +16,21 @@ use super::AppState;
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use crate::pump::Trouble;
-use crate::workspace::overview::OverviewView;
+use crate::workspace::Failure;
+use crate::workspace::overview::{OverviewView, Shares};
 
 /// The shortest and the longest that sums are kept.
-const KEPT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+const KEPT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
 /// The last sums, and until when they do.
 #[derive(Clone, Default)]
-pub struct Cache(Arc<Mutex<Option<(Instant, OverviewView)>>>);
+pub struct Cache(Arc<Mutex<Last>>);
+
+#[derive(Default)]
+struct Last {
+    view: Option<(Instant, OverviewView)>,
+    shares: Shares,
+}
 
 /// The programme at a glance
 ///
@@ -43,22 +51,27 @@ pub async fn overview(
     headers: HeaderMap,
 ) -> Result<Json<OverviewView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
-    let mut kept = cache.0.lock().await;
-    if let Some((until, view)) = &*kept
+    let mut last = Arc::clone(&cache.0).lock_owned().await;
+    if let Some((until, view)) = &last.view
         && Instant::now() < *until
     {
         return Ok(Json(view.clone()));
     }
-    let survey = app.pump().call(|workspace, now| workspace.survey(now)).await?;
-    let started = Instant::now();
-    let summed = tokio::task::spawn_blocking(move || survey.sum()).await;
-    let took = started.elapsed();
-    let mut view = match summed {
-        Ok(Ok(view)) => view,
-        Ok(Err(failure)) => return Err(Trouble::Unavailable(failure.to_string()).into()),
-        Err(died) => return Err(Trouble::Unavailable(died.to_string()).into()),
-    };
-    view.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    *kept = Some((Instant::now() + (took * 20).clamp(KEPT.0, KEPT.1), view.clone()));
-    Ok(Json(view))
+    let seen = last.shares.seen();
+    let survey = app.pump().call(move |workspace, now| workspace.survey(now, seen)).await?;
+    // Goes on when the caller hangs up, so that the work is not lost.
+    let summing = tokio::task::spawn_blocking(move || {
+        let started = Instant::now();
+        let mut view = survey.sum(&mut last.shares)?;
+        let took = started.elapsed();
+        view.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let kept = if last.shares.complete() { KEPT.0 } else { (took * 20).clamp(KEPT.0, KEPT.1) };
+        last.view = Some((Instant::now() + kept, view.clone()));
+        Ok::<_, Failure>(view)
+    });
+    match summing.await {
+        Ok(Ok(view)) => Ok(Json(view)),
+        Ok(Err(failure)) => Err(Trouble::Unavailable(failure.to_string()).into()),
+        Err(died) => Err(Trouble::Unavailable(died.to_string()).into()),
+    }
 }

@@ -6,6 +6,7 @@
 mod crash;
 mod http;
 mod import;
+mod overview;
 mod pump;
 mod scenarios;
 mod sdk;
