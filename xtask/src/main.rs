@@ -46,8 +46,6 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 
 fn test() -> Result<(), String> {
     tidy::check(&root())?;
-    run("cargo", &["build", "--quiet", "--package", "perennial"])?;
-    run("target/debug/perennial", &["scenario", "run", "scenarios"])?;
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     let runner: &[&str] = if nextest { &["nextest", "run", "--workspace"] } else { &["test", "--workspace"] };
     run("cargo", runner)

@@ -25,7 +25,7 @@ const FORBIDDEN_IN_CORE: [&str; 9] = [
     "HashSet",
 ];
 
-/// No function is longer than this; the ratchet only goes down.
+/// No function is longer than this; the ratchet only goes down. Tests may hold long tables.
 const LONGEST_FUNCTION: usize = 70;
 
 /// Checks everything; the error lists all findings.
@@ -41,7 +41,9 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
         if shown.starts_with("crates/perennial-core/src") {
             findings.extend(impurities(&shown, &source));
         }
-        findings.extend(long_functions(&shown, &source));
+        if !shown.contains("/tests/") {
+            findings.extend(long_functions(&shown, &source));
+        }
     }
     if findings.is_empty() { Ok(()) } else { Err(format!("not tidy:\n  {}", findings.join("\n  "))) }
 }

@@ -294,6 +294,12 @@ fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, boo
             }
         }
     }
+    if let Some(member) = &mut customer.member {
+        let limited = edition.earning("Order Completed").filter(|r| r.limit.is_some() && booking.rules.contains(&r.id));
+        member.paid.extend(limited.map(|rule| (rule.id.clone(), at)));
+        let surplus = member.paid.len().saturating_sub(ACTIVITIES_MAX);
+        member.paid.drain(..surplus);
+    }
     customer.orders.push(record);
 }
 
@@ -345,8 +351,10 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         Fact::LotOpened(born) => {
             if let Some(member) = &mut customer.member {
                 member.wallet.open(born);
-                member.paid.push((born.rule.clone(), born.earned_at));
-                cap(&mut member.paid, ACTIVITIES_MAX);
+                if born.order.is_none() {
+                    member.paid.push((born.rule.clone(), born.earned_at));
+                    cap(&mut member.paid, ACTIVITIES_MAX);
+                }
             }
             if let Some(order) = born.order.and_then(|o| customer.orders.get_mut(o)) {
                 order.lot = Some(born.lot);

@@ -13,7 +13,7 @@ use crate::event::{Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{LotId, OrderRef};
 use crate::orders::{self, OrderRecord, Parked};
-use crate::program::{Combine, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
+use crate::program::{Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
 use crate::rules::Edition;
 use crate::scope::View;
 use crate::time::{DAY_MS, Span, Timestamp};
@@ -106,12 +106,20 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     if earns {
         let record = orders::record(&booking, Some(order), event.at, program.currency);
         let view = View { order: Some(&record), ..view };
-        let rules = edition
-            .earning(event.name())
-            .filter(|rule| rule.when.holds(&view) && within_limit(book, &edition, &rule.id, rule.limit, event.at));
+        let rules = edition.earning(event.name()).filter(|rule| {
+            rule.when.holds(&view)
+                && any_line(rule, &view, &record)
+                && within_limit(book, &edition, &rule.id, rule.limit, event.at)
+        });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
     }
     booking
+}
+
+/// Whether a rule for some lines finds one on the order.
+fn any_line(rule: &EarnRule, view: &View<'_>, order: &OrderRecord) -> bool {
+    let Gives::Multiply { lines: Some(lines), .. } = &rule.gives else { return true };
+    order.lines.iter().any(|line| lines.holds(&View { line: Some(line), ..*view }))
 }
 
 /// Points, impact, benefits, milestones and the tier of an order that earns.

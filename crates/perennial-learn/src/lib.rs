@@ -10,6 +10,8 @@ pub mod boosting;
 pub mod calibrate;
 pub mod lifetime;
 pub mod logistic;
+pub mod propensity;
+pub mod table;
 pub mod uplift;
 
 pub mod link;
@@ -25,6 +27,8 @@ pub mod segment;
 pub mod sentiment;
 pub mod shap;
 
+pub mod input;
 pub mod optimise;
 pub mod seed;
 pub mod special;
+pub mod unusable;

@@ -317,10 +317,16 @@ impl Writer {
         self.workspace
     }
 
+    fn background(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.workspace.advance(now)?;
+        self.workspace.rank_if_due(now)?;
+        self.workspace.checkpoint_if_due(now)
+    }
+
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
     fn tick(&mut self) {
         let now = self.shared.now();
-        let done = self.workspace.advance(now).map(drop).and_then(|()| self.workspace.checkpoint_if_due(now));
+        let done = self.background(now);
         match done {
             Err(failure) => {
                 tracing::error!(error = %failure, "timers or checkpoint failed");

@@ -1,5 +1,7 @@
 //! Taking events in: duplicates, identity, the fold, and a receipt for each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
@@ -156,17 +158,18 @@ impl Workspace {
         if let Some(reject) = self.unknown_line(id, &event)? {
             return Ok(self.reject(reject));
         }
-        let (message_id, seq) = self.follow(id, event, made)?;
-        self.wake_overdue(id)?;
-        Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
+        self.follow(id, event, made)
     }
 
-    /// Folds an event into its customer; the message id and the entry.
-    fn follow(&mut self, id: CustomerId, event: Event, mut made: Vec<Fact>) -> Result<(Box<str>, u64), Failure> {
+    /// Folds an event into its customer. A fold that panics is a bug of ours: the event is set
+    /// aside, and memory is made again without it, so that the others go on.
+    fn follow(&mut self, id: CustomerId, event: Event, mut made: Vec<Fact>) -> Result<Receipt, Failure> {
         let Some(mut customer) = self.warm.take(id)? else {
             return Err(super::misfit("fold an event", "its customer is not there"));
         };
-        made.extend(engine::apply(&self.rules, &mut customer, &event));
+        let folded = catch_unwind(AssertUnwindSafe(|| engine::apply(&self.rules, &mut customer, &event)));
+        let Ok(facts) = folded else { return self.set_aside(&event) };
+        made.extend(facts);
         tail::count_stock(&mut self.taken, &made);
         let root = customer.root_of(&event.ids);
         let message_id = event.message_id.clone();
@@ -174,7 +177,16 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
         customer.folded = seq;
         self.warm.put(customer, true);
-        Ok((message_id, seq))
+        self.wake_overdue(id)?;
+        Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
+    }
+
+    fn set_aside(&mut self, event: &Event) -> Result<Receipt, Failure> {
+        let reason = "folding this event broke a promise of ours; it is kept, please report it";
+        let receipt = self.reject(reject_of(event, "poison", "", reason));
+        self.commit()?;
+        self.recover()?;
+        Ok(receipt)
     }
 
     /// A message id that was seen before: the same message is a duplicate, another one is set aside.

@@ -56,6 +56,8 @@ pub struct Workspace {
     archive: Archive,
     in_flight: Option<checkpoint::InFlight>,
     checkpoint_at: Timestamp,
+    /// When segments were last ranked, as far as this process knows.
+    ranked_at: Option<Timestamp>,
     /// Pieces taken of each reward.
     taken: BTreeMap<Box<str>, i64>,
     /// Entries of the batch at hand, not yet appended.
@@ -128,6 +130,7 @@ impl Workspace {
             archive: store.archive,
             in_flight: None,
             checkpoint_at: Timestamp::EPOCH,
+            ranked_at: None,
             taken: BTreeMap::new(),
             batch: Vec::new(),
             next_seq: 1,
@@ -227,6 +230,21 @@ impl Workspace {
             }
         }
         Ok(())
+    }
+
+    /// Ranks when a local midnight has passed since the last time.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn rank_if_due(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let Some(edition) = self.rules.latest() else { return Ok(()) };
+        let zone = &edition.program.zone;
+        let last = *self.ranked_at.get_or_insert(now);
+        if zone.next_midnight(last) > now {
+            return Ok(());
+        }
+        self.ranked_at = Some(now);
+        self.rank(now)
     }
 
     /// Calls `see` with a copy of every customer, warm or cold.

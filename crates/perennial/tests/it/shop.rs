@@ -7,12 +7,12 @@ use perennial_store::MemoryDisk;
 const ECOEXPLORERS: &str = include_str!("../../../../programs/ecoexplorers.yaml");
 
 /// In memory.
-pub fn workspace() -> Workspace {
+pub(crate) fn workspace() -> Workspace {
     on(&MemoryDisk::new())
 }
 
 /// On a memory disk that can be made to fail.
-pub fn on(disk: &MemoryDisk) -> Workspace {
+pub(crate) fn on(disk: &MemoryDisk) -> Workspace {
     let mut workspace = Workspace::on_disk(disk).unwrap();
     workspace.publish(Timestamp::EPOCH, "test", ECOEXPLORERS).unwrap();
     workspace

@@ -1,0 +1,427 @@
+//! Blocking: which pairs are worth comparing at all.
+//!
+//! A rule is a set of one to three atoms (a value, its sound, its beginning, a year, a q-gram
+//! signature ...); two rows meet when all atoms of some rule are present and equal. Which rules
+//! are used is learnt: pairs that earlier rounds found to be one person show what each rule would
+//! catch, the table shows what it would cost, and rules are taken by catch per cost until the
+//! budget is spent (greedy cover, after Bilenko, Kamath and Mooney 2006).
+//! Promise: a pair comes out once, blocks above the cap are left to finer rules, the order of
+//! pairs depends on the data alone.
+//! Absent on purpose: weights. A block is never evidence.
+
+use serde::{Deserialize, Serialize};
+
+use super::compare::district;
+use super::kind::Kind;
+use super::model::{index, whole};
+use super::plan::{Comparison, Prepared};
+use super::table::{MISSING, hash32, join32};
+use crate::text;
+
+/// Largest block whose pairs are all compared.
+const LARGEST_BLOCK: usize = 120;
+/// Rows on which rules are priced at most.
+const PRICED_ROWS: usize = 10_000;
+/// A prime step that spreads the priced rows over the table.
+const STRIDE: usize = 48_271;
+/// Rules used at most.
+const MOST_RULES: usize = 24;
+/// A rule must add this share of the pairs to catch.
+const WORTHWHILE: f64 = 0.0004;
+
+/// What is looked at in a value, or in two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Atom {
+    /// A form of one comparison's value.
+    One {
+        /// Position of the comparison in the plan.
+        field: usize,
+        /// What of the value counts.
+        form: Form,
+    },
+    /// Two comparisons' values in either order.
+    EitherOrder {
+        /// One comparison.
+        field: usize,
+        /// The other.
+        other: usize,
+    },
+}
+
+/// What of a value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// All of it.
+    Whole,
+    /// Its Soundex code.
+    Sound,
+    /// Its first letters.
+    Head(u8),
+    /// Its last letters.
+    Tail(u8),
+    /// Of a date: year.
+    Year,
+    /// Of a date: year and month.
+    YearMonth,
+    /// Of a date: month and day.
+    MonthDay,
+    /// Of an e-mail address: what stands before the @.
+    Local,
+    /// Of a postcode: the district.
+    District,
+    /// The least hash of its letter pairs: equal as often as the share of letter pairs in common
+    /// (Broder 1997).
+    Gram(u8),
+    /// Its last word.
+    LastWord,
+    /// Its longest word.
+    LongestWord,
+}
+
+/// Atoms that must all be present and equal.
+pub type Rule = Vec<Atom>;
+
+/// Keys of all rows under all rules, one row after another; 0 never meets.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    keys: Vec<u32>,
+    rules: usize,
+}
+
+/// The atoms a plan allows.
+fn atoms(plan: &[Comparison]) -> Vec<Atom> {
+    let mut atoms = Vec::new();
+    for (field, comparison) in plan.iter().enumerate() {
+        atoms.extend(forms(comparison.kind).iter().map(|&form| Atom::One { field, form }));
+        if let Some(other) = comparison.partner.filter(|&other| field < other || plan[other].partner != Some(field)) {
+            atoms.push(Atom::EitherOrder { field, other });
+        }
+    }
+    atoms
+}
+
+fn forms(kind: Kind) -> &'static [Form] {
+    match kind {
+        Kind::Name => &[Form::Whole, Form::Sound, Form::Head(3), Form::Head(1), Form::Gram(0), Form::Gram(1)],
+        Kind::Text => &[Form::Whole, Form::Head(5), Form::LastWord, Form::LongestWord, Form::Gram(0)],
+        Kind::Date => &[Form::Whole, Form::Year, Form::YearMonth, Form::MonthDay],
+        Kind::Phone => &[Form::Whole, Form::Tail(6), Form::Head(6)],
+        Kind::Email => &[Form::Whole, Form::Local, Form::Head(5), Form::Gram(0)],
+        Kind::Postcode => &[Form::Whole, Form::District, Form::Tail(2)],
+        Kind::Identifier => &[Form::Whole, Form::Head(4), Form::Tail(4)],
+        Kind::Number | Kind::Category => &[Form::Whole],
+    }
+}
+
+/// The hash of a form of a value; 0 when the value has no such form.
+pub(super) fn form_hash(form: Form, value: &str) -> u32 {
+    let piece = match form {
+        Form::Whole => value,
+        Form::Sound => return nonempty_hash(&text::soundex(value.split(' ').next().unwrap_or(""))),
+        Form::Head(length) => head(value, length),
+        Form::Tail(length) => value.len().checked_sub(length.into()).and_then(|start| value.get(start..)).unwrap_or(""),
+        Form::Year => value.get(..4).unwrap_or(""),
+        Form::YearMonth => value.get(..6).unwrap_or(""),
+        Form::MonthDay => value.get(4..8).unwrap_or(""),
+        Form::Local => value.split('@').next().unwrap_or(""),
+        Form::District => district(value),
+        Form::Gram(salt) => return least_gram(value, salt),
+        Form::LastWord => value.rsplit(' ').next().unwrap_or(""),
+        Form::LongestWord => value.split(' ').max_by_key(|word| word.len()).unwrap_or(""),
+    };
+    nonempty_hash(piece)
+}
+
+fn nonempty_hash(piece: &str) -> u32 {
+    if piece.is_empty() { 0 } else { hash32(piece) }
+}
+
+/// The first letters, or nothing when the value is shorter.
+fn head(value: &str, length: u8) -> &str {
+    let mut ends = value.char_indices().map(|(at, letter)| at + letter.len_utf8());
+    ends.nth(usize::from(length) - 1).map_or("", |end| &value[..end])
+}
+
+fn least_gram(value: &str, salt: u8) -> u32 {
+    let bytes = value.as_bytes();
+    let pairs = bytes.windows(2).map(|pair| join32(u32::from(pair[0]) << 8 | u32::from(pair[1]), u32::from(salt) + 1));
+    pairs.min().unwrap_or(0)
+}
+
+/// Hashes of one atom for all rows.
+fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
+    match atom {
+        Atom::One { field, form: Form::Whole } => {
+            let values = &prepared.fields[field].values;
+            (0..prepared.rows).map(|row| values.hash(prepared.row(row)[field])).collect()
+        }
+        Atom::One { field, form } => form_column(prepared, field, form),
+        Atom::EitherOrder { field, other } => (0..prepared.rows)
+            .map(|row| {
+                let codes = prepared.row(row);
+                let hash = |at: usize| prepared.fields[at].values.hash(codes[at]);
+                unordered(hash(field), hash(other))
+            })
+            .collect(),
+    }
+}
+
+/// Hashes of a form for all rows; values are read in the order of memory when most are needed.
+fn form_column(prepared: &Prepared, field: usize, form: Form) -> Vec<u32> {
+    let values = &prepared.fields[field].values;
+    let hash = |code: u32| {
+        if code == MISSING { 0 } else { form_hash(form, values.get(code)) }
+    };
+    if prepared.rows * 2 > values.len() {
+        let of_code: Vec<u32> = (0..index(values.len())).map(hash).collect();
+        (0..prepared.rows).map(|row| of_code[prepared.row(row)[field] as usize]).collect()
+    } else {
+        (0..prepared.rows).map(|row| hash(prepared.row(row)[field])).collect()
+    }
+}
+
+fn unordered(a: u32, b: u32) -> u32 {
+    if a == 0 || b == 0 { 0 } else { join32(a.min(b), a.max(b)) }
+}
+
+/// The key of a rule from its atoms' hashes; 0 when one is missing.
+fn combine(hashes: impl Iterator<Item = u32>) -> u32 {
+    let mut key = 1;
+    for hash in hashes {
+        if hash == 0 {
+            return 0;
+        }
+        key = join32(key, hash);
+    }
+    key
+}
+
+/// The key of one record, given as canonical texts, under a rule.
+pub(super) fn record_key(rule: &[Atom], values: &[String]) -> u32 {
+    combine(rule.iter().map(|&atom| match atom {
+        Atom::One { field, form } => {
+            if values[field].is_empty() {
+                0
+            } else {
+                form_hash(form, &values[field])
+            }
+        }
+        Atom::EitherOrder { field, other } => unordered(nonempty_hash(&values[field]), nonempty_hash(&values[other])),
+    }))
+}
+
+/// A rule that might be used: what it costs and which of the pairs to catch it meets.
+struct Offer {
+    rule: Rule,
+    cost: f64,
+    caught: Vec<u64>,
+}
+
+/// The atoms of a table's rows, from which rules are priced.
+pub(super) struct Market {
+    atoms: Vec<Atom>,
+    columns: Vec<Vec<u32>>,
+    /// Rows on which rules are priced.
+    priced: Vec<u32>,
+    /// Pairs of the whole table per pair of priced rows.
+    scale: f64,
+    offers: Vec<(Rule, f64)>,
+}
+
+impl Market {
+    /// Prices rules on these rows, which stand for a table of `whole_rows`.
+    pub(super) fn new(prepared: &Prepared, plan: &[Comparison], whole_rows: usize) -> Self {
+        let atoms = atoms(plan);
+        let columns = atoms.iter().map(|&atom| atom_column(prepared, atom)).collect();
+        let rows = prepared.rows.min(PRICED_ROWS);
+        let priced = (0..rows).map(|at| index(at * STRIDE % prepared.rows)).collect();
+        let scale = (whole(whole_rows) / whole(rows)).powi(2);
+        let mut market = Self { atoms, columns, priced, scale, offers: Vec::new() };
+        market.offers = market.price_all();
+        market
+    }
+
+    /// Costs of all single atoms, pairs of atoms, and triples of those pairs that cost too much.
+    fn price_all(&self) -> Vec<(Rule, f64)> {
+        let dear = 4.0 * whole(self.priced.len()) * self.scale.sqrt();
+        let mut offers = Vec::new();
+        let mut scratch = Vec::new();
+        let count = self.atoms.len();
+        for a in 0..count {
+            offers.push(self.price(&[a], &mut scratch));
+            for b in a + 1..count {
+                if self.overlap(a, b) {
+                    continue;
+                }
+                let offer = self.price(&[a, b], &mut scratch);
+                if offer.1 > dear {
+                    for c in (b + 1..count).filter(|&c| !self.overlap(a, c) && !self.overlap(b, c)) {
+                        offers.push(self.price(&[a, b, c], &mut scratch));
+                    }
+                }
+                offers.push(offer);
+            }
+        }
+        offers
+    }
+
+    /// Whether two atoms look at the same comparison.
+    fn overlap(&self, a: usize, b: usize) -> bool {
+        let fields = |atom: Atom| match atom {
+            Atom::One { field, .. } => [field, field],
+            Atom::EitherOrder { field, other } => [field, other],
+        };
+        fields(self.atoms[a]).iter().any(|field| fields(self.atoms[b]).contains(field))
+    }
+
+    /// A rule and the pairs it would make in the whole table.
+    fn price(&self, at: &[usize], scratch: &mut Vec<u32>) -> (Rule, f64) {
+        scratch.clear();
+        let keys = self.priced.iter().map(|&row| combine(at.iter().map(|&atom| self.columns[atom][row as usize])));
+        scratch.extend(keys.filter(|&key| key != 0));
+        scratch.sort_unstable();
+        let pairs: f64 =
+            scratch.chunk_by(|a, b| a == b).map(|block| whole(block.len()) * whole(block.len() - 1) / 2.0).sum();
+        (at.iter().map(|&atom| self.atoms[atom]).collect(), pairs * self.scale)
+    }
+
+    /// Rules for a first look: cheap ones first, while the budget lasts.
+    pub(super) fn first_rules(&self, budget: f64) -> Vec<Rule> {
+        let mut order: Vec<&(Rule, f64)> =
+            self.offers.iter().filter(|(rule, cost)| rule.len() <= 2 && *cost > 0.0).collect();
+        order.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let mut spent = 0.0;
+        let affordable = order.into_iter().take_while(|(_, cost)| {
+            spent += cost;
+            spent <= budget
+        });
+        let mut rules: Vec<Rule> = affordable.map(|(rule, _)| rule.clone()).collect();
+        let keep = rules.len().saturating_sub(MOST_RULES);
+        rules.drain(..keep);
+        rules
+    }
+
+    /// Rules that catch most of the given pairs (rows of this market) within the budget.
+    pub(super) fn learn(&self, pairs: &[(u32, u32)], budget: f64) -> Vec<Rule> {
+        let mut offers = self.offers_for(pairs, budget);
+        let mut open = vec![u64::MAX; pairs.len().div_ceil(64)];
+        let mut rules = Vec::new();
+        let mut left = budget;
+        while rules.len() < MOST_RULES {
+            let Some((best, gain)) = best_offer(&offers, &open, left, budget) else {
+                break;
+            };
+            if gain < WORTHWHILE * whole(pairs.len()) {
+                break;
+            }
+            let taken = offers.swap_remove(best);
+            left -= taken.cost;
+            open.iter_mut().zip(&taken.caught).for_each(|(open, caught)| *open &= !caught);
+            rules.push(taken.rule);
+        }
+        rules
+    }
+
+    fn offers_for(&self, pairs: &[(u32, u32)], budget: f64) -> Vec<Offer> {
+        let per_atom: Vec<Vec<u64>> = self.columns.iter().map(|column| agreement(column, pairs)).collect();
+        let place = |atom: &Atom| self.atoms.iter().position(|own| own == atom).unwrap_or(0);
+        let affordable = self.offers.iter().filter(|(_, cost)| *cost <= budget);
+        affordable
+            .map(|(rule, cost)| {
+                let mut caught = per_atom[place(&rule[0])].clone();
+                for atom in &rule[1..] {
+                    caught.iter_mut().zip(&per_atom[place(atom)]).for_each(|(caught, other)| *caught &= other);
+                }
+                Offer { rule: rule.clone(), cost: *cost, caught }
+            })
+            .collect()
+    }
+}
+
+/// One bit per pair: both rows have the atom, and it is equal.
+fn agreement(column: &[u32], pairs: &[(u32, u32)]) -> Vec<u64> {
+    let mut bits = vec![0u64; pairs.len().div_ceil(64)];
+    for (at, &(a, b)) in pairs.iter().enumerate() {
+        let (a, b) = (column[a as usize], column[b as usize]);
+        bits[at / 64] |= u64::from(a != 0 && a == b) << (at % 64);
+    }
+    bits
+}
+
+/// The affordable offer with the largest catch per cost, and its catch.
+fn best_offer(offers: &[Offer], open: &[u64], left: f64, budget: f64) -> Option<(usize, f64)> {
+    let gain = |offer: &Offer| {
+        f64::from(offer.caught.iter().zip(open).map(|(caught, open)| (caught & open).count_ones()).sum::<u32>())
+    };
+    let scored = offers.iter().enumerate().filter(|(_, offer)| offer.cost <= left).map(|(at, offer)| {
+        let gain = gain(offer);
+        (at, gain, gain / (offer.cost + 0.01 * budget))
+    });
+    scored.max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0))).map(|(at, gain, _)| (at, gain))
+}
+
+impl Keys {
+    /// Keys of all rows under the rules; keys of blocks above the cap become 0.
+    pub(super) fn new(prepared: &Prepared, rules: &[Rule]) -> Self {
+        let mut keys = Self { keys: vec![0; prepared.rows * rules.len()], rules: rules.len() };
+        let mut known: Vec<(Atom, Vec<u32>)> = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            for &atom in rule {
+                if !known.iter().any(|(other, _)| *other == atom) {
+                    known.push((atom, atom_column(prepared, atom)));
+                }
+            }
+            let column = |atom: &Atom| known.iter().find(|(other, _)| other == atom);
+            let columns: Vec<&[u32]> = rule.iter().filter_map(column).map(|(_, column)| column.as_slice()).collect();
+            for row in 0..prepared.rows {
+                keys.keys[row * rules.len() + at] = combine(columns.iter().map(|column| column[row]));
+            }
+            for block in keys.blocks(at).chunk_by(|a, b| a >> 32 == b >> 32).filter(|block| block.len() > LARGEST_BLOCK)
+            {
+                for &entry in block {
+                    keys.keys[row_of(entry) * rules.len() + at] = 0;
+                }
+            }
+        }
+        keys
+    }
+
+    /// Rows with their key under a rule, sorted: key in the high half, row in the low half.
+    pub(super) fn blocks(&self, rule: usize) -> Vec<u64> {
+        let mut entries: Vec<u64> = Vec::with_capacity(self.keys.len() / self.rules.max(1));
+        let keys = self.keys.iter().skip(rule).step_by(self.rules);
+        entries.extend(
+            keys.enumerate().filter(|&(_, &key)| key != 0).map(|(row, &key)| u64::from(key) << 32 | row as u64),
+        );
+        entries.sort_unstable();
+        entries
+    }
+
+    /// Calls back each pair of rows that meet under some rule, once.
+    pub(super) fn pairs(&self, mut found: impl FnMut(u32, u32)) {
+        for rule in 0..self.rules {
+            let entries = self.blocks(rule);
+            for block in entries.chunk_by(|a, b| a >> 32 == b >> 32).filter(|block| block.len() > 1) {
+                for (at, &a) in block.iter().enumerate() {
+                    for &b in &block[at + 1..] {
+                        if !self.met_before(rule, row_of(a), row_of(b)) {
+                            found(index(row_of(a)), index(row_of(b)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether an earlier rule brings the two rows together.
+    fn met_before(&self, rule: usize, a: usize, b: usize) -> bool {
+        let own = |row: usize| &self.keys[row * self.rules..row * self.rules + rule];
+        own(a).iter().zip(own(b)).any(|(a, b)| a == b && *a != 0)
+    }
+}
+
+/// The row of a sorted entry.
+#[expect(clippy::cast_possible_truncation, reason = "the low half holds 32 bits")]
+pub(super) fn row_of(entry: u64) -> usize {
+    (entry & u64::from(u32::MAX)) as usize
+}

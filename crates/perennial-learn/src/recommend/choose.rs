@@ -1,0 +1,321 @@
+//! The automatic choice: tries the methods that suit a task, climbs their settings one at a time on
+//! held-out questions, and weighs the best of each kind into a blend.
+
+use super::{
+    Error, Task,
+    als::Als,
+    blend::Pool,
+    ease::Ease,
+    fading::Fading,
+    item_item::Neighbours,
+    method::{Method, Settings},
+    session::SessionNeighbours,
+    validate::Validation,
+};
+use serde::{Deserialize, Serialize};
+
+/// A method that was tried, and its quality on held-out questions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The method and its settings.
+    pub settings: Settings,
+    /// Mean NDCG at the task's depth.
+    pub value: f64,
+}
+
+/// What was chosen, and the evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The methods of the blend with their weights.
+    pub blend: Vec<(Settings, f32)>,
+    /// Whether each question's scores are scaled on their own before they are weighted.
+    pub own_scale: bool,
+    /// Quality of the blend on held-out questions.
+    pub value: f64,
+    /// Number of held-out questions.
+    pub questions: usize,
+    /// Everything that was tried, in order.
+    pub trials: Vec<Trial>,
+}
+
+impl Choice {
+    /// One method without a search.
+    pub fn only(settings: Settings) -> Self {
+        Self { blend: vec![(settings, 1.0)], own_scale: true, value: 0.0, questions: 0, trials: Vec::new() }
+    }
+}
+
+/// One kind of method under search.
+struct Climb<'a> {
+    validation: &'a Validation,
+    task: Task,
+    threads: usize,
+    trials: &'a mut Vec<Trial>,
+    watch: &'a mut dyn FnMut(&Trial),
+}
+
+impl Climb<'_> {
+    fn value(&mut self, settings: Settings) -> Result<f64, Error> {
+        if let Some(trial) = self.trials.iter().find(|trial| trial.settings == settings) {
+            return Ok(trial.value);
+        }
+        let method = settings.fit(&self.validation.corpus, self.threads)?;
+        let value = self.validation.value(self.task, &method, self.threads);
+        let trial = Trial { settings, value };
+        (self.watch)(&trial);
+        self.trials.push(trial);
+        Ok(value)
+    }
+
+    /// Changes one axis at a time and keeps what helps; an axis makes variants of the best so far.
+    fn climb<T: Copy>(
+        &mut self,
+        start: T,
+        wrap: fn(T) -> Settings,
+        axes: &[&dyn Fn(T) -> Vec<T>],
+    ) -> Result<(Settings, f64), Error> {
+        let mut best = (start, self.value(wrap(start))?);
+        for axis in axes {
+            for variant in axis(best.0) {
+                let value = self.value(wrap(variant))?;
+                if value > best.1 {
+                    best = (variant, value);
+                }
+            }
+        }
+        Ok((wrap(best.0), best.1))
+    }
+}
+
+/// Chooses for a task.
+///
+/// # Errors
+/// [`Error::Empty`] when nothing can be held out.
+pub(crate) fn choose(
+    validation: &Validation,
+    task: Task,
+    threads: usize,
+    watch: &mut dyn FnMut(&Trial),
+) -> Result<Choice, Error> {
+    if validation.cases.is_empty() {
+        return Err(Error::Empty("held-out questions"));
+    }
+    let mut trials = Vec::new();
+    let mut climb = Climb { validation, task, threads, trials: &mut trials, watch };
+    let candidates = match task {
+        Task::ForYou => for_you(&mut climb)?,
+        Task::Together => together(&mut climb)?,
+        Task::Again => again(&mut climb)?,
+        Task::Session => session(&mut climb)?,
+    };
+    let methods: Vec<Method> =
+        candidates.iter().map(|settings| settings.fit(&validation.corpus, threads)).collect::<Result<_, _>>()?;
+    let pool = Pool::gather(validation, task, &methods.iter().collect::<Vec<_>>(), threads);
+    let found = pool.weigh(validation, task, threads);
+    let pairs = candidates.into_iter().zip(found.weights);
+    let blend = pairs.filter(|&(_, weight)| weight > 0.0).collect();
+    let (own_scale, value) = (found.own_scale, found.value);
+    Ok(Choice { blend, own_scale, value, questions: validation.cases.len(), trials })
+}
+
+fn neighbours(climb: &mut Climb, ordered: bool, wrap: fn(Neighbours) -> Settings) -> Result<Settings, Error> {
+    type Axis<'a> = &'a dyn Fn(Neighbours) -> Vec<Neighbours>;
+    let even: Axis = &|n| [0.3, 0.6].map(|evenness| Neighbours { evenness, ..n }).to_vec();
+    let target: Axis = &|n| [0.15, 0.3, 0.4, 0.6].map(|target| Neighbours { target, ..n }).to_vec();
+    let source: Axis = &|n| [0.2, 0.35, 0.65].map(|source| Neighbours { source, ..n }).to_vec();
+    let near: Axis = &|n| [0.0, 1.0].map(|nearness| Neighbours { nearness, ..n }).to_vec();
+    let memory: Axis = &|n| [0.85, 0.65, 0.35].map(|memory| Neighbours { fading: Fading::steps(memory), ..n }).to_vec();
+    let backward: Axis = &|n| [1.0, 0.2].map(|backward| Neighbours { backward, ..n }).to_vec();
+    let (best, _) = if ordered {
+        let start = Neighbours {
+            nearness: 0.5,
+            backward: 0.4,
+            target: 0.3,
+            fading: Fading::steps(0.5),
+            ..Neighbours::default()
+        };
+        climb.climb(start, wrap, &[memory, near, backward, target, even, source])?
+    } else {
+        climb.climb(Neighbours::default(), wrap, &[target, even, source])?
+    };
+    climb.prune(best)
+}
+
+/// A family is not climbed when its first setting reaches less than this share of the best so far.
+const HOPELESS: f64 = 0.6;
+
+impl Climb<'_> {
+    /// Whether a setting is good enough to look for better ones of its kind.
+    fn hopeful(&mut self, start: Settings) -> Result<bool, Error> {
+        let best = self.trials.iter().map(|trial| trial.value).fold(0.0, f64::max);
+        Ok(self.value(start)? >= HOPELESS * best)
+    }
+
+    /// Half-lives to try: shares of the time that the data covers.
+    fn half_lives(&self) -> Vec<Option<f32>> {
+        let spans = |span: f32| [0.5, 0.25, 0.12, 0.06, 0.03].map(|share| Some(span * share)).to_vec();
+        self.validation.span.map_or(vec![None], spans)
+    }
+}
+
+fn for_you(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
+    let popular = popularity(climb)?;
+    let mut found = vec![neighbours(climb, climb.validation.ordered, Settings::Neighbours)?];
+    found.extend(ease(climb, Ease::default(), Settings::Ease)?);
+    found.extend(als(climb)?);
+    found.push(popular);
+    Ok(found)
+}
+
+fn popularity(climb: &mut Climb) -> Result<Settings, Error> {
+    let lives: &dyn Fn(Option<f32>) -> Vec<Option<f32>> = &{
+        let lives = climb.half_lives();
+        move |_| lives.clone()
+    };
+    Ok(climb.climb(None, Settings::Popularity, &[lives])?.0)
+}
+
+fn ease(climb: &mut Climb, start: Ease, wrap: fn(Ease) -> Settings) -> Result<Option<Settings>, Error> {
+    if !climb.hopeful(wrap(start))? {
+        return Ok(None);
+    }
+    let (best, _) = climb.climb(
+        start,
+        wrap,
+        &[
+            &|e| [1000.0].map(|ridge| Ease { ridge, ..e }).to_vec(),
+            &|e| [0.4].map(|evenness| Ease { evenness, ..e }).to_vec(),
+            &|e| [if e.ridge > 500.0 { 3000.0 } else { 100.0 }].map(|ridge| Ease { ridge, ..e }).to_vec(),
+            &|e| [if e.evenness > 0.0 { 0.7 } else { 0.2 }].map(|evenness| Ease { evenness, ..e }).to_vec(),
+            &|e| [0.3].map(|dropout| Ease { dropout, ..e }).to_vec(),
+        ],
+    )?;
+    Ok(Some(climb.prune(best)?))
+}
+
+impl Climb<'_> {
+    /// The fewest weights per item with which a method keeps nearly all of its quality.
+    fn prune(&mut self, best: Settings) -> Result<Settings, Error> {
+        let whole = self.value(best)?;
+        let Method::ItemItem(method) = best.fit(&self.validation.corpus, self.threads)? else {
+            return Ok(best);
+        };
+        for keep in [64, 128, 256, 512] {
+            let pruned = Method::ItemItem(method.pruned(keep, self.threads));
+            let value = self.validation.value(self.task, &pruned, self.threads);
+            let settings = best.keeping(keep);
+            let trial = Trial { settings, value };
+            (self.watch)(&trial);
+            self.trials.push(trial);
+            if value >= (1.0 - LOST_TO_PRUNING) * whole {
+                return Ok(settings);
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// The share of quality that may be lost when weights are dropped to serve faster.
+const LOST_TO_PRUNING: f64 = 0.004;
+
+fn als(climb: &mut Climb) -> Result<Option<Settings>, Error> {
+    if !climb.hopeful(Settings::Als(Als::default()))? {
+        return Ok(None);
+    }
+    let (best, _) = climb.climb(
+        Als::default(),
+        Settings::Als,
+        &[
+            &|a| [0.03, 0.3].map(|unseen| Als { unseen, ..a }).to_vec(),
+            &|a| [0.5, 2.0].map(|times| Als { ridge: a.ridge * times, ..a }).to_vec(),
+            &|a| [64, 128].map(|factors| Als { factors, ..a }).to_vec(),
+            &|a| [0.6, 1.6].map(|times| Als { unseen: a.unseen * times, ..a }).to_vec(),
+            &|a| [0.7, 1.4].map(|times| Als { ridge: a.ridge * times, ..a }).to_vec(),
+        ],
+    )?;
+    Ok(Some(best))
+}
+
+fn together(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
+    let popular = popularity(climb)?;
+    let lives = climb.half_lives();
+    let fresh: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| lives.iter().map(|&half_life| Neighbours { half_life, ..n }).collect();
+    let even: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| [0.3, 0.6, 1.0].map(|evenness| Neighbours { evenness, ..n }).to_vec();
+    let target: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| [0.1, 0.2, 0.4, 0.5].map(|target| Neighbours { target, ..n }).to_vec();
+    let shrink: &dyn Fn(Neighbours) -> Vec<Neighbours> =
+        &|n| [10.0, 30.0].map(|shrink| Neighbours { shrink, ..n }).to_vec();
+    let start = Neighbours { target: 0.3, keep: 1000, ..Neighbours::default() };
+    let (baskets, _) = climb.climb(start, Settings::Baskets, &[target, even, fresh, shrink])?;
+    let (customers, _) = climb.climb(start, Settings::Neighbours, &[target, even, fresh, shrink])?;
+    let mut found = vec![baskets, customers, popular];
+    found.extend(ease(climb, Ease { ridge: 100.0, ..Ease::default() }, Settings::BasketEase)?);
+    Ok(found)
+}
+
+fn again(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
+    let popular = popularity(climb)?;
+    let lives = climb.half_lives();
+    let fade: &dyn Fn(Fading) -> Vec<Fading> =
+        &|fading| lives.iter().map(|&half_life| Fading { half_life, ..fading }).collect();
+    let steps: &dyn Fn(Fading) -> Vec<Fading> =
+        &|fading| [0.97, 0.9, 0.8].map(|memory| Fading { memory, ..fading }).to_vec();
+    let (personal, _) = climb.climb(Fading::default(), Settings::Personal, &[fade, steps, fade])?;
+    let Settings::Personal(fading) = personal else {
+        return Ok(vec![popular, personal]);
+    };
+    let mut found = vec![personal, Settings::Personal(Fading::default()), popular];
+    let slower = Fading { half_life: fading.half_life.map(|half_life| half_life * 3.0), ..fading };
+    found.push(Settings::Personal(slower));
+    found.push(Settings::Personal(Fading { memory: 0.7, ..slower }));
+    let mut crowds = Vec::new();
+    for fading in [fading, slower] {
+        for nearest in [100, 300] {
+            let crowd = Settings::Crowd { fading, nearest };
+            crowds.push((crowd, climb.value(crowd)?));
+        }
+    }
+    crowds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    found.push(crowds[0].0);
+    for fading in [fading, slower] {
+        let start = Ease { ridge: 300.0, fading, ..Ease::default() };
+        climb.value(Settings::Ease(start))?;
+        let axis: &dyn Fn(Ease) -> Vec<Ease> = &|e| vec![Ease { ridge: 1000.0, ..e }];
+        let (best, _) = climb.climb(start, Settings::Ease, &[axis])?;
+        found.push(best.keeping(512));
+    }
+    let points = Als { factors: 64, unseen: 0.3, ..Als::default() };
+    let unseen: &dyn Fn(Als) -> Vec<Als> = &|a| vec![Als { unseen: 0.1, ..a }];
+    found.push(climb.climb(points, Settings::Als, &[unseen])?.0);
+    let later = Neighbours { fading, nearness: 0.3, backward: 0.4, evenness: 0.3, ..Neighbours::default() };
+    climb.value(Settings::Neighbours(later))?;
+    found.push(Settings::Neighbours(later));
+    let baskets =
+        Neighbours { fading, target: 0.3, evenness: 0.3, half_life: slower.half_life, ..Neighbours::default() };
+    climb.value(Settings::Baskets(baskets))?;
+    found.push(Settings::Baskets(baskets));
+    Ok(found)
+}
+
+fn session(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
+    type Axis<'a> = &'a dyn Fn(SessionNeighbours) -> Vec<SessionNeighbours>;
+    let near: Axis = &|s| [0.0, 1.0].map(|nearness| SessionNeighbours { nearness, ..s }).to_vec();
+    let steps: Axis = &|s| [0.0, 1.0].map(|steps| SessionNeighbours { steps, ..s }).to_vec();
+    let memory: Axis = &|s| [0.6, 0.9].map(|memory| SessionNeighbours { memory, ..s }).to_vec();
+    let rarity: Axis = &|s| [0.0, 1.0].map(|rarity| SessionNeighbours { rarity, ..s }).to_vec();
+    let many: Axis = &|s| [500, 1500].map(|nearest| SessionNeighbours { nearest, ..s }).to_vec();
+    let sample: Axis = &|s| vec![SessionNeighbours { sample: 5000, ..s }];
+    let (sessions, _) =
+        climb.climb(SessionNeighbours::default(), Settings::Sessions, &[many, near, steps, memory, rarity, sample])?;
+    let rules = neighbours(climb, true, Settings::Baskets)?;
+    let mut found = vec![sessions, rules];
+    for memory in [0.3, 0.9] {
+        let own = Settings::Personal(Fading::steps(memory));
+        climb.value(own)?;
+        found.push(own);
+    }
+    found.push(popularity(climb)?);
+    Ok(found)
+}

@@ -1,0 +1,178 @@
+//! Neighbours of items from counts: one core for item-kNN, order-aware kNN and baskets.
+//!
+//! Two touches of one history count for each other, the more the nearer they are, and the later
+//! item counts as a consequence of the earlier one; the count is then damped by how often both
+//! items occur: `weight(i -> j) = count / (popularity_i^source * popularity_j^target)`. With equal
+//! weights for all pairs and both exponents one half this is cosine (Sarwar et al. 2001; Deshpande
+//! and Karypis 2004), with a target exponent alone it is the damped confidence of baskets.
+
+use super::{
+    fading::Fading,
+    interactions::{Case, Histories, Postings},
+    sparse::{ItemMatrix, Row, strongest},
+    top::index,
+};
+use serde::{Deserialize, Serialize};
+
+/// How neighbours are counted and how a history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Neighbours {
+    /// A pair `d` steps apart counts `1 / d^nearness`; 0 counts all pairs alike.
+    pub nearness: f32,
+    /// What a pair counts in which the target came first, against 1 the other way round.
+    pub backward: f32,
+    /// A history of `n` touches counts `n^-evenness` per pair.
+    pub evenness: f32,
+    /// The age at which a history counts half; `None` counts old ones in full.
+    pub half_life: Option<f32>,
+    /// Exponent of the source's popularity.
+    pub source: f32,
+    /// Exponent of the target's popularity.
+    pub target: f32,
+    /// What the touches of a history count.
+    pub fading: Fading,
+    /// Added to both popularities, so that rare items need more evidence.
+    pub shrink: f32,
+    /// Neighbours kept per item.
+    pub keep: usize,
+}
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        Self {
+            nearness: 0.0,
+            backward: 1.0,
+            evenness: 0.0,
+            half_life: None,
+            source: 0.5,
+            target: 0.5,
+            fading: Fading::default(),
+            shrink: 0.0,
+            keep: 600,
+        }
+    }
+}
+
+/// A fitted matrix of neighbours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ItemItem {
+    /// The weights.
+    pub matrix: ItemMatrix,
+    /// What the touches of a history count.
+    pub fading: Fading,
+}
+
+impl ItemItem {
+    /// Counts and damps the neighbours of `items` items.
+    pub(crate) fn fit(histories: &Histories, items: usize, how: &Neighbours, threads: usize) -> Self {
+        let postings = histories.postings(items);
+        let counter = Counter::new(histories, &postings, how);
+        let popular: Vec<f32> = (0..items).map(|item| counter.popularity(item) + how.shrink).collect();
+        let damp: Vec<f32> = popular.iter().map(|&count| count.powf(-how.target)).collect();
+        let matrix = ItemMatrix::build(
+            items,
+            threads,
+            || vec![0.0; items],
+            |sums: &mut Vec<f32>, item| {
+                let own = popular[item].powf(-how.source);
+                let mut row = counter.row(item, sums);
+                for (target, weight) in &mut row {
+                    *weight *= own * damp[*target as usize];
+                }
+                strongest(&mut row, how.keep);
+                row
+            },
+        );
+        Self { matrix, fading: how.fading }
+    }
+
+    /// The same with the strongest weights of each item only.
+    pub(crate) fn pruned(&self, keep: usize, threads: usize) -> Self {
+        let matrix = ItemMatrix::build(
+            self.matrix.items(),
+            threads,
+            || (),
+            |(), item| {
+                let mut row: Row = self.matrix.row(index(item)).collect();
+                strongest(&mut row, keep);
+                row
+            },
+        );
+        Self { matrix, fading: self.fading }
+    }
+
+    /// Adds the scores of all items to `scores`.
+    pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
+        for (place, &item) in case.items.iter().enumerate() {
+            let factor = self.fading.factor(case, place);
+            if factor > 1e-6 {
+                self.matrix.add(item, factor, scores);
+            }
+        }
+    }
+}
+
+/// Counts the pairs of one item at a time.
+pub(crate) struct Counter<'a> {
+    histories: &'a Histories,
+    postings: &'a Postings,
+    near: Vec<f32>,
+    even: Vec<f32>,
+    fresh: Vec<f32>,
+    backward: f32,
+}
+
+/// Beyond this many steps a pair counts as if it were this far apart.
+const FAR: usize = 64;
+
+impl<'a> Counter<'a> {
+    #[expect(clippy::cast_precision_loss, reason = "steps and lengths as weights")]
+    pub(crate) fn new(histories: &'a Histories, postings: &'a Postings, how: &Neighbours) -> Self {
+        let near = (0..FAR).map(|step| (step.max(1) as f32).powf(-how.nearness)).collect();
+        let even = (0..histories.len())
+            .map(|owner| {
+                let length = histories.range(owner).len().max(1) as f32;
+                length.powf(-how.evenness) * histories.freshness(owner, how.half_life)
+            })
+            .collect();
+        let fresh = (0..histories.len()).map(|owner| histories.freshness(owner, how.half_life)).collect();
+        Self { histories, postings, near, even, fresh, backward: how.backward }
+    }
+
+    /// How many histories an item is in, old ones counting less; at least a hundredth.
+    fn popularity(&self, item: usize) -> f32 {
+        let fresh = |&(owner, _): &(u32, u32)| self.fresh[owner as usize];
+        self.postings.of(item).iter().map(fresh).sum::<f32>().max(0.01)
+    }
+
+    /// The counted pairs of an item; `sums` is all zero before and after.
+    pub(crate) fn row(&self, item: usize, sums: &mut [f32]) -> Row {
+        let flat = self.backward >= 1.0 && self.near.last() == Some(&1.0);
+        for &(owner, place) in self.postings.of(item) {
+            let even = self.even[owner as usize];
+            let range = self.histories.range(owner as usize);
+            if flat {
+                for &other in &self.histories.items[range] {
+                    sums[other as usize] += even;
+                }
+                continue;
+            }
+            let here = self.histories.steps[place as usize];
+            let others = self.histories.items[range.clone()].iter().zip(&self.histories.steps[range]);
+            for (&other, &step) in others {
+                let apart = (step.abs_diff(here) as usize).min(FAR - 1);
+                let side = if step < here { self.backward } else { 1.0 };
+                sums[other as usize] += even * side * self.near[apart];
+            }
+        }
+        sums[item] = 0.0;
+        let mut row = Row::new();
+        for (target, sum) in sums.iter_mut().enumerate() {
+            if *sum != 0.0 {
+                row.push((index(target), *sum));
+                *sum = 0.0;
+            }
+        }
+        row
+    }
+}

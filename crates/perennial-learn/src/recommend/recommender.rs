@@ -1,0 +1,274 @@
+//! The recommender: trained by itself, asked by name, and every answer with its reason.
+//!
+//! Promise: the same table, task and effort give the same model and the same lists. Lists hold as
+//! many items as were asked for while there are allowed ones: where the blend is silent,
+//! popularity fills up.
+
+use super::{
+    Error, Task,
+    blend::scale,
+    choose::{Choice, Trial, choose},
+    interactions::{Case, Histories, Interactions, Names},
+    method::{Corpus, Method},
+    parallel,
+    popularity::Popularity,
+    top,
+    validate::{Validation, ban},
+};
+use serde::{Deserialize, Serialize};
+
+/// How much work the automatic choice may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effort {
+    /// Held-out questions by which settings are compared; more is surer and slower.
+    pub questions: usize,
+    /// Threads; the result does not depend on them.
+    pub threads: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { questions: 2000, threads: 1 }
+    }
+}
+
+/// Why an item is recommended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The customer bought the item itself before, so many times.
+    BoughtBefore(usize),
+    /// It goes with this item of the customer's history, basket or session.
+    GoesWith(String),
+    /// Customers or sessions alike took it.
+    SimilarCustomers,
+    /// Many take it.
+    Popular,
+}
+
+/// One recommended item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recommendation {
+    /// The item's name.
+    pub item: String,
+    /// Score; comparable within one list only.
+    pub score: f32,
+    /// Where it comes from.
+    pub reason: Reason,
+}
+
+/// A published recommender: plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recommender {
+    /// What it answers.
+    pub task: Task,
+    /// The customers it knows.
+    pub users: Names,
+    /// The items it knows.
+    pub items: Names,
+    /// How it was chosen.
+    pub choice: Choice,
+    parts: Vec<(Method, f32)>,
+    popular: Popularity,
+    histories: Histories,
+    now: f64,
+}
+
+/// What popularity counts against the blend: enough to break ties and fill up.
+const FILL: f32 = 1e-6;
+
+impl Recommender {
+    /// Holds out a part of the table, tries what suits the task, blends the best, and fits the blend
+    /// on the whole table. `watch` sees each trial as it ends.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when the table is too small to hold anything out, and what the methods say.
+    pub fn train(
+        data: &Interactions,
+        task: Task,
+        effort: Effort,
+        watch: &mut dyn FnMut(&Trial),
+    ) -> Result<Self, Error> {
+        let validation = Validation::split(data, task, effort.questions);
+        let choice = choose(&validation, task, effort.threads, watch)?;
+        drop(validation);
+        Self::fit(data, task, choice, effort.threads)
+    }
+
+    /// Fits a choice that was made before.
+    ///
+    /// # Errors
+    /// What the methods say.
+    pub fn fit(data: &Interactions, task: Task, choice: Choice, threads: usize) -> Result<Self, Error> {
+        let corpus = Corpus::new(data, task == Task::Session);
+        let fitted = |(settings, weight): &(super::Settings, f32)| Ok((settings.fit(&corpus, threads)?, *weight));
+        let parts = choice.blend.iter().map(fitted).collect::<Result<_, Error>>()?;
+        let popular = Popularity::fit(&corpus.baskets, corpus.items, corpus.now, None);
+        let histories = match task {
+            Task::ForYou => corpus.once,
+            Task::Again => corpus.full,
+            Task::Together | Task::Session => Histories::none(data.users.len()),
+        };
+        let (users, items) = (data.users.clone(), data.items.clone());
+        Ok(Self { task, users, items, choice, parts, popular, histories, now: corpus.now })
+    }
+
+    /// The best `top` items for a customer by name; for one never seen, what is popular.
+    pub fn for_customer(&self, name: &str, top: usize) -> Vec<Recommendation> {
+        let case = self.users.find(name).map(|user| self.histories.case(user as usize, self.now));
+        self.answer(&case.unwrap_or_default(), top, &mut Desk::new(self), None)
+    }
+
+    /// The best `top` items after some items, oldest first: a basket, or the views of a session.
+    /// Names that are not known are passed over.
+    pub fn after<S: AsRef<str>>(&self, context: &[S], top: usize) -> Vec<Recommendation> {
+        self.answer(&self.case_of(context), top, &mut Desk::new(self), None)
+    }
+
+    /// As [`Self::for_customer`], with only those items for which `allow` says yes.
+    pub fn for_customer_among(&self, name: &str, top: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        let case = self.users.find(name).map(|user| self.histories.case(user as usize, self.now));
+        self.answer(&case.unwrap_or_default(), top, &mut Desk::new(self), Some(&|item| allow(self.items.name(item))))
+    }
+
+    /// As [`Self::after`], with only those items for which `allow` says yes.
+    pub fn after_among<S: AsRef<str>>(
+        &self,
+        context: &[S],
+        top: usize,
+        allow: &dyn Fn(&str) -> bool,
+    ) -> Vec<Recommendation> {
+        self.answer(&self.case_of(context), top, &mut Desk::new(self), Some(&|item| allow(self.items.name(item))))
+    }
+
+    /// Lists for many customers, in their order.
+    pub fn for_customers<S: AsRef<str> + Sync>(
+        &self,
+        names: &[S],
+        top: usize,
+        threads: usize,
+    ) -> Vec<Vec<Recommendation>> {
+        self.many(names.len(), top, threads, |place| {
+            let user = self.users.find(names[place].as_ref());
+            user.map(|user| self.histories.case(user as usize, self.now)).unwrap_or_default()
+        })
+    }
+
+    /// Lists for many contexts, in their order.
+    pub fn after_each<S: AsRef<str> + Sync>(
+        &self,
+        contexts: &[Vec<S>],
+        top: usize,
+        threads: usize,
+    ) -> Vec<Vec<Recommendation>> {
+        self.many(contexts.len(), top, threads, |place| self.case_of(&contexts[place]))
+    }
+
+    fn many(
+        &self,
+        count: usize,
+        top: usize,
+        threads: usize,
+        case: impl Fn(usize) -> Case + Sync,
+    ) -> Vec<Vec<Recommendation>> {
+        let parts = parallel::runs(count, 64, threads, |range| {
+            let mut desk = Desk::new(self);
+            range.map(|place| self.answer(&case(place), top, &mut desk, None)).collect::<Vec<_>>()
+        });
+        parts.into_iter().flatten().collect()
+    }
+
+    /// Numbers and scores of the best items for many customers by number, without names and reasons:
+    /// the fast way to fill a whole shop's lists. [`Self::why`] gives a reason when one is wanted.
+    pub fn rank_customers(&self, users: &[u32], top: usize, threads: usize) -> Vec<Vec<(u32, f32)>> {
+        let parts = parallel::runs(users.len(), 64, threads, |range| {
+            let mut desk = Desk::new(self);
+            let mut lists = Vec::with_capacity(range.len());
+            for &user in &users[range] {
+                let case = self.histories.case(user as usize, self.now);
+                self.rank(&case, top, &mut desk, None);
+                lists.push(desk.list.clone());
+            }
+            lists
+        });
+        parts.into_iter().flatten().collect()
+    }
+
+    /// Why an item is right for a customer; `None` for names that are not known.
+    pub fn why(&self, customer: &str, item: &str) -> Option<Reason> {
+        let case = self.histories.case(self.users.find(customer)? as usize, self.now);
+        Some(self.reason(&case, self.items.find(item)?))
+    }
+
+    fn case_of<S: AsRef<str>>(&self, context: &[S]) -> Case {
+        let known: Vec<u32> = context.iter().filter_map(|name| self.items.find(name.as_ref())).collect();
+        Case::of_session(&known)
+    }
+
+    fn answer(&self, case: &Case, top: usize, desk: &mut Desk, allow: Allow) -> Vec<Recommendation> {
+        self.rank(case, top, desk, allow);
+        let name = |item: u32| self.items.name(item).to_owned();
+        let list = desk.list.iter();
+        list.map(|&(item, score)| Recommendation { item: name(item), score, reason: self.reason(case, item) }).collect()
+    }
+
+    /// Fills the desk's list with the best items.
+    fn rank(&self, case: &Case, top: usize, desk: &mut Desk, allow: Allow) {
+        let most = self.popular.counts.iter().copied().fold(1.0, f32::max);
+        for (sum, count) in desk.sums.iter_mut().zip(&self.popular.counts) {
+            *sum = FILL * count / most;
+        }
+        let banned = Validation::banned(self.task, case);
+        for (method, weight) in &self.parts {
+            method.score(case, &mut desk.scores);
+            ban(&mut desk.scores, banned);
+            let own = if self.choice.own_scale { scale(&desk.scores, &mut desk.list) } else { 1.0 };
+            let factor = weight * own;
+            if factor > 0.0 {
+                desk.sums.iter_mut().zip(&desk.scores).for_each(|(sum, score)| *sum += factor * *score);
+            }
+        }
+        ban(&mut desk.sums, banned);
+        if let Some(allow) = allow {
+            for (item, sum) in desk.sums.iter_mut().enumerate() {
+                if *sum > f32::NEG_INFINITY && !allow(top::index(item)) {
+                    *sum = f32::NEG_INFINITY;
+                }
+            }
+        }
+        top::best(&desk.sums, top, &mut desk.list);
+    }
+
+    fn reason(&self, case: &Case, item: u32) -> Reason {
+        let before = case.items.iter().filter(|&&other| other == item).count();
+        if before > 0 {
+            return Reason::BoughtBefore(before);
+        }
+        let linked = self.parts.iter().find_map(|(method, _)| match method {
+            Method::ItemItem(linked) => linked.matrix.reason(case, |place| linked.fading.factor(case, place), item),
+            _ => None,
+        });
+        match linked {
+            Some((source, _)) => Reason::GoesWith(self.items.name(source).to_owned()),
+            None if case.items.is_empty() => Reason::Popular,
+            None => Reason::SimilarCustomers,
+        }
+    }
+}
+
+/// A condition on items by number; none allows all.
+type Allow<'a> = Option<&'a dyn Fn(u32) -> bool>;
+
+/// Room to work in, kept between questions.
+struct Desk {
+    scores: Vec<f32>,
+    sums: Vec<f32>,
+    list: Vec<(u32, f32)>,
+}
+
+impl Desk {
+    fn new(model: &Recommender) -> Self {
+        let items = model.items.len();
+        Self { scores: vec![0.0; items], sums: vec![0.0; items], list: Vec::new() }
+    }
+}

@@ -1,0 +1,121 @@
+//! Sessions: what comes next in a visit, from the visits that went alike.
+//!
+//! V-SKNN (Ludewig and Jannach 2018, "Evaluation of session-based recommendation algorithms"):
+//! past sessions that share items with this one, the latest views counting most, vote for their
+//! own items. Items of the running session may be recommended again.
+
+use super::interactions::{Case, Histories};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the session neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionNeighbours {
+    /// Sessions that vote.
+    pub nearest: usize,
+    /// The latest sessions looked at per item of the running one.
+    pub sample: usize,
+    /// Exponent of the inverse document frequency of a recommended item.
+    pub rarity: f32,
+    /// What a view `b` before the last one counts when sessions are compared: `memory^b`.
+    pub memory: f32,
+    /// A vote counts `1 / s^steps` when the latest shared view lies `s` views back.
+    pub steps: f32,
+    /// A vote for an item `d` views away from the shared view counts `1 / d^nearness`.
+    pub nearness: f32,
+}
+
+impl Default for SessionNeighbours {
+    fn default() -> Self {
+        Self { nearest: 100, sample: 1000, rarity: 0.5, memory: 0.8, steps: 0.5, nearness: 0.5 }
+    }
+}
+
+/// Past sessions, ready to vote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sessions {
+    how: SessionNeighbours,
+    starts: Vec<usize>,
+    items: Vec<u32>,
+    item_starts: Vec<usize>,
+    /// Sessions of each item, ascending, each once, with the place of the item's last view.
+    places: Vec<(u32, u32)>,
+    rarity: Vec<f32>,
+}
+
+impl Sessions {
+    /// Keeps all sessions; later ones must have higher numbers.
+    #[expect(clippy::cast_precision_loss, reason = "counts as weights")]
+    pub(crate) fn fit(histories: &Histories, items: usize, how: &SessionNeighbours) -> Self {
+        let postings = histories.postings(items);
+        let mut item_starts = vec![0];
+        let mut places = Vec::with_capacity(histories.items.len());
+        let mut rarity = Vec::with_capacity(items);
+        for item in 0..items {
+            let begin = places.len();
+            for &(session, place) in postings.of(item) {
+                let place = place - super::top::index(histories.starts[session as usize]);
+                match places[begin..].last_mut() {
+                    Some((last, at)) if *last == session => *at = place,
+                    _ => places.push((session, place)),
+                }
+            }
+            let idf = (histories.len() as f32 / (places.len() - begin).max(1) as f32).ln().max(0.0);
+            rarity.push(idf.powf(how.rarity));
+            item_starts.push(places.len());
+        }
+        Self {
+            how: *how,
+            starts: histories.starts.clone(),
+            items: histories.items.clone(),
+            item_starts,
+            places,
+            rarity,
+        }
+    }
+
+    /// Adds the votes to `scores`.
+    pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
+        for (session, vote, place) in self.neighbours(case) {
+            let range = self.starts[session as usize]..self.starts[session as usize + 1];
+            for (other, &item) in self.items[range].iter().enumerate() {
+                let apart = other.abs_diff(place as usize).max(1);
+                #[expect(clippy::cast_precision_loss, reason = "sessions are short")]
+                let near = if self.how.nearness > 0.0 { (apart as f32).powf(-self.how.nearness) } else { 1.0 };
+                scores[item as usize] += vote * near * self.rarity[item as usize];
+            }
+        }
+    }
+
+    /// The sessions that vote: their weight and the place of the shared view.
+    #[expect(clippy::cast_precision_loss, reason = "counts as weights")]
+    fn neighbours(&self, case: &Case) -> Vec<(u32, f32, u32)> {
+        let mut touched: Vec<(u32, u32, f32, u32)> = Vec::new();
+        let mut seen = Vec::new();
+        for (back, &item) in case.items.iter().rev().enumerate() {
+            if seen.contains(&item) {
+                continue;
+            }
+            seen.push(item);
+            let back = super::top::index(back);
+            let weight = self.how.memory.powf(back as f32);
+            let places = &self.places[self.item_starts[item as usize]..self.item_starts[item as usize + 1]];
+            let latest = &places[places.len().saturating_sub(self.how.sample)..];
+            touched.extend(latest.iter().map(|&(session, place)| (session, back, weight, place)));
+        }
+        touched.sort_unstable_by_key(|&(session, back, ..)| (session, back));
+        let mut votes: Vec<(u32, f32, u32)> = Vec::new();
+        for shared in touched.chunk_by(|a, b| a.0 == b.0) {
+            let (session, back, _, place) = shared[0];
+            let length = self.starts[session as usize + 1] - self.starts[session as usize];
+            let alike: f32 = shared.iter().map(|touch| touch.2).sum();
+            let vote = alike / (length as f32).sqrt() / ((back + 1) as f32).powf(self.how.steps);
+            votes.push((session, vote, place));
+        }
+        if votes.len() > self.how.nearest && self.how.nearest > 0 {
+            votes.select_nth_unstable_by(self.how.nearest - 1, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+            votes.truncate(self.how.nearest);
+        }
+        votes.sort_unstable_by_key(|&(session, ..)| session);
+        votes
+    }
+}

@@ -1,0 +1,113 @@
+//! Sparse item-item matrices: the one form in which neighbours of items are kept and served.
+//!
+//! A row is a source item, its entries are targets in ascending order. EASE, nearest neighbours,
+//! order-aware counts and baskets differ only in how they fill it.
+
+use super::{interactions::Case, parallel, top::index};
+use serde::{Deserialize, Serialize};
+
+/// A square matrix by rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ItemMatrix {
+    starts: Vec<usize>,
+    targets: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+/// One row while it is made: targets with weights, ascending by target.
+pub(crate) type Row = Vec<(u32, f32)>;
+
+impl ItemMatrix {
+    /// Makes the rows in parallel; `row` must be a pure function of the item.
+    pub(crate) fn build<State>(
+        items: usize,
+        threads: usize,
+        state: impl Fn() -> State + Sync,
+        row: impl Fn(&mut State, usize) -> Row + Sync,
+    ) -> Self {
+        let parts = parallel::runs(items, 64, threads, |range| {
+            let mut state = state();
+            range.map(|item| row(&mut state, item)).collect::<Vec<Row>>()
+        });
+        let mut matrix = Self { starts: vec![0], ..Self::default() };
+        for row in parts.into_iter().flatten() {
+            for (target, weight) in row {
+                matrix.targets.push(target);
+                matrix.weights.push(weight);
+            }
+            matrix.starts.push(matrix.targets.len());
+        }
+        matrix
+    }
+
+    /// Number of items.
+    pub fn items(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// Number of kept weights.
+    pub fn kept(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// The neighbours of an item, ascending by number.
+    pub fn row(&self, item: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
+        let (targets, weights) = self.slices(item);
+        targets.iter().copied().zip(weights.iter().copied())
+    }
+
+    /// The weight from one item to another; 0 when it is not kept.
+    pub fn weight(&self, from: u32, to: u32) -> f32 {
+        let (targets, weights) = self.slices(from);
+        targets.binary_search(&to).map_or(0.0, |place| weights[place])
+    }
+
+    fn slices(&self, item: u32) -> (&[u32], &[f32]) {
+        let item = item as usize;
+        let range = self.starts[item]..self.starts[item + 1];
+        (&self.targets[range.clone()], &self.weights[range])
+    }
+
+    /// Adds `factor` times an item's row to the scores.
+    pub(crate) fn add(&self, item: u32, factor: f32, scores: &mut [f32]) {
+        let (targets, weights) = self.slices(item);
+        for (&target, &weight) in targets.iter().zip(weights) {
+            scores[target as usize] += factor * weight;
+        }
+    }
+
+    /// The touch of the case that speaks most for an item: its place and its weight.
+    pub(crate) fn reason(&self, case: &Case, factor: impl Fn(usize) -> f32, target: u32) -> Option<(u32, f32)> {
+        let mut best: Option<(u32, f32)> = None;
+        for (place, &item) in case.items.iter().enumerate() {
+            let weight = factor(place) * self.weight(item, target);
+            if weight > best.map_or(0.0, |(_, weight)| weight) {
+                best = Some((item, weight));
+            }
+        }
+        best
+    }
+}
+
+/// Keeps the `keep` entries that are largest in size, ascending by target.
+pub(crate) fn strongest(row: &mut Row, keep: usize) {
+    row.retain(|&(_, weight)| weight != 0.0);
+    if row.len() > keep {
+        let larger = |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
+        if keep > 0 {
+            row.select_nth_unstable_by(keep - 1, larger);
+        }
+        row.truncate(keep);
+    }
+    row.sort_unstable_by_key(|&(target, _)| target);
+}
+
+/// The entries of a dense row that are not zero.
+pub(crate) fn entries(dense: &[f32]) -> Row {
+    dense
+        .iter()
+        .enumerate()
+        .filter(|(_, weight)| **weight != 0.0)
+        .map(|(item, &weight)| (index(item), weight))
+        .collect()
+}

@@ -1,1 +1,0 @@
-//! Sentiment and themes of what customers write.
