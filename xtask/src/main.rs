@@ -1,5 +1,6 @@
 //! Every repository chore, in Rust: `cargo xtask <chore>`.
 
+mod bench;
 mod browser;
 mod demo;
 mod tidy;
@@ -12,6 +13,7 @@ const CHORES: &str = "chores:
   browser the first page walked through in a browser, where there is one
   test    everything that proves the project: tests of all crates, scenarios, tidiness
   lint    formatting and clippy, warnings as errors
+  bench   the goals of speed and size as one table; --quick for one small round
   tidy    crate arrows, no clock in core, function length";
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Some("browser") => browser::walk(&root()),
         Some("test") => test(),
         Some("lint") => lint(),
+        Some("bench") => bench::run(&root(), arguments.get(1..).unwrap_or_default()),
         Some("tidy") => tidy::check(&root()),
         _ => Err(CHORES.into()),
     };
