@@ -251,8 +251,10 @@ impl Trial<'_> {
 
     fn ecoexplorers(&mut self) -> String {
         let window = self.dice.one_of(&["P30D", "P60D", "P7D"]).copied().unwrap_or("P30D");
-        ECOEXPLORERS.replace("orders_30d: { count: Order Completed, within: P30D }",
-            &format!("orders_30d: {{ count: Order Completed, within: {window} }}"))
+        ECOEXPLORERS.replace(
+            "orders_30d: { count: Order Completed, within: P30D }",
+            &format!("orders_30d: {{ count: Order Completed, within: {window} }}"),
+        )
     }
 
     /// Compares balances with the oracle's.
@@ -288,7 +290,10 @@ impl Trial<'_> {
         for (reward, _, pieces) in REWARDS {
             let expected = pieces.map(|pieces| pieces - oracle.taken(reward));
             if workspace.stock(reward) != expected {
-                return Err(format!("of {reward} {:?} are left, the oracle says {expected:?}", workspace.stock(reward)));
+                return Err(format!(
+                    "of {reward} {:?} are left, the oracle says {expected:?}",
+                    workspace.stock(reward)
+                ));
             }
         }
         Ok(())
@@ -296,7 +301,8 @@ impl Trial<'_> {
 
     /// After a crash what was acknowledged is there.
     fn remembered(&mut self) -> Held {
-        let ids: Vec<Box<str>> = self.acknowledged.iter().filter(|(_, (_, s))| s.is_some()).map(|(i, _)| i.clone()).collect();
+        let ids: Vec<Box<str>> =
+            self.acknowledged.iter().filter(|(_, (_, s))| s.is_some()).map(|(i, _)| i.clone()).collect();
         for _ in 0..5 {
             let Some(id) = self.dice.one_of(&ids).cloned() else { return Ok(()) };
             let receipt = self.insist(|w| w.receipt(Some("shop"), &id))?;

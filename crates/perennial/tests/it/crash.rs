@@ -60,9 +60,7 @@ fn load(clients: &mut [Client], server: &mut Server, life: Duration) {
     std::thread::scope(|scope| {
         for client in clients {
             let (dead, address) = (&dead, &*server.address);
-            scope.spawn(move || {
-                while !dead.load(Ordering::Relaxed) && client.step(address) {}
-            });
+            scope.spawn(move || while !dead.load(Ordering::Relaxed) && client.step(address) {});
         }
         std::thread::sleep(life); // The length of a life is the experiment; nothing waits for it.
         server.process.kill().unwrap();
