@@ -114,7 +114,8 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     if earns {
         let record = orders::record(&booking, Some(order), event.at, program.currency);
         let view = View { order: Some(&record), ..view };
-        let rules = edition.earning(event.name()).filter(|rule| {
+        let rules = edition.earning("Order Completed").filter(|rule| {
+            // An order that only an update told of is one all the same.
             rule.when.holds(&view)
                 && any_line(rule, &view, &record)
                 && within_limit(book, &edition, &rule.id, rule.limit, event.at)

@@ -162,7 +162,9 @@ pub fn run(path: &Path) -> Verdict {
 
 fn play(path: &Path, verdict: &mut Verdict) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let file: File = serde_saphyr::from_str(&text).map_err(|e| e.to_string())?;
+    // An order named `y` or `no` is a name.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let file: File = serde_saphyr::from_str_with_options(&text, options).map_err(|e| e.to_string())?;
     verdict.name.clone_from(&file.name);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut stage = Stage::open(folder, &file.program, file.patch.as_ref(), file.clock)?;
