@@ -4,6 +4,5 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod import;
-mod overview;
 mod scenarios;
 mod wire;
