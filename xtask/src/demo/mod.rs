@@ -226,6 +226,7 @@ impl House {
 
     fn welcome(&self, kind: &str, weeks: u64, listen: &str, keys: &Keys) {
         let Keys { write, secret } = keys;
+        let somebody = if kind == "simulated" { "shopper-001" } else { "2085" };
         println!();
         if kind == "simulated" {
             println!("SIMULATED DATA: a made-up shop, because the real history was not fetched.");
@@ -237,7 +238,9 @@ impl House {
         println!("Make a purchase there, or from here:");
         println!();
         println!("    curl http://{listen}/v1/track -u {write}: -H 'content-type: application/json' \\");
-        println!("      -d '{{\"userId\":\"1\",\"event\":\"Order Completed\",\"properties\":{{\"order_id\":\"o-1\",");
+        println!(
+            "      -d '{{\"userId\":\"{somebody}\",\"event\":\"Order Completed\",\"properties\":{{\"order_id\":\"o-1\","
+        );
         println!(
             "           \"currency\":\"USD\",\"subtotal\":120,\"products\":[{{\"product_id\":\"p\",\"price\":120}}]}}}}'"
         );
