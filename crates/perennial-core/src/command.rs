@@ -141,7 +141,7 @@ fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
 }
 
 fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near: &Neighbours) -> Result<(), Refusal> {
-    let edition = book.program_arc();
+    let edition = book.edition();
     let reward = edition.program.reward(id);
     let reward = reward.ok_or_else(|| Refusal::new("unknown_reward", format!("no reward has the id '{id}'")))?;
     let quantity = quantity.max(1);
@@ -330,7 +330,7 @@ fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Re
         book.record(Fact::Reviewed { activity, approved: false });
         return Ok(());
     }
-    let edition = book.program_arc();
+    let edition = book.edition();
     let rule = edition.program.earn.iter().find(|r| r.id == submitted.rule).ok_or_else(unknown)?;
     if !loyalty::within_limit(book, &edition, &rule.id, rule.limit, submitted.at) {
         return Err(Refusal::new(

@@ -25,7 +25,7 @@ pub(crate) fn join(book: &mut Book<'_>, event: &Event) {
     if book.customer.member.is_some() {
         return;
     }
-    let edition = book.program_arc();
+    let edition = book.edition();
     let by: Option<&str> = edition.program.join.iter().find_map(|join| match (join, event.name()) {
         (Join::FirstOrder, "Order Completed") => Some("first_order"),
         (Join::FirstIdentify, "identify") => Some("first_identify"),
@@ -88,7 +88,7 @@ pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
 }
 
 fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef) -> Booking {
-    let edition = book.program_arc();
+    let edition = book.edition();
     let program = &edition.program;
     let currency = orders::currency(order, program.currency);
     let (eligible, lines) =
@@ -121,6 +121,7 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
                 && within_limit(book, &edition, &rule.id, rule.limit, event.at)
         });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
+        book.keep_record(OrderRecord { rules: booking.rules.clone(), ..record });
     }
     booking
 }
@@ -478,20 +479,21 @@ fn post_impact(book: &mut Book<'_>, unit: &str, amount: i64, cause: Cause) {
 /// Grants the benefits of the member's level that this order deserves, and takes back those it no
 /// longer does.
 fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
-    let Some(record) = book.customer.orders.get(name).cloned() else { return };
-    let Some(edition) = book.rules.edition(record.version).cloned() else { return };
+    let Some(record) = book.customer.orders.get(name) else { return };
+    let Some(edition) = book.rules.edition(record.version) else { return };
     let program = &edition.program;
     let level = book.customer.member.as_ref().and_then(|m| m.tier.as_ref()).map(|t| usize::from(t.level));
     let first_time = record.lines.iter().all(|l| l.pieces == l.quantity && l.net_left == l.net);
     for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
+        let Some(record) = book.customer.orders.get(name) else { return };
         let view = View {
-            order: Some(&record),
+            order: Some(record),
             recalled: Some((&program.recalled, &record.recalled)),
             ..View::of(program, book.customer)
         };
         let deserved = record.stands() && benefit.when.holds(&view);
         let had = record.benefits.contains(&benefit.id);
-        let entitled = has_benefit(&edition, level, &benefit.id);
+        let entitled = has_benefit(edition, level, &benefit.id);
         let granted = if had && !deserved {
             false
         } else if !had && deserved && first_time && entitled {
@@ -516,16 +518,16 @@ pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bo
 /// Gives what milestones promise when their mark is reached, and takes it back when refunds bring
 /// the value under it before the return window of the reaching order ends (rule 9).
 fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
-    let edition = book.program_arc();
+    let edition = book.edition();
     for milestone in &edition.program.milestones {
         let Some(member) = &book.customer.member else { return };
-        let reached = member.milestones.iter().find(|m| m.milestone == milestone.id).cloned();
+        let reached = member.milestones.iter().find(|m| m.milestone == milestone.id).map(|m| (m.firm_at, m.lot));
         let holds = milestone.when.holds(&View::of(&edition.program, book.customer));
         match (reached, holds) {
             (None, true) => reach(book, milestone, order),
-            (Some(reached), false) if book.at < reached.firm_at => {
+            (Some((firm_at, lot)), false) if book.at < firm_at => {
                 book.record(Fact::Missed { milestone: milestone.id.clone() });
-                if let Some(lot) = reached.lot {
+                if let Some(lot) = lot {
                     let earned = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map(|l| l.earned_at);
                     reverse(book, lot, milestone.points, Cause::Revoke);
                     let year = edition.program.zone.year(earned.unwrap_or(book.at));
@@ -556,7 +558,7 @@ pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
     if event.at < joined {
         return;
     }
-    let edition = book.program_arc();
+    let edition = book.edition();
     for rule in edition.earning(event.name()) {
         let view = View { event: Some(event), ..View::of(&edition.program, book.customer) };
         if !rule.when.holds(&view) {

@@ -4,6 +4,8 @@
 //! reckoned from the same record. Pieces and money never go below zero; surplus is clamped.
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
+use std::collections::VecDeque;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +29,8 @@ pub const PARKED_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
     /// Names of the records, in the same order: searched at every order.
-    refs: Vec<OrderRef>,
-    records: Vec<OrderRecord>,
+    refs: VecDeque<OrderRef>,
+    records: VecDeque<OrderRecord>,
     /// Refunds and cancellations that came before their order.
     pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
@@ -187,14 +189,19 @@ impl OrderRecord {
 impl Orders {
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
-        let at = self.refs.iter().rposition(|r| *r == order)?;
-        self.records.get(at)
+        self.records.get(self.position(order)?)
     }
 
     /// The record of an order, to change.
     pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
-        let at = self.refs.iter().rposition(|r| *r == order)?;
+        let at = self.position(order)?;
         self.records.get_mut(at)
+    }
+
+    /// Where an order is, the latest looked at first: most questions are about the last one.
+    fn position(&self, order: OrderRef) -> Option<usize> {
+        let name = u128::from_ne_bytes(order.0);
+        self.refs.iter().rposition(|r| u128::from_ne_bytes(r.0) == name)
     }
 
     /// All records, in the order they were booked.
@@ -213,11 +220,11 @@ impl Orders {
             self.standing.spend += record.left();
         }
         if self.records.len() >= ORDERS_MAX {
-            self.refs.remove(0);
-            self.records.remove(0);
+            self.refs.pop_front();
+            self.records.pop_front();
         }
-        self.refs.push(record.order);
-        self.records.push(record);
+        self.refs.push_back(record.order);
+        self.records.push_back(record);
     }
 
     /// Counts an order out that no longer stands.
@@ -254,6 +261,9 @@ impl Orders {
 
     /// What waits for this order, taken out.
     pub(crate) fn unpark(&mut self, order: OrderRef) -> Vec<Parked> {
+        if self.parked.is_empty() {
+            return Vec::new();
+        }
         let (waiting, rest) = std::mem::take(&mut self.parked).into_iter().partition(|(o, _)| *o == order);
         self.parked = rest;
         Vec::from_iter(waiting).into_iter().map(|(_, parked): (OrderRef, Parked)| parked).collect()
@@ -297,7 +307,7 @@ pub fn book_lines<'a>(
     let weights: Vec<i64> = order.lines.iter().take(LINES_MAX).map(|l| gross(l, currency)).collect();
     let weights = if weights.is_empty() { vec![0] } else { weights };
     let whole = apportion(goods, &weights);
-    let by_points = apportion(paid, &whole);
+    let by_points = if paid == 0 { vec![0; whole.len()] } else { apportion(paid, &whole) };
     let lines = whole.iter().zip(by_points).enumerate().map(|(i, (whole, paid))| {
         let known = order.lines.get(i).and_then(|l| product(&l.product_id));
         BookedLine {

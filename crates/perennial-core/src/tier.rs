@@ -39,7 +39,7 @@ pub(crate) fn join(book: &mut Book<'_>) {
 
 /// After something counted in a local year: lifts, or extends what is held.
 pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
-    let program = book.program_arc();
+    let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = &member.tier else { return };
     let reached = level_for(tiers, counted(member, tiers, year));
@@ -57,7 +57,7 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
 
 /// The order that reached the tier was refunded.
 pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, year: i16) {
-    let program = book.program_arc();
+    let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = member.tier.clone().filter(|t| t.reached_by == Some(order)) else { return };
     let follows = match tiers.on_refund {
@@ -81,7 +81,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
 
 /// The held tier's time is over.
 pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
-    let program = book.program_arc();
+    let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = member.tier.clone().filter(|t| t.until == due) else { return };
     let last = program.program.zone.year(due.plus_millis(-1));

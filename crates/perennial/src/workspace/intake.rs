@@ -142,7 +142,8 @@ impl Workspace {
     }
 
     fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
-        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(self.fingerprint(&event))? {
+        let fingerprint = self.fingerprint(&event);
+        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)? {
             return self.again(event, seq, same_body);
         }
         let owner = match event.order_id() {
@@ -162,12 +163,18 @@ impl Workspace {
             let reason = "the order is known, but older than the last 256 of its customer; correct the balance by hand";
             return Ok(self.reject(reject_of(&event, "order_too_old", "properties.order_id", reason)));
         }
-        self.follow(id, event, made)
+        self.follow(id, event, fingerprint, made)
     }
 
     /// Folds an event into its customer. A fold that panics is a bug of ours: the event is set
     /// aside, and memory is made again without it, so that the others go on.
-    fn follow(&mut self, id: CustomerId, event: Event, mut made: Vec<Fact>) -> Result<Receipt, Failure> {
+    fn follow(
+        &mut self,
+        id: CustomerId,
+        event: Event,
+        fingerprint: Fingerprint,
+        mut made: Vec<Fact>,
+    ) -> Result<Receipt, Failure> {
         let Some(mut customer) = self.warm.take(id)? else {
             return Err(super::misfit("fold an event", "its customer is not there"));
         };
@@ -177,7 +184,8 @@ impl Workspace {
         tail::count_stock(&mut self.taken, &made);
         let root = customer.root_of(&event.ids);
         let message_id = event.message_id.clone();
-        self.remember_event(&event, self.next_seq);
+        self.duplicates.remember(fingerprint, self.next_seq);
+        self.know_sender(&event.source);
         let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
         customer.folded = seq;
         self.warm.put(customer, true);
