@@ -1,5 +1,6 @@
 //! Every repository chore, in Rust: `cargo xtask <chore>`.
 
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::{Command, ExitCode};
 const CHORES: &str = "chores:
   test    everything that proves the project: tests of all crates, scenarios, tidiness
   lint    formatting and clippy, warnings as errors
+  sim     a random shop, looking for broken laws: --seed N --steps M
   tidy    crate arrows, no clock in core, function length";
 
 fn main() -> ExitCode {
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("test") => test(),
         Some("lint") => lint(),
+        Some("sim") => sim::run(&arguments[1..]),
         Some("tidy") => tidy::check(&root()),
         _ => Err(CHORES.into()),
     };

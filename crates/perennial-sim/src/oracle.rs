@@ -477,7 +477,11 @@ impl Oracle {
     fn grant(&mut self, who: usize, points: i64, earned_at: i64, available_at: i64) -> usize {
         let expires_at = (available_at + VALID_DAYS * DAY).div_euclid(DAY) * DAY + DAY;
         let mut lot = Lot { earned_at, available_at, expires_at, ..Lot::default() };
-        if available_at > earned_at { lot.pending = points } else { lot.available = points }
+        if available_at > earned_at {
+            lot.pending = points
+        } else {
+            lot.available = points
+        }
         self.lots.push(lot);
         let lot = self.lots.len() - 1;
         self.people[who].lots.push(lot);

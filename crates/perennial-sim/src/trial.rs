@@ -7,7 +7,7 @@ use perennial_core::event::Event;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
-use perennial_store::{Fault, MemoryDisk, Write};
+use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
 use crate::dice::Dice;
 use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, VALID_DAYS};
@@ -65,13 +65,19 @@ impl Trial<'_> {
     fn open(&mut self) -> Held {
         self.workspace = None;
         let mut last = String::new();
-        for _ in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
             match Workspace::on_disk(&self.disk) {
                 Ok(workspace) => {
                     self.workspace = Some(workspace);
                     return Ok(());
                 }
-                Err(failure) => last = failure.to_string(),
+                // The dead process may still have a checkpoint on its way to the disk.
+                Err(failure) if failure.trouble == Trouble::InUse => std::thread::yield_now(),
+                Err(failure) => {
+                    last = failure.to_string();
+                    tries += 1;
+                }
             }
         }
         Err(format!("the workspace does not open again: {last}"))
@@ -251,8 +257,10 @@ impl Trial<'_> {
 
     fn ecoexplorers(&mut self) -> String {
         let window = self.dice.one_of(&["P30D", "P60D", "P7D"]).copied().unwrap_or("P30D");
-        ECOEXPLORERS.replace("orders_30d: { count: Order Completed, within: P30D }",
-            &format!("orders_30d: {{ count: Order Completed, within: {window} }}"))
+        ECOEXPLORERS.replace(
+            "orders_30d: { count: Order Completed, within: P30D }",
+            &format!("orders_30d: {{ count: Order Completed, within: {window} }}"),
+        )
     }
 
     /// Compares balances with the oracle's.
@@ -288,7 +296,10 @@ impl Trial<'_> {
         for (reward, _, pieces) in REWARDS {
             let expected = pieces.map(|pieces| pieces - oracle.taken(reward));
             if workspace.stock(reward) != expected {
-                return Err(format!("of {reward} {:?} are left, the oracle says {expected:?}", workspace.stock(reward)));
+                return Err(format!(
+                    "of {reward} {:?} are left, the oracle says {expected:?}",
+                    workspace.stock(reward)
+                ));
             }
         }
         Ok(())
@@ -296,7 +307,8 @@ impl Trial<'_> {
 
     /// After a crash what was acknowledged is there.
     fn remembered(&mut self) -> Held {
-        let ids: Vec<Box<str>> = self.acknowledged.iter().filter(|(_, (_, s))| s.is_some()).map(|(i, _)| i.clone()).collect();
+        let ids: Vec<Box<str>> =
+            self.acknowledged.iter().filter(|(_, (_, s))| s.is_some()).map(|(i, _)| i.clone()).collect();
         for _ in 0..5 {
             let Some(id) = self.dice.one_of(&ids).cloned() else { return Ok(()) };
             let receipt = self.insist(|w| w.receipt(Some("shop"), &id))?;
