@@ -7,7 +7,7 @@ use perennial_core::event::Event;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
-use perennial_store::{Fault, MemoryDisk, Write};
+use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
 use crate::dice::Dice;
 use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, VALID_DAYS};
@@ -65,13 +65,19 @@ impl Trial<'_> {
     fn open(&mut self) -> Held {
         self.workspace = None;
         let mut last = String::new();
-        for _ in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
             match Workspace::on_disk(&self.disk) {
                 Ok(workspace) => {
                     self.workspace = Some(workspace);
                     return Ok(());
                 }
-                Err(failure) => last = failure.to_string(),
+                // The dead process may still have a checkpoint on its way to the disk.
+                Err(failure) if failure.trouble == Trouble::InUse => std::thread::yield_now(),
+                Err(failure) => {
+                    last = failure.to_string();
+                    tries += 1;
+                }
             }
         }
         Err(format!("the workspace does not open again: {last}"))

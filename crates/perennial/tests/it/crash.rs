@@ -209,7 +209,11 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
-        let mut command = command(folder, "serve", &["--listen", "127.0.0.1:0"]);
+        Self::wait(&mut command(folder, "serve", &["--listen", "127.0.0.1:0"]))
+    }
+
+    /// Starts a server and waits until it listens.
+    fn wait(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (mut write, mut secret) = (None, None);
         for line in BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok) {
@@ -268,4 +272,38 @@ fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], bo
         return None; // It was cut off.
     }
     Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// A limit on the size of files stands for the full disk: writes fail, and the process lives on.
+#[test]
+fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    let (write, secret) = server.keys.clone().expect("the first start shows keys");
+    let mut client = Client::new(0, &write, &secret);
+    client.enroll(&server.address);
+    server.kill();
+    let mut server = Server::wait(&mut small_disk(folder.path()));
+    let start = Instant::now();
+    while client.step(&server.address) {
+        assert!(start.elapsed() < PATIENCE, "the disk does not get full");
+    }
+    assert!(server.process.try_wait().unwrap().is_none(), "the server goes on");
+    assert!(client.batches > 0, "some were acknowledged before the disk was full");
+    server.kill();
+    let mut server = Server::start(folder.path());
+    client.finish(&server.address);
+    client.check(&server.address);
+    server.kill();
+    let verified = perennial(folder.path(), "verify", &[]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+/// The server under a limit of 1,000 or 2,000 kB a file, as the shell counts blocks.
+fn small_disk(folder: &Path) -> Command {
+    let plain = command(folder, "serve", &["--listen", "127.0.0.1:0"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""]);
+    command.arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
+    command
 }

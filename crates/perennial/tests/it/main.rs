@@ -4,6 +4,8 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod crash;
+mod fuzz;
+mod hostile;
 mod http;
 mod import;
 mod overview;
