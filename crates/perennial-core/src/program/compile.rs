@@ -762,13 +762,13 @@ fn recalled(program: &Program) -> Vec<Field> {
             fields.insert(field.clone());
         }
     };
-    for rule in &program.earn {
+    for rule in program.earn.iter().filter(|r| &*r.on == "Order Completed") {
         rule.when.visit(&mut see);
         if let Gives::Multiply { lines: Some(lines), .. } = &rule.gives {
             lines.visit(&mut see);
         }
     }
-    for benefit in &program.benefits {
+    for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
         benefit.when.visit(&mut see);
     }
     fields.into_iter().collect()

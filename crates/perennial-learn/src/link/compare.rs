@@ -222,7 +222,8 @@ fn date_level(a: &str, b: &str) -> u8 {
     if a.ends_with("0101") || b.ends_with("0101") {
         return year_only_level(a, b, edits);
     }
-    let (year, month, day) = (a[..4] == b[..4], a[4..6] == b[4..6], a[6..] == b[6..]);
+    let part = |from: usize, to: usize| a.as_bytes().get(from..to) == b.as_bytes().get(from..to);
+    let (year, month, day) = (part(0, 4), part(4, 6), a.as_bytes().get(6..) == b.as_bytes().get(6..));
     let turned = year && a[4..6] == b[6..] && a[6..] == b[4..6];
     let days = (day_number(a) - day_number(b)).abs();
     if edits <= 1 || turned {
@@ -246,7 +247,7 @@ fn year_only_level(a: &str, b: &str, edits: usize) -> u8 {
     let years = (day_number(a) - day_number(b)).abs() / 365;
     if both {
         if edits <= 1 { 7 } else { 8 }
-    } else if a[..4] == b[..4] {
+    } else if a.as_bytes().get(..4) == b.as_bytes().get(..4) {
         3
     } else if years <= 10 {
         8

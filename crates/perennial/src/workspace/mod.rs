@@ -341,6 +341,10 @@ impl Workspace {
     fn merge_by_hand(&mut self, asked: Asked, from: &Identifier) -> Result<Answer, Failure> {
         let (into, other) = (self.owner(&asked.customer)?, self.owner(from)?);
         let (Some(into), Some(other)) = (into, other) else { return Ok(unknown(from)) };
+        let first = self.warm.get(into)?.and_then(|c| command::answered(c, &asked)).map(|a| (a.seq, a.fingerprint));
+        if let Some((seq, fingerprint)) = first {
+            return if fingerprint == asked.fingerprint { self.repeat(into, seq) } else { Ok(reused(into, seq)) };
+        }
         if into == other {
             return Ok(Answer {
                 seq: 0,
@@ -364,6 +368,9 @@ impl Workspace {
             return Err(misfit("merge two customers", "one of them is not there"));
         };
         self.warm.redirect(&gone, into, self.secret());
+        if let Input::Command(asked) = &input {
+            command::remember(&mut survivor, asked, self.next_seq);
+        }
         let facts = merge::merge(&self.rules, &mut survivor, *gone, at);
         let seq = self.push(Some(into), Some(into), input, facts);
         survivor.folded = seq;
