@@ -1,23 +1,31 @@
 //! Every repository chore, in Rust: `cargo xtask <chore>`.
 
-mod sim;
+mod bench;
+mod browser;
+mod demo;
 mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const CHORES: &str = "chores:
+  demo    a shop's year through EcoExplorers Rewards, served on this machine
+  browser the first page walked through in a browser, where there is one
   test    everything that proves the project: tests of all crates, scenarios, tidiness
   lint    formatting and clippy, warnings as errors
-  sim     a random shop, looking for broken laws: --seed N --steps M
+  bench   the goals of speed and size as one table; --quick for one small round
+  sim     a random shop on a virtual clock: --seed N --steps M
   tidy    crate arrows, no clock in core, function length";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
+        Some("demo") => demo::run(&root(), arguments.get(1..).unwrap_or_default()),
+        Some("browser") => browser::walk(&root()),
         Some("test") => test(),
         Some("lint") => lint(),
-        Some("sim") => sim::run(&arguments[1..]),
+        Some("bench") => bench::run(&root(), arguments.get(1..).unwrap_or_default()),
+        Some("sim") => simulate(arguments.get(1..).unwrap_or_default()),
         Some("tidy") => tidy::check(&root()),
         _ => Err(CHORES.into()),
     };
@@ -52,6 +60,12 @@ fn test() -> Result<(), String> {
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     let runner: &[&str] = if nextest { &["nextest", "run", "--workspace"] } else { &["test", "--workspace"] };
     run("cargo", runner)
+}
+
+fn simulate(arguments: &[String]) -> Result<(), String> {
+    let mut all = vec!["run", "--quiet", "--release", "--package", "perennial-sim", "--"];
+    all.extend(arguments.iter().map(String::as_str));
+    run("cargo", &all)
 }
 
 fn lint() -> Result<(), String> {

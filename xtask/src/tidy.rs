@@ -35,6 +35,8 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
         let manifest = root.join("crates").join(name).join("Cargo.toml");
         findings.extend(arrows(name, allowed, &read(&manifest)?));
     }
+    let argued = read(&root.join("docs/dependencies.md"))?;
+    findings.extend(not_argued_for(&read(&root.join("Cargo.toml"))?, &argued));
     for file in rust_files(&root.join("crates"))?.into_iter().chain(rust_files(&root.join("xtask"))?) {
         let source = read(&file)?;
         let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
@@ -73,6 +75,16 @@ fn arrows(name: &str, allowed: &[&str], manifest: &str) -> Vec<String> {
         built.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|d| d.starts_with("perennial"));
     let wrong = ours.filter(|d| *d != name && !allowed.contains(d));
     wrong.map(|d| format!("{name} must not depend on {d}")).collect()
+}
+
+/// Dependencies of the workspace that no line of the page argues for.
+fn not_argued_for(manifest: &str, page: &str) -> Vec<String> {
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let others = names.filter(|name| !name.starts_with("perennial") && !name.starts_with('#'));
+    let missing = others.filter(|name| !page.contains(&format!("`{name}`")));
+    missing.map(|name| format!("docs/dependencies.md does not say why {name} earned its place")).collect()
 }
 
 fn impurities(file: &str, source: &str) -> Vec<String> {
@@ -128,6 +140,13 @@ mod tests {
         let manifest =
             "[dependencies]\nperennial-store.workspace = true\n[dev-dependencies]\nperennial.workspace = true\n";
         assert_eq!(arrows("perennial-core", &[], manifest), ["perennial-core must not depend on perennial-store"]);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found() {
+        let manifest = "[workspace.dependencies]\nserde = \"1\"\nleft-pad = \"1\"\n\n[profile.dev]\ndebug = 1\n";
+        let findings = not_argued_for(manifest, "| `serde` | why |");
+        assert_eq!(findings, ["docs/dependencies.md does not say why left-pad earned its place"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::customer::{ANSWERS_MAX, Customer, HOLDS_MAX, Recorded};
-use crate::engine::{Book, watch_inactivity};
+use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
 use crate::id::LotId;
 use crate::input::{Asked, Command};
@@ -141,7 +141,7 @@ fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
 }
 
 fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near: &Neighbours) -> Result<(), Refusal> {
-    let edition = book.program_arc();
+    let edition = book.edition();
     let reward = edition.program.reward(id);
     let reward = reward.ok_or_else(|| Refusal::new("unknown_reward", format!("no reward has the id '{id}'")))?;
     let quantity = quantity.max(1);
@@ -172,8 +172,6 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
     }
     let key = key.map_or_else(|| format!("r{}", near.seq), str::to_owned);
     book.record(Fact::Redeemed(Redemption { key: key.into(), reward: id.into(), quantity, points: cost, lots }));
-    let edition = book.program_arc();
-    watch_inactivity(&edition, book.customer);
     Ok(())
 }
 
@@ -332,7 +330,7 @@ fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Re
         book.record(Fact::Reviewed { activity, approved: false });
         return Ok(());
     }
-    let edition = book.program_arc();
+    let edition = book.edition();
     let rule = edition.program.earn.iter().find(|r| r.id == submitted.rule).ok_or_else(unknown)?;
     if !loyalty::within_limit(book, &edition, &rule.id, rule.limit, submitted.at) {
         return Err(Refusal::new(

@@ -57,6 +57,8 @@ pub struct Customer {
     pub segments: Vec<InSegment>,
     /// Wake-ups, the next one first.
     pub timers: BTreeSet<Timer>,
+    /// When time alone changes a segment; among the wake-ups until then.
+    pub tick: Option<Timestamp>,
     /// Answers given to idempotency keys.
     pub answers: Vec<Recorded>,
 }
@@ -227,6 +229,7 @@ impl Customer {
             member: None,
             segments: Vec::new(),
             timers: BTreeSet::new(),
+            tick: None,
             answers: Vec::new(),
         }
     }

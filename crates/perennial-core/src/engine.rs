@@ -5,8 +5,6 @@
 //!
 //! Invariant: after every call each lot balances and the clock never runs backwards.
 
-use std::sync::Arc;
-
 use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
 use crate::event::{Body, Event};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
@@ -29,7 +27,9 @@ pub struct Book<'a> {
     pub customer: &'a mut Customer,
     /// The instant of the input.
     pub at: Timestamp,
-    edition: Arc<Edition>,
+    edition: &'a Edition,
+    /// The record of the order at hand, made when it was judged.
+    record: Option<OrderRecord>,
     event: Option<&'a Event>,
     facts: Outcome,
 }
@@ -37,24 +37,34 @@ pub struct Book<'a> {
 impl<'a> Book<'a> {
     /// Opens the book for one input; none while no programme is published.
     pub(crate) fn open(rules: &'a Rules, customer: &'a mut Customer, at: Timestamp) -> Option<Self> {
-        let edition = Arc::clone(rules.latest()?);
+        let edition = rules.latest()?;
         customer.clock = customer.clock.max(at);
-        Some(Self { rules, customer, at, edition, event: None, facts: Vec::new() })
+        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::with_capacity(8) })
     }
 
     /// The programme in force.
-    pub(crate) fn program(&self) -> &Program {
+    pub(crate) fn program(&self) -> &'a Program {
         &self.edition.program
     }
 
     /// The edition in force, to hold while the customer changes.
-    pub(crate) fn program_arc(&self) -> Arc<Edition> {
-        Arc::clone(&self.edition)
+    pub(crate) fn edition(&self) -> &'a Edition {
+        self.edition
+    }
+
+    /// Keeps the record that an order was judged by, so that booking need not make it again.
+    pub(crate) fn keep_record(&mut self, record: OrderRecord) {
+        self.record = Some(record);
     }
 
     /// Writes a fact down and carries it out.
     pub(crate) fn record(&mut self, fact: Fact) {
-        evolve(&self.edition, self.customer, self.event, self.at, &fact);
+        match (&fact, self.record.take()) {
+            (Fact::Booked(booking), Some(record)) => {
+                booked(self.edition, self.customer, self.event, booking, record);
+            }
+            _ => evolve(self.edition, self.customer, self.event, self.at, &fact),
+        }
         self.facts.push(fact);
     }
 
@@ -82,7 +92,7 @@ impl<'a> Book<'a> {
 
     /// Brings segments up to date and closes the book.
     pub(crate) fn close(self) -> Outcome {
-        segment::refresh(self.rules, &self.edition, self.customer);
+        segment::refresh(self.rules, self.edition, self.customer);
         self.facts
     }
 }
@@ -91,7 +101,7 @@ impl<'a> Book<'a> {
 pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
-    observe(&book.edition, book.customer, event);
+    observe(book.edition, book.customer, event);
     loyalty::join(&mut book, event);
     match &event.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => loyalty::ordered(&mut book, event, order),
@@ -145,6 +155,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
     customer.adopted = rules.latest_version();
+    rules.latest().into_iter().for_each(|edition| watch_inactivity(edition, customer));
 }
 
 /// Brings what only time changes to one instant, so that two folds of the same journal can be
@@ -260,7 +271,10 @@ fn fingerprint(value: &Value) -> i64 {
 /// Carries a fact out: the only place where facts change a customer.
 fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at: Timestamp, fact: &Fact) {
     match fact {
-        Fact::Booked(booking) => booked(edition, customer, event, booking),
+        Fact::Booked(booking) => {
+            let record = record_of(edition, customer, event, booking);
+            booked(edition, customer, event, booking, record);
+        }
         Fact::Returned(back) => returned(edition, customer, event, back),
         Fact::Tiered(change) => tier::evolve(customer, change),
         Fact::Enrolled { .. } => {
@@ -278,13 +292,17 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
     }
 }
 
-fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, booking: &Booking) {
+fn record_of(edition: &Edition, customer: &Customer, event: Option<&Event>, booking: &Booking) -> OrderRecord {
     let order = event.and_then(|e| match &e.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => Some(order),
         _ => None,
     });
     let at = event.map_or(customer.clock, |e| e.at);
-    let record = orders::record(booking, order, at, edition.program.currency);
+    orders::record(booking, order, at, edition.program.currency)
+}
+
+fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, booking: &Booking, record: OrderRecord) {
+    let at = record.at;
     if record.stands() {
         for (i, feature) in edition.features("Order Completed") {
             let view = View { event, order: Some(&record), ..View::of(&edition.program, customer) };
@@ -376,7 +394,10 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                 }
             }
         }
-        Fact::Paid { order, lots } => paid(customer, *order, lots),
+        Fact::Paid { order, lots } => {
+            paid(customer, *order, lots, at);
+            watch_inactivity(edition, customer);
+        }
         Fact::Held { until, hold, lots } => {
             if let Some(member) = &mut customer.member {
                 let fresh = Hold { hold: hold.clone(), until: *until, lots: lots.clone(), ended: false };
@@ -391,6 +412,9 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         fact => {
             if let Some(member) = &mut customer.member {
                 of_progress(member, at, fact);
+            }
+            if matches!(fact, Fact::Redeemed(_) | Fact::HoldEnded { .. }) {
+                watch_inactivity(edition, customer);
             }
         }
     }
@@ -419,7 +443,12 @@ fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
             let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key);
             bought.into_iter().for_each(|b| b.undone = true);
         }
-        Fact::HoldEnded { hold, captured } => end_hold(member, hold, *captured),
+        Fact::HoldEnded { hold, captured } => {
+            end_hold(member, hold, *captured);
+            if *captured > 0 {
+                member.wallet.active_at = member.wallet.active_at.max(at);
+            }
+        }
         Fact::Submitted { activity, rule, unique } => {
             member.activities.push(Activity {
                 activity: *activity,
@@ -465,12 +494,12 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64) {
     }
 }
 
-fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)]) {
+fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Timestamp) {
     if let Some(record) = customer.orders.get_mut(order) {
         record.paid_lots = lots.to_vec();
     }
     let Some(member) = &mut customer.member else { return };
-    member.wallet.active_at = member.wallet.active_at.max(customer.clock);
+    member.wallet.active_at = member.wallet.active_at.max(at);
     for (lot, amount) in lots {
         let mut left = *amount;
         for (_, captured) in member.captured.iter_mut().filter(|(l, _)| l == lot) {
@@ -487,18 +516,21 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     match &posting.unit {
         Unit::Points => member.wallet.post(posting),
         Unit::Impact(unit) => {
-            let credited = member.impact.entry(unit.clone()).or_default();
+            if !member.impact.contains_key(unit) {
+                member.impact.insert(unit.clone(), 0);
+            }
+            let Some(credited) = member.impact.get_mut(unit) else { return };
             *credited += if posting.to == Account::Credited { posting.amount } else { -posting.amount };
             return;
         }
         Unit::Stock(_) => return,
     }
     let Some(lot) = posting.lot else { return };
-    if let Some(order) = member.wallet.lot(lot).and_then(|l| l.order).and_then(|o| customer.orders.get_mut(o)) {
-        match posting.cause {
-            Cause::Earn if posting.from == Account::Issued => order.points += posting.amount,
-            _ => {}
-        }
+    if posting.cause == Cause::Earn
+        && posting.from == Account::Issued
+        && let Some(order) = member.wallet.lot(lot).and_then(|l| l.order).and_then(|o| customer.orders.get_mut(o))
+    {
+        order.points += posting.amount;
     }
     if posting.to == Account::Available && matches!(posting.from, Account::Pending | Account::Issued) {
         watch_lot(edition, customer, lot);
@@ -516,10 +548,8 @@ fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
 }
 
 /// Wakes the customer when inactivity would let everything lapse.
-pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
-    let span = edition.program.points.expires.as_ref().and_then(|e| e.after_inactivity);
-    let (Some(span), Some(member)) = (span, &customer.member) else { return };
-    let due = edition.program.zone.end_of_validity(member.wallet.active_at, span);
+fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
+    let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
     let owner: CustomerId = customer.id;
-    customer.wake(due, TimerKind::Expire, 0, owner);
+    due.into_iter().for_each(|due| customer.wake(due, TimerKind::Expire, 0, owner));
 }

@@ -172,13 +172,7 @@ pub trait Scope {
     /// keeps texts and tags in other shapes answers here, so that asking allocates nothing.
     #[inline]
     fn view(&self, field: &Field) -> View<'_> {
-        match self.field(field) {
-            Cow::Borrowed(value) => View::of(value),
-            Cow::Owned(Value::Null) => View::Null,
-            Cow::Owned(Value::Bool(yes)) => View::Bool(yes),
-            Cow::Owned(Value::Number(n)) => View::Number(n),
-            Cow::Owned(value) => View::Owned(value),
-        }
+        View::from_cow(self.field(field))
     }
 }
 
@@ -214,6 +208,18 @@ impl<'a> View<'a> {
             Value::Text(text) => Self::Text(text),
             Value::List(items) => Self::List(items),
             Value::Map(map) => Self::Map(map),
+        }
+    }
+
+    /// A value where it lies, or as it was made.
+    #[inline]
+    pub fn from_cow(value: Cow<'a, Value>) -> Self {
+        match value {
+            Cow::Borrowed(value) => Self::of(value),
+            Cow::Owned(Value::Null) => Self::Null,
+            Cow::Owned(Value::Bool(yes)) => Self::Bool(yes),
+            Cow::Owned(Value::Number(n)) => Self::Number(n),
+            Cow::Owned(value) => Self::Owned(value),
         }
     }
 

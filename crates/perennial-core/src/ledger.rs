@@ -4,6 +4,8 @@
 //! reversed + forfeited, none below zero; the balance is the sum of the lots less arrears.
 //! Absent on purpose: rules. What to post is decided elsewhere; here it is only done and counted.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Account, LotOpened, Posting, Unit};
@@ -17,7 +19,7 @@ pub const LOTS_MAX: usize = 1_024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wallet {
     /// Lots in the order of their opening.
-    pub lots: Vec<Lot>,
+    pub lots: VecDeque<Lot>,
     /// What lots dropped from the list had, by bucket.
     pub archived: Buckets,
     /// Owed to the house; never negative.
@@ -124,11 +126,22 @@ impl Buckets {
 impl Wallet {
     /// A lot by its name.
     pub fn lot(&self, id: LotId) -> Option<&Lot> {
-        self.lots.iter().rev().find(|lot| lot.id == id)
+        self.lots.get(self.position(id)?)
     }
 
     fn lot_mut(&mut self, id: LotId) -> Option<&mut Lot> {
-        self.lots.iter_mut().rev().find(|lot| lot.id == id)
+        let at = self.position(id)?;
+        self.lots.get_mut(at)
+    }
+
+    /// Where a lot is. Lots are numbered in the order of their opening, so that a member who was
+    /// never merged has it as far from the last one as the numbers differ.
+    fn position(&self, id: LotId) -> Option<usize> {
+        let last = self.lots.len().checked_sub(1)?;
+        let newer = self.lots[last].id.number.checked_sub(id.number).and_then(|n| usize::try_from(n).ok());
+        let likely = newer.and_then(|n| last.checked_sub(n));
+        let there = likely.filter(|at| self.lots[*at].id == id);
+        there.or_else(|| self.lots.iter().rposition(|lot| lot.id == id))
     }
 
     /// All lots together, the archived ones too.
@@ -148,7 +161,7 @@ impl Wallet {
         if self.lots.len() >= LOTS_MAX {
             self.archive_oldest();
         }
-        self.lots.push(Lot {
+        self.lots.push_back(Lot {
             id: born.lot,
             order: born.order,
             earned_at: born.earned_at,
@@ -167,7 +180,7 @@ impl Wallet {
     fn archive_oldest(&mut self) {
         if let Some(at) = self.lots.iter().position(|lot| lot.buckets.is_closed()) {
             let lot = self.lots.remove(at);
-            self.archived.add(&lot.buckets);
+            lot.iter().for_each(|lot| self.archived.add(&lot.buckets));
         }
     }
 
@@ -234,7 +247,7 @@ impl Wallet {
     /// Takes over the points of another member.
     pub(crate) fn unite(&mut self, other: Self) {
         self.lots.extend(other.lots);
-        self.lots.sort_by_key(|lot| (lot.earned_at, lot.id));
+        self.lots.make_contiguous().sort_by_key(|lot| (lot.earned_at, lot.id));
         self.archived.add(&other.archived);
         self.arrears += other.arrears;
         self.waived += other.waived;

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::customer::Activity;
 use crate::engine::Book;
-use crate::event::{Event, Order, Refund};
+use crate::event::{Body, Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{LotId, OrderRef};
 use crate::orders::{self, OrderRecord, Parked};
@@ -25,7 +25,7 @@ pub(crate) fn join(book: &mut Book<'_>, event: &Event) {
     if book.customer.member.is_some() {
         return;
     }
-    let edition = book.program_arc();
+    let edition = book.edition();
     let by: Option<&str> = edition.program.join.iter().find_map(|join| match (join, event.name()) {
         (Join::FirstOrder, "Order Completed") => Some("first_order"),
         (Join::FirstIdentify, "identify") => Some("first_identify"),
@@ -59,10 +59,14 @@ pub(crate) fn enroll(book: &mut Book<'_>, by: &str) {
 }
 
 /// An order: booked once, then everything that it brings.
+///
+/// `Order Updated` books an order whose completion has not come (yet), and changes nothing on one
+/// that is booked: what comes back is said by `Order Refunded` or `Order Cancelled`.
 pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     let name = OrderRef::derive(&book.rules.secret, &order.order_id);
     if book.customer.orders.get(name).is_some() {
-        book.note("order_known");
+        let updated = matches!(event.body, Body::OrderUpdated(_));
+        book.note(if updated { "update_ignored" } else { "order_known" });
         return;
     }
     let booking = book_order(book, event, order, name);
@@ -73,14 +77,18 @@ pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     }
     for parked in book.customer.orders.unpark(name) {
         match parked {
-            Parked::Refund(refund) => drop(refunded(book, &refund, name)),
+            Parked::Refund(refund) => {
+                if refunded(book, &refund, name).is_err() {
+                    book.note("unknown_line");
+                }
+            }
             Parked::Cancel => cancelled(book, name),
         }
     }
 }
 
 fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef) -> Booking {
-    let edition = book.program_arc();
+    let edition = book.edition();
     let program = &edition.program;
     let currency = orders::currency(order, program.currency);
     let (eligible, lines) =
@@ -106,12 +114,14 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     if earns {
         let record = orders::record(&booking, Some(order), event.at, program.currency);
         let view = View { order: Some(&record), ..view };
-        let rules = edition.earning(event.name()).filter(|rule| {
+        let rules = edition.earning("Order Completed").filter(|rule| {
+            // An order that only an update told of is one all the same.
             rule.when.holds(&view)
                 && any_line(rule, &view, &record)
                 && within_limit(book, &edition, &rule.id, rule.limit, event.at)
         });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
+        book.keep_record(OrderRecord { rules: booking.rules.clone(), ..record });
     }
     booking
 }
@@ -268,6 +278,8 @@ fn lapse(book: &Book<'_>, earned_at: Timestamp, available_at: Timestamp) -> Time
 /// Lots that have no end though the programme has expiry, with the end they get when it was
 /// switched on at `since`.
 pub(crate) fn lots_without_end(book: &Book<'_>, since: Timestamp) -> Vec<(LotId, Timestamp, Timestamp)> {
+    let grace = book.program().points.expires.as_ref().is_some_and(|e| e.grace_existing);
+    let since = if grace { since } else { Timestamp::EPOCH };
     let open = book.customer.member.iter().flat_map(|m| &m.wallet.lots);
     let endless = open.filter(|l| l.expires_at == Timestamp::NEVER && l.buckets.pending + l.buckets.available > 0);
     endless
@@ -353,6 +365,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     let Some(after) = book.customer.orders.get(name).cloned() else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
+    // What stood before is reckoned too: an earlier refund has already taken its share.
     let less = reckon(book, &before).min(before.points) - reckon(book, &after).min(before.points);
     let year = book.program().zone.year(before.at);
     if let Some(lot) = before.lot {
@@ -376,14 +389,8 @@ fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
 
 /// Points that paid for refunded goods come back in proportion; the last refund brings the rest.
 fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
-    let whole: i64 = after.lines.iter().map(|l| l.paid).sum();
-    if before.paid_points == 0 || whole == 0 {
-        return;
-    }
-    let back: i64 = after.lines.iter().map(|l| l.paid - l.paid_left).sum();
-    let due = i64::try_from(i128::from(before.paid_points) * i128::from(back) / i128::from(whole)).unwrap_or(0);
     let mut skip = before.paid_back;
-    let mut left = due - before.paid_back;
+    let mut left = after.paid_back - before.paid_back;
     for (lot, amount) in &before.paid_lots {
         let here = (amount - skip.min(*amount)).min(left);
         skip -= skip.min(*amount);
@@ -472,20 +479,21 @@ fn post_impact(book: &mut Book<'_>, unit: &str, amount: i64, cause: Cause) {
 /// Grants the benefits of the member's level that this order deserves, and takes back those it no
 /// longer does.
 fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
-    let Some(record) = book.customer.orders.get(name).cloned() else { return };
-    let Some(edition) = book.rules.edition(record.version).cloned() else { return };
+    let Some(record) = book.customer.orders.get(name) else { return };
+    let Some(edition) = book.rules.edition(record.version) else { return };
     let program = &edition.program;
     let level = book.customer.member.as_ref().and_then(|m| m.tier.as_ref()).map(|t| usize::from(t.level));
     let first_time = record.lines.iter().all(|l| l.pieces == l.quantity && l.net_left == l.net);
     for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
+        let Some(record) = book.customer.orders.get(name) else { return };
         let view = View {
-            order: Some(&record),
+            order: Some(record),
             recalled: Some((&program.recalled, &record.recalled)),
             ..View::of(program, book.customer)
         };
         let deserved = record.stands() && benefit.when.holds(&view);
         let had = record.benefits.contains(&benefit.id);
-        let entitled = has_benefit(&edition, level, &benefit.id);
+        let entitled = has_benefit(edition, level, &benefit.id);
         let granted = if had && !deserved {
             false
         } else if !had && deserved && first_time && entitled {
@@ -510,16 +518,16 @@ pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bo
 /// Gives what milestones promise when their mark is reached, and takes it back when refunds bring
 /// the value under it before the return window of the reaching order ends (rule 9).
 fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
-    let edition = book.program_arc();
+    let edition = book.edition();
     for milestone in &edition.program.milestones {
         let Some(member) = &book.customer.member else { return };
-        let reached = member.milestones.iter().find(|m| m.milestone == milestone.id).cloned();
+        let reached = member.milestones.iter().find(|m| m.milestone == milestone.id).map(|m| (m.firm_at, m.lot));
         let holds = milestone.when.holds(&View::of(&edition.program, book.customer));
         match (reached, holds) {
             (None, true) => reach(book, milestone, order),
-            (Some(reached), false) if book.at < reached.firm_at => {
+            (Some((firm_at, lot)), false) if book.at < firm_at => {
                 book.record(Fact::Missed { milestone: milestone.id.clone() });
-                if let Some(lot) = reached.lot {
+                if let Some(lot) = lot {
                     let earned = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map(|l| l.earned_at);
                     reverse(book, lot, milestone.points, Cause::Revoke);
                     let year = edition.program.zone.year(earned.unwrap_or(book.at));
@@ -550,7 +558,7 @@ pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
     if event.at < joined {
         return;
     }
-    let edition = book.program_arc();
+    let edition = book.edition();
     for rule in edition.earning(event.name()) {
         let view = View { event: Some(event), ..View::of(&edition.program, book.customer) };
         if !rule.when.holds(&view) {
@@ -640,11 +648,20 @@ pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
 }
 
+/// When everything lapses of a member who last earned or spent at `active_at`; none without such a
+/// rule. A rule that was switched on later counts from then at the earliest.
+pub(crate) fn idle_until(edition: &Edition, active_at: Timestamp) -> Option<Timestamp> {
+    let expires = edition.program.points.expires.as_ref()?;
+    let span = expires.after_inactivity?;
+    let since = edition.idle_since.filter(|_| expires.grace_existing).unwrap_or(active_at);
+    Some(edition.program.zone.end_of_validity(active_at.max(since), span))
+}
+
 /// Nothing was earned or spent for the declared time: everything available lapses.
 pub(crate) fn expire_inactive(book: &mut Book<'_>) {
-    let Some(span) = book.program().points.expires.as_ref().and_then(|e| e.after_inactivity) else { return };
     let Some(member) = &book.customer.member else { return };
-    if book.program().zone.end_of_validity(member.wallet.active_at, span) > book.at {
+    let edition = book.program_arc();
+    if idle_until(&edition, member.wallet.active_at).is_none_or(|due| due > book.at) {
         return;
     }
     let open: Vec<(LotId, i64)> = member.wallet.earliest_expiring(i64::MAX, None);

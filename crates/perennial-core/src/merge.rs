@@ -99,7 +99,7 @@ fn book_late_orders(book: &mut Book<'_>) {
         .map(|o| o.order)
         .collect();
     for order in late {
-        let edition = book.program_arc();
+        let edition = book.edition();
         let rules = edition.earning("Order Completed").map(|r| r.id.clone()).collect();
         book.record(Fact::Claimed { order, rules });
         loyalty::reward_order(book, order);

@@ -4,6 +4,8 @@
 //! reckoned from the same record. Pieces and money never go below zero; surplus is clamped.
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
+use std::collections::VecDeque;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +29,8 @@ pub const PARKED_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
     /// Names of the records, in the same order: searched at every order.
-    refs: Vec<OrderRef>,
-    records: Vec<OrderRecord>,
+    refs: VecDeque<OrderRef>,
+    records: VecDeque<OrderRecord>,
     /// Refunds and cancellations that came before their order.
     pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
@@ -84,7 +86,7 @@ pub struct OrderRecord {
     pub rules: Vec<Box<str>>,
     /// The lot of its points.
     pub lot: Option<LotId>,
-    /// Points that stand.
+    /// Points it was granted; what of them stands follows from the lines.
     pub points: i64,
     /// Points part of the payment, and the lots it came from.
     pub paid_points: i64,
@@ -155,6 +157,14 @@ impl OrderRecord {
         self.lines.iter().map(OrderLine::left).sum()
     }
 
+    /// Points of the payment that are to come back by now: in proportion to the money they stood for.
+    fn points_due_back(&self) -> i64 {
+        let whole: i64 = self.lines.iter().map(|l| l.paid).sum();
+        let back: i64 = self.lines.iter().map(|l| l.paid - l.paid_left).sum();
+        let due = i128::from(self.paid_points) * i128::from(back) / i128::from(whole.max(1));
+        i64::try_from(due).unwrap_or(0)
+    }
+
     /// Whether anything is left.
     pub fn stands(&self) -> bool {
         !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| l.pieces > 0 && l.net + l.paid == 0))
@@ -179,14 +189,19 @@ impl OrderRecord {
 impl Orders {
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
-        let at = self.refs.iter().rposition(|r| *r == order)?;
-        self.records.get(at)
+        self.records.get(self.position(order)?)
     }
 
     /// The record of an order, to change.
     pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
-        let at = self.refs.iter().rposition(|r| *r == order)?;
+        let at = self.position(order)?;
         self.records.get_mut(at)
+    }
+
+    /// Where an order is, the latest looked at first: most questions are about the last one.
+    fn position(&self, order: OrderRef) -> Option<usize> {
+        let name = u128::from_ne_bytes(order.0);
+        self.refs.iter().rposition(|r| u128::from_ne_bytes(r.0) == name)
     }
 
     /// All records, in the order they were booked.
@@ -205,11 +220,11 @@ impl Orders {
             self.standing.spend += record.left();
         }
         if self.records.len() >= ORDERS_MAX {
-            self.refs.remove(0);
-            self.records.remove(0);
+            self.refs.pop_front();
+            self.records.pop_front();
         }
-        self.refs.push(record.order);
-        self.records.push(record);
+        self.refs.push_back(record.order);
+        self.records.push_back(record);
     }
 
     /// Counts an order out that no longer stands.
@@ -246,6 +261,9 @@ impl Orders {
 
     /// What waits for this order, taken out.
     pub(crate) fn unpark(&mut self, order: OrderRef) -> Vec<Parked> {
+        if self.parked.is_empty() {
+            return Vec::new();
+        }
         let (waiting, rest) = std::mem::take(&mut self.parked).into_iter().partition(|(o, _)| *o == order);
         self.parked = rest;
         Vec::from_iter(waiting).into_iter().map(|(_, parked): (OrderRef, Parked)| parked).collect()
@@ -289,7 +307,7 @@ pub fn book_lines<'a>(
     let weights: Vec<i64> = order.lines.iter().take(LINES_MAX).map(|l| gross(l, currency)).collect();
     let weights = if weights.is_empty() { vec![0] } else { weights };
     let whole = apportion(goods, &weights);
-    let by_points = apportion(paid, &whole);
+    let by_points = if paid == 0 { vec![0; whole.len()] } else { apportion(paid, &whole) };
     let lines = whole.iter().zip(by_points).enumerate().map(|(i, (whole, paid))| {
         let known = order.lines.get(i).and_then(|l| product(&l.product_id));
         BookedLine {
@@ -423,6 +441,7 @@ pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
         line.paid_left -= taken.paid;
         assert!(line.net_left >= 0 && line.paid_left >= 0, "no line is refunded beyond what is left");
     }
+    record.paid_back = record.points_due_back();
     if let Some(key) = back.refund {
         if record.refunds.len() >= REFUNDS_MAX {
             record.refunds.remove(0);

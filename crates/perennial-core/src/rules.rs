@@ -32,6 +32,8 @@ pub struct Edition {
     pub program: Program,
     /// From when it is in force.
     pub published_at: Timestamp,
+    /// From when inactivity counts, if an earlier version did not count it.
+    pub(crate) idle_since: Option<Timestamp>,
     earn_on: BTreeMap<Box<str>, Vec<usize>>,
     features_on: BTreeMap<Box<str>, Vec<usize>>,
     /// Features that segments read: their windows wake the customer.
@@ -53,6 +55,7 @@ impl Edition {
             watched: watched(&program),
             program,
             published_at,
+            idle_since: None,
         }
     }
 
@@ -97,13 +100,26 @@ impl Rules {
     /// Puts the next version in force.
     pub fn publish(&mut self, program: Program, at: Timestamp) -> u32 {
         let version = self.latest_version() + 1;
-        self.editions.push(Arc::new(Edition::new(program, version, at)));
+        let counted = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_some());
+        let idle_since = self.latest().and_then(|old| if counted(old) { old.idle_since } else { Some(at) });
+        self.editions.push(Arc::new(Edition { idle_since, ..Edition::new(program, version, at) }));
         version
     }
 
     /// Number of the version in force; 0 when none was published.
     pub fn latest_version(&self) -> u32 {
         u32::try_from(self.editions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The same rules without the catalogue: for questions that ask nothing of products.
+    #[must_use]
+    pub fn without_catalog(&self) -> Self {
+        Self {
+            editions: self.editions.clone(),
+            catalog: BTreeMap::new(),
+            thresholds: self.thresholds.clone(),
+            secret: self.secret,
+        }
     }
 
     /// The version in force.

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::customer::Customer;
 use crate::event::Event;
-use crate::expr::{Field, Scope};
+use crate::expr::{self, Field, Scope};
 use crate::feature::instant_value;
 use crate::orders::{OrderLine, OrderRecord};
 use crate::program::Program;
@@ -93,6 +93,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The id of the level held.
+    fn tier(&self) -> Option<&'a str> {
+        let level = usize::from(self.customer.member.as_ref()?.tier.as_ref()?.level);
+        Some(&self.program.tiers.as_ref()?.levels.get(level)?.id)
+    }
+
     fn of_member(&self, field: &Field) -> Value {
         let Some(member) = &self.customer.member else { return Value::Null };
         match field {
@@ -102,12 +108,7 @@ impl<'a> View<'a> {
                 let year = self.program.zone.year(self.now());
                 Value::Number(member.years.get(&year).map_or(0, |y| y.points).into())
             }
-            Field::Tier => {
-                let level = member.tier.as_ref().map(|t| usize::from(t.level));
-                let levels = self.program.tiers.as_ref().map(|t| &t.levels);
-                let id = level.zip(levels).and_then(|(level, levels)| levels.get(level));
-                id.map_or(Value::Null, |level| Value::Text(level.id.clone()))
-            }
+            Field::Tier => self.tier().map_or(Value::Null, Value::from),
             _ => Value::Null,
         }
     }
@@ -140,6 +141,21 @@ impl Scope for View<'_> {
             field if field.is_of_customer() => Cow::Owned(self.of_customer(field)),
             field => Cow::Owned(self.of_product(field)),
         }
+    }
+
+    /// Texts and tags where they lie, so that asking allocates nothing.
+    fn view(&self, field: &Field) -> expr::View<'_> {
+        let recalls = |(fields, _): (&[Field], _)| fields.contains(field);
+        let lying = match field {
+            _ if self.recalled.is_some_and(recalls) => None,
+            Field::ProductTags => self.line.map(|line| expr::View::Texts(&line.tags)),
+            Field::ProductId => self.line.map(|line| expr::View::Text(&line.product_id)),
+            Field::OrderId => self.order.map(|order| expr::View::Text(&order.order_id)),
+            Field::Trait(name) => self.customer.profile.traits.get(name).map(|(value, _)| expr::View::of(value)),
+            Field::Tier => self.tier().map(expr::View::Text),
+            _ => None,
+        };
+        lying.unwrap_or_else(|| expr::View::from_cow(self.field(field)))
     }
 
     fn now(&self) -> Timestamp {

@@ -39,7 +39,7 @@ pub(crate) fn join(book: &mut Book<'_>) {
 
 /// After something counted in a local year: lifts, or extends what is held.
 pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
-    let program = book.program_arc();
+    let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = &member.tier else { return };
     let reached = level_for(tiers, counted(member, tiers, year));
@@ -57,7 +57,7 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
 
 /// The order that reached the tier was refunded.
 pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, year: i16) {
-    let program = book.program_arc();
+    let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = member.tier.clone().filter(|t| t.reached_by == Some(order)) else { return };
     let follows = match tiers.on_refund {
@@ -81,36 +81,26 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
 
 /// The held tier's time is over.
 pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
-    let program = book.program_arc();
+    let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = member.tier.clone().filter(|t| t.until == due) else { return };
     let last = program.program.zone.year(due.plus_millis(-1));
     let earned = level_for(tiers, counted(member, tiers, last));
     let this = program.program.zone.year(due);
-    let level = if held.by_hand {
-        earned.max(level_for(tiers, counted(member, tiers, this))).max(still_held(&held, due))
+    let (level, until) = if held.by_hand {
+        // What was earned meanwhile, or held before: the best of it that is still good.
+        let earned_in =
+            |year: i16| (level_for(tiers, counted(member, tiers, year)), end_of_next_year(&program.program, year));
+        let good = [held.before, earned_in(this.saturating_sub(1)), earned_in(this)];
+        good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
-        match tiers.drop {
+        let level = match tiers.drop {
             Drop::OneLevel => earned.max(held.level.saturating_sub(1)),
             Drop::ToEarned => earned,
-        }
+        };
+        (level, end_of_next_year(&program.program, last))
     };
-    let until = if level == 0 {
-        Timestamp::NEVER
-    } else if held.by_hand && level == held.before.0 && held.before.1 > due {
-        held.before.1
-    } else {
-        end_of_next_year(&program.program, last).max(end_of_year_held(&program.program, due))
-    };
-    change(book, level, until, TierReason::Reviewed, None);
-}
-
-fn still_held(held: &TierStatus, due: Timestamp) -> u8 {
-    if held.before.1 > due { held.before.0 } else { 0 }
-}
-
-fn end_of_year_held(program: &Program, due: Timestamp) -> Timestamp {
-    program.zone.start_of_year(program.zone.year(due).saturating_add(1))
+    change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Reviewed, None);
 }
 
 /// Staff gives a tier.

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use utoipa::OpenApi;
@@ -20,12 +20,14 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub mod console;
 pub mod customers;
 pub mod docs;
 pub mod events;
 pub mod ingest;
 pub mod keys;
 pub mod ops;
+pub mod overview;
 pub mod problem;
 pub mod server;
 pub mod stream;
@@ -149,6 +151,11 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(customers::timeline))
         .routes(routes!(customers::ledger))
         .routes(routes!(stream::stream))
+        .merge(at_a_glance())
+}
+
+fn at_a_glance() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(overview::overview)).layer(Extension(overview::Cache::default()))
 }
 
 fn asked() -> OpenApiRouter<App> {
@@ -183,6 +190,7 @@ pub fn router(app: App) -> Router {
     let (router, _) = described().split_for_parts();
     router
         .merge(docs::routes())
+        .merge(console::routes())
         .fallback(nothing_here)
         .layer(middleware::from_fn(explain))
         .layer(middleware::from_fn(limit_time))

@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Bring in at most so many named customers: a fair sample that is always the same.
     #[arg(long, value_name = "N")]
     pub limit_customers: Option<usize>,
+    /// Move all instants by so many weeks, so that a demonstration's year ends today; for history of
+    /// one's own leave it out.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub shift_weeks: i32,
     /// Where rows that do not come in are written, with line, field and reason.
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
@@ -72,6 +76,7 @@ pub fn run(
         data: arguments.data.clone(),
         replace: arguments.files.iter().cloned().collect(),
         now,
+        shift_weeks: arguments.shift_weeks,
         limit_customers: arguments.limit_customers,
         max_rows: arguments.max_rows,
         rejects: arguments.rejects.clone(),

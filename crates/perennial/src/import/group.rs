@@ -44,7 +44,11 @@ pub(super) struct Gathered<'p> {
     seen_orders: HashSet<Box<str>>,
     seen_customers: HashSet<Box<str>>,
     now: Timestamp,
+    /// Every instant is moved by so much.
+    shift_ms: i64,
 }
+
+const WEEK_MS: i64 = 7 * 86_400_000;
 
 /// Product ids, each stored once.
 #[derive(Default)]
@@ -195,7 +199,7 @@ fn bad(code: &'static str, field: &str, reason: impl Into<String>) -> Refused {
 }
 
 impl<'p> Gathered<'p> {
-    pub(super) fn new(plan: &'p Plan, now: Timestamp) -> Self {
+    pub(super) fn new(plan: &'p Plan, now: Timestamp, shift_weeks: i32) -> Self {
         let totals = Reconciliation {
             name: plan.name.to_string(),
             currency: plan.currency.to_string(),
@@ -217,7 +221,13 @@ impl<'p> Gathered<'p> {
             seen_orders: HashSet::new(),
             seen_customers: HashSet::new(),
             now,
+            shift_ms: i64::from(shift_weeks) * WEEK_MS,
         }
+    }
+
+    /// The instant that a cell holds.
+    fn at(&self, cell: &Cell) -> Option<Timestamp> {
+        cell.at().map(|at| at.plus_millis(self.shift_ms))
     }
 
     /// What a row of the order file moves.
@@ -400,7 +410,7 @@ impl<'p> Gathered<'p> {
 
     fn instant(&self, file: usize, column: usize, cells: &[Cell]) -> Result<Timestamp, Bad> {
         let name = self.column(file, column);
-        let at = cells[column].at().ok_or_else(|| bad("missing", name, "needs an instant"))?;
+        let at = self.at(&cells[column]).ok_or_else(|| bad("missing", name, "needs an instant"))?;
         if at > self.now {
             return Err(bad(
                 "in_future",
@@ -449,8 +459,8 @@ impl<'p> Gathered<'p> {
             let field = self.column(c.file, c.ids.first().map_or(0, |(_, column)| *column));
             return if of_orders { Ok(()) } else { Err(bad("no_identifier", field, "recognises nobody")) };
         }
-        let at = c.at.and_then(|column| cells[column].at());
-        let enrolled_at = c.enrolled_at.and_then(|column| cells[column].at());
+        let at = c.at.and_then(|column| self.at(&cells[column]));
+        let enrolled_at = c.enrolled_at.and_then(|column| self.at(&cells[column]));
         if let (Some(column), true) = (c.enrolled_at, enrolled_at.is_some_and(|at| at > self.now)) {
             return Err(bad("in_future", self.column(c.file, column), "is later than the import itself"));
         }

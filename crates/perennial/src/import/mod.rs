@@ -80,6 +80,8 @@ pub struct Options {
     pub replace: BTreeMap<String, PathBuf>,
     /// The instant of the import; rows later than it are rejected.
     pub now: Timestamp,
+    /// Instants are moved by so many weeks: an old year becomes the last one, its weekdays kept.
+    pub shift_weeks: i32,
     /// At most so many named customers, a fair and stable sample.
     pub limit_customers: Option<usize>,
     /// Rows of all files together; more end the import.
@@ -100,6 +102,7 @@ impl Options {
             data: data.into(),
             replace: BTreeMap::new(),
             now,
+            shift_weeks: 0,
             limit_customers: None,
             max_rows: MAX_ROWS,
             rejects: None,
@@ -189,7 +192,7 @@ impl Plan {
     /// See [`Failure`]. Rejected rows are no failure; they are in the reject file and the totals.
     pub fn run(&self, sink: &mut dyn Sink, options: &Options) -> Result<Reconciliation, Failure> {
         let paths = self.paths(options)?;
-        let mut gathered = Gathered::new(self, options.now);
+        let mut gathered = Gathered::new(self, options.now, options.shift_weeks);
         let mut rows = 0;
         for (index, path) in paths.iter().enumerate() {
             self.gather(&mut gathered, index, path, &mut rows, options)?;
@@ -327,7 +330,7 @@ impl Plan {
         for path in paths {
             parts.push(content(path)?);
         }
-        let limit = format!("{:?}", options.limit_customers);
+        let limit = format!("{:?} {}", options.limit_customers, options.shift_weeks);
         let parts: Vec<&[u8]> = parts.iter().map(|p| &p[..]).chain([limit.as_bytes()]).collect();
         Ok(hex(digest(&parts)))
     }

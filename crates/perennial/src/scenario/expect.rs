@@ -69,7 +69,7 @@ fn one(program: &Program, customer: &Customer, field: &str, want: &Value) -> Res
         "tier" => compare("tier", want, &known(customer, program, &Field::Tier), &mut failures),
         "tier_until" => tier_until(program, customer, want, &mut failures),
         "next_tier" => each(want, |name| Ok(next_tier(program, customer, name)), "next_tier", &mut failures)?,
-        "segments" => segments(customer, want, &mut failures)?,
+        "segments" => segments(program, customer, want, &mut failures)?,
         "badges" => badges(customer, want, &mut failures),
         "impact" => {
             each(want, |unit| Ok(known(customer, program, &Field::Impact(unit.into()))), "impact", &mut failures)?
@@ -182,10 +182,18 @@ fn next_tier(program: &Program, customer: &Customer, field: &str) -> Value {
     }
 }
 
-fn segments(customer: &Customer, want: &Value, failures: &mut Failures) -> Result<(), String> {
-    for (list, inside) in [("in", true), ("not_in", false)] {
-        for segment in object(want)?.get(list).and_then(Value::as_array).into_iter().flatten() {
+fn segments(program: &Program, customer: &Customer, want: &Value, failures: &mut Failures) -> Result<(), String> {
+    for (list, names) in object(want)? {
+        let inside = match list.as_str() {
+            "in" => true,
+            "not_in" => false,
+            other => return Err(format!("segments: unknown field '{other}'; it takes in, not_in")),
+        };
+        for segment in names.as_array().ok_or_else(|| format!("segments.{list}: expected a list of names"))? {
             let name = segment.as_str().unwrap_or_default();
+            if program.segments.iter().all(|s| &*s.id != name) {
+                return Err(format!("segments.{list}: the programme has no segment '{name}'"));
+            }
             if customer.is_in(name) != inside {
                 failures.push(Failed::new(format!("segments.{list}"), name, if inside { "not in" } else { "in" }));
             }
@@ -208,6 +216,9 @@ fn badges(customer: &Customer, want: &Value, failures: &mut Failures) {
 fn messages(customer: &Customer, want: &Value, failures: &mut Failures) -> Result<(), String> {
     for want in want.as_array().ok_or("messages: expected a list")? {
         let map = object(want)?;
+        if let Some(stray) = map.keys().find(|k| !["template", "count", "at"].contains(&k.as_str())) {
+            return Err(format!("messages: '{stray}' is no field of this version; it takes template, count, at"));
+        }
         let template = text(map, "template")?.ok_or("messages: template is missing")?;
         let sent: Vec<Timestamp> = queued(customer, &template).collect();
         let count = map.get("count").and_then(Value::as_u64);

@@ -88,7 +88,8 @@ impl Failed {
     }
 }
 
-/// Finds scenario files: those named, and all `.yaml` and `.yml` below folders, in order.
+/// Finds scenario files: those named, and all `.yaml` and `.yml` below folders, in order. Programmes
+/// may lie among them; they are passed over.
 ///
 /// # Errors
 /// When a path is not there.
@@ -112,11 +113,16 @@ fn gather(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     for path in entries {
         if path.is_dir() {
             gather(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") && !is_program(&path) {
             files.push(path);
         }
     }
     Ok(())
+}
+
+/// Programmes say so at the start of a line. A file that cannot be read is reported when it is run.
+fn is_program(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("perennial:")))
 }
 
 /// Runs files on all cores; verdicts in the order of the files.
@@ -156,7 +162,9 @@ pub fn run(path: &Path) -> Verdict {
 
 fn play(path: &Path, verdict: &mut Verdict) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let file: File = serde_saphyr::from_str(&text).map_err(|e| e.to_string())?;
+    // An order named `y` or `no` is a name.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let file: File = serde_saphyr::from_str_with_options(&text, options).map_err(|e| e.to_string())?;
     verdict.name.clone_from(&file.name);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut stage = Stage::open(folder, &file.program, file.patch.as_ref(), file.clock)?;

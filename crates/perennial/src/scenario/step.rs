@@ -73,6 +73,7 @@ impl Stage {
         let actions: Vec<_> =
             map.iter().filter(|(k, _)| !["refused", "rejected", "why"].contains(&k.as_str())).collect();
         let [(action, body)] = actions[..] else { return Err("a step is a map with one action".into()) };
+        fits(action, body, refused.is_some(), rejected.is_some())?;
         match action.as_str() {
             "identify" | "track" | "page" | "screen" | "group" | "alias" | "batch" => {
                 self.call(number, action, body, rejected.as_deref())
@@ -194,7 +195,7 @@ impl Stage {
             (Some(code), Err(refusal)) if *code != *refusal.code => {
                 failures.push(Failed::new("refused", code, &refusal.code));
             }
-            (Some(_), Err(_)) if bare(before) != bare(self.customer(&who)?) => {
+            (Some(_), Err(_)) if !unchanged(before, self.customer(&who)?) => {
                 failures.push(Failed::new("refused", "nothing changes", "something changed"));
             }
             _ => {}
@@ -296,9 +297,54 @@ impl Stage {
     }
 }
 
-/// A customer without the recorded answers, which a refusal adds to.
-fn bare(customer: Option<Customer>) -> Option<Customer> {
-    customer.map(|c| Customer { answers: Vec::new(), folded: 0, ..c })
+/// The fields that an action knows; none for calls and expectations, which look after their own.
+fn fields_of(action: &str) -> Option<&'static [&'static str]> {
+    Some(match action {
+        "advance" => &["to"],
+        "publish" => &["program", "patch"],
+        "merge" => &["into", "from", "key"],
+        "capture" => &["hold", "points", "key"],
+        "release" => &["hold", "key"],
+        "enroll" => &["customer", "referral_code", "referred_by", "key"],
+        "redeem" => &["customer", "reward", "quantity", "key"],
+        "adjust" => &["customer", "points", "reason", "by", "key"],
+        "hold" => &["customer", "points", "for", "as", "key"],
+        "undo" => &["customer", "redemption", "key"],
+        "set_tier" => &["customer", "tier", "until", "key"],
+        "review" => &["customer", "activity", "decision", "reason", "key"],
+        "consent" => &["customer", "purpose", "channel", "given", "key"],
+        _ => return None,
+    })
+}
+
+/// A slip in a step would be a check that checks nothing: unknown fields and answers that the
+/// action cannot give are errors.
+fn fits(action: &str, body: &Value, refused: bool, rejected: bool) -> Result<(), String> {
+    let event = ["identify", "track", "page", "screen", "group", "alias", "batch"].contains(&action);
+    let known = fields_of(action);
+    let command = known.is_some() && !["advance", "publish"].contains(&action);
+    if refused && !command {
+        return Err(format!("refused: stands beside a command, and '{action}' is none; an event can be 'rejected'"));
+    }
+    if rejected && !event {
+        return Err(format!("rejected: stands beside an event, and '{action}' is none; a command can be 'refused'"));
+    }
+    let (Some(known), Some(map)) = (known, body.as_object()) else { return Ok(()) };
+    match map.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(stray) => Err(format!("{action}: unknown field '{stray}'; it takes {}", known.join(", "))),
+        None if map.is_empty() => Err(format!("{action}: says nothing; it takes {}", known.join(", "))),
+        None => Ok(()),
+    }
+}
+
+/// Whether nothing changed but the recorded answer, for which somebody unknown is made a customer.
+fn unchanged(before: Option<Customer>, after: Option<Customer>) -> bool {
+    let bare = |c: Customer| Customer { answers: Vec::new(), folded: 0, ..c };
+    match (before, after) {
+        (Some(before), Some(after)) => bare(before) == bare(after),
+        (None, after) => after.is_none_or(|c| c.member.is_none()),
+        (Some(_), None) => false,
+    }
 }
 
 fn named(call: &mut Value, name: &str) {

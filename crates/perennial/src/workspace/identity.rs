@@ -57,7 +57,8 @@ impl Workspace {
     }
 
     /// The earlier name of an alias call names the customer too. The wire does not say what sort of
-    /// name it is: the sort that somebody is known by wins.
+    /// name it is: the sort that somebody is known by wins. Two accounts stay two: only a merge by
+    /// hand makes them one.
     fn name_by_alias(&mut self, event: &mut Event) -> Result<(), Failure> {
         let Body::Alias { previous } = &event.body else { return Ok(()) };
         let mut name = previous.clone();
@@ -67,7 +68,9 @@ impl Workspace {
             let known = Identifier::new(other, &name.value).map(|id| self.owner(&id).map(|o| o.map(|_| id)));
             name = known.transpose()?.flatten().unwrap_or(name);
         }
-        if !event.ids.contains(&name) {
+        let account = |id: &Identifier| id.kind == IdentifierKind::User;
+        let second_account = account(&name) && event.ids.iter().any(account);
+        if !second_account && !event.ids.contains(&name) {
             event.ids.push(name);
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
-use perennial_core::id::{CustomerId, OrderRef};
+use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
 use perennial_core::input::{Input, Reject};
 use perennial_core::orders;
 use perennial_core::time::Timestamp;
@@ -142,7 +142,8 @@ impl Workspace {
     }
 
     fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
-        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(self.fingerprint(&event))? {
+        let fingerprint = self.fingerprint(&event);
+        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)? {
             return self.again(event, seq, same_body);
         }
         let owner = match event.order_id() {
@@ -158,12 +159,22 @@ impl Workspace {
         if let Some(reject) = self.unknown_line(id, &event)? {
             return Ok(self.reject(reject));
         }
-        self.follow(id, event, made)
+        if owner.is_some() && self.is_forgotten(id, &event)? {
+            let reason = "the order is known, but older than the last 256 of its customer; correct the balance by hand";
+            return Ok(self.reject(reject_of(&event, "order_too_old", "properties.order_id", reason)));
+        }
+        self.follow(id, event, fingerprint, made)
     }
 
     /// Folds an event into its customer. A fold that panics is a bug of ours: the event is set
     /// aside, and memory is made again without it, so that the others go on.
-    fn follow(&mut self, id: CustomerId, event: Event, mut made: Vec<Fact>) -> Result<Receipt, Failure> {
+    fn follow(
+        &mut self,
+        id: CustomerId,
+        event: Event,
+        fingerprint: Fingerprint,
+        mut made: Vec<Fact>,
+    ) -> Result<Receipt, Failure> {
         let Some(mut customer) = self.warm.take(id)? else {
             return Err(super::misfit("fold an event", "its customer is not there"));
         };
@@ -173,7 +184,8 @@ impl Workspace {
         tail::count_stock(&mut self.taken, &made);
         let root = customer.root_of(&event.ids);
         let message_id = event.message_id.clone();
-        self.remember_event(&event, self.next_seq);
+        self.duplicates.remember(fingerprint, self.next_seq);
+        self.know_sender(&event.source);
         let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
         customer.folded = seq;
         self.warm.put(customer, true);
@@ -208,7 +220,13 @@ impl Workspace {
 
     /// What tells a message apart: its source and id, and what it says.
     fn fingerprint(&self, event: &Event) -> Fingerprint {
-        let said = postcard::to_stdvec(&(&event.body, &event.properties, &event.traits)).unwrap_or_default();
+        // Names that traits or an alias add belong to the body; those two are whom it is about.
+        let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
+        let ids: Vec<&Identifier> = match event.body {
+            Body::Alias { .. } => Vec::new(),
+            _ => event.ids.iter().filter(whom).collect(),
+        };
+        let said = postcard::to_stdvec(&(ids, &event.body, &event.properties, &event.traits)).unwrap_or_default();
         Fingerprint::of(&self.secret(), &event.source, &event.message_id, &said)
     }
 
@@ -242,6 +260,14 @@ impl Workspace {
             }
         }
         Ok(None)
+    }
+
+    /// Whether an event is about an order that was booked, and has left the customer's list since: it
+    /// must neither be booked again nor wait for ever.
+    fn is_forgotten(&mut self, id: CustomerId, event: &Event) -> Result<bool, Failure> {
+        let Some(order) = event.order_id() else { return Ok(false) };
+        let name = OrderRef::derive(&self.secret(), order);
+        Ok(self.warm.get(id)?.is_some_and(|c| c.orders.get(name).is_none()))
     }
 
     /// A refund of a product that is not on its order cannot be folded.

@@ -10,6 +10,7 @@ mod answers;
 mod checkpoint;
 mod identity;
 mod intake;
+pub mod overview;
 mod tail;
 pub mod verify;
 mod warm;
@@ -68,6 +69,8 @@ pub struct Workspace {
     changed: bool,
     /// Set while a journal is verified: differences found when deciding again.
     audit: Option<Vec<String>>,
+    /// Set while a journal is verified: where its entries are read.
+    origin: Option<(JournalReader, State)>,
     /// An append failed: memory must be made again before anything else.
     broken: bool,
 }
@@ -137,6 +140,7 @@ impl Workspace {
             now: Timestamp::EPOCH,
             changed: false,
             audit: None,
+            origin: None,
             broken: true,
         };
         workspace.recover()?;
@@ -462,7 +466,7 @@ impl Workspace {
             return Ok(());
         }
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        let seen = tail::refill(&self.rules, &self.journal.reader(), &self.state, &self.batch, &customer)?;
+        let seen = self.refill(&customer, self.next_seq)?;
         let facts = engine::adopt(&self.rules, &mut customer, seen);
         if !facts.is_empty() {
             let at = self.rules.latest().map_or(self.now, |e| e.published_at);

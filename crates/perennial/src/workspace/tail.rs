@@ -78,13 +78,11 @@ pub(super) fn count_stock(taken: &mut BTreeMap<Box<str>, i64>, facts: &[Fact]) {
 }
 
 /// What the features of the newest programme remember of a customer: taken over where the
-/// definition is unchanged, else filled in from the customer's own inputs.
-pub(super) fn refill(
+/// definition is unchanged, else filled in from the customer's own `history`.
+fn refill(
     rules: &Rules,
-    journal: &JournalReader,
-    state: &State,
-    batch: &[Entry],
     customer: &Customer,
+    history: impl FnOnce() -> Result<Vec<Entry>, Failure>,
 ) -> Result<Vec<Feature>, Failure> {
     let Some(new) = rules.latest() else { return Ok(Vec::new()) };
     let old = rules.edition(customer.adopted);
@@ -98,7 +96,7 @@ pub(super) fn refill(
         return Ok(seen.into_iter().flatten().collect());
     }
     let mut fresh = Customer::new(customer.id, new.blank_features(), new.program.version);
-    for entry in history(journal, state, batch, customer)? {
+    for entry in history()? {
         engine::replay(rules, &mut fresh, instant(&entry), entry.input.as_ref(), &entry.outcome, |_| None);
     }
     let filled = std::mem::take(&mut fresh.features);
@@ -151,6 +149,19 @@ pub(super) fn instant(entry: &Entry) -> Timestamp {
 }
 
 impl Workspace {
+    /// What the features of the newest programme remember of a customer, from the entries before a
+    /// position: a refold meets the later ones itself.
+    pub(super) fn refill(&self, customer: &Customer, before: u64) -> Result<Vec<Feature>, Failure> {
+        refill(&self.rules, customer, || {
+            let mut entries = match &self.origin {
+                Some((journal, state)) => history(journal, state, &[], customer)?,
+                None => history(&self.journal.reader(), &self.state, &self.batch, customer)?,
+            };
+            entries.retain(|e| e.seq < before);
+            Ok(entries)
+        })
+    }
+
     /// Makes memory from the last checkpoint and the journal after it.
     pub(super) fn refold(&mut self) -> Result<(), Failure> {
         if let Some(kept) = self.state.workspace()? {
@@ -209,7 +220,7 @@ impl Workspace {
             Box::new(Customer::new(id, features, version))
         });
         if customer.adopted < self.rules.latest_version() {
-            let seen = refill(&self.rules, &self.journal.reader(), &self.state, &[], &customer)?;
+            let seen = self.refill(&customer, entry.seq)?;
             engine::take_up(&self.rules, &mut customer, seen);
         }
         let before = self.audit.is_some().then(|| customer.clone());
@@ -277,11 +288,13 @@ impl Workspace {
     }
 
     /// A workspace in memory, folded from another one's journal from its first entry on.
-    pub(super) fn from_journal(journal: &JournalReader, secret: Secret) -> Result<Self, Failure> {
+    pub(super) fn from_journal(journal: JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
         fresh.audit = Some(Vec::new());
-        for entry in journal.iter(1) {
+        let entries = journal.iter(1);
+        fresh.origin = Some((journal.clone(), state));
+        for entry in entries {
             fresh.refold_entry(&entry?)?;
         }
         Ok(fresh)

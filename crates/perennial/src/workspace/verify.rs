@@ -30,8 +30,11 @@ impl Workspace {
     /// The store's failure.
     pub fn verify(&mut self, now: Timestamp) -> Result<Findings, Failure> {
         self.ready(now)?;
+        self.catch_up()?;
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
-        let mut again = Self::from_journal(&self.journal.reader(), self.secret())?;
+        let mut again = Self::from_journal(self.journal.reader(), self.state.clone(), self.secret())?;
+        again.next_seq = self.next_seq;
+        again.ready(self.now)?; // Both are compared at the same instant, whenever the last entry was written.
         findings.faults.extend(again.audit.take().unwrap_or_default().into_iter().take(FAULTS_MAX));
         again.now = self.now;
         let (mine, theirs) = (self.everybody()?, again.everybody()?);
@@ -44,12 +47,21 @@ impl Workspace {
         }
         for id in mine {
             findings.customers += 1;
+            again.adopt(id)?; // A version that brought nothing has no entry of its own.
             let (held, refolded) = (self.settled(id)?, again.settled(id)?);
             if held != refolded && findings.faults.len() < FAULTS_MAX {
                 findings.faults.push(difference(id, held.as_ref(), refolded.as_ref()));
             }
         }
         Ok(findings)
+    }
+
+    /// Everybody does what is due and follows the programme in force.
+    fn catch_up(&mut self) -> Result<(), Failure> {
+        for id in self.everybody()? {
+            self.wake(id, self.now)?;
+        }
+        self.commit()
     }
 
     fn settled(&mut self, id: CustomerId) -> Result<Option<Customer>, Failure> {
@@ -66,7 +78,9 @@ impl Workspace {
 /// Names the part in which two folds differ.
 fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Customer>) -> String {
     let (Some(a), Some(b)) = (held, refolded) else { return format!("{id}: is there only once") };
-    let parts: [(&str, bool); 10] = [
+    let parts: [(&str, bool); 12] = [
+        ("roots", a.roots == b.roots),
+        ("adopted", a.adopted == b.adopted),
         ("identifiers", a.identifiers == b.identifiers),
         ("profile", a.profile == b.profile),
         ("features", a.features == b.features),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a customer that changed is never dropped before it is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use perennial_core::customer::Customer;
 use perennial_core::fact::Fact;
@@ -15,6 +15,8 @@ use perennial_store::{Checkpoint, CustomerRow, Failure, PostingRow, ROWS_MAX, St
 const ENCODING: u8 = 1;
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
+/// Entries whose customers are remembered for those who ask what moved.
+const MOVED_MAX: usize = 10_000;
 
 pub(super) struct Warm {
     state: State,
@@ -27,6 +29,10 @@ pub(super) struct Warm {
     gone: BTreeMap<CustomerId, CustomerId>,
     news: Checkpoint,
     entries: u64,
+    /// Who the last durable entries were about.
+    moved: VecDeque<(u64, CustomerId)>,
+    /// Entries up to this one are no longer in `moved`.
+    moved_after: u64,
     /// What a checkpoint on its way holds, until it has landed.
     older: Older,
 }
@@ -50,6 +56,8 @@ struct Slot {
 
 impl Warm {
     pub(super) fn new(state: State) -> Self {
+        // Without a position nobody can be told what moved, and everybody is read again.
+        let moved_after = state.position().unwrap_or(u64::MAX);
         Self {
             state,
             customers: HashMap::new(),
@@ -59,6 +67,8 @@ impl Warm {
             gone: BTreeMap::new(),
             news: Checkpoint::default(),
             entries: 0,
+            moved: VecDeque::new(),
+            moved_after,
             older: Older::default(),
         }
     }
@@ -201,12 +211,22 @@ impl Warm {
         for entry in batch {
             let Some(customer) = entry.customer else { continue };
             self.news.timeline.push((customer, entry.seq));
+            self.moved.push_back((entry.seq, customer));
             for (nth, fact) in (0u32..).zip(&entry.outcome) {
                 if let Fact::Posted(posting) = fact {
                     self.news.postings.push(PostingRow { seq: entry.seq, nth, customer, posting: posting.clone() });
                 }
             }
         }
+        while self.moved.len() > MOVED_MAX {
+            self.moved_after = self.moved.pop_front().map_or(self.moved_after, |(seq, _)| seq);
+        }
+    }
+
+    /// Customers of the entries after `seq`; none when those are too many to remember.
+    pub(super) fn moved_since(&self, seq: u64) -> Option<BTreeSet<CustomerId>> {
+        let news = self.moved.iter().rev().take_while(|(at, _)| *at > seq).map(|(_, id)| *id);
+        (self.moved_after <= seq).then(|| news.collect())
     }
 
     /// Entries of these customers that no checkpoint holds yet.
@@ -245,6 +265,16 @@ impl Warm {
             ids.extend(rows.iter().map(|r| r.id).filter(|id| !self.gone.contains_key(id)));
         }
         Ok(ids.into_iter().collect())
+    }
+
+    /// Customers whose last change no checkpoint holds yet.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = &Customer> {
+        self.customers.values().filter(|slot| slot.dirty || slot.leaving).filter_map(|slot| slot.customer.as_deref())
+    }
+
+    /// Customers that became part of another one.
+    pub(super) fn gone(&self) -> impl Iterator<Item = CustomerId> {
+        self.gone.keys().copied()
     }
 
     /// The first identifier of a warm customer that answers a question.
@@ -287,7 +317,7 @@ pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {
     bytes.map_err(|e| super::misfit("encode a customer", &e.to_string()))
 }
 
-fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
+pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
     let damaged =
         |detail: String| Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() };
     match row.body.split_first() {

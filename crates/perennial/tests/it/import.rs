@@ -624,6 +624,7 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
         data: file,
         files: Vec::new(),
         limit_customers: None,
+        shift_weeks: 0,
         rejects: Some(folder.path().join("rejects.csv")),
         max_rows: 1_000,
         format: Shown::Table,

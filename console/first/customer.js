@@ -1,0 +1,133 @@
+// One customer: what they hold, what is missing, and why.
+
+import { day, el, figure, impactOf, instant, plural, table, title, whole } from './words.js'
+
+export function customer(view, timeline, ledger, shop) {
+  return [
+    el('h2', { id: 'customer-title' }, called(view)),
+    el('p.lede', { id: 'customer-sentence' }, sentence(view)),
+    tier(view),
+    purchase(view, shop),
+    table(points(view), `As of ${instant(view.as_of)}`,
+      [['pending', 'n'], ['available', 'n'], ['held', 'n'], ['spent', 'n'], ['expired', 'n'], ['owed', 'n'], ['earned this year', 'n']],
+      [['pending', 'available', 'held', 'spent', 'expired', 'arrears', 'earned_this_year'].map(name => whole(view.points[name]))]),
+    lots(view.points.lots),
+    el('h3', {}, 'Segments'), segments(view.segments),
+    el('h3', {}, 'What is computed and known'), known(view),
+    fold('Timeline', 'what happened, the latest first', true, happened(timeline)),
+    fold('Ledger', 'every posting with the chain of its reasons', true, postings(ledger)),
+  ]
+}
+
+const called = view => `Customer ${view.identifiers[0] ?? view.id}`
+
+function sentence(view) {
+  if (!view.member) return ['Not a member: no points, no tier. What they do is counted, and they join by enrolment.']
+  const { points, tier } = view
+  const next = tier?.next
+  return [
+    'Member since ', figure(day(view.enrolled_at)), ', ', figure(plural(points.available, 'point')), ' to spend and ',
+    figure(whole(points.pending)), ' pending. ',
+    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${day(tier.until)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
+    view.badges.length ? `Badges: ${view.badges.map(title).join(', ')}. ` : null,
+    points.arrears ? `${plural(points.arrears, 'point')} are owed after refunds.` : null,
+  ].flat(2).filter(Boolean)
+}
+
+function tier(view) {
+  const next = view.tier?.next
+  if (!next) return null
+  const has = view.points.earned_this_year
+  const needs = has + next.missing
+  const inner = el('span')
+  inner.style.width = `${needs > 0 ? Math.min(100, 100 * has / needs) : 0}%`
+  return el('div', {},
+    el('p.soft', { id: 'tier-words' }, `${whole(has)} of ${whole(needs)} points of this year for ${next.name}`),
+    el('div.meter', { role: 'img', 'aria-labelledby': 'tier-words' }, inner))
+}
+
+const points = view => view.member ? `${plural(view.points.available, 'point')} can be spent now` : 'No wallet before joining'
+
+function lots(all) {
+  if (!all.length) return el('p', {}, 'No open lots. Points earned together form a lot; the one that expires first is spent first.')
+  return table(`${plural(all.length, 'open lot')}; the first expires ${all[0].expires_at ? day(all[0].expires_at) : 'never'}`, 'The earliest to expire first',
+    [['earned'], ['by'], ['available from'], ['expires'], ['pending', 'n'], ['available', 'n'], ['held', 'n']],
+    all.map(l => [day(l.earned_at), title(l.rule), day(l.available_at), l.expires_at ? day(l.expires_at) : 'never', whole(l.pending), whole(l.available), whole(l.held)]), all.length > 8)
+}
+
+function segments(all) {
+  if (!all.length) return el('p', {}, 'In none of the programme’s segments now.')
+  return el('dl', {}, all.flatMap(s => [el('dt', {}, title(s.id)), el('dd', {}, readable(s.reason))]))
+}
+
+function known(view) {
+  const say = ([name, value]) => [el('dt', {}, name), el('dd', {}, value === null ? 'not known' : readable(typeof value === 'string' ? value : JSON.stringify(value)))]
+  return el('dl', {},
+    [['id', view.id], ['recognised by', view.identifiers.join(', ')], ...Object.entries(view.features), ...Object.entries(view.traits),
+      ...Object.entries(view.impact).map(([unit, n]) => ['impact', impactOf(unit, n)])].flatMap(say))
+}
+
+/** Instants inside sentences, in the reader's own form. */
+const readable = text => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, instant)
+
+function fold(name, about, open, content) {
+  return el('details', { open }, el('summary', {}, name, ' ', el('small', {}, about)), content)
+}
+
+function happened(entries) {
+  if (!entries.length) return el('p', {}, 'Nothing yet.')
+  return table(`The last ${plural(entries.length, 'entry', 'entries')}`, null, [['when'], ['what'], ['what followed']],
+    entries.map(e => [instant(e.at), `${e.kind === 'timer' ? 'Due: ' : ''}${e.kind === 'event' ? e.name : title(e.name)}`, followed(e.facts)]))
+}
+
+function followed(facts) {
+  const said = facts.map(fact).filter(Boolean)
+  return said.length ? el('ol.why', {}, said.map(s => el('li', {}, s))) : '—'
+}
+
+function fact({ kind, details: d }) {
+  switch (kind) {
+    case 'posted': return d.unit === 'Points'
+      ? `${plural(d.amount, 'point')}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
+      : `${d.unit?.Impact ? impactOf(d.unit.Impact, d.amount / 1000) : `${d.amount} × ${d.unit?.Stock ?? ''}`}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
+    case 'enrolled': return 'joined the programme'
+    case 'created': return 'first seen'
+    case 'booked': return d.rules?.length ? `earned by ${d.rules.map(title).join(', ')}` : 'booked; no rule matched'
+    case 'tiered': return `tier ${title(d.tier)} until ${day(d.until)}`
+    case 'reached': return `milestone ${title(d.milestone)}`
+    case 'missed': return `milestone ${title(d.milestone)} taken back`
+    case 'redeemed': return `${d.quantity} × ${title(d.reward)} for ${plural(d.points, 'point')}`
+    case 'benefited': return d.granted ? `benefit ${title(d.benefit)}` : `benefit ${title(d.benefit)} taken back`
+    case 'refused': return `refused: ${title(String(d))}`
+    case 'noted': return `noted: ${title(String(d))}`
+    case 'queued': return `message ${title(d.template)} queued`
+    case 'returned': return 'return booked'
+    case 'merged': return 'two profiles became one'
+    default: return null // links, dates of lots and year sums say nothing that the rest does not
+  }
+}
+
+function postings(entries) {
+  if (!entries.length) return el('p', {}, 'No postings yet: points move here when something is earned, spent, taken back or lapses.')
+  return table(`The last ${plural(entries.length, 'posting')}`, 'Double entry: what leaves one account arrives at another',
+    [['booked for'], ['from → to'], ['amount', 'n'], ['why']],
+    entries.map(p => [instant(p.at), `${p.from} → ${p.to}`,
+      p.unit === 'points' ? plural(p.amount, 'point') : p.unit.startsWith('impact') ? impactOf(p.unit.split(':')[1], p.amount / 1000) : `${p.amount} ${p.unit}`,
+      el('ol.why', {}, p.reasons.map(r => el('li', {}, readable(r))))]))
+}
+
+function purchase(view, shop) {
+  if (!shop.canSend) return el('p.note', {}, 'To make a purchase here, open this page with a write key as well.')
+  const reference = view.identifiers[0] ?? view.id
+  const offered = shop.products.length ? shop.products : [{ product_id: 'demo-1', name: 'Something', tags: [] }]
+  const options = offered.map(p => el('option', { value: p.product_id }, p.name, p.tags.length ? ` (${p.tags.join(', ')})` : ''))
+  const form = el('form', { submit: event => { event.preventDefault(); shop.buy(reference, form) } },
+    el('label', {}, 'Product', el('select', { name: 'product' }, options)),
+    el('label', {}, `Price, ${shop.currency}`, el('input', { name: 'price', type: 'number', min: '0.01', max: '100000', step: '0.01', value: '120.00', required: true })),
+    el('label', {}, 'Pieces', el('input', { name: 'quantity', type: 'number', min: '1', max: '100', step: '1', value: '1', required: true })),
+    el('button', {}, 'Buy'))
+  return el('div.purchase', {},
+    el('h3', { id: 'buy-title' }, 'Make a purchase'),
+    el('p.soft', {}, 'Sends “Order Completed” through /v1/track with the write key, as a shop’s Segment client would.'),
+    form, el('output', { id: 'bought', role: 'status' }, shop.said ?? ''))
+}

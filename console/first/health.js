@@ -1,0 +1,81 @@
+// The programme's health: sentences first, then tables that say where each figure comes from.
+
+import { bar, clock, day, el, figure, impactOf, money, plural, table, title, whole } from './words.js'
+
+const PLACES = [
+  ['pending', 'pending', true],
+  ['available', 'available'],
+  ['held', 'held'],
+  ['spent', 'spent'],
+  ['settled', 'settled arrears'],
+  ['expired', 'expired'],
+  ['reversed', 'taken back'],
+  ['forfeited', 'given up'],
+]
+
+export function health(view) {
+  const period = view.first_order_at ? `${day(view.first_order_at)} to ${day(view.last_order_at)}` : 'no orders yet'
+  return [
+    el('h1', { id: 'health-title' }, headline(view)),
+    view.members ? sentences(view) : teach(view),
+    el('div.multiples', {}, points(view, period), tiers(view), segments(view)),
+    el('p.source', {},
+      `${view.programme.name}, version ${view.programme.version}. Orders of ${period}. Source: all ${plural(view.customers, 'customer')} of the workspace, folded from the journal up to entry ${whole(view.seq)}. As of ${clock(view.as_of)}; summed in ${view.took_ms} ms. Counts are complete, not samples, so they carry no interval.`),
+  ]
+}
+
+function headline(view) {
+  if (!view.members) return 'Nobody has joined the programme yet'
+  if (!view.liability) return `${plural(view.members, 'member')} hold ${plural(view.points.available, 'point')} to spend`
+  const cost = money(view.liability.amount, view.programme.currency)
+  return `${plural(view.members, 'member')} hold ${plural(view.liability.points, 'point')}; to honour them all would cost ${cost}`
+}
+
+function sentences(view) {
+  const { points, programme, liability } = view
+  const impact = Object.entries(view.impact).filter(([, n]) => Number(n)).map(([unit, n]) => impactOf(unit, n))
+  return el('p.lede', {},
+    'Of ', figure(plural(view.members, 'member')), ', ', figure(whole(view.members_active)), ' ordered in the last 90 days and ',
+    figure(whole(view.members_repeat)), ' have ordered at least twice. ',
+    plural(view.orders, 'order'), ' brought ', figure(money(view.spend, programme.currency)), '. ',
+    'Of ', figure(whole(points.granted)), ' points ever granted, ', figure(whole(points.pending)), ' are pending, ',
+    figure(whole(points.available)), ' available, ', figure(whole(points.spent)), ' spent and ',
+    figure(whole(points.expired)), ' expired. ',
+    liability ? `A point costs ${liability.cost_per_point} ${programme.currency}, so the liability is ` : null,
+    liability ? figure(money(liability.amount, programme.currency)) : null, liability ? '. ' : null,
+    points.arrears ? [figure(whole(points.arrears)), ' points are owed after refunds. '] : null,
+    impact.length ? `Credited impact: ${impact.join(', ')}.` : null)
+}
+
+function teach(view) {
+  return el('p.lede', {}, view.customers
+    ? `${plural(view.customers, 'customer')} are known, and none is a member: enrol one with POST /v1/customers/{ref}/enroll, or say “join” in the programme.`
+    : 'Send a first event to /v1/track with the write key, or bring history in with “perennial import”. It appears here at once.')
+}
+
+function points({ points }, period) {
+  const rows = PLACES.filter(([name]) => points[name] || ['pending', 'available', 'spent', 'expired'].includes(name))
+  const most = Math.max(...rows.map(([name]) => points[name]))
+  const lapsed = points.granted ? `${whole(points.granted - points.pending - points.available - points.held)} of ${whole(points.granted)} points are gone, the rest can still be used` : 'No points were granted yet'
+  return table(lapsed, `Where the granted points are now: pending are inside the return window (outlined), taken back after refunds. Orders of ${period}`,
+    [['place'], ['points', 'n'], ['in proportion', 'bar']],
+    rows.map(([name, words, outline]) => [words, whole(points[name]), bar(points[name], most, outline)]))
+}
+
+function tiers(view) {
+  if (!view.tiers.length) return null
+  const top = view.tiers.at(-1)
+  const most = Math.max(...view.tiers.map(t => t.members))
+  return table(`${plural(top.members, 'member')} of ${whole(view.members)} hold ${title(top.id)}, the highest tier`, 'Members by the tier they hold now',
+    [['tier'], ['members', 'n'], ['in proportion', 'bar']],
+    view.tiers.map(t => [title(t.id), whole(t.members), bar(t.members, most)]))
+}
+
+function segments(view) {
+  if (!view.segments.length) return null
+  const most = Math.max(...view.segments.map(s => s.customers))
+  const largest = view.segments.find(s => s.customers === most)
+  return table(most ? `${title(largest.id)} is the largest segment, with ${plural(most, 'customer')}` : 'No customer is in a segment', 'Customers in each segment now; one may be in several',
+    [['segment'], ['customers', 'n'], ['in proportion', 'bar']],
+    view.segments.map(s => [title(s.id), whole(s.customers), bar(s.customers, most)]))
+}

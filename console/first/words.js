@@ -1,0 +1,49 @@
+// How figures, dates and nodes are written. Everything becomes text nodes: nothing is ever parsed as HTML.
+
+export const whole = n => new Intl.NumberFormat().format(n)
+export const money = (amount, currency) => new Intl.NumberFormat(undefined, { style: 'currency', currency }).format(amount)
+export const day = iso => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric' }) : '—'
+export const clock = iso => new Date(iso).toLocaleTimeString()
+export const instant = iso => new Date(iso).toLocaleString(undefined, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
+export const title = id => { const words = id.replace(/[-_]/g, ' '); return words.charAt(0).toUpperCase() + words.slice(1) }
+export const plural = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`
+
+/** `waste_kg` and 1.2 as `1.2 kg waste`, `trees` and 3 as `3 trees`. */
+export function impactOf(unit, n) {
+  const [, what, measure] = unit.match(/^(.*)_(kg|g|l|km|m|kwh)$/) ?? []
+  return measure ? `${whole(n)} ${measure} ${what.replace(/_/g, ' ')}` : `${whole(n)} ${unit.replace(/_/g, ' ')}`
+}
+
+/** An element: `el('td.n', {}, 'text', child)`; attributes that are functions become listeners. */
+export function el(what, attributes = {}, ...children) {
+  const [tag, ...classes] = what.split('.')
+  const node = document.createElement(tag)
+  if (classes.length) node.className = classes.join(' ')
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') node.addEventListener(name, value)
+    else if (value === true) node.setAttribute(name, '')
+    else if (value !== false && value != null) node.setAttribute(name, value)
+  }
+  node.append(...children.flat().filter(c => c != null && c !== false))
+  return node
+}
+
+export const figure = text => el('span.figure', {}, text)
+
+/** A table with a finding for its title. `columns`: [heading, class]. */
+export function table(finding, about, columns, rows, tall = false) {
+  const head = el('tr', {}, columns.map(([name, kind]) => el(`th${kind === 'n' ? '.n' : ''}${kind === 'bar' ? '.barred' : ''}`, { scope: 'col' }, name)))
+  const body = rows.map(cells => el('tr', {}, cells.map((cell, i) => i === 0
+    ? el(`th${columns[0][1] === 'n' ? '.n' : ''}`, { scope: 'row' }, cell)
+    : el(`td${columns[i][1] === 'n' ? '.n' : ''}`, {}, cell))))
+  const caption = el('caption', {}, finding, about ? el('small', {}, about) : null)
+  return el(tall ? 'div.scroll.tall' : 'div.scroll', { tabindex: 0, role: 'region', 'aria-label': finding }, el('table', {}, caption, el('thead', {}, head), el('tbody', {}, body)))
+}
+
+/** A bar beside its figure, which is what readers of the table hear. */
+export function bar(value, most, outline = false) {
+  if (!value) return ''
+  const node = el(`span.bar${outline ? '.outline' : ''}`, { 'aria-hidden': 'true' })
+  node.style.width = `${most > 0 ? Math.max(0, 100 * value / most) : 0}%`
+  return node
+}
