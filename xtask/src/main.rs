@@ -3,6 +3,7 @@
 mod bench;
 mod browser;
 mod demo;
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ const CHORES: &str = "chores:
   test    everything that proves the project: tests of all crates, scenarios, tidiness
   lint    formatting and clippy, warnings as errors
   bench   the goals of speed and size as one table; --quick for one small round
-  sim     a random shop on a virtual clock: --seed N --steps M
+  sim     a random shop, looking for broken laws: --seed N --steps M
   tidy    crate arrows, no clock in core, function length";
 
 fn main() -> ExitCode {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Some("test") => test(),
         Some("lint") => lint(),
         Some("bench") => bench::run(&root(), arguments.get(1..).unwrap_or_default()),
-        Some("sim") => simulate(arguments.get(1..).unwrap_or_default()),
+        Some("sim") => sim::run(arguments.get(1..).unwrap_or_default()),
         Some("tidy") => tidy::check(&root()),
         _ => Err(CHORES.into()),
     };
@@ -60,12 +61,6 @@ fn test() -> Result<(), String> {
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     let runner: &[&str] = if nextest { &["nextest", "run", "--workspace"] } else { &["test", "--workspace"] };
     run("cargo", runner)
-}
-
-fn simulate(arguments: &[String]) -> Result<(), String> {
-    let mut all = vec!["run", "--quiet", "--release", "--package", "perennial-sim", "--"];
-    all.extend(arguments.iter().map(String::as_str));
-    run("cargo", &all)
 }
 
 fn lint() -> Result<(), String> {

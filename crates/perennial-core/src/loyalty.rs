@@ -660,8 +660,8 @@ pub(crate) fn idle_until(edition: &Edition, active_at: Timestamp) -> Option<Time
 /// Nothing was earned or spent for the declared time: everything available lapses.
 pub(crate) fn expire_inactive(book: &mut Book<'_>) {
     let Some(member) = &book.customer.member else { return };
-    let edition = book.program_arc();
-    if idle_until(&edition, member.wallet.active_at).is_none_or(|due| due > book.at) {
+    let edition = book.edition();
+    if idle_until(edition, member.wallet.active_at).is_none_or(|due| due > book.at) {
         return;
     }
     let open: Vec<(LotId, i64)> = member.wallet.earliest_expiring(i64::MAX, None);

@@ -133,7 +133,7 @@ impl Client {
             return Pending::Redeem { member: n as usize % MEMBERS, key: format!("{}-{n}", self.name) };
         }
         let euros: Vec<(usize, i64)> = (0..5).map(|i| ((n as usize + i) % MEMBERS, 1 + (n as i64 * 7) % 9)).collect();
-        let batch: Vec<Value> = euros.iter().enumerate().map(|(i, (member, amount))| {
+        let batch = euros.iter().enumerate().map(|(i, (member, amount))| {
             let order = format!("{}-{n}-{i}", self.name);
             json!({
                 "type": "track", "messageId": order, "userId": self.member(*member), "event": "Order Completed",
