@@ -131,12 +131,20 @@ impl Shop {
 
     /// An account, a device, or both: the moment at which a visitor logs in.
     fn ids(dice: &mut Dice) -> Vec<Identifier> {
-        let device = name(IdentifierKind::Anonymous, format!("device-{}", dice.below(DEVICES)));
+        let device = Self::device(dice);
         match dice.below(10) {
             0..6 => vec![Self::account(dice)],
             6..9 => vec![device],
-            _ => vec![Self::account(dice), device],
+            _ => Self::log_in(dice),
         }
+    }
+
+    fn log_in(dice: &mut Dice) -> Vec<Identifier> {
+        vec![Self::account(dice), Self::device(dice)]
+    }
+
+    fn device(dice: &mut Dice) -> Identifier {
+        name(IdentifierKind::Anonymous, format!("device-{}", dice.below(DEVICES)))
     }
 
     fn event(&mut self, dice: &mut Dice) -> Event {
@@ -184,7 +192,7 @@ impl Shop {
                 Some((order, owner)) => (owner, Body::Cancelled { order_id: order.order_id }, plain()),
                 None => (ids, Body::Identify, plain()),
             },
-            84..88 => (vec![Self::account(dice), ids[0].clone()], Body::Identify, plain()),
+            84..88 => (Self::log_in(dice), Body::Identify, plain()),
             _ if self.everything => self.other(dice, ids),
             _ => (ids, Body::Page { name: "home".into() }, plain()),
         }
