@@ -224,7 +224,7 @@ fn date_level(a: &str, b: &str) -> u8 {
     }
     let part = |from: usize, to: usize| a.as_bytes().get(from..to) == b.as_bytes().get(from..to);
     let (year, month, day) = (part(0, 4), part(4, 6), a.as_bytes().get(6..) == b.as_bytes().get(6..));
-    let turned = year && a[4..6] == b[6..] && a[6..] == b[4..6];
+    let turned = year && a.as_bytes()[4..6] == b.as_bytes()[6..] && a.as_bytes()[6..] == b.as_bytes()[4..6];
     let days = (day_number(a) - day_number(b)).abs();
     if edits <= 1 || turned {
         2

@@ -49,7 +49,7 @@ fn a_second_process_on_the_folder_is_turned_away() {
     let first = Server::start(folder.path());
     let second = perennial(folder.path(), "serve", &["--listen", "127.0.0.1:0"]);
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(!second.status.success() && said.contains("use"), "{said}");
+    assert!(!second.status.success() && said.contains("is held by process"), "{said}");
     // The first one goes on.
     assert_eq!(request(&first.address, "GET", "/healthz", &[], "").map(|a| a.0), Some(200));
 }
