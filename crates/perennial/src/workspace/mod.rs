@@ -474,8 +474,9 @@ impl Workspace {
         }
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
         let seen = self.refill(&customer, self.next_seq)?;
+        let before = customer.segments.clone();
         let facts = engine::adopt(&self.rules, &mut customer, seen);
-        if !facts.is_empty() {
+        if !facts.is_empty() || customer.segments != before {
             let at = self.rules.latest().map_or(self.now, |e| e.published_at);
             customer.folded = self.push(Some(id), Some(id), Input::Adopted { at, version: latest }, facts);
         }
