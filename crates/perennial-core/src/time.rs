@@ -220,14 +220,18 @@ impl fmt::Display for Span {
     }
 }
 
+/// Text in human-readable formats, exact parts in the journal.
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        if s.is_human_readable() { s.collect_str(self) } else { (self.months, self.millis).serialize(s) }
     }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            return Deserialize::deserialize(d).map(|(months, millis)| Self { months, millis });
+        }
         let text = String::deserialize(d)?;
         text.parse().map_err(de::Error::custom)
     }

@@ -368,10 +368,10 @@ impl Workspace {
             return Err(misfit("merge two customers", "one of them is not there"));
         };
         self.warm.redirect(&gone, into, self.secret());
+        let facts = merge::merge(&self.rules, &mut survivor, *gone, at);
         if let Input::Command(asked) = &input {
             command::remember(&mut survivor, asked, self.next_seq);
         }
-        let facts = merge::merge(&self.rules, &mut survivor, *gone, at);
         let seq = self.push(Some(into), Some(into), input, facts);
         survivor.folded = seq;
         self.warm.put(survivor, true);
