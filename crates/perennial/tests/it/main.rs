@@ -5,6 +5,7 @@
 
 mod http;
 mod import;
+mod learn;
 mod pump;
 mod scenarios;
 mod sdk;
