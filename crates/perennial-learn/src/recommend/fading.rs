@@ -24,11 +24,6 @@ impl Fading {
         Self { memory, half_life: None }
     }
 
-    /// By age alone.
-    pub(crate) fn age(half_life: f32) -> Self {
-        Self { memory: 1.0, half_life: Some(half_life) }
-    }
-
     /// What a touch of the case counts, in `0..=1`.
     #[expect(clippy::cast_precision_loss, reason = "histories are shorter than 2^24 steps")]
     pub(crate) fn factor(&self, case: &Case, place: usize) -> f32 {

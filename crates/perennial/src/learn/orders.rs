@@ -13,7 +13,7 @@ use super::frame::{Frame, plain_name};
 
 /// Names for columns that cannot be guessed.
 #[derive(Args, Debug, Clone, Default)]
-pub struct Named {
+pub(super) struct Named {
     /// The column of customers.
     #[arg(long)]
     pub(super) customer: Option<String>,
@@ -226,7 +226,9 @@ pub(super) fn history(frame: &mut Frame, named: &Named) -> Result<History, Strin
     notes.extend(how);
     let amounts = roles.amounts(frame)?;
     let mut numbers_of: BTreeMap<&str, u64> = BTreeMap::new();
-    frame.columns[customer].iter().for_each(|name| drop(numbers_of.entry(name).or_insert(0)));
+    for name in &frame.columns[customer] {
+        numbers_of.insert(name, 0);
+    }
     numbers_of.values_mut().zip(0..).for_each(|(number, at)| *number = at);
     let mut sums: BTreeMap<(u64, i64), f64> = BTreeMap::new();
     for (row, name) in frame.columns[customer].iter().enumerate() {

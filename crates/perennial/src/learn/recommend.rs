@@ -41,7 +41,7 @@ pub struct Arguments {
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Asked {
+pub(super) enum Asked {
     /// New items for each customer.
     ForYou,
     /// What goes into a basket with the items shown.
@@ -239,7 +239,9 @@ impl Pairs {
         owners.iter().zip(&rows.items).for_each(|(owner, item)| baskets.entry(owner).or_default().push(item));
         let mut both: HashMap<(&str, &str), usize> = HashMap::new();
         for (name, list) in names.iter().zip(lists) {
-            list.iter().for_each(|found| drop(both.insert((name, &found.item), 0)));
+            for found in list {
+                both.insert((name, &found.item), 0);
+            }
         }
         let mut single: HashMap<String, usize> = HashMap::new();
         for items in baskets.values_mut() {

@@ -96,7 +96,9 @@ impl Report {
             escape(&self.finding)
         );
         page.push_str("<ul class=\"notes\">");
-        self.notes.iter().for_each(|note| drop(write!(page, "<li>{}</li>", escape(note))));
+        for note in &self.notes {
+            let _ = write!(page, "<li>{}</li>", escape(note));
+        }
         page.push_str("</ul>\n");
         self.figures.iter().enumerate().for_each(|(at, figure)| page.push_str(&figure.html(at)));
         page.push_str("</main><footer><p>Made by Perennial; this page needs no network.</p></footer></body></html>\n");
@@ -129,7 +131,9 @@ impl Figure {
 
     fn table(&self) -> String {
         let mut out = String::from("<table><thead><tr>");
-        self.head.iter().for_each(|name| drop(write!(out, "<th scope=\"col\">{}</th>", escape(name))));
+        for name in &self.head {
+            let _ = write!(out, "<th scope=\"col\">{}</th>", escape(name));
+        }
         out.push_str("</tr></thead><tbody>");
         for row in &self.rows {
             out.push_str("<tr>");

@@ -179,7 +179,8 @@ fn propensities_uplift_and_moods_are_told_with_their_validation() {
         let (age, treated) = (18 + dice.below(60), dice.below(2) == 0);
         let bought = dice.below(100) < if treated && age < 40 { 60 } else { 25 };
         let churn = dice.below(100) < age;
-        let (group, plan) = (if treated { "mail" } else { "control" }, ["a", "b"][usize::try_from(dice.below(2)).unwrap()]);
+        let (group, plan) =
+            (if treated { "mail" } else { "control" }, ["a", "b"][usize::try_from(dice.below(2)).unwrap()]);
         writeln!(table, "{i},{age},{plan},{group},{},{}", u8::from(bought), if churn { "yes" } else { "no" }).unwrap();
     }
     let desk = Desk::with(&table);
@@ -208,7 +209,11 @@ fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
     let clv = "clv --input table.csv --out o.csv";
     refused("customer,date,amount\n", clv, &["table.csv", "no rows"]);
     refused("", clv, &["empty"]);
-    refused("customer,date,amount\na,2024-01-01,1\n", &format!("{clv} --customer custmer"), &["no column `custmer`", "did you mean `customer`?"]);
+    refused(
+        "customer,date,amount\na,2024-01-01,1\n",
+        &format!("{clv} --customer custmer"),
+        &["no column `custmer`", "did you mean `customer`?"],
+    );
     refused("who,date,amount\na,2024-01-01,1\n", clv, &["--customer", "`who`"]);
     refused("customer,date,amount\na,soon,1\n", clv, &["`date`", "line 2", "soon"]);
     refused("customer,date,amount\na,2024-01-01,NaN\na,2024-01-02,1\n", clv, &["`amount`", "line 2", "not a number"]);
@@ -222,7 +227,11 @@ fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
     refused("a,b\n1,2\n", churn, &["--target", "`a`, `b`"]);
     refused("id,x\n1,4\n2,4\n3,4\n", "segment --input table.csv --out o.csv", &["x is the same for every customer"]);
     refused("id,name\n1,a\n", "link --input table.csv --out o.csv", &["at least two"]);
-    refused("user_id,item_id\na,x\nb,x\n", "recommend --train table.csv --task for-you --out o.csv", &["only one item"]);
+    refused(
+        "user_id,item_id\na,x\nb,x\n",
+        "recommend --train table.csv --task for-you --out o.csv",
+        &["only one item"],
+    );
     refused("x,y\n1,2\n", "sentiment --input nothing.csv --out o.csv", &["nothing.csv"]);
 }
 
@@ -271,7 +280,9 @@ fn every_case_of_the_reference_files_is_met() {
         println!("skipped: PERENNIAL_SHARED does not name the folder with reference/ and data/");
         return;
     };
-    for name in ["clv", "segmentation", "experiments", "strings", "uplift", "sentiment", "treeshap", "propensity", "linkage"] {
+    for name in
+        ["clv", "segmentation", "experiments", "strings", "uplift", "sentiment", "treeshap", "propensity", "linkage"]
+    {
         let file = shared.join("reference").join(name).with_extension("json");
         let checked = perennial::learn::check::check(&file, Some(Path::new(&shared.join("data"))), true).unwrap();
         let (met, missed, skipped) = checked.counts();
