@@ -9,8 +9,8 @@
 //! Promise: the same seed and the same rewards give the same choices.
 //! Absent on purpose: clocks and delayed rewards; the caller reports a reward when it is known.
 
+use crate::input::{BadInput, Problem, finite, positive, real, same_length};
 use crate::seed::{Rng, uniform};
-use crate::unusable::{Problem, Unusable, finite, positive, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Wins and losses of arms with rewards in [0, 1], with a uniform prior.
@@ -34,9 +34,9 @@ impl Arms {
     ///
     /// # Errors
     /// When there is no arm.
-    pub fn new(count: usize) -> Result<Self, Unusable> {
+    pub fn new(count: usize) -> Result<Self, BadInput> {
         if count == 0 {
-            return Err(Unusable::new("arms", Problem::Empty, "offer at least one arm"));
+            return Err(BadInput::new("arms", Problem::Empty, "offer at least one arm"));
         }
         let bounds = vec![Bound { value: 1.0, until: 0 }; count];
         Ok(Self { wins: vec![0.0; count], losses: vec![0.0; count], rounds: 0, bounds })
@@ -46,12 +46,12 @@ impl Arms {
     ///
     /// # Errors
     /// When the arm does not exist or the reward lies outside [0, 1].
-    pub fn reward(&mut self, arm: usize, reward: f64) -> Result<(), Unusable> {
+    pub fn reward(&mut self, arm: usize, reward: f64) -> Result<(), BadInput> {
         if arm >= self.wins.len() {
-            return Err(Unusable::range("arm", real(arm), "below the number of arms"));
+            return Err(BadInput::range("arm", real(arm), "below the number of arms"));
         }
         if !(0.0..=1.0).contains(&reward) {
-            return Err(Unusable::range("reward", reward, "between 0 and 1"));
+            return Err(BadInput::range("reward", reward, "between 0 and 1"));
         }
         self.wins[arm] += reward;
         self.losses[arm] += 1.0 - reward;
@@ -76,10 +76,10 @@ impl Arms {
     ///
     /// # Errors
     /// When `leader_share` lies outside [0, 1].
-    pub fn top_two(&self, leader_share: f64, rng: &mut impl Rng) -> Result<usize, Unusable> {
+    pub fn top_two(&self, leader_share: f64, rng: &mut impl Rng) -> Result<usize, BadInput> {
         const TRIES: usize = 40;
         if !(0.0..=1.0).contains(&leader_share) {
-            return Err(Unusable::range("leader_share", leader_share, "between 0 and 1"));
+            return Err(BadInput::range("leader_share", leader_share, "between 0 and 1"));
         }
         let leader = self.thompson(rng);
         if uniform(rng) < leader_share || self.wins.len() < 2 {
@@ -97,7 +97,7 @@ impl Arms {
         for a in 0..self.wins.len() {
             if self.bounds[a].until <= self.rounds {
                 let n = self.wins[a] + self.losses[a];
-                let budget = crate::unusable::real64(self.rounds.max(2)).ln() / n;
+                let budget = crate::input::real64(self.rounds.max(2)).ln() / n;
                 let value = kl_upper(self.wins[a] / n, budget);
                 self.bounds[a] = Bound { value, until: self.rounds + 1 + self.rounds / 100 };
             }
@@ -110,9 +110,9 @@ impl Arms {
     ///
     /// # Errors
     /// When `floor` is negative or exceeds one over the number of arms, or `draws` is zero.
-    pub fn probabilities(&self, floor: f64, draws: usize, rng: &mut impl Rng) -> Result<Vec<f64>, Unusable> {
+    pub fn probabilities(&self, floor: f64, draws: usize, rng: &mut impl Rng) -> Result<Vec<f64>, BadInput> {
         if draws == 0 {
-            return Err(Unusable::range("draws", 0.0, "1 or more"));
+            return Err(BadInput::range("draws", 0.0, "1 or more"));
         }
         let mut shares = vec![0.0; self.wins.len()];
         for _ in 0..draws {
@@ -126,10 +126,10 @@ impl Arms {
 ///
 /// # Errors
 /// When `floor` is negative or exceeds one over the number of arms.
-pub fn with_floor(shares: &[f64], floor: f64) -> Result<Vec<f64>, Unusable> {
+pub fn with_floor(shares: &[f64], floor: f64) -> Result<Vec<f64>, BadInput> {
     let k = real(shares.len());
     if !(0.0..=1.0 / k).contains(&floor) {
-        return Err(Unusable::range("floor", floor, "between 0 and 1 / number of arms"));
+        return Err(BadInput::range("floor", floor, "between 0 and 1 / number of arms"));
     }
     Ok(shares.iter().map(|p| floor + (1.0 - k * floor) * p).collect())
 }
@@ -138,10 +138,10 @@ pub fn with_floor(shares: &[f64], floor: f64) -> Result<Vec<f64>, Unusable> {
 ///
 /// # Errors
 /// When there are no probabilities or they do not add up to one.
-pub fn choose(probabilities: &[f64], rng: &mut impl Rng) -> Result<(usize, f64), Unusable> {
+pub fn choose(probabilities: &[f64], rng: &mut impl Rng) -> Result<(usize, f64), BadInput> {
     let total: f64 = probabilities.iter().sum();
     if probabilities.is_empty() || (total - 1.0).abs() > 1e-6 {
-        return Err(Unusable::range("probabilities", total, "a sum of 1"));
+        return Err(BadInput::range("probabilities", total, "a sum of 1"));
     }
     let mut left = uniform(rng) * total;
     for (arm, &p) in probabilities.iter().enumerate() {
@@ -277,16 +277,16 @@ impl LinearArms {
     ///
     /// # Errors
     /// When there is no arm or `exploration` is not positive.
-    pub fn new(count: usize, dimensions: usize, exploration: f64) -> Result<Self, Unusable> {
+    pub fn new(count: usize, dimensions: usize, exploration: f64) -> Result<Self, BadInput> {
         if count == 0 {
-            return Err(Unusable::new("arms", Problem::Empty, "offer at least one arm"));
+            return Err(BadInput::new("arms", Problem::Empty, "offer at least one arm"));
         }
         positive("exploration", exploration)?;
         let width = dimensions + 1;
         Ok(Self { width, arms: vec![Regression::new(width); count], exploration })
     }
 
-    fn with_intercept(&self, context: &[f64]) -> Result<Vec<f64>, Unusable> {
+    fn with_intercept(&self, context: &[f64]) -> Result<Vec<f64>, BadInput> {
         same_length("context", context.len(), self.width - 1)?;
         finite("context", context)?;
         let mut x = Vec::with_capacity(self.width);
@@ -299,7 +299,7 @@ impl LinearArms {
     ///
     /// # Errors
     /// When the context has the wrong length or a value that is not finite.
-    pub fn lin_ucb(&self, context: &[f64]) -> Result<usize, Unusable> {
+    pub fn lin_ucb(&self, context: &[f64]) -> Result<usize, BadInput> {
         let x = self.with_intercept(context)?;
         Ok(best(self.arms.iter().map(|arm| {
             let (mean, deviation) = arm.predict(&x);
@@ -311,7 +311,7 @@ impl LinearArms {
     ///
     /// # Errors
     /// As [`LinearArms::lin_ucb`].
-    pub fn lin_ts(&self, context: &[f64], rng: &mut impl Rng) -> Result<usize, Unusable> {
+    pub fn lin_ts(&self, context: &[f64], rng: &mut impl Rng) -> Result<usize, BadInput> {
         let x = self.with_intercept(context)?;
         Ok(best(self.arms.iter().map(|arm| {
             let (mean, deviation) = arm.predict(&x);
@@ -329,10 +329,10 @@ impl LinearArms {
         floor: f64,
         draws: usize,
         rng: &mut impl Rng,
-    ) -> Result<Vec<f64>, Unusable> {
+    ) -> Result<Vec<f64>, BadInput> {
         let x = self.with_intercept(context)?;
         if draws == 0 {
-            return Err(Unusable::range("draws", 0.0, "1 or more"));
+            return Err(BadInput::range("draws", 0.0, "1 or more"));
         }
         let predictions: Vec<(f64, f64)> = self.arms.iter().map(|arm| arm.predict(&x)).collect();
         let mut shares = vec![0.0; predictions.len()];
@@ -347,11 +347,11 @@ impl LinearArms {
     ///
     /// # Errors
     /// When the arm does not exist, or the context or reward is not usable.
-    pub fn reward(&mut self, context: &[f64], arm: usize, reward: f64) -> Result<(), Unusable> {
+    pub fn reward(&mut self, context: &[f64], arm: usize, reward: f64) -> Result<(), BadInput> {
         let x = self.with_intercept(context)?;
         finite("reward", &[reward])?;
         let Some(regression) = self.arms.get_mut(arm) else {
-            return Err(Unusable::range("arm", real(arm), "below the number of arms"));
+            return Err(BadInput::range("arm", real(arm), "below the number of arms"));
         };
         regression.learn(&x, reward);
         Ok(())
@@ -361,7 +361,7 @@ impl LinearArms {
     ///
     /// # Errors
     /// As [`LinearArms::lin_ucb`].
-    pub fn expected(&self, context: &[f64]) -> Result<Vec<f64>, Unusable> {
+    pub fn expected(&self, context: &[f64]) -> Result<Vec<f64>, BadInput> {
         let x = self.with_intercept(context)?;
         Ok(self.arms.iter().map(|arm| arm.predict(&x).0).collect())
     }

@@ -4,8 +4,8 @@
 //! trends, or no hidden reason to join. [`balance`] and [`placebo`] show where it is doubtful.
 //! Papers: Abadie & Imbens 2006 (matching and its variance); Stuart 2010 (balance).
 
+use crate::input::{BadInput, Problem, finite, open_unit, real, same_length};
 use crate::segment::Points;
-use crate::unusable::{Problem, Unusable, finite, open_unit, real, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::erf::{erfc, erfc_inv};
 use std::f64::consts::SQRT_2;
@@ -58,7 +58,7 @@ pub struct BeforeAfter {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), a value is not finite, or a group has fewer than two customers.
-pub fn difference_in_differences(customers: &[BeforeAfter], alpha: f64) -> Result<CausalEffect, Unusable> {
+pub fn difference_in_differences(customers: &[BeforeAfter], alpha: f64) -> Result<CausalEffect, BadInput> {
     open_unit("alpha", alpha)?;
     let change = |member: bool| {
         customers.iter().filter(move |c| c.member == member).map(|c| c.after - c.before).collect::<Vec<_>>()
@@ -74,15 +74,15 @@ pub fn difference_in_differences(customers: &[BeforeAfter], alpha: f64) -> Resul
 ///
 /// # Errors
 /// As [`difference_in_differences`].
-pub fn placebo(earlier: &[BeforeAfter], alpha: f64) -> Result<CausalEffect, Unusable> {
+pub fn placebo(earlier: &[BeforeAfter], alpha: f64) -> Result<CausalEffect, BadInput> {
     difference_in_differences(earlier, alpha)
 }
 
-fn mean_and_variance(field: &str, values: &[f64]) -> Result<(f64, f64), Unusable> {
+fn mean_and_variance(field: &str, values: &[f64]) -> Result<(f64, f64), BadInput> {
     finite(field, values)?;
     if values.len() < 2 {
         let problem = Problem::TooFew { found: values.len(), needed: 2 };
-        return Err(Unusable::new(field, problem, "wait for more customers in this group"));
+        return Err(BadInput::new(field, problem, "wait for more customers in this group"));
     }
     let mean = values.iter().sum::<f64>() / real(values.len());
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / real(values.len() - 1);
@@ -163,7 +163,7 @@ pub fn match_members(
     member: &[bool],
     outcome: &[f64],
     settings: Matching,
-) -> Result<Matched, Unusable> {
+) -> Result<Matched, BadInput> {
     same_length("member", member.len(), features.len())?;
     same_length("outcome", outcome.len(), features.len())?;
     finite("outcome", outcome)?;
@@ -172,10 +172,10 @@ pub fn match_members(
     let of = |side: bool| (0..member.len()).filter(|&i| member[i] == side).collect::<Vec<_>>();
     let (members, others) = (of(true), of(false));
     if j == 0 || j > others.len() {
-        return Err(Unusable::range("neighbours", real(j), "between 1 and the number of non-members"));
+        return Err(BadInput::range("neighbours", real(j), "between 1 and the number of non-members"));
     }
     if members.len() < 2 || others.len() < 2 {
-        return Err(Unusable::new("member", Problem::OneClass, "give two members and two others at least"));
+        return Err(BadInput::new("member", Problem::OneClass, "give two members and two others at least"));
     }
     let scaled = standardise(features);
     let search = Search { scaled: &scaled, group: others.clone() };
@@ -193,7 +193,7 @@ pub fn match_members(
     }
     if gains.len() < 2 {
         let problem = Problem::TooFew { found: gains.len(), needed: 2 };
-        return Err(Unusable::new("matched members", problem, "widen the caliper or drop features"));
+        return Err(BadInput::new("matched members", problem, "widen the caliper or drop features"));
     }
     let n = real(gains.len());
     let estimate = gains.iter().sum::<f64>() / n;

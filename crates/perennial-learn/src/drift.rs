@@ -5,22 +5,22 @@
 //! Absent on purpose: a verdict. By custom a stability index below 0.1 is calm and above 0.25 a
 //! shift, but those thresholds are habits, not theorems.
 
-use crate::unusable::{Problem, Unusable, finite, real, same_length};
+use crate::input::{BadInput, Problem, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
-fn shares(field: &str, counts: &[f64]) -> Result<Vec<f64>, Unusable> {
+fn shares(field: &str, counts: &[f64]) -> Result<Vec<f64>, BadInput> {
     finite(field, counts)?;
     if let Some(&c) = counts.iter().find(|c| **c < 0.0) {
-        return Err(Unusable::range(field, c, "zero or more"));
+        return Err(BadInput::range(field, c, "zero or more"));
     }
     let total: f64 = counts.iter().sum();
     if total <= 0.0 {
-        return Err(Unusable::new(field, Problem::Empty, "give at least one observation"));
+        return Err(BadInput::new(field, Problem::Empty, "give at least one observation"));
     }
     Ok(counts.iter().map(|c| c / total).collect())
 }
 
-fn both(expected: &[f64], observed: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Unusable> {
+fn both(expected: &[f64], observed: &[f64]) -> Result<(Vec<f64>, Vec<f64>), BadInput> {
     same_length("observed", observed.len(), expected.len())?;
     Ok((shares("expected", expected)?, shares("observed", observed)?))
 }
@@ -32,7 +32,7 @@ fn both(expected: &[f64], observed: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Unus
 ///
 /// # Errors
 /// When lengths differ, a count is negative or not finite, or a histogram is empty.
-pub fn population_stability(expected: &[f64], observed: &[f64]) -> Result<f64, Unusable> {
+pub fn population_stability(expected: &[f64], observed: &[f64]) -> Result<f64, BadInput> {
     let (e, o) = both(expected, observed)?;
     let half = |counts: &[f64]| 0.5 / counts.iter().sum::<f64>().max(1.0);
     let (least_e, least_o) = (half(expected), half(observed));
@@ -51,7 +51,7 @@ pub fn population_stability(expected: &[f64], observed: &[f64]) -> Result<f64, U
 ///
 /// # Errors
 /// As [`population_stability`].
-pub fn jensen_shannon(expected: &[f64], observed: &[f64]) -> Result<f64, Unusable> {
+pub fn jensen_shannon(expected: &[f64], observed: &[f64]) -> Result<f64, BadInput> {
     let (e, o) = both(expected, observed)?;
     let part = |p: f64, q: f64| {
         if p > 0.0 { 0.5 * p * (2.0 * p / (p + q)).ln() } else { 0.0 }
@@ -71,13 +71,13 @@ impl Bins {
     ///
     /// # Errors
     /// When there are no values, one is not finite, all are equal, or fewer than two bins are asked for.
-    pub fn by_quantiles(values: &[f64], count: usize) -> Result<Self, Unusable> {
+    pub fn by_quantiles(values: &[f64], count: usize) -> Result<Self, BadInput> {
         finite("values", values)?;
         if values.is_empty() {
-            return Err(Unusable::new("values", Problem::Empty, "give the training values"));
+            return Err(BadInput::new("values", Problem::Empty, "give the training values"));
         }
         if count < 2 {
-            return Err(Unusable::range("count", real(count), "2 or more"));
+            return Err(BadInput::range("count", real(count), "2 or more"));
         }
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -86,7 +86,7 @@ impl Bins {
         edges.dedup();
         edges.retain(|e| *e < sorted[sorted.len() - 1]);
         if edges.is_empty() {
-            return Err(Unusable::new("values", Problem::Constant, "watch a feature that varies"));
+            return Err(BadInput::new("values", Problem::Constant, "watch a feature that varies"));
         }
         Ok(Self { edges })
     }
@@ -95,7 +95,7 @@ impl Bins {
     ///
     /// # Errors
     /// When a value is not finite.
-    pub fn histogram(&self, values: &[f64]) -> Result<Vec<f64>, Unusable> {
+    pub fn histogram(&self, values: &[f64]) -> Result<Vec<f64>, BadInput> {
         finite("values", values)?;
         let mut counts = vec![0.0; self.edges.len() + 1];
         for v in values {

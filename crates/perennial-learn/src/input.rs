@@ -1,7 +1,7 @@
 //! What can be wrong with the columns a caller hands in, said so that it can be put right.
 //!
-//! One closed list for the models of customers (lifetime, propensity, uplift): each error names
-//! the field and the remedy. Absent on purpose: anything about files; rows are counted from 0.
+//! One closed list for all methods: each error names the field and the remedy, and can be shown to
+//! an analyst as it stands. Absent on purpose: anything about files; rows are counted from 0.
 
 use std::fmt;
 
@@ -29,6 +29,89 @@ pub enum BadInput {
     Missing { field: String, expected: &'static str },
     /// The likelihood has no maximum inside the sensible range.
     NoMaximum { model: &'static str },
+    /// What a statistic refuses, with a remedy of its own.
+    Refused { field: String, problem: Problem, remedy: &'static str },
+}
+
+/// The closed list of things that can be wrong with an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is nothing to learn from.
+    Empty,
+    /// Fewer values than the method needs.
+    TooFew {
+        /// How many there are.
+        found: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// Two lists that belong together differ in length.
+    WrongLength {
+        /// The length found.
+        found: usize,
+        /// The length that would fit.
+        expected: usize,
+    },
+    /// A value is NaN or infinite; the position counts from zero.
+    NotFinite {
+        /// Where, counted from zero.
+        at: usize,
+    },
+    /// All values are equal.
+    Constant,
+    /// Only one class occurs.
+    OneClass,
+    /// A number lies outside its range.
+    OutOfRange {
+        /// The number as text.
+        found: String,
+        /// The range as text.
+        allowed: &'static str,
+    },
+}
+
+impl BadInput {
+    /// A refusal with a remedy of its own.
+    pub(crate) fn new(field: impl Into<String>, problem: Problem, remedy: &'static str) -> Self {
+        Self::Refused { field: field.into(), problem, remedy }
+    }
+
+    pub(crate) fn range(field: impl Into<String>, found: f64, allowed: &'static str) -> Self {
+        let problem = Problem::OutOfRange { found: found.to_string(), allowed };
+        Self::new(field, problem, "give a number inside the range")
+    }
+
+    /// The name of the argument or column, as the caller knows it.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Empty { field }
+            | Self::TooFew { field, .. }
+            | Self::Length { field, .. }
+            | Self::NotFinite { field, .. }
+            | Self::OutOfRange { field, .. }
+            | Self::Constant { field }
+            | Self::OneClass { field }
+            | Self::Duplicate { field }
+            | Self::Missing { field, .. }
+            | Self::Refused { field, .. } => field,
+            Self::NoMaximum { model } => model,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "is empty"),
+            Self::TooFew { found, needed } => write!(f, "has {found} values, {needed} are needed"),
+            Self::WrongLength { found, expected } => write!(f, "has length {found}, expected {expected}"),
+            Self::NotFinite { at } => write!(f, "is not a finite number at position {at}"),
+            Self::Constant => write!(f, "is constant"),
+            Self::OneClass => write!(f, "holds one class only"),
+            Self::OutOfRange { found, allowed } => write!(f, "is {found}, allowed is {allowed}"),
+        }
+    }
 }
 
 impl fmt::Display for BadInput {
@@ -63,6 +146,7 @@ impl fmt::Display for BadInput {
                 f,
                 "the {model} likelihood has no maximum on these rows; give more customers with repeat purchases"
             ),
+            Self::Refused { field, problem, remedy } => write!(f, "`{field}` {problem}: {remedy}"),
         }
     }
 }
@@ -103,6 +187,28 @@ pub fn two_classes(field: &str, label: &[bool]) -> Result<(), BadInput> {
         return Err(BadInput::OneClass { field: field.into() });
     }
     Ok(())
+}
+
+/// A count as a double; exact below 2^53, which no list in memory reaches.
+#[expect(clippy::cast_precision_loss, reason = "lists in memory are shorter than 2^53")]
+pub(crate) const fn real(count: usize) -> f64 {
+    count as f64
+}
+
+/// A 64-bit count as a double; exact below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "counts of customers stay below 2^53")]
+pub(crate) const fn real64(count: u64) -> f64 {
+    count as f64
+}
+
+/// Refuses a probability outside the open unit interval.
+pub(crate) fn open_unit(field: &str, value: f64) -> Result<(), BadInput> {
+    if value > 0.0 && value < 1.0 { Ok(()) } else { Err(BadInput::range(field, value, "above 0 and below 1")) }
+}
+
+/// Refuses numbers that are not finite and positive.
+pub(crate) fn positive(field: &str, value: f64) -> Result<(), BadInput> {
+    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(BadInput::range(field, value, "positive and finite")) }
 }
 
 #[cfg(test)]

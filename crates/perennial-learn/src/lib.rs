@@ -31,4 +31,3 @@ pub mod input;
 pub mod optimise;
 pub mod seed;
 pub mod special;
-pub mod unusable;

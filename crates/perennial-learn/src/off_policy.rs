@@ -4,7 +4,7 @@
 //! 2011 (doubly robust). Standard errors treat rounds as independent.
 //! Absent on purpose: repairing logs without probabilities; they cannot be evaluated honestly.
 
-use crate::unusable::{Problem, Unusable, finite, real};
+use crate::input::{BadInput, Problem, finite, real};
 use serde::{Deserialize, Serialize};
 
 /// One logged round.
@@ -31,20 +31,20 @@ pub struct Value {
     pub largest_weight: f64,
 }
 
-fn weights(rounds: &[Round], cap: f64) -> Result<Vec<f64>, Unusable> {
+fn weights(rounds: &[Round], cap: f64) -> Result<Vec<f64>, BadInput> {
     if rounds.len() < 2 {
         let problem = Problem::TooFew { found: rounds.len(), needed: 2 };
-        return Err(Unusable::new("rounds", problem, "log more choices"));
+        return Err(BadInput::new("rounds", problem, "log more choices"));
     }
     if cap.is_nan() || cap <= 0.0 {
-        return Err(Unusable::range("cap", cap, "positive; infinity for no cap"));
+        return Err(BadInput::range("cap", cap, "positive; infinity for no cap"));
     }
     for r in rounds {
         if !(r.logged_probability > 0.0 && r.logged_probability <= 1.0) {
-            return Err(Unusable::range("logged_probability", r.logged_probability, "above 0 and at most 1"));
+            return Err(BadInput::range("logged_probability", r.logged_probability, "above 0 and at most 1"));
         }
         if !(0.0..=1.0).contains(&r.target_probability) {
-            return Err(Unusable::range("target_probability", r.target_probability, "between 0 and 1"));
+            return Err(BadInput::range("target_probability", r.target_probability, "between 0 and 1"));
         }
         finite("reward", &[r.reward])?;
     }
@@ -72,7 +72,7 @@ fn mean_with_error(parts: &[f64], weights: &[f64]) -> Value {
 ///
 /// # Errors
 /// When there are fewer than two rounds or a number lies outside its range.
-pub fn inverse_propensity(rounds: &[Round], cap: f64) -> Result<Value, Unusable> {
+pub fn inverse_propensity(rounds: &[Round], cap: f64) -> Result<Value, BadInput> {
     let w = weights(rounds, cap)?;
     let parts: Vec<f64> = rounds.iter().zip(&w).map(|(r, w)| w * r.reward).collect();
     Ok(mean_with_error(&parts, &w))
@@ -82,11 +82,11 @@ pub fn inverse_propensity(rounds: &[Round], cap: f64) -> Result<Value, Unusable>
 ///
 /// # Errors
 /// As [`inverse_propensity`], or when the new policy never chooses a logged action.
-pub fn self_normalised(rounds: &[Round], cap: f64) -> Result<Value, Unusable> {
+pub fn self_normalised(rounds: &[Round], cap: f64) -> Result<Value, BadInput> {
     let w = weights(rounds, cap)?;
     let sum: f64 = w.iter().sum();
     if sum <= 0.0 {
-        return Err(Unusable::new(
+        return Err(BadInput::new(
             "target_probability",
             Problem::Constant,
             "the new policy shares no action with the log",
@@ -112,9 +112,9 @@ pub struct Predicted {
 ///
 /// # Errors
 /// As [`inverse_propensity`], or when there is not one prediction per round.
-pub fn doubly_robust(rounds: &[Round], predicted: &[Predicted], cap: f64) -> Result<Value, Unusable> {
+pub fn doubly_robust(rounds: &[Round], predicted: &[Predicted], cap: f64) -> Result<Value, BadInput> {
     let w = weights(rounds, cap)?;
-    crate::unusable::same_length("predicted", predicted.len(), rounds.len())?;
+    crate::input::same_length("predicted", predicted.len(), rounds.len())?;
     let mut parts = Vec::with_capacity(w.len());
     for ((r, p), w) in rounds.iter().zip(predicted).zip(&w) {
         finite("predicted", &[p.logged_action, p.target_policy])?;
@@ -171,6 +171,6 @@ mod tests {
     #[test]
     fn impossible_probabilities_are_refused() {
         let bad = Round { logged_probability: 0.0, target_probability: 0.5, reward: 1.0 };
-        assert_eq!(inverse_propensity(&[bad, bad], 10.0).unwrap_err().field, "logged_probability");
+        assert_eq!(inverse_propensity(&[bad, bad], 10.0).unwrap_err().field(), "logged_probability");
     }
 }

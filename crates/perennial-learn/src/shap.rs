@@ -8,7 +8,7 @@
 //!
 //! Promise: contributions and bias add up to the ensemble's answer. Absent on purpose: training.
 
-use crate::unusable::{Problem, Unusable, real, same_length};
+use crate::input::{BadInput, Problem, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// A node of a tree: a question or an answer.
@@ -103,28 +103,28 @@ impl Ensemble {
     ///
     /// # Errors
     /// Naming the tree and what is wrong with it.
-    pub fn check(&self) -> Result<(), Unusable> {
+    pub fn check(&self) -> Result<(), BadInput> {
         for (t, tree) in self.trees.iter().enumerate() {
             let field = || format!("trees[{t}]");
             if tree.nodes.is_empty() {
-                return Err(Unusable::new(field(), Problem::Empty, "give at least a leaf"));
+                return Err(BadInput::new(field(), Problem::Empty, "give at least a leaf"));
             }
             for (at, node) in tree.nodes.iter().enumerate() {
                 if node.cover() <= 0.0 || !node.cover().is_finite() {
-                    return Err(Unusable::range(format!("{}.cover", field()), node.cover(), "positive and finite"));
+                    return Err(BadInput::range(format!("{}.cover", field()), node.cover(), "positive and finite"));
                 }
                 let &Node::Split { feature, left, right, .. } = node else {
                     continue;
                 };
                 if feature >= self.features {
-                    return Err(Unusable::range(
+                    return Err(BadInput::range(
                         format!("{}.feature", field()),
                         real(feature),
                         "below the number of features",
                     ));
                 }
                 if left.min(right) <= at || left.max(right) >= tree.nodes.len() {
-                    return Err(Unusable::range(
+                    return Err(BadInput::range(
                         format!("{}.child", field()),
                         real(left.max(right)),
                         "a later node of the tree",
@@ -145,7 +145,7 @@ impl Ensemble {
     /// # Errors
     /// When the ensemble is not sound (see [`Ensemble::check`]), the rows have the wrong length, or
     /// a path asks for more than 30 distinct features.
-    pub fn explain(&self, rows: &[f64]) -> Result<Contributions, Unusable> {
+    pub fn explain(&self, rows: &[f64]) -> Result<Contributions, BadInput> {
         self.check()?;
         let width = self.features.max(1);
         same_length("rows", rows.len(), rows.len() / width * width)?;
@@ -179,12 +179,12 @@ impl Tree {
 }
 
 impl<'a> Prepared<'a> {
-    fn new(tree: &'a Tree, number: usize) -> Result<Self, Unusable> {
+    fn new(tree: &'a Tree, number: usize) -> Result<Self, BadInput> {
         let mut prepared = Self { tree, role: vec![0; tree.nodes.len()], paths: Vec::new(), bias: 0.0 };
         prepared.walk(0, &mut Vec::new(), &mut Vec::new(), 1.0);
         let longest = prepared.paths.iter().map(|p| p.features.len()).max().unwrap_or(0);
         if longest > MOST_FEATURES {
-            return Err(Unusable::range(
+            return Err(BadInput::range(
                 format!("trees[{number}] path"),
                 real(longest),
                 "at most 30 distinct features",
@@ -439,6 +439,6 @@ mod tests {
         model.features = 0;
         assert!(model.explain(&[]).is_err());
         model = Ensemble { features: 1, base: 0.0, trees: vec![Tree { nodes: vec![] }] };
-        assert_eq!(model.explain(&[1.0]).unwrap_err().field, "trees[0]");
+        assert_eq!(model.explain(&[1.0]).unwrap_err().field(), "trees[0]");
     }
 }

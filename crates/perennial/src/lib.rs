@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod http;
 pub mod import;
+pub mod learn;
 pub mod logs;
 pub mod pump;
 pub mod scenario;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use perennial::commands::{self, Trouble};
-use perennial::{import, scenario};
+use perennial::{import, learn, scenario};
 use perennial_core::id::CustomerId;
 use perennial_core::program;
 
@@ -78,6 +78,13 @@ enum Verb {
         /// Of this customer only.
         #[arg(long)]
         customer: Option<CustomerId>,
+    },
+    /// Learn from tables: lifetime value, segments, recommendations, one person in many records.
+    Learn {
+        #[command(flatten)]
+        common: learn::Common,
+        #[command(subcommand)]
+        verb: learn::Verb,
     },
 }
 
@@ -156,6 +163,7 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
             None => println!("restored"),
         },
         Verb::Journal { folder, from, limit, customer } => commands::journal(&folder.path, from, limit, customer)?,
+        Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use super::distribution::{beta_density, normal_cdf, normal_density, normal_quantile, simpson};
 use super::{Difference, Effect};
-use crate::unusable::{Unusable, open_unit, positive};
+use crate::input::{BadInput, open_unit, positive};
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
 
@@ -74,7 +74,7 @@ pub fn gaussian_posterior(
     difference: Difference,
     prior: GaussianPrior,
     alpha: f64,
-) -> Result<Posterior, Unusable> {
+) -> Result<Posterior, BadInput> {
     open_unit("alpha", alpha)?;
     let (mut mean, mut variance) = (effect.estimate, effect.standard_error.powi(2));
     if let GaussianPrior::Normal { mean: prior_mean, variance: prior_variance, scale } = prior {
@@ -148,7 +148,7 @@ pub struct BetaContest {
 ///
 /// # Errors
 /// When a parameter is not positive.
-pub fn beta_contest(control: BetaPosterior, treatment: BetaPosterior) -> Result<BetaContest, Unusable> {
+pub fn beta_contest(control: BetaPosterior, treatment: BetaPosterior) -> Result<BetaContest, BadInput> {
     for (field, value) in [
         ("control.alpha", control.alpha),
         ("control.beta", control.beta),
@@ -187,7 +187,7 @@ fn density_inside(x: f64, p: BetaPosterior) -> f64 {
 /// P(B > A) as a Stieltjes sum over equal steps of B's distribution.
 fn win_by_steps(control: BetaPosterior, treatment: BetaPosterior) -> f64 {
     const STEPS: usize = 20_000;
-    let at = |i: usize| crate::unusable::real(i) / crate::unusable::real(STEPS);
+    let at = |i: usize| crate::input::real(i) / crate::input::real(STEPS);
     (0..STEPS)
         .map(|i| {
             let mass = treatment.below(at(i + 1)) - treatment.below(at(i));

@@ -88,9 +88,9 @@ pub(super) fn beta_density(x: f64, a: f64, b: f64) -> f64 {
 
 /// Simpson's rule with `panels` (even) panels.
 pub(super) fn simpson(f: impl Fn(f64) -> f64, low: f64, high: f64, panels: usize) -> f64 {
-    let step = (high - low) / crate::unusable::real(panels);
+    let step = (high - low) / crate::input::real(panels);
     let inner: f64 =
-        (1..panels).map(|i| f(low + step * crate::unusable::real(i)) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
+        (1..panels).map(|i| f(low + step * crate::input::real(i)) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
     (f(low) + inner + f(high)) * step / 3.0
 }
 

@@ -2,13 +2,13 @@
 
 use super::distribution::{student_cdf, student_quantile};
 use super::{Effect, Readout, Side};
-use crate::unusable::{Unusable, open_unit};
+use crate::input::{BadInput, open_unit};
 
 /// Tests an effect at level `alpha` with Satterthwaite's degrees of freedom.
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1).
-pub fn welch(effect: &Effect, side: Side, alpha: f64) -> Result<Readout, Unusable> {
+pub fn welch(effect: &Effect, side: Side, alpha: f64) -> Result<Readout, BadInput> {
     open_unit("alpha", alpha)?;
     let (e, se, df) = (effect.estimate, effect.standard_error, effect.degrees_of_freedom);
     let t = e / se;

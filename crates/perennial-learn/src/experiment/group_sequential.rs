@@ -4,7 +4,7 @@
 //! a grid of the score statistic, so any spacing of looks is allowed.
 
 use super::distribution::{normal_cdf, normal_density, normal_quantile};
-use crate::unusable::{Problem, Unusable, open_unit, real};
+use crate::input::{BadInput, Problem, open_unit, real};
 use serde::{Deserialize, Serialize};
 
 /// How the error is spent over the looks.
@@ -38,15 +38,15 @@ fn spent(spending: Spending, alpha: f64, t: f64) -> f64 {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), there is no look, or the shares do not rise within (0, 1].
-pub fn group_sequential_bounds(information: &[f64], spending: Spending, alpha: f64) -> Result<Vec<Boundary>, Unusable> {
+pub fn group_sequential_bounds(information: &[f64], spending: Spending, alpha: f64) -> Result<Vec<Boundary>, BadInput> {
     open_unit("alpha", alpha)?;
     if information.is_empty() {
-        return Err(Unusable::new("information", Problem::Empty, "plan at least one look"));
+        return Err(BadInput::new("information", Problem::Empty, "plan at least one look"));
     }
     let mut before = 0.0;
     for &t in information {
         if !(t > before && t <= 1.0) {
-            return Err(Unusable::range("information", t, "rising, above 0 and at most 1"));
+            return Err(BadInput::range("information", t, "rising, above 0 and at most 1"));
         }
         before = t;
     }

@@ -9,8 +9,8 @@
 use super::multiple::holm;
 use super::statistic::{Mean, Statistic};
 use super::{Difference, Side, compare, fixed::welch};
+use crate::input::{BadInput, Problem, finite, real, same_length};
 use crate::seed::{generator, uniform};
-use crate::unusable::{Problem, Unusable, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// One cut and what the honest half says about its two sides.
@@ -68,7 +68,7 @@ pub fn honest_split(
     treated: &[bool],
     outcome: &[f64],
     seed: u64,
-) -> Result<Heterogeneity, Unusable> {
+) -> Result<Heterogeneity, BadInput> {
     let n = outcome.len();
     same_length("treated", treated.len(), n)?;
     finite("outcome", outcome)?;
@@ -77,10 +77,10 @@ pub fn honest_split(
         finite(&format!("features[{j}]"), column)?;
     }
     if n < 40 {
-        return Err(Unusable::new("outcome", Problem::TooFew { found: n, needed: 40 }, "wait for more customers"));
+        return Err(BadInput::new("outcome", Problem::TooFew { found: n, needed: 40 }, "wait for more customers"));
     }
     if treated.iter().all(|&t| t == treated[0]) {
-        return Err(Unusable::new("treated", Problem::OneClass, "give customers of both variants"));
+        return Err(BadInput::new("treated", Problem::OneClass, "give customers of both variants"));
     }
     let mut rng = generator(seed);
     let (search, honest): (Vec<usize>, Vec<usize>) = (0..n).partition(|_| uniform(&mut rng) < 0.5);

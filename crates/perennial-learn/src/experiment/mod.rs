@@ -38,7 +38,7 @@ pub use srm::{SampleRatio, SequentialSampleRatio, sample_ratio};
 pub use statistic::{Cuped, Mean, Proportion, Ratio, Statistic, pooled_theta};
 pub use stratify::{Stratum, post_stratify};
 
-use crate::unusable::Unusable;
+use crate::input::BadInput;
 use serde::{Deserialize, Serialize};
 
 /// Which side of zero a test looks at. The effect is treatment minus control.
@@ -97,7 +97,7 @@ pub fn read_out(
     side: Side,
     method: Method,
     alpha: f64,
-) -> Result<Readout, Unusable> {
+) -> Result<Readout, BadInput> {
     let effect = compare(control, treatment, difference)?;
     match method {
         Method::Sequential { tuning } => always_valid(&effect, side, alpha, tuning),

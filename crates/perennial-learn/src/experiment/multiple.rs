@@ -1,6 +1,6 @@
 //! Many tests at once: Bonferroni, Holm (1979), Benjamini & Hochberg (1995), Benjamini & Yekutieli (2001).
 
-use crate::unusable::{Unusable, open_unit, real};
+use crate::input::{BadInput, open_unit, real};
 use serde::{Deserialize, Serialize};
 
 /// Adjusted p-values in the order given, and which of them hold at the level.
@@ -12,10 +12,10 @@ pub struct Adjusted {
     pub reject: Vec<bool>,
 }
 
-fn check(p_values: &[f64], alpha: f64) -> Result<(), Unusable> {
+fn check(p_values: &[f64], alpha: f64) -> Result<(), BadInput> {
     open_unit("alpha", alpha)?;
     match p_values.iter().find(|p| !(0.0..=1.0).contains(*p)) {
-        Some(&p) => Err(Unusable::range("p_values", p, "between 0 and 1")),
+        Some(&p) => Err(BadInput::range("p_values", p, "between 0 and 1")),
         None => Ok(()),
     }
 }
@@ -35,7 +35,7 @@ fn finish(p_values: Vec<f64>, alpha: f64) -> Adjusted {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1) or a p-value outside [0, 1].
-pub fn bonferroni(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unusable> {
+pub fn bonferroni(p_values: &[f64], alpha: f64) -> Result<Adjusted, BadInput> {
     check(p_values, alpha)?;
     Ok(finish(p_values.iter().map(|p| (p * real(p_values.len())).min(1.0)).collect(), alpha))
 }
@@ -44,7 +44,7 @@ pub fn bonferroni(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unusable> {
 ///
 /// # Errors
 /// As [`bonferroni`].
-pub fn holm(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unusable> {
+pub fn holm(p_values: &[f64], alpha: f64) -> Result<Adjusted, BadInput> {
     check(p_values, alpha)?;
     let mut adjusted = vec![0.0; p_values.len()];
     let mut floor: f64 = 0.0;
@@ -69,7 +69,7 @@ fn step_up(p_values: &[f64], alpha: f64, penalty: f64) -> Adjusted {
 ///
 /// # Errors
 /// As [`bonferroni`].
-pub fn benjamini_hochberg(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unusable> {
+pub fn benjamini_hochberg(p_values: &[f64], alpha: f64) -> Result<Adjusted, BadInput> {
     check(p_values, alpha)?;
     Ok(step_up(p_values, alpha, 1.0))
 }
@@ -78,7 +78,7 @@ pub fn benjamini_hochberg(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unus
 ///
 /// # Errors
 /// As [`bonferroni`].
-pub fn benjamini_yekutieli(p_values: &[f64], alpha: f64) -> Result<Adjusted, Unusable> {
+pub fn benjamini_yekutieli(p_values: &[f64], alpha: f64) -> Result<Adjusted, BadInput> {
     check(p_values, alpha)?;
     let harmonic: f64 = (1..=p_values.len()).map(|i| 1.0 / real(i)).sum();
     Ok(step_up(p_values, alpha, harmonic))

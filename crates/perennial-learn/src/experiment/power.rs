@@ -1,7 +1,7 @@
 //! Power and sample size for shares (Cohen's h, normal) and means (non-central t).
 
 use super::distribution::{noncentral_student_cdf, normal_cdf, normal_quantile, solve_increasing, student_quantile};
-use crate::unusable::{Problem, Unusable, open_unit, positive};
+use crate::input::{BadInput, Problem, open_unit, positive};
 use serde::{Deserialize, Serialize};
 
 /// What the test will look for.
@@ -52,7 +52,7 @@ pub fn cohens_h(control: f64, treatment: f64) -> f64 {
 ///
 /// # Errors
 /// When a share or `alpha` lies outside (0, 1), or `ratio` or `n_control` is not positive.
-pub fn proportion_power(plan: &ProportionPlan, n_control: f64) -> Result<f64, Unusable> {
+pub fn proportion_power(plan: &ProportionPlan, n_control: f64) -> Result<f64, BadInput> {
     open_unit("control", plan.control)?;
     open_unit("treatment", plan.treatment)?;
     check_plan(plan.alpha, plan.ratio)?;
@@ -70,7 +70,7 @@ pub fn proportion_power(plan: &ProportionPlan, n_control: f64) -> Result<f64, Un
     })
 }
 
-fn check_plan(alpha: f64, ratio: f64) -> Result<(), Unusable> {
+fn check_plan(alpha: f64, ratio: f64) -> Result<(), BadInput> {
     open_unit("alpha", alpha)?;
     positive("ratio", ratio)
 }
@@ -79,7 +79,7 @@ fn check_plan(alpha: f64, ratio: f64) -> Result<(), Unusable> {
 ///
 /// # Errors
 /// As [`proportion_power`], or when no number of customers reaches the power.
-pub fn proportion_sample_size(plan: &ProportionPlan, power: f64) -> Result<f64, Unusable> {
+pub fn proportion_sample_size(plan: &ProportionPlan, power: f64) -> Result<f64, BadInput> {
     open_unit("power", power)?;
     sample_size(|n| proportion_power(plan, n), 1e-3, power)
 }
@@ -88,12 +88,12 @@ pub fn proportion_sample_size(plan: &ProportionPlan, power: f64) -> Result<f64, 
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), `effect` is not finite, `ratio` is not positive or there are too few customers for one degree of freedom.
-pub fn mean_power(plan: &MeanPlan, n_control: f64) -> Result<f64, Unusable> {
+pub fn mean_power(plan: &MeanPlan, n_control: f64) -> Result<f64, BadInput> {
     check_plan(plan.alpha, plan.ratio)?;
-    crate::unusable::finite("effect", &[plan.effect])?;
+    crate::input::finite("effect", &[plan.effect])?;
     let df = n_control * (1.0 + plan.ratio) - 2.0;
     if df <= 0.0 {
-        return Err(Unusable::range("n_control", n_control, "more than one customer per variant"));
+        return Err(BadInput::range("n_control", n_control, "more than one customer per variant"));
     }
     let shift = plan.effect * (n_control * plan.ratio / (1.0 + plan.ratio)).sqrt();
     let t = |tail: f64| -student_quantile(tail, df);
@@ -113,7 +113,7 @@ pub fn mean_power(plan: &MeanPlan, n_control: f64) -> Result<f64, Unusable> {
 ///
 /// # Errors
 /// As [`mean_power`], or when no number of customers reaches the power.
-pub fn mean_sample_size(plan: &MeanPlan, power: f64) -> Result<f64, Unusable> {
+pub fn mean_sample_size(plan: &MeanPlan, power: f64) -> Result<f64, BadInput> {
     open_unit("power", power)?;
     sample_size(|n| mean_power(plan, n), 2.01 / (1.0 + plan.ratio), power)
 }
@@ -122,7 +122,7 @@ pub fn mean_sample_size(plan: &MeanPlan, power: f64) -> Result<f64, Unusable> {
 ///
 /// # Errors
 /// As [`mean_power`]; for [`Alternative::Smaller`] the effect is negative.
-pub fn mean_detectable(plan: &MeanPlan, n_control: f64, power: f64) -> Result<f64, Unusable> {
+pub fn mean_detectable(plan: &MeanPlan, n_control: f64, power: f64) -> Result<f64, BadInput> {
     open_unit("power", power)?;
     let sign = if plan.alternative == Alternative::Smaller { -1.0 } else { 1.0 };
     mean_power(&MeanPlan { effect: sign, ..*plan }, n_control)?;
@@ -134,7 +134,7 @@ pub fn mean_detectable(plan: &MeanPlan, n_control: f64, power: f64) -> Result<f6
     Ok(sign * solve_increasing(at, power, 0.0, high))
 }
 
-fn sample_size(power_at: impl Fn(f64) -> Result<f64, Unusable>, least: f64, power: f64) -> Result<f64, Unusable> {
+fn sample_size(power_at: impl Fn(f64) -> Result<f64, BadInput>, least: f64, power: f64) -> Result<f64, BadInput> {
     let mut high = least.max(2.0);
     while power_at(high)? < power {
         high *= 2.0;
@@ -143,7 +143,7 @@ fn sample_size(power_at: impl Fn(f64) -> Result<f64, Unusable>, least: f64, powe
                 found: "too small or of the wrong sign".into(),
                 allowed: "an effect that the test looks for",
             };
-            return Err(Unusable::new("effect", problem, "plan for a larger effect or turn the alternative round"));
+            return Err(BadInput::new("effect", problem, "plan for a larger effect or turn the alternative round"));
         }
     }
     Ok(solve_increasing(|n| power_at(n).unwrap_or(f64::NAN), power, least, high))
@@ -164,6 +164,6 @@ mod tests {
     #[test]
     fn an_effect_of_the_wrong_sign_is_refused() {
         let plan = MeanPlan { effect: -0.2, alpha: 0.05, ratio: 1.0, alternative: Alternative::Larger };
-        assert_eq!(mean_sample_size(&plan, 0.8).unwrap_err().field, "effect");
+        assert_eq!(mean_sample_size(&plan, 0.8).unwrap_err().field(), "effect");
     }
 }

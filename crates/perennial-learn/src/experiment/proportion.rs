@@ -1,15 +1,15 @@
 //! Shares of customers: intervals and exact tests.
 
 use super::distribution::{beta_quantile, normal_cdf, normal_quantile};
-use crate::unusable::{Problem, Unusable, open_unit, real64};
+use crate::input::{BadInput, Problem, open_unit, real64};
 use statrs::function::gamma::ln_gamma;
 
-fn check(field: &str, count: u64, n: u64) -> Result<(), Unusable> {
+fn check(field: &str, count: u64, n: u64) -> Result<(), BadInput> {
     if n == 0 {
-        return Err(Unusable::new(format!("{field}.n"), Problem::Empty, "wait for the first customers"));
+        return Err(BadInput::new(format!("{field}.n"), Problem::Empty, "wait for the first customers"));
     }
     if count > n {
-        return Err(Unusable::range(format!("{field}.count"), real64(count), "between 0 and n"));
+        return Err(BadInput::range(format!("{field}.count"), real64(count), "between 0 and n"));
     }
     Ok(())
 }
@@ -18,7 +18,7 @@ fn check(field: &str, count: u64, n: u64) -> Result<(), Unusable> {
 ///
 /// # Errors
 /// When `n` is zero, `count` exceeds it, or `alpha` lies outside (0, 1).
-pub fn wilson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), Unusable> {
+pub fn wilson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), BadInput> {
     open_unit("alpha", alpha)?;
     check("wilson", count, n)?;
     let z = -normal_quantile(alpha / 2.0);
@@ -33,7 +33,7 @@ pub fn wilson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), Unusable> {
 ///
 /// # Errors
 /// As [`wilson`].
-pub fn clopper_pearson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), Unusable> {
+pub fn clopper_pearson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), BadInput> {
     open_unit("alpha", alpha)?;
     check("clopper_pearson", count, n)?;
     let (k, n) = (real64(count), real64(n));
@@ -46,7 +46,7 @@ pub fn clopper_pearson(count: u64, n: u64, alpha: f64) -> Result<(f64, f64), Unu
 ///
 /// # Errors
 /// As [`wilson`].
-pub fn newcombe_difference(control: (u64, u64), treatment: (u64, u64), alpha: f64) -> Result<(f64, f64), Unusable> {
+pub fn newcombe_difference(control: (u64, u64), treatment: (u64, u64), alpha: f64) -> Result<(f64, f64), BadInput> {
     let (la, ua) = wilson(control.0, control.1, alpha)?;
     let (lb, ub) = wilson(treatment.0, treatment.1, alpha)?;
     let (pa, pb) = (real64(control.0) / real64(control.1), real64(treatment.0) / real64(treatment.1));
@@ -58,14 +58,14 @@ pub fn newcombe_difference(control: (u64, u64), treatment: (u64, u64), alpha: f6
 ///
 /// # Errors
 /// When a group is empty, a count exceeds its group, or everybody answered alike.
-pub fn proportion_z_test(first: (u64, u64), second: (u64, u64)) -> Result<(f64, f64), Unusable> {
+pub fn proportion_z_test(first: (u64, u64), second: (u64, u64)) -> Result<(f64, f64), BadInput> {
     check("first", first.0, first.1)?;
     check("second", second.0, second.1)?;
     let (n_a, n_b) = (real64(first.1), real64(second.1));
     let pooled = real64(first.0 + second.0) / (n_a + n_b);
     let variance = pooled * (1.0 - pooled) * (1.0 / n_a + 1.0 / n_b);
     if variance <= 0.0 {
-        return Err(Unusable::new("count", Problem::Constant, "wait until both answers occur"));
+        return Err(BadInput::new("count", Problem::Constant, "wait until both answers occur"));
     }
     let z = (real64(first.0) / n_a - real64(second.0) / n_b) / variance.sqrt();
     Ok((z, 2.0 * normal_cdf(-z.abs())))
@@ -76,7 +76,7 @@ pub fn proportion_z_test(first: (u64, u64), second: (u64, u64)) -> Result<(f64, 
 ///
 /// # Errors
 /// As [`proportion_z_test`], except that equal answers give 1.
-pub fn fisher_exact(first: (u64, u64), second: (u64, u64)) -> Result<f64, Unusable> {
+pub fn fisher_exact(first: (u64, u64), second: (u64, u64)) -> Result<f64, BadInput> {
     check("first", first.0, first.1)?;
     check("second", second.0, second.1)?;
     let (n, yes, drawn) = (first.1 + second.1, first.0 + second.0, first.1);

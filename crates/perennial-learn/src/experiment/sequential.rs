@@ -5,7 +5,7 @@
 //! Walsh, "Always valid inference" (2022).
 
 use super::{Effect, Readout, Side};
-use crate::unusable::{Problem, Unusable, finite, open_unit, positive, real64, same_length};
+use crate::input::{BadInput, Problem, finite, open_unit, positive, real64, same_length};
 use serde::{Deserialize, Serialize};
 
 /// The number of customers at which the default interval is tightest.
@@ -32,11 +32,11 @@ fn one_sided_width(alpha: f64, v: f64) -> f64 {
 ///
 /// # Errors
 /// When `alpha` lies outside (0, 1), or outside (0, 1/2) for one side, or `tuning` is not positive.
-pub fn always_valid(effect: &Effect, side: Side, alpha: f64, tuning: f64) -> Result<Readout, Unusable> {
+pub fn always_valid(effect: &Effect, side: Side, alpha: f64, tuning: f64) -> Result<Readout, BadInput> {
     open_unit("alpha", alpha)?;
     positive("tuning", tuning)?;
     if side != Side::Both && alpha >= ONE_SIDED_CAP {
-        return Err(Unusable::range("alpha", alpha, "below 0.4999 for one side"));
+        return Err(BadInput::range("alpha", alpha, "below 0.4999 for one side"));
     }
     let (e, se, n) = (effect.estimate, effect.standard_error, real64(effect.n));
     let z = e / se;
@@ -79,7 +79,7 @@ impl ConfidenceSequence {
     ///
     /// # Errors
     /// When `alpha` lies outside (0, 1) or `rho` is not positive.
-    pub fn new(alpha: f64, rho: f64) -> Result<Self, Unusable> {
+    pub fn new(alpha: f64, rho: f64) -> Result<Self, BadInput> {
         open_unit("alpha", alpha)?;
         positive("rho", rho)?;
         Ok(Self { alpha, rho, count: 0, mean: 0.0, scatter: 0.0 })
@@ -89,7 +89,7 @@ impl ConfidenceSequence {
     ///
     /// # Errors
     /// As [`ConfidenceSequence::new`].
-    pub fn tightest_at(alpha: f64, tuning: f64) -> Result<Self, Unusable> {
+    pub fn tightest_at(alpha: f64, tuning: f64) -> Result<Self, BadInput> {
         open_unit("alpha", alpha)?;
         positive("tuning", tuning)?;
         Self::new(alpha, rho_squared(alpha, tuning).sqrt())
@@ -99,7 +99,7 @@ impl ConfidenceSequence {
     ///
     /// # Errors
     /// When the outcome is not finite.
-    pub fn push(&mut self, outcome: f64) -> Result<(), Unusable> {
+    pub fn push(&mut self, outcome: f64) -> Result<(), BadInput> {
         finite("outcome", &[outcome])?;
         self.count += 1;
         let before = outcome - self.mean;
@@ -141,7 +141,7 @@ impl MixtureTest {
     ///
     /// # Errors
     /// When either number is not positive.
-    pub fn new(variance_sum: f64, tau2: f64) -> Result<Self, Unusable> {
+    pub fn new(variance_sum: f64, tau2: f64) -> Result<Self, BadInput> {
         positive("variance_sum", variance_sum)?;
         positive("tau2", tau2)?;
         Ok(Self { variance_sum, tau2, pairs: 0, sum: 0.0, p_value: 1.0 })
@@ -151,7 +151,7 @@ impl MixtureTest {
     ///
     /// # Errors
     /// When an outcome is not finite.
-    pub fn push(&mut self, control: f64, treatment: f64) -> Result<f64, Unusable> {
+    pub fn push(&mut self, control: f64, treatment: f64) -> Result<f64, BadInput> {
         finite("outcome", &[control, treatment])?;
         self.pairs += 1;
         self.sum += treatment - control;
@@ -166,10 +166,10 @@ impl MixtureTest {
     ///
     /// # Errors
     /// When the streams differ in length, are empty, or hold a value that is not finite.
-    pub fn path(mut self, control: &[f64], treatment: &[f64]) -> Result<Vec<f64>, Unusable> {
+    pub fn path(mut self, control: &[f64], treatment: &[f64]) -> Result<Vec<f64>, BadInput> {
         same_length("treatment", treatment.len(), control.len())?;
         if control.is_empty() {
-            return Err(Unusable::new("control", Problem::Empty, "wait for the first outcomes"));
+            return Err(BadInput::new("control", Problem::Empty, "wait for the first outcomes"));
         }
         control.iter().zip(treatment).map(|(&a, &b)| self.push(a, b)).collect()
     }

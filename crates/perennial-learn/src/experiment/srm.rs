@@ -4,7 +4,7 @@
 //! Malek, "Anytime-valid inference for multinomial count data" (2022), whose inverse is an
 //! always-valid p-value.
 
-use crate::unusable::{Problem, Unusable, real, real64, same_length};
+use crate::input::{BadInput, Problem, real, real64, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{gamma_ur, ln_gamma};
 
@@ -17,13 +17,13 @@ pub struct SampleRatio {
     pub p_value: f64,
 }
 
-fn shares(weights: &[f64]) -> Result<Vec<f64>, Unusable> {
+fn shares(weights: &[f64]) -> Result<Vec<f64>, BadInput> {
     if weights.len() < 2 {
         let problem = Problem::TooFew { found: weights.len(), needed: 2 };
-        return Err(Unusable::new("weights", problem, "give one weight per variant"));
+        return Err(BadInput::new("weights", problem, "give one weight per variant"));
     }
     if let Some(&w) = weights.iter().find(|w| !(w.is_finite() && **w > 0.0)) {
-        return Err(Unusable::range("weights", w, "positive and finite"));
+        return Err(BadInput::range("weights", w, "positive and finite"));
     }
     let total: f64 = weights.iter().sum();
     Ok(weights.iter().map(|w| w / total).collect())
@@ -34,12 +34,12 @@ fn shares(weights: &[f64]) -> Result<Vec<f64>, Unusable> {
 /// # Errors
 /// When the lists differ in length, fewer than two variants are given, a weight is not positive or
 /// there are no customers.
-pub fn sample_ratio(users: &[u64], weights: &[f64]) -> Result<SampleRatio, Unusable> {
+pub fn sample_ratio(users: &[u64], weights: &[f64]) -> Result<SampleRatio, BadInput> {
     same_length("users", users.len(), weights.len())?;
     let shares = shares(weights)?;
     let total = real64(users.iter().sum());
     if total <= 0.0 {
-        return Err(Unusable::new("users", Problem::Empty, "wait for the first customers"));
+        return Err(BadInput::new("users", Problem::Empty, "wait for the first customers"));
     }
     let chi2 = users.iter().zip(&shares).map(|(&o, w)| (real64(o) - w * total).powi(2) / (w * total)).sum::<f64>();
     let p_value = if chi2 > 0.0 { gamma_ur(real(users.len() - 1) / 2.0, chi2 / 2.0) } else { 1.0 };
@@ -63,7 +63,7 @@ impl SequentialSampleRatio {
     ///
     /// # Errors
     /// When fewer than two variants are given or a weight is not positive.
-    pub fn new(weights: &[f64]) -> Result<Self, Unusable> {
+    pub fn new(weights: &[f64]) -> Result<Self, BadInput> {
         let shares = shares(weights)?;
         let counts = vec![0; shares.len()];
         Ok(Self { shares, concentration: Self::DEFAULT_CONCENTRATION, counts, smallest_p: 1.0 })
@@ -73,7 +73,7 @@ impl SequentialSampleRatio {
     ///
     /// # Errors
     /// When the list's length differs from the number of variants.
-    pub fn add(&mut self, users: &[u64]) -> Result<f64, Unusable> {
+    pub fn add(&mut self, users: &[u64]) -> Result<f64, BadInput> {
         same_length("users", users.len(), self.shares.len())?;
         self.counts.iter_mut().zip(users).for_each(|(c, u)| *c += u);
         self.smallest_p = self.smallest_p.min((-self.log_bayes_factor()).exp());

@@ -2,7 +2,7 @@
 //!
 //! All of them merge by addition, in any order and any grouping.
 
-use crate::unusable::{Problem, Unusable, positive, real64};
+use crate::input::{BadInput, Problem, positive, real64};
 use serde::{Deserialize, Serialize};
 
 /// Yes or no per customer.
@@ -175,14 +175,14 @@ impl Statistic {
         }
     }
 
-    pub(super) fn check(&self, field: &str) -> Result<(), Unusable> {
+    pub(super) fn check(&self, field: &str) -> Result<(), BadInput> {
         if self.n() < 2 {
             let problem = Problem::TooFew { found: usize::from(self.n() == 1), needed: 2 };
-            return Err(Unusable::new(format!("{field}.n"), problem, "wait for more customers"));
+            return Err(BadInput::new(format!("{field}.n"), problem, "wait for more customers"));
         }
         match self {
             Self::Proportion(p) if !(0.0..=real64(p.n)).contains(&p.sum) => {
-                Err(Unusable::range(format!("{field}.sum"), p.sum, "between 0 and n"))
+                Err(BadInput::range(format!("{field}.sum"), p.sum, "between 0 and n"))
             }
             Self::Proportion(_) => Ok(()),
             Self::Mean(m) => check_mean(m, m.n, field),
@@ -199,14 +199,14 @@ impl Statistic {
     }
 }
 
-fn check_mean(m: &Mean, n: u64, field: &str) -> Result<(), Unusable> {
+fn check_mean(m: &Mean, n: u64, field: &str) -> Result<(), BadInput> {
     if m.n != n {
-        return Err(Unusable::range(format!("{field}.n"), real64(m.n), "the same number of customers as its partner"));
+        return Err(BadInput::range(format!("{field}.n"), real64(m.n), "the same number of customers as its partner"));
     }
     if m.sum.is_finite() && m.sum_squares.is_finite() {
         return Ok(());
     }
-    Err(Unusable::new(format!("{field}.sum"), Problem::NotFinite { at: 0 }, "remove or fill the missing values"))
+    Err(BadInput::new(format!("{field}.sum"), Problem::NotFinite { at: 0 }, "remove or fill the missing values"))
 }
 
 #[cfg(test)]

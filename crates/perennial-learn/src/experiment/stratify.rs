@@ -1,7 +1,7 @@
 //! Post-stratification: compare like with like, then weight by the population (Miratrix et al. 2013).
 
 use super::{Effect, Statistic, compare, effect::Difference};
-use crate::unusable::{Problem, Unusable, positive};
+use crate::input::{BadInput, Problem, positive};
 
 /// One stratum: its share of the population and both variants' tallies in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,9 +18,9 @@ pub struct Stratum {
 ///
 /// # Errors
 /// When there is no stratum, a weight is not positive, or a stratum cannot be compared.
-pub fn post_stratify(strata: &[Stratum]) -> Result<Effect, Unusable> {
+pub fn post_stratify(strata: &[Stratum]) -> Result<Effect, BadInput> {
     if strata.is_empty() {
-        return Err(Unusable::new("strata", Problem::Empty, "give at least one stratum"));
+        return Err(BadInput::new("strata", Problem::Empty, "give at least one stratum"));
     }
     let total: f64 = strata.iter().map(|s| s.weight).sum();
     let (mut estimate, mut variance, mut df_below, mut base, mut n) = (0.0, 0.0, 0.0, 0.0, 0);

@@ -1,7 +1,7 @@
 //! Do two clusterings agree? Adjusted Rand (Hubert & Arabie 1985) and mutual information
 //! (adjusted: Vinh, Epps & Bailey 2010, arithmetic mean of entropies).
 
-use crate::unusable::{Problem, Unusable, real, same_length};
+use crate::input::{BadInput, Problem, real, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
 use std::collections::BTreeMap;
@@ -58,10 +58,10 @@ fn cross(a: &[usize], b: &[usize]) -> Crossing {
 ///
 /// # Errors
 /// When they differ in length or are empty.
-pub fn agreement(truth: &[usize], found: &[usize]) -> Result<Agreement, Unusable> {
+pub fn agreement(truth: &[usize], found: &[usize]) -> Result<Agreement, BadInput> {
     same_length("found", found.len(), truth.len())?;
     if truth.is_empty() {
-        return Err(Unusable::new("truth", Problem::Empty, "give the labels of at least one row"));
+        return Err(BadInput::new("truth", Problem::Empty, "give the labels of at least one row"));
     }
     let c = cross(truth, found);
     let (h_a, h_b) = (entropy(&c.rows, c.n), entropy(&c.columns, c.n));

@@ -8,8 +8,8 @@ use super::agreement::agreement;
 use super::kmeans::KMeans;
 use super::points::Points;
 use super::quality::silhouette;
+use crate::input::{BadInput, real};
 use crate::seed::{Rng, below, generator, uniform};
-use crate::unusable::{Unusable, real};
 use serde::{Deserialize, Serialize};
 
 /// What was seen for one number of groups.
@@ -55,9 +55,9 @@ const STABLE: f64 = 0.85;
 ///
 /// # Errors
 /// When `most` is below two or there are fewer distinct rows than `most`.
-pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, Unusable> {
+pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, BadInput> {
     if most < 2 {
-        return Err(Unusable::range("most", real(most), "2 or more"));
+        return Err(BadInput::range("most", real(most), "2 or more"));
     }
     let mut rng = generator(seed);
     let sample = redraw(points, points.len().min(SAMPLE), &mut rng);
@@ -104,7 +104,7 @@ fn uniform_box(points: &Points, rng: &mut impl Rng) -> Points {
     Points::new(values, d).unwrap_or_else(|_| points.clone())
 }
 
-fn witness(sample: &Points, boxes: &[Points], halves: &[Points], k: usize, seed: u64) -> Result<Evidence, Unusable> {
+fn witness(sample: &Points, boxes: &[Points], halves: &[Points], k: usize, seed: u64) -> Result<Evidence, BadInput> {
     let fit = KMeans::fit(sample, k, seed)?;
     let logs: Vec<f64> =
         boxes.iter().map(|b| KMeans::fit(b, k, seed).map(|f| f.inertia.max(1e-300).ln())).collect::<Result<_, _>>()?;
@@ -125,12 +125,12 @@ fn witness(sample: &Points, boxes: &[Points], halves: &[Points], k: usize, seed:
     })
 }
 
-fn mean_agreement(sample: &Points, halves: &[Points], k: usize, seed: u64) -> Result<f64, Unusable> {
+fn mean_agreement(sample: &Points, halves: &[Points], k: usize, seed: u64) -> Result<f64, BadInput> {
     let labelings: Vec<Vec<usize>> = halves
         .iter()
         .zip(seed..)
         .map(|(half, s)| Ok(KMeans::fit(half, k, s)?.model.assign_all(sample)))
-        .collect::<Result<_, Unusable>>()?;
+        .collect::<Result<_, BadInput>>()?;
     let mut total = 0.0;
     for pair in labelings.windows(2) {
         total += agreement(&pair[0], &pair[1])?.ari;

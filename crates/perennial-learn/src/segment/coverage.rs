@@ -6,7 +6,7 @@
 
 use super::kmeans::KMeans;
 use super::points::Points;
-use crate::unusable::{Unusable, real, same_length};
+use crate::input::{BadInput, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// One group of customers.
@@ -30,7 +30,7 @@ const COVERED: f64 = 0.95;
 ///
 /// # Errors
 /// When lengths differ.
-pub fn coverage(model: &KMeans, points: &Points, groups: &[usize]) -> Result<Vec<GroupCoverage>, Unusable> {
+pub fn coverage(model: &KMeans, points: &Points, groups: &[usize]) -> Result<Vec<GroupCoverage>, BadInput> {
     same_length("groups", groups.len(), points.len())?;
     same_length("columns", points.dimensions(), model.dimensions)?;
     let placed: Vec<(usize, f64)> = points.rows().map(|r| model.assign(r)).collect();

@@ -2,7 +2,7 @@
 
 use super::neighbours::Neighbours;
 use super::points::Points;
-use crate::unusable::{Unusable, positive, real};
+use crate::input::{BadInput, positive, real};
 use serde::{Deserialize, Serialize};
 
 /// Labels by density.
@@ -20,10 +20,10 @@ pub struct Density {
 ///
 /// # Errors
 /// When `radius` is not positive or `min_rows` is zero.
-pub fn dbscan(points: &Points, radius: f64, min_rows: usize) -> Result<Density, Unusable> {
+pub fn dbscan(points: &Points, radius: f64, min_rows: usize) -> Result<Density, BadInput> {
     positive("radius", radius)?;
     if min_rows == 0 {
-        return Err(Unusable::range("min_rows", real(min_rows), "1 or more"));
+        return Err(BadInput::range("min_rows", real(min_rows), "1 or more"));
     }
     let tree = Neighbours::new(points);
     let mut near = Vec::new();

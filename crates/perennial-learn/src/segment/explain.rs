@@ -5,7 +5,7 @@
 //! add up exactly to the lead of the own group.
 
 use super::kmeans::KMeans;
-use crate::unusable::{Problem, Unusable, finite, same_length};
+use crate::input::{BadInput, Problem, finite, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Why one row lies where it lies.
@@ -25,11 +25,11 @@ pub struct Contribution {
 ///
 /// # Errors
 /// When the row has the wrong length or a value that is not finite, or the model has one group.
-pub fn explain(model: &KMeans, row: &[f64]) -> Result<Contribution, Unusable> {
+pub fn explain(model: &KMeans, row: &[f64]) -> Result<Contribution, BadInput> {
     same_length("row", row.len(), model.dimensions)?;
     finite("row", row)?;
     if model.k() < 2 {
-        return Err(Unusable::new("model", Problem::OneClass, "explain a model with two groups at least"));
+        return Err(BadInput::new("model", Problem::OneClass, "explain a model with two groups at least"));
     }
     let (own, _) = model.assign(row);
     let distance = |c: usize| -> f64 { row.iter().zip(model.centre(c)).map(|(x, m)| (x - m).powi(2)).sum() };

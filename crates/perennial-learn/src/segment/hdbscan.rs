@@ -4,7 +4,7 @@
 use super::neighbours::Neighbours;
 use super::points::{Points, squared_distance};
 use super::ward::find;
-use crate::unusable::{Problem, Unusable, real};
+use crate::input::{BadInput, Problem, real};
 use serde::{Deserialize, Serialize};
 
 /// Labels with the persistence of each cluster.
@@ -21,13 +21,13 @@ pub struct Hierarchy {
 ///
 /// # Errors
 /// When `min_cluster` is below two, `min_rows` is zero, or there are fewer rows than `min_rows`.
-pub fn hdbscan(points: &Points, min_cluster: usize, min_rows: usize) -> Result<Hierarchy, Unusable> {
+pub fn hdbscan(points: &Points, min_cluster: usize, min_rows: usize) -> Result<Hierarchy, BadInput> {
     if min_cluster < 2 || min_rows == 0 {
-        return Err(Unusable::range("min_cluster", real(min_cluster), "2 or more, with min_rows at least 1"));
+        return Err(BadInput::range("min_cluster", real(min_cluster), "2 or more, with min_rows at least 1"));
     }
     if points.len() < min_rows.max(2) {
         let problem = Problem::TooFew { found: points.len(), needed: min_rows.max(2) };
-        return Err(Unusable::new("points", problem, "give more rows or lower min_rows"));
+        return Err(BadInput::new("points", problem, "give more rows or lower min_rows"));
     }
     let tree = Neighbours::new(points);
     let core: Vec<f64> = points.rows().map(|row| tree.reach(row, min_rows)).collect();

@@ -6,8 +6,8 @@
 
 use super::points::{Points, squared_distance};
 use super::start::{draw, greedy_plus_plus};
+use crate::input::{BadInput, Problem, finite, real, same_length};
 use crate::seed::{Rng, below, generator};
-use crate::unusable::{Problem, Unusable, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Rows on which starts are raced.
@@ -48,7 +48,7 @@ impl KMeans {
     ///
     /// # Errors
     /// When `k` is zero or there are fewer distinct rows than `k`.
-    pub fn fit(points: &Points, k: usize, seed: u64) -> Result<KMeansFit, Unusable> {
+    pub fn fit(points: &Points, k: usize, seed: u64) -> Result<KMeansFit, BadInput> {
         check_k(points, k)?;
         let mut rng = generator(seed);
         let whole = points.len() <= SAMPLE;
@@ -75,7 +75,7 @@ impl KMeans {
     ///
     /// # Errors
     /// When `centres` is no multiple of the columns or holds a value that is not finite.
-    pub fn fit_from(points: &Points, centres: &[f64]) -> Result<KMeansFit, Unusable> {
+    pub fn fit_from(points: &Points, centres: &[f64]) -> Result<KMeansFit, BadInput> {
         finite("centres", centres)?;
         let d = points.dimensions();
         check_k(points, centres.len() / d)?;
@@ -154,13 +154,13 @@ fn spared_most_easily(points: &Points, model: &KMeans) -> (Vec<usize>, Vec<f64>)
     (order, errors)
 }
 
-fn check_k(points: &Points, k: usize) -> Result<(), Unusable> {
+fn check_k(points: &Points, k: usize) -> Result<(), BadInput> {
     if k == 0 {
-        return Err(Unusable::range("k", 0.0, "1 or more"));
+        return Err(BadInput::range("k", 0.0, "1 or more"));
     }
     if points.len() < k {
         let problem = Problem::TooFew { found: points.len(), needed: k };
-        return Err(Unusable::new("points", problem, "ask for fewer clusters or give more rows"));
+        return Err(BadInput::new("points", problem, "ask for fewer clusters or give more rows"));
     }
     Ok(())
 }
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn more_groups_than_distinct_rows_are_refused() {
         let same = Points::new(vec![1.0; 20], 2).unwrap();
-        assert_eq!(KMeans::fit(&same, 2, 0).unwrap_err().field, "distinct rows");
+        assert_eq!(KMeans::fit(&same, 2, 0).unwrap_err().field(), "distinct rows");
         assert!(KMeans::fit(&same, 0, 0).is_err() && KMeans::fit(&same, 11, 0).is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use super::kmeans::KMeans;
 use super::points::Points;
-use crate::unusable::{Unusable, positive, real, same_length};
+use crate::input::{BadInput, positive, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// How a mixture is fitted.
@@ -43,7 +43,7 @@ impl Mixture {
     ///
     /// # Errors
     /// As [`KMeans::fit`], or when the floor is not positive.
-    pub fn fit(points: &Points, k: usize, settings: MixtureSettings, seed: u64) -> Result<Self, Unusable> {
+    pub fn fit(points: &Points, k: usize, settings: MixtureSettings, seed: u64) -> Result<Self, BadInput> {
         positive("covariance_floor", settings.covariance_floor)?;
         let start = KMeans::fit(points, k, seed)?;
         let mut shares = vec![0.0; points.len() * k];
@@ -56,7 +56,7 @@ impl Mixture {
     ///
     /// # Errors
     /// When the means have the wrong length or the floor is not positive.
-    pub fn fit_from(points: &Points, means: &[f64], settings: MixtureSettings) -> Result<Self, Unusable> {
+    pub fn fit_from(points: &Points, means: &[f64], settings: MixtureSettings) -> Result<Self, BadInput> {
         positive("covariance_floor", settings.covariance_floor)?;
         let d = points.dimensions();
         let k = means.len() / d;

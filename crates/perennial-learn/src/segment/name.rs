@@ -1,7 +1,7 @@
 //! Names for groups, from the centre in words: "recent, very frequent", "long ago, low spend".
 
 use super::kmeans::KMeans;
-use crate::unusable::{Unusable, same_length};
+use crate::input::{BadInput, same_length};
 use serde::{Deserialize, Serialize};
 
 /// What a shopkeeper calls the two ends of a feature.
@@ -41,7 +41,7 @@ const STRIKING: f64 = 1.25;
 ///
 /// # Errors
 /// When there is not one pair of words per feature.
-pub fn suggest_names(model: &KMeans, words: &[FeatureWords]) -> Result<Vec<String>, Unusable> {
+pub fn suggest_names(model: &KMeans, words: &[FeatureWords]) -> Result<Vec<String>, BadInput> {
     same_length("words", words.len(), model.dimensions)?;
     let parts: Vec<Vec<String>> = (0..model.k()).map(|c| telling(model.centre(c), words)).collect();
     let take = |c: usize, n: usize| parts[c].iter().take(n).cloned().collect::<Vec<_>>().join(", ");

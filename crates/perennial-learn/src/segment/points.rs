@@ -1,6 +1,6 @@
 //! Rows of numbers, and how raw columns become comparable.
 
-use crate::unusable::{Problem, Unusable, finite, real, same_length};
+use crate::input::{BadInput, Problem, finite, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// A table of finite numbers, row by row.
@@ -15,9 +15,9 @@ impl Points {
     ///
     /// # Errors
     /// When it is empty, its length is no multiple of `dimensions`, or a value is not finite.
-    pub fn new(values: Vec<f64>, dimensions: usize) -> Result<Self, Unusable> {
+    pub fn new(values: Vec<f64>, dimensions: usize) -> Result<Self, BadInput> {
         if values.is_empty() || dimensions == 0 {
-            return Err(Unusable::new("points", Problem::Empty, "give at least one row and one column"));
+            return Err(BadInput::new("points", Problem::Empty, "give at least one row and one column"));
         }
         let whole = values.len() / dimensions * dimensions;
         same_length("points", values.len(), whole)?;
@@ -29,7 +29,7 @@ impl Points {
     ///
     /// # Errors
     /// As [`Points::new`], or when the columns differ in length.
-    pub fn from_columns(columns: &[Vec<f64>]) -> Result<Self, Unusable> {
+    pub fn from_columns(columns: &[Vec<f64>]) -> Result<Self, BadInput> {
         let rows = columns.first().map_or(0, Vec::len);
         for (j, column) in columns.iter().enumerate() {
             same_length(&format!("columns[{j}]"), column.len(), rows)?;
@@ -115,7 +115,7 @@ impl Scaling {
     ///
     /// # Errors
     /// When `logged` has the wrong length or a column is constant.
-    pub fn learn(raw: &Points, logged: &[bool]) -> Result<Self, Unusable> {
+    pub fn learn(raw: &Points, logged: &[bool]) -> Result<Self, BadInput> {
         same_length("logged", logged.len(), raw.dimensions())?;
         let mut scaling =
             Self { logged: logged.to_vec(), means: vec![0.0; logged.len()], deviations: vec![1.0; logged.len()] };
@@ -123,7 +123,7 @@ impl Scaling {
         scaling.means = moved.means();
         scaling.deviations = moved.variances().iter().map(|v| v.sqrt()).collect();
         match scaling.deviations.iter().position(|d| *d < 1e-300) {
-            Some(j) => Err(Unusable::new(format!("columns[{j}]"), Problem::Constant, "leave this column out")),
+            Some(j) => Err(BadInput::new(format!("columns[{j}]"), Problem::Constant, "leave this column out")),
             None => Ok(scaling),
         }
     }
@@ -133,7 +133,7 @@ impl Scaling {
     ///
     /// # Errors
     /// When a column is constant.
-    pub fn learn_automatically(raw: &Points) -> Result<Self, Unusable> {
+    pub fn learn_automatically(raw: &Points) -> Result<Self, BadInput> {
         let (means, variances) = (raw.means(), raw.variances());
         let logged: Vec<bool> = (0..raw.dimensions())
             .map(|j| {
@@ -158,7 +158,7 @@ impl Scaling {
     ///
     /// # Errors
     /// When the number of columns differs.
-    pub fn apply(&self, raw: &Points) -> Result<Points, Unusable> {
+    pub fn apply(&self, raw: &Points) -> Result<Points, BadInput> {
         same_length("columns", raw.dimensions(), self.means.len())?;
         let mut scaled = raw.clone();
         scaled.values.chunks_exact_mut(raw.dimensions).for_each(|row| self.apply_row(row));
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn bad_tables_name_the_column() {
         let flat = Points::from_columns(&[vec![1.0, 2.0], vec![4.0, 4.0]]).unwrap();
-        assert_eq!(Scaling::learn(&flat, &[false, false]).unwrap_err().field, "columns[1]");
+        assert_eq!(Scaling::learn(&flat, &[false, false]).unwrap_err().field(), "columns[1]");
         assert!(Points::from_columns(&[vec![1.0, f64::NAN]]).is_err());
         assert!(Points::new(vec![], 2).is_err());
     }

@@ -1,17 +1,17 @@
 //! How good is a clustering? Silhouette (Rousseeuw 1987), Calinski & Harabasz (1974), Davies & Bouldin (1979).
 
 use super::points::{Points, squared_distance};
+use crate::input::{BadInput, Problem, real, same_length};
 use crate::seed::{below, generator};
-use crate::unusable::{Problem, Unusable, real, same_length};
 
 /// Rows per cluster, after checking that labels fit the rows and name two clusters at least.
-fn sizes(points: &Points, labels: &[usize]) -> Result<Vec<usize>, Unusable> {
+fn sizes(points: &Points, labels: &[usize]) -> Result<Vec<usize>, BadInput> {
     same_length("labels", labels.len(), points.len())?;
     let k = labels.iter().max().map_or(0, |m| m + 1);
     let mut sizes = vec![0; k];
     labels.iter().for_each(|&c| sizes[c] += 1);
     if sizes.iter().filter(|s| **s > 0).count() < 2 {
-        return Err(Unusable::new("labels", Problem::OneClass, "compare two clusters at least"));
+        return Err(BadInput::new("labels", Problem::OneClass, "compare two clusters at least"));
     }
     Ok(sizes)
 }
@@ -20,7 +20,7 @@ fn sizes(points: &Points, labels: &[usize]) -> Result<Vec<usize>, Unusable> {
 ///
 /// # Errors
 /// When the labels' length differs or only one cluster occurs.
-pub fn silhouette(points: &Points, labels: &[usize]) -> Result<f64, Unusable> {
+pub fn silhouette(points: &Points, labels: &[usize]) -> Result<f64, BadInput> {
     let sizes = sizes(points, labels)?;
     let mut totals = vec![0.0; sizes.len()];
     let mut sum = 0.0;
@@ -51,7 +51,7 @@ fn silhouette_of(totals: &[f64], sizes: &[usize], own: usize) -> f64 {
 ///
 /// # Errors
 /// As [`silhouette`].
-pub fn silhouette_sampled(points: &Points, labels: &[usize], rows: usize, seed: u64) -> Result<f64, Unusable> {
+pub fn silhouette_sampled(points: &Points, labels: &[usize], rows: usize, seed: u64) -> Result<f64, BadInput> {
     same_length("labels", labels.len(), points.len())?;
     if points.len() <= rows {
         return silhouette(points, labels);
@@ -83,14 +83,14 @@ fn centres(points: &Points, labels: &[usize], sizes: &[usize]) -> (Vec<f64>, Vec
 ///
 /// # Errors
 /// As [`silhouette`], or when rows equal their centres.
-pub fn calinski_harabasz(points: &Points, labels: &[usize]) -> Result<f64, Unusable> {
+pub fn calinski_harabasz(points: &Points, labels: &[usize]) -> Result<f64, BadInput> {
     let sizes = sizes(points, labels)?;
     let (centres, gaps) = centres(points, labels, &sizes);
     let k = real(sizes.iter().filter(|s| **s > 0).count());
     let within: f64 = gaps.iter().sum();
     let n = real(points.len());
     if within <= 0.0 || n <= k {
-        return Err(Unusable::new("labels", Problem::Constant, "compare clusters that vary inside"));
+        return Err(BadInput::new("labels", Problem::Constant, "compare clusters that vary inside"));
     }
     let mean = points.means();
     let between: f64 =
@@ -102,7 +102,7 @@ pub fn calinski_harabasz(points: &Points, labels: &[usize]) -> Result<f64, Unusa
 ///
 /// # Errors
 /// As [`silhouette`].
-pub fn davies_bouldin(points: &Points, labels: &[usize]) -> Result<f64, Unusable> {
+pub fn davies_bouldin(points: &Points, labels: &[usize]) -> Result<f64, BadInput> {
     let sizes = sizes(points, labels)?;
     let d = points.dimensions();
     let (centres, gaps) = centres(points, labels, &sizes);

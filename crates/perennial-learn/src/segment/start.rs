@@ -2,11 +2,11 @@
 //! new centre is the best of a few candidates drawn in proportion to their squared distance.
 
 use super::points::{Points, squared_distance};
+use crate::input::{BadInput, Problem};
 use crate::seed::{Rng, below, uniform};
-use crate::unusable::{Problem, Unusable};
 
 /// Picks `k` rows as first centres, row-major.
-pub(super) fn greedy_plus_plus(points: &Points, k: usize, rng: &mut impl Rng) -> Result<Vec<f64>, Unusable> {
+pub(super) fn greedy_plus_plus(points: &Points, k: usize, rng: &mut impl Rng) -> Result<Vec<f64>, BadInput> {
     let first = below(rng, points.len());
     let mut centres = points.row(first).to_vec();
     let mut nearest: Vec<f64> = points.rows().map(|r| squared_distance(r, &centres)).collect();
@@ -17,7 +17,7 @@ pub(super) fn greedy_plus_plus(points: &Points, k: usize, rng: &mut impl Rng) ->
         let total: f64 = nearest.iter().sum();
         if total <= 0.0 {
             let problem = Problem::TooFew { found: chosen, needed: k };
-            return Err(Unusable::new("distinct rows", problem, "ask for fewer clusters"));
+            return Err(BadInput::new("distinct rows", problem, "ask for fewer clusters"));
         }
         let mut best = (f64::INFINITY, 0);
         for _ in 0..candidates {

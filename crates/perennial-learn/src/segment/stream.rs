@@ -3,7 +3,7 @@
 
 use super::kmeans::KMeans;
 use super::points::Points;
-use crate::unusable::{Unusable, finite, positive, same_length};
+use crate::input::{BadInput, finite, positive, same_length};
 use serde::{Deserialize, Serialize};
 
 /// Centres with the weight of evidence behind each.
@@ -17,7 +17,7 @@ pub struct Stream {
 impl Stream {
     /// Starts from a fitted model, whose training sizes count as evidence.
     pub fn from_model(model: KMeans) -> Self {
-        let weights = model.sizes.iter().map(|&s| crate::unusable::real(s)).collect();
+        let weights = model.sizes.iter().map(|&s| crate::input::real(s)).collect();
         Self { model, weights, keep: 1.0 }
     }
 
@@ -25,7 +25,7 @@ impl Stream {
     ///
     /// # Errors
     /// As [`KMeans::fit`].
-    pub fn from_batch(points: &Points, k: usize, seed: u64) -> Result<Self, Unusable> {
+    pub fn from_batch(points: &Points, k: usize, seed: u64) -> Result<Self, BadInput> {
         Ok(Self::from_model(KMeans::fit(points, k, seed)?.model))
     }
 
@@ -33,7 +33,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the number is not positive.
-    pub fn with_half_life(mut self, rows: f64) -> Result<Self, Unusable> {
+    pub fn with_half_life(mut self, rows: f64) -> Result<Self, BadInput> {
         positive("half_life", rows)?;
         self.keep = 0.5f64.powf(1.0 / rows);
         Ok(self)
@@ -43,7 +43,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the row has the wrong length or a value that is not finite.
-    pub fn push(&mut self, row: &[f64]) -> Result<usize, Unusable> {
+    pub fn push(&mut self, row: &[f64]) -> Result<usize, BadInput> {
         same_length("row", row.len(), self.model.dimensions)?;
         finite("row", row)?;
         Ok(self.follow(row))
@@ -65,7 +65,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the number of columns differs.
-    pub fn push_batch(&mut self, batch: &Points) -> Result<Vec<usize>, Unusable> {
+    pub fn push_batch(&mut self, batch: &Points) -> Result<Vec<usize>, BadInput> {
         let d = self.model.dimensions;
         same_length("batch columns", batch.dimensions(), d)?;
         let labels = self.model.assign_all(batch);

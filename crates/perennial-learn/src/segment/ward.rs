@@ -1,7 +1,7 @@
 //! Ward's hierarchy (1963) by nearest-neighbour chains (Murtagh 1983): quadratic time, linear memory.
 
 use super::points::{Points, squared_distance};
-use crate::unusable::{Unusable, real};
+use crate::input::{BadInput, real};
 use serde::{Deserialize, Serialize};
 
 /// One merge: two clusters become one. Rows are `0..n`; the i-th merge makes cluster `n + i`.
@@ -112,9 +112,9 @@ impl Ward {
     ///
     /// # Errors
     /// When `k` is zero or exceeds the rows.
-    pub fn cut(&self, k: usize) -> Result<Vec<usize>, Unusable> {
+    pub fn cut(&self, k: usize) -> Result<Vec<usize>, BadInput> {
         if k == 0 || k > self.rows {
-            return Err(Unusable::range("k", real(k), "between 1 and the number of rows"));
+            return Err(BadInput::range("k", real(k), "between 1 and the number of rows"));
         }
         let mut leader: Vec<usize> = (0..self.rows + self.merges.len()).collect();
         for (i, m) in self.merges[..self.rows - k].iter().enumerate() {

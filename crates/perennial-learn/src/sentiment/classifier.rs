@@ -7,8 +7,8 @@
 //! by a temperature learnt on sentences held out from training.
 
 use super::lexicon::Lexicon;
+use crate::input::{BadInput, Problem, real, same_length};
 use crate::seed::{Rng, below, generator};
-use crate::unusable::{Problem, Unusable, real, same_length};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -99,17 +99,17 @@ impl Classifier {
     ///
     /// # Errors
     /// When lengths differ, there are fewer than ten texts or only one label.
-    pub fn train(texts: &[&str], labels: &[&str], seed: u64) -> Result<Self, Unusable> {
+    pub fn train(texts: &[&str], labels: &[&str], seed: u64) -> Result<Self, BadInput> {
         same_length("labels", labels.len(), texts.len())?;
         if texts.len() < 10 {
             let problem = Problem::TooFew { found: texts.len(), needed: 10 };
-            return Err(Unusable::new("texts", problem, "label more texts"));
+            return Err(BadInput::new("texts", problem, "label more texts"));
         }
         let mut names: Vec<String> = labels.iter().map(|l| (*l).to_owned()).collect();
         names.sort();
         names.dedup();
         if names.len() < 2 {
-            return Err(Unusable::new("labels", Problem::OneClass, "give texts of two labels at least"));
+            return Err(BadInput::new("labels", Problem::OneClass, "give texts of two labels at least"));
         }
         let targets: Vec<usize> = labels.iter().map(|l| names.partition_point(|n| n.as_str() < *l)).collect();
         let mut model = Self::vocabulary(texts, names);

@@ -5,7 +5,7 @@
 //! texts, or of which one holds the other, become one theme.
 
 use super::lexicon::Lexicon;
-use crate::unusable::{Problem, Unusable, real};
+use crate::input::{BadInput, Problem, real};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,12 +31,12 @@ went were what when where which while who whom why will with won't would yet you
 ///
 /// # Errors
 /// When there are no texts or `most` is zero.
-pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Theme>, Unusable> {
+pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Theme>, BadInput> {
     if texts.is_empty() {
-        return Err(Unusable::new("texts", Problem::Empty, "give at least one text"));
+        return Err(BadInput::new("texts", Problem::Empty, "give at least one text"));
     }
     if most == 0 {
-        return Err(Unusable::range("most", 0.0, "1 or more"));
+        return Err(BadInput::range("most", 0.0, "1 or more"));
     }
     let mut found: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for (i, text) in texts.iter().enumerate() {

@@ -1,14 +1,4 @@
-//! One binary for all integration tests of the crate.
-mod answers;
-mod experiments;
-mod lifetime;
+//! One binary for all integration tests of the crate. Reference files are checked by the command
+//! `perennial learn check`, and by its tests.
 mod link;
-mod propensity;
 mod recommend;
-mod reference;
-mod reference_file;
-mod segmentation;
-mod sentiment;
-mod strings;
-mod treeshap;
-mod uplift;

@@ -14,6 +14,7 @@ pub mod command;
 mod emit;
 mod group;
 mod mapping;
+pub(crate) mod plain;
 mod read;
 mod reconcile;
 mod rejects;

@@ -8,6 +8,7 @@ mod fuzz;
 mod hostile;
 mod http;
 mod import;
+mod learn;
 mod overview;
 mod pump;
 mod scenarios;

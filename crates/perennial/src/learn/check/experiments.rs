@@ -8,7 +8,7 @@ type Input = Map<String, Value>;
 type Answer = Result<Value, String>;
 
 /// Answers one case.
-pub(crate) fn answer(kind: &str, input: &Input) -> Answer {
+pub(super) fn answer(kind: &str, input: &Input) -> Answer {
     match kind {
         "ab" => ab(input),
         "srm" => srm(input),
@@ -220,7 +220,7 @@ fn proportion(i: &Input) -> Answer {
     let pair = |(low, high): (f64, f64)| json!([low, high]);
     let newcombe = e::newcombe_difference((k0, n0), (k1, n1), alpha).map_err(text)?;
     let fisher = e::fisher_exact((k0, n0), (k1, n1)).map_err(text)?;
-    let each = |f: fn(u64, u64, f64) -> Result<(f64, f64), perennial_learn::unusable::Unusable>| -> Answer {
+    let each = |f: fn(u64, u64, f64) -> Result<(f64, f64), perennial_learn::input::BadInput>| -> Answer {
         Ok(json!([pair(f(k0, n0, alpha).map_err(text)?), pair(f(k1, n1, alpha).map_err(text)?)]))
     };
     Ok(

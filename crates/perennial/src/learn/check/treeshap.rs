@@ -1,10 +1,10 @@
 //! Answers to `treeshap.json`.
 
 use perennial_learn::shap::{Ensemble, Node, Tree};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Answers one case.
-pub(crate) fn answer(kind: &str, input: &Map<String, Value>) -> Result<Value, String> {
+pub(super) fn answer(kind: &str, input: &Value) -> Result<Value, String> {
     if kind != "treeshap.path_dependent" {
         return Err(format!("no answer for kind {kind}"));
     }
@@ -12,6 +12,9 @@ pub(crate) fn answer(kind: &str, input: &Map<String, Value>) -> Result<Value, St
         .as_array()
         .and_then(|f| f.iter().map(Value::as_str).collect())
         .ok_or("features are not names")?;
+    if features.is_empty() {
+        return Err("`features` is empty".into());
+    }
     let trees = input["trees"]
         .as_array()
         .ok_or("trees are missing")?

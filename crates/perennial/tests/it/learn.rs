@@ -1,0 +1,294 @@
+//! `perennial learn`, as an analyst calls it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A folder with one table, and the answers.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn with(table: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("table.csv"), table).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        let words = arguments.split_whitespace();
+        Command::new(env!("CARGO_BIN_EXE_perennial"))
+            .current_dir(self.folder.path())
+            .arg("learn")
+            .args(words)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that must end well; what it said.
+    fn told(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments}: {out}{err}");
+        out.into_owned()
+    }
+
+    /// Runs a command that must be refused; why.
+    fn refused(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn rows(&self, name: &str) -> Vec<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(self.path(name)).unwrap();
+        reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+    }
+
+    /// A page that opens offline.
+    fn holds_a_page(&self, name: &str) {
+        let page = std::fs::read_to_string(self.path(name)).unwrap();
+        assert!(page.contains("<svg") && page.contains("<table>") && !page.contains("http"), "{name}");
+    }
+}
+
+/// A small generator, so that the tables are the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// Orders of a made-up shop over a year and a half: tea goes with honey, coffee with milk.
+fn orders() -> String {
+    let mut dice = Dice(7);
+    let mut table = String::from("Order ID,Customer,Order Date,SKU,Amount\n");
+    let mut order = 0;
+    for customer in 0..160 {
+        let (mut day, pace) = (dice.below(200), 10 + dice.below(60));
+        let leaves = day + 60 + dice.below(500);
+        while day < leaves.min(540) {
+            order += 1;
+            let date = format!("2024-{:02}-{:02}", 1 + day / 45, 1 + (day % 45) * 28 / 45);
+            let pair = if dice.below(2) == 0 { ["tea", "honey"] } else { ["coffee", "milk"] };
+            for item in pair.into_iter().chain((dice.below(3) == 0).then_some("bread")) {
+                writeln!(table, "o{order},c{customer},{date},{item},{}.50", 2 + customer % 9 + dice.below(5)).unwrap();
+            }
+            day += 1 + dice.below(2 * pace);
+        }
+    }
+    table
+}
+
+#[test]
+fn orders_become_values_without_naming_a_column() {
+    let desk = Desk::with(&orders());
+    let told = desk.told("clv --input table.csv --out v.csv --report v.html");
+    assert!(told.contains("customer `Customer`, date `Order Date`, amount `Amount`"), "{told}");
+    assert!(told.contains("Chosen: ") && told.contains("Validation: a "), "{told}");
+    let rows = desk.rows("v.csv");
+    assert_eq!(rows[0][..5], ["customer_id", "orders", "first_order", "last_order", "p_alive"]);
+    assert!(rows.len() > 140);
+    for row in &rows[1..] {
+        assert!((0.0..=1.0).contains(&row[4].parse::<f64>().unwrap()), "{row:?}");
+        assert!(row[7].parse::<f64>().unwrap() >= 0.0, "{row:?}");
+    }
+    desk.holds_a_page("v.html");
+    let again = desk.told("clv --input table.csv --out w.csv --threads 1");
+    assert!(again.contains("Validation"));
+    assert_eq!(rows, desk.rows("w.csv"), "the same answers whatever the threads");
+}
+
+#[test]
+fn orders_become_segments_with_names_and_reasons() {
+    let desk = Desk::with(&orders());
+    let told = desk.told("segment --input table.csv --out s.csv --report s.html");
+    assert!(told.contains("Chosen: ") && told.contains("silhouette"), "{told}");
+    let rows = desk.rows("s.csv");
+    assert_eq!(rows[0], ["customer_id", "segment", "segment_name", "reason", "recency", "frequency", "spend"]);
+    assert!(rows[1..].iter().all(|row| !row[2].is_empty() && row[3].contains("nearer to this group")));
+    desk.holds_a_page("s.html");
+}
+
+#[test]
+fn what_is_bought_together_is_found() {
+    let desk = Desk::with(&orders());
+    let told = desk.told("recommend --train table.csv --task together --top 3 --out t.csv --report t.html");
+    assert!(told.contains("item `SKU`, order `Order ID`") && told.contains("NDCG"), "{told}");
+    let rows = desk.rows("t.csv");
+    let best = |item: &str| rows.iter().find(|row| row[0] == item && row[2] == "1").unwrap()[1].clone();
+    assert_eq!((best("tea"), best("coffee")), ("honey".into(), "milk".into()));
+    desk.holds_a_page("t.html");
+}
+
+#[test]
+fn baskets_in_the_form_of_the_scorer_are_completed() {
+    let desk = Desk::with(&orders());
+    let train = std::fs::read_to_string(desk.path("table.csv")).unwrap();
+    let train = train.replace("Order ID,Customer,Order Date,SKU,Amount", "basket,user_id,t,item_id,amount");
+    std::fs::write(desk.path("train.csv"), train).unwrap();
+    std::fs::write(desk.path("context.csv"), "user_id,item_id\nb1,tea\nb2,coffee\nb3,unheard of\n").unwrap();
+    desk.told("recommend --train train.csv --task together --context context.csv --top 2 --out r.csv");
+    let rows = desk.rows("r.csv");
+    assert_eq!(rows[0][..3], ["user_id", "item_id", "rank"]);
+    assert_eq!(rows[1][..3], ["b1", "honey", "1"]);
+    assert_eq!(rows.len(), 7, "even an unknown item gets a list");
+    desk.told("recommend --train train.csv --task for-you --top 2 --out f.csv");
+    desk.told("recommend --train train.csv --task again --top 2 --out a.csv");
+    assert!(desk.rows("a.csv")[1][3].contains("bought"));
+}
+
+#[test]
+fn records_of_one_person_are_linked() {
+    let mut table = String::from("rec_id,given name,surname,birth,mail\n");
+    let mut dice = Dice(3);
+    let names = ["anna", "bertram", "clara", "dimitri", "elena", "frederik", "greta", "hannes", "irina", "jakob"];
+    for person in 0..60 {
+        let (a, b) = (names[person % 10], ["keller", "lindqvist", "moreau", "novak", "okafor", "petrov"][person / 10]);
+        let born = format!("19{}-0{}-1{}", 50 + dice.below(45), 1 + dice.below(9), dice.below(9));
+        writeln!(table, "{person}a,{a},{b},{born},{a}.{b}@mail.example").unwrap();
+        if person % 3 == 0 {
+            writeln!(table, "{person}b,{a},{},{born},{a}.{b}@mail.example", &b[..b.len() - 1]).unwrap();
+        }
+    }
+    let desk = Desk::with(&table);
+    let told = desk.told("link --input table.csv --out c.csv --report c.html");
+    assert!(told.contains("`rec_id`") && told.contains("expected to be strangers"), "{told}");
+    let rows = desk.rows("c.csv");
+    assert_eq!(rows[0], ["unique_id", "cluster_id"]);
+    let linked = rows.iter().filter(|row| row[0].ends_with('b') && row[1].ends_with('a')).count();
+    assert!(linked >= 18, "{linked} of 20 pairs");
+    desk.holds_a_page("c.html");
+}
+
+#[test]
+fn propensities_uplift_and_moods_are_told_with_their_validation() {
+    let mut dice = Dice(5);
+    let mut table = String::from("id,age,plan,group,bought,churn\n");
+    for i in 0..600 {
+        let (age, treated) = (18 + dice.below(60), dice.below(2) == 0);
+        let bought = dice.below(100) < if treated && age < 40 { 60 } else { 25 };
+        let churn = dice.below(100) < age;
+        let (group, plan) =
+            (if treated { "mail" } else { "control" }, ["a", "b"][usize::try_from(dice.below(2)).unwrap()]);
+        writeln!(table, "{i},{age},{plan},{group},{},{}", u8::from(bought), if churn { "yes" } else { "no" }).unwrap();
+    }
+    let desk = Desk::with(&table);
+    let told = desk.told("propensity --input table.csv --out p.csv --ignore bought,group --report p.html");
+    assert!(told.contains("`churn` is `yes`") && told.contains("Validation: AUC 0.6"), "{told}");
+    assert_eq!(desk.rows("p.csv").len(), 601);
+    desk.holds_a_page("p.html");
+    let told = desk.told("uplift --input table.csv --outcome bought --out u.csv --ignore churn --report u.html");
+    assert!(told.contains("Validation: normalised Qini") && told.contains("treatment `group`"), "{told}");
+    desk.holds_a_page("u.html");
+
+    let reviews = "review,stars\n\"I love this tea, it is wonderful\",5\n\"Terrible, the parcel was late and broken\",1\nIt arrived,3\n";
+    std::fs::write(desk.path("r.csv"), reviews).unwrap();
+    let told = desk.told("sentiment --input r.csv --out m.csv --report m.html");
+    assert!(told.contains("3 texts in `review`"), "{told}");
+    let moods: Vec<String> = desk.rows("m.csv")[1..].iter().map(|row| row[2].clone()).collect();
+    assert_eq!(moods, ["positive", "negative", "neutral"]);
+}
+
+#[test]
+fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
+    let refused = |table: &str, arguments: &str, words: &[&str]| {
+        let why = Desk::with(table).refused(arguments);
+        words.iter().for_each(|word| assert!(why.contains(word), "{arguments}: {why}"));
+    };
+    let clv = "clv --input table.csv --out o.csv";
+    refused("customer,date,amount\n", clv, &["table.csv", "no rows"]);
+    refused("", clv, &["empty"]);
+    refused(
+        "customer,date,amount\na,2024-01-01,1\n",
+        &format!("{clv} --customer custmer"),
+        &["no column `custmer`", "did you mean `customer`?"],
+    );
+    refused("who,date,amount\na,2024-01-01,1\n", clv, &["--customer", "`who`"]);
+    refused("customer,date,amount\na,soon,1\n", clv, &["`date`", "line 2", "soon"]);
+    refused("customer,date,amount\na,2024-01-01,NaN\na,2024-01-02,1\n", clv, &["`amount`", "line 2", "not a number"]);
+    refused("customer,date,amount,amount\na,2024-01-01,1,1\n", clv, &["two columns", "`amount`"]);
+    refused("customer,date,amount\na,2024-01-01\n", clv, &["line 2", "2 values"]);
+    refused("customer,date,amount\na,2024-01-01,1\nb,2024-01-02,1\n", clv, &["repeat"]);
+    let churn = "propensity --input table.csv --out o.csv";
+    refused("a,churn\n1,no\n2,no\n", churn, &["`churn`", "every row"]);
+    refused("a,churn\n1,no\n2,\n", churn, &["`churn`", "empty in line 3"]);
+    refused("a,churn\n1,no\n2,yes\n", churn, &["`churn`", "give at least 5"]);
+    refused("a,b\n1,2\n", churn, &["--target", "`a`, `b`"]);
+    refused("id,x\n1,4\n2,4\n3,4\n", "segment --input table.csv --out o.csv", &["x is the same for every customer"]);
+    refused("id,name\n1,a\n", "link --input table.csv --out o.csv", &["at least two"]);
+    refused(
+        "user_id,item_id\na,x\nb,x\n",
+        "recommend --train table.csv --task for-you --out o.csv",
+        &["only one item"],
+    );
+    refused("x,y\n1,2\n", "sentiment --input nothing.csv --out o.csv", &["nothing.csv"]);
+}
+
+#[test]
+fn repeated_rows_and_rows_without_a_customer_are_told() {
+    let mut table = orders();
+    let second = table.lines().nth(1).unwrap().to_owned();
+    writeln!(table, "{second}\nx1,,2024-05-05,tea,3").unwrap();
+    let desk = Desk::with(&table);
+    let told = desk.told("clv --input table.csv --out v.csv");
+    assert!(told.contains("1 rows without a customer are left out") && told.contains("--drop-duplicates"), "{told}");
+    let told = desk.told("clv --input table.csv --out v.csv --drop-duplicates");
+    assert!(told.contains("repeat an earlier one are left out"), "{told}");
+}
+
+#[test]
+fn a_reference_file_is_checked_and_counted_honestly() {
+    let desk = Desk::with("");
+    let case = |id: &str, kind: &str, input: &str, expected: &str| {
+        format!(r#"{{"id":"{id}","kind":"{kind}","input":{input},"expected":{expected}}}"#)
+    };
+    let strings = case("s", "strings", r#"{"a":"martha","b":"marhta"}"#, r#"{"levenshtein":2,"osa":1,"info_x":9}"#);
+    let wrong = case("w", "strings", r#"{"a":"a","b":"b"}"#, r#"{"levenshtein":7}"#);
+    let phone = case("p", "phone", r#"{"text":"+49 30 123"}"#, r#"{"valid":true}"#);
+    let write = |cases: &[&str]| {
+        std::fs::write(desk.path("r.json"), format!(r#"{{"cases":[{}]}}"#, cases.join(","))).unwrap();
+        desk.run("check r.json --out got.json")
+    };
+    let output = write(&[&strings]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 met, 0 missed, 0 skipped"));
+    assert!(std::fs::read_to_string(desk.path("got.json")).unwrap().contains("\"osa\": 1"));
+    let output = write(&[&strings, &wrong, &phone]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("1 met, 1 missed, 1 skipped") && told.contains("want 7 got 1"), "{told}");
+    std::fs::write(desk.path("r.json"), "{}").unwrap();
+    assert!(desk.refused("check r.json").contains("`cases`"));
+    assert!(desk.refused("check nowhere.json").contains("nowhere.json"));
+}
+
+/// Every reference file but those of parts that this program does not have.
+#[test]
+fn every_case_of_the_reference_files_is_met() {
+    let Some(shared) = std::env::var_os("PERENNIAL_SHARED").map(PathBuf::from) else {
+        println!("skipped: PERENNIAL_SHARED does not name the folder with reference/ and data/");
+        return;
+    };
+    for name in
+        ["clv", "segmentation", "experiments", "strings", "uplift", "sentiment", "treeshap", "propensity", "linkage"]
+    {
+        let file = shared.join("reference").join(name).with_extension("json");
+        let checked = perennial::learn::check::check(&file, Some(Path::new(&shared.join("data"))), true).unwrap();
+        let (met, missed, skipped) = checked.counts();
+        println!("{name}: {met} met, {missed} missed, {skipped} skipped");
+        if name != "linkage" {
+            assert_eq!((missed, skipped), (0, 0), "{name}");
+        }
+    }
+}
