@@ -5,6 +5,7 @@
 //! because the machine may have other work.
 //! Absent on purpose: verdicts that end the run. A missed goal is a line of the table.
 
+mod learn;
 mod load;
 mod server;
 
@@ -76,7 +77,8 @@ fn number(n: f64) -> String {
 }
 
 /// Measures and prints. `--quick`: one round and small counts. `--dev`: debug builds, to try the
-/// measurement itself. `--built`: what is built already. `--only=fold,intake,requests,cold,retail,predicates`.
+/// measurement itself. `--built`: what is built already. `--only=fold,intake,requests,cold,retail,predicates`
+/// or the parts of `learn`: recommend.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let asked = |flag: &str| arguments.iter().any(|a| a == flag);
     let (quick, release) = (asked("--quick"), !asked("--dev"));
@@ -119,16 +121,18 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     if wanted("predicates") {
         predicates(&plan)?;
     }
+    learn::run(&plan, &mut table, &wanted)?;
     println!("\n{}", table.print());
     println!("Medians of {} round(s); seconds are wall time unless a row says processor time.", plan.rounds);
     Ok(())
 }
 
 fn build(plan: &Plan) -> Result<(), String> {
-    let sets: [&[&str]; 3] = [
+    let sets: [&[&str]; 4] = [
         &["-p", "perennial", "--bin", "perennial", "--example", "bench_noop"],
         &["-p", "perennial-store", "--example", "lean_loop", "--example", "row_loop"],
         &["-p", "perennial-core", "--example", "bench_fold", "--example", "predicate_bench"],
+        &["-p", "perennial-learn", "--examples"],
     ];
     for set in sets {
         let mut arguments = vec!["build", "--quiet"];
