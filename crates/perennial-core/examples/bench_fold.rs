@@ -107,7 +107,7 @@ fn member(rules: &Rules, mut customer: Customer) -> Customer {
     let command = Command::Enroll { referral_code: None, referred_by: None };
     let customer_name = Identifier { kind: IdentifierKind::User, value: "ana".into() };
     let asked = Asked { at, by: "bench".into(), customer: customer_name, key: None, fingerprint: [0; 16], command };
-    let (_, result) = command::admit(rules, &mut customer, &asked, &Neighbours { stock: None, seq: 1 });
+    let (_, result) = command::admit(rules, &mut customer, &asked, &Neighbours { seq: 1, ..Neighbours::default() });
     assert!(result.is_ok(), "everybody may join");
     customer
 }

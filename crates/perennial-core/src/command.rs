@@ -49,6 +49,9 @@ pub struct Neighbours {
     pub stock: Option<i64>,
     /// The journal position at which the answer will be written.
     pub seq: u64,
+    /// The answer was yes, and is kept: what is missing is owed (an un-merge decides again what was
+    /// asked for in the name of one side).
+    pub granted: bool,
 }
 
 /// Decides a command: what followed, and the refusal if it was refused.
@@ -106,14 +109,17 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
     if let Command::Consent { .. } = &asked.command {
         return Ok(()); // A view: `observe` has taken it in.
     }
+    if let Command::Unmerge = &asked.command {
+        return Err(Refusal::new("not_merged", "this customer is not the result of a merge that could be taken back"));
+    }
     if book.customer.member.is_none() {
         return Err(Refusal::new("not_a_member", "the customer has not joined the programme; enrol them first"));
     }
     match &asked.command {
         Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.key.as_deref(), near),
-        Command::Adjust { points, .. } => adjust(book, *points),
-        Command::Hold { points, length, hold: name } => hold(book, *points, *length, name),
-        Command::Capture { hold, points } => capture(book, hold, *points),
+        Command::Adjust { points, .. } => adjust(book, *points, near.granted),
+        Command::Hold { points, length, hold: name } => hold(book, *points, *length, name, near.granted),
+        Command::Capture { hold, points } => capture(book, hold, *points, near.granted),
         Command::Release { hold } => release(book, hold),
         Command::Undo { redemption } => undo(book, redemption),
         Command::SetTier { tier, until } => set_tier(book, tier, *until),
@@ -147,7 +153,7 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
     let quantity = quantity.max(1);
     let Some(member) = &book.customer.member else { return Ok(()) };
     let level = member.tier.as_ref().map_or(0, |t| t.level);
-    if reward.tier.is_some_and(|needed| level < needed) {
+    if reward.tier.is_some_and(|needed| level < needed) && !near.granted {
         return Err(Refusal::new("tier_required", format!("'{id}' is for members of a higher tier")));
     }
     let had: u32 = member
@@ -156,17 +162,17 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
         .filter(|b| *b.redemption.reward == *id && !b.undone)
         .map(|b| b.redemption.quantity)
         .sum();
-    if reward.per_member.is_some_and(|max| had.saturating_add(quantity) > max) {
+    if reward.per_member.is_some_and(|max| had.saturating_add(quantity) > max) && !near.granted {
         return Err(Refusal::new(
             "limit_reached",
             format!("a member may have '{id}' {} times", reward.per_member.unwrap_or(0)),
         ));
     }
-    if near.stock.is_some_and(|left| left < i64::from(quantity)) {
+    if near.stock.is_some_and(|left| left < i64::from(quantity)) && !near.granted {
         return Err(Refusal::new("out_of_stock", format!("of '{id}' {} are left", near.stock.unwrap_or(0).max(0))));
     }
     let cost = reward.points.saturating_mul(i64::from(quantity));
-    let lots = spend(book, cost, Account::Spent, Cause::Redeem)?;
+    let lots = spend(book, cost, Account::Spent, Cause::Redeem, near.granted)?;
     if reward.stock.is_some() {
         post_stock(book, id, i64::from(quantity));
     }
@@ -185,11 +191,18 @@ fn post_stock(book: &mut Book<'_>, reward: &str, pieces: i64) {
     book.record(Fact::Posted(Posting { unit, from, to, amount: pieces.abs(), lot: None, cause }));
 }
 
-/// Takes points from the lots that expire first, or refuses and takes none.
-fn spend(book: &mut Book<'_>, asked: i64, to: Account, cause: Cause) -> Result<Vec<(LotId, i64)>, Refusal> {
+/// Takes points from the lots that expire first, or refuses and takes none. What was granted before
+/// takes what is there, and what is missing of a payment is owed.
+fn spend(
+    book: &mut Book<'_>,
+    asked: i64,
+    to: Account,
+    cause: Cause,
+    granted: bool,
+) -> Result<Vec<(LotId, i64)>, Refusal> {
     let Some(member) = &book.customer.member else { return Ok(Vec::new()) };
     let available = member.wallet.available();
-    if available < asked {
+    if available < asked && !granted {
         let message = format!("this costs {asked} points, {available} are available");
         return Err(Refusal::new("insufficient_points", message).with("asked", asked).with("available", available));
     }
@@ -197,10 +210,17 @@ fn spend(book: &mut Book<'_>, asked: i64, to: Account, cause: Cause) -> Result<V
     for (lot, points) in &lots {
         book.post(Account::Available, to, *points, Some(*lot), cause);
     }
+    if to != Account::Held {
+        book.post(Account::Arrears, Account::Issued, asked - sum(&lots), None, cause);
+    }
     Ok(lots)
 }
 
-fn adjust(book: &mut Book<'_>, points: i64) -> Result<(), Refusal> {
+fn sum(lots: &[(LotId, i64)]) -> i64 {
+    lots.iter().map(|(_, points)| points).sum()
+}
+
+fn adjust(book: &mut Book<'_>, points: i64, granted: bool) -> Result<(), Refusal> {
     if points > 0 {
         let at = book.at;
         loyalty::grant(book, points, None, at, at, "adjustment");
@@ -210,19 +230,11 @@ fn adjust(book: &mut Book<'_>, points: i64) -> Result<(), Refusal> {
     if asked == 0 {
         return Err(Refusal::new("nothing_to_do", "an adjustment of 0 points changes nothing"));
     }
-    let Some(member) = &book.customer.member else { return Ok(()) };
-    let available = member.wallet.available();
-    if available < asked {
-        let message = format!("{asked} points cannot be taken, {available} are available");
-        return Err(Refusal::new("insufficient_points", message));
-    }
-    for (lot, points) in member.wallet.earliest_expiring(asked, None) {
-        book.post(Account::Available, Account::Reversed, points, Some(lot), Cause::Adjust);
-    }
+    spend(book, asked, Account::Reversed, Cause::Adjust, granted)?;
     Ok(())
 }
 
-fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str) -> Result<(), Refusal> {
+fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str, granted: bool) -> Result<(), Refusal> {
     let Some(member) = &book.customer.member else { return Ok(()) };
     if member.holds.iter().any(|h| *h.hold == *name) {
         return Err(Refusal::new("hold_exists", format!("a hold named '{name}' exists; choose another name")));
@@ -231,7 +243,7 @@ fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str) -> Result<()
         return Err(Refusal::new("limit_reached", "at most 64 holds at a time, each of at least one point"));
     }
     let until = book.program().zone.add(book.at, length);
-    let lots = spend(book, points, Account::Held, Cause::Hold)?;
+    let lots = spend(book, points, Account::Held, Cause::Hold, granted)?;
     book.record(Fact::Held { hold: name.into(), until, lots });
     Ok(())
 }
@@ -244,11 +256,11 @@ fn open_hold(book: &Book<'_>, name: &str) -> Result<Vec<(LotId, i64)>, Refusal> 
     Ok(hold.lots.clone())
 }
 
-fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>) -> Result<(), Refusal> {
+fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>, granted: bool) -> Result<(), Refusal> {
     let lots = open_hold(book, name)?;
-    let held: i64 = lots.iter().map(|(_, n)| n).sum();
+    let held = sum(&lots);
     let asked = points.unwrap_or(held);
-    if asked > held || asked <= 0 {
+    if (asked > held && !granted) || asked <= 0 {
         return Err(Refusal::new(
             "insufficient_points",
             format!("{held} points are set aside, {asked} were asked for"),
@@ -256,6 +268,7 @@ fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>) -> Result<(), R
     }
     book.record(Fact::HoldEnded { hold: name.into(), captured: asked });
     end(book, &lots, asked);
+    book.post(Account::Arrears, Account::Issued, asked - held, None, Cause::Redeem);
     Ok(())
 }
 
@@ -303,6 +316,7 @@ fn undo(book: &mut Book<'_>, key: &str) -> Result<(), Refusal> {
     for (lot, points) in &redemption.lots {
         loyalty::restore(book, *lot, *points, Cause::Undo);
     }
+    loyalty::forgive(book, redemption.points - sum(&redemption.lots));
     if book.program().reward(&redemption.reward).is_some_and(|r| r.stock.is_some()) {
         post_stock(book, &redemption.reward, -i64::from(redemption.quantity));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::Redemption;
 use crate::feature::Seen;
-use crate::id::{CustomerId, Identifier, LotId, OrderRef};
+use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
 use crate::input::{Timer, TimerKind};
 use crate::ledger::Wallet;
 use crate::orders::Orders;
@@ -61,6 +61,8 @@ pub struct Customer {
     pub tick: Option<Timestamp>,
     /// Answers given to idempotency keys.
     pub answers: Vec<Recorded>,
+    /// Entries of un-merges: what they say replaces a part of the history.
+    pub parted: Vec<u64>,
 }
 
 /// Declared traits and consents.
@@ -231,6 +233,7 @@ impl Customer {
             timers: BTreeSet::new(),
             tick: None,
             answers: Vec::new(),
+            parted: Vec::new(),
         }
     }
 
@@ -244,11 +247,17 @@ impl Customer {
         self.segments.iter().any(|s| &*s.segment == segment)
     }
 
-    /// The root profile that the strongest of these identifiers belongs to; the own one when none is
-    /// known.
+    /// The root profile that the strongest known one of these identifiers belongs to; the own one when
+    /// none is known.
     pub fn root_of(&self, ids: &[Identifier]) -> CustomerId {
-        let root = |id: &Identifier| self.identifiers.iter().find(|(known, _)| known == id).map(|(_, root)| *root);
-        ids.iter().min().and_then(root).unwrap_or(self.id)
+        let known = self.identifiers.iter().filter(|(known, _)| ids.contains(known));
+        known.min().map_or(self.id, |(_, root)| *root)
+    }
+
+    /// The root profile that a reference names: one of our own ids, or an identifier.
+    pub fn root_named(&self, who: &Identifier) -> CustomerId {
+        let own = who.value.parse().ok().filter(|id| who.kind == IdentifierKind::User && self.roots.contains(id));
+        own.unwrap_or_else(|| self.root_of(std::slice::from_ref(who)))
     }
 
     pub(crate) fn wake(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {

@@ -288,6 +288,10 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
         }
         Fact::Merged { .. } | Fact::Unmerged { .. } | Fact::Created | Fact::Linked(_) | Fact::Unlinked(_) => {}
         Fact::Noted(_) | Fact::Refused(_) | Fact::Parked { .. } => {}
+        Fact::Parted(parted) => {
+            let member = customer.member.iter_mut();
+            member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
+        }
         fact => of_member(edition, customer, at, fact),
     }
 }
@@ -369,6 +373,9 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         Fact::LotOpened(born) => {
             if let Some(member) = &mut customer.member {
                 member.wallet.open(born);
+                if born.lot.owner == owner {
+                    member.wallet.opened = member.wallet.opened.max(born.lot.number);
+                }
                 if born.order.is_none() {
                     member.paid.push((born.rule.clone(), born.earned_at));
                     cap(&mut member.paid, ACTIVITIES_MAX);

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, IdentifierHash, LotId, OrderRef};
+use crate::input::Timer;
 use crate::time::Timestamp;
 
 /// What followed from one input for one customer, in the order in which it followed.
@@ -159,6 +160,47 @@ pub enum Fact {
     Refused(Box<str>),
     /// Why something did not follow (a receipt's note): a stable code.
     Noted(Box<str>),
+    /// One side of a merge stands on its own again. Postings beside it are what its books lack for
+    /// that; the customer itself is made by the steps.
+    Parted(Parted),
+}
+
+/// One side of a merge, as its own inputs make it without the other (rule 30).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parted {
+    /// The entry of the merge: entries of this customer from there on are replaced by the steps.
+    pub since: u64,
+    /// Root profiles of this side, the own one first.
+    pub roots: Vec<CustomerId>,
+    /// Lots numbered under this customer's name by now, by either side: later ones count from here.
+    pub lots: u32,
+    /// What happened to this side since the merge, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happened to a side since a merge, decided again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What.
+    pub of: Happened,
+    /// What followed for this side alone.
+    pub facts: Outcome,
+}
+
+/// What a step goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Happened {
+    /// The input of this entry.
+    Entry(u64),
+    /// A wake-up.
+    Woken(Timer),
+    /// A newer programme version was followed.
+    Adopted {
+        /// When it was published.
+        at: Timestamp,
+        /// The version.
+        version: u32,
+    },
 }
 
 /// What an order was booked as; the order's own words are in the input.

@@ -44,10 +44,13 @@ pub fn resolve<E>(
             }
         }
         let mut union = link.clone();
+        let mut sides = Vec::with_capacity(found.len());
         for customer in &found {
-            union.extend(known(*customer)?);
+            let names = known(*customer)?;
+            union.extend(names.iter().cloned());
+            sides.push(names);
         }
-        if ids.len() <= 1 || within_limits(&mut union) {
+        if ids.len() <= 1 || within_limits(&mut union, &sides) {
             let customer = found.first().copied();
             return Ok(Resolution { customer, merge: found.split_off(found.len().min(1)), link, left_out });
         }
@@ -55,11 +58,16 @@ pub fn resolve<E>(
     }
 }
 
-fn within_limits(union: &mut Vec<Identifier>) -> bool {
+/// Whether nobody has more names of a kind than may be; staff may have given somebody more, which is
+/// no reason to leave others out.
+fn within_limits(union: &mut Vec<Identifier>, sides: &[Vec<Identifier>]) -> bool {
     union.sort();
     union.dedup();
-    let count = |kind: &IdentifierKind| union.iter().filter(|id| id.kind == *kind).count();
-    union.iter().all(|id| count(&id.kind) <= id.kind.limit())
+    let count = |names: &[Identifier], kind: &IdentifierKind| names.iter().filter(|id| id.kind == *kind).count();
+    union.iter().all(|Identifier { kind, .. }| {
+        let has = sides.iter().map(|side| count(side, kind)).max().unwrap_or(0);
+        count(union, kind) <= kind.limit().max(has)
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +101,14 @@ mod tests {
         assert_eq!((seen.customer, seen.merge.len(), seen.left_out.len()), (Some(who(2)), 0, 1));
         let new = check(&[("ana", 1), ("anonymous:tablet", 1)], &["cy", "anonymous:tablet"]);
         assert_eq!((new.customer, new.link), (None, vec!["cy".parse().unwrap()]));
+    }
+
+    #[test]
+    fn somebody_whom_staff_gave_two_accounts_may_still_get_a_device() {
+        let both = [("ana", 1), ("anna", 1), ("anonymous:tablet", 2), ("bo", 3)];
+        let seen = check(&both, &["anna", "anonymous:tablet", "email:ana@example.com"]);
+        assert_eq!((seen.customer, seen.merge, seen.link.len()), (Some(who(1)), vec![who(2)], 1));
+        assert_eq!(check(&both, &["anna", "bo"]).left_out.len(), 1, "and no third account");
     }
 
     #[test]

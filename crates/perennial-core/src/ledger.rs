@@ -24,7 +24,7 @@ pub struct Wallet {
     pub archived: Buckets,
     /// Owed to the house; never negative.
     pub arrears: i64,
-    /// Lots ever opened by this customer: the next lot's number less one.
+    /// Lots ever numbered under this customer's name: the next lot's number less one.
     pub opened: u32,
     /// Borne by the shop.
     pub waived: i64,
@@ -171,7 +171,6 @@ impl Wallet {
             version: born.version,
             buckets: Buckets::default(),
         });
-        self.opened += 1;
         self.active_at = self.active_at.max(born.earned_at);
     }
 

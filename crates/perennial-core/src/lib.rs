@@ -25,4 +25,5 @@ pub mod scope;
 pub mod segment;
 pub mod tier;
 pub mod time;
+pub mod unmerge;
 pub mod value;

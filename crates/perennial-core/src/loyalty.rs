@@ -6,6 +6,7 @@
 //! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::customer::Activity;
 use crate::engine::Book;
@@ -94,7 +95,7 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     let (eligible, lines) =
         orders::book_lines(order, currency.unwrap_or(program.currency), |id| book.rules.catalog.get(id));
     let joined = book.customer.member.as_ref().map(|m| m.enrolled_at);
-    let ours = currency == Some(program.currency);
+    let ours = currency.and_then(|c| program.rate(c)).is_some();
     let earns = ours && joined.is_some_and(|joined| event.at >= joined);
     if joined.is_some() && !ours {
         book.note("currency_mismatch");
@@ -136,7 +137,7 @@ fn any_line(rule: &EarnRule, view: &View<'_>, order: &OrderRecord) -> bool {
 pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     pay_with_points(book, name);
     let Some(record) = book.customer.orders.get(name) else { return };
-    let (at, spend) = (record.at, record.net_left());
+    let (at, spend) = (record.at, spend_of(book, record));
     let points = reckon(book, record);
     let year = book.program().zone.year(at);
     if points > 0 {
@@ -153,7 +154,16 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     tier::regrade(book, year, Some(name));
 }
 
-/// Exact points of what is left of an order, under the programme version it was booked by.
+/// What is left of an order in minor units of the programme's currency, at the rate it was booked
+/// with, rounded down.
+fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {
+    let rate = book.rules.edition(record.version).and_then(|e| e.program.rate(record.currency));
+    let exact = Decimal::from(record.net_left()).checked_mul(rate.unwrap_or_default());
+    exact.and_then(|n| n.floor().to_i64()).unwrap_or(i64::MAX)
+}
+
+/// Exact points of what is left of an order, under the programme version it was booked by and so
+/// with its rates.
 pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
     let Some(edition) = book.rules.edition(record.version) else { return 0 };
     let program = &edition.program;
@@ -168,6 +178,7 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
         return 0;
     }
     let combine = program.points.combine;
+    let Some(rate) = program.rate(record.currency) else { return 0 };
     let weighted = record.lines.iter().fold(Decimal::ZERO, |sum, line| {
         let view = View { line: Some(line), ..view };
         let factors = matching().filter_map(|rule| match &rule.gives {
@@ -176,8 +187,9 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
         });
         sum + Decimal::from(line.net_left) * combined(combine, factors)
     });
+    let weighted = weighted.checked_mul(rate).unwrap_or(Decimal::MAX);
     let exact = matching().fold(Ratio::ZERO, |sum, rule| match rule.gives {
-        Gives::Rate { points, per } => sum.plus(Ratio::rate(weighted, points, per, record.currency.exponent())),
+        Gives::Rate { points, per } => sum.plus(Ratio::rate(weighted, points, per, program.currency.exponent())),
         _ => sum,
     });
     let fixed: i64 = matching().map(|rule| if let Gives::Fixed(n) = rule.gives { n } else { 0 }).sum();
@@ -371,7 +383,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     if let Some(lot) = before.lot {
         reverse(book, lot, less, Cause::Refund);
     }
-    let spend = before.net_left() - after.net_left();
+    let spend = spend_of(book, &before) - spend_of(book, &after);
     if less > 0 || spend > 0 {
         book.record(Fact::Qualified { year, points: -less, spend: -spend });
     }
@@ -403,6 +415,16 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
         // What had been paid into arrears is owed no longer.
         let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(left));
         book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
+    }
+}
+
+/// What a redemption left owing is owed no longer; what has been settled since comes back.
+pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
+    let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(points));
+    book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
+    if points > owed {
+        let at = book.at;
+        grant(book, points - owed, None, at, at, "undo");
     }
 }
 

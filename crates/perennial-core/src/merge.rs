@@ -9,6 +9,7 @@ use crate::engine::Book;
 use crate::fact::{Fact, Outcome};
 use crate::id::OrderRef;
 use crate::loyalty;
+use crate::orders::OrderRecord;
 use crate::rules::{Edition, Rules};
 use crate::time::Timestamp;
 
@@ -48,6 +49,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, from: Customer) {
     into.orders.unite(from.orders);
     into.timers.extend(from.timers);
     into.answers.extend(from.answers);
+    into.parted.extend(from.parted);
     match (&mut into.member, from.member) {
         (Some(member), Some(other)) => unite_members(member, other),
         (mine @ None, theirs) => *mine = theirs,
@@ -91,11 +93,12 @@ fn better(a: Option<TierStatus>, b: Option<TierStatus>) -> Option<TierStatus> {
 /// Orders that a visitor placed after the member had joined.
 fn book_late_orders(book: &mut Book<'_>) {
     let Some(joined) = book.customer.member.as_ref().map(|m| m.enrolled_at) else { return };
+    let rated = |o: &OrderRecord| book.rules.edition(o.version).is_some_and(|e| e.program.rate(o.currency).is_some());
     let late: Vec<OrderRef> = book
         .customer
         .orders
         .iter()
-        .filter(|o| !o.earns && o.counts && o.at >= joined && o.stands())
+        .filter(|o| !o.earns && rated(o) && o.at >= joined && o.stands())
         .map(|o| o.order)
         .collect();
     for order in late {

@@ -122,6 +122,23 @@ impl Rules {
         }
     }
 
+    /// The rules up to a version, without the catalogue: for what is decided again.
+    #[must_use]
+    pub fn as_of(&self, version: u32) -> Self {
+        let known = usize::try_from(version).unwrap_or(usize::MAX).min(self.editions.len());
+        Self {
+            editions: self.editions[..known].to_vec(),
+            catalog: BTreeMap::new(),
+            thresholds: self.thresholds.clone(),
+            secret: self.secret,
+        }
+    }
+
+    /// The version that was in force at an instant.
+    pub fn version_at(&self, at: Timestamp) -> u32 {
+        u32::try_from(self.editions.partition_point(|e| e.published_at <= at)).unwrap_or(u32::MAX)
+    }
+
     /// The version in force.
     pub fn latest(&self) -> Option<&Arc<Edition>> {
         self.editions.last()

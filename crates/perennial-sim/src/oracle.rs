@@ -233,7 +233,8 @@ impl Oracle {
         self.people.len() - 1
     }
 
-    /// An account and a device: one person, unless that gives two accounts or six devices.
+    /// An account and a device: one person, unless that gives two accounts or six devices to somebody
+    /// who has not as many by hand.
     fn resolve(&mut self, ids: &[Identifier], at: i64) -> usize {
         let account = ids.iter().find(|i| i.kind == IdentifierKind::User);
         let device = ids.iter().find(|i| i.kind == IdentifierKind::Anonymous);
@@ -247,8 +248,12 @@ impl Oracle {
         }
         union.sort();
         union.dedup();
-        let accounts = union.iter().filter(|i| i.kind == IdentifierKind::User).count();
-        if accounts > 1 || union.len() - accounts > 5 {
+        let most = |kind: &IdentifierKind, limit: usize| {
+            let has = |person: usize| self.people[person].names.iter().filter(|i| i.kind == *kind).count();
+            let least = [owner, visitor].into_iter().flatten().map(has).max().unwrap_or(0);
+            union.iter().filter(|i| i.kind == *kind).count() <= limit.max(least)
+        };
+        if !most(&IdentifierKind::User, 1) || !most(&IdentifierKind::Anonymous, 5) {
             return owner.unwrap_or_else(|| self.create(vec![account.clone()]));
         }
         match (owner, visitor) {

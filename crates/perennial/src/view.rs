@@ -133,6 +133,10 @@ pub struct FactView {
 impl From<&Fact> for FactView {
     /// The fact's own serialised form, its name beside it.
     fn from(fact: &Fact) -> Self {
+        if let Fact::Parted(side) = fact {
+            // The steps are the side's timeline; here it is enough who it is.
+            return Self { kind: "parted".into(), details: serde_json::json!({ "roots": side.roots }) };
+        }
         match serde_json::to_value(fact) {
             Ok(Json::String(name)) => Self { kind: snake(&name), details: Json::Null },
             Ok(Json::Object(map)) => match map.into_iter().next() {

@@ -154,7 +154,7 @@ impl Compiler<'_> {
         self.problems.check(&section("time_zone"), zone.map_err(|_| message))
     }
 
-    /// From units of both currencies to minor units of both.
+    /// From units of both currencies to minor units of both, exact: a power of ten between them.
     fn rates(&mut self, rates: &BTreeMap<String, source::Amount>) -> BTreeMap<Currency, Decimal> {
         let mut minor = BTreeMap::new();
         for (code, rate) in rates {
@@ -164,9 +164,9 @@ impl Compiler<'_> {
                 self.problems.add(&path, format!("{other} is the programme's own currency: leave it out"));
             }
             if rate.0 <= Decimal::ZERO || rate.0 > Decimal::from(phrase::MOST) {
-                self.problems.add(&path, format!("a rate is more than 0 {other} for 1 {}", self.currency));
+                self.problems.add(&path, format!("a rate is more than 0 {} for 1 {other}", self.currency));
             }
-            let power = Decimal::from(10u64.pow(other.exponent())) / Decimal::from(10u64.pow(self.currency.exponent()));
+            let power = Decimal::from(10u64.pow(self.currency.exponent())) / Decimal::from(10u64.pow(other.exponent()));
             if let Some(rate) = rate.0.checked_mul(power) {
                 minor.insert(other, rate);
             }

@@ -37,7 +37,7 @@ pub struct Program {
     pub name: Box<str>,
     /// The currency that orders earn in.
     pub currency: Currency,
-    /// Minor units of other currencies per minor unit of the programme's, where orders in them earn.
+    /// Minor units of the programme's currency for one of another, where orders in that earn too.
     pub rates: BTreeMap<Currency, Decimal>,
     /// The zone of its calendar.
     pub zone: Zone,
@@ -428,6 +428,12 @@ impl std::fmt::Display for Problem {
 }
 
 impl Program {
+    /// Minor units of the programme's currency for one of an order's, exact; none when orders in that
+    /// currency do not earn.
+    pub fn rate(&self, currency: Currency) -> Option<Decimal> {
+        if currency == self.currency { Some(Decimal::ONE) } else { self.rates.get(&currency).copied() }
+    }
+
     /// The reward of an id.
     pub fn reward(&self, id: &str) -> Option<&Reward> {
         self.rewards.iter().find(|r| &*r.id == id)

@@ -25,7 +25,7 @@ pub struct Source {
     pub name: String,
     /// The currency that orders earn in.
     pub currency: Code,
-    /// What one unit of `currency` is in other currencies, where orders in those earn too.
+    /// What one unit of other currencies is in `currency`: orders in those earn too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, Amount>,
     /// The zone of the programme's calendar: days, months and years begin there.

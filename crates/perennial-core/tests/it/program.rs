@@ -115,8 +115,8 @@ earn:
 
 #[test]
 fn money_of_other_currencies_is_counted_in_minor_units() {
-    let rates = program::compile(&with("rates: { JPY: 160, USD: 1.08, KWD: 0.33 }")).unwrap().rates;
-    expect![[r#"{JPY: 1.60, KWD: 3.30, USD: 1.08}"#]].assert_eq(&format!("{rates:?}"));
+    let rates = program::compile(&with("rates: { JPY: 0.0062, USD: 0.92, KWD: 3 }")).unwrap().rates;
+    expect!["{JPY: 0.6200, KWD: 0.30, USD: 0.92}"].assert_eq(&format!("{rates:?}"));
 }
 
 #[test]
@@ -504,7 +504,7 @@ fn who_joins_and_how_they_are_recognised() {
         "rates: { EUR: 1, USD: 0, dollars: 1 }",
         expect![[r#"
         line 6: rates.EUR: EUR is the programme's own currency: leave it out
-        line 6: rates.USD: a rate is more than 0 USD for 1 EUR
+        line 6: rates.USD: a rate is more than 0 EUR for 1 USD
         line 6: rates.dollars: 'dollars' is not a currency code of three letters like EUR
     "#]],
     );

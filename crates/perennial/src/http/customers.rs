@@ -282,7 +282,9 @@ command!(
 command!(
     /// Unmerge
     ///
-    /// Takes the last merge of this customer back.
+    /// Takes a merge back. Name the customer to set free by one of their own names: they stand alone
+    /// again under their old id, with their lots, orders and names, and so does the other side, each as
+    /// its own events make it. A reward stays with the side that asked for it; what it lacks is owed.
     unmerge, "/v1/customers/{ref}/unmerge", Admin, 200, NothingBody, |_, _| Ok(Command::Unmerge)
 );
 command!(

@@ -68,6 +68,12 @@ pub const TABLE: &[Known] = &[
     known("not_a_member", 409, "The customer has not joined", "Enrol the customer first."),
     known("already_member", 409, "The customer has joined already", "Nothing needs to be done."),
     known("already_reviewed", 409, "The activity was decided already", "Nothing needs to be done."),
+    known(
+        "not_merged",
+        409,
+        "There is no merge to take back",
+        "Name a customer that was merged, by a name of their own.",
+    ),
     known("hold_expired", 409, "The hold has lapsed", "Make a new hold."),
     known("not_in_pilot", 409, "The pilot does not include this customer", "Widen the pilot in the programme."),
     known("already_redeemed", 409, "This was redeemed already", "Nothing needs to be done."),

@@ -246,6 +246,7 @@ impl Stage {
                 length: body.text("for")?.parse().map_err(|e| format!("for: {e}"))?,
                 hold: body.text("as")?.into(),
             },
+            "unmerge" => Command::Unmerge,
             "undo" => Command::Undo { redemption: body.text("redemption")?.into() },
             "set_tier" => {
                 Command::SetTier { tier: body.text("tier")?.into(), until: self.instant(&body.text("until")?)? }
@@ -303,6 +304,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
         "advance" => &["to"],
         "publish" => &["program", "patch"],
         "merge" => &["into", "from", "key"],
+        "unmerge" => &["customer", "key"],
         "capture" => &["hold", "points", "key"],
         "release" => &["hold", "key"],
         "enroll" => &["customer", "referral_code", "referred_by", "key"],

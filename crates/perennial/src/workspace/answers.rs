@@ -77,7 +77,13 @@ impl Workspace {
         limit: usize,
     ) -> Result<Option<Vec<TimelineEntry>>, Failure> {
         let Some(customer) = self.who(now, who)? else { return Ok(None) };
-        let entries = self.entries_of(&customer, before, limit.min(ENTRIES_MAX))?;
+        let limit = limit.min(ENTRIES_MAX);
+        let entries = if customer.parted.is_empty() {
+            self.entries_of(&customer, before, limit)?
+        } else {
+            let own = self.own_history(&customer.roots, before.unwrap_or(u64::MAX), None)?;
+            own.into_iter().rev().take(limit).collect()
+        };
         Ok(Some(entries.iter().map(timeline_entry).collect()))
     }
 
@@ -98,6 +104,7 @@ impl Workspace {
         let born: HashMap<LotId, &LotOpened> = entries
             .iter()
             .flat_map(|e| &e.outcome)
+            .flat_map(told_by)
             .filter_map(|f| if let Fact::LotOpened(born) = f { Some((born.lot, born)) } else { None })
             .collect();
         let postings = entries.iter().filter(|e| before.is_none_or(|b| e.seq < b)).flat_map(|entry| {
@@ -404,6 +411,12 @@ fn receipt_view(entry: &Entry) -> Option<ReceiptView> {
         }),
         _ => None,
     }
+}
+
+/// A fact, and for a side of a merge what its steps say.
+fn told_by(fact: &Fact) -> impl Iterator<Item = &Fact> {
+    let steps = if let Fact::Parted(side) = fact { &side.steps[..] } else { &[] };
+    std::iter::once(fact).chain(steps.iter().flat_map(|step| &step.facts))
 }
 
 /// Rules that matched, as far as a fact names them.

@@ -49,8 +49,9 @@ impl Workspace {
         for other in found.merge {
             self.join(id, other, event.at, Input::Joined { at: event.at })?;
         }
+        let root = self.warm.get(id)?.map_or(id, |c| c.root_of(&event.ids));
         for name in &found.link {
-            self.link(id, name, made)?;
+            self.link(id, name, root, made)?;
         }
         made.extend(found.left_out.iter().map(|name| Fact::Unlinked(name.hashed(&secret))));
         Ok(id)
@@ -103,18 +104,24 @@ impl Workspace {
             self.rules.latest().map_or((Vec::new(), 0), |e| (e.blank_features(), e.program.version));
         self.warm.put(Customer::new(id, features, version), true);
         made.push(Fact::Created);
-        self.link(id, first, made)?;
+        self.link(id, first, id, made)?;
         Ok(id)
     }
 
-    fn link(&mut self, id: CustomerId, name: &Identifier, made: &mut Vec<Fact>) -> Result<(), Failure> {
+    /// A name for a customer; it belongs to the root profile whose name came with it.
+    fn link(
+        &mut self,
+        id: CustomerId,
+        name: &Identifier,
+        root: CustomerId,
+        made: &mut Vec<Fact>,
+    ) -> Result<(), Failure> {
         let hash = name.hashed(&self.secret());
         if self.warm.lookup(hash)? == Some(id) {
             return Ok(());
         }
         self.warm.link(hash, id);
         if let Some(customer) = self.warm.get_mut(id)? {
-            let root = if name.kind == IdentifierKind::Anonymous { id } else { customer.id };
             customer.identifiers.push((name.clone(), root));
         }
         made.push(Fact::Linked(hash));

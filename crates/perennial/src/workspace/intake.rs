@@ -203,10 +203,7 @@ impl Workspace {
 
     /// A message id that was seen before: the same message is a duplicate, another one is set aside.
     fn again(&mut self, event: Event, seq: u64, same_body: bool) -> Result<Receipt, Failure> {
-        let first = match self.batch.iter().find(|e| e.seq == seq) {
-            Some(entry) => Some(entry.clone()),
-            None => self.journal.reader().entry(seq)?,
-        };
+        let first = self.entry(seq)?;
         let customer = first.as_ref().and_then(|e| e.customer);
         if same_body {
             return Ok(Receipt { message_id: event.message_id, status: Status::Duplicate, seq: Some(seq), customer });

@@ -12,6 +12,7 @@ mod identity;
 mod intake;
 pub mod overview;
 mod tail;
+mod unmerge;
 pub mod verify;
 mod warm;
 
@@ -49,7 +50,7 @@ pub struct Workspace {
     state: State,
     rules: Rules,
     /// Documents of the programme versions, as published.
-    sources: Vec<Box<str>>,
+    sources: Vec<tail::Source>,
     warm: Warm,
     duplicates: Duplicates,
     /// Names of the sources that ever sent anything.
@@ -154,7 +155,7 @@ impl Workspace {
 
     /// The document of the programme in force.
     pub fn program_source(&self) -> Option<&str> {
-        self.sources.last().map(|s| &**s)
+        self.sources.last().map(|source| &*source.text)
     }
 
     /// Reads the journal while the writer goes on.
@@ -270,7 +271,7 @@ impl Workspace {
 
     fn publication(&mut self, by: &str, what: Published) -> Result<(), Failure> {
         let publication = Publication { at: self.now, by: by.into(), what };
-        tail::publish(&mut self.rules, &mut self.sources, &publication)?;
+        tail::publish(&mut self.rules, &mut self.sources, self.next_seq, &publication)?;
         self.changed = true;
         self.push(None, None, Input::Published(Box::new(publication)), Vec::new());
         self.commit()
@@ -308,7 +309,13 @@ impl Workspace {
             self.warm.put(customer, false);
             return if same { self.repeat(id, seq) } else { Ok(reused(id, seq)) };
         }
-        let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq };
+        if asked.command == Command::Unmerge
+            && let Some(parting) = self.parting(&customer, &asked, self.next_seq)?
+        {
+            self.warm.put(customer, false);
+            return self.part(parting, asked);
+        }
+        let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
         let root = customer.root_of(std::slice::from_ref(&asked.customer));
         made.extend(facts);
@@ -325,10 +332,7 @@ impl Workspace {
 
     /// The first answer again: from the batch at hand or from the journal.
     fn repeat(&mut self, id: CustomerId, seq: u64) -> Result<Answer, Failure> {
-        let entry = match self.batch.iter().find(|e| e.seq == seq) {
-            Some(entry) => Some(entry.clone()),
-            None => self.journal.reader().entry(seq)?,
-        };
+        let entry = self.entry(seq)?;
         let facts = entry.map(|e| e.outcome).unwrap_or_default();
         let refused = facts.iter().find_map(|f| if let Fact::Refused(code) = f { Some(code.clone()) } else { None });
         let outcome = match refused {

@@ -12,26 +12,36 @@ use perennial_core::input::{Command, Entry, Input, Publication, Published};
 use perennial_core::program;
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
+use perennial_core::unmerge;
 use perennial_store::{Failure, JournalReader, State, Trouble};
 use serde::{Deserialize, Serialize};
 
-use super::Workspace;
+use super::{Workspace, unmerge as side};
+
+/// A programme version, as it was published.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Source {
+    /// The entry that published it.
+    pub(super) seq: u64,
+    /// The document.
+    pub(super) text: Box<str>,
+}
 
 /// The workspace's own part of a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    sources: Vec<(Timestamp, Box<str>)>,
+    sources: Vec<(Timestamp, Source)>,
     catalog: Vec<perennial_core::event::Product>,
     thresholds: Vec<(Box<str>, Option<i64>)>,
     taken: Vec<(Box<str>, i64)>,
     senders: BTreeSet<Box<str>>,
 }
 
-const ENCODING: u8 = 1;
+const ENCODING: u8 = 2;
 
 pub(super) fn encode(
     rules: &Rules,
-    sources: &[Box<str>],
+    sources: &[Source],
     taken: &BTreeMap<Box<str>, i64>,
     senders: &BTreeSet<Box<str>>,
 ) -> Result<Vec<u8>, Failure> {
@@ -51,14 +61,19 @@ fn corrupt(detail: impl Into<Box<str>>) -> Failure {
 }
 
 /// Puts a publication in force.
-pub(super) fn publish(rules: &mut Rules, sources: &mut Vec<Box<str>>, news: &Publication) -> Result<(), Failure> {
+pub(super) fn publish(
+    rules: &mut Rules,
+    sources: &mut Vec<Source>,
+    seq: u64,
+    news: &Publication,
+) -> Result<(), Failure> {
     match &news.what {
         Published::Program { source, .. } => {
             let program = program::compile(source).map_err(|problems| {
                 corrupt(problems.first().map_or_else(|| "the programme does not compile".into(), ToString::to_string))
             })?;
             rules.publish(program, news.at);
-            sources.push(source.clone());
+            sources.push(Source { seq, text: source.clone() });
         }
         Published::Catalog(products) => rules.learn_products(products),
         Published::Threshold { segment, value } => drop(rules.thresholds.insert(segment.clone(), *value)),
@@ -103,16 +118,16 @@ fn refill(
     Ok(seen.iter_mut().zip(filled).map(|(known, fresh)| known.take().unwrap_or(fresh)).collect())
 }
 
-/// All entries of a customer and of those that became part of it, in journal order.
+/// All entries of customers, in journal order.
 fn history(
     journal: &JournalReader,
     state: &State,
     batch: &[Entry],
-    customer: &Customer,
+    customers: &[CustomerId],
 ) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
     let position = state.position()?;
-    for root in &customer.roots {
+    for root in customers {
         let mut before = None;
         loop {
             let seqs = state.timeline(*root, before, 1_000)?;
@@ -123,7 +138,7 @@ fn history(
             }
         }
     }
-    let ours = |e: &Entry| e.customer.is_some_and(|c| customer.roots.contains(&c));
+    let ours = |e: &Entry| e.customer.is_some_and(|c| customers.contains(&c));
     for entry in journal.iter(position + 1) {
         let entry = entry?;
         if ours(&entry) {
@@ -152,14 +167,33 @@ impl Workspace {
     /// What the features of the newest programme remember of a customer, from the entries before a
     /// position: a refold meets the later ones itself.
     pub(super) fn refill(&self, customer: &Customer, before: u64) -> Result<Vec<Feature>, Failure> {
-        refill(&self.rules, customer, || {
-            let mut entries = match &self.origin {
-                Some((journal, state)) => history(journal, state, &[], customer)?,
-                None => history(&self.journal.reader(), &self.state, &self.batch, customer)?,
-            };
-            entries.retain(|e| e.seq < before);
-            Ok(entries)
-        })
+        refill(&self.rules, customer, || self.own_history(&customer.roots, before, None))
+    }
+
+    /// The history of customers up to an entry, as their own: un-merges have replaced parts of it.
+    /// `last` is an entry that is not written yet.
+    pub(super) fn own_history(
+        &self,
+        customers: &[CustomerId],
+        before: u64,
+        last: Option<&Entry>,
+    ) -> Result<Vec<Entry>, Failure> {
+        let mut entries = match &self.origin {
+            Some((journal, state)) => history(journal, state, &[], customers)?,
+            None => history(&self.journal.reader(), &self.state, &self.batch, customers)?,
+        };
+        entries.retain(|e| e.seq < before);
+        entries.extend(last.cloned());
+        unmerge::own_history(entries, |seq| self.entry(seq))
+    }
+
+    /// An entry of the journal or of the batch at hand.
+    pub(super) fn entry(&self, seq: u64) -> Result<Option<Entry>, Failure> {
+        match (self.batch.iter().find(|e| e.seq == seq), &self.origin) {
+            (Some(entry), _) => Ok(Some(entry.clone())),
+            (None, Some((journal, _))) => journal.entry(seq),
+            (None, None) => self.journal.reader().entry(seq),
+        }
     }
 
     /// Makes memory from the last checkpoint and the journal after it.
@@ -180,8 +214,8 @@ impl Workspace {
             _ => return Err(corrupt("it was written by another version; `perennial rebuild` makes the state again")),
         };
         for (at, source) in kept.sources {
-            let what = Published::Program { version: 0, source };
-            publish(&mut self.rules, &mut self.sources, &Publication { at, by: "".into(), what })?;
+            let what = Published::Program { version: 0, source: source.text };
+            publish(&mut self.rules, &mut self.sources, source.seq, &Publication { at, by: "".into(), what })?;
         }
         self.rules.learn_products(&kept.catalog);
         self.rules.thresholds = kept.thresholds.into_iter().collect();
@@ -193,13 +227,15 @@ impl Workspace {
     fn refold_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         self.now = self.now.max(entry.recorded_at);
         match &entry.input {
-            Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, news)?,
+            Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, entry.seq, news)?,
             Some(Input::Event(event)) => self.remember_event(event, entry.seq),
             Some(Input::Reject(reject)) => self.remember_reject(reject, entry.seq),
             _ => {}
         }
         self.changed |= matches!(entry.input, Some(Input::Published(_)));
-        if let Some(id) = entry.customer {
+        if let Some(id) = entry.customer
+            && self.warm.get(id)?.is_none_or(|c| c.folded < entry.seq)
+        {
             self.refold_customer(entry, id)?;
         }
         self.warm.index(entry);
@@ -208,13 +244,14 @@ impl Workspace {
         Ok(())
     }
 
-    fn refold_customer(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
-        let known = self.warm.take(id)?;
-        if known.as_ref().is_some_and(|c| c.folded >= entry.seq) {
-            known.into_iter().for_each(|c| self.warm.put(c, false));
-            return Ok(());
+    pub(super) fn refold_customer(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
+        if side::parts(entry) {
+            if self.audit.is_some() {
+                self.part_again(entry, id)?;
+            }
+            return self.refold_side(entry, id);
         }
-        let mut customer = known.unwrap_or_else(|| {
+        let mut customer = self.warm.take(id)?.unwrap_or_else(|| {
             let (features, version) =
                 self.rules.latest().map_or((Vec::new(), 0), |e| (e.blank_features(), e.program.version));
             Box::new(Customer::new(id, features, version))
@@ -242,24 +279,28 @@ impl Workspace {
         if let Some(Input::Command(asked)) = &entry.input {
             command::remember(&mut customer, asked, entry.seq);
         }
+        if entry.outcome.iter().any(|fact| matches!(fact, Fact::Parted(_))) {
+            customer.parted.push(entry.seq);
+        }
         customer.folded = entry.seq;
         self.warm.put(customer, true);
         Ok(())
     }
 
     /// Identifiers that an entry linked: their hashes are facts, their values are in the input.
-    fn name(&mut self, customer: &mut Customer, entry: &Entry) {
+    pub(super) fn name(&mut self, customer: &mut Customer, entry: &Entry) {
         let said: Vec<Identifier> = match &entry.input {
             Some(Input::Event(event)) => event.ids.clone(),
             Some(Input::Command(asked)) => vec![asked.customer.clone()],
             _ => Vec::new(),
         };
         let secret = self.secret();
+        let root = customer.root_of(&said);
         for fact in &entry.outcome {
             let Fact::Linked(hash) = fact else { continue };
             self.warm.link(*hash, customer.id);
             let name = said.iter().find(|id| id.hashed(&secret) == *hash);
-            name.into_iter().for_each(|name| customer.identifiers.push((name.clone(), customer.id)));
+            name.into_iter().for_each(|name| customer.identifiers.push((name.clone(), root)));
         }
     }
 }
@@ -269,13 +310,12 @@ impl Workspace {
     fn decide_again(&mut self, entry: &Entry, mut before: Customer, named: &Customer) {
         before.identifiers.clone_from(&named.identifiers);
         // Who it is was decided before the customer's own facts.
-        let of_identity = |f: &&Fact| matches!(f, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_));
-        let written: Vec<&Fact> = entry.outcome.iter().skip_while(of_identity).collect();
+        let written: Vec<&Fact> = entry.outcome.iter().skip_while(|f| unmerge::of_identity(f)).collect();
         let decided = match &entry.input {
             Some(Input::Event(event)) => engine::apply(&self.rules, &mut before, event),
             Some(Input::Timer(timer)) => engine::fire(&self.rules, &mut before, *timer, entry.recorded_at),
             Some(Input::Command(asked)) if !matches!(asked.command, Command::Merge { .. }) => {
-                let near = Neighbours { stock: self.stock_for(&asked.command), seq: entry.seq };
+                let near = Neighbours { stock: self.stock_for(&asked.command), seq: entry.seq, granted: false };
                 command::admit(&self.rules, &mut before, asked, &near).0
             }
             _ => return,
@@ -285,6 +325,18 @@ impl Workspace {
         {
             findings.push(format!("entry {}: deciding again gives other facts", entry.seq));
         }
+    }
+
+    /// Decides an un-merge again, at the first of its two entries, and notes a difference.
+    fn part_again(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
+        let Some(Input::Command(asked)) = entry.input.as_ref().filter(|_| entry.cause.is_none()) else { return Ok(()) };
+        let Some(union) = self.warm.get(id)?.cloned() else { return Ok(()) };
+        let parting = self.parting(&union, asked, entry.seq)?;
+        let same = side::same(parting, entry, self.entry(entry.seq + 1)?.as_ref());
+        self.audit.iter_mut().filter(|_| !same).for_each(|findings| {
+            findings.push(format!("entry {}: parting the sides again gives other facts", entry.seq));
+        });
+        Ok(())
     }
 
     /// A workspace in memory, folded from another one's journal from its first entry on.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a customer that changed is never dropped before it is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use perennial_core::customer::Customer;
 use perennial_core::fact::Fact;
@@ -12,7 +12,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{Checkpoint, CustomerRow, Failure, PostingRow, ROWS_MAX, State, Trouble};
 
 /// Version byte of an encoded customer.
-const ENCODING: u8 = 1;
+const ENCODING: u8 = 2;
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
 /// Entries whose customers are remembered for those who ask what moved.
@@ -25,8 +25,8 @@ pub(super) struct Warm {
     alarms: BTreeSet<(Timestamp, CustomerId)>,
     identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
     orders: HashMap<OrderRef, CustomerId>,
-    /// Customers that became part of another one.
-    gone: BTreeMap<CustomerId, CustomerId>,
+    /// Customers that became part of another one, of which the state may still hold a row.
+    gone: BTreeSet<CustomerId>,
     news: Checkpoint,
     entries: u64,
     /// Who the last durable entries were about.
@@ -64,7 +64,7 @@ impl Warm {
             alarms: BTreeSet::new(),
             identifiers: HashMap::new(),
             orders: HashMap::new(),
-            gone: BTreeMap::new(),
+            gone: BTreeSet::new(),
             news: Checkpoint::default(),
             entries: 0,
             moved: VecDeque::new(),
@@ -115,7 +115,7 @@ impl Warm {
     }
 
     fn fetch(&mut self, id: CustomerId) -> Result<(), Failure> {
-        if self.customers.contains_key(&id) || self.gone.contains_key(&id) {
+        if self.customers.contains_key(&id) || self.gone.contains(&id) {
             return Ok(());
         }
         if let Some(row) = self.state.load(id)? {
@@ -173,8 +173,8 @@ impl Warm {
     /// The customer that one became part of, through any number of merges.
     pub(super) fn survivor(&mut self, id: CustomerId) -> Result<CustomerId, Failure> {
         let mut id = id;
-        while let Some(into) = self.gone.get(&id) {
-            id = *into;
+        while let Some(into) = self.lookup(old_name(id))? {
+            id = into;
         }
         Ok(id)
     }
@@ -187,9 +187,23 @@ impl Warm {
         for order in gone.orders.iter() {
             self.orders.insert(order.order, into);
         }
+        self.identifiers.insert(old_name(gone.id), Some(into));
         self.forget(gone.id);
-        self.gone.insert(gone.id, into);
+        self.gone.insert(gone.id);
         self.news.gone.push(gone.id);
+    }
+
+    /// A customer who stands alone again, with the names and orders that are theirs.
+    pub(super) fn restore(&mut self, customer: Box<Customer>, orders: &[OrderRef], secret: Secret) {
+        let id = customer.id;
+        self.identifiers.insert(old_name(id), None);
+        self.gone.remove(&id);
+        self.news.gone.retain(|gone| *gone != id);
+        for (name, _) in &customer.identifiers {
+            self.identifiers.insert(name.hashed(&secret), Some(id));
+        }
+        self.orders.extend(orders.iter().map(|order| (*order, id)));
+        self.put(customer, true);
     }
 
     /// Takes a customer out for good: it became part of another one.
@@ -248,7 +262,7 @@ impl Warm {
     pub(super) fn due(&mut self, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
         let mut due: Vec<_> = self.alarms.iter().take_while(|(at, _)| *at <= before).take(limit).copied().collect();
         let cold = self.state.due(before, limit.min(ROWS_MAX))?;
-        due.extend(cold.into_iter().filter(|(_, id)| !self.customers.contains_key(id) && !self.gone.contains_key(id)));
+        due.extend(cold.into_iter().filter(|(_, id)| !self.customers.contains_key(id) && !self.gone.contains(id)));
         due.sort_unstable();
         due.truncate(limit);
         Ok(due)
@@ -262,7 +276,7 @@ impl Warm {
             let rows = self.state.customers(after, ROWS_MAX)?;
             let Some(last) = rows.last() else { break };
             after = Some(last.id);
-            ids.extend(rows.iter().map(|r| r.id).filter(|id| !self.gone.contains_key(id)));
+            ids.extend(rows.iter().map(|r| r.id).filter(|id| !self.gone.contains(id)));
         }
         Ok(ids.into_iter().collect())
     }
@@ -274,7 +288,7 @@ impl Warm {
 
     /// Customers that became part of another one.
     pub(super) fn gone(&self) -> impl Iterator<Item = CustomerId> {
-        self.gone.keys().copied()
+        self.gone.iter().copied()
     }
 
     /// The first identifier of a warm customer that answers a question.
@@ -310,6 +324,11 @@ impl Warm {
         self.customers.values_mut().for_each(|slot| slot.leaving = false);
         self.evict();
     }
+}
+
+/// The name under which the identifier index knows a customer that became part of another one.
+fn old_name(id: CustomerId) -> IdentifierHash {
+    IdentifierHash(id.0)
 }
 
 pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {

@@ -14,4 +14,5 @@ mod pump;
 mod scenarios;
 mod sdk;
 mod shop;
+mod unmerge;
 mod wire;

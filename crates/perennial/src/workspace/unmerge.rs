@@ -1,0 +1,344 @@
+//! Taking a merge back: both sides are decided again, apart, from their own inputs (rule 30).
+//!
+//! A workspace in memory is folded up to the merge; then what happened since is given to the side
+//! whose name it came under, and each side decides for itself. What comes out is two entries, one a
+//! side. Both the writer and a refold make the customers from those entries alone, by folding each
+//! side's own history ([`perennial_core::unmerge::own_history`]).
+
+use std::collections::BTreeMap;
+
+use perennial_core::command::{self, Neighbours};
+use perennial_core::customer::Customer;
+use perennial_core::event::Event;
+use perennial_core::fact::{Fact, Outcome, Parted, Step};
+use perennial_core::id::{CustomerId, OrderRef};
+use perennial_core::input::{Asked, Command, Entry, Input};
+use perennial_core::rules::Rules;
+use perennial_core::time::Timestamp;
+use perennial_core::unmerge::{self, LotNumbers};
+use perennial_core::{engine, merge};
+use perennial_store::Failure;
+
+use super::tail::{self, instant};
+use super::{Answer, Workspace};
+
+/// What follows from an un-merge, for either side.
+pub(super) struct Parting {
+    stay: (CustomerId, Outcome),
+    out: (CustomerId, Outcome),
+    /// The side that was named.
+    named: CustomerId,
+}
+
+/// Whether an entry makes its customer from a side of a merge.
+pub(super) fn parts(entry: &Entry) -> bool {
+    parted(entry).is_some_and(|parted| parted.since < u64::MAX)
+}
+
+fn parted(entry: &Entry) -> Option<&Parted> {
+    entry.outcome.iter().find_map(|fact| if let Fact::Parted(parted) = fact { Some(parted) } else { None })
+}
+
+fn merged(entry: &Entry) -> Option<CustomerId> {
+    entry.outcome.iter().find_map(|fact| if let Fact::Merged { from } = fact { Some(*from) } else { None })
+}
+
+impl Workspace {
+    /// Decides an un-merge of a customer as it was before an entry; none when there is no merge to
+    /// take back.
+    pub(super) fn parting(&self, union: &Customer, asked: &Asked, before: u64) -> Result<Option<Parting>, Failure> {
+        let history = self.own_history(&union.roots, before, None)?;
+        let root = union.root_named(&asked.customer);
+        let Some((at, out)) = unmerge::merge_of(&history, union.id, root) else { return Ok(None) };
+        let mut sides = Sides::at_merge(self, union.id, out, &history, at)?;
+        for (n, entry) in history.iter().enumerate().skip(at) {
+            sides.follow(entry, &history[n + 1..])?;
+        }
+        sides.catch_up(asked.at, before)?;
+        let booked = history.iter().skip(at).filter(|e| e.customer == Some(union.id)).flat_map(|e| &e.outcome);
+        let mut stay = vec![Fact::Unmerged { out }];
+        stay.extend(sides.outcome(union.id, history[at].seq, booked)?);
+        let gone = sides.outcome(out, history[at].seq, [].iter())?;
+        let named = if sides.holds(out, root)? { out } else { union.id };
+        Ok(Some(Parting { stay: (union.id, stay), out: (out, gone), named }))
+    }
+
+    /// Writes an un-merge down, an entry a side, and carries it out.
+    pub(super) fn part(&mut self, parting: Parting, asked: Asked) -> Result<Answer, Failure> {
+        let Parting { stay, out, named } = parting;
+        let mut cause = None;
+        let mut answer = None;
+        for (id, outcome) in [stay, out] {
+            tail::count_stock(&mut self.taken, &outcome);
+            let seq = self.push(Some(id), Some(id), Input::Command(Box::new(asked.clone())), outcome.clone());
+            let Some(entry) = self.batch.last_mut() else { continue };
+            entry.cause = cause.replace(seq);
+            let entry = entry.clone();
+            self.refold_side(&entry, id)?;
+            if id == named {
+                let outcome = Ok(outcome);
+                answer = Some(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome });
+            }
+        }
+        answer.ok_or_else(|| super::misfit("take a merge back", "neither side was named"))
+    }
+
+    /// Makes the customer of an entry that parts a side from its own history.
+    pub(super) fn refold_side(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
+        let Some(parted) = parted(entry) else { return Ok(()) };
+        let own = self.own_history(&parted.roots, entry.seq, Some(entry))?;
+        let mut scratch = Self::apart(self.rules.as_of(0))?;
+        for told in &own {
+            scratch.fold_again(self.rules_at(told.seq), told)?;
+        }
+        let Some(mut customer) = scratch.warm.take(id)? else {
+            return Err(super::misfit("take a merge back", "a side has no history"));
+        };
+        customer.folded = entry.seq;
+        let orders: Vec<OrderRef> = own.iter().flat_map(|e| &e.outcome).filter_map(super::booked).collect();
+        self.warm.restore(customer, &orders, self.secret());
+        Ok(())
+    }
+
+    /// A workspace in memory for deciding or folding a side.
+    fn apart(rules: Rules) -> Result<Self, Failure> {
+        let mut scratch = Self::memory()?;
+        scratch.rules = rules;
+        Ok(scratch)
+    }
+
+    /// Folds an entry whose facts are known, under the rules of then.
+    fn fold_again(&mut self, rules: Rules, entry: &Entry) -> Result<(), Failure> {
+        self.rules = rules;
+        self.now = self.now.max(entry.recorded_at);
+        if let Some(id) = entry.customer {
+            self.refold_customer(entry, id)?;
+        }
+        self.batch.push(entry.clone());
+        Ok(())
+    }
+
+    /// The rules that were in force when an entry was written.
+    fn rules_at(&self, seq: u64) -> Rules {
+        let known = self.sources.iter().take_while(|source| source.seq < seq).count();
+        self.rules.as_of(u32::try_from(known).unwrap_or(u32::MAX))
+    }
+}
+
+/// The two sides of a merge, each deciding for itself.
+struct Sides<'a> {
+    whole: &'a Workspace,
+    /// Where both live apart; its batch holds what was folded.
+    scratch: Workspace,
+    stay: CustomerId,
+    out: CustomerId,
+    lots: BTreeMap<CustomerId, LotNumbers>,
+    /// Entries of the batch that are older than the merge.
+    before: usize,
+}
+
+impl<'a> Sides<'a> {
+    fn at_merge(
+        whole: &'a Workspace,
+        stay: CustomerId,
+        out: CustomerId,
+        history: &[Entry],
+        at: usize,
+    ) -> Result<Self, Failure> {
+        let mut scratch = Workspace::apart(whole.rules.as_of(0))?;
+        for entry in &history[..at] {
+            scratch.fold_again(whole.rules_at(entry.seq), entry)?;
+        }
+        let lots = [stay, out].map(|id| (id, LotNumbers::after(history, id))).into();
+        let before = scratch.batch.len();
+        Ok(Self { whole, scratch, stay, out, lots, before })
+    }
+
+    /// Gives an entry since the merge to the side it belongs to. `later` are the entries after it.
+    fn follow(&mut self, entry: &Entry, later: &[Entry]) -> Result<(), Failure> {
+        if entry.customer != Some(self.stay) {
+            return self.scratch.fold_again(self.whole.rules_at(entry.seq), entry);
+        }
+        let undone = merged(entry) == Some(self.out);
+        match &entry.input {
+            // Each side wakes by itself.
+            Some(Input::Timer(_) | Input::Adopted { .. }) => Ok(()),
+            Some(Input::Joined { .. }) if undone => Ok(()),
+            Some(Input::Command(_)) if undone => self.fold(self.stay, entry, Vec::new()),
+            _ if let Some(from) = merged(entry) => self.join(entry, from, later),
+            Some(Input::Event(event)) => {
+                let order = event.order_id().map(|id| OrderRef::derive(&self.scratch.secret(), id));
+                let side = self.side_of(entry, order)?;
+                side.map_or(Ok(()), |side| self.happen(side, entry, event))
+            }
+            Some(Input::Command(asked)) => {
+                let side = self.asking_side(entry, asked)?;
+                side.map_or(Ok(()), |side| self.ask(side, entry, asked))
+            }
+            _ => {
+                let side = self.side_of(entry, None)?;
+                side.map_or(Ok(()), |side| self.fold(side, entry, entry.outcome.clone()))
+            }
+        }
+    }
+
+    fn holds(&mut self, side: CustomerId, root: CustomerId) -> Result<bool, Failure> {
+        Ok(self.scratch.warm.get(side)?.is_some_and(|c| c.roots.contains(&root)))
+    }
+
+    /// Whose an entry is: an order belongs to the side that had it first, all else to the side whose
+    /// name was used; none when that is somebody who is no part of either any more.
+    fn side_of(&mut self, entry: &Entry, order: Option<OrderRef>) -> Result<Option<CustomerId>, Failure> {
+        let booked = order.and_then(|order| {
+            let has = |e: &&Entry| e.outcome.iter().filter_map(super::booked).any(|b| b == order);
+            self.scratch.batch.iter().find(has).and_then(|e| e.customer)
+        });
+        let root = booked.or(entry.root).unwrap_or(self.stay);
+        for side in [self.out, self.stay] {
+            if side == root || self.holds(side, root)? {
+                return Ok(Some(side));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whose a command is: the side that has what it is about, and never one that could not have
+    /// asked for what was granted.
+    fn asking_side(&mut self, entry: &Entry, asked: &Asked) -> Result<Option<CustomerId>, Failure> {
+        let has = |c: &Customer| {
+            let member = c.member.as_ref()?;
+            Some(match &asked.command {
+                Command::Undo { redemption } => member.redemptions.iter().any(|b| b.redemption.key == *redemption),
+                Command::Capture { hold, .. } | Command::Release { hold } => {
+                    member.holds.iter().any(|h| h.hold == *hold && !h.ended)
+                }
+                Command::Review { activity, .. } => {
+                    let name = self.whole.rules.secret.digest(&[b"activity", activity.as_bytes()]);
+                    member.activities.iter().any(|a| a.activity == name)
+                }
+                _ => return None,
+            })
+        };
+        for side in [self.out, self.stay] {
+            if self.scratch.warm.get(side)?.and_then(has) == Some(true) {
+                return Ok(Some(side));
+            }
+        }
+        let side = self.side_of(entry, None)?;
+        let needs_wallet = !matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. });
+        let other = if side == Some(self.out) { self.stay } else { self.out };
+        let is_member = |c: Option<&Customer>| c.is_some_and(|c| c.member.is_some());
+        let moves = match side {
+            Some(side) if needs_wallet => {
+                !is_member(self.scratch.warm.get(side)?) && is_member(self.scratch.warm.get(other)?)
+            }
+            _ => false,
+        };
+        Ok(if moves { Some(other) } else { side })
+    }
+
+    fn happen(&mut self, side: CustomerId, entry: &Entry, event: &Event) -> Result<(), Failure> {
+        self.wake(side, event.at, entry.seq)?;
+        let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
+        let mut rules = self.whole.rules_at(entry.seq);
+        rules.learn_products(&unmerge::catalog_of(event, &entry.outcome));
+        let facts = engine::apply(&rules, &mut trial, event);
+        self.fold(side, entry, facts)?;
+        let clock = self.scratch.warm.get(side)?.map_or(event.at, |c| c.clock);
+        self.wake(side, clock, entry.seq)
+    }
+
+    fn ask(&mut self, side: CustomerId, entry: &Entry, asked: &Asked) -> Result<(), Failure> {
+        let refused = entry.outcome.iter().any(|fact| matches!(fact, Fact::Refused(_)));
+        let of_one = !matches!(asked.command, Command::Merge { .. } | Command::Unmerge | Command::Erase);
+        self.wake(side, asked.at, entry.seq)?;
+        let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
+        let facts = if refused || !of_one {
+            entry.outcome.iter().skip_while(|fact| unmerge::of_identity(fact)).cloned().collect()
+        } else {
+            let near = Neighbours { stock: None, seq: entry.seq, granted: true };
+            let again = unmerge::as_granted(asked, &entry.outcome);
+            command::admit(&self.whole.rules_at(entry.seq), &mut trial, &again, &near).0
+        };
+        self.fold(side, entry, facts)
+    }
+
+    /// Somebody else turned out to be one of the two since: whose name came with it says which.
+    fn join(&mut self, entry: &Entry, from: CustomerId, later: &[Entry]) -> Result<(), Failure> {
+        let by = later.iter().find(|e| e.customer == entry.customer && matches!(e.input, Some(Input::Event(_))));
+        let by = if matches!(entry.input, Some(Input::Joined { .. })) { by.unwrap_or(entry) } else { entry };
+        let Some(side) = self.side_of(by, None)? else { return Ok(()) };
+        self.wake(side, instant(entry), entry.seq)?;
+        let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
+        let Some(gone) = self.scratch.warm.get(from)?.cloned() else { return Ok(()) };
+        let facts = merge::merge(&self.whole.rules_at(entry.seq), &mut trial, gone, instant(entry));
+        self.fold(side, entry, facts)
+    }
+
+    /// A side as it is, with the names that an entry gave it, to try a decision on.
+    fn trial(&mut self, side: CustomerId, entry: &Entry) -> Result<Option<Customer>, Failure> {
+        let Some(mut trial) = self.scratch.warm.get(side)?.cloned() else { return Ok(None) };
+        self.scratch.name(&mut trial, entry);
+        Ok(Some(trial))
+    }
+
+    /// Folds an entry into its side with what was decided for it.
+    fn fold(&mut self, side: CustomerId, entry: &Entry, mut facts: Outcome) -> Result<(), Failure> {
+        if let Some(lots) = self.lots.get_mut(&side) {
+            lots.keep(&mut facts, &entry.outcome);
+        }
+        let mut outcome = unmerge::identity_of(&entry.outcome);
+        outcome.extend(facts);
+        let own = Entry { customer: Some(side), outcome, ..entry.clone() };
+        self.scratch.fold_again(self.whole.rules_at(entry.seq), &own)
+    }
+
+    /// Fires what is due for a side, under the programme that was in force at its instant; then the
+    /// side follows the programme in force at an entry.
+    fn wake(&mut self, side: CustomerId, until: Timestamp, seq: u64) -> Result<(), Failure> {
+        let in_force = self.whole.rules_at(seq);
+        loop {
+            let due = self.scratch.warm.get(side)?.and_then(|c| c.timers.first().copied()).filter(|t| t.at <= until);
+            let version = due.map_or(u32::MAX, |timer| in_force.version_at(timer.at));
+            let adopted = self.scratch.warm.get(side)?.map_or(0, |c| c.adopted);
+            self.scratch.rules = in_force.as_of(version.max(adopted));
+            self.scratch.next_seq = seq;
+            self.scratch.adopt(side)?;
+            let Some(timer) = due else { return Ok(()) };
+            self.scratch.now = timer.at;
+            self.scratch.next_seq = seq;
+            self.scratch.fire(side, timer)?;
+        }
+    }
+
+    /// Both sides come to the instant of the un-merge.
+    fn catch_up(&mut self, at: Timestamp, seq: u64) -> Result<(), Failure> {
+        self.wake(self.stay, at, seq)?;
+        self.wake(self.out, at, seq)
+    }
+
+    /// What a side has come to: its steps, and the postings that its books lack.
+    fn outcome<'b>(
+        &mut self,
+        side: CustomerId,
+        since: u64,
+        booked: impl Iterator<Item = &'b Fact>,
+    ) -> Result<Outcome, Failure> {
+        let Some(customer) = self.scratch.warm.get(side)?.cloned() else {
+            return Err(super::misfit("take a merge back", "a side is not there"));
+        };
+        let own = self.scratch.batch.iter().skip(self.before).filter(|e| e.customer == Some(side));
+        let steps: Vec<Step> = own.map(|e| Step { of: unmerge::happened(e), facts: e.outcome.clone() }).collect();
+        let lacking = unmerge::lacking(booked, steps.iter().flat_map(|s| &s.facts));
+        let owes = customer.member.as_ref().is_some_and(|m| m.wallet.arrears > 0);
+        let note = owes.then(|| Fact::Noted("shortfall".into()));
+        let lots = self.lots.get(&side).map_or(0, |lots| lots.last);
+        let parted = Fact::Parted(Parted { since, roots: customer.roots, lots, steps });
+        Ok([parted].into_iter().chain(note).chain(lacking.into_iter().map(Fact::Posted)).collect())
+    }
+}
+
+/// Whether deciding an un-merge again gives what was written for either side.
+pub(super) fn same(parting: Option<Parting>, stay: &Entry, out: Option<&Entry>) -> bool {
+    parting.is_some_and(|p| p.stay.1 == stay.outcome && out.is_some_and(|out| p.out.1 == out.outcome))
+}
