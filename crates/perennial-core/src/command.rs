@@ -346,7 +346,7 @@ fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Re
     }
     let edition = book.edition();
     let rule = edition.program.earn.iter().find(|r| r.id == submitted.rule).ok_or_else(unknown)?;
-    if !loyalty::within_limit(book, &edition, &rule.id, rule.limit, submitted.at) {
+    if !loyalty::within_limit(book, edition, &rule.id, rule.limit, submitted.at) {
         return Err(Refusal::new(
             "limit_reached",
             format!("'{}' has paid as often as its limit allows in this period", rule.id),

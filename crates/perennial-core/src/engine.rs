@@ -190,9 +190,8 @@ pub fn replay(
         Some(Input::Event(event)) => Some(&**event),
         _ => None,
     };
-    match input {
-        Some(Input::Command(asked)) => crate::command::observe(customer, asked),
-        _ => {}
+    if let Some(Input::Command(asked)) = input {
+        crate::command::observe(customer, asked);
     }
     if let Some(event) = event {
         observe(&edition, customer, event);
@@ -286,8 +285,14 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
                 record.rules.clone_from(rules);
             }
         }
-        Fact::Merged { .. } | Fact::Unmerged { .. } | Fact::Created | Fact::Linked(_) | Fact::Unlinked(_) => {}
-        Fact::Noted(_) | Fact::Refused(_) | Fact::Parked { .. } => {}
+        Fact::Merged { .. }
+        | Fact::Unmerged { .. }
+        | Fact::Created
+        | Fact::Linked(_)
+        | Fact::Unlinked(_)
+        | Fact::Noted(_)
+        | Fact::Refused(_)
+        | Fact::Parked { .. } => {}
         Fact::Parted(parted) => {
             let member = customer.member.iter_mut();
             member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));

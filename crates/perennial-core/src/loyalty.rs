@@ -119,7 +119,7 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
             // An order that only an update told of is one all the same.
             rule.when.holds(&view)
                 && any_line(rule, &view, &record)
-                && within_limit(book, &edition, &rule.id, rule.limit, event.at)
+                && within_limit(book, edition, &rule.id, rule.limit, event.at)
         });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
         book.keep_record(OrderRecord { rules: booking.rules.clone(), ..record });
@@ -590,7 +590,7 @@ pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
         if rule.review {
             submit(book, event, &rule.id, unique);
         } else if let Gives::Fixed(points) = rule.gives {
-            if within_limit(book, &edition, &rule.id, rule.limit, event.at) {
+            if within_limit(book, edition, &rule.id, rule.limit, event.at) {
                 grant_fixed(book, points, event.at, &rule.id);
             } else {
                 book.note("limit_reached");

@@ -97,12 +97,11 @@ impl LotNumbers {
         let mut names: BTreeMap<LotId, LotId> = BTreeMap::new();
         for born in decided.iter().filter_map(opened) {
             let same = |k: &&LotOpened| (k.order, &k.rule, k.earned_at) == (born.order, &born.rule, born.earned_at);
-            let name = match known.iter().position(same) {
-                Some(at) => known.remove(at).lot,
-                None => {
-                    self.last += 1;
-                    LotId { owner: self.owner, number: self.last }
-                }
+            let name = if let Some(at) = known.iter().position(same) {
+                known.remove(at).lot
+            } else {
+                self.last += 1;
+                LotId { owner: self.owner, number: self.last }
             };
             names.insert(born.lot, name);
         }
