@@ -1,10 +1,13 @@
 //! TreeSHAP: exact contributions of each feature to a tree ensemble's answer.
 //!
-//! Path-dependent Shapley values (Lundberg, Erion & Lee 2018). A leaf's contributions depend on a
-//! row only through which of the path's features it satisfies, so for each leaf all those patterns
-//! are computed once per batch (in the spirit of Fast TreeSHAP v2, Yang 2021) and a row only looks
-//! its pattern up. Leaves with long paths, and batches too small to repay tables, are computed
-//! pattern by pattern.
+//! Path-dependent Shapley values (Lundberg, Erion & Lee 2018). With `z` the share of training weight
+//! that passes a feature's questions on the way to a leaf and `o` 1 where the row passes them too,
+//! feature i of a leaf adds `v (o_i - z_i) ∫ Π_{j≠i} (t o_j + (1 - t) z_j) dt` over t in (0, 1): the
+//! Shapley weights are that integral's coefficients, and Gauss and Legendre's rule is exact for it.
+//! Rows matter only through the side of each cut on which they lie, so neighbouring leaves are
+//! bundled: one table holds their summed contributions for every combination of sides (in the
+//! spirit of Fast TreeSHAP v2, Yang 2021), and a row looks up one entry a bundle. Leaves with long
+//! paths, and batches too small to repay tables, are integrated row by row.
 //!
 //! Promise: contributions and bias add up to the ensemble's answer. Absent on purpose: training.
 
@@ -73,30 +76,14 @@ pub struct Contributions {
     pub rows: Vec<Vec<f64>>,
 }
 
-/// Paths with more distinct features than this are computed without tables.
-const TABLE_FEATURES: usize = 8;
-/// A tree's tables are worth their making from this many rows on.
-const TABLE_ROWS: usize = 24;
+/// Entries of a bundle's table at most; a batch with fewer rows gets smaller ones.
+const TABLE_ENTRIES: usize = 256;
+/// Leaves of a bundle at most: a bit each.
+const BUNDLE_LEAVES: usize = 64;
 /// Paths with more distinct features than this are refused.
-const MOST_FEATURES: usize = 30;
-
-/// A leaf with what the training rows say about its path.
-struct Path {
-    value: f64,
-    /// Distinct features in the order in which the path first asks for them.
-    features: Vec<usize>,
-    /// For each: the share of training weight that passes all its questions on the path.
-    shares: Vec<f64>,
-}
-
-/// A tree prepared for explaining: its questions with the bit that each failure sets.
-struct Prepared<'a> {
-    tree: &'a Tree,
-    /// For each node, the leaf's number or the bit of the node's feature on its path.
-    role: Vec<u32>,
-    paths: Vec<Path>,
-    bias: f64,
-}
+const MOST_FEATURES: usize = 64;
+/// Distinct features on the path of a leaf with a table at most.
+const TABLE_FEATURES: usize = 8;
 
 impl Ensemble {
     /// Checks that children follow parents, features exist and covers are positive.
@@ -142,19 +129,22 @@ impl Ensemble {
 
     /// Explains rows, row-major with `features` values each; NaN is a missing value.
     ///
+    /// Contributions are in the unit of the leaves. Memory beside the answer: one tree's tables.
+    ///
     /// # Errors
     /// When the ensemble is not sound (see [`Ensemble::check`]), the rows have the wrong length, or
-    /// a path asks for more than 30 distinct features.
+    /// a path asks for more than 64 distinct features.
     pub fn explain(&self, rows: &[f64]) -> Result<Contributions, BadInput> {
         self.check()?;
         let width = self.features.max(1);
         same_length("rows", rows.len(), rows.len() / width * width)?;
+        let missing: Vec<bool> = (0..width).map(|f| rows.iter().skip(f).step_by(width).any(|x| x.is_nan())).collect();
         let mut out = vec![0.0; rows.len()];
         let mut bias = self.base;
         for (t, tree) in self.trees.iter().enumerate() {
             let prepared = Prepared::new(tree, t)?;
             bias += prepared.bias;
-            prepared.add(rows, width, &mut out);
+            Bundles::new(&prepared, &missing, rows.len() / width).add(rows, width, &mut out);
         }
         Ok(Contributions { bias, rows: out.chunks_exact(width).map(<[f64]>::to_vec).collect() })
     }
@@ -178,165 +168,392 @@ impl Tree {
     }
 }
 
+/// A leaf with what the training rows say about its path.
+struct Path {
+    value: f64,
+    /// Distinct features in the order in which the path first asks for them.
+    features: Vec<usize>,
+    /// For each: the share of training weight that passes all its questions on the path.
+    shares: Vec<f64>,
+}
+
+/// Leaves from left to right: the first and the one after the last.
+type Span = (usize, usize);
+
+/// All that a tree asks of one feature: the sides of its cuts on which a value can lie, and which
+/// leaves' paths let each side pass. Side 0 is a missing value, side 1 + n lies above n cuts.
+struct Asked {
+    feature: usize,
+    /// Ascending and distinct.
+    cuts: Vec<f64>,
+    /// For each side one bit per leaf.
+    passes: Vec<u64>,
+    /// Words of 64 leaves per side.
+    words: usize,
+}
+
+/// A tree prepared for explaining.
+struct Prepared<'a> {
+    tree: &'a Tree,
+    paths: Vec<Path>,
+    /// The leaves under each node.
+    spans: Vec<Span>,
+    asked: Vec<Asked>,
+    /// Points and weights on (0, 1) that integrate the longest path's polynomial exactly.
+    points: Vec<(f64, f64)>,
+    bias: f64,
+}
+
+/// Neighbouring leaves and, per feature asked for, the patterns of leaves that its sides let pass.
+#[derive(Clone, Default)]
+struct States {
+    leaves: Span,
+    patterns: Vec<u64>,
+    /// Where each feature's patterns end.
+    ends: Vec<usize>,
+}
+
+/// The summed contributions of neighbouring leaves.
+struct Bundle {
+    /// The features on some of the leaves' paths.
+    features: Vec<usize>,
+    /// One number per feature for every combination of patterns, the first feature's fastest.
+    table: Vec<f64>,
+}
+
+/// How a tree's leaves are bundled for a batch.
+struct Bundles<'a> {
+    prepared: &'a Prepared<'a>,
+    bundles: Vec<Bundle>,
+    /// For each feature asked for and each of its sides: what it adds to each bundle's entry number.
+    steps: Vec<Vec<u16>>,
+    /// Leaves without a table.
+    alone: Vec<usize>,
+}
+
 impl<'a> Prepared<'a> {
     fn new(tree: &'a Tree, number: usize) -> Result<Self, BadInput> {
-        let mut prepared = Self { tree, role: vec![0; tree.nodes.len()], paths: Vec::new(), bias: 0.0 };
+        let spans = vec![(0, 0); tree.nodes.len()];
+        let mut prepared = Self { tree, paths: Vec::new(), spans, asked: Vec::new(), points: Vec::new(), bias: 0.0 };
         prepared.walk(0, &mut Vec::new(), &mut Vec::new(), 1.0);
         let longest = prepared.paths.iter().map(|p| p.features.len()).max().unwrap_or(0);
         if longest > MOST_FEATURES {
             return Err(BadInput::range(
                 format!("trees[{number}] path"),
                 real(longest),
-                "at most 30 distinct features",
+                "at most 64 distinct features",
             ));
         }
+        prepared.points = gauss_legendre(longest.div_ceil(2).max(1));
+        prepared.ask();
         Ok(prepared)
     }
 
+    /// Visits the leaves from left to right.
     fn walk(&mut self, at: usize, features: &mut Vec<usize>, shares: &mut Vec<f64>, reach: f64) {
+        let first = self.paths.len();
         match self.tree.nodes[at] {
             Node::Leaf { value, .. } => {
-                self.role[at] = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
                 self.bias += value * reach;
                 self.paths.push(Path { value, features: features.clone(), shares: shares.clone() });
             }
             Node::Split { feature, left, right, cover, .. } => {
                 let known = features.iter().position(|f| *f == feature);
-                let bit = known.unwrap_or(features.len());
-                self.role[at] = u32::try_from(bit).unwrap_or(u32::MAX);
+                let slot = known.unwrap_or(features.len());
                 if known.is_none() {
                     features.push(feature);
                     shares.push(1.0);
                 }
-                let before = shares[bit];
+                let before = shares[slot];
                 for child in [left, right] {
                     let share = self.tree.nodes[child].cover() / cover;
-                    shares[bit] = before * share;
+                    shares[slot] = before * share;
                     self.walk(child, features, shares, reach * share);
                 }
-                shares[bit] = before;
+                shares[slot] = before;
                 if known.is_none() {
                     features.pop();
                     shares.pop();
                 }
             }
         }
+        self.spans[at] = (first, self.paths.len());
+    }
+
+    /// Gathers the questions by feature and marks which leaves each side rules out.
+    fn ask(&mut self) {
+        let mut questions = Vec::new();
+        for node in &self.tree.nodes {
+            if let &Node::Split { feature, threshold, left, right, missing_left, .. } = node {
+                questions.push((feature, threshold, missing_left, self.spans[left], self.spans[right]));
+            }
+        }
+        questions.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        for same in questions.chunk_by(|a, b| a.0 == b.0) {
+            let mut cuts: Vec<f64> = same.iter().map(|question| question.1).collect();
+            cuts.dedup();
+            let mut asked = Asked::new(same[0].0, cuts, self.paths.len());
+            for &(_, threshold, missing_left, left, right) in same {
+                let turn = asked.side(threshold);
+                for side in 0..asked.sides() {
+                    let goes_left = if side == 0 { missing_left } else { side < turn };
+                    asked.rule_out(side, if goes_left { right } else { left });
+                }
+            }
+            self.asked.push(asked);
+        }
+    }
+
+    /// Which features of a leaf's path are passed by a row that lies on these sides.
+    fn passed(&self, leaf: usize, sides: &[usize]) -> u64 {
+        let path = &self.paths[leaf];
+        let mut passed = 0;
+        for (asked, &side) in self.asked.iter().zip(sides) {
+            if let Some(slot) = path.features.iter().position(|f| *f == asked.feature) {
+                passed |= asked.pattern(side, (leaf, leaf + 1)) << slot;
+            }
+        }
+        passed
+    }
+
+    /// Finds the states of a span, unless their combinations are too many for a table.
+    fn states(&self, leaves: Span, missing: &[bool], most: usize, states: &mut States) -> bool {
+        states.leaves = leaves;
+        states.patterns.clear();
+        states.ends.clear();
+        let short = |path: &Path| path.features.len() <= TABLE_FEATURES;
+        if leaves.1 - leaves.0 > BUNDLE_LEAVES || !self.paths[leaves.0..leaves.1].iter().all(short) {
+            return false;
+        }
+        let mut combinations = 1;
+        for asked in &self.asked {
+            let first = states.patterns.len();
+            for side in usize::from(!missing[asked.feature])..asked.sides() {
+                let pattern = asked.pattern(side, leaves);
+                if !states.patterns[first..].contains(&pattern) {
+                    states.patterns.push(pattern);
+                }
+            }
+            states.ends.push(states.patterns.len());
+            combinations *= states.patterns.len() - first;
+            if combinations > most {
+                return false;
+            }
+        }
+        combinations <= most
+    }
+}
+
+impl Asked {
+    fn new(feature: usize, cuts: Vec<f64>, leaves: usize) -> Self {
+        let words = leaves.div_ceil(64);
+        Self { feature, passes: vec![u64::MAX; (cuts.len() + 2) * words], cuts, words }
+    }
+
+    fn sides(&self) -> usize {
+        self.cuts.len() + 2
+    }
+
+    fn side(&self, x: f64) -> usize {
+        if x.is_nan() { 0 } else { 1 + self.cuts.partition_point(|cut| *cut <= x) }
+    }
+
+    fn rule_out(&mut self, side: usize, (first, end): Span) {
+        for leaf in first..end {
+            self.passes[side * self.words + leaf / 64] &= !(1 << (leaf % 64));
+        }
+    }
+
+    /// Which of at most 64 leaves let a side pass, the first in the lowest bit.
+    fn pattern(&self, side: usize, (first, end): Span) -> u64 {
+        let line = &self.passes[side * self.words..(side + 1) * self.words];
+        let (word, shift) = (first / 64, first % 64);
+        let above = if shift == 0 { 0 } else { line.get(word + 1).map_or(0, |next| next << (64 - shift)) };
+        (line[word] >> shift | above) & u64::MAX >> (64 - (end - first))
+    }
+}
+
+impl States {
+    fn of(&self, asked: usize) -> &[u64] {
+        let start = if asked == 0 { 0 } else { self.ends[asked - 1] };
+        &self.patterns[start..self.ends[asked]]
+    }
+}
+
+impl<'a> Bundles<'a> {
+    fn new(prepared: &'a Prepared, missing: &[bool], rows: usize) -> Self {
+        let mut bundles = Self { prepared, bundles: Vec::new(), steps: Vec::new(), alone: Vec::new() };
+        let mut chosen = Vec::new();
+        bundles.choose(0, missing, rows.min(TABLE_ENTRIES), &mut States::default(), &mut chosen);
+        for (q, asked) in prepared.asked.iter().enumerate() {
+            let mut steps = Vec::with_capacity(asked.sides() * chosen.len());
+            for side in 0..asked.sides() {
+                steps.extend(chosen.iter().map(|states| states.step(q, asked, side)));
+            }
+            bundles.steps.push(steps);
+        }
+        bundles.bundles = chosen.iter().map(|states| Bundle::new(prepared, states)).collect();
+        bundles
+    }
+
+    /// Bundles the leaves under a node, or those under its children where one table would not do.
+    fn choose(&mut self, at: usize, missing: &[bool], most: usize, states: &mut States, chosen: &mut Vec<States>) {
+        let leaves = self.prepared.spans[at];
+        if self.prepared.states(leaves, missing, most, states) {
+            chosen.push(states.clone());
+        } else if let Node::Split { left, right, .. } = self.prepared.tree.nodes[at] {
+            self.choose(left, missing, most, states, chosen);
+            self.choose(right, missing, most, states, chosen);
+        } else {
+            self.alone.push(leaves.0);
+        }
     }
 
     /// Adds this tree's contributions for every row.
     fn add(&self, rows: &[f64], width: usize, out: &mut [f64]) {
-        let many = rows.len() / width >= TABLE_ROWS;
-        let tables: Vec<Option<Vec<f64>>> =
-            self.paths.iter().map(|p| (many && p.features.len() <= TABLE_FEATURES).then(|| p.table())).collect();
-        let mut open = Vec::new();
+        let many = self.bundles.len();
+        let mut entry = vec![0u16; many];
+        let mut sides = vec![0; self.prepared.asked.len()];
         let mut single = [0.0; MOST_FEATURES];
         for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            open.push((0usize, 0u32));
-            while let Some((at, failed)) = open.pop() {
-                match self.tree.nodes[at] {
-                    Node::Leaf { .. } => {
-                        let leaf = self.role[at] as usize;
-                        let path = &self.paths[leaf];
-                        let d = path.features.len();
-                        let parts = if let Some(table) = &tables[leaf] {
-                            &table[failed as usize * d..(failed as usize + 1) * d]
-                        } else {
-                            path.one(failed, &mut single);
-                            &single[..d]
-                        };
-                        path.features.iter().zip(parts).for_each(|(&f, p)| out[f] += p);
-                    }
-                    Node::Split { feature, threshold, left, right, missing_left, .. } => {
-                        let bit = 1 << self.role[at];
-                        let (to, other) = if goes_left(row[feature], threshold, missing_left) {
-                            (left, right)
-                        } else {
-                            (right, left)
-                        };
-                        open.push((other, failed | bit));
-                        open.push((to, failed));
-                    }
-                }
+            entry.fill(0);
+            for ((asked, steps), side) in self.prepared.asked.iter().zip(&self.steps).zip(&mut sides) {
+                *side = asked.side(row[asked.feature]);
+                entry.iter_mut().zip(&steps[*side * many..]).for_each(|(entry, step)| *entry += step);
+            }
+            for (bundle, &entry) in self.bundles.iter().zip(&entry) {
+                let d = bundle.features.len();
+                let parts = &bundle.table[usize::from(entry) * d..(usize::from(entry) + 1) * d];
+                bundle.features.iter().zip(parts).for_each(|(&f, p)| out[f] += p);
+            }
+            for &leaf in &self.alone {
+                let path = &self.prepared.paths[leaf];
+                path.one(self.prepared.passed(leaf, &sides), &self.prepared.points, &mut single);
+                path.features.iter().zip(&single).for_each(|(&f, p)| out[f] += p);
             }
         }
     }
 }
 
-/// `s! (d - 1 - s)! / d!` for each `s` below `d`: the Shapley weight of a coalition of size `s`.
-fn shapley_weights(d: usize) -> Vec<f64> {
-    let mut weights = vec![1.0 / real(d.max(1)); d.max(1)];
-    for s in 1..d {
-        weights[s] = weights[s - 1] * real(s) / real(d - s);
+impl States {
+    /// What lying on a side adds to the number of the bundle's entry.
+    fn step(&self, q: usize, asked: &Asked, side: usize) -> u16 {
+        let stride: usize = (0..q).map(|before| self.of(before).len()).product();
+        // A side that no row takes has no pattern here.
+        let state = self.of(q).iter().position(|p| *p == asked.pattern(side, self.leaves)).unwrap_or(0);
+        u16::try_from(stride * state).unwrap_or(0)
     }
-    weights
+}
+
+impl Bundle {
+    fn new(prepared: &Prepared, states: &States) -> Self {
+        let paths = &prepared.paths[states.leaves.0..states.leaves.1];
+        let on_path = |asked: &&Asked| paths.iter().any(|path| path.features.contains(&asked.feature));
+        let features: Vec<usize> = prepared.asked.iter().filter(on_path).map(|asked| asked.feature).collect();
+        let d = features.len();
+        let mut table = Vec::new();
+        let (mut leaf, mut passed, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, path) in paths.iter().enumerate() {
+            path.all(&prepared.points, &mut leaf);
+            entries(prepared, states, at, path, &mut passed);
+            places.clear();
+            places.extend(path.features.iter().map(|f| features.iter().position(|g| g == f).unwrap_or(0)));
+            table.resize(passed.len() * d, 0.0);
+            for (line, &passed) in table.chunks_exact_mut(d.max(1)).zip(&passed) {
+                let parts = &leaf[passed * places.len()..(passed + 1) * places.len()];
+                places.iter().zip(parts).for_each(|(&place, part)| line[place] += part);
+            }
+        }
+        Self { features, table }
+    }
+}
+
+/// For every entry of a bundle's table: which features of a leaf's path are passed.
+fn entries(prepared: &Prepared, states: &States, leaf: usize, path: &Path, passed: &mut Vec<usize>) {
+    passed.clear();
+    passed.push(0);
+    for (q, asked) in prepared.asked.iter().enumerate() {
+        let slot = path.features.iter().position(|f| *f == asked.feature);
+        let bit = |pattern: &u64| slot.map_or(0, |slot| ((pattern >> leaf & 1) as usize) << slot);
+        let own = states.of(q);
+        let before = passed.len();
+        for pattern in &own[1..] {
+            passed.extend_from_within(..before);
+            let fresh = passed.len() - before;
+            passed[fresh..].iter_mut().for_each(|p| *p |= bit(pattern));
+        }
+        passed[..before].iter_mut().for_each(|p| *p |= bit(&own[0]));
+    }
 }
 
 impl Path {
-    /// Contributions for every pattern of failed features: `2^d * d` numbers, pattern by pattern.
-    ///
-    /// With `z` the shares and A the satisfied features, feature i adds
-    /// `v (o_i - z_i) * prod(z over the failed, without i) * G(A without i)`, where
-    /// `G(B) = sum over S in B of w(|S|) prod(z over B without S)` and `o_i` is 1 for i in A.
-    fn table(&self) -> Vec<f64> {
+    /// Contributions for every set of passed features: `2^d * d` numbers, set by set.
+    fn all(&self, points: &[(f64, f64)], table: &mut Vec<f64>) {
         let d = self.features.len();
-        let full = (1usize << d) - 1;
-        let weights = shapley_weights(d);
-        let mut product = vec![1.0; full + 1];
-        let mut gain = vec![weights[0]; full + 1];
-        // Coefficients of the polynomial prod(1 + z t) of each subset, by removing its lowest member.
-        let stride = d + 1;
-        let mut polynomial = vec![0.0; (full + 1) * stride];
-        polynomial[0] = 1.0;
-        for set in 1..=full {
-            let lowest = set.trailing_zeros() as usize;
-            let (rest, z, size) = (set & (set - 1), self.shares[lowest], set.count_ones() as usize);
-            product[set] = product[rest] * z;
-            let mut sum = 0.0;
-            for m in 0..=size {
-                let below = if m > 0 { polynomial[rest * stride + m - 1] * z } else { 0.0 };
-                let coefficient = polynomial[rest * stride + m] + below;
-                polynomial[set * stride + m] = coefficient;
-                // A coalition of size |B| - m leaves m members outside; size d is never asked for.
-                sum += weights.get(size - m).copied().unwrap_or(0.0) * coefficient;
-            }
-            gain[set] = sum;
-        }
-        let mut table = Vec::with_capacity((full + 1) * d);
-        for failed in 0..=full {
-            let satisfied = full & !failed;
+        table.clear();
+        table.resize(d << d, 0.0);
+        let mut product = [0.0; 1 << TABLE_FEATURES];
+        for &(t, weight) in points {
+            let term = |i: usize, passed: bool| (1.0 - t) * self.shares[i] + if passed { t } else { 0.0 };
+            product[0] = (0..d).map(|i| term(i, false)).product::<f64>() * weight;
+            let mut without = [[0.0; TABLE_FEATURES]; 2];
             for i in 0..d {
-                let bit = 1 << i;
-                let one = if satisfied & bit == 0 { 0.0 } else { 1.0 };
-                table.push(self.value * (one - self.shares[i]) * product[failed & !bit] * gain[satisfied & !bit]);
+                without[0][i] = 1.0 / term(i, false);
+                without[1][i] = 1.0 / term(i, true);
+                let rise = term(i, true) * without[0][i];
+                for set in 0..1 << i {
+                    product[set | 1 << i] = product[set] * rise;
+                }
+            }
+            for (set, line) in table.chunks_exact_mut(d.max(1)).enumerate() {
+                for (i, part) in line.iter_mut().enumerate() {
+                    *part += product[set] * without[set >> i & 1][i];
+                }
             }
         }
-        table
+        for (set, line) in table.chunks_exact_mut(d.max(1)).enumerate() {
+            for ((i, part), share) in line.iter_mut().enumerate().zip(&self.shares) {
+                *part *= self.value * (if set >> i & 1 == 1 { 1.0 } else { 0.0 } - share);
+            }
+        }
     }
 
-    /// Contributions for one pattern, without tables.
-    fn one(&self, failed: u32, out: &mut [f64; MOST_FEATURES]) {
+    /// Contributions for one set of passed features, without a table.
+    fn one(&self, passed: u64, points: &[(f64, f64)], out: &mut [f64; MOST_FEATURES]) {
         let d = self.features.len();
-        let weights = shapley_weights(d);
-        let cold = |j: usize| failed >> j & 1 == 1;
-        for i in 0..d {
-            let mut polynomial = [0.0; MOST_FEATURES + 1];
-            polynomial[0] = 1.0;
-            let (mut size, mut product) = (0, 1.0);
-            for j in (0..d).filter(|&j| j != i) {
-                if cold(j) {
-                    product *= self.shares[j];
-                    continue;
-                }
-                size += 1;
-                for m in (1..=size).rev() {
-                    polynomial[m] += polynomial[m - 1] * self.shares[j];
-                }
+        out[..d].fill(0.0);
+        let one = |i: usize| if passed >> i & 1 == 1 { 1.0 } else { 0.0 };
+        for &(t, weight) in points {
+            let mut terms = [1.0; MOST_FEATURES];
+            let mut product = weight;
+            for (i, share) in self.shares.iter().enumerate() {
+                terms[i] = t * one(i) + (1.0 - t) * share;
+                product *= terms[i];
             }
-            let gain: f64 = (0..=size).map(|m| weights[size - m] * polynomial[m]).sum();
-            let one = if cold(i) { 0.0 } else { 1.0 };
-            out[i] = self.value * (one - self.shares[i]) * product * gain;
+            out[..d].iter_mut().zip(&terms).for_each(|(part, term)| *part += product / term);
+        }
+        for (i, share) in self.shares.iter().enumerate() {
+            out[i] *= self.value * (one(i) - share);
         }
     }
+}
+
+/// Gauss and Legendre's points and weights on (0, 1): exact for polynomials of degree `2 n - 1`.
+fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
+    let point = |i: usize| {
+        let mut x = (std::f64::consts::PI * (real(i) + 0.75) / (real(n) + 0.5)).cos();
+        let mut slope = 1.0;
+        for _ in 0..8 {
+            let (mut before, mut value) = (1.0, x);
+            for k in 2..=n {
+                (before, value) = (value, (real(2 * k - 1) * x * value - real(k - 1) * before) / real(k));
+            }
+            slope = real(n) * (x * value - before) / (x * x - 1.0);
+            x -= value / slope;
+        }
+        (0.5 * (1.0 + x), 1.0 / ((1.0 - x * x) * slope * slope))
+    };
+    (0..n).map(point).collect()
 }
 
 #[cfg(test)]
@@ -388,6 +605,15 @@ mod tests {
         }
     }
 
+    /// `s! (d - 1 - s)! / d!` for each `s` below `d`: the Shapley weight of a coalition of size `s`.
+    fn shapley_weights(d: usize) -> Vec<f64> {
+        let mut weights = vec![1.0 / real(d); d];
+        for s in 1..d {
+            weights[s] = weights[s - 1] * real(s) / real(d - s);
+        }
+        weights
+    }
+
     fn by_definition(model: &Ensemble, row: &[f64]) -> Vec<f64> {
         let d = model.features;
         let weights = shapley_weights(d);
@@ -419,6 +645,58 @@ mod tests {
             }
             let sum = many.bias + many.rows[i].iter().sum::<f64>();
             assert!((sum - model.predict(row)).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn missing_values_may_turn_either_way_within_one_bundle() {
+        let split = |feature, threshold, left, right, missing_left, cover| Node::Split {
+            feature,
+            threshold,
+            left,
+            right,
+            missing_left,
+            cover,
+        };
+        let leaf = |value, cover| Node::Leaf { value, cover };
+        let nodes = vec![
+            split(1, 0.5, 1, 2, false, 10.0),
+            split(0, 0.3, 3, 4, true, 4.0),
+            split(0, 0.3, 5, 6, false, 6.0),
+            leaf(1.0, 1.0),
+            leaf(2.0, 3.0),
+            leaf(4.0, 4.0),
+            leaf(8.0, 2.0),
+        ];
+        let model = Ensemble { features: 2, base: 0.0, trees: vec![Tree { nodes }] };
+        let row = [f64::NAN, 0.2];
+        let want = by_definition(&model, &row);
+        for copies in [1, 40] {
+            let found = model.explain(&row.repeat(copies)).unwrap();
+            assert!(found.rows[0].iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
+    }
+
+    #[test]
+    fn a_batch_says_what_its_rows_say_alone() {
+        // More than 64 leaves, paths of more than eight features, and every size of table.
+        let model = ensemble(3, 9, 12);
+        let mut rng = generator(4);
+        let rows: Vec<f64> = (0..300 * 12).map(|_| uniform(&mut rng)).collect();
+        let batch = model.explain(&rows).unwrap();
+        for (row, parts) in rows.chunks_exact(12).zip(&batch.rows).step_by(23) {
+            let alone = model.explain(row).unwrap();
+            assert!(alone.rows[0].iter().zip(parts).all(|(a, b)| (a - b).abs() < 1e-11));
+        }
+    }
+
+    #[test]
+    fn the_rule_integrates_polynomials_exactly() {
+        for n in [1, 2, 3, 8, 32] {
+            for degree in 0..2 * n {
+                let sum: f64 = gauss_legendre(n).iter().map(|(t, w)| w * t.powi(i32::try_from(degree).unwrap())).sum();
+                assert!((sum - 1.0 / real(degree + 1)).abs() < 1e-13, "{n} points, degree {degree}");
+            }
         }
     }
 
