@@ -186,7 +186,7 @@ fn unordered(a: u32, b: u32) -> u32 {
 
 /// The key of a rule from its atoms' hashes; 0 when one is missing.
 fn combine(hashes: impl Iterator<Item = u32>) -> u32 {
-    let mut key = 1;
+    let mut key = EMPTY_RULE;
     for hash in hashes {
         if hash == 0 {
             return 0;
@@ -242,27 +242,32 @@ impl Market {
     }
 
     /// Costs of all single atoms, pairs of atoms, and triples of those pairs that cost too much.
+    /// Rows that meet under a longer rule met under the shorter one, so only those are looked at.
     fn price_all(&self) -> Vec<(Rule, f64)> {
         let dear = 4.0 * whole(self.priced.len()) * self.scale.sqrt();
         let mut offers = Vec::new();
-        let mut scratch = Vec::new();
+        let everyone: Vec<u64> = self.priced.iter().map(|&row| u64::from(EMPTY_RULE) << 32 | u64::from(row)).collect();
+        let (mut met_a, mut met_ab, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         let count = self.atoms.len();
         for a in 0..count {
-            offers.push(self.price(&[a], &mut scratch));
-            for b in a + 1..count {
-                if self.overlap(a, b) {
-                    continue;
-                }
-                let offer = self.price(&[a, b], &mut scratch);
-                if offer.1 > dear {
+            let cost = self.price(&everyone, a, &mut met_a);
+            offers.push((self.rule(&[a]), cost));
+            for b in (a + 1..count).filter(|&b| !self.overlap(a, b)) {
+                let cost = self.price(&met_a, b, &mut met_ab);
+                if cost > dear {
                     for c in (b + 1..count).filter(|&c| !self.overlap(a, c) && !self.overlap(b, c)) {
-                        offers.push(self.price(&[a, b, c], &mut scratch));
+                        let cost = self.price_last(&met_ab, c, &mut slots);
+                        offers.push((self.rule(&[a, b, c]), cost));
                     }
                 }
-                offers.push(offer);
+                offers.push((self.rule(&[a, b]), cost));
             }
         }
         offers
+    }
+
+    fn rule(&self, atoms: &[usize]) -> Rule {
+        atoms.iter().map(|&atom| self.atoms[atom]).collect()
     }
 
     /// Whether two atoms look at the same comparison.
@@ -274,15 +279,56 @@ impl Market {
         fields(self.atoms[a]).iter().any(|field| fields(self.atoms[b]).contains(field))
     }
 
-    /// A rule and the pairs it would make in the whole table.
-    fn price(&self, at: &[usize], scratch: &mut Vec<u32>) -> (Rule, f64) {
-        scratch.clear();
-        let keys = self.priced.iter().map(|&row| combine(at.iter().map(|&atom| self.columns[atom][row as usize])));
-        scratch.extend(keys.filter(|&key| key != 0));
-        scratch.sort_unstable();
-        let pairs: f64 =
-            scratch.chunk_by(|a, b| a == b).map(|block| whole(block.len()) * whole(block.len() - 1) / 2.0).sum();
-        (at.iter().map(|&atom| self.atoms[atom]).collect(), pairs * self.scale)
+    /// The pairs that a rule with one more atom would make in the whole table. `rows` are those
+    /// that meet without it (key in the high half, row in the low half); `met` becomes those that
+    /// still do.
+    fn price(&self, rows: &[u64], atom: usize, met: &mut Vec<u64>) -> f64 {
+        met.clear();
+        let column = &self.columns[atom];
+        for &entry in rows {
+            let hash = column[row_of(entry)];
+            if hash != 0 {
+                let key = join32(key_of(entry), hash);
+                met.push(u64::from(key) << 32 | entry & u64::from(u32::MAX));
+            }
+        }
+        met.sort_unstable();
+        let (mut pairs, mut kept, mut from) = (0.0, 0, 0);
+        while from < met.len() {
+            let block = met[from..].iter().take_while(|&&entry| key_of(entry) == key_of(met[from])).count();
+            if block > 1 {
+                pairs += whole(block) * whole(block - 1) / 2.0;
+                met.copy_within(from..from + block, kept);
+                kept += block;
+            }
+            from += block;
+        }
+        met.truncate(kept);
+        pairs * self.scale
+    }
+
+    /// The same where nobody asks who still meets: keys are counted in a table (`slots`, a key in the
+    /// high half and its count in the low half) instead of being sorted.
+    fn price_last(&self, rows: &[u64], atom: usize, slots: &mut Vec<u64>) -> f64 {
+        slots.clear();
+        slots.resize((2 * rows.len()).next_power_of_two(), 0);
+        let mask = slots.len() - 1;
+        let column = &self.columns[atom];
+        let mut pairs = 0;
+        for &entry in rows {
+            let hash = column[row_of(entry)];
+            if hash == 0 {
+                continue;
+            }
+            let key = join32(key_of(entry), hash);
+            let mut at = key as usize & mask;
+            while slots[at] != 0 && key_of(slots[at]) != key {
+                at = (at + 1) & mask;
+            }
+            pairs += row_of(slots[at]);
+            slots[at] = u64::from(key) << 32 | (row_of(slots[at]) as u64 + 1);
+        }
+        whole(pairs) * self.scale
     }
 
     /// Rules for a first look: cheap ones first, while the budget lasts.
@@ -418,6 +464,15 @@ impl Keys {
         let own = |row: usize| &self.keys[row * self.rules..row * self.rules + rule];
         own(a).iter().zip(own(b)).any(|(a, b)| a == b && *a != 0)
     }
+}
+
+/// The key of a rule without atoms.
+const EMPTY_RULE: u32 = 1;
+
+/// The key of a sorted entry.
+#[expect(clippy::cast_possible_truncation, reason = "the high half holds 32 bits")]
+fn key_of(entry: u64) -> u32 {
+    (entry >> 32) as u32
 }
 
 /// The row of a sorted entry.

@@ -367,10 +367,10 @@ pub(super) fn levels_of_new(prepared: &Prepared, texts: &[String], codes: &[u32]
     packed = partners(prepared).fold(packed, |packed, (first, second)| {
         with_swap((first, second), packed, || ([hash(first), hash(second)], hashes(prepared, (first, second), right)))
     });
-    for (at, theirs) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
+    for at in prepared.built() {
         let field = &prepared.fields[at];
-        let own = plan::rest(&texts[at], field.built_from.iter().map(|&part| texts[part].as_str()));
-        packed = with_rest(field, at, packed, || (own.as_str(), theirs.values.get(theirs.codes[row])));
+        let own = || plan::rest(&texts[at], field.built_from.iter().map(|&part| texts[part].as_str()));
+        packed = with_rest(field, at, packed, || (own(), prepared.rest(at, row)));
     }
     packed
 }
@@ -391,28 +391,26 @@ pub(super) fn rest_level(a: &str, b: &str) -> u8 {
 
 /// Where a part of a value agrees elsewhere, compares only the rest: it was evidence already.
 /// `rests` gives the rests on both sides.
-fn with_rest<'a>(field: &Field, at: usize, packed: u64, rests: impl FnOnce() -> (&'a str, &'a str)) -> u64 {
+fn with_rest(field: &Field, at: usize, packed: u64, rests: impl FnOnce() -> (String, String)) -> u64 {
     let whole = level_at(packed, at);
     let agrees = |&part: &usize| level_at(packed, part) == usize::from(EXACT);
     if whole == usize::from(ABSENT) || !field.built_from.iter().any(agrees) {
         return packed;
     }
-    let (a, b) = rests();
-    let level = match whole {
-        1 => REST,
-        2 => rest_level(a, b).min(REST + 1),
-        _ => rest_level(a, b),
+    let level = if whole == usize::from(EXACT) {
+        REST
+    } else {
+        let (a, b) = rests();
+        let worst = if whole == 2 { REST + 1 } else { REST + 2 };
+        rest_level(&a, &b).min(worst)
     };
     packed & !(15 << (4 * at)) | u64::from(level) << (4 * at)
 }
 
 /// Compares rests where comparisons are built from others that agree.
 fn with_rests(prepared: &Prepared, left: usize, right: usize, packed: u64) -> u64 {
-    let built = prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?)));
-    built.fold(packed, |packed, (at, rest)| {
-        with_rest(&prepared.fields[at], at, packed, || {
-            (rest.values.get(rest.codes[left]), rest.values.get(rest.codes[right]))
-        })
+    prepared.built().fold(packed, |packed, at| {
+        with_rest(&prepared.fields[at], at, packed, || (prepared.rest(at, left), prepared.rest(at, right)))
     })
 }
 

@@ -305,7 +305,7 @@ fn learn(
     let nothing_told = Told::new();
     let told = if whole_table { told } else { &nothing_told };
     let learning = sample.as_mut().unwrap_or(prepared);
-    let counts = model::counts(learning);
+    let counts = if whole_table { model::counts(learning) } else { Vec::new() };
     let mut random = model::random_pairs(learning, rng);
     let market = (model::pair_count(rows) > budget(rows)).then(|| Market::new(learning, plan, rows));
     let mut rules = market.as_ref().map(|market| market.first_rules(budget(rows)));

@@ -250,12 +250,12 @@ fn strangers(prepared: &Prepared, random: &[Candidate], scores: &Scores, weights
 /// Chances among strangers of what is left of values that are built from others. Rests do not
 /// depend on the parts that were taken out, so all random pairs count.
 fn strangers_rests(prepared: &Prepared, random: &[Candidate], weights: &mut Weights) {
-    for (at, rest) in prepared.rests.iter().enumerate().filter_map(|(at, rest)| Some((at, rest.as_ref()?))) {
+    for at in prepared.built() {
+        let rests: Vec<String> = (0..prepared.rows).map(|row| prepared.rest(at, row)).collect();
         let start = prepared.fields[at].kind.whole_levels();
         let mut seen = [0.0; 3];
         for pair in random {
-            let text = |row: u32| rest.values.get(rest.codes[row as usize]);
-            let (a, b) = (text(pair.left), text(pair.right));
+            let (a, b) = (&rests[pair.left as usize], &rests[pair.right as usize]);
             if !a.is_empty() && !b.is_empty() {
                 seen[usize::from(compare::rest_level(a, b)) - start - 1] += 1.0;
             }

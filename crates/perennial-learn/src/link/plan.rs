@@ -54,8 +54,6 @@ pub(super) struct Prepared {
     /// Codes, one row after another.
     codes: Vec<u32>,
     pub(super) rows: usize,
-    /// Per comparison that is built from others: what is left of each row's value.
-    pub(super) rests: Vec<Option<Column>>,
 }
 
 /// The distinct canonical values of one comparison.
@@ -289,26 +287,18 @@ impl Prepared {
             codes.iter_mut().skip(at).step_by(plan.len()).zip(&column.codes).for_each(|(cell, &code)| *cell = code);
             fields.push(Field::new(comparison, column));
         }
-        let mut prepared = Self { fields, codes, rows: table.rows(), rests: Vec::new() };
-        for (at, comparison) in plan.iter().enumerate() {
-            let too_much = || LinkError::TooMuchText { column: comparison.name.clone() };
-            let rests =
-                if comparison.built_from.is_empty() { None } else { Some(prepared.rests_of(at).ok_or_else(too_much)?) };
-            prepared.rests.push(rests);
-        }
-        Ok(prepared)
+        Ok(Self { fields, codes, rows: table.rows() })
     }
 
-    /// What is left of each row's value without the values it is built from.
-    fn rests_of(&self, at: usize) -> Option<Column> {
-        let mut values = Dictionary::default();
-        let mut codes = Vec::with_capacity(self.rows);
-        for row in 0..self.rows {
-            let text = |at: usize| self.fields[at].values.get(self.row(row)[at]);
-            let left = rest(text(at), self.fields[at].built_from.iter().map(|&part| text(part)));
-            codes.push(if left.is_empty() { MISSING } else { values.intern(&left)? });
-        }
-        Some(Column { codes, values: Arc::new(values) })
+    /// The comparisons that are built from others.
+    pub(super) fn built(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.fields.len()).filter(|&at| !self.fields[at].built_from.is_empty())
+    }
+
+    /// What is left of a row's value without the values it is built from.
+    pub(super) fn rest(&self, at: usize, row: usize) -> String {
+        let text = |at: usize| self.fields[at].values.get(self.row(row)[at]);
+        rest(text(at), self.fields[at].built_from.iter().map(|&part| text(part)))
     }
 
     /// The codes of a row, one per comparison.
@@ -320,12 +310,7 @@ impl Prepared {
     /// The same fields with a choice of rows; shares stay those of the whole.
     pub(super) fn choice(&self, rows: &[u32]) -> Self {
         let codes = rows.iter().flat_map(|&row| self.row(row as usize).iter().copied()).collect();
-        let chosen = |column: &Column| rows.iter().map(|&row| column.codes[row as usize]).collect();
-        let rests = self
-            .rests
-            .iter()
-            .map(|rest| rest.as_ref().map(|column| Column { codes: chosen(column), values: column.values.clone() }));
-        Self { fields: self.fields.clone(), codes, rows: rows.len(), rests: rests.collect() }
+        Self { fields: self.fields.clone(), codes, rows: rows.len() }
     }
 }
 
