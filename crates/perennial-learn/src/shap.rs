@@ -224,7 +224,7 @@ struct Bundle {
 /// How a tree's leaves are bundled for a batch.
 struct Bundles<'a> {
     prepared: &'a Prepared<'a>,
-    bundles: Vec<Bundle>,
+    tables: Vec<Bundle>,
     /// For each feature asked for and each of its sides: what it adds to each bundle's entry number.
     steps: Vec<Vec<u16>>,
     /// Leaves without a table.
@@ -382,7 +382,7 @@ impl States {
 
 impl<'a> Bundles<'a> {
     fn new(prepared: &'a Prepared, missing: &[bool], rows: usize) -> Self {
-        let mut bundles = Self { prepared, bundles: Vec::new(), steps: Vec::new(), alone: Vec::new() };
+        let mut bundles = Self { prepared, tables: Vec::new(), steps: Vec::new(), alone: Vec::new() };
         let mut chosen = Vec::new();
         bundles.choose(0, missing, rows.min(TABLE_ENTRIES), &mut States::default(), &mut chosen);
         for (q, asked) in prepared.asked.iter().enumerate() {
@@ -392,7 +392,7 @@ impl<'a> Bundles<'a> {
             }
             bundles.steps.push(steps);
         }
-        bundles.bundles = chosen.iter().map(|states| Bundle::new(prepared, states)).collect();
+        bundles.tables = chosen.iter().map(|states| Bundle::new(prepared, states)).collect();
         bundles
     }
 
@@ -411,7 +411,7 @@ impl<'a> Bundles<'a> {
 
     /// Adds this tree's contributions for every row.
     fn add(&self, rows: &[f64], width: usize, out: &mut [f64]) {
-        let many = self.bundles.len();
+        let many = self.tables.len();
         let mut entry = vec![0u16; many];
         let mut sides = vec![0; self.prepared.asked.len()];
         let mut single = [0.0; MOST_FEATURES];
@@ -421,7 +421,7 @@ impl<'a> Bundles<'a> {
                 *side = asked.side(row[asked.feature]);
                 entry.iter_mut().zip(&steps[*side * many..]).for_each(|(entry, step)| *entry += step);
             }
-            for (bundle, &entry) in self.bundles.iter().zip(&entry) {
+            for (bundle, &entry) in self.tables.iter().zip(&entry) {
                 let d = bundle.features.len();
                 let parts = &bundle.table[usize::from(entry) * d..(usize::from(entry) + 1) * d];
                 bundle.features.iter().zip(parts).for_each(|(&f, p)| out[f] += p);
@@ -639,9 +639,9 @@ mod tests {
         let few = model.explain(&rows[..8 * 4]).unwrap();
         for (i, row) in rows.chunks_exact(4).enumerate() {
             let want = by_definition(&model, row);
-            for j in 0..4 {
-                assert!((many.rows[i][j] - want[j]).abs() < 1e-12);
-                assert!(i >= 8 || (few.rows[i][j] - want[j]).abs() < 1e-12);
+            for (j, want) in want.iter().enumerate() {
+                assert!((many.rows[i][j] - want).abs() < 1e-12);
+                assert!(i >= 8 || (few.rows[i][j] - want).abs() < 1e-12);
             }
             let sum = many.bias + many.rows[i].iter().sum::<f64>();
             assert!((sum - model.predict(row)).abs() < 1e-12);

@@ -37,7 +37,7 @@ pub(super) fn normal_quantile(p: f64) -> f64 {
     if p > 0.5 {
         return -normal_quantile(1.0 - p);
     }
-    solve_increasing(|x| normal_cdf(x), p, -40.0, 0.1)
+    solve_increasing(normal_cdf, p, -40.0, 0.1)
 }
 
 /// P(T <= t) for Student's t with `df` degrees of freedom (any positive real).

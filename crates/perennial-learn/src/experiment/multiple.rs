@@ -93,8 +93,8 @@ mod tests {
         #[test]
         fn holm_lies_between_the_raw_and_bonferroni(p in prop::collection::vec(0.0..1.0f64, 1..30)) {
             let (b, h, f) = (bonferroni(&p, 0.05).unwrap(), holm(&p, 0.05).unwrap(), benjamini_hochberg(&p, 0.05).unwrap());
-            for i in 0..p.len() {
-                prop_assert!(p[i] <= f.p_values[i] + 1e-15 && f.p_values[i] <= h.p_values[i] + 1e-12);
+            for (i, &raw) in p.iter().enumerate() {
+                prop_assert!(raw <= f.p_values[i] + 1e-15 && f.p_values[i] <= h.p_values[i] + 1e-12);
                 prop_assert!(h.p_values[i] <= b.p_values[i] + 1e-15);
             }
         }

@@ -38,20 +38,20 @@ pub fn always_valid(effect: &Effect, side: Side, alpha: f64, tuning: f64) -> Res
     if side != Side::Both && alpha >= ONE_SIDED_CAP {
         return Err(BadInput::range("alpha", alpha, "below 0.4999 for one side"));
     }
-    let (e, se, n) = (effect.estimate, effect.standard_error, real64(effect.n));
-    let z = e / se;
+    let (estimate, se) = (effect.estimate, effect.standard_error);
+    let z = estimate / se;
     let level = if side == Side::Both { alpha } else { 2.0 * alpha };
-    let v = n * rho_squared(level, tuning);
+    let v = real64(effect.n) * rho_squared(level, tuning);
     let (lower, upper, p_value) = match side {
         Side::Both => {
             let reach = se * (2.0 * (v + 1.0) / v * ((v + 1.0).sqrt() / alpha).ln()).sqrt();
             let p = ((v + 1.0).sqrt() * (-0.5 * z * z * v / (v + 1.0)).exp()).min(1.0);
-            (e - reach, e + reach, p)
+            (estimate - reach, estimate + reach, p)
         }
-        Side::Greater => (e - se * one_sided_width(alpha, v), f64::INFINITY, one_sided_p(z, v)),
-        Side::Less => (f64::NEG_INFINITY, e + se * one_sided_width(alpha, v), one_sided_p(-z, v)),
+        Side::Greater => (estimate - se * one_sided_width(alpha, v), f64::INFINITY, one_sided_p(z, v)),
+        Side::Less => (f64::NEG_INFINITY, estimate + se * one_sided_width(alpha, v), one_sided_p(-z, v)),
     };
-    Ok(Readout { estimate: e, standard_error: se, lower, upper, p_value })
+    Ok(Readout { estimate, standard_error: se, lower, upper, p_value })
 }
 
 /// The level at which the one-sided sequence just excludes zero, with the mixture kept as tuned

@@ -470,7 +470,6 @@ impl Keys {
 const EMPTY_RULE: u32 = 1;
 
 /// The key of a sorted entry.
-#[expect(clippy::cast_possible_truncation, reason = "the high half holds 32 bits")]
 fn key_of(entry: u64) -> u32 {
     (entry >> 32) as u32
 }
