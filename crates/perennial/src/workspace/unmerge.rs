@@ -91,6 +91,7 @@ impl Workspace {
         for told in &own {
             scratch.fold_again(self.rules_at(told.seq), told)?;
         }
+        self.warm.take_over(&scratch.warm);
         let Some(mut customer) = scratch.warm.take(id)? else {
             return Err(super::misfit("take a merge back", "a side has no history"));
         };
@@ -239,10 +240,12 @@ impl<'a> Sides<'a> {
 
     fn happen(&mut self, side: CustomerId, entry: &Entry, event: &Event) -> Result<(), Failure> {
         self.wake(side, event.at, entry.seq)?;
+        let mut facts = Vec::new();
+        self.scratch.recall(side, event, &mut facts)?;
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
         let mut rules = self.whole.rules_at(entry.seq);
         rules.learn_products(&unmerge::catalog_of(event, &entry.outcome));
-        let facts = engine::apply(&rules, &mut trial, event);
+        facts.extend(engine::apply(&rules, &mut trial, event));
         self.fold(side, entry, facts)?;
         let clock = self.scratch.warm.get(side)?.map_or(event.at, |c| c.clock);
         self.wake(side, clock, entry.seq)
@@ -254,7 +257,7 @@ impl<'a> Sides<'a> {
         self.wake(side, asked.at, entry.seq)?;
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
         let facts = if refused || !of_one {
-            entry.outcome.iter().skip_while(|fact| unmerge::of_identity(fact)).cloned().collect()
+            entry.outcome.iter().skip_while(|fact| unmerge::is_given(fact)).cloned().collect()
         } else {
             let near = Neighbours { stock: None, seq: entry.seq, granted: true };
             let again = unmerge::as_granted(asked, &entry.outcome);
