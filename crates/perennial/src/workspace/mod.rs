@@ -317,7 +317,7 @@ impl Workspace {
             && let Some(parting) = self.parting(&customer, &asked, self.next_seq)?
         {
             self.warm.put(customer, false);
-            return self.part(parting, asked);
+            return self.part(parting, &asked);
         }
         let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);

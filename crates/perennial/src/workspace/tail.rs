@@ -352,7 +352,7 @@ impl Workspace {
     }
 
     /// A workspace in memory, folded from another one's journal from its first entry on.
-    pub(super) fn from_journal(journal: JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
+    pub(super) fn from_journal(journal: &JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
         fresh.audit = Some(Vec::new());

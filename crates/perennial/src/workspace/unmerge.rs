@@ -64,7 +64,7 @@ impl Workspace {
     }
 
     /// Writes an un-merge down, an entry a side, and carries it out.
-    pub(super) fn part(&mut self, parting: Parting, asked: Asked) -> Result<Answer, Failure> {
+    pub(super) fn part(&mut self, parting: Parting, asked: &Asked) -> Result<Answer, Failure> {
         let Parting { stay, out, named } = parting;
         let mut cause = None;
         let mut answer = None;
@@ -160,13 +160,16 @@ impl<'a> Sides<'a> {
         if entry.customer != Some(self.stay) {
             return self.scratch.fold_again(self.whole.rules_at(entry.seq), entry);
         }
-        let undone = merged(entry) == Some(self.out);
+        let from = merged(entry);
+        let undone = from == Some(self.out);
+        if let Some(from) = from.filter(|_| !undone) {
+            return self.join(entry, from, later);
+        }
         match &entry.input {
             // Each side wakes by itself.
             Some(Input::Timer(_) | Input::Adopted { .. }) => Ok(()),
             Some(Input::Joined { .. }) if undone => Ok(()),
             Some(Input::Command(_)) if undone => self.fold(self.stay, entry, Vec::new()),
-            _ if let Some(from) = merged(entry) => self.join(entry, from, later),
             Some(Input::Event(event)) => {
                 let order = event.order_id().map(|id| OrderRef::derive(&self.scratch.secret(), id));
                 let side = self.side_of(entry, order)?;
