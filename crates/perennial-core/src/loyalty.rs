@@ -415,14 +415,10 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
             left -= here;
         }
     }
-    if left > 0 {
-        // What had been paid into arrears is owed no longer.
-        let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(left));
-        book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
-    }
+    forgive(book, left);
 }
 
-/// What a redemption left owing is owed no longer; what has been settled since comes back.
+/// What a payment or redemption left owing is owed no longer; what has been settled since comes back.
 pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
     let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(points));
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);

@@ -332,6 +332,30 @@ async fn a_key_gives_the_first_answer_again() {
 }
 
 #[tokio::test]
+async fn a_merge_is_taken_back_once_per_key() {
+    let house = House::open();
+    for who in ["ana", "bo"] {
+        house.command(&format!("/v1/customers/{who}/enroll"), "e", json!({})).await;
+    }
+    let id = |answer: Answer| answer.json()["id"].as_str().unwrap().to_owned();
+    let bo = id(house.get("/v1/customers/bo").await);
+    house.command("/v1/customers/bo/unmerge", "u0", json!({})).await.check(409, "not_merged");
+    house.command("/v1/customers/ana/merge", "m", json!({"from": "bo"})).await;
+    assert_ne!(id(house.get("/v1/customers/bo").await), bo);
+    let first = house.command("/v1/customers/bo/unmerge", "u", json!({})).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.text);
+    assert_eq!(first.json()["facts"][0]["kind"], "parted", "{}", first.text);
+    let again = house.command("/v1/customers/bo/unmerge", "u", json!({})).await;
+    assert_eq!((again.header("idempotency-replayed"), &again.text), (Some("true"), &first.text));
+    house.command("/v1/customers/bo/unmerge", "u1", json!({})).await.check(409, "not_merged");
+    for name in ["bo", &bo] {
+        assert_eq!(id(house.get(&format!("/v1/customers/{name}")).await), bo);
+    }
+    let reader = format!("Bearer {}", house.read_only);
+    house.post("/v1/customers/bo/unmerge", &[("authorization", &reader)], "{}").await.check(403, "not_authorised");
+}
+
+#[tokio::test]
 async fn a_refusal_is_a_problem_and_is_remembered_too() {
     let house = House::open();
     house.ingest("/v1/track", &track("m")).await;
