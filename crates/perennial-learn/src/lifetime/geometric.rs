@@ -78,18 +78,29 @@ pub(super) fn p_purchase_within(p: &[f64; 4], leaves: Leaves, c: Purchases, hori
     p_alive(p, leaves, c) * -silence.exp_m1()
 }
 
+/// From here on the series would overflow: its largest term is about e to this.
+const STEEP: f64 = 300.0;
+/// From here on a beta distribution is a point, to the digits that quadrature could give.
+const ALIKE: f64 = 1e9;
+
 /// E[(1 - (1 + pτ)^-ρ) / p] for p ~ Beta(a, b): purchases of a living customer until the end of
 /// a horizon of τ = t / (α + T), with leaving on the way.
 ///
 /// The published Gauss hypergeometric form after Euler's transformation, rearranged so that
 /// neither a = 1 nor a + b = 1 divides by zero; by quadrature where the series is slow or alternates.
+///
+/// Where a and b have run away together, everybody leaves with the same chance a / (a + b).
 fn purchases_until_leaving(rho: f64, a: f64, b: f64, tau: f64) -> f64 {
     if tau <= 0.0 {
         return 0.0;
     }
+    if a + b > ALIKE {
+        let p = a / (a + b);
+        return -(-rho * (p * tau).ln_1p()).exp_m1() / p;
+    }
     let z = tau / (1.0 + tau);
     let (c, k) = (a + b - 1.0, a + b - 1.0 - rho);
-    if z > 0.99 || k < -5.0 {
+    if z > 0.99 || k < -5.0 || a * tau.ln_1p() > STEEP {
         return by_quadrature(rho, a, b, tau);
     }
     // c · S with S = Σ (k)ₙ (a)ₙ₋₁ zⁿ / ((c)ₙ n!), where c / (c)ₙ = 1 / (c + 1)ₙ₋₁.
@@ -330,5 +341,15 @@ mod tests {
         let (rho, tau) = (3.0, 200.0);
         let purchases = purchases_until_leaving(rho, 1e-9, 5.0, tau);
         assert!((purchases / (rho * tau) - 1.0).abs() < 1e-5, "{purchases}");
+    }
+
+    #[test]
+    fn purchases_stay_finite_where_customers_leave_alike() {
+        let (rho, tau, p): (f64, f64, f64) = (3.0, 2.5, 0.2);
+        let point = -(-rho * (p * tau).ln_1p()).exp_m1() / p;
+        for strength in [1e3, 1e4, 1e6, 1e8, 1e10, 1e13] {
+            let found = purchases_until_leaving(rho, p * strength, (1.0 - p) * strength, tau);
+            assert!((found / point - 1.0).abs() < 3.0 / strength + 1e-6, "{strength}: {found} {point}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod geometric;
 mod group;
 pub mod mbgnbd;
 pub mod pareto;
+pub mod range;
 pub mod summary;
 pub mod survival;
 pub mod value;
