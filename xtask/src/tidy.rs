@@ -26,7 +26,7 @@ const FORBIDDEN_IN_CORE: [&str; 9] = [
 ];
 
 /// No function is longer than this; the ratchet only goes down. Tests may hold long tables.
-const LONGEST_FUNCTION: usize = 73;
+const LONGEST_FUNCTION: usize = 70;
 
 /// Checks everything; the error lists all findings.
 pub(crate) fn check(root: &Path) -> Result<(), String> {

@@ -80,6 +80,7 @@ enum Verb {
         customer: Option<CustomerId>,
     },
     /// Learn from tables: lifetime value, segments, recommendations, one person in many records.
+    #[command(after_help = learn::EXAMPLES)]
     Learn {
         #[command(flatten)]
         common: learn::Common,

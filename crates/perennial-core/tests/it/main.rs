@@ -1,5 +1,4 @@
 //! One binary for all integration tests of the crate.
 
 mod differential;
-mod pilot;
 mod program;

@@ -20,6 +20,7 @@ mod reconcile;
 mod rejects;
 mod returns;
 mod shape;
+mod wide;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

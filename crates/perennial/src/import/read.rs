@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::mapping::{Encoding, File, Format};
 use super::rejects::LINE;
+use super::wide::Wide;
 
 /// The largest row.
 pub(super) const ROW_BYTES: u64 = 16 << 20;
@@ -48,9 +49,22 @@ pub(super) struct Rows {
 }
 
 enum Kind {
-    Csv { reader: Box<csv::Reader<Box<dyn BufRead>>>, spare: ByteRecord, encoding: Encoding },
-    Lines { reader: Box<dyn BufRead>, buffer: Vec<u8> },
-    Parquet { rows: RowIter<'static>, total: u64, local: Vec<bool> },
+    /// `above`: lines before the one that names the columns.
+    Csv {
+        reader: Box<csv::Reader<Box<dyn BufRead>>>,
+        spare: ByteRecord,
+        encoding: Encoding,
+        above: u64,
+    },
+    Lines {
+        reader: Box<dyn BufRead>,
+        buffer: Vec<u8>,
+    },
+    Parquet {
+        rows: RowIter<'static>,
+        total: u64,
+        local: Vec<bool>,
+    },
 }
 
 /// How far reading has come, and how much of it the current row has used.
@@ -105,10 +119,10 @@ impl Rows {
         self.meter.row.store(0, Relaxed);
         record.damage = None;
         match &mut self.source {
-            Kind::Csv { reader, spare, encoding } => {
+            Kind::Csv { reader, spare, encoding, above } => {
                 let more = reader.read_byte_record(spare).map_err(|e| format!("line {}: {e}", self.line + 1))?;
                 if more {
-                    self.line = spare.position().map_or(self.line + 1, csv::Position::line);
+                    self.line = spare.position().map_or(self.line + 1, |at| at.line() + *above);
                     decode(spare, *encoding, record);
                     widths(record, self.header.len());
                 }
@@ -129,6 +143,11 @@ impl Rows {
         if start.starts_with(b"\xef\xbb\xbf") {
             reader.consume(3);
         }
+        // Excel reads and writes a line of its own that says what stands between values.
+        let above = u64::from(reader.fill_buf().map_err(|e| e.to_string())?.starts_with(b"sep="));
+        if above > 0 {
+            reader.read_until(b'\n', &mut Vec::new()).map_err(|e| e.to_string())?;
+        }
         // Our own reject files are plain CSV, whatever the file they came from was.
         let ours = reader.fill_buf().map_err(|e| e.to_string())?.starts_with(LINE.as_bytes());
         let (delimiter, encoding) = if ours { (b',', Encoding::Utf8) } else { (file.delimiter, file.encoding) };
@@ -145,8 +164,8 @@ impl Rows {
         if header.len() > MOST_COLUMNS {
             return Err(format!("has {} columns, more than {MOST_COLUMNS}", header.len()));
         }
-        let source = Kind::Csv { reader: Box::new(reader), spare: ByteRecord::new(), encoding };
-        Ok(Self { header, source, meter, line: 1 })
+        let source = Kind::Csv { reader: Box::new(reader), spare: ByteRecord::new(), encoding, above };
+        Ok(Self { header, source, meter, line: 1 + above })
     }
 
     fn lines(reader: Box<dyn BufRead>, wanted: &[String], meter: Arc<Meter>) -> Self {
@@ -202,7 +221,11 @@ fn text(path: &Path, meter: &Arc<Meter>) -> Result<Box<dyn BufRead>, String> {
     let mut plain = BufReader::with_capacity(1 << 16, Metered { inner: file, meter: Arc::clone(meter) });
     let packed = plain.fill_buf().map_err(|e| e.to_string())?.starts_with(b"\x1f\x8b");
     let unpacked: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) };
-    Ok(Box::new(BufReader::with_capacity(1 << 16, Limited { inner: unpacked, meter: Arc::clone(meter) })))
+    let limited = Limited { inner: unpacked, meter: Arc::clone(meter) };
+    let mut reader: Box<dyn BufRead> = Box::new(BufReader::with_capacity(1 << 16, limited));
+    let Some(unit) = Wide::unit(reader.fill_buf().map_err(|e| e.to_string())?) else { return Ok(reader) };
+    reader.consume(2);
+    Ok(Box::new(BufReader::with_capacity(1 << 16, Wide::new(reader, unit))))
 }
 
 struct Metered<R> {
@@ -266,8 +289,9 @@ fn windows_1252(bytes: &[u8]) -> String {
 fn widths(record: &mut Record, columns: usize) {
     if record.fields.len() != columns && record.damage.is_none() {
         let n = record.fields.len();
-        record.damage =
-            Some(format!("has {n} values where the first row names {columns} columns; quote values with delimiters"));
+        let remedy =
+            if n > columns { "quote values with delimiters" } else { "is one missing, or a quotation mark open?" };
+        record.damage = Some(format!("has {n} values where the first row names {columns} columns; {remedy}"));
     }
 }
 

@@ -3,14 +3,14 @@
 //! Promise: an error names the file, the column and, where it can, the line and the remedy; a name that
 //! is not there comes with the nearest that is. Absent on purpose: types; a command says what it needs.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::File;
-use std::io::BufWriter;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use perennial_learn::table::{Column, Table};
 
-use super::progress;
+use super::{amounts, progress};
 use crate::import::plain;
 
 /// A table as texts, rectangular, with at least one row.
@@ -19,10 +19,16 @@ pub(super) struct Frame {
     path: PathBuf,
     pub(super) header: Vec<String>,
     pub(super) columns: Vec<Vec<String>>,
+    /// The line of the file that each row came from.
+    lines: Vec<u64>,
+    /// Whether semicolons stand between values, as where the comma is the decimal sign.
+    pub(super) semicolons: bool,
 }
 
 /// Texts that stand for nothing.
-const GAPS: [&str; 6] = ["na", "n/a", "nan", "null", "none", "\\n"];
+const GAPS: [&str; 7] = ["na", "n/a", "#n/a", "nan", "null", "\\n", "-"];
+/// A column counts as numbers from this share of readable texts on; the others are gaps.
+const MOSTLY: f64 = 0.95;
 
 impl Frame {
     /// Reads a CSV or Parquet file, gzip or not.
@@ -34,20 +40,25 @@ impl Frame {
             bar.set_position(done);
         });
         bar.finish_and_clear();
-        let plain::Plain { header, mut columns } = table.map_err(told)?;
-        if columns[0].is_empty() {
+        let plain::Plain { mut header, mut columns, lines, semicolons } = table.map_err(told)?;
+        if lines.is_empty() {
             return Err(told("has a header but no rows; give a table with rows".into()));
         }
+        header
+            .iter_mut()
+            .zip(1..)
+            .filter(|(name, _)| name.is_empty())
+            .for_each(|(name, at)| *name = format!("column {at}"));
         let mut seen = BTreeSet::new();
         if let Some(twice) = header.iter().find(|name| !seen.insert(name.to_lowercase())) {
-            return Err(told(format!("two columns are called `{twice}`; rename or leave out one of them")));
+            return Err(told(format!("two columns are called `{twice}` in line 1; rename or leave out one of them")));
         }
         for text in columns.iter_mut().flatten() {
             if text.len() <= 4 && GAPS.contains(&text.to_lowercase().as_str()) {
                 text.clear();
             }
         }
-        Ok(Self { path: path.to_owned(), header, columns })
+        Ok(Self { path: path.to_owned(), header, columns, lines, semicolons })
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -73,16 +84,21 @@ impl Frame {
         let far = |header: &&String| strsim::damerau_levenshtein(&name.to_lowercase(), &header.to_lowercase());
         let near = self.header.iter().min_by_key(far).filter(|header| far(header) <= name.len().div_ceil(2));
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        Err(self.wrong(&format!("there is no column `{name}`{hint} The columns are {}", self.listed())))
+        Err(self.wrong(&format!("there is no column `{name}`{hint} (the columns are {})", self.listed())))
     }
 
-    /// The named column, or the first whose plain name is in `usual`, in the order of `usual`.
-    pub(super) fn named_or_usual(&self, named: Option<&str>, usual: &[&str]) -> Result<Option<usize>, String> {
+    /// The named column, or the first whose plain name is a word of `usual`, in the order of `usual`.
+    pub(super) fn named_or_usual(&self, named: Option<&str>, usual: &str) -> Result<Option<usize>, String> {
         if let Some(name) = named {
             return self.column(name).map(Some);
         }
         let plain: Vec<String> = self.header.iter().map(|name| plain_name(name)).collect();
-        Ok(usual.iter().find_map(|usual| plain.iter().position(|name| name == usual)))
+        Ok(usual.split(' ').find_map(|usual| plain.iter().position(|name| name == usual)))
+    }
+
+    /// What to do about a column that was not found.
+    pub(super) fn name_it(&self, option: &str) -> String {
+        format!("name it with {option}; the columns are {}", self.listed())
     }
 
     /// The names of all columns.
@@ -90,9 +106,9 @@ impl Frame {
         self.header.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
-    /// The line of the file that a row came from, near enough to look it up.
-    pub(super) fn line(row: usize) -> usize {
-        row + 2
+    /// The line of the file that a row came from.
+    pub(super) fn line(&self, row: usize) -> u64 {
+        self.lines[row]
     }
 
     /// Positions of the columns named, without the empty name.
@@ -100,20 +116,51 @@ impl Frame {
         names.iter().map(|name| self.column(name)).collect()
     }
 
-    /// Features for a model: every column but `without`. Columns without any value are left out.
-    pub(super) fn features(&self, without: &[usize]) -> Result<Table, String> {
-        let used = (0..self.header.len())
-            .filter(|at| !without.contains(at))
-            .filter(|&at| self.columns[at].iter().any(|text| !text.is_empty()));
-        let column = |at: usize| {
-            let texts: Vec<&str> = self.columns[at].iter().map(String::as_str).collect();
-            Column::from_text(&self.header[at], &texts)
-        };
-        let columns: Vec<Column> = used.map(column).collect();
-        if columns.is_empty() {
-            return Err(self.wrong("no column is left to learn from; give a table with features of the customers"));
+    /// Features for a model: every column but `without`, and what had to be assumed to read them.
+    /// Columns without any value, or with the same one in every row, are left out.
+    pub(super) fn features(&self, without: &[usize]) -> Result<(Table, Vec<String>), String> {
+        let (mut columns, mut notes, mut flat) = (Vec::new(), Vec::new(), Vec::new());
+        for at in (0..self.header.len()).filter(|at| !without.contains(at)) {
+            let texts = &self.columns[at];
+            if texts.iter().all(|text| *text == texts[0]) {
+                flat.push(format!("`{}`", self.header[at]));
+                continue;
+            }
+            let (column, told) = self.feature(at);
+            columns.push(column);
+            notes.extend(told);
         }
-        Table::new(columns).map_err(|why| self.wrong(&why.to_string()))
+        if !flat.is_empty() {
+            notes.push(format!("Left out, the same in every row: {}.", flat.join(", ")));
+        }
+        if columns.is_empty() {
+            return Err(self.wrong("no column is left to learn from; give a table with features that differ"));
+        }
+        Ok((Table::new(columns).map_err(|why| self.wrong(&why.to_string()))?, notes))
+    }
+
+    /// A column of numbers when nearly all of it is numbers, of categories otherwise.
+    fn feature(&self, at: usize) -> (Column, Vec<String>) {
+        let (name, texts) = (&self.header[at], &self.columns[at]);
+        let (mark, assumed) = amounts::mark(texts, self.semicolons);
+        let values: Vec<Option<f64>> = texts.iter().map(|text| amounts::read(text, mark)).collect();
+        let given = texts.iter().filter(|text| !text.is_empty()).count();
+        let read = values.iter().flatten().count();
+        #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+        let mostly = read as f64 >= MOSTLY * given as f64;
+        if !mostly {
+            return (Column::categories(name, texts.iter().map(String::as_str)), Vec::new());
+        }
+        let mut notes: Vec<String> = assumed.map(|told| format!("`{name}` {told}.")).into_iter().collect();
+        if let Some(row) = (0..texts.len()).find(|&row| values[row].is_none() && !texts[row].is_empty()) {
+            notes.push(format!(
+                "`{name}` has {} values that are no numbers, the first, `{}`, in line {}; they count as not known.",
+                given - read,
+                texts[row],
+                self.line(row)
+            ));
+        }
+        (Column::numbers(name, values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect()), notes)
     }
 
     /// Who each row is about: the id column, or the row's number.
@@ -129,7 +176,7 @@ impl Frame {
         let name = &self.header[at];
         let values: BTreeSet<&str> = self.columns[at].iter().map(String::as_str).collect();
         if let Some(row) = self.columns[at].iter().position(String::is_empty) {
-            let line = Self::line(row);
+            let line = self.line(row);
             return Err(self.wrong(&format!("`{name}` is empty in line {line}; fill it in or leave out such rows")));
         }
         if values.len() < 2 {
@@ -159,20 +206,22 @@ impl Frame {
         Ok((self.columns[at].iter().map(|text| text == yes).collect(), yes.to_owned()))
     }
 
-    /// How many rows equal an earlier one in every column.
+    /// Which rows equal an earlier one in every column.
     pub(super) fn repeated(&self) -> Vec<bool> {
-        let mut seen = HashSet::new();
-        (0..self.rows())
-            .map(|row| !seen.insert(self.columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>()))
-            .collect()
-    }
-
-    /// Leaves only some rows.
-    pub(super) fn keep(&mut self, keep: &[bool]) {
-        for column in &mut self.columns {
-            let mut wanted = keep.iter();
-            column.retain(|_| wanted.next().copied().unwrap_or(false));
-        }
+        let mut seen: HashMap<u64, usize> = HashMap::new();
+        let same = |a: usize, b: usize| self.columns.iter().all(|column| column[a] == column[b]);
+        let each = (0..self.rows()).map(|row| {
+            let mut hasher = DefaultHasher::new();
+            self.columns.iter().for_each(|column| column[row].hash(&mut hasher));
+            match seen.entry(hasher.finish()) {
+                Entry::Occupied(earlier) => same(*earlier.get(), row),
+                Entry::Vacant(place) => {
+                    place.insert(row);
+                    false
+                }
+            }
+        });
+        each.collect()
     }
 }
 
@@ -186,34 +235,4 @@ fn sample(values: &BTreeSet<&str>) -> String {
 /// A name without case and punctuation: `Customer ID` and `customer_id` are one.
 pub(super) fn plain_name(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// Writes a CSV file.
-pub(super) fn write<R, F>(path: &Path, header: &[&str], rows: R) -> Result<(), String>
-where
-    R: IntoIterator<Item = F>,
-    F: IntoIterator,
-    F::Item: AsRef<[u8]>,
-{
-    let told = |why: csv::Error| format!("{}: {why}", path.display());
-    let file = File::create(path).map_err(|why| format!("{}: {why}", path.display()))?;
-    let mut out = csv::Writer::from_writer(BufWriter::new(file));
-    out.write_record(header).map_err(told)?;
-    for row in rows {
-        out.write_record(row).map_err(told)?;
-    }
-    out.flush().map_err(|why| format!("{}: {why}", path.display()))
-}
-
-/// Four digits where they matter, none where they do not.
-pub(super) fn short(value: f64) -> String {
-    if !value.is_finite() {
-        return String::new();
-    }
-    match value.abs() {
-        v if v >= 1000.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        v if v >= 0.1 || v == 0.0 => format!("{value:.3}"),
-        _ => format!("{value:.5}"),
-    }
 }

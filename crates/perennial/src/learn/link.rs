@@ -9,43 +9,49 @@ use std::path::PathBuf;
 use clap::Args;
 use perennial_learn::link::{self, Linkage, Settings, Table};
 
-use super::frame::{self, Frame};
-use super::report::{Bar, Figure, Plot, Report};
-use super::{Common, finish, working};
+use super::frame::Frame;
+use super::page::{Bar, Chapter, Figure, Page, Plot};
+use super::words::{count, figure, many, percent};
+use super::{Common, Outputs, working};
 
 /// Records in, persons out.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  perennial learn link --input persons.csv --id customer_no --out persons-linked.csv --report persons.html\n\n\
+Records that get the same cluster_id are held to be one person. Every column but the id is compared; leave\n\
+out with --ignore what does not tell people apart, such as the date of the export."
+)]
 pub struct Arguments {
     /// Records of persons: names, dates of birth, addresses, whatever tells people apart.
-    #[arg(long)]
+    #[arg(long, value_name = "PERSONS.csv")]
     input: PathBuf,
-    /// Record and person, one row per record.
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    outputs: Outputs,
     /// The column that names a record; the row's number otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
     /// Columns not to look at.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     ignore: Vec<String>,
     /// Two records count as one person from this probability on.
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_name = "PROBABILITY")]
     threshold: f64,
-    /// A readable page with figures.
-    #[arg(long)]
-    report: Option<PathBuf>,
 }
 
-const IDS: [&str; 7] = ["uniqueid", "recid", "recordid", "id", "rowid", "customerid", "personid"];
+const IDS: &str = "uniqueid recid recordid id rowid customerid personid";
 /// Columns that hold the answer to the question, not a trait of a person.
-const LABELS: [&str; 4] = ["cluster", "clusterid", "truth", "groundtruth"];
+const LABELS: &str = "cluster clusterid truth groundtruth";
 
 /// Reads, links, writes.
 pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> {
+    if !(arguments.threshold > 0.0 && arguments.threshold < 1.0) {
+        return Err(format!("--threshold {} is no probability; give a number between 0 and 1", arguments.threshold));
+    }
+    let drafts = arguments.outputs.begin(&[&arguments.input])?;
     let frame = Frame::read(&arguments.input, common.quiet)?;
-    let id = frame.named_or_usual(arguments.id.as_deref(), &IDS)?;
+    let id = frame.named_or_usual(arguments.id.as_deref(), IDS)?;
     let mut hidden = frame.all_of(&arguments.ignore)?;
-    let label = frame.named_or_usual(None, &LABELS)?;
+    let label = frame.named_or_usual(None, LABELS)?;
     hidden.extend(id.into_iter().chain(label));
     let used: Vec<usize> = (0..frame.header.len()).filter(|at| !hidden.contains(at)).collect();
     let told = |why: link::LinkError| frame.wrong(&why.to_string());
@@ -58,46 +64,70 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     let linkage = link::link(&table, &settings).map_err(told)?;
     bar.finish_and_clear();
     let ids = frame.ids(id);
-    frame::write(
-        &arguments.out,
-        &["unique_id", "cluster_id"],
-        ids.iter().zip(&linkage.clusters).map(|(id, &cluster)| [id, &ids[cluster as usize]]),
-    )?;
+    let rows = ids.iter().zip(&linkage.clusters).map(|(id, &cluster)| [id, &ids[cluster as usize]]);
+    drafts.csv(&arguments.outputs.out, &["unique_id", "cluster_id"], rows)?;
     let columns = format!(
         "Compared: {}; record named by {}{}.",
         linkage.model.plan.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", "),
         id.map_or("its row number".into(), |at| format!("`{}`", frame.header[at])),
         label.map_or(String::new(), |at| format!("; `{}` was not looked at", frame.header[at])),
     );
-    let report = tell(&frame, &linkage, &ids, columns, arguments.threshold);
-    finish(&report, &arguments.out, arguments.report.as_deref())
+    let mut chapter = tell(&frame, &linkage, &ids, arguments.threshold);
+    chapter.how.insert(0, columns);
+    let page = Page {
+        kind: "One person in many records",
+        finding: chapter.finding.clone(),
+        source: format!("{}: {}", frame.name(), many(ids.len(), "record")),
+        chapters: vec![chapter],
+        ..Page::default()
+    };
+    arguments.outputs.finish(drafts, page, "a record with the person it belongs to")
 }
 
-fn tell(frame: &Frame, linkage: &Linkage, ids: &[String], columns: String, threshold: f64) -> Report {
+const WORDS: [(&str, &str); 2] = [
+    (
+        "probability",
+        "How likely two records are one person, from how often their agreements and differences occur by chance (Fellegi and Sunter 1969).",
+    ),
+    ("bits", "What an agreement says: each bit doubles the odds that two records are one person."),
+];
+
+fn tell(frame: &Frame, linkage: &Linkage, ids: &[String], threshold: f64) -> Chapter {
     let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
     linkage.clusters.iter().for_each(|cluster| *sizes.entry(*cluster).or_default() += 1);
     let largest = sizes.values().copied().max().unwrap_or(1);
-    let mut notes = vec![columns, format!("{} pairs were compared.", linkage.compared)];
+    let mut told = Vec::new();
     if let [rates] = linkage.error_rates(&[threshold]).as_slice() {
-        notes.push(format!(
-            "Validation: of {} pairs said to be one person, {:.2} % are expected to be strangers; {:.2} % of the true pairs that were compared are expected to be missed.",
-            rates.pairs, 100.0 * rates.false_share, 100.0 * rates.missed_share
+        told.push(format!(
+            "Validation: of {} pairs said to be one person, {} are expected to be strangers; {} of the true pairs that were compared are expected to be missed.",
+            count(rates.pairs), percent(rates.false_share), percent(rates.missed_share)
         ));
     }
-    notes.push(format!("The largest person has {largest} records."));
-    let figures = vec![persons(&sizes), weights(linkage), doubtful(frame, linkage, ids)];
-    Report { finding: format!("{} records are {} persons.", linkage.clusters.len(), sizes.len()), notes, figures }
+    told.push(format!("The person with most has {}.", many(largest, "record")));
+    Chapter {
+        name: "Persons",
+        finding: format!("{} are {}", many(linkage.clusters.len(), "record"), many(sizes.len(), "person")),
+        told,
+        figures: vec![persons(&sizes), weights(linkage), doubtful(frame, linkage, ids)],
+        words: WORDS.to_vec(),
+        how: vec![format!("{} were compared.", compared(linkage))],
+    }
+}
+
+fn compared(linkage: &Linkage) -> String {
+    many(usize::try_from(linkage.compared).unwrap_or(usize::MAX), "pair")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of persons")]
 fn persons(sizes: &BTreeMap<u32, usize>) -> Figure {
     let mut by_size: BTreeMap<usize, usize> = BTreeMap::new();
     sizes.values().for_each(|size| *by_size.entry((*size).min(10)).or_default() += 1);
-    let label = |size: usize| if size == 10 { "10 or more records".into() } else { format!("{size} records") };
+    let label = |size: usize| if size == 10 { "10 or more records".into() } else { many(size, "record") };
     let alone = by_size.get(&1).copied().unwrap_or(0);
     Figure {
-        title: format!("{alone} of {} persons have a single record", sizes.len()),
+        title: format!("{} of {} have a single record", count(alone), many(sizes.len(), "person")),
         note: "Persons by the number of their records.".into(),
+        sample: many(sizes.values().sum(), "record"),
         plot: Plot::Bars(
             by_size.iter().map(|(s, n)| Bar { label: label(*s), value: *n as f64, interval: None }).collect(),
         ),
@@ -125,7 +155,8 @@ fn weights(linkage: &Linkage) -> Figure {
     Figure {
         title: format!("Agreement in {strongest} says most"),
         note: "Weight of the best agreement in bits: each bit doubles the odds that two records are one person.".into(),
-        rows: bars.iter().map(|(name, bits)| vec![name.clone(), format!("{bits:.2}")]).collect(),
+        sample: compared(linkage),
+        rows: bars.iter().map(|(name, bits)| vec![name.clone(), figure(*bits)]).collect(),
         plot: Plot::Bars(bars.into_iter().map(|(label, value)| Bar { label, value, interval: None }).collect()),
         head: ["column", "bits"].map(String::from).to_vec(),
     }
@@ -146,11 +177,10 @@ fn doubtful(frame: &Frame, linkage: &Linkage, ids: &[String]) -> Figure {
             format!("{:.2}", q.probability),
         ]
     });
-    Figure {
-        title: "Pairs to look at first".into(),
-        note: "Your answers about these would teach most.".into(),
-        plot: Plot::None,
-        head: ["record", "", "record", "", "probability"].map(String::from).to_vec(),
-        rows: rows.collect(),
-    }
+    Figure::table(
+        "Pairs to look at first",
+        "The program is least sure about these: your answers would teach it most.",
+        &["record", "says", "other record", "says", "probability"],
+        rows.collect(),
+    )
 }

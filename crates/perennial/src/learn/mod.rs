@@ -3,35 +3,42 @@
 //! Each command reads a table, says what it took the columns for and what it chose, prints the figure
 //! by which it chose, writes its answers as CSV and, with `--report`, as one HTML page. Promise: the
 //! same file and seed give the same answers; what is wrong with a table is said in a sentence that names
-//! the column and the remedy. Absent on purpose: journals. The jobs of a running shop call the same methods.
+//! the column and the remedy; files appear whole or not at all. Absent on purpose: journals. The jobs of
+//! a running shop call the same methods.
 
+mod amounts;
 pub mod check;
 mod clv;
+mod dates;
+mod drafts;
 mod frame;
 mod link;
 mod orders;
+mod page;
 mod propensity;
 mod recommend;
 mod report;
 mod segment;
 mod sentiment;
 mod uplift;
+mod words;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use report::Report;
+use drafts::Drafts;
+use page::Page;
+use words::many;
 
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
-    /// Answer every case of a reference file and compare. Exit 0 when all are met, 1 when one is not,
-    /// 2 when the file cannot be read.
-    Check(check::Arguments),
+    /// Everything from one table of orders: customers' value, groups, bought together, bought next.
+    Report(report::Arguments),
     /// What each customer is worth in the months to come, from a table of orders.
     Clv(clv::Arguments),
     /// Groups of customers with names and reasons, from a table of orders or of features.
@@ -46,21 +53,44 @@ pub enum Verb {
     Uplift(uplift::Arguments),
     /// The mood of texts, and what they are about.
     Sentiment(sentiment::Arguments),
+    /// Answer every case of a reference file and compare. Exit 0 when all are met, 1 when one is not,
+    /// 2 when the file cannot be read.
+    Check(check::Arguments),
 }
 
 /// What all commands take.
 #[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Running")]
 pub struct Common {
     /// Seed of all randomness; the same seed gives the same answers.
-    #[arg(long, global = true, default_value_t = 1)]
+    #[arg(long, global = true, default_value_t = 1, value_name = "NUMBER")]
     pub(crate) seed: u64,
     /// Threads, where a method can use more than one; the answers do not depend on them.
-    #[arg(long, global = true, default_value_t = 2)]
-    pub(crate) threads: usize,
-    /// No progress bars.
+    #[arg(long, global = true, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    /// Show no progress.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
 }
+
+impl Common {
+    /// Threads to use, at least one.
+    pub(crate) fn threads(&self) -> usize {
+        usize::from(self.threads).max(1)
+    }
+}
+
+/// Shown under the list of commands.
+pub const EXAMPLES: &str = "\
+Begin with a table of orders, one row per order or line, with names of columns in the first row:
+
+  perennial learn report --input orders.csv --out report.html
+
+It finds the columns by their names, says what it took for what, and writes one page with everything and
+the tables beside it. Open the page in a browser. Nothing leaves this machine.
+
+Tables may be CSV (also with ; or tabs, gzip or not) or Parquet. Each command explains itself:
+  perennial learn clv --help";
 
 /// Runs a command; the exit code.
 ///
@@ -68,6 +98,7 @@ pub struct Common {
 /// A sentence that names the file or column and the remedy.
 pub fn run(verb: &Verb, common: &Common) -> Result<u8, String> {
     match verb {
+        Verb::Report(arguments) => report::run(arguments, common),
         Verb::Check(arguments) => check::run(arguments, common),
         Verb::Clv(arguments) => clv::run(arguments, common),
         Verb::Segment(arguments) => segment::run(arguments, common),
@@ -79,16 +110,51 @@ pub fn run(verb: &Verb, common: &Common) -> Result<u8, String> {
     }
 }
 
-/// Says what a command found, and writes its page.
-fn finish(report: &Report, out: &Path, page: Option<&Path>) -> Result<u8, String> {
-    println!("{}", report.finding);
-    report.notes.iter().for_each(|note| println!("  {note}"));
-    println!("{} holds the answers", out.display());
-    if let Some(page) = page {
-        report.write(page)?;
-        println!("{} shows them with figures", page.display());
+/// Where a command writes.
+#[derive(Args, Debug)]
+struct Outputs {
+    /// The answers, as CSV.
+    #[arg(long, value_name = "FILE.csv")]
+    out: std::path::PathBuf,
+    /// A page with figures that opens in a browser, offline.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<std::path::PathBuf>,
+}
+
+impl Outputs {
+    /// Begins the files of a command that reads `inputs`.
+    fn begin(&self, inputs: &[&Path]) -> Result<Drafts, String> {
+        let files: Vec<&Path> =
+            std::iter::once(&self.out).chain(&self.report).map(std::path::PathBuf::as_path).collect();
+        Drafts::begin(inputs, &files)
     }
-    Ok(0)
+
+    /// Publishes what a command found, and says it; `row` is what a row of the answers is.
+    fn finish(&self, drafts: Drafts, mut page: Page, row: &str) -> Result<u8, String> {
+        if let Some(path) = &self.report {
+            page.files.push((file_name(&self.out), row.to_owned()));
+            drafts.text(path, &page.html())?;
+        }
+        drafts.publish()?;
+        let mut lines = vec![format!("{}.", page.finding), format!("  {}.", page.source)];
+        let sentences = page.chapters.iter().flat_map(|chapter| chapter.told.iter().chain(&chapter.how));
+        lines.extend(sentences.map(|sentence| format!("  {sentence}")));
+        lines.push(format!("{} holds the answers: each row is {row}", self.out.display()));
+        lines.extend(self.report.iter().map(|path| format!("{} shows them with figures", path.display())));
+        print(&lines);
+        Ok(0)
+    }
+}
+
+/// Prints lines; whoever stops listening has heard enough.
+fn print(lines: &[String]) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", lines.join("\n"));
+}
+
+/// The name of a file without its folder.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Answers `0..count` on some threads, in order.
@@ -106,25 +172,20 @@ fn in_parallel<T: Send>(count: usize, threads: usize, answer: impl Fn(usize) -> 
 
 /// A bar with an estimate on a terminal, nothing elsewhere.
 fn progress(what: &'static str, total: u64, quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
-    let style = ProgressStyle::with_template("{msg:24} [{bar:30}] {percent:>3} %  {elapsed} gone, {eta} to go");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(what);
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
+    shown(Some(total), "{msg:24} [{bar:30}] {percent:>3} %  {elapsed} gone, {eta} to go", what, quiet)
 }
 
 /// A running mark for work whose length is not known beforehand.
 fn working(what: &'static str, quiet: bool) -> ProgressBar {
+    shown(None, "{spinner} {msg}  {elapsed} gone", what, quiet)
+}
+
+fn shown(total: Option<u64>, template: &str, what: &'static str, quiet: bool) -> ProgressBar {
     if quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
-    let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed} gone");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(4));
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(500));
     bar

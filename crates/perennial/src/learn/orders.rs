@@ -1,126 +1,51 @@
 //! Orders as an analyst has them: which column is the customer, the date, the amount, the item?
 //!
 //! Columns are guessed from their names, dates also from their values; a caller may name each. Promise:
-//! what was guessed is told; a row without a customer is left out and counted; a date or amount that
+//! what was guessed is told; a row without a customer, date or amount is left out and counted; one that
 //! cannot be read is an error that names its line. Absent on purpose: currencies and time zones.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
-use perennial_learn::recommend::parse_time;
 
 use super::frame::{Frame, plain_name};
+use super::{amounts, dates, many};
 
 /// Names for columns that cannot be guessed.
 #[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Columns (guessed from their names otherwise)")]
 pub(super) struct Named {
-    /// The column of customers.
-    #[arg(long)]
+    /// The column that says who bought.
+    #[arg(long, value_name = "COLUMN")]
     pub(super) customer: Option<String>,
-    /// The column of dates.
-    #[arg(long)]
+    /// The column that says when.
+    #[arg(long, value_name = "COLUMN")]
     pub(super) date: Option<String>,
-    /// The column of amounts paid.
-    #[arg(long)]
+    /// The column that says what was paid.
+    #[arg(long, value_name = "COLUMN")]
     pub(super) amount: Option<String>,
-    /// The column of items.
-    #[arg(long)]
+    /// The column that says what was bought.
+    #[arg(long, value_name = "COLUMN")]
     pub(super) item: Option<String>,
-    /// The column of orders, baskets or sessions.
-    #[arg(long)]
+    /// The column that tells orders, baskets or sessions apart.
+    #[arg(long, value_name = "COLUMN")]
     pub(super) order: Option<String>,
+    /// Read 1/2/2024 as the first of February where the dates leave it open.
+    #[arg(long)]
+    pub(super) day_first: bool,
     /// Leave out rows that equal an earlier one in every column.
     #[arg(long)]
     pub(super) drop_duplicates: bool,
 }
 
-const CUSTOMERS: [&str; 16] = [
-    "customerid",
-    "customer",
-    "userid",
-    "user",
-    "clientid",
-    "client",
-    "memberid",
-    "member",
-    "householdid",
-    "custid",
-    "customernumber",
-    "customerno",
-    "shopperid",
-    "accountid",
-    "customeremail",
-    "email",
-];
-const DATES: [&str; 15] = [
-    "date",
-    "orderdate",
-    "orderedat",
-    "invoicedate",
-    "createdat",
-    "purchasedate",
-    "purchasedat",
-    "transactiondate",
-    "transactiontimestamp",
-    "timestamp",
-    "datetime",
-    "time",
-    "day",
-    "orderpurchasetimestamp",
-    "t",
-];
-const AMOUNTS: [&str; 16] = [
-    "amount",
-    "total",
-    "ordertotal",
-    "totalprice",
-    "totalamount",
-    "revenue",
-    "sales",
-    "salesvalue",
-    "spend",
-    "net",
-    "subtotal",
-    "value",
-    "ordervalue",
-    "linetotal",
-    "paid",
-    "dollars",
-];
-const QUANTITIES: [&str; 4] = ["quantity", "qty", "units", "count"];
-const PRICES: [&str; 4] = ["unitprice", "price", "itemprice", "priceperunit"];
-const ITEMS: [&str; 14] = [
-    "itemid",
-    "item",
-    "productid",
-    "product",
-    "sku",
-    "stockcode",
-    "articleid",
-    "article",
-    "productname",
-    "itemname",
-    "asin",
-    "movieid",
-    "artistid",
-    "description",
-];
-const ORDERS: [&str; 14] = [
-    "orderid",
-    "order",
-    "ordernumber",
-    "orderno",
-    "invoiceno",
-    "invoice",
-    "invoiceid",
-    "basketid",
-    "basket",
-    "transactionid",
-    "transaction",
-    "receipt",
-    "sessionid",
-    "session",
-];
+/// Usual names of columns, without case and punctuation, the likeliest first; English, some German.
+const CUSTOMERS: &str = "customerid customer userid user clientid client memberid member householdid custid customernumber customerno shopperid accountid buyerid customeremail email kundennummer kundennr kundenid kunde";
+const DATES: &str = "date orderdate orderedat invoicedate createdat purchasedate purchasedat transactiondate transactiontimestamp timestamp datetime time day orderpurchasetimestamp t datum bestelldatum rechnungsdatum";
+const AMOUNTS: &str = "amount total ordertotal totalprice totalamount revenue sales salesvalue spend net subtotal value ordervalue linetotal paid dollars betrag umsatz summe gesamtbetrag";
+const QUANTITIES: &str = "quantity qty units count lineitemquantity menge anzahl";
+const PRICES: &str = "unitprice price itemprice priceperunit lineitemprice einzelpreis preis";
+const ITEMS: &str = "itemid item productid product sku stockcode articleid article productname itemname lineitemsku lineitemname asin movieid artistid artikelnummer artikel produkt description";
+const ORDERS: &str = "orderid order ordernumber orderno invoiceno invoice invoiceid basketid basket transactionid transaction receipt sessionid session bestellnummer rechnungsnummer bonnummer";
 
 /// The columns of a table of orders.
 #[derive(Debug, Clone, Default)]
@@ -128,8 +53,9 @@ pub(super) struct Roles {
     pub(super) customer: Option<usize>,
     pub(super) date: Option<usize>,
     pub(super) amount: Option<usize>,
-    /// Quantity and price of one, where there is no amount.
-    product: Option<(usize, usize)>,
+    quantity: Option<usize>,
+    /// The price of one, where there is no amount.
+    price: Option<usize>,
     pub(super) item: Option<usize>,
     pub(super) order: Option<usize>,
 }
@@ -137,14 +63,15 @@ pub(super) struct Roles {
 impl Roles {
     /// Finds the columns.
     pub(super) fn find(frame: &Frame, named: &Named) -> Result<Self, String> {
-        let find = |name: &Option<String>, usual: &[&str]| frame.named_or_usual(name.as_deref(), usual);
+        let find = |name: &Option<String>, usual: &str| frame.named_or_usual(name.as_deref(), usual);
         let mut roles = Self {
-            customer: find(&named.customer, &CUSTOMERS)?,
-            date: find(&named.date, &DATES)?,
-            amount: find(&named.amount, &AMOUNTS)?,
-            product: None,
-            item: find(&named.item, &ITEMS)?,
-            order: find(&named.order, &ORDERS)?,
+            customer: find(&named.customer, CUSTOMERS)?,
+            date: find(&named.date, DATES)?,
+            amount: find(&named.amount, AMOUNTS)?,
+            quantity: find(&None, QUANTITIES)?,
+            price: None,
+            item: find(&named.item, ITEMS)?,
+            order: find(&named.order, ORDERS)?,
         };
         if roles.customer.is_none() {
             let plain = |at: &usize| plain_name(&frame.header[*at]);
@@ -153,48 +80,135 @@ impl Roles {
                 .or_else(|| (0..frame.header.len()).find(|at| plain(at) == "id" && Some(*at) != roles.order));
         }
         if roles.date.is_none() {
-            roles.date = (0..frame.header.len()).find(|&at| looks_like_dates(&frame.columns[at]));
+            roles.date = (0..frame.header.len()).find(|&at| dates::looks_like_dates(&frame.columns[at]));
         }
         if roles.amount.is_none() {
-            roles.product = find(&None, &QUANTITIES)?.zip(find(&None, &PRICES)?);
-            roles.amount = if roles.product.is_none() { find(&None, &PRICES)? } else { None };
+            roles.price = find(&None, PRICES)?;
         }
         Ok(roles)
     }
 
-    /// What was taken for what, in one sentence.
-    pub(super) fn told(&self, frame: &Frame) -> String {
+    /// Columns called as scoring scripts write them come first, where none is named.
+    pub(super) fn prefer_scorer(&mut self, frame: &Frame, named: &Named) {
+        let own = |named: &Option<String>, name: &str, found: Option<usize>| match named {
+            Some(_) => found,
+            None => frame.header.iter().position(|header| header == name).or(found),
+        };
+        self.customer = own(&named.customer, "user_id", self.customer);
+        self.item = own(&named.item, "item_id", self.item);
+        self.order = own(&named.order, "basket", self.order);
+        self.date = own(&named.date, "t", self.date);
+    }
+
+    /// What was taken for what.
+    pub(super) fn taken(&self, frame: &Frame) -> Vec<(&'static str, String)> {
         let name = |at: usize| format!("`{}`", frame.header[at]);
-        let one = |what: &str, at: Option<usize>| at.map(|at| format!("{what} {}", name(at)));
-        let product = self.product.map(|(q, p)| format!("amount {} times {}", name(q), name(p)));
-        let parts = [
-            one("customer", self.customer),
-            one("date", self.date),
-            one("amount", self.amount).or(product),
-            one("item", self.item),
-            one("order", self.order),
+        let product = self.price.map(|price| match self.quantity {
+            Some(quantity) => format!("{} times {}", name(quantity), name(price)),
+            None => name(price),
+        });
+        let each = [
+            ("customer", self.customer.map(name)),
+            ("date", self.date.map(name)),
+            ("amount", self.amount.map(name).or(product)),
+            ("item", self.item.map(name)),
+            ("order", self.order.map(name)),
         ];
-        format!("Columns: {}.", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        each.into_iter().filter_map(|(role, column)| Some((role, column?))).collect()
+    }
+
+    /// What was taken for what, in one sentence.
+    fn told(&self, frame: &Frame) -> String {
+        let parts: Vec<String> = self.taken(frame).iter().map(|(role, column)| format!("{role} {column}")).collect();
+        format!("Columns: {}.", parts.join(", "))
     }
 
     /// A role that a command cannot do without.
     pub(super) fn need(frame: &Frame, at: Option<usize>, what: &str, option: &str) -> Result<usize, String> {
-        at.ok_or_else(|| {
-            frame.wrong(&format!(
-                "which column is the {what}? name it with {option}; the columns are {}",
-                frame.listed()
-            ))
-        })
+        at.ok_or_else(|| frame.wrong(&format!("which column is the {what}? {}", frame.name_it(option))))
     }
 
-    /// The amounts, if there are any.
-    pub(super) fn amounts(&self, frame: &Frame) -> Result<Option<Vec<f64>>, String> {
-        if let Some(at) = self.amount {
-            return numbers(frame, at).map(Some);
+    /// The amounts, gaps as NaN, if there are any.
+    fn amounts(&self, frame: &Frame, reading: &mut Reading) -> Result<Option<Vec<f64>>, String> {
+        let mut read = |at| {
+            let (values, told) = amounts::column(frame, at)?;
+            reading.assumed.extend(told);
+            Ok::<_, String>(values)
+        };
+        let Some(at) = self.amount.or(self.price) else { return Ok(None) };
+        let mut values = read(at)?;
+        if let Some(quantity) = self.quantity.filter(|_| self.amount.is_none()) {
+            values.iter_mut().zip(read(quantity)?).for_each(|(price, quantity)| *price *= quantity);
         }
-        let Some((quantity, price)) = self.product else { return Ok(None) };
-        let pairs = numbers(frame, quantity)?.into_iter().zip(numbers(frame, price)?);
-        Ok(Some(pairs.map(|(q, p)| q * p).collect()))
+        Ok(Some(values))
+    }
+
+    /// Which rows take something back: pieces below one, or money below nothing.
+    pub(super) fn returns(&self, frame: &Frame) -> Result<Vec<bool>, String> {
+        let Some(at) = self.quantity.or(self.amount) else { return Ok(vec![false; frame.rows()]) };
+        let least = if self.quantity.is_some() { f64::MIN_POSITIVE } else { 0.0 };
+        Ok(amounts::column(frame, at)?.0.into_iter().map(|value| value < least).collect())
+    }
+}
+
+/// How a table was read: which column is what, what had to be assumed, and what was left out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    /// Rows of the table.
+    pub(super) rows: usize,
+    /// What was taken for what.
+    pub(super) columns: String,
+    pub(super) assumed: Vec<String>,
+    /// How many of what, and why.
+    pub(super) left_out: Vec<(usize, &'static str, String)>,
+}
+
+impl Reading {
+    /// Begins with the rows that count so far: those with a customer, and repeated ones only once when
+    /// that is asked for.
+    pub(super) fn begin(frame: &Frame, roles: &Roles, named: &Named) -> (Self, Vec<bool>) {
+        let mut reading = Self { rows: frame.rows(), columns: roles.told(frame), ..Self::default() };
+        let mut keep = vec![true; frame.rows()];
+        if let Some(at) = roles.customer {
+            reading.leave_out(frame, &mut keep, "without a customer", |row| frame.columns[at][row].is_empty());
+        }
+        let repeated = frame.repeated();
+        let copies = repeated.iter().filter(|r| **r).count();
+        if named.drop_duplicates {
+            reading.leave_out(frame, &mut keep, "equal to an earlier one", |row| repeated[row]);
+        } else if copies > 0 {
+            reading.assumed.push(format!("{} {} an earlier one in every column and {} as sales; if the export doubled them, say --drop-duplicates.", many(copies, "row"), if copies == 1 { "repeats" } else { "repeat" }, if copies == 1 { "counts" } else { "count" }));
+        }
+        (reading, keep)
+    }
+
+    /// Leaves out the rows that `wrong` names, and counts them.
+    pub(super) fn leave_out(&mut self, frame: &Frame, keep: &mut [bool], why: &str, wrong: impl Fn(usize) -> bool) {
+        let mut count = 0;
+        let mut first = 0;
+        for row in (0..keep.len()).filter(|&row| wrong(row)) {
+            if keep[row] {
+                first = if count == 0 { frame.line(row) } else { first };
+                count += 1;
+                keep[row] = false;
+            }
+        }
+        if count > 0 {
+            self.left_out.push((count, "row", format!("{why} (the first in line {first})")));
+        }
+    }
+
+    /// What was left out, in sentences.
+    pub(super) fn left(&self) -> Vec<String> {
+        let one = |(count, what, why): &(usize, &str, String)| {
+            format!("{} {why} {} left out.", many(*count, what), if *count == 1 { "is" } else { "are" })
+        };
+        self.left_out.iter().map(one).collect()
+    }
+
+    /// Everything in sentences.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        std::iter::once(self.columns.clone()).chain(self.assumed.iter().cloned()).chain(self.left()).collect()
     }
 }
 
@@ -212,234 +226,66 @@ pub(super) struct History {
     pub(super) names: Vec<String>,
     pub(super) occasions: Vec<Occasion>,
     pub(super) has_amounts: bool,
-    pub(super) notes: Vec<String>,
+    pub(super) reading: Reading,
 }
 
 /// Reads a table of orders as histories of customers.
-pub(super) fn history(frame: &mut Frame, named: &Named) -> Result<History, String> {
-    let roles = Roles::find(frame, named)?;
-    let mut notes = vec![roles.told(frame)];
-    notes.extend(tidy(frame, &roles, named)?);
+pub(super) fn history(frame: &Frame, roles: &Roles, named: &Named) -> Result<History, String> {
     let customer = Roles::need(frame, roles.customer, "customer", "--customer")?;
     let date = Roles::need(frame, roles.date, "date", "--date")?;
-    let (days, how) = dates(frame, date)?;
-    notes.extend(how);
-    let amounts = roles.amounts(frame)?;
-    let mut numbers_of: BTreeMap<&str, u64> = BTreeMap::new();
-    for name in &frame.columns[customer] {
-        numbers_of.insert(name, 0);
+    let (mut reading, mut keep) = Reading::begin(frame, roles, named);
+    let (days, how) = dates::column(frame, date, named.day_first)?;
+    reading.assumed.extend(how);
+    reading.leave_out(frame, &mut keep, "without a date", |row| days[row].is_nan());
+    let amounts = roles.amounts(frame, &mut reading)?;
+    if let Some(amounts) = &amounts {
+        reading.leave_out(frame, &mut keep, "without an amount", |row| amounts[row].is_nan());
     }
-    numbers_of.values_mut().zip(0..).for_each(|(number, at)| *number = at);
-    let mut sums: BTreeMap<(u64, i64), f64> = BTreeMap::new();
-    for (row, name) in frame.columns[customer].iter().enumerate() {
-        #[expect(clippy::cast_possible_truncation, reason = "days")]
-        let day = days[row].floor() as i64;
-        *sums.entry((numbers_of[name.as_str()], day)).or_default() += amounts.as_ref().map_or(1.0, |a| a[row]);
+    let rows: Vec<usize> = (0..keep.len()).filter(|&row| keep[row]).collect();
+    if rows.is_empty() {
+        return Err(frame.wrong("no row has a customer, a date and an amount; are these the right columns? see --customer, --date, --amount"));
+    }
+    let mut sums: BTreeMap<(&str, i64), f64> = BTreeMap::new();
+    for &row in &rows {
+        let key = (frame.columns[customer][row].as_str(), dates::floor(days[row]));
+        *sums.entry(key).or_default() += amounts.as_ref().map_or(1.0, |amounts| amounts[row]);
     }
     let before = sums.len();
-    let occasions: Vec<Occasion> = sums
-        .into_iter()
-        .filter(|(_, amount)| *amount > 0.0)
-        .map(|((customer, day), amount)| Occasion { customer, day, amount })
-        .collect();
-    if occasions.len() < before {
-        notes.push(format!(
-            "{} days on which a customer's refunds outweighed purchases are left out.",
-            before - occasions.len()
-        ));
+    sums.retain(|_, amount| *amount > 0.0);
+    if sums.len() < before {
+        let why = "on which a customer's refunds, or gifts, outweighed purchases".into();
+        reading.left_out.push((before - sums.len(), "day", why));
     }
-    if occasions.is_empty() {
+    if sums.is_empty() {
         return Err(frame.wrong("no purchase has a positive amount; is the right column the amount? see --amount"));
     }
-    let names = numbers_of.into_keys().map(str::to_owned).collect();
-    Ok(History { names, occasions, has_amounts: amounts.is_some(), notes })
-}
-
-/// Leaves out rows without a customer, and repeated rows when asked to.
-pub(super) fn tidy(frame: &mut Frame, roles: &Roles, named: &Named) -> Result<Vec<String>, String> {
-    let mut notes = Vec::new();
-    let repeated = frame.repeated();
-    let copies = repeated.iter().filter(|r| **r).count();
-    let keep: Vec<bool> = (0..frame.rows())
-        .map(|row| {
-            let known = roles.customer.is_none_or(|at| !frame.columns[at][row].is_empty());
-            known && !(named.drop_duplicates && repeated[row])
-        })
-        .collect();
-    let unknown = roles.customer.map_or(0, |at| frame.columns[at].iter().filter(|text| text.is_empty()).count());
-    if unknown > 0 {
-        notes.push(format!("{unknown} rows without a customer are left out."));
-    }
-    match (copies, named.drop_duplicates) {
-        (0, _) => {}
-        (_, true) => notes.push(format!("{copies} rows that repeat an earlier one are left out.")),
-        (_, false) => notes.push(format!("{copies} rows repeat an earlier one in every column; they count as sales (--drop-duplicates leaves them out).")),
-    }
-    frame.keep(&keep);
-    if frame.rows() == 0 {
-        return Err(frame.wrong("no row names a customer; is the right column the customer? see --customer"));
-    }
-    Ok(notes)
-}
-
-/// A column of numbers, as people write amounts.
-pub(super) fn numbers(frame: &Frame, at: usize) -> Result<Vec<f64>, String> {
-    let one = |(row, text): (usize, &String)| {
-        number(text).ok_or_else(|| {
-            let (name, line) = (&frame.header[at], Frame::line(row));
-            frame.wrong(&format!("`{name}` in line {line} is `{text}`, not a number; correct or leave out that row"))
-        })
-    };
-    frame.columns[at].iter().enumerate().map(one).collect()
-}
-
-/// Reads `12.5`, `1,234.50`, `12,50`, `$ 3`, `-4 EUR`.
-pub(super) fn number(text: &str) -> Option<f64> {
-    if let Ok(value) = text.parse::<f64>() {
-        return value.is_finite().then_some(value);
-    }
-    let digits: String = text.chars().filter(|c| c.is_ascii_digit() || ".,-".contains(*c)).collect();
-    if text.chars().filter(|c| c.is_alphabetic()).count() > 3 {
-        return None;
-    }
-    let plain = match (digits.rfind('.'), digits.rfind(',')) {
-        (Some(dot), Some(comma)) if comma > dot => digits.replace('.', "").replace(',', "."),
-        (None, Some(comma)) if digits.len() - comma <= 3 => digits.replace(',', "."),
-        _ => digits.replace(',', ""),
-    };
-    plain.parse().ok().filter(|v: &f64| v.is_finite())
-}
-
-/// A column of dates as days since 1970, and what had to be assumed to read them.
-pub(super) fn dates(frame: &Frame, at: usize) -> Result<(Vec<f64>, Option<String>), String> {
-    let column = &frame.columns[at];
-    let form = Form::of(column);
-    let one = |(row, text): (usize, &String)| {
-        form.read(text).ok_or_else(|| {
-            let (name, line) = (&frame.header[at], Frame::line(row));
-            let what = if text.is_empty() { "empty".into() } else { format!("`{text}`, not a date we can read") };
-            frame.wrong(&format!("`{name}` in line {line} is {what}; write dates as 2026-01-31"))
-        })
-    };
-    let days: Vec<f64> = column.iter().enumerate().map(one).collect::<Result<_, _>>()?;
-    let told = match form {
-        Form::Slashed { day_first: true, .. } => Some("Dates are read with the day first.".into()),
-        Form::Slashed { day_first: false, .. } => Some("Dates are read with the month first.".into()),
-        _ => None,
-    };
-    Ok((days, told))
-}
-
-/// How a column writes dates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    /// `2026-01-31`, with or without a time; or plain numbers, which count days.
-    Iso,
-    /// `20260131`.
-    Compact,
-    /// Seconds (or milliseconds) since 1970.
-    Seconds(f64),
-    /// `1/31/2026` or `31.1.2026`.
-    Slashed { by: char, day_first: bool },
-}
-
-impl Form {
-    fn of(column: &[String]) -> Self {
-        let first = column.iter().find(|text| !text.is_empty()).map_or("", String::as_str);
-        if let Ok(value) = first.parse::<f64>() {
-            return match value {
-                v if (1.9e7..2.2e7).contains(&v) && first.len() == 8 => Self::Compact,
-                v if v > 1e11 => Self::Seconds(86_400_000.0),
-                v if v > 1e8 => Self::Seconds(86_400.0),
-                _ => Self::Iso,
-            };
+    let mut names: Vec<String> = Vec::new();
+    let occasions = sums.into_iter().map(|((name, day), amount)| {
+        if names.last().is_none_or(|last| last != name) {
+            names.push(name.to_owned());
         }
-        let Some(by) =
-            ['/', '.'].into_iter().find(|by| first.split([' ', 'T']).next().unwrap_or("").matches(*by).count() == 2)
-        else {
-            return Self::Iso;
-        };
-        let part = |text: &String, at: usize| text.split(by).nth(at).and_then(|p| p.trim().parse::<u32>().ok());
-        let day_first = match (
-            column.iter().any(|t| part(t, 0).is_some_and(|p| p > 12)),
-            column.iter().any(|t| part(t, 1).is_some_and(|p| p > 12)),
-        ) {
-            (true, _) => true,
-            (_, true) => false,
-            _ => by == '.',
-        };
-        Self::Slashed { by, day_first }
+        Occasion { customer: names.len() as u64 - 1, day, amount }
+    });
+    let occasions = occasions.collect();
+    Ok(History { names, occasions, has_amounts: amounts.is_some(), reading })
+}
+
+impl History {
+    /// First and last day of all.
+    pub(super) fn span(&self) -> (i64, i64) {
+        let days = || self.occasions.iter().map(|o| o.day);
+        (days().min().unwrap_or(0), days().max().unwrap_or(0))
     }
 
-    fn read(self, text: &str) -> Option<f64> {
-        match self {
-            Self::Iso => parse_time(text.split('+').next().unwrap_or(text)).filter(|_| !text.is_empty()),
-            Self::Compact if text.len() == 8 && text.is_ascii() => {
-                parse_time(&format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]))
-            }
-            Self::Compact => None,
-            Self::Seconds(per_day) => text.parse::<f64>().ok().filter(|v| v.is_finite()).map(|v| v / per_day),
-            Self::Slashed { by, day_first } => {
-                let (date, time) = text.split_once(' ').unwrap_or((text, "0:0"));
-                let parts: Vec<&str> = date.split(by).collect();
-                let &[a, b, c] = parts.as_slice() else { return None };
-                if a.len() == 4 {
-                    return parse_time(&format!("{a}-{b}-{c} {time}"));
-                }
-                let (day, month) = if day_first { (a, b) } else { (b, a) };
-                let year = if c.len() == 2 { format!("20{c}") } else { c.to_owned() };
-                let time: String = time.chars().filter(|c| c.is_ascii_digit() || *c == ':').collect();
-                parse_time(&format!("{year}-{month}-{day} {time}"))
-            }
-        }
-    }
-}
-
-fn looks_like_dates(column: &[String]) -> bool {
-    let form = Form::of(column);
-    let mut some = column.iter().filter(|text| !text.is_empty()).take(50).peekable();
-    some.peek().is_some() && some.all(|text| text.parse::<f64>().is_err() && form.read(text).is_some())
-}
-
-/// Whole days since 1970-01-01 of a date written as `2026-01-31`.
-#[expect(clippy::cast_possible_truncation, reason = "days")]
-pub(super) fn days_since_1970(text: &str) -> Option<i64> {
-    parse_time(text).map(|days| days.floor() as i64)
-}
-
-/// The date of a day since 1970-01-01, as `2026-01-31`.
-pub(super) fn date_of(day: i64) -> String {
-    let at = jiff::Timestamp::from_second(day.saturating_mul(86_400));
-    at.map_or_else(|_| day.to_string(), |at| at.to_string().chars().take(10).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_read_as_people_write_them() {
-        for (text, value) in
-            [("12.5", 12.5), ("1,234.50", 1234.5), ("12,50", 12.5), ("$3", 3.0), ("1.234,5 EUR", 1234.5), ("-4", -4.0)]
-        {
-            assert_eq!(number(text), Some(value), "{text}");
-        }
-        assert_eq!(number("twelve"), None);
-        assert_eq!(number("NaN"), None);
+    /// The file, how much was in it, and its period.
+    pub(super) fn source(&self, frame: &Frame) -> String {
+        let (rows, customers) = (many(self.reading.rows, "row"), many(self.names.len(), "customer"));
+        format!("{}: {rows}, {customers}, {}", frame.name(), self.period())
     }
 
-    #[test]
-    fn dates_are_read_as_people_write_them() {
-        let read = |texts: &[&str]| {
-            let column: Vec<String> = texts.iter().map(|t| (*t).to_owned()).collect();
-            let form = Form::of(&column);
-            column.iter().map(|text| form.read(text).map(|d| date_of(d.floor() as i64))).collect::<Vec<_>>()
-        };
-        let day = |text: &str| Some(text.to_owned());
-        assert_eq!(read(&["12/1/2010 8:26", "12/13/2010 9:00"]), [day("2010-12-01"), day("2010-12-13")]);
-        assert_eq!(read(&["01.02.2011", "03.02.2011"]), [day("2011-02-01"), day("2011-02-03")]);
-        assert_eq!(read(&["19970131"]), [day("1997-01-31")]);
-        assert_eq!(read(&["1326412800"]), [day("2012-01-13")]);
-        assert_eq!(read(&["2026-01-31T23:59:59Z", "soon", ""]), [day("2026-01-31"), None, None]);
+    /// The period in words.
+    pub(super) fn period(&self) -> String {
+        let (first, last) = self.span();
+        format!("{} to {}", dates::date_of(first), dates::date_of(last))
     }
 }

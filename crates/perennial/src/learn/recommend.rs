@@ -3,38 +3,49 @@
 //! The recommender tunes itself on a part of the history that it hides from itself, and says how good it was
 //! there. Without contexts, `together` lists for every item what is bought with it. Absent on purpose: knobs.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+mod pairs;
+mod tell;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use perennial_learn::recommend::{Columns, Effort, Interactions, Reason, Recommendation, Recommender, Task};
+use perennial_learn::recommend::{Columns, Effort, Error, Interactions, Reason, Recommendation, Recommender, Task};
 
-use super::frame::{self, Frame};
-use super::orders::{self, Named, Roles};
-use super::report::{Bar, Figure, Plot, Report};
-use super::{Common, finish, working};
+use super::frame::Frame;
+use super::orders::{Named, Reading, Roles};
+use super::page::Page;
+use super::words::many;
+use super::{Common, Outputs, dates, progress};
+use pairs::Pairs;
 
 /// Purchases in, lists out.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  perennial learn recommend --train orders.csv --task together --out together.csv --report together.html\n  \
+perennial learn recommend --train orders.csv --task for-you --out for-you.csv\n  \
+perennial learn recommend --train orders.csv --task together --context carts.csv --out additions.csv\n\n\
+Without --context, together lists for every item of the shop what goes with it; the other tasks list items\n\
+for every customer. --context holds baskets or sessions to complete: columns user_id and item_id."
+)]
 pub struct Arguments {
-    /// Who touched what: customer and item, with a time, a basket or session where known.
-    #[arg(long, alias = "input")]
+    /// Who bought what: customer and item, with a time, a basket or session where known.
+    #[arg(long, alias = "input", value_name = "ORDERS.csv")]
     train: PathBuf,
     /// What is asked.
     #[arg(long)]
     task: Asked,
     /// Items per list.
-    #[arg(long, default_value_t = 20)]
-    top: usize,
-    /// The lists: who, item, rank and why.
-    #[arg(long)]
-    out: PathBuf,
+    #[arg(long, default_value_t = 20, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    top: u16,
+    #[command(flatten)]
+    outputs: Outputs,
     /// Baskets or sessions to complete: who asks and the items so far, oldest first.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE.csv")]
     context: Option<PathBuf>,
-    /// A readable page with figures.
-    #[arg(long)]
-    report: Option<PathBuf>,
+    /// Items to leave out, such as postage.
+    #[arg(long, value_delimiter = ',', value_name = "ITEMS")]
+    without: Vec<String>,
     #[command(flatten)]
     columns: Named,
 }
@@ -61,156 +72,275 @@ impl Asked {
             Self::Session => Task::Session,
         }
     }
+
+    /// Roughly how many settings are tried, for an estimate of the time.
+    fn trials(self) -> u64 {
+        match self {
+            Self::ForYou => 50,
+            Self::Together => 45,
+            Self::Again => 35,
+            Self::Session => 40,
+        }
+    }
+
+    /// The length of lists by which methods are compared.
+    fn depth(self) -> usize {
+        if self == Self::Session { 20 } else { 10 }
+    }
 }
 
-struct Rows {
+/// Purchases as columns of one length.
+pub(super) struct Bought {
     users: Vec<String>,
     items: Vec<String>,
     at: Vec<f64>,
     baskets: Vec<String>,
     /// What items are called, where a column says so.
     titles: HashMap<String, String>,
-    notes: Vec<String>,
+    pub(super) reading: Reading,
 }
-
-/// Baskets larger than this say little about what goes together, and much about time.
-const LARGE_BASKET: usize = 200;
 
 /// Reads, trains, writes.
 pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> {
-    if arguments.top == 0 {
-        return Err("--top 0 asks for empty lists; ask for 1 or more".into());
-    }
     if arguments.task == Asked::Session && arguments.context.is_none() {
         return Err("--task session completes running sessions; name their file with --context".into());
     }
-    let mut frame = Frame::read(&arguments.train, common.quiet)?;
-    let rows = read(&mut frame, &arguments.columns, arguments.task)?;
-    let told = |why: perennial_learn::recommend::Error| frame.wrong(&why.to_string());
-    let columns = Columns { users: &rows.users, items: &rows.items, at: &rows.at, baskets: &rows.baskets };
-    let data = Interactions::read(&columns).map_err(told)?;
-    if data.items.len() < 2 {
-        return Err(frame.wrong("there is only one item; a recommendation needs a choice of two at least"));
-    }
-    let bar = working("trying methods", common.quiet);
-    let effort = Effort { threads: common.threads.max(1), ..Effort::default() };
-    let model = Recommender::train(&data, arguments.task.task(), effort, &mut |trial| {
-        bar.set_message("trying methods");
-        tracing::debug!(method = trial.settings.name(), value = trial.value, "tried");
-    })
-    .map_err(told)?;
-    let (names, lists) = answer(arguments, common, &model, &rows)?;
-    bar.finish_and_clear();
-    let pairs = by_item(arguments).then(|| Pairs::count(&rows, &names, &lists));
-    write(arguments, &rows, &names, &lists, pairs.as_ref())?;
-    let report = tell(arguments, &frame, &rows, &model, &names, &lists, pairs.as_ref());
-    finish(&report, &arguments.out, arguments.report.as_deref())
-}
-
-/// Whether lists are per item of the shop.
-fn by_item(arguments: &Arguments) -> bool {
-    arguments.task == Asked::Together && arguments.context.is_none()
-}
-
-fn read(frame: &mut Frame, named: &Named, task: Asked) -> Result<Rows, String> {
-    let mut roles = Roles::find(frame, named)?;
-    let own = |name: &str| frame.header.iter().position(|header| header == name);
-    // The shape that scoring scripts write.
-    roles.customer = named.customer.is_none().then(|| own("user_id")).flatten().or(roles.customer);
-    roles.item = named.item.is_none().then(|| own("item_id")).flatten().or(roles.item);
-    roles.order = named.order.is_none().then(|| own("basket")).flatten().or(roles.order);
-    roles.date = named.date.is_none().then(|| own("t")).flatten().or(roles.date);
-    if matches!(task, Asked::Together | Asked::Session) && roles.order.is_some() && roles.customer.is_none() {
-        roles.customer = roles.order;
-    }
-    let mut notes = vec![roles.told(frame)];
-    let user = Roles::need(frame, roles.customer, "customer", "--customer")?;
-    let item = Roles::need(frame, roles.item, "item", "--item")?;
-    if user == item {
-        return Err(frame.wrong("customer and item are the same column; name one with --customer or --item"));
-    }
-    let basket = if task == Asked::Together && roles.order.is_none() {
-        notes.push("No column of orders (see --order): what one customer bought on one day counts as a basket.".into());
-        None
-    } else {
-        roles.order
+    let inputs: Vec<&Path> =
+        std::iter::once(&arguments.train).chain(&arguments.context).map(PathBuf::as_path).collect();
+    let drafts = arguments.outputs.begin(&inputs)?;
+    let frame = Frame::read(&arguments.train, common.quiet)?;
+    let roles = Roles::find(&frame, &arguments.columns)?;
+    let bought = Bought::read(&frame, roles, &arguments.columns, arguments.task, &arguments.without)?;
+    let contexts = arguments.context.as_deref().map(|path| contexts(path, &arguments.columns, common)).transpose()?;
+    let lists = Lists::make(&frame, &bought, arguments.task, usize::from(arguments.top), contexts, common)?;
+    let (header, rows) = lists.table(&bought);
+    drafts.csv(&arguments.outputs.out, header, rows)?;
+    let mut chapter = lists.chapter(&bought);
+    chapter.how.extend(bought.reading.sentences());
+    let page = Page {
+        kind: "Recommendations",
+        finding: chapter.finding.clone(),
+        source: format!(
+            "{}: {}, {}, {}",
+            frame.name(),
+            many(bought.reading.rows, "row"),
+            many(lists.model.users.len(), "customer"),
+            many(lists.model.items.len(), "item")
+        ),
+        chapters: vec![chapter],
+        ..Page::default()
     };
-    notes.extend(orders::tidy(frame, &roles, named)?);
-    let known: Vec<bool> = frame.columns[item].iter().map(|text| !text.is_empty()).collect();
-    let lost = known.iter().filter(|k| !**k).count();
-    if lost > 0 {
-        notes.push(format!("{lost} rows without an item are left out."));
-        frame.keep(&known);
-    }
-    if frame.rows() == 0 {
-        return Err(frame.wrong("no row names an item; is the right column the item? see --item"));
-    }
-    let at = match roles.date {
-        Some(at) => {
-            let (days, how) = orders::dates(frame, at)?;
-            notes.extend(how);
-            days
+    let row =
+        if lists.pairs.is_some() { "an item and what goes with it" } else { "one item of a list, with its reason" };
+    arguments.outputs.finish(drafts, page, row)
+}
+
+impl Bought {
+    /// Reads purchases. Returns are left out, and items named in `without`.
+    pub(super) fn read(
+        frame: &Frame,
+        mut roles: Roles,
+        named: &Named,
+        task: Asked,
+        without: &[String],
+    ) -> Result<Self, String> {
+        roles.prefer_scorer(frame, named);
+        if matches!(task, Asked::Together | Asked::Session) && roles.order.is_some() && roles.customer.is_none() {
+            roles.customer = roles.order;
         }
-        None => Vec::new(),
-    };
-    let users = frame.columns[user].clone();
-    let baskets = match basket {
-        Some(at) => frame.columns[at].clone(),
-        None if task == Asked::Together && !at.is_empty() => {
-            users.iter().zip(&at).map(|(user, at)| format!("{user}\t{:.0}", at.floor())).collect()
+        let user = Roles::need(frame, roles.customer, "customer", "--customer")?;
+        let item = Roles::need(frame, roles.item, "item", "--item")?;
+        if user == item {
+            return Err(frame.wrong("customer and item are the same column; name one with --customer or --item"));
         }
-        None => Vec::new(),
-    };
-    let title = frame.named_or_usual(None, &["description", "productname", "itemname", "title", "name"])?;
-    let titles = title.filter(|at| *at != item).map_or_else(HashMap::new, |at| {
-        frame.columns[item]
-            .iter()
-            .cloned()
-            .zip(frame.columns[at].iter().cloned())
-            .filter(|(_, t)| !t.is_empty())
-            .collect()
-    });
-    Ok(Rows { users, items: frame.columns[item].clone(), at, baskets, titles, notes })
+        let (mut reading, mut keep) = Reading::begin(frame, &roles, named);
+        let items = &frame.columns[item];
+        reading.leave_out(frame, &mut keep, "without an item", |row| items[row].is_empty());
+        let returned = roles.returns(frame)?;
+        reading.leave_out(frame, &mut keep, "that take something back", |row| returned[row]);
+        let unwanted: HashSet<&String> = without.iter().collect();
+        reading.leave_out(frame, &mut keep, "of items named by --without", |row| unwanted.contains(&items[row]));
+        let mut at = Vec::new();
+        if let Some(date) = roles.date {
+            let (days, how) = dates::column(frame, date, named.day_first)?;
+            reading.assumed.extend(how);
+            reading.leave_out(frame, &mut keep, "without a date", |row| days[row].is_nan());
+            at = (0..keep.len()).filter(|&row| keep[row]).map(|row| days[row]).collect();
+        }
+        let rows: Vec<usize> = (0..keep.len()).filter(|&row| keep[row]).collect();
+        if rows.is_empty() {
+            return Err(frame
+                .wrong("no row has a customer and an item; are these the right columns? see --customer and --item"));
+        }
+        let pick = |at: usize| rows.iter().map(|&row| frame.columns[at][row].clone()).collect::<Vec<String>>();
+        let users = pick(user);
+        let baskets = match roles.order {
+            Some(at) => pick(at),
+            None if task == Asked::Together && !at.is_empty() => {
+                reading.assumed.push("There is no column of orders (see --order): what one customer bought on one day counts as a basket.".into());
+                users.iter().zip(&at).map(|(user, at)| format!("{user}\t{}", dates::floor(*at))).collect()
+            }
+            None => Vec::new(),
+        };
+        let titles = titles(frame, item, &rows)?;
+        Ok(Self { users, items: pick(item), at, baskets, titles, reading })
+    }
+
+    fn title<'a>(&'a self, item: &'a str) -> &'a str {
+        self.titles.get(item).map_or(item, String::as_str)
+    }
+
+    fn because(&self, reason: &Reason) -> String {
+        match reason {
+            Reason::BoughtBefore(1) => "bought once before".into(),
+            Reason::BoughtBefore(times) => format!("bought {times} times before"),
+            Reason::GoesWith(item) => format!("goes with {}", self.title(item)),
+            Reason::SimilarCustomers => "similar customers took it".into(),
+            Reason::Popular => "many take it".into(),
+        }
+    }
 }
 
-type Lists = (Vec<String>, Vec<Vec<Recommendation>>);
+/// What items are called, where a column says so.
+fn titles(frame: &Frame, item: usize, rows: &[usize]) -> Result<HashMap<String, String>, String> {
+    let title = frame
+        .named_or_usual(None, "description productname itemname lineitemname title name artikelname bezeichnung")?;
+    let Some(at) = title.filter(|at| *at != item) else { return Ok(HashMap::new()) };
+    let mut titles = HashMap::new();
+    for &row in rows.iter().filter(|&&row| !frame.columns[at][row].is_empty()) {
+        titles.entry(frame.columns[item][row].clone()).or_insert_with(|| frame.columns[at][row].clone());
+    }
+    Ok(titles)
+}
 
-fn answer(arguments: &Arguments, common: &Common, model: &Recommender, rows: &Rows) -> Result<Lists, String> {
-    let threads = common.threads.max(1);
-    if let Some(path) = &arguments.context {
-        let (names, contexts) = contexts(path, arguments, common)?;
-        let lists = model.after_each(&contexts, arguments.top, threads);
-        return Ok((names, lists));
+/// A trained recommender and its lists.
+pub(super) struct Lists {
+    asked: Asked,
+    top: usize,
+    pub(super) model: Recommender,
+    /// Who or what each list is for.
+    names: Vec<String>,
+    lists: Vec<Vec<Recommendation>>,
+    /// Counts behind lists for items.
+    pairs: Option<Pairs>,
+}
+
+type Contexts = (Vec<String>, Vec<Vec<String>>);
+
+impl Lists {
+    /// Trains and answers: the contexts where there are any; otherwise every item of the shop for
+    /// `together`, and every customer for the other tasks.
+    pub(super) fn make(
+        frame: &Frame,
+        bought: &Bought,
+        asked: Asked,
+        top: usize,
+        contexts: Option<Contexts>,
+        common: &Common,
+    ) -> Result<Self, String> {
+        let told = |why: Error| {
+            match why {
+            Error::Empty(_) => frame.wrong("there are too few purchases to hide some and to foretell them from the rest; give a longer history, or check --customer, --item and --order"),
+            why => frame.wrong(&why.to_string()),
+        }
+        };
+        let columns = Columns { users: &bought.users, items: &bought.items, at: &bought.at, baskets: &bought.baskets };
+        let data = Interactions::read(&columns).map_err(told)?;
+        if data.items.len() < 2 {
+            return Err(frame.wrong("there is only one item; a recommendation needs a choice of two at least"));
+        }
+        let bar = progress("trying methods", asked.trials(), common.quiet);
+        let effort = Effort { threads: common.threads(), ..Effort::default() };
+        let model = Recommender::train(&data, asked.task(), effort, &mut |trial| {
+            bar.inc(1);
+            if bar.length().is_some_and(|length| length <= bar.position()) {
+                bar.inc_length(5);
+            }
+            tracing::debug!(method = trial.settings.name(), value = trial.value, "tried");
+        })
+        .map_err(told)?;
+        bar.finish_and_clear();
+        let bar = super::working("writing lists", common.quiet);
+        let by_item = asked == Asked::Together && contexts.is_none();
+        let (names, lists) = match contexts {
+            Some((names, contexts)) => (names, model.after_each(&contexts, top, common.threads())),
+            None if by_item => {
+                let items = each(&bought.items);
+                let contexts: Vec<Vec<&String>> = items.iter().map(|item| vec![item]).collect();
+                let lists = model.after_each(&contexts, top, common.threads());
+                (items, lists)
+            }
+            None => {
+                let users = each(&bought.users);
+                let lists = model.for_customers(&users, top, common.threads());
+                (users, lists)
+            }
+        };
+        bar.finish_and_clear();
+        let pairs = by_item.then(|| Pairs::count(bought, &names, &lists));
+        Ok(Self { asked, top, model, names, lists, pairs })
     }
-    let all = |names: &[String]| {
-        let mut seen = std::collections::HashSet::new();
-        names.iter().filter(|name| seen.insert(name.as_str())).cloned().collect::<Vec<String>>()
-    };
-    if by_item(arguments) {
-        let items = all(&rows.items);
-        let contexts: Vec<Vec<&String>> = items.iter().map(|item| vec![item]).collect();
-        let lists = model.after_each(&contexts, arguments.top, threads);
-        return Ok((items, lists));
+
+    /// The lists as a table: its header and rows.
+    pub(super) fn table<'a>(
+        &'a self,
+        bought: &'a Bought,
+    ) -> (&'static [&'static str], Box<dyn Iterator<Item = Vec<String>> + 'a>) {
+        let entries =
+            self.names.iter().zip(&self.lists).enumerate().flat_map(|(owner, (name, list))| {
+                list.iter().enumerate().map(move |(at, found)| (owner, name, at, found))
+            });
+        let rank = |at: usize| (at + 1).to_string();
+        match &self.pairs {
+            Some(pairs) => (
+                &[
+                    "item_id",
+                    "goes_with",
+                    "rank",
+                    "baskets_with_both",
+                    "share_of_baskets",
+                    "times_more_than_chance",
+                    "item_title",
+                    "goes_with_title",
+                ],
+                Box::new(entries.map(move |(owner, name, at, found)| {
+                    let pair = pairs.of(owner, at);
+                    vec![
+                        name.clone(),
+                        found.item.clone(),
+                        rank(at),
+                        pair.both.to_string(),
+                        format!("{:.4}", pair.share()),
+                        format!("{:.2}", pair.lift()),
+                        bought.title(name).into(),
+                        bought.title(&found.item).into(),
+                    ]
+                })),
+            ),
+            None => (
+                &["user_id", "item_id", "rank", "reason"],
+                Box::new(entries.map(move |(_, name, at, found)| {
+                    vec![name.clone(), found.item.clone(), rank(at), bought.because(&found.reason)]
+                })),
+            ),
+        }
     }
-    let users = all(&rows.users);
-    let lists = model.for_customers(&users, arguments.top, threads);
-    Ok((users, lists))
+}
+
+/// Names in the order of their first appearance.
+fn each(names: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    names.iter().filter(|name| seen.insert(name.as_str())).cloned().collect()
 }
 
 /// Who asks, and the items so far; rows of one asker need not stand together.
-fn contexts(
-    path: &std::path::Path,
-    arguments: &Arguments,
-    common: &Common,
-) -> Result<(Vec<String>, Vec<Vec<String>>), String> {
+fn contexts(path: &Path, named: &Named, common: &Common) -> Result<Contexts, String> {
     let frame = Frame::read(path, common.quiet)?;
-    let named = &arguments.columns;
     let user = frame.named_or_usual(
         named.customer.as_deref(),
-        &["userid", "caseid", "basket", "basketid", "sessionid", "session", "orderid", "customerid"],
+        "userid caseid basket basketid sessionid session orderid customerid",
     )?;
-    let item =
-        frame.named_or_usual(named.item.as_deref(), &["itemid", "item", "productid", "sku", "stockcode", "product"])?;
+    let item = frame.named_or_usual(named.item.as_deref(), "itemid item productid sku stockcode product")?;
     let user = Roles::need(&frame, user, "basket or session", "--customer")?;
     let item = Roles::need(&frame, item, "item", "--item")?;
     let mut place: HashMap<&str, usize> = HashMap::new();
@@ -224,193 +354,4 @@ fn contexts(
         lists[at].push(what.clone());
     }
     Ok((names, lists))
-}
-
-/// In how many baskets items and pairs of items are.
-struct Pairs {
-    single: HashMap<String, usize>,
-    both: HashMap<(String, String), usize>,
-}
-
-impl Pairs {
-    fn count(rows: &Rows, names: &[String], lists: &[Vec<Recommendation>]) -> Self {
-        let owners = if rows.baskets.is_empty() { &rows.users } else { &rows.baskets };
-        let mut baskets: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        owners.iter().zip(&rows.items).for_each(|(owner, item)| baskets.entry(owner).or_default().push(item));
-        let mut both: HashMap<(&str, &str), usize> = HashMap::new();
-        for (name, list) in names.iter().zip(lists) {
-            for found in list {
-                both.insert((name, &found.item), 0);
-            }
-        }
-        let mut single: HashMap<String, usize> = HashMap::new();
-        for items in baskets.values_mut() {
-            items.sort_unstable();
-            items.dedup();
-            items.iter().for_each(|item| *single.entry((*item).to_owned()).or_default() += 1);
-            if items.len() > LARGE_BASKET {
-                continue;
-            }
-            for a in items.iter() {
-                for b in items.iter() {
-                    if let Some(count) = both.get_mut(&(*a, *b)) {
-                        *count += 1;
-                    }
-                }
-            }
-        }
-        let both = both.into_iter().map(|((a, b), n)| ((a.to_owned(), b.to_owned()), n)).collect();
-        Self { single, both }
-    }
-
-    fn of(&self, a: &str, b: &str) -> usize {
-        self.both.get(&(a.to_owned(), b.to_owned())).copied().unwrap_or(0)
-    }
-}
-
-fn because(reason: &Reason, rows: &Rows) -> String {
-    match reason {
-        Reason::BoughtBefore(times) => format!("bought {times} times before"),
-        Reason::GoesWith(item) => format!("goes with {}", title(item, rows)),
-        Reason::SimilarCustomers => "similar customers took it".into(),
-        Reason::Popular => "many take it".into(),
-    }
-}
-
-fn title<'a>(item: &'a str, rows: &'a Rows) -> &'a str {
-    rows.titles.get(item).map_or(item, String::as_str)
-}
-
-fn write(
-    arguments: &Arguments,
-    rows: &Rows,
-    names: &[String],
-    lists: &[Vec<Recommendation>],
-    pairs: Option<&Pairs>,
-) -> Result<(), String> {
-    let each = names
-        .iter()
-        .zip(lists)
-        .flat_map(|(name, list)| list.iter().enumerate().map(move |(at, found)| (name, at, found)));
-    match pairs {
-        Some(pairs) => frame::write(
-            &arguments.out,
-            &["item_id", "goes_with", "rank", "baskets_with_both", "item_title", "goes_with_title"],
-            each.map(|(name, at, found)| {
-                let both = pairs.of(name, &found.item).to_string();
-                [
-                    name.clone(),
-                    found.item.clone(),
-                    (at + 1).to_string(),
-                    both,
-                    title(name, rows).into(),
-                    title(&found.item, rows).into(),
-                ]
-            }),
-        ),
-        None => frame::write(
-            &arguments.out,
-            &["user_id", "item_id", "rank", "reason"],
-            each.map(|(name, at, found)| {
-                [name.clone(), found.item.clone(), (at + 1).to_string(), because(&found.reason, rows)]
-            }),
-        ),
-    }
-}
-
-fn tell(
-    arguments: &Arguments,
-    frame: &Frame,
-    rows: &Rows,
-    model: &Recommender,
-    names: &[String],
-    lists: &[Vec<Recommendation>],
-    pairs: Option<&Pairs>,
-) -> Report {
-    let depth = if arguments.task == Asked::Session { 20 } else { 10 };
-    let mut notes = vec![format!(
-        "{}: {} rows, {} customers, {} items.",
-        frame.name(),
-        rows.users.len(),
-        model.users.len(),
-        model.items.len()
-    )];
-    notes.extend(rows.notes.iter().cloned());
-    let blend: Vec<String> =
-        model.choice.blend.iter().map(|(s, w)| format!("{} ({:.0} %)", s.name(), 100.0 * w)).collect();
-    notes.push(format!("Chosen out of {} trials: {}.", model.choice.trials.len(), blend.join(", ")));
-    notes.push(format!(
-        "Validation: NDCG@{depth} {:.4} on {} questions hidden from training (1 is perfect, 0 finds nothing).",
-        model.choice.value, model.choice.questions
-    ));
-    let mut best: BTreeMap<&str, f64> = BTreeMap::new();
-    for trial in &model.choice.trials {
-        let value = best.entry(trial.settings.name()).or_insert(0.0);
-        *value = value.max(trial.value);
-    }
-    let mut best: Vec<(&str, f64)> = best.into_iter().collect();
-    best.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let leader = best.first().map_or("nothing", |b| b.0);
-    let trials = Figure {
-        title: format!("Alone, {leader} does best on hidden purchases"),
-        note: format!("NDCG@{depth} of each method's best settings on {} hidden questions.", model.choice.questions),
-        plot: Plot::Bars(
-            best.iter().map(|(name, value)| Bar { label: (*name).into(), value: *value, interval: None }).collect(),
-        ),
-        head: ["method", "NDCG"].map(String::from).to_vec(),
-        rows: best.iter().map(|(name, value)| vec![(*name).to_owned(), format!("{value:.4}")]).collect(),
-    };
-    let finding = match pairs {
-        Some(_) => format!("What is bought together, for each of {} items.", names.len()),
-        None => format!("Lists of {} items for {} customers or contexts.", arguments.top, names.len()),
-    };
-    let examples = match pairs {
-        Some(pairs) => together(rows, names, lists, pairs),
-        None => examples(rows, names, lists),
-    };
-    Report { finding, notes, figures: vec![examples, trials] }
-}
-
-/// The strongest pair of each of the items bought most often.
-fn together(rows: &Rows, names: &[String], lists: &[Vec<Recommendation>], pairs: &Pairs) -> Figure {
-    let mut order: Vec<usize> = (0..names.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(pairs.single.get(&names[i]).copied().unwrap_or(0)));
-    let rows_of: Vec<Vec<String>> = order
-        .iter()
-        .take(25)
-        .filter_map(|&i| {
-            let list: Vec<&str> = lists[i].iter().take(3).map(|found| title(&found.item, rows)).collect();
-            let first = lists[i].first()?;
-            Some(vec![
-                title(&names[i], rows).to_owned(),
-                pairs.single.get(&names[i]).copied().unwrap_or(0).to_string(),
-                list.join("; "),
-                pairs.of(&names[i], &first.item).to_string(),
-            ])
-        })
-        .collect();
-    Figure {
-        title: "Bought together, for the items bought most".into(),
-        note: "An item, the baskets it is in, the three that go with it best, and the baskets with the first of them."
-            .into(),
-        plot: Plot::None,
-        head: ["item", "baskets", "goes with", "baskets with both"].map(String::from).to_vec(),
-        rows: rows_of,
-    }
-}
-
-fn examples(rows: &Rows, names: &[String], lists: &[Vec<Recommendation>]) -> Figure {
-    let step = names.len().div_ceil(10).max(1);
-    let some = names.iter().zip(lists).step_by(step).flat_map(|(name, list)| {
-        list.iter()
-            .take(3)
-            .map(|found| vec![name.clone(), title(&found.item, rows).to_owned(), because(&found.reason, rows)])
-    });
-    Figure {
-        title: "Some lists, with reasons".into(),
-        note: "The first three of a list, for customers spread over the table.".into(),
-        plot: Plot::None,
-        head: ["who", "item", "why"].map(String::from).to_vec(),
-        rows: some.collect(),
-    }
 }

@@ -3,38 +3,44 @@
 //! From orders come recency, frequency and spend; from any other table, its columns of numbers. The number
 //! of groups is chosen by three witnesses whose evidence is told. Absent on purpose: groups by wish.
 
+mod tell;
+
 use std::path::PathBuf;
 
 use clap::Args;
+use perennial_learn::input::BadInput;
 use perennial_learn::segment::{
     ChosenK, FeatureWords, KMeans, KMeansFit, Points, Scaling, choose_k, explain, silhouette_sampled, suggest_names,
 };
 
-use super::frame::{self, Frame, short};
-use super::orders::{self, Named, Roles};
-use super::report::{Bar, Figure, Plot, Report};
-use super::{Common, finish, working};
+use super::frame::Frame;
+use super::orders::{self, History, Named, Roles};
+use super::page::Page;
+use super::words::{figure, many, short};
+use super::{Common, Outputs, amounts, working};
 
 /// Customers in, groups out.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  perennial learn segment --input orders.csv --out segments.csv --report segments.html\n  \
+perennial learn segment --input customers.csv --features age,visits,spend --out segments.csv\n\n\
+From orders, customers are grouped by recency (days since the last purchase), frequency (days with a\n\
+purchase) and spend. Each customer's row says why it is in its group and not in the next nearest."
+)]
 pub struct Arguments {
     /// Orders (customer, date, amount), or one row per customer with columns of numbers.
-    #[arg(long)]
+    #[arg(long, value_name = "TABLE.csv")]
     input: PathBuf,
-    /// One row per customer.
-    #[arg(long)]
-    out: PathBuf,
-    /// A readable page with figures.
-    #[arg(long)]
-    report: Option<PathBuf>,
-    /// Use these columns of numbers, one row per customer, instead of reading orders.
-    #[arg(long, value_delimiter = ',')]
+    #[command(flatten)]
+    outputs: Outputs,
+    /// Group by these columns of numbers, one row per customer, instead of reading orders.
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     features: Vec<String>,
     /// The column that names the customer, with --features.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
     /// So many groups; chosen from the data otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER")]
     groups: Option<usize>,
     #[command(flatten)]
     columns: Named,
@@ -43,8 +49,9 @@ pub struct Arguments {
 /// Groups tried at most.
 const MOST: usize = 8;
 
-struct Customers {
-    names: Vec<String>,
+/// Customers with their features.
+pub(super) struct Customers {
+    pub(super) names: Vec<String>,
     features: Vec<String>,
     columns: Vec<Vec<f64>>,
     notes: Vec<String>,
@@ -52,30 +59,133 @@ struct Customers {
 
 /// Reads, groups, writes.
 pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> {
-    let mut frame = Frame::read(&arguments.input, common.quiet)?;
+    let drafts = arguments.outputs.begin(&[&arguments.input])?;
+    let frame = Frame::read(&arguments.input, common.quiet)?;
     let roles = Roles::find(&frame, &arguments.columns)?;
-    let as_orders = arguments.features.is_empty() && roles.customer.is_some() && roles.date.is_some();
-    let customers = if as_orders { from_orders(&mut frame, arguments)? } else { from_columns(&frame, arguments)? };
-    let customers = vary(&frame, customers)?;
-    let bar = working("grouping", common.quiet);
-    let told = |why: perennial_learn::input::BadInput| frame.wrong(&why.to_string());
-    let raw = Points::from_columns(&customers.columns).map_err(told)?;
-    let scaling = Scaling::learn_automatically(&raw).map_err(told)?;
-    let points = scaling.apply(&raw).map_err(told)?;
-    let chosen = match arguments.groups {
-        Some(_) => None,
-        None => Some(choose_k(&points, MOST.min(distinct(&points)), common.seed).map_err(told)?),
+    let (customers, source) = if arguments.features.is_empty() && roles.customer.is_some() && roles.date.is_some() {
+        let history = orders::history(&frame, &roles, &arguments.columns)?;
+        let mut customers = Customers::of_orders(&history);
+        customers.notes.extend(history.reading.sentences());
+        (customers, history.source(&frame))
+    } else {
+        let customers = Customers::of_columns(&frame, arguments)?;
+        let source = format!("{}: {}", frame.name(), many(customers.names.len(), "row"));
+        (customers, source)
     };
-    let k = arguments.groups.or(chosen.as_ref().map(|c| c.k)).unwrap_or(2);
-    let fit = KMeans::fit(&points, k, common.seed).map_err(told)?;
-    let words: Vec<FeatureWords> = customers.features.iter().map(|name| FeatureWords::of(name)).collect();
-    let names = suggest_names(&fit.model, &words).map_err(told)?;
-    let quality = silhouette_sampled(&points, &fit.labels, 2_000, common.seed).ok();
+    let bar = working("grouping", common.quiet);
+    let groups = Groups::of(customers, arguments.groups, common.seed).map_err(|why| frame.wrong(&why))?;
     bar.finish_and_clear();
-    let grouped = Grouped { customers: &customers, raw: &raw, points: &points, fit: &fit, names: &names };
-    grouped.write(arguments)?;
-    let report = grouped.tell(&frame, chosen.as_ref(), quality);
-    finish(&report, &arguments.out, arguments.report.as_deref())
+    let names: Vec<&str> = groups.customers.features.iter().map(String::as_str).collect();
+    let header: Vec<&str> = ["customer_id", "segment", "segment_name", "reason"].into_iter().chain(names).collect();
+    let rows = (0..groups.len()).map(|row| {
+        let name = groups.customers.names[row].clone();
+        let features = groups.raw.row(row).iter().map(|value| short(*value));
+        std::iter::once(name).chain(groups.cells(row)).chain(features).collect::<Vec<_>>()
+    });
+    drafts.csv(&arguments.outputs.out, &header, rows)?;
+    let chapter = groups.chapter(None);
+    let page = Page {
+        kind: "Groups of customers",
+        finding: chapter.finding.clone(),
+        source,
+        chapters: vec![chapter],
+        ..Page::default()
+    };
+    arguments.outputs.finish(drafts, page, "a customer with the group and the reason")
+}
+
+impl Customers {
+    /// Recency, frequency and spend.
+    #[expect(clippy::cast_precision_loss, reason = "days and counts")]
+    pub(super) fn of_orders(history: &History) -> Self {
+        let (_, last) = history.span();
+        let (mut names, mut columns) = (Vec::new(), vec![Vec::new(); if history.has_amounts { 3 } else { 2 }]);
+        for rows in history.occasions.chunk_by(|a, b| a.customer == b.customer) {
+            names.push(history.names[usize::try_from(rows[0].customer).unwrap_or(0)].clone());
+            let latest = rows.iter().map(|o| o.day).max().unwrap_or(last);
+            columns[0].push((last - latest) as f64);
+            columns[1].push(rows.len() as f64);
+            if let Some(spend) = columns.get_mut(2) {
+                spend.push(rows.iter().map(|o| o.amount).sum());
+            }
+        }
+        let features = ["recency", "frequency", "spend"].iter().take(columns.len()).map(|n| (*n).into()).collect();
+        let notes = vec![
+            "Recency is days since the last purchase, frequency days with a purchase, spend the sum of what was paid."
+                .into(),
+        ];
+        Self { names, features, columns, notes }
+    }
+
+    fn of_columns(frame: &Frame, arguments: &Arguments) -> Result<Self, String> {
+        let id = frame.named_or_usual(arguments.id.as_deref(), "customerid id userid customer memberid")?;
+        let mut notes = Vec::new();
+        let used = if arguments.features.is_empty() {
+            let used = number_columns(frame, id);
+            notes.push(format!(
+                "There are no customers and dates to read orders by; grouped by {} of numbers.",
+                many(used.len(), "column")
+            ));
+            used
+        } else {
+            frame.all_of(&arguments.features)?
+        };
+        if used.is_empty() {
+            return Err(frame.wrong(&format!(
+                "there is nothing to group by: name the columns of orders with --customer and --date, or columns of numbers with --features; the columns are {}",
+                frame.listed()
+            )));
+        }
+        let mut columns = Vec::new();
+        for &at in &used {
+            let (values, told) = amounts::column(frame, at)?;
+            if let Some(row) = values.iter().position(|value| value.is_nan()) {
+                let (name, line) = (&frame.header[at], frame.line(row));
+                return Err(
+                    frame.wrong(&format!("`{name}` is empty in line {line}; fill it in or leave out such rows"))
+                );
+            }
+            notes.extend(told);
+            columns.push(values);
+        }
+        let features = used.iter().map(|&at| frame.header[at].clone()).collect();
+        Ok(Self { names: frame.ids(id), features, columns, notes })
+    }
+
+    /// Leaves out features that are the same for everybody.
+    fn vary(mut self) -> Result<Self, String> {
+        let varies = |column: &Vec<f64>| column.iter().any(|v| v.to_bits() != column[0].to_bits());
+        let flat: Vec<String> =
+            self.features.iter().zip(&self.columns).filter(|(_, c)| !varies(c)).map(|(n, _)| n.clone()).collect();
+        if flat.len() == self.features.len() {
+            return Err(match self.names.len() {
+                1 => "there is only one customer; groups need more".into(),
+                _ => format!("{} is the same for every customer; give features that differ", flat.join(", ")),
+            });
+        }
+        if !flat.is_empty() {
+            self.notes.push(format!("Left out, the same for everybody: {}.", flat.join(", ")));
+            let mut keep = self.columns.iter().map(varies).collect::<Vec<_>>().into_iter();
+            self.features.retain(|_| keep.next().unwrap_or(false));
+            self.columns.retain(varies);
+        }
+        Ok(self)
+    }
+}
+
+/// Columns that hold numbers only.
+fn number_columns(frame: &Frame, id: Option<usize>) -> Vec<usize> {
+    let is_number = |at: &usize| {
+        let (mark, _) = amounts::mark(&frame.columns[*at], frame.semicolons);
+        Some(*at) != id && frame.columns[*at].iter().all(|text| amounts::read(text, mark).is_some())
+    };
+    (0..frame.header.len()).filter(is_number).collect()
+}
+
+/// The number of groups to use. Two halves tell a shopkeeper little: where more groups come back as
+/// reliably when customers are drawn anew, so many are taken.
+fn useful(chosen: &ChosenK) -> usize {
+    if chosen.k > 2 { chosen.k } else { chosen.by_stability.max(2) }
 }
 
 /// Different rows, as far as it matters for the number of groups.
@@ -83,106 +193,71 @@ fn distinct(points: &Points) -> usize {
     let mut rows: Vec<Vec<u64>> = points.rows().take(1_000).map(|r| r.iter().map(|v| v.to_bits()).collect()).collect();
     rows.sort();
     rows.dedup();
-    rows.len().saturating_sub(1).max(2)
+    rows.len()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "days and counts")]
-fn from_orders(frame: &mut Frame, arguments: &Arguments) -> Result<Customers, String> {
-    let history = orders::history(frame, &arguments.columns)?;
-    let last = history.occasions.iter().map(|o| o.day).max().unwrap_or(0);
-    let (mut names, mut columns) = (Vec::new(), vec![Vec::new(); if history.has_amounts { 3 } else { 2 }]);
-    for rows in history.occasions.chunk_by(|a, b| a.customer == b.customer) {
-        names.push(history.names[usize::try_from(rows[0].customer).unwrap_or(0)].clone());
-        let latest = rows.iter().map(|o| o.day).max().unwrap_or(last);
-        columns[0].push((last - latest) as f64);
-        columns[1].push(rows.len() as f64);
-        if let Some(spend) = columns.get_mut(2) {
-            spend.push(rows.iter().map(|o| o.amount).sum());
-        }
-    }
-    let features = ["recency", "frequency", "spend"].iter().take(columns.len()).map(|n| (*n).into()).collect();
-    let mut notes = history.notes;
-    notes.push("Recency is days since the last purchase, frequency days with a purchase, spend their sum.".into());
-    Ok(Customers { names, features, columns, notes })
-}
-
-fn from_columns(frame: &Frame, arguments: &Arguments) -> Result<Customers, String> {
-    let id = frame.named_or_usual(arguments.id.as_deref(), &["customerid", "id", "userid", "customer", "memberid"])?;
-    let mut notes = Vec::new();
-    let used = if arguments.features.is_empty() {
-        let is_number = |at: &usize| {
-            let column = &frame.columns[*at];
-            Some(*at) != id && column.iter().all(|t| t.parse::<f64>().is_ok_and(f64::is_finite))
-        };
-        let used: Vec<usize> = (0..frame.header.len()).filter(is_number).collect();
-        notes.push(format!("No customer and date to read orders by; grouped by {} columns of numbers.", used.len()));
-        used
-    } else {
-        frame.all_of(&arguments.features)?
-    };
-    if used.is_empty() {
-        return Err(frame.wrong(&format!(
-            "there is nothing to group by: name the columns of orders with --customer and --date, or columns of numbers with --features; the columns are {}",
-            frame.listed()
-        )));
-    }
-    let columns = used.iter().map(|&at| orders::numbers(frame, at)).collect::<Result<_, _>>()?;
-    let features = used.iter().map(|&at| frame.header[at].clone()).collect();
-    Ok(Customers { names: frame.ids(id), features, columns, notes })
-}
-
-/// Leaves out features that are the same for everybody.
-fn vary(frame: &Frame, mut customers: Customers) -> Result<Customers, String> {
-    let varies = |column: &Vec<f64>| column.iter().any(|v| v.to_bits() != column[0].to_bits());
-    let flat: Vec<String> =
-        customers.features.iter().zip(&customers.columns).filter(|(_, c)| !varies(c)).map(|(n, _)| n.clone()).collect();
-    if flat.len() == customers.features.len() {
-        return Err(
-            frame.wrong(&format!("{} is the same for every customer; give features that differ", flat.join(", ")))
-        );
-    }
-    if !flat.is_empty() {
-        customers.notes.push(format!("Left out, the same for everybody: {}.", flat.join(", ")));
-        let mut keep = customers.columns.iter().map(varies).collect::<Vec<_>>().into_iter();
-        customers.features.retain(|_| keep.next().unwrap_or(false));
-        customers.columns.retain(varies);
-    }
-    Ok(customers)
-}
-
-struct Grouped<'a> {
-    customers: &'a Customers,
-    raw: &'a Points,
-    points: &'a Points,
-    fit: &'a KMeansFit,
-    names: &'a [String],
-}
-
-impl Grouped<'_> {
+/// Customers in groups.
+pub(super) struct Groups {
+    pub(super) customers: Customers,
+    raw: Points,
+    points: Points,
+    fit: KMeansFit,
+    /// Names of the groups as the model numbers them.
+    names: Vec<String>,
     /// Groups, the largest first.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.names.len()).collect();
-        order.sort_by_key(|&g| std::cmp::Reverse(self.fit.model.sizes[g]));
-        order
+    order: Vec<usize>,
+    chosen: Option<ChosenK>,
+    quality: Option<f64>,
+}
+
+impl Groups {
+    /// Groups customers into `wanted` groups, or as many as the data show.
+    pub(super) fn of(customers: Customers, wanted: Option<usize>, seed: u64) -> Result<Self, String> {
+        let customers = customers.vary()?;
+        let told = |why: BadInput| why.to_string();
+        let raw = Points::from_columns(&customers.columns).map_err(told)?;
+        let scaling = Scaling::learn_automatically(&raw).map_err(told)?;
+        let points = scaling.apply(&raw).map_err(told)?;
+        let different = distinct(&points);
+        if different < 4 && wanted.is_none() {
+            return Err(format!(
+                "there are only {} that differ; groups need four at least",
+                many(different, "customer")
+            ));
+        }
+        if let Some(groups) = wanted.filter(|&groups| groups < 2 || groups > different) {
+            return Err(format!(
+                "--groups {groups} does not fit; give 2 to {different}, as many as there are different customers"
+            ));
+        }
+        let chosen = match wanted {
+            Some(_) => None,
+            None => Some(choose_k(&points, MOST.min(different - 1), seed).map_err(told)?),
+        };
+        let k = wanted.or(chosen.as_ref().map(useful)).unwrap_or(2);
+        let fit = KMeans::fit(&points, k, seed).map_err(told)?;
+        let words: Vec<FeatureWords> = customers.features.iter().map(|name| FeatureWords::of(name)).collect();
+        let names = suggest_names(&fit.model, &words).map_err(told)?;
+        let quality = silhouette_sampled(&points, &fit.labels, 2_000, seed).ok();
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_by_key(|&g| std::cmp::Reverse(fit.model.sizes[g]));
+        Ok(Self { customers, raw, points, fit, names, order, chosen, quality })
     }
 
-    fn write(&self, arguments: &Arguments) -> Result<(), String> {
-        let order = self.order();
-        let mut header: Vec<&str> = vec!["customer_id", "segment", "segment_name", "reason"];
-        header.extend(self.customers.features.iter().map(String::as_str));
-        let rows = (0..self.points.len()).map(|row| {
-            let label = self.fit.labels[row];
-            let number = order.iter().position(|&g| g == label).unwrap_or(0) + 1;
-            let mut out = vec![
-                self.customers.names[row].clone(),
-                number.to_string(),
-                self.names[label].clone(),
-                self.reason(row),
-            ];
-            out.extend(self.raw.row(row).iter().map(|v| short(*v)));
-            out
-        });
-        frame::write(&arguments.out, &header, rows)
+    /// How many groups there are.
+    pub(super) fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.fit.labels.len()
+    }
+
+    /// Number, name and reason of a customer's group, for a table.
+    pub(super) fn cells(&self, row: usize) -> Vec<String> {
+        let label = self.fit.labels[row];
+        let number = self.order.iter().position(|&g| g == label).unwrap_or(0) + 1;
+        vec![number.to_string(), self.names[label].clone(), self.reason(row)]
     }
 
     /// The feature that speaks most for a customer's group, against the next nearest.
@@ -191,90 +266,6 @@ impl Grouped<'_> {
         let best =
             (0..why.per_feature.len()).max_by(|&a, &b| why.per_feature[a].total_cmp(&why.per_feature[b])).unwrap_or(0);
         let (feature, value) = (&self.customers.features[best], self.raw.row(row)[best]);
-        format!("{feature} {} is nearer to this group than to \"{}\"", short(value), self.names[why.next])
-    }
-
-    /// The median of a feature in a group.
-    fn median(&self, group: usize, feature: usize) -> f64 {
-        let rows = (0..self.points.len()).filter(|&row| self.fit.labels[row] == group);
-        let mut values: Vec<f64> = rows.map(|row| self.raw.row(row)[feature]).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts of customers")]
-    fn tell(&self, frame: &Frame, chosen: Option<&ChosenK>, quality: Option<f64>) -> Report {
-        let n = self.points.len();
-        let order = self.order();
-        let share = |g: usize| 100.0 * self.fit.model.sizes[g] as f64 / n as f64;
-        let mut notes = vec![format!("{}: {n} customers.", frame.name())];
-        notes.extend(self.customers.notes.iter().cloned());
-        if let Some(c) = chosen {
-            notes.push(format!(
-                "Chosen: {} groups (silhouette says {}, gap {}, stability {}).",
-                c.k, c.by_silhouette, c.by_gap, c.by_stability
-            ));
-            if let Some(e) = c.evidence.iter().find(|e| e.k == c.k) {
-                notes.push(format!("Validation: when customers are drawn anew, the same groups come back (adjusted Rand index {:.2}; 1 is the same, 0 is chance).", e.stability));
-            }
-        }
-        if let Some(q) = quality {
-            notes.push(format!(
-                "Mean silhouette {q:.2}: {}.",
-                if q > 0.5 {
-                    "groups lie clearly apart"
-                } else if q > 0.25 {
-                    "groups touch"
-                } else {
-                    "groups run into one another; take their borders as convention"
-                }
-            ));
-        }
-        let bars =
-            order.iter().map(|&g| Bar { label: self.names[g].clone(), value: share(g), interval: None }).collect();
-        let mut head: Vec<String> = ["segment", "customers", "per cent"].map(String::from).to_vec();
-        head.extend(self.customers.features.iter().map(|f| format!("median {f}")));
-        let rows = order
-            .iter()
-            .map(|&g| {
-                let mut row = vec![self.names[g].clone(), self.fit.model.sizes[g].to_string(), short(share(g))];
-                row.extend((0..self.customers.features.len()).map(|f| short(self.median(g, f))));
-                row
-            })
-            .collect();
-        let largest = order[0];
-        let sizes = Figure {
-            title: format!(
-                "The largest group, \"{}\", holds {:.0} % of customers",
-                self.names[largest],
-                share(largest)
-            ),
-            note: format!("Per cent of {n} customers; the table gives each group's typical customer."),
-            plot: Plot::Bars(bars),
-            head,
-            rows,
-        };
-        let mut figures = vec![sizes];
-        figures.extend((0..self.customers.features.len()).map(|f| self.centres(f, &order)));
-        Report { finding: format!("{n} customers fall into {} groups.", self.names.len()), notes, figures }
-    }
-
-    /// How far each group lies from the average customer in one feature.
-    fn centres(&self, feature: usize, order: &[usize]) -> Figure {
-        let name = &self.customers.features[feature];
-        let at = |g: usize| self.fit.model.centre(g)[feature];
-        let top = order.iter().copied().max_by(|&a, &b| at(a).total_cmp(&at(b))).unwrap_or(0);
-        let bars: Vec<Bar> =
-            order.iter().map(|&g| Bar { label: self.names[g].clone(), value: at(g), interval: None }).collect();
-        let rows =
-            order.iter().map(|&g| vec![self.names[g].clone(), short(at(g)), short(self.median(g, feature))]).collect();
-        Figure {
-            title: format!("\"{}\" has the highest {name}", self.names[top]),
-            note: format!("{name}: the group's centre against the average customer, in standard deviations."),
-            plot: Plot::Bars(bars),
-            head: ["segment".to_owned(), "standard deviations from average".to_owned(), format!("median {name}")]
-                .to_vec(),
-            rows,
-        }
+        format!("{feature} {} is nearer to this group than to \"{}\"", figure(value), self.names[why.next])
     }
 }

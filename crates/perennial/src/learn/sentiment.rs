@@ -8,31 +8,34 @@ use std::path::PathBuf;
 use clap::Args;
 use perennial_learn::sentiment::{Classifier, Lexicon, themes};
 
-use super::frame::{self, Frame};
-use super::report::{Bar, Figure, Plot, Report};
-use super::{Common, finish, in_parallel, working};
+use super::frame::Frame;
+use super::page::{Bar, Chapter, Figure, Page, Plot};
+use super::words::{count, figure, many, percent};
+use super::{Common, Outputs, in_parallel, working};
 
 /// Texts in, moods out.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  perennial learn sentiment --input reviews.csv --text review --out moods.csv --report moods.html\n  \
+perennial learn sentiment --input questions.csv --text question --label topic --out topics.csv\n\n\
+Moods are read from English words without training. With --label the program also learns your own labels,\n\
+in any language, and says how often it is right on texts it had not seen."
+)]
 pub struct Arguments {
     /// One row per text.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXTS.csv")]
     input: PathBuf,
-    /// The mood of each text.
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    outputs: Outputs,
     /// The column of texts; the longest texts otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     text: Option<String>,
     /// A column of labels to learn from, such as known moods or topics.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
     /// The column that names the text.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
-    /// A readable page with figures.
-    #[arg(long)]
-    report: Option<PathBuf>,
 }
 
 /// Texts that teach a classifier at most; more take long and change little.
@@ -41,6 +44,8 @@ const TAUGHT: usize = 20_000;
 const THEMED: usize = 20_000;
 /// From here on a compound score is a mood (Hutto & Gilbert 2014).
 const MOOD: f64 = 0.05;
+/// Themes shown.
+const THEMES: usize = 12;
 
 struct Learnt {
     model: Classifier,
@@ -51,6 +56,7 @@ struct Learnt {
 
 /// Reads, scores, writes.
 pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> {
+    let drafts = arguments.outputs.begin(&[&arguments.input])?;
     let frame = Frame::read(&arguments.input, common.quiet)?;
     let at = text_column(&frame, arguments.text.as_deref())?;
     let texts: Vec<&str> = frame.columns[at].iter().map(String::as_str).collect();
@@ -59,14 +65,14 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     }
     let bar = working("reading moods", common.quiet);
     let lexicon = Lexicon::new();
-    let scores = in_parallel(texts.len(), common.threads, |i| lexicon.score(texts[i]).compound);
+    let scores = in_parallel(texts.len(), common.threads(), |i| lexicon.score(texts[i]).compound);
     let label = arguments.label.as_deref().map(|name| frame.column(name)).transpose()?;
     let learnt = label.map(|label| learn(&frame, &texts, label, &lexicon, common)).transpose()?;
     let guessed = learnt
         .as_ref()
-        .map(|learnt| in_parallel(texts.len(), common.threads, |i| learnt.model.predict(texts[i], &lexicon)));
+        .map(|learnt| in_parallel(texts.len(), common.threads(), |i| learnt.model.predict(texts[i], &lexicon)));
     bar.finish_and_clear();
-    let ids = frame.ids(frame.named_or_usual(arguments.id.as_deref(), &["id", "reviewid", "textid", "tweetid"])?);
+    let ids = frame.ids(frame.named_or_usual(arguments.id.as_deref(), "id reviewid textid tweetid")?);
     let mut header = vec!["id", "compound", "mood"];
     header.extend(learnt.as_ref().map(|_| ["label", "probability"]).into_iter().flatten());
     let rows = (0..texts.len()).map(|i| {
@@ -77,21 +83,28 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
         }
         row
     });
-    frame::write(&arguments.out, &header, rows)?;
-    let report = tell(&frame, at, &texts, &scores, learnt.as_ref(), &lexicon)?;
-    finish(&report, &arguments.out, arguments.report.as_deref())
+    drafts.csv(&arguments.outputs.out, &header, rows)?;
+    let mut chapter = tell(&texts, &scores, learnt.as_ref(), &lexicon).map_err(|why| frame.wrong(&why))?;
+    chapter.how.push(format!("Texts: `{}`.", frame.header[at]));
+    let page = Page {
+        kind: "The mood of texts",
+        finding: chapter.finding.clone(),
+        source: format!("{}: {} in `{}`", frame.name(), many(texts.len(), "text"), frame.header[at]),
+        chapters: vec![chapter],
+        ..Page::default()
+    };
+    arguments.outputs.finish(drafts, page, "a text with its mood")
 }
 
 fn text_column(frame: &Frame, named: Option<&str>) -> Result<usize, String> {
-    let usual = ["text", "review", "reviewtext", "comment", "feedback", "message", "body", "tweet", "sentence"];
-    if let Some(at) = frame.named_or_usual(named, &usual)? {
+    let usual = "text review reviewtext comment feedback message body tweet sentence kommentar bewertung";
+    if let Some(at) = frame.named_or_usual(named, usual)? {
         return Ok(at);
     }
     let words = |at: &usize| frame.columns[*at].iter().take(200).map(|t| t.split_whitespace().count()).sum::<usize>();
     let longest = (0..frame.header.len()).max_by_key(words).unwrap_or(0);
     if words(&longest) < 2 * frame.rows().min(200) {
-        return Err(frame
-            .wrong(&format!("which column holds the texts? name it with --text; the columns are {}", frame.listed())));
+        return Err(frame.wrong(&format!("which column holds the texts? {}", frame.name_it("--text"))));
     }
     Ok(longest)
 }
@@ -126,78 +139,99 @@ fn learn(frame: &Frame, texts: &[&str], label: usize, lexicon: &Lexicon, common:
     Ok(Learnt { model: train(&known)?, accuracy: right as f64 / n, commonest: most as f64 / n, held: held.len() })
 }
 
+const WORDS: [(&str, &str); 3] = [
+    (
+        "mood",
+        "Positive from a compound score of 0.05 on, negative from -0.05 down, neutral between (Hutto and Gilbert 2014).",
+    ),
+    ("compound score", "What the words of a text say together, from -1 (worst) to 1 (best). Made for English."),
+    ("theme", "Words that come together in many texts; a text may have several."),
+];
+
+fn tell(texts: &[&str], scores: &[f64], learnt: Option<&Learnt>, lexicon: &Lexicon) -> Result<Chapter, String> {
+    let moods = moods(scores);
+    let told = match learnt {
+        Some(learnt) => learnt.told(),
+        None => "No validation: there are no labels to check against (see --label).".into(),
+    };
+    let finding = format!("{:.0} % of texts are positive, {:.0} % negative", moods[0].value, moods[2].value);
+    let mut figures = vec![Figure {
+        title: finding.clone(),
+        note: "Per cent of texts in each mood, with 95 % intervals.".into(),
+        sample: many(scores.len(), "text"),
+        head: ["mood", "per cent", "low", "high"].map(String::from).to_vec(),
+        rows: moods
+            .iter()
+            .map(|b| {
+                let (low, high) = b.interval.unwrap_or_default();
+                vec![b.label.clone(), figure(b.value), figure(low), figure(high)]
+            })
+            .collect(),
+        plot: Plot::Bars(moods.into()),
+    }];
+    figures.extend(themed(texts, lexicon)?);
+    let how = vec!["Chosen: a lexicon of English moods; a compound score from -1 to 1.".to_owned()];
+    Ok(Chapter { name: "Moods", finding, told: vec![told], figures, words: WORDS.to_vec(), how })
+}
+
+/// The share of each mood with its interval.
 #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
-fn tell(
-    frame: &Frame,
-    at: usize,
-    texts: &[&str],
-    scores: &[f64],
-    learnt: Option<&Learnt>,
-    lexicon: &Lexicon,
-) -> Result<Report, String> {
+fn moods(scores: &[f64]) -> [Bar; 3] {
     let n = scores.len() as f64;
-    let share = |name: &str| scores.iter().filter(|s| mood(**s) == name).count() as f64 / n;
-    let moods = ["positive", "neutral", "negative"].map(|name| {
-        let p = share(name);
+    ["positive", "neutral", "negative"].map(|name| {
+        let p = scores.iter().filter(|s| mood(**s) == name).count() as f64 / n;
         let half = 1.96 * (p * (1.0 - p) / n).sqrt();
-        Bar {
-            label: name.into(),
-            value: 100.0 * p,
-            interval: Some((100.0 * (p - half).max(0.0), 100.0 * (p + half).min(1.0))),
-        }
-    });
-    let mut notes = vec![format!("{}: {} texts in `{}`.", frame.name(), scores.len(), frame.header[at])];
-    notes.push(
-        "Chosen: a lexicon of English moods; a compound score from -1 to 1, positive from 0.05 and negative to -0.05."
-            .into(),
-    );
-    match learnt {
-        Some(l) => {
-            let half = 1.96 * (l.accuracy * (1.0 - l.accuracy) / l.held.max(1) as f64).sqrt();
-            notes.push(format!("Validation: the classifier of {} labels is right in {:.3} ({:.3} to {:.3}) of {} texts left out; always saying the commonest label in {:.3}.", l.model.labels.len(), l.accuracy, l.accuracy - half, (l.accuracy + half).min(1.0), l.held, l.commonest));
-        }
-        None => notes.push("No validation: there are no labels to check against (see --label).".into()),
+        let interval = Some((100.0 * (p - half).max(0.0), 100.0 * (p + half).min(1.0)));
+        Bar { label: name.into(), value: 100.0 * p, interval }
+    })
+}
+
+impl Learnt {
+    #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
+    fn told(&self) -> String {
+        let half = 1.96 * (self.accuracy * (1.0 - self.accuracy) / self.held.max(1) as f64).sqrt();
+        format!(
+            "Validation: the classifier of {} is right for {} ({} to {}) of {} left out; always saying the commonest label would be right for {}.",
+            many(self.model.labels.len(), "label"),
+            percent(self.accuracy),
+            percent((self.accuracy - half).max(0.0)),
+            percent((self.accuracy + half).min(1.0)),
+            many(self.held, "text"),
+            percent(self.commonest)
+        )
     }
+}
+
+/// What the texts are about, and the mood in which they say it.
+#[expect(clippy::cast_precision_loss, reason = "counts of texts")]
+fn themed(texts: &[&str], lexicon: &Lexicon) -> Result<Option<Figure>, String> {
     let step = texts.len().div_ceil(THEMED).max(1);
     let some: Vec<&str> = texts.iter().copied().filter(|t| !t.is_empty()).step_by(step).collect();
-    let found = themes(&some, 12, lexicon).map_err(|why| frame.wrong(&why.to_string()))?;
-    let rows =
-        found.iter().map(|t| vec![t.phrases.join(", "), t.texts.len().to_string(), format!("{:.2}", t.mood)]).collect();
-    let worst = found
-        .iter()
-        .min_by(|a, b| a.mood.total_cmp(&b.mood))
-        .and_then(|t| t.phrases.first())
-        .map_or("nothing", String::as_str);
-    let figures = vec![
-        Figure {
-            title: format!("{:.0} % of texts are positive, {:.0} % negative", moods[0].value, moods[2].value),
-            note: format!("Per cent of {} texts, with 95 % intervals.", scores.len()),
-            head: ["mood", "per cent", "low", "high"].map(String::from).to_vec(),
-            rows: moods
-                .iter()
-                .map(|b| {
-                    let (low, high) = b.interval.unwrap_or_default();
-                    vec![b.label.clone(), format!("{:.1}", b.value), format!("{low:.1}"), format!("{high:.1}")]
-                })
-                .collect(),
-            plot: Plot::Bars(moods.into()),
-        },
-        Figure {
-            title: format!("The mood is lowest where \"{worst}\" is mentioned"),
-            note: format!("Themes of {} texts: mean compound score of the texts that mention them.", some.len()),
-            plot: Plot::Bars(
-                found
-                    .iter()
-                    .map(|t| Bar {
-                        label: t.phrases.first().cloned().unwrap_or_default(),
-                        value: t.mood,
-                        interval: None,
-                    })
-                    .collect(),
-            ),
-            head: ["phrases", "texts", "mood"].map(String::from).to_vec(),
-            rows,
-        },
-    ];
-    Ok(Report { finding: figures[0].title.clone() + ".", notes, figures })
+    let mut found = themes(&some, THEMES, lexicon).map_err(|why| why.to_string())?;
+    found.retain(|theme| !theme.phrases.is_empty());
+    found.sort_by(|a, b| a.mood.total_cmp(&b.mood));
+    let Some(worst) = found.first() else { return Ok(None) };
+    let bars = found.iter().map(|theme| {
+        let n = theme.texts.len() as f64;
+        let squares = theme.texts.iter().map(|&i| (lexicon.score(some[i]).compound - theme.mood).powi(2)).sum::<f64>();
+        let half = 1.96 * (squares / (n - 1.0).max(1.0) / n.max(1.0)).sqrt();
+        Bar {
+            label: format!("{} ({})", theme.phrases[0], count(theme.texts.len())),
+            value: theme.mood,
+            interval: Some((theme.mood - half, theme.mood + half)),
+        }
+    });
+    let bars = bars.collect();
+    Ok(Some(Figure {
+        title: format!("The mood is lowest where \"{}\" is mentioned", worst.phrases[0]),
+        note: "Mean compound score of the texts that mention a theme, their number in brackets, with 95 % intervals."
+            .into(),
+        sample: many(some.len(), "text"),
+        plot: Plot::Dots(bars),
+        head: ["phrases", "texts", "mood"].map(String::from).to_vec(),
+        rows: found
+            .iter()
+            .map(|t| vec![t.phrases.join(", "), count(t.texts.len()), format!("{:.2}", t.mood)])
+            .collect(),
+    }))
 }

@@ -10,45 +10,48 @@ use perennial_learn::input::BadInput;
 use perennial_learn::table::{Table, stratified_folds};
 use perennial_learn::uplift::{self, Trained, metrics};
 
-use super::frame::{self, Frame, short};
-use super::orders;
+use super::frame::Frame;
+use super::page::{Bar, Chapter, Figure, Line, Page, Plot, Point};
 use super::propensity::IDS;
-use super::report::{Figure, Line, Plot, Report};
-use super::{Common, finish, working};
+use super::words::{figure, many, short};
+use super::{Common, Outputs, amounts, working};
 
 /// An experiment in, effects out.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  perennial learn uplift --input mailing.csv --treatment group --control none --outcome bought --ignore spend --out uplift.csv\n\n\
+The treatment must have been drawn by lot: where somebody chose whom to reach, the difference shows the\n\
+choice and not the message. Leave out with --ignore what became known only after the treatment."
+)]
 pub struct Arguments {
     /// One row per customer: features known before, the treatment drawn by lot, the outcome.
-    #[arg(long)]
+    #[arg(long, value_name = "EXPERIMENT.csv")]
     input: PathBuf,
-    /// The effect foretold for each customer.
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    outputs: Outputs,
     /// The column of the treatment.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     treatment: Option<String>,
     /// The value of the treatment that means none; every other value is treated.
-    #[arg(long)]
+    #[arg(long, value_name = "VALUE")]
     control: Option<String>,
     /// The column of the outcome, yes or no.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     outcome: Option<String>,
     /// The column that names the customer.
-    #[arg(long)]
+    #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
     /// Columns not to learn from: everything that was known only after the treatment.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     ignore: Vec<String>,
-    /// A readable page with figures.
-    #[arg(long)]
-    report: Option<PathBuf>,
 }
 
-const TREATMENTS: [&str; 8] =
-    ["treatment", "treated", "treatmentgroup", "arm", "variant", "exposure", "group", "segment"];
-const OUTCOMES: [&str; 9] =
-    ["outcome", "conversion", "converted", "visit", "response", "purchased", "bought", "label", "y"];
+const TREATMENTS: &str = "treatment treated treatmentgroup arm variant exposure group segment";
+const OUTCOMES: &str = "outcome conversion converted visit response purchased bought label y";
+/// Samples drawn anew for the interval of the Qini.
+const REDRAWN: usize = 200;
+/// The share of customers whose effect is told.
+const BEST: f64 = 0.3;
 
 struct Trial {
     table: Table,
@@ -58,50 +61,75 @@ struct Trial {
 
 /// Reads, fits, writes.
 pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> {
+    let drafts = arguments.outputs.begin(&[&arguments.input])?;
     let frame = Frame::read(&arguments.input, common.quiet)?;
-    let ask = |what: &str, option: &str| {
-        frame.wrong(&format!("which column is the {what}? name it with {option}; the columns are {}", frame.listed()))
-    };
+    let ask = |what: &str, option: &str| frame.wrong(&format!("which column is the {what}? {}", frame.name_it(option)));
     let treatment = frame
-        .named_or_usual(arguments.treatment.as_deref(), &TREATMENTS)?
+        .named_or_usual(arguments.treatment.as_deref(), TREATMENTS)?
         .ok_or_else(|| ask("treatment", "--treatment"))?;
     let outcome =
-        frame.named_or_usual(arguments.outcome.as_deref(), &OUTCOMES)?.ok_or_else(|| ask("outcome", "--outcome"))?;
-    let id = frame.named_or_usual(arguments.id.as_deref(), &IDS)?.filter(|at| ![treatment, outcome].contains(at));
+        frame.named_or_usual(arguments.outcome.as_deref(), OUTCOMES)?.ok_or_else(|| ask("outcome", "--outcome"))?;
+    if treatment == outcome {
+        return Err(frame.wrong("treatment and outcome are the same column; name one with --treatment or --outcome"));
+    }
+    let id = frame.named_or_usual(arguments.id.as_deref(), IDS)?.filter(|at| ![treatment, outcome].contains(at));
     let mut without = frame.all_of(&arguments.ignore)?;
     without.extend([treatment, outcome].into_iter().chain(id));
-    let trial = Trial {
-        table: frame.features(&without)?,
-        treated: treated(&frame, treatment, arguments)?,
-        outcome: yes(&frame, outcome)?,
-    };
+    let (table, assumed) = frame.features(&without)?;
+    let trial = Trial { table, treated: treated(&frame, treatment, arguments)?, outcome: yes(&frame, outcome)? };
     let bar = working("fitting", common.quiet);
     let told = |why: BadInput| frame.wrong(&why.to_string());
-    let class: Vec<usize> =
-        (0..trial.treated.len()).map(|i| usize::from(trial.treated[i]) + 2 * usize::from(trial.outcome[i])).collect();
-    let fold = stratified_folds(&class, 3, common.seed);
-    let (test, train): (Vec<usize>, Vec<usize>) = (0..fold.len()).partition(|&i| fold[i] == 0);
-    let of = |flags: &[bool], rows: &[usize]| rows.iter().map(|&i| flags[i]).collect::<Vec<bool>>();
-    let answer: Vec<f64> = train.iter().map(|&i| f64::from(u8::from(trial.outcome[i]))).collect();
-    let taught =
-        uplift::fit(&trial.table.take(&train).map_err(told)?, &of(&trial.treated, &train), &answer, common.seed)
-            .map_err(told)?;
-    let effects = taught.effect.uplift(&trial.table).map_err(told)?;
+    let measured = trial.measure(common.seed).map_err(told)?;
     bar.finish_and_clear();
     let ids = frame.ids(id);
-    let rows = (0..ids.len())
-        .map(|i| [ids[i].clone(), format!("{:.6}", effects[i]), if fold[i] == 0 { "yes".into() } else { "no".into() }]);
-    frame::write(&arguments.out, &["customer_id", "uplift", "held_out"], rows)?;
-    let score: Vec<f64> = test.iter().map(|&i| effects[i]).collect();
-    let names = [treatment, outcome].map(|at| frame.header[at].clone());
+    let rows = (0..ids.len()).map(|i| {
+        let held = if measured.held[i] { "yes" } else { "no" };
+        [ids[i].clone(), format!("{:.6}", measured.effects[i]), held.into()]
+    });
+    drafts.csv(&arguments.outputs.out, &["customer_id", "uplift", "held_out"], rows)?;
+    let mut chapter = tell(&trial, &measured, common.seed).map_err(told)?;
     let used: Vec<String> = trial.table.columns().iter().map(|c| format!("`{}`", c.name)).collect();
-    let mut report =
-        tell(&taught, &of(&trial.outcome, &test), &of(&trial.treated, &test), &score, common.seed).map_err(told)?;
-    report.notes.insert(0, format!("{}: {} rows; treatment `{}`, outcome `{}`; learnt from {}. Whatever was known only after the treatment must not be among these (--ignore).", frame.name(), fold.len(), names[0], names[1], used.join(", ")));
-    finish(&report, &arguments.out, arguments.report.as_deref())
+    let names = [treatment, outcome].map(|at| &frame.header[at]);
+    chapter.how.push(format!("Columns: treatment `{}`, outcome `{}`; learnt from {}. Whatever was known only after the treatment must not be among these (--ignore).", names[0], names[1], used.join(", ")));
+    chapter.how.extend(assumed);
+    let page = Page {
+        kind: "Whom a message changes",
+        finding: chapter.finding.clone(),
+        source: format!("{}: {}", frame.name(), many(ids.len(), "row")),
+        chapters: vec![chapter],
+        ..Page::default()
+    };
+    arguments.outputs.finish(drafts, page, "a customer with the change in the outcome that the treatment makes")
+}
+
+/// A model of two thirds, and the effects it foretells for all.
+struct Measured {
+    taught: Trained,
+    effects: Vec<f64>,
+    /// Rows that did not teach.
+    held: Vec<bool>,
+}
+
+impl Trial {
+    fn measure(&self, seed: u64) -> Result<Measured, BadInput> {
+        let class: Vec<usize> =
+            (0..self.treated.len()).map(|i| usize::from(self.treated[i]) + 2 * usize::from(self.outcome[i])).collect();
+        let held: Vec<bool> = stratified_folds(&class, 3, seed).into_iter().map(|fold| fold == 0).collect();
+        let train: Vec<usize> = (0..held.len()).filter(|&i| !held[i]).collect();
+        let treated: Vec<bool> = train.iter().map(|&i| self.treated[i]).collect();
+        let answer: Vec<f64> = train.iter().map(|&i| f64::from(u8::from(self.outcome[i]))).collect();
+        let taught = uplift::fit(&self.table.take(&train)?, &treated, &answer, seed)?;
+        let effects = taught.effect.uplift(&self.table)?;
+        Ok(Measured { taught, effects, held })
+    }
 }
 
 fn treated(frame: &Frame, at: usize, arguments: &Arguments) -> Result<Vec<bool>, String> {
+    let name = &frame.header[at];
+    if let Some(row) = frame.columns[at].iter().position(String::is_empty) {
+        let line = frame.line(row);
+        return Err(frame.wrong(&format!("`{name}` is empty in line {line}; fill it in or leave out such rows")));
+    }
     let mut values: Vec<&String> = frame.columns[at].iter().collect();
     values.sort();
     values.dedup();
@@ -114,7 +142,6 @@ fn treated(frame: &Frame, at: usize, arguments: &Arguments) -> Result<Vec<bool>,
         None => values.iter().find(usual),
     };
     let listed = values.iter().take(6).map(|v| format!("`{v}`")).collect::<Vec<_>>().join(", ");
-    let name = &frame.header[at];
     let control = control.ok_or_else(|| {
         frame.wrong(&format!(
             "which value of `{name}` means no treatment? name it with --control; the values are {listed}"
@@ -130,63 +157,124 @@ fn treated(frame: &Frame, at: usize, arguments: &Arguments) -> Result<Vec<bool>,
 
 /// An outcome of yes and no; a number counts as yes when it is above zero.
 fn yes(frame: &Frame, at: usize) -> Result<Vec<bool>, String> {
-    match frame.flags(at, None) {
-        Ok((flags, _)) => Ok(flags),
-        Err(why) => {
-            let numbers = orders::numbers(frame, at).map_err(|_| why)?;
-            let flags: Vec<bool> = numbers.iter().map(|v| *v > 0.0).collect();
-            if flags.iter().all(|y| *y == flags[0]) {
-                return Err(frame.wrong(&format!("`{}` has only one outcome; give rows of both", frame.header[at])));
-            }
-            Ok(flags)
-        }
+    let why = match frame.flags(at, None) {
+        Ok((flags, _)) => return Ok(flags),
+        Err(why) => why,
+    };
+    let Ok((numbers, _)) = amounts::column(frame, at) else { return Err(why) };
+    let flags: Vec<bool> = numbers.iter().map(|v| *v > 0.0).collect();
+    if numbers.iter().any(|v| v.is_nan()) || flags.iter().all(|y| *y == flags[0]) {
+        return Err(why);
     }
+    Ok(flags)
 }
 
-fn tell(taught: &Trained, outcome: &[bool], treated: &[bool], score: &[f64], seed: u64) -> Result<Report, BadInput> {
-    let told = metrics::measure(outcome, treated, score, 0.3)?;
-    let [qini, _] = metrics::intervals(outcome, treated, score, 200, 0.95, seed)?;
-    let mut notes: Vec<String> = taught.report.to_string().lines().map(str::to_owned).collect();
-    notes.push(format!("Validation: normalised Qini {:.4} ({:.4} to {:.4}) on {} customers left out (0 is a random order, 1 a perfect one).", told.qini_auc, qini.low, qini.high, score.len()));
-    notes.push(format!(
-        "Among the best 30 % of them the treatment changes the outcome by {:.2} points.",
+const WORDS: [(&str, &str); 2] = [
+    (
+        "effect",
+        "How much the treatment changes the chance of the outcome, in points: 2 points is two more of a hundred.",
+    ),
+    (
+        "Qini",
+        "How much better the scores order customers than chance does, on customers who did not teach: 0 is a random order, 1 a perfect one.",
+    ),
+];
+
+fn tell(trial: &Trial, measured: &Measured, seed: u64) -> Result<Chapter, BadInput> {
+    let rows: Vec<usize> = (0..measured.held.len()).filter(|&i| measured.held[i]).collect();
+    let outcome: Vec<bool> = rows.iter().map(|&i| trial.outcome[i]).collect();
+    let treated: Vec<bool> = rows.iter().map(|&i| trial.treated[i]).collect();
+    let score: Vec<f64> = rows.iter().map(|&i| measured.effects[i]).collect();
+    let told = metrics::measure(&outcome, &treated, &score, BEST)?;
+    let [qini, _] = metrics::intervals(&outcome, &treated, &score, REDRAWN, 0.95, seed)?;
+    let report = &measured.taught.report;
+    let (effect, half) = (100.0 * report.mean_effect, 196.0 * report.mean_effect_error);
+    let proved = if effect.abs() > half { "changes" } else { "is not proved to change" };
+    let by = if effect.abs() > half { "by" } else { "at all:" };
+    let finding = format!(
+        "The treatment {proved} the outcome {by} {effect:.2} points on average ({:.2} to {:.2})",
+        effect - half,
+        effect + half
+    );
+    let validation = format!(
+        "Validation: normalised Qini {:.4} (95 % interval {:.4} to {:.4}) on {} left out; among the best {:.0} % of them the treatment changes the outcome by {:.2} points.",
+        told.qini_auc,
+        qini.low,
+        qini.high,
+        many(score.len(), "customer"),
+        100.0 * BEST,
         100.0 * told.uplift_at_share_by_group
-    ));
-    let curve = metrics::qini_curve(outcome, treated, score)?;
-    let step = curve.len().div_ceil(60).max(1);
-    let mut points: Vec<(f64, f64, Option<(f64, f64)>)> =
-        curve.iter().step_by(step).map(|p| (p.customers, p.gained, None)).collect();
-    let end = curve.last().map_or((0.0, 0.0, None), |p| (p.customers, p.gained, None));
-    points.push(end);
-    let rows = points.iter().map(|p| vec![format!("{:.0}", p.0), short(p.1)]).collect();
-    let lines = vec![
-        Line { label: "random", reference: true, points: vec![(0.0, 0.0, None), end] },
-        Line { label: "by uplift", reference: false, points },
-    ];
+    );
     let sure = qini.low > 0.0;
-    let figure = Figure {
+    let gained = gained(&metrics::qini_curve(&outcome, &treated, &score)?, sure, score.len(), (qini.low, qini.high));
+    let how = report.to_string().lines().map(str::to_owned).collect();
+    let figures = vec![gained, thirds(&outcome, &treated, &score)];
+    Ok(Chapter { name: "Whom it changes", finding, told: vec![validation], figures, words: WORDS.to_vec(), how })
+}
+
+/// Extra outcomes as more customers are reached, against a random order.
+fn gained(curve: &[metrics::Point], sure: bool, count: usize, (low, high): (f64, f64)) -> Figure {
+    let step = curve.len().div_ceil(60).max(1);
+    let point = |p: &metrics::Point| Point { x: p.customers, y: p.gained, interval: None };
+    let end = curve.last().map_or(Point { x: 0.0, y: 0.0, interval: None }, point);
+    let mut points: Vec<Point> = curve.iter().step_by(step).map(point).collect();
+    points.push(end);
+    let rows = points.iter().map(|p| vec![figure(p.x.round()), short(p.y)]).collect();
+    let random = vec![Point { x: 0.0, y: 0.0, interval: None }, end];
+    Figure {
         title: if sure {
             "Reaching the highest scores first gains more than a random order".into()
         } else {
             "The scores are not proved to beat a random order".to_owned()
         },
         note: format!(
-            "Extra outcomes among the treated as more customers are reached; {} customers left out; Qini {:.3} ({:.3} to {:.3}).",
-            score.len(),
-            told.qini_auc,
-            qini.low,
-            qini.high
+            "Extra outcomes among the treated as more customers are reached, those with the highest scores first. Dashed: in a random order. The Qini's 95 % interval is {low:.3} to {high:.3}; above 0 the scores help."
         ),
-        plot: Plot::Lines { axes: ["customers reached", "extra outcomes"], lines },
+        sample: format!("{} left out", many(count, "customer")),
+        plot: Plot::Lines {
+            axes: ["customers reached", "extra outcomes"],
+            places: Vec::new(),
+            lines: vec![
+                Line { label: "at random", reference: true, points: random },
+                Line { label: "by score", reference: false, points },
+            ],
+        },
         head: ["customers reached", "extra outcomes"].map(String::from).to_vec(),
         rows,
+    }
+}
+
+/// The effect measured in the best, middle and last third by score.
+#[expect(clippy::cast_precision_loss, reason = "counts of customers")]
+fn thirds(outcome: &[bool], treated: &[bool], score: &[f64]) -> Figure {
+    let mut order: Vec<usize> = (0..score.len()).collect();
+    order.sort_by(|&a, &b| score[b].total_cmp(&score[a]));
+    let part = |i: usize| &order[i * order.len() / 3..(i + 1) * order.len() / 3];
+    let rate = |rows: &[usize], arm: bool| {
+        let rows: Vec<usize> = rows.iter().copied().filter(|&i| treated[i] == arm).collect();
+        let n = (rows.len() as f64).max(1.0);
+        let p = rows.iter().filter(|&&i| outcome[i]).count() as f64 / n;
+        (p, p * (1.0 - p) / n)
     };
-    let effect = 100.0 * taught.report.mean_effect;
-    let half = 196.0 * taught.report.mean_effect_error;
-    let finding = format!(
-        "The treatment changes the outcome by {effect:.2} points on average ({:.2} to {:.2}).",
-        effect - half,
-        effect + half
-    );
-    Ok(Report { finding, notes, figures: vec![figure] })
+    let bars: Vec<Bar> = ["highest scores", "middle third", "lowest scores"]
+        .into_iter()
+        .enumerate()
+        .map(|(i, name)| {
+            let ((a, va), (b, vb)) = (rate(part(i), true), rate(part(i), false));
+            let (effect, half) = (100.0 * (a - b), 196.0 * (va + vb).sqrt());
+            Bar { label: name.into(), value: effect, interval: Some((effect - half, effect + half)) }
+        })
+        .collect();
+    let rows = bars.iter().enumerate().map(|(i, bar)| {
+        let (low, high) = bar.interval.unwrap_or_default();
+        vec![bar.label.clone(), many(part(i).len(), "customer"), figure(bar.value), figure(low), figure(high)]
+    });
+    Figure {
+        title: format!("Among the highest scores the treatment changes the outcome by {} points, among the lowest by {}", figure(bars[0].value), figure(bars[2].value)),
+        note: "The difference between treated and untreated in each third of customers by score, in points, with 95 % intervals; zero is no effect.".into(),
+        sample: format!("{} left out", many(score.len(), "customer")),
+        rows: rows.collect(),
+        plot: Plot::Dots(bars),
+        head: ["third", "customers", "points", "low", "high"].map(String::from).to_vec(),
+    }
 }

@@ -284,8 +284,7 @@ fn build(call: Call, mut item: Properties, message_id: Box<str>, reading: &Readi
         properties = take_map(&mut item, "traits")?;
     }
     let body = body(call, &mut item, &mut properties, &mut ids, &message_id)?;
-    let of_order = matches!(body, Body::Refunded(_) | Body::Cancelled { .. });
-    if ids.is_empty() && !of_order {
+    if ids.is_empty() {
         return Err(Malformed::new("no_identifier", "userId", "no usable userId or anonymousId; send one of them"));
     }
     keep_integrations(&mut item, &mut context);

@@ -52,10 +52,23 @@ impl Desk {
         reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
     }
 
-    /// A page that opens offline.
-    fn holds_a_page(&self, name: &str) {
+    /// A page that opens offline: drawn figures, tables, and nothing from elsewhere.
+    fn holds_a_page(&self, name: &str) -> String {
         let page = std::fs::read_to_string(self.path(name)).unwrap();
-        assert!(page.contains("<svg") && page.contains("<table>") && !page.contains("http"), "{name}");
+        assert!(page.contains("<svg") && page.contains("<table>") && page.contains("<figcaption>"), "{name}");
+        for part in ["http", "<script", "url(", "@import", " src="] {
+            assert!(!page.contains(part), "{name} has {part}");
+        }
+        page
+    }
+
+    /// The names of all files, without the table.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name != "table.csv");
+        names.sort();
+        names
     }
 }
 
@@ -91,18 +104,22 @@ fn orders() -> String {
 }
 
 #[test]
-#[ignore = "written before the command ran for the first time: an empty figure in the values table"]
 fn orders_become_values_without_naming_a_column() {
     let desk = Desk::with(&orders());
     let told = desk.told("clv --input table.csv --out v.csv --report v.html");
     assert!(told.contains("customer `Customer`, date `Order Date`, amount `Amount`"), "{told}");
     assert!(told.contains("Chosen: ") && told.contains("Validation: a "), "{told}");
     let rows = desk.rows("v.csv");
-    assert_eq!(rows[0][..5], ["customer_id", "orders", "first_order", "last_order", "p_alive"]);
+    let column = |name: &str| rows[0].iter().position(|header| header == name).unwrap();
+    let [alive, low, high, expected, value] =
+        ["p_alive", "expected_orders_12m_low", "expected_orders_12m_high", "expected_orders_12m", "clv_12m"]
+            .map(column);
     assert!(rows.len() > 140);
     for row in &rows[1..] {
-        assert!((0.0..=1.0).contains(&row[4].parse::<f64>().unwrap()), "{row:?}");
-        assert!(row[7].parse::<f64>().unwrap() >= 0.0, "{row:?}");
+        let number = |at: usize| row[at].parse::<f64>().unwrap();
+        assert!((0.0..=1.0).contains(&number(alive)), "{row:?}");
+        assert!(number(low) <= number(expected).ceil() && number(low) <= number(high), "{row:?}");
+        assert!(number(value) >= 0.0, "{row:?}");
     }
     desk.holds_a_page("v.html");
     let again = desk.told("clv --input table.csv --out w.csv --threads 1");
@@ -173,7 +190,6 @@ fn records_of_one_person_are_linked() {
 }
 
 #[test]
-#[ignore = "written before the command ran for the first time: made-up data lift only 1.5 times"]
 fn propensities_uplift_and_moods_are_told_with_their_validation() {
     let mut dice = Dice(5);
     let mut table = String::from("id,age,plan,group,bought,churn\n");
@@ -187,7 +203,10 @@ fn propensities_uplift_and_moods_are_told_with_their_validation() {
     }
     let desk = Desk::with(&table);
     let told = desk.told("propensity --input table.csv --out p.csv --ignore bought,group --report p.html");
-    assert!(told.contains("`churn` is `yes`") && told.contains("Validation: AUC 0.6"), "{told}");
+    assert!(told.contains("`churn` is `yes`") && told.contains("times as often as on average"), "{told}");
+    // Age decides with a chance that rises from 0.18 to 0.77: knowing it exactly gives an AUC of 0.68.
+    let auc: f64 = told.split("Validation: AUC ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((0.62..0.74).contains(&auc), "{told}");
     assert_eq!(desk.rows("p.csv").len(), 601);
     desk.holds_a_page("p.html");
     let told = desk.told("uplift --input table.csv --outcome bought --out u.csv --ignore churn --report u.html");
@@ -203,7 +222,6 @@ fn propensities_uplift_and_moods_are_told_with_their_validation() {
 }
 
 #[test]
-#[ignore = "written before the command ran for the first time: the remedy reads otherwise"]
 fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
     let refused = |table: &str, arguments: &str, words: &[&str]| {
         let why = Desk::with(table).refused(arguments);
@@ -219,16 +237,31 @@ fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
     );
     refused("who,date,amount\na,2024-01-01,1\n", clv, &["--customer", "`who`"]);
     refused("customer,date,amount\na,soon,1\n", clv, &["`date`", "line 2", "soon"]);
-    refused("customer,date,amount\na,2024-01-01,NaN\na,2024-01-02,1\n", clv, &["`amount`", "line 2", "not a number"]);
-    refused("customer,date,amount,amount\na,2024-01-01,1,1\n", clv, &["two columns", "`amount`"]);
-    refused("customer,date,amount\na,2024-01-01\n", clv, &["line 2", "2 values"]);
-    refused("customer,date,amount\na,2024-01-01,1\nb,2024-01-02,1\n", clv, &["repeat"]);
+    refused("customer,date,amount\na,2024-01-01,NaN\na,2024-01-02,1\n", clv, &["1 row without an amount", "line 2"]);
+    refused("customer,date,amount\na,2024-01-01,inf\na,2024-01-02,1\n", clv, &["`amount`", "line 2", "not a number"]);
+    refused("customer,date,amount\na,2024-02-30,1\n", clv, &["`date`", "line 2", "not a date", "2026-01-31"]);
+    refused("customer,date,amount\n\"a\nb\",2024-01-01,1\nc,soon,1\n", clv, &["line 4", "soon"]);
+    refused("customer,date,amount,amount\na,2024-01-01,1,1\n", clv, &["two columns", "`amount`", "rename"]);
+    refused("customer,date,amount\na,2024-01-01\n", clv, &["line 2", "2 values", "missing"]);
+    refused("customer,date,amount\na,2024-01-01,-1\n", clv, &["positive amount", "--amount"]);
+    refused("customer,date,amount\na,2024-01-01,1\nb,2024-01-02,1\n", clv, &["two different days", "--customer"]);
+    refused("customer,date,amount\na,2024-01-01,1\n", "clv --input table.csv --out table.csv", &["table to read"]);
+    refused(
+        "customer,date,amount\na,2024-01-01,1\n",
+        "clv --input table.csv --out no/o.csv",
+        &["folder does not exist"],
+    );
+    refused("PK\u{3}\u{4}", clv, &["save the sheet as CSV"]);
     let churn = "propensity --input table.csv --out o.csv";
     refused("a,churn\n1,no\n2,no\n", churn, &["`churn`", "every row"]);
     refused("a,churn\n1,no\n2,\n", churn, &["`churn`", "empty in line 3"]);
-    refused("a,churn\n1,no\n2,yes\n", churn, &["`churn`", "give at least 5"]);
+    refused("a,churn\n1,no\n2,yes\n", churn, &["`churn`", "rarer outcome", "give at least 5"]);
     refused("a,b\n1,2\n", churn, &["--target", "`a`, `b`"]);
-    refused("id,x\n1,4\n2,4\n3,4\n", "segment --input table.csv --out o.csv", &["x is the same for every customer"]);
+    refused(
+        "id,x\n1,4\n2,4\n3,4\n",
+        "segment --input table.csv --out o.csv",
+        &["the same for every customer", "give features that differ"],
+    );
     refused("id,name\n1,a\n", "link --input table.csv --out o.csv", &["at least two"]);
     refused(
         "user_id,item_id\na,x\nb,x\n",
@@ -245,9 +278,117 @@ fn repeated_rows_and_rows_without_a_customer_are_told() {
     writeln!(table, "{second}\nx1,,2024-05-05,tea,3").unwrap();
     let desk = Desk::with(&table);
     let told = desk.told("clv --input table.csv --out v.csv");
-    assert!(told.contains("1 rows without a customer are left out") && told.contains("--drop-duplicates"), "{told}");
+    assert!(
+        told.contains("1 row without a customer (the first in line") && told.contains("--drop-duplicates"),
+        "{told}"
+    );
     let told = desk.told("clv --input table.csv --out v.csv --drop-duplicates");
-    assert!(told.contains("repeat an earlier one are left out"), "{told}");
+    assert!(told.contains("1 row equal to an earlier one (the first in line"), "{told}");
+}
+
+/// Headers and rows of the made-up shop, one text a column.
+fn table_of(orders: &str) -> Vec<Vec<String>> {
+    orders.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn one_command_says_everything_about_a_table_of_orders() {
+    let desk = Desk::with(&orders());
+    let told = desk.told("report --input table.csv --out shop.html");
+    for part in ["Value: ", "Groups: ", "Bought together: ", "Bought next: ", "Your table: ", "Validation: "] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(desk.files(), ["shop-customers.csv", "shop-next.csv", "shop-together.csv", "shop.html"]);
+    let page = desk.holds_a_page("shop.html");
+    for part in ["Which column was taken for what", "95 % interval", "still active", "honey", "href=\"shop-next.csv\""]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    let rows = desk.rows("shop-customers.csv");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len() && !row[row.len() - 1].is_empty()));
+    assert!(rows[0].ends_with(&["segment".into(), "segment_name".into(), "segment_reason".into()]));
+    let together = desk.rows("shop-together.csv");
+    let tea = together.iter().find(|row| row[0] == "tea" && row[2] == "1").unwrap();
+    assert_eq!(tea[1], "honey");
+    assert!(tea[5].parse::<f64>().unwrap() > 1.5, "{tea:?}");
+}
+
+#[test]
+fn a_report_tells_what_a_table_cannot_say_and_the_rest() {
+    let mut table = String::from("customer,date\n");
+    (0..60).for_each(|i| writeln!(table, "c{i},2024-01-{:02}", 1 + i % 28).unwrap());
+    let desk = Desk::with(&table);
+    let told = desk.told("report --input table.csv");
+    assert!(told.contains("The value of customers cannot be told from this table"), "{told}");
+    assert_eq!(desk.files(), ["report-customers.csv", "report.html"]);
+    let page = std::fs::read_to_string(desk.path("report.html")).unwrap();
+    assert!(page.contains("on two different days") && page.contains("--item"));
+    desk.refused("report --input table.csv --customer nobody");
+    assert_eq!(desk.files(), ["report-customers.csv", "report.html"], "a refusal leaves no drafts");
+}
+
+/// However a spreadsheet writes the same orders, the same values come out.
+#[test]
+fn the_same_orders_mean_the_same_in_every_spelling() {
+    let table = table_of(&orders());
+    let write = |between: &str, cell: &dyn Fn(usize, &str) -> String| {
+        let line = |row: &Vec<String>| {
+            let cells: Vec<String> = row.iter().enumerate().map(|(at, text)| cell(at, text)).collect();
+            format!("{}\r\n", cells.join(between))
+        };
+        std::iter::once(table[0].join(between) + "\r\n").chain(table[1..].iter().map(line)).collect::<String>()
+    };
+    let german = |at: usize, text: &str| match at {
+        2 => format!("{}.{}.{}", &text[8..], &text[5..7], &text[..4]),
+        4 => format!("{} €", text.replace('.', ",")),
+        _ => text.to_owned(),
+    };
+    let american = |at: usize, text: &str| match at {
+        2 => format!("{}/{}/{} 2:30 PM", &text[5..7], &text[8..], &text[..4]),
+        4 => format!("${text}"),
+        _ => text.to_owned(),
+    };
+    let plain = |_: usize, text: &str| text.to_owned();
+    let utf16 = |text: String| -> Vec<u8> {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    };
+    let windows = write(";", &german).replace('€', "\u{80}").chars().map(|c| u8::try_from(c).unwrap()).collect();
+    let spellings: [(&str, Vec<u8>); 6] = [
+        ("german", write(";", &german).into_bytes()),
+        ("windows-1252", windows),
+        ("american, empty lines at the end", (write(",", &american) + ",,,,\r\n,,,,\r\n").into_bytes()),
+        ("utf-8 with a mark", format!("\u{feff}{}", write(",", &plain)).into_bytes()),
+        ("unicode text", utf16(write("\t", &plain))),
+        ("a line that names the separator", format!("sep=;\r\n{}", write(";", &plain)).into_bytes()),
+    ];
+    let desk = Desk::with(&orders());
+    desk.told("clv --input table.csv --out v.csv");
+    for (name, bytes) in spellings {
+        std::fs::write(desk.path("other.csv"), bytes).unwrap();
+        desk.told("clv --input other.csv --out w.csv");
+        assert_eq!(desk.rows("v.csv"), desk.rows("w.csv"), "{name}");
+    }
+}
+
+#[test]
+fn returns_and_unwanted_items_are_not_recommended() {
+    let mut table = orders();
+    (0..40).for_each(|i| writeln!(table, "r{i},c{i},2025-01-01,kettle,-30\np{i},c{i},2025-01-01,postage,4").unwrap());
+    let desk = Desk::with(&table);
+    let told = desk.told("recommend --train table.csv --task again --top 9 --without postage --out a.csv");
+    assert!(told.contains("40 rows that take something back") && told.contains("named by --without"), "{told}");
+    assert!(desk.rows("a.csv").iter().all(|row| row[1] != "kettle" && row[1] != "postage"));
+}
+
+#[test]
+fn values_that_are_no_numbers_are_told_and_count_as_not_known() {
+    let mut table = String::from("id,x,flat,churn\n");
+    for i in 0..200 {
+        let x = if i == 7 { "inf".to_owned() } else { (i % 10).to_string() };
+        writeln!(table, "{i},{x},1,{}", if i % 10 > 5 { "yes" } else { "no" }).unwrap();
+    }
+    let told = Desk::with(&table).told("propensity --input table.csv --out p.csv");
+    assert!(told.contains("`inf`, in line 9") && told.contains("Left out, the same in every row: `flat`"), "{told}");
 }
 
 #[test]
@@ -279,7 +420,7 @@ fn a_reference_file_is_checked_and_counted_honestly() {
 /// Every reference file but those of parts that this program does not have.
 #[test]
 fn every_case_of_the_reference_files_is_met() {
-    let Some(shared) = std::env::var_os("PERENNIAL_SHARED").map(PathBuf::from) else {
+    let Some(shared) = std::env::var_os("PERENNIAL_SHARED").filter(|path| !path.is_empty()).map(PathBuf::from) else {
         println!("skipped: PERENNIAL_SHARED does not name the folder with reference/ and data/");
         return;
     };

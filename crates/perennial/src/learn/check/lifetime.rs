@@ -1,5 +1,7 @@
 //! Answers to cases of lifetime value.
 
+use std::collections::BTreeMap;
+
 use perennial_learn::lifetime::{
     Fit, Model, Purchases, RepeatBuying,
     bgnbd::{self, Bgnbd},
@@ -12,13 +14,14 @@ use perennial_learn::lifetime::{
 use serde_json::{Map, Value, json};
 
 use super::{Desk, number, numbers, say, text};
-use crate::learn::orders::days_since_1970;
+use crate::import::plain::Plain;
+use crate::learn::dates::days_since_1970;
 
 /// The columns that the cases of one file refer to.
 pub(super) struct Columns {
-    purchases: Vec<Purchases>,
-    spend: Vec<Spend>,
-    from_transactions: Summary,
+    purchases: Result<Vec<Purchases>, String>,
+    spend: Result<Vec<Spend>, String>,
+    from_transactions: Result<Summary, String>,
 }
 
 /// Answers one case: `kind` is `model.question`.
@@ -40,16 +43,22 @@ pub(super) fn answer(desk: &mut Desk, file: &Value, id: &str, kind: &str, input:
         _ => {}
     }
     if desk.columns.is_none() {
-        desk.columns = Some(read(desk, &file["inputs"])?);
+        desk.columns = Some(Columns::read(desk, &file["inputs"]));
     }
     let columns = desk.columns.as_ref().ok_or("no columns")?;
-    let customers = if id.contains("_holdout/") { &columns.from_transactions.purchases } else { &columns.purchases };
+    let bought = || columns.from_transactions.as_ref().map_err(String::clone);
+    let customers = || match id.contains("_holdout/") {
+        true => bought().map(|summary| &summary.purchases),
+        false => columns.purchases.as_ref().map_err(String::clone),
+    };
+    let spend = || columns.spend.as_ref().map_err(String::clone);
     let likelihood = |value: f64| Ok(json!({ "log_likelihood": value }));
     match question {
-        "fit" if model == "gamma_gamma" => likelihood(gamma_gamma::fit(&columns.spend).map_err(say)?.log_likelihood),
-        "fit" => likelihood(fit(model, customers)?.log_likelihood),
-        "loglik_at" => likelihood(parse(model, &input["params"])?.log_likelihood(customers)),
-        "holdout" => errors(&fit(model, customers)?.model, input, &columns.from_transactions),
+        "fit" if model == "gamma_gamma" => likelihood(gamma_gamma::fit(spend()?).map_err(say)?.log_likelihood),
+        "fit" => likelihood(fit(model, customers()?)?.log_likelihood),
+        "loglik_at" if model == "gamma_gamma" => likelihood(parse_spend(&input["params"])?.log_likelihood(spend()?)),
+        "loglik_at" => likelihood(parse(model, &input["params"])?.log_likelihood(customers()?)),
+        "holdout" => errors(&fit(model, customers()?)?.model, input, bought()?),
         other => Err(format!("no answer for the question `{other}`")),
     }
 }
@@ -105,10 +114,14 @@ fn predictions(model: &Model, input: &Value) -> Result<Value, String> {
     Ok(json!({ "p_alive": alive, "expected_purchases": expected }))
 }
 
+/// Days in a month as the tool of the reference counts them.
+const DAYS_PER_MONTH: f64 = 30.0;
+
 fn values(input: &Value) -> Result<Value, String> {
     let (model, money) = (parse("bgnbd", &input["bgnbd_params"])?, parse_spend(&input["gg_params"])?);
     let periods = u32::try_from(input["months"].as_u64().unwrap_or(12)).map_err(say)?;
-    let horizon = Horizon { periods, length: WEEKS_PER_MONTH, discount: number(input, "monthly_discount")? };
+    let length = if input["freq"] == "D" { DAYS_PER_MONTH } else { WEEKS_PER_MONTH };
+    let horizon = Horizon { periods, length, discount: number(input, "monthly_discount")? };
     let values: Vec<f64> = customers(input)?
         .into_iter()
         .zip(spends(input)?)
@@ -125,30 +138,64 @@ fn errors(model: &Model, input: &Value, summary: &Summary) -> Result<Value, Stri
                "actual_total": told.actual, "correlation": told.correlation }))
 }
 
-/// Reads the summary table and the single purchases that `inputs` names.
-fn read(desk: &Desk, inputs: &Value) -> Result<Columns, String> {
-    let [summary, money, bought] = ["summary", "money", "transactions"].map(|key| desk.table(text(inputs, key)?));
-    let (summary, money, bought) = (summary?, money?, bought?);
-    let count = |text: &String| text.parse::<u32>().map_err(|e| format!("`{text}`: {e}"));
-    let real = |text: &String| text.parse::<f64>().map_err(|e| format!("`{text}`: {e}"));
+impl Columns {
+    /// Reads the tables that `inputs` names; one that is missing matters only to the cases that need it.
+    fn read(desk: &Desk, inputs: &Value) -> Self {
+        let table = |key: &str| text(inputs, key).and_then(|name| desk.table(name));
+        Self {
+            purchases: table("summary").and_then(|table| purchases(&table)),
+            spend: table("money").and_then(|table| spend(&table)),
+            from_transactions: table("transactions").and_then(|table| summary(&table, inputs)),
+        }
+    }
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|e| format!("`{text}`: {e}"))
+}
+
+fn real(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|e| format!("`{text}`: {e}"))
+}
+
+/// The columns of a table by position, when there are enough.
+fn wide<const N: usize>(table: &Plain) -> Result<&[Vec<String>], String> {
+    let columns = table.columns.as_slice();
+    if columns.len() < N { Err("the tables of customers have too few columns".into()) } else { Ok(columns) }
+}
+
+fn purchases(table: &Plain) -> Result<Vec<Purchases>, String> {
+    let s = wide::<4>(table)?;
+    let rows = s[1].iter().zip(&s[2]).zip(&s[3]);
+    rows.map(|((frequency, recency), age)| {
+        Ok(Purchases { frequency: count(frequency)?, recency: real(recency)?, age: real(age)? })
+    })
+    .collect()
+}
+
+fn spend(table: &Plain) -> Result<Vec<Spend>, String> {
+    let m = wide::<5>(table)?;
+    m[1].iter()
+        .zip(&m[4])
+        .map(|(frequency, mean)| Ok(Spend { frequency: count(frequency)?, mean: real(mean)? }))
+        .collect()
+}
+
+/// Sums single purchases up, in the unit of time that the file names.
+fn summary(table: &Plain, inputs: &Value) -> Result<Summary, String> {
+    let named = |name: &str, usual: usize| table.header.iter().position(|header| header == name).unwrap_or(usual);
+    let b = wide::<3>(table)?;
+    let [customer, date, amount] = [named("customer_id", 0), named("date", 1), named("amount", b.len() - 1)];
     let day = |text: &str| days_since_1970(text).ok_or_else(|| format!("`{text}` is not a date"));
-    let [s, m, b] = [&summary, &money, &bought].map(|table| &table.columns);
-    if s.len() < 4 || m.len() < 5 || b.len() < 4 {
-        return Err("the tables of customers have too few columns".into());
-    }
-    let mut purchases = Vec::new();
-    for ((frequency, recency), age) in s[1].iter().zip(&s[2]).zip(&s[3]) {
-        purchases.push(Purchases { frequency: count(frequency)?, recency: real(recency)?, age: real(age)? });
-    }
-    let mut spend = Vec::new();
-    for (frequency, mean) in m[1].iter().zip(&m[4]) {
-        spend.push(Spend { frequency: count(frequency)?, mean: real(mean)? });
-    }
+    let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
     let mut rows = Vec::new();
-    for ((customer, at), amount) in b[0].iter().zip(&b[1]).zip(&b[3]) {
-        rows.push(Bought { customer: customer.parse().map_err(say)?, day: day(at)?, amount: real(amount)? });
+    for ((customer, at), amount) in b[customer].iter().zip(&b[date]).zip(&b[amount]) {
+        let next = numbers.len() as u64;
+        let customer = *numbers.entry(customer).or_insert(next);
+        rows.push(Bought { customer, day: day(at)?, amount: real(amount)? });
     }
     let date = |key: &str| day(text(inputs, key)?);
-    let period = Period { until: date("cal_end")?, follow_until: Some(date("obs_end")?), days_per_unit: 7.0 };
-    Ok(Columns { purchases, spend, from_transactions: summarise(&rows, period).map_err(say)? })
+    let days_per_unit = if inputs["freq"] == "D" { 1.0 } else { 7.0 };
+    let period = Period { until: date("cal_end")?, follow_until: Some(date("obs_end")?), days_per_unit };
+    summarise(&rows, period).map_err(say)
 }

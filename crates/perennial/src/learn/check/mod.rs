@@ -23,7 +23,9 @@ use perennial_learn::sentiment::Lexicon;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Common, progress};
+use super::drafts::Drafts;
+use super::words::many;
+use super::{Common, print, progress};
 
 /// The cases and where their data is.
 #[derive(Args, Debug)]
@@ -105,23 +107,28 @@ struct Desk {
 
 /// Checks a file and prints; 0 when all that was computed is met, 1 when something is not.
 pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> {
+    let begin = |out: &PathBuf| Drafts::begin(&[&arguments.reference], &[out]);
+    let drafts = arguments.out.as_ref().map(begin).transpose()?;
     let checked = check(&arguments.reference, arguments.data.as_deref(), common.quiet)?;
-    if let Some(out) = &arguments.out {
+    if let (Some(out), Some(drafts)) = (&arguments.out, drafts) {
         let text = serde_json::to_string_pretty(&json!({ "results": checked.results })).map_err(|e| e.to_string())?;
-        fs::write(out, text).map_err(|e| format!("{}: {e}", out.display()))?;
+        drafts.text(out, &text)?;
+        drafts.publish()?;
     }
+    let mut lines = Vec::new();
     for (id, kind, verdict) in &checked.cases {
         match verdict {
             Verdict::Met => {}
             Verdict::Missed { differences } => {
-                println!("MISSED {id} ({kind}): {} differences", differences.len());
-                differences.iter().take(5).for_each(|difference| println!("    {difference}"));
+                lines.push(format!("MISSED {id} ({kind}): {}", many(differences.len(), "difference")));
+                lines.extend(differences.iter().take(5).map(|difference| format!("    {difference}")));
             }
-            Verdict::Skipped { reason } => println!("skipped {id} ({kind}): {reason}"),
+            Verdict::Skipped { reason } => lines.push(format!("skipped {id} ({kind}): {reason}")),
         }
     }
     let (met, missed, skipped) = checked.counts();
-    println!("{}: {met} met, {missed} missed, {skipped} skipped", arguments.reference.display());
+    lines.push(format!("{}: {met} met, {missed} missed, {skipped} skipped", arguments.reference.display()));
+    print(&lines);
     Ok(u8::from(missed + skipped > 0))
 }
 
@@ -174,7 +181,7 @@ fn answer(desk: &mut Desk, file: &Value, id: &str, kind: &str, input: &Map<Strin
     Ok(match family {
         "bgnbd" | "mbgnbd" | "pareto" | "gamma_gamma" | "clv" => lifetime::answer(desk, file, id, kind, &whole)?,
         "rfm" | "kmeans" | "gmm" | "labels" | "dbscan" | "agglomerative" | "hdbscan" => {
-            segmentation::answer(desk, kind, &whole)?
+            segmentation::answer(desk, id, kind, &whole)?
         }
         "ab"
         | "srm"
@@ -193,7 +200,7 @@ fn answer(desk: &mut Desk, file: &Value, id: &str, kind: &str, input: &Map<Strin
         "linkage" => linkage::answer(desk, &whole)?,
         "phone" => return Err(Trouble::NotBuilt("reading telephone numbers is not part of this program".into())),
         "handlebars" => return Err(Trouble::NotBuilt("templates are not part of this command".into())),
-        _ => return Err(Trouble::NotBuilt(format!("no answer for cases of kind `{kind}`"))),
+        _ => return Err(Trouble::NotBuilt(format!("this program knows no cases of kind `{kind}`"))),
     })
 }
 

@@ -11,36 +11,42 @@ type Input = Value;
 /// The data files of the cases, and the centres that later cases refer to.
 #[derive(Default)]
 pub(super) struct Memory {
-    points: BTreeMap<String, Points>,
-    centres: BTreeMap<usize, Vec<f64>>,
+    points: BTreeMap<(String, Vec<String>), Points>,
+    /// By the case that found them.
+    centres: BTreeMap<String, Vec<f64>>,
 }
 
-/// Recency, frequency and monetary of a file, logged and standardised.
-fn load(desk: &mut Desk, file: &str) -> Result<Points, String> {
-    if let Some(points) = desk.segmentation.points.get(file) {
+/// The features that a case names, or those after the first column, logged and standardised.
+fn load(desk: &mut Desk, file: &str, features: &Value) -> Result<Points, String> {
+    let table = desk.table(file)?;
+    let named: Vec<String> = match features.as_array() {
+        Some(names) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        None => table.header.iter().skip(1).cloned().collect(),
+    };
+    let key = (file.to_owned(), named);
+    if let Some(points) = desk.segmentation.points.get(&key) {
         return Ok(points.clone());
     }
-    let table = desk.table(file)?;
-    if table.columns.len() < 4 {
-        return Err(format!("{file} has too few columns"));
-    }
     let mut columns = Vec::new();
-    for column in &table.columns[1..4] {
+    for name in &key.1 {
+        let at = table.header.iter().position(|header| header == name);
+        let at = at.ok_or_else(|| format!("{file} has no column `{name}`"))?;
         columns.push(
-            column
+            table.columns[at]
                 .iter()
                 .map(|v| v.parse().map_err(|_| format!("`{v}` is not a number")))
                 .collect::<Result<Vec<f64>, _>>()?,
         );
     }
     let raw = Points::from_columns(&columns).map_err(text)?;
-    let scaled = Scaling::learn(&raw, &[true; 3]).and_then(|scaling| scaling.apply(&raw)).map_err(text)?;
-    desk.segmentation.points.insert(file.to_owned(), scaled.clone());
+    let scaled =
+        Scaling::learn(&raw, &vec![true; columns.len()]).and_then(|scaling| scaling.apply(&raw)).map_err(text)?;
+    desk.segmentation.points.insert(key, scaled.clone());
     Ok(scaled)
 }
 
 fn points(desk: &mut Desk, input: &Input) -> Result<Points, String> {
-    let all = load(desk, input["file"].as_str().ok_or("a case lacks its file")?)?;
+    let all = load(desk, input["file"].as_str().ok_or("a case lacks its file")?, &input["features"])?;
     if input["row_step"].is_null() || input["max_rows"].is_null() {
         return Ok(all);
     }
@@ -61,10 +67,10 @@ fn labels(v: &Value) -> Result<Vec<usize>, String> {
 }
 
 /// Answers one case.
-pub(super) fn answer(desk: &mut Desk, kind: &str, input: &Input) -> Result<Value, String> {
+pub(super) fn answer(desk: &mut Desk, id: &str, kind: &str, input: &Input) -> Result<Value, String> {
     match kind {
         "rfm.preprocess" => preprocess(&points(desk, input)?),
-        "kmeans.lloyd_from_init" => lloyd(desk, input),
+        "kmeans.lloyd_from_init" => lloyd(desk, id, input),
         "kmeans.best_inertia" => best_inertia(&points(desk, input)?, input),
         "gmm.em_from_init" => mixture(desk, input),
         "gmm.best_bic" => best_bic(&points(desk, input)?, input),
@@ -78,7 +84,9 @@ pub(super) fn answer(desk: &mut Desk, kind: &str, input: &Input) -> Result<Value
 
 fn preprocess(points: &Points) -> Result<Value, String> {
     let column = |j: usize| points.rows().map(move |r| r[j]);
-    let ends = |pick: fn(f64, f64) -> f64, start: f64| (0..3).map(|j| column(j).fold(start, pick)).collect::<Vec<_>>();
+    let ends = |pick: fn(f64, f64) -> f64, start: f64| {
+        (0..points.dimensions()).map(|j| column(j).fold(start, pick)).collect::<Vec<_>>()
+    };
     Ok(json!({
         "rows": points.len(),
         "first3": points.rows().take(3).collect::<Vec<_>>(),
@@ -87,7 +95,7 @@ fn preprocess(points: &Points) -> Result<Value, String> {
     }))
 }
 
-fn lloyd(desk: &mut Desk, input: &Input) -> Result<Value, String> {
+fn lloyd(desk: &mut Desk, id: &str, input: &Input) -> Result<Value, String> {
     let points = self::points(desk, input)?;
     let rows = labels(&input["init_rows"])?;
     if rows.is_empty() || rows.iter().any(|&row| row >= points.len()) {
@@ -95,9 +103,9 @@ fn lloyd(desk: &mut Desk, input: &Input) -> Result<Value, String> {
     }
     let start = points.pick(&rows);
     let fit = s::KMeans::fit_from(&points, start.values()).map_err(text)?;
-    desk.segmentation.centres.insert(fit.model.k(), fit.model.centres.clone());
+    desk.segmentation.centres.insert(id.to_owned(), fit.model.centres.clone());
     Ok(json!({
-        "centres": fit.model.centres.chunks_exact(3).collect::<Vec<_>>(),
+        "centres": fit.model.centres.chunks_exact(points.dimensions()).collect::<Vec<_>>(),
         "inertia": fit.inertia,
         "sizes": fit.model.sizes,
         "labels_first50": fit.labels.iter().take(50).collect::<Vec<_>>(),
@@ -124,8 +132,10 @@ fn best_bic(points: &Points, input: &Input) -> Result<Value, String> {
 
 fn mixture(desk: &mut Desk, input: &Input) -> Result<Value, String> {
     let points = self::points(desk, input)?;
-    let k = named_k(input)?;
-    let means = desk.segmentation.centres.get(&k).ok_or("the starting means were not computed before")?;
+    let from = input["means_from"].as_str().ok_or("`means_from` is missing")?;
+    let from = from.strip_suffix(" centres").unwrap_or(from);
+    let means =
+        desk.segmentation.centres.get(from).ok_or_else(|| format!("no case `{from}` before this one gave centres"))?;
     let settings = s::MixtureSettings {
         covariance_floor: input["reg_covar"].as_f64().ok_or("reg_covar is missing")?,
         iterations: whole(&input["iterations"])?,
@@ -133,14 +143,8 @@ fn mixture(desk: &mut Desk, input: &Input) -> Result<Value, String> {
     };
     let m = s::Mixture::fit_from(&points, means, settings).map_err(text)?;
     Ok(
-        json!({ "weights": m.weights, "means": m.means.chunks_exact(3).collect::<Vec<_>>(), "mean_log_likelihood": m.mean_log_likelihood(&points), "bic": m.bic(&points), "aic": m.aic(&points) }),
+        json!({ "weights": m.weights, "means": m.means.chunks_exact(points.dimensions()).collect::<Vec<_>>(), "mean_log_likelihood": m.mean_log_likelihood(&points), "bic": m.bic(&points), "aic": m.aic(&points) }),
     )
-}
-
-fn named_k(input: &Input) -> Result<usize, String> {
-    let name = input["means_from"].as_str().unwrap_or_default();
-    let digits: String = name.split("/k").last().unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().map_err(text)
 }
 
 fn agreement(input: &Input) -> Result<Value, String> {

@@ -1,0 +1,231 @@
+//! What the lists say: the chapter of a page.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::pairs::Pair;
+use super::{Asked, Bought, Lists};
+use crate::learn::page::{Bar, Chapter, Figure, Plot};
+use crate::learn::words::{count, figure, many, percent};
+
+/// Pairs drawn, items listed, and customers shown as examples.
+const PAIRS: usize = 12;
+const ITEMS: usize = 25;
+const EXAMPLES: usize = 10;
+/// Pairs are shown from so many baskets on, and from so many times what chance would bring.
+const LEAST_BASKETS: usize = 5;
+const LEAST_LIFT: f64 = 2.0;
+
+const TOGETHER: [(&str, &str); 3] = [
+    ("goes with", "Bought in the same order more often than the popularity of both explains."),
+    ("share of baskets", "Of the orders with the first item, how many also hold the second."),
+    ("times more than chance", "That share, against the second item's share in all orders (its lift): 1 is chance."),
+];
+const NDCG: (&str, &str) = (
+    "NDCG",
+    "How well lists meet purchases that were hidden: 0 finds nothing, 1 puts everything first. In shops with thousands of items 0.05 to 0.2 is usual for new items, more for items bought before.",
+);
+
+impl Lists {
+    /// Everything about the lists, for a page.
+    pub(in crate::learn) fn chapter(&self, bought: &Bought) -> Chapter {
+        let (finding, mut figures) = match self.asked {
+            Asked::Together if self.pairs.is_some() => self.together(bought),
+            Asked::Again => self.again(bought),
+            _ => self.examples(bought),
+        };
+        figures.push(self.trials());
+        let mut words = if self.pairs.is_some() { TOGETHER.to_vec() } else { Vec::new() };
+        words.push(NDCG);
+        let name = match self.asked {
+            Asked::ForYou => "For each customer",
+            Asked::Together => "Bought together",
+            Asked::Again => "Bought next",
+            Asked::Session => "Next in the session",
+        };
+        Chapter { name, finding, told: vec![self.validation()], figures, words, how: self.how() }
+    }
+
+    /// The best value of each method, the best first.
+    fn best_of_each(&self) -> Vec<(&'static str, f64)> {
+        let mut best: BTreeMap<&str, f64> = BTreeMap::new();
+        for trial in &self.model.choice.trials {
+            let value = best.entry(trial.settings.name()).or_insert(0.0);
+            *value = value.max(trial.value);
+        }
+        let mut best: Vec<_> = best.into_iter().collect();
+        best.sort_by(|a, b| b.1.total_cmp(&a.1));
+        best
+    }
+
+    fn validation(&self) -> String {
+        let choice = &self.model.choice;
+        let popular = self.best_of_each().into_iter().find(|(name, _)| *name == "popularity").map(|(_, value)| value);
+        let beside = popular
+            .filter(|value| *value > 0.0)
+            .map_or(String::new(), |value| format!("; listing what sells best reaches {value:.4}"));
+        format!(
+            "Validation: on {} that were hidden from training the lists reach NDCG@{} {:.4}{beside} (1 is perfect, 0 finds nothing).",
+            many(choice.questions, "question"),
+            self.asked.depth(),
+            choice.value
+        )
+    }
+
+    fn how(&self) -> Vec<String> {
+        let choice = &self.model.choice;
+        let whole: f64 = choice.blend.iter().map(|(_, weight)| f64::from(*weight)).sum();
+        let part = |weight: f32| percent(f64::from(weight) / whole.max(1e-12));
+        let blend: Vec<String> = choice.blend.iter().map(|(s, w)| format!("{} ({})", s.name(), part(*w))).collect();
+        vec![format!("Chosen out of {}: {}.", many(choice.trials.len(), "trial"), blend.join(", "))]
+    }
+
+    /// How well each method does alone.
+    fn trials(&self) -> Figure {
+        let best = self.best_of_each();
+        let leader = best.first().map_or("nothing", |b| b.0);
+        Figure {
+            title: format!("Alone, {leader} does best on hidden purchases"),
+            note: format!(
+                "NDCG@{} of each method with its best settings; the lists blend what helps.",
+                self.asked.depth()
+            ),
+            sample: many(self.model.choice.questions, "hidden question"),
+            rows: best.iter().map(|(name, value)| vec![(*name).to_owned(), format!("{value:.4}")]).collect(),
+            plot: Plot::Bars(
+                best.iter().map(|(name, value)| Bar { label: (*name).into(), value: *value, interval: None }).collect(),
+            ),
+            head: ["method", "NDCG"].map(String::from).to_vec(),
+        }
+    }
+
+    /// The pairs seen most often among those that chance does not explain.
+    fn strongest(&self) -> Vec<(usize, usize, Pair)> {
+        let Some(pairs) = &self.pairs else { return Vec::new() };
+        let mut found: Vec<(usize, usize, Pair)> = Vec::new();
+        for (owner, list) in self.lists.iter().enumerate() {
+            let each = (0..list.len()).map(|at| (owner, at, pairs.of(owner, at)));
+            found.extend(each.filter(|(_, _, pair)| pair.both >= LEAST_BASKETS && pair.lift() >= LEAST_LIFT));
+        }
+        found.sort_by(|a, b| b.2.both.cmp(&a.2.both).then(b.2.share().total_cmp(&a.2.share())).then(a.0.cmp(&b.0)));
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|(owner, at, _)| {
+            let (a, b) = (self.names[*owner].as_str(), self.lists[*owner][*at].item.as_str());
+            seen.insert(if a < b { (a, b) } else { (b, a) })
+        });
+        found.truncate(PAIRS);
+        found
+    }
+
+    fn together(&self, bought: &Bought) -> (String, Vec<Figure>) {
+        let strongest = self.strongest();
+        let title = |owner: usize| bought.title(&self.names[owner]).to_owned();
+        let other = |owner: usize, at: usize| bought.title(&self.lists[owner][at].item).to_owned();
+        let finding = match strongest.first() {
+            Some(&(owner, at, pair)) => format!(
+                "Who takes \"{}\" also takes \"{}\" in {} of orders, {} times as often as others",
+                title(owner),
+                other(owner, at),
+                percent(pair.share()),
+                figure(pair.lift())
+            ),
+            None => "No two items are bought together clearly more often than by chance".to_owned(),
+        };
+        let mut figures = Vec::new();
+        if !strongest.is_empty() {
+            let bars = strongest.iter().map(|&(owner, at, pair)| Bar {
+                label: format!("{} → {}", title(owner), other(owner, at)),
+                value: 100.0 * pair.share(),
+                interval: pair.interval().map(|(low, high)| (100.0 * low, 100.0 * high)),
+            });
+            let rows = strongest.iter().map(|&(owner, at, pair)| {
+                vec![title(owner), other(owner, at), count(pair.both), percent(pair.share()), figure(pair.lift())]
+            });
+            figures.push(Figure {
+                title: format!("The {} bought together most often", many(strongest.len(), "pair")),
+                note: format!("Per cent of orders with the first item that also hold the second, with 95 % intervals; pairs at least {LEAST_LIFT} times as frequent as chance, those in most orders first."),
+                sample: many(self.pairs.as_ref().map_or(0, super::Pairs::baskets), "order"),
+                plot: Plot::Dots(bars.collect()),
+                head: ["item", "goes with", "orders with both", "share of orders", "times more than chance"].map(String::from).to_vec(),
+                rows: rows.collect(),
+            });
+        }
+        figures.push(self.companions(bought));
+        (finding, figures)
+    }
+
+    /// For the items sold most, what goes with them.
+    fn companions(&self, bought: &Bought) -> Figure {
+        let single = |owner: usize| self.pairs.as_ref().map_or(0, |pairs| pairs.single(owner));
+        let mut order: Vec<usize> = (0..self.names.len()).filter(|&owner| !self.lists[owner].is_empty()).collect();
+        order.sort_by_key(|&owner| std::cmp::Reverse(single(owner)));
+        let rows = order.iter().take(ITEMS).map(|&owner| {
+            let list: Vec<&str> = self.lists[owner].iter().take(3).map(|found| bought.title(&found.item)).collect();
+            vec![bought.title(&self.names[owner]).to_owned(), count(single(owner)), list.join("; ")]
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        Figure::table(
+            format!("What goes with each of the {} items in most orders", rows.len()),
+            "The three that go with each best. The table beside the page has the lists of all items.",
+            &["item", "orders", "goes with"],
+            rows,
+        )
+    }
+
+    fn again(&self, bought: &Bought) -> (String, Vec<Figure>) {
+        let mut next: HashMap<&str, usize> = HashMap::new();
+        self.lists
+            .iter()
+            .flat_map(|list| list.iter().take(3))
+            .for_each(|found| *next.entry(&found.item).or_default() += 1);
+        let mut next: Vec<(&str, usize)> = next.into_iter().collect();
+        next.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        let total = self.lists.iter().map(|list| list.len().min(3)).sum::<usize>();
+        let before = self.lists.iter().flat_map(|list| list.iter().take(3));
+        let before =
+            before.filter(|found| matches!(found.reason, perennial_learn::recommend::Reason::BoughtBefore(_))).count();
+        #[expect(clippy::cast_precision_loss, reason = "counts of entries")]
+        let share = before as f64 / total.max(1) as f64;
+        let finding = format!("{} of what customers are likeliest to buy next they have bought before", percent(share));
+        #[expect(clippy::cast_precision_loss, reason = "counts of customers")]
+        let bars = next.iter().take(PAIRS).map(|(item, n)| Bar {
+            label: bought.title(item).into(),
+            value: *n as f64,
+            interval: None,
+        });
+        let top = Figure {
+            title: next.first().map_or("No list holds anything".to_owned(), |(item, n)| {
+                format!("\"{}\" is next for most: {}", bought.title(item), many(*n, "customer"))
+            }),
+            note: "Customers who have the item among the first three of their list.".into(),
+            sample: many(self.names.len(), "customer"),
+            plot: Plot::Bars(bars.collect()),
+            head: ["item", "customers"].map(String::from).to_vec(),
+            rows: next.iter().take(PAIRS).map(|(item, n)| vec![bought.title(item).to_owned(), count(*n)]).collect(),
+        };
+        (finding, vec![top, self.some(bought)])
+    }
+
+    fn examples(&self, bought: &Bought) -> (String, Vec<Figure>) {
+        let whose = if self.asked == Asked::ForYou { "customer" } else { "context" };
+        let finding = format!("{}, each of {} items with reasons", many(self.names.len(), "list"), self.top);
+        let finding = format!("{finding}, one for each {whose}");
+        (finding, vec![self.some(bought)])
+    }
+
+    /// The first entries of lists spread over all.
+    fn some(&self, bought: &Bought) -> Figure {
+        let step = self.names.len().div_ceil(EXAMPLES).max(1);
+        let rows = self.names.iter().zip(&self.lists).step_by(step).flat_map(|(name, list)| {
+            let entry = |found: &perennial_learn::recommend::Recommendation| {
+                vec![name.clone(), bought.title(&found.item).to_owned(), bought.because(&found.reason)]
+            };
+            list.iter().take(3).map(entry).collect::<Vec<_>>()
+        });
+        Figure::table(
+            "Some lists, with reasons",
+            "The first three entries, of lists spread over the table. The table beside the page has all lists in full.",
+            &["who", "item", "why"],
+            rows.collect(),
+        )
+    }
+}
