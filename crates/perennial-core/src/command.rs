@@ -86,7 +86,7 @@ pub(crate) fn observe(customer: &mut Customer, asked: &Asked) {
 pub fn remember(customer: &mut Customer, asked: &Asked, seq: u64) {
     let Some(key) = scoped_key(asked) else { return };
     if customer.answers.len() >= ANSWERS_MAX {
-        customer.answers.remove(0);
+        customer.answers_left.push(customer.answers.remove(0));
     }
     customer.answers.push(Recorded { key, fingerprint: asked.fingerprint, seq, at: asked.at });
 }
@@ -98,7 +98,7 @@ pub fn answered<'a>(customer: &'a Customer, asked: &Asked) -> Option<&'a Recorde
 }
 
 /// Keys are scoped by operation and customer (rule 21).
-fn scoped_key(asked: &Asked) -> Option<Box<str>> {
+pub fn scoped_key(asked: &Asked) -> Option<Box<str>> {
     asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()).into())
 }
 

@@ -21,7 +21,7 @@ pub const TRAITS_MAX: usize = 500;
 pub const CART_MAX: usize = 200;
 /// Redemptions kept with the lots they used; the keys of older ones stay in the journal's index.
 pub const REDEMPTIONS_MAX: usize = 512;
-/// Recorded answers to idempotency keys.
+/// Recorded answers to idempotency keys; older ones are put away, to be fetched by their key.
 pub const ANSWERS_MAX: usize = 256;
 /// Holds at the same time.
 pub const HOLDS_MAX: usize = 64;
@@ -61,6 +61,9 @@ pub struct Customer {
     pub tick: Option<Timestamp>,
     /// Answers given to idempotency keys.
     pub answers: Vec<Recorded>,
+    /// Answers that have left the list, until they are put away (rule 21).
+    #[serde(skip)]
+    pub answers_left: Vec<Recorded>,
     /// Entries of un-merges: what they say replaces a part of the history.
     pub parted: Vec<u64>,
 }
@@ -233,6 +236,7 @@ impl Customer {
             timers: BTreeSet::new(),
             tick: None,
             answers: Vec::new(),
+            answers_left: Vec::new(),
             parted: Vec::new(),
         }
     }

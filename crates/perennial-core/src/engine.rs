@@ -293,6 +293,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
         | Fact::Noted(_)
         | Fact::Refused(_)
         | Fact::Parked { .. } => {}
+        Fact::Recalled { order } => customer.orders.recall(*order),
         Fact::Parted(parted) => {
             let member = customer.member.iter_mut();
             member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
@@ -306,7 +307,7 @@ fn record_of(edition: &Edition, customer: &Customer, event: Option<&Event>, book
         Body::Ordered(order) | Body::OrderUpdated(order) => Some(order),
         _ => None,
     });
-    let at = event.map_or(customer.clock, |e| e.at);
+    let at = event.map_or((customer.clock, customer.clock), |e| (e.at, e.received_at));
     orders::record(booking, order, at, edition.program.currency)
 }
 
@@ -357,6 +358,15 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, b
             let standing = customer.orders.standing;
             let instant = if matches!(feature.what, Computed::First) { standing.first } else { standing.last };
             customer.features[i].reset_instant(instant);
+        }
+    }
+}
+
+/// Takes an order out of what features count.
+pub(crate) fn uncount(edition: &Edition, customer: &mut Customer, record: &OrderRecord) {
+    for (i, feature) in edition.features("Order Completed").filter(|_| record.stands()) {
+        if let Some(counted) = contribution(edition, customer, None, feature, record) {
+            customer.features[i].amend(key_of(record.order), counted, None);
         }
     }
 }

@@ -27,7 +27,8 @@ pub struct Event {
     pub received_at: Timestamp,
     /// Live traffic, or history that was imported and sends nothing.
     pub origin: Origin,
-    /// Who it is about, the strongest first; never empty.
+    /// Who it is about, the strongest first; empty only for a refund or cancellation, which belongs to
+    /// whoever has the order (rule 22).
     pub ids: Vec<Identifier>,
     /// What was said of the person (`traits` and `context.traits`).
     pub traits: Properties,
@@ -213,6 +214,11 @@ impl Event {
     /// A property by its name: what the sender called it.
     pub fn property(&self, name: &str) -> Option<&Value> {
         self.properties.get(name)
+    }
+
+    /// Whether it may come without a person: the order says whose it is.
+    pub fn may_be_nameless(&self) -> bool {
+        matches!(self.body, Body::Refunded(_) | Body::Cancelled { .. })
     }
 
     /// The order this event is about, if it is about one.

@@ -163,6 +163,11 @@ pub enum Fact {
     /// One side of a merge stands on its own again. Postings beside it are what its books lack for
     /// that; the customer itself is made by the steps.
     Parted(Parted),
+    /// An order that had left the customer's list was fetched by its key, as it stood.
+    Recalled {
+        /// The order.
+        order: OrderRef,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

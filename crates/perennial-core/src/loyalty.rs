@@ -13,7 +13,7 @@ use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{LotId, OrderRef};
-use crate::orders::{self, OrderRecord, Parked};
+use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
 use crate::program::{Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
 use crate::rules::Edition;
 use crate::scope::View;
@@ -113,7 +113,7 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
         rules: Vec::new(),
     };
     if earns {
-        let record = orders::record(&booking, Some(order), event.at, program.currency);
+        let record = orders::record(&booking, Some(order), (event.at, event.received_at), program.currency);
         let view = View { order: Some(&record), ..view };
         let rules = edition.earning("Order Completed").filter(|rule| {
             // An order that only an update told of is one all the same.
@@ -346,6 +346,10 @@ pub(crate) fn refunded(book: &mut Book<'_>, refund: &Refund, name: OrderRef) -> 
         book.note("refund_known");
         return Ok(());
     }
+    if record.refunds.len() >= REFUNDS_MAX {
+        book.note("limit_reached");
+        return Ok(());
+    }
     let back = orders::reckon_refund(record, refund, key)?;
     if back.clamped {
         book.note("clamped");
@@ -411,20 +415,47 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
             left -= here;
         }
     }
-    if left > 0 {
-        // What had been paid into arrears is owed no longer.
-        let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(left));
-        book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
-    }
+    forgive(book, left);
 }
 
-/// What a redemption left owing is owed no longer; what has been settled since comes back.
+/// What a payment or redemption left owing is owed no longer; what has been settled since comes back.
 pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
     let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(points));
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
     if points > owed {
         let at = book.at;
         grant(book, points - owed, None, at, at, "undo");
+    }
+}
+
+/// An order turned out to be another record of one that stays: what it brought is taken back.
+pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
+    let points = reckon(book, record).min(record.points);
+    if let Some(lot) = record.lot {
+        reverse(book, lot, points, Cause::Merge);
+    }
+    let year = book.program().zone.year(record.at);
+    let spend = spend_of(book, record);
+    if record.earns && (points > 0 || spend > 0) {
+        book.record(Fact::Qualified { year, points: -points, spend: -spend });
+    }
+    let mut nothing = record.clone();
+    let all = Return { order: record.order, refund: None, lines: orders::all_back(record), clamped: false };
+    orders::take_back(&mut nothing, &all);
+    give_points_back(book, record, &nothing);
+    if record.earns {
+        move_impact(book, record, &nothing);
+        benefits_back(book, record);
+        milestones(book, None);
+    }
+}
+
+fn benefits_back(book: &mut Book<'_>, record: &OrderRecord) {
+    let Some(edition) = book.rules.edition(record.version) else { return };
+    for benefit in edition.program.benefits.iter().filter(|b| record.benefits.contains(&b.id)) {
+        for (unit, amount) in &benefit.impact {
+            post_impact(book, unit, -amount, Cause::Merge);
+        }
     }
 }
 

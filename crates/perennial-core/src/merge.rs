@@ -1,33 +1,45 @@
 //! Merging: two customers turn out to be one person.
 //!
 //! Promise: lots keep their dates, the sum of points stays, the higher tier and the later validity
-//! stay, the stricter consent wins, and what a visitor bought after the member had joined is booked
+//! stay, the stricter consent wins, an order that both have counts once, and what a visitor bought after the member had joined is booked
 //! now, with the order's date, at the tier held now (rules 6 and 14).
 
 use crate::customer::{CART_MAX, Customer, Member, TierStatus};
 use crate::engine::Book;
 use crate::fact::{Fact, Outcome};
 use crate::id::OrderRef;
-use crate::loyalty;
-use crate::orders::OrderRecord;
+use crate::orders::{OrderRecord, Orders};
 use crate::rules::{Edition, Rules};
 use crate::time::Timestamp;
+use crate::{engine, loyalty};
 
 /// Makes `from` part of `into`, and says what followed.
 pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) -> Outcome {
     let Some(edition) = rules.latest().cloned() else { return Vec::new() };
     let other = from.id;
+    let twice = twice(&into.orders, &from.orders);
     unite(&edition, into, from);
     let Some(mut book) = Book::open(rules, into, at) else { return Vec::new() };
     book.record(Fact::Merged { from: other });
+    twice.iter().for_each(|record| loyalty::take_out(&mut book, record));
     book_late_orders(&mut book);
     settle_arrears(&mut book);
     book.close()
 }
 
+/// Orders that both sides have: of each the record that was made later, which gives way.
+fn twice(ours: &Orders, theirs: &Orders) -> Vec<OrderRecord> {
+    let both = theirs.iter().filter_map(|their| Some((ours.get(their.order)?, their)));
+    both.map(|(our, their)| if their.is_earlier(our) { our.clone() } else { their.clone() }).collect()
+}
+
 /// Carries out a merge that is known to have happened, without its facts.
-pub(crate) fn unite(edition: &Edition, into: &mut Customer, from: Customer) {
+pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) {
     into.clock = into.clock.max(from.clock);
+    for record in twice(&into.orders, &from.orders) {
+        let ours = into.orders.get(record.order) == Some(&record);
+        engine::uncount(edition, if ours { into } else { &mut from }, &record);
+    }
     into.roots.extend(from.roots);
     into.identifiers.extend(from.identifiers);
     for (name, (value, at)) in from.profile.traits {

@@ -16,11 +16,11 @@ use crate::money::{Currency, apportion};
 use crate::time::Timestamp;
 use crate::value::{Properties, Value};
 
-/// Orders kept in warm state; older ones leave (their natural keys stay in the order index).
+/// Orders kept in warm state; older ones leave, and are put away to be fetched by their key.
 pub const ORDERS_MAX: usize = 256;
 /// Lines kept of one order; the rest is gathered in the last one.
 pub const LINES_MAX: usize = 500;
-/// Refund keys kept of one order.
+/// Refunds that one order takes: their keys are kept with it.
 pub const REFUNDS_MAX: usize = 256;
 /// Events that wait for their order.
 pub const PARKED_MAX: usize = 64;
@@ -35,6 +35,9 @@ pub struct Orders {
     pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
     pub standing: Standing,
+    /// Records that have left the list, until they are put away (rule 22).
+    #[serde(skip)]
+    pub left: Vec<OrderRecord>,
 }
 
 /// What stands of all orders.
@@ -68,6 +71,8 @@ pub struct OrderRecord {
     pub order_id: Box<str>,
     /// When it was placed.
     pub at: Timestamp,
+    /// When it reached us.
+    pub received_at: Timestamp,
     /// The programme version it earns and is refunded by.
     pub version: u32,
     /// Whether it earns.
@@ -157,6 +162,11 @@ impl OrderRecord {
         self.lines.iter().map(OrderLine::left).sum()
     }
 
+    /// Whether this record of an order was made before another one of it.
+    pub fn is_earlier(&self, other: &Self) -> bool {
+        self.received_at < other.received_at
+    }
+
     /// Points of the payment that are to come back by now: in proportion to the money they stood for.
     fn points_due_back(&self) -> i64 {
         let whole: i64 = self.lines.iter().map(|l| l.paid).sum();
@@ -219,12 +229,26 @@ impl Orders {
         if record.counts {
             self.standing.spend += record.left();
         }
+        self.keep(record);
+    }
+
+    /// The newest record; the oldest one leaves a full list.
+    fn keep(&mut self, record: OrderRecord) {
         if self.records.len() >= ORDERS_MAX {
             self.refs.pop_front();
-            self.records.pop_front();
+            self.left.extend(self.records.pop_front());
         }
         self.refs.push_back(record.order);
         self.records.push_back(record);
+    }
+
+    /// Takes a record back that had left, as it stood; it has been counted.
+    pub fn recall(&mut self, order: OrderRef) {
+        let Some(at) = self.left.iter().rposition(|r| r.order == order) else { return };
+        let record = self.left.remove(at);
+        if self.get(order).is_none() {
+            self.keep(record);
+        }
     }
 
     /// Counts an order out that no longer stands.
@@ -237,17 +261,19 @@ impl Orders {
         }
     }
 
-    /// Takes over the orders of another profile; one that both have stays as it is here.
+    /// Takes over the orders of another profile. Of one that both have, the record that was made
+    /// earlier stays.
     pub(crate) fn unite(&mut self, other: Self) {
         let (mine, theirs) = (self.standing, other.standing);
         let mut twice = Standing::default();
         for record in other.records {
-            if self.get(record.order).is_some() {
-                twice.count += i64::from(record.stands());
-                twice.spend += if record.counts { record.left() } else { 0 };
+            let Some(ours) = self.get_mut(record.order) else {
+                self.push(record);
                 continue;
-            }
-            self.push(record);
+            };
+            let gone = if record.is_earlier(ours) { std::mem::replace(ours, record) } else { record };
+            twice.count += i64::from(gone.stands());
+            twice.spend += if gone.counts { gone.left() } else { 0 };
         }
         self.standing = Standing {
             count: mine.count + theirs.count - twice.count,
@@ -255,8 +281,7 @@ impl Orders {
             first: mine.first.into_iter().chain(theirs.first).min(),
             last: mine.last.into_iter().chain(theirs.last).max(),
         };
-        self.parked.extend(other.parked);
-        self.parked.truncate(PARKED_MAX);
+        self.parked.extend(other.parked); // Either list is capped by itself.
     }
 
     /// What waits for this order, taken out.
@@ -320,8 +345,14 @@ pub fn book_lines<'a>(
     (goods, lines.collect())
 }
 
-/// The record of a booked order; the sender's words are missing once they are erased.
-pub fn record(booking: &Booking, order: Option<&Order>, at: Timestamp, default: Currency) -> OrderRecord {
+/// The record of a booked order; the sender's words are missing once they are erased. `at` is when it
+/// was placed and when it reached us.
+pub fn record(
+    booking: &Booking,
+    order: Option<&Order>,
+    (at, received_at): (Timestamp, Timestamp),
+    default: Currency,
+) -> OrderRecord {
     let currency = order.and_then(|o| currency(o, default)).unwrap_or(default);
     let lines = booking.lines.iter().enumerate().map(|(i, booked)| {
         let said = order.and_then(|o| o.lines.get(i));
@@ -346,6 +377,7 @@ pub fn record(booking: &Booking, order: Option<&Order>, at: Timestamp, default: 
         order: booking.order,
         order_id: order.map(|o| o.order_id.clone()).unwrap_or_default(),
         at,
+        received_at,
         version: booking.version,
         earns: booking.earns,
         counts: currency == default,
@@ -443,9 +475,6 @@ pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
     }
     record.paid_back = record.points_due_back();
     if let Some(key) = back.refund {
-        if record.refunds.len() >= REFUNDS_MAX {
-            record.refunds.remove(0);
-        }
         record.refunds.push(key);
     } else {
         record.cancelled = true;

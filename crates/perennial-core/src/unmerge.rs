@@ -182,14 +182,15 @@ pub fn as_granted(asked: &Asked, booked: &[Fact]) -> Asked {
     asked
 }
 
-/// Whether a fact says who somebody is: decided once, before what follows.
-pub fn of_identity(fact: &Fact) -> bool {
-    matches!(fact, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_))
+/// Whether a fact was there before its input was decided: who somebody is, and what was fetched.
+pub fn is_given(fact: &Fact) -> bool {
+    matches!(fact, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_) | Fact::Recalled { .. })
 }
 
 /// The facts about identity that an outcome begins with.
 pub fn identity_of(outcome: &[Fact]) -> Outcome {
-    outcome.iter().take_while(|fact| of_identity(fact)).cloned().collect()
+    let given = outcome.iter().take_while(|fact| is_given(fact));
+    given.filter(|fact| !matches!(fact, Fact::Recalled { .. })).cloned().collect()
 }
 
 /// The root profiles that the customer `from` brought into another one, and the place of that merge

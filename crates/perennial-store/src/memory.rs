@@ -14,7 +14,7 @@ use crate::failure::{Failure, Trouble};
 use crate::format::Row;
 use crate::seal::{Key, KeyName};
 use crate::sqlite::guard;
-use crate::state::{CustomerRow, PostingRow};
+use crate::state::{CustomerRow, KeptKey, PostingRow};
 
 /// When a write of a [`MemoryDisk`] fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub(crate) struct StateContents {
     pub(crate) customers: BTreeMap<CustomerId, CustomerRow>,
     pub(crate) identifiers: BTreeMap<IdentifierHash, CustomerId>,
     pub(crate) orders: BTreeMap<OrderRef, CustomerId>,
+    pub(crate) kept: BTreeMap<KeptKey, Vec<u8>>,
     pub(crate) timeline: BTreeMap<CustomerId, Vec<u64>>,
     pub(crate) postings: Vec<PostingRow>,
 }

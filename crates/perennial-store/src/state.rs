@@ -24,7 +24,7 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, fr
 pub(crate) const LAYOUT: Layout = Layout {
     name: "state store",
     mark: 0x5052_5331,
-    version: 1,
+    version: 2,
     page_size: 4096,
     synchronous: "NORMAL", // a lost checkpoint is folded again
     cache_kib: 32_768,
@@ -45,6 +45,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         CREATE TABLE timeline(seq INTEGER PRIMARY KEY, customer INTEGER NOT NULL, before INTEGER NOT NULL);
         CREATE TABLE identifiers(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
         CREATE TABLE orders(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE kept(key BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
         CREATE TABLE postings(
             seq INTEGER NOT NULL,
             nth INTEGER NOT NULL,
@@ -60,6 +61,9 @@ pub(crate) const LAYOUT: Layout = Layout {
         ) WITHOUT ROWID;
     ",
 };
+
+/// The key of something kept: what sort of thing it is, and a hash of its name.
+pub type KeptKey = [u8; 17];
 
 /// Most rows that one call returns.
 pub const ROWS_MAX: usize = 10_000;
@@ -101,6 +105,8 @@ pub struct Checkpoint {
     pub identifiers: Vec<(IdentifierHash, Option<CustomerId>)>,
     /// Orders and whose they are.
     pub orders: Vec<(OrderRef, CustomerId)>,
+    /// What has no place in a customer's warm state and is fetched by its key; nothing to let it go.
+    pub kept: Vec<(KeptKey, Option<Vec<u8>>)>,
     /// Entries and whose timeline they are in: each entry once, in the checkpoint that passes it.
     pub timeline: Vec<(CustomerId, u64)>,
     /// Postings, for lists and SQL.
@@ -217,6 +223,17 @@ impl State {
         )
     }
 
+    /// Something kept by its key.
+    pub fn kept(&self, key: KeptKey) -> Result<Option<Vec<u8>>, Failure> {
+        self.read(
+            |db| {
+                let mut statement = db.prepare_cached("SELECT body FROM kept WHERE key = ?1").doing("fetch by key")?;
+                statement.query_row([key], |row| row.get(0)).optional().doing("fetch by key")
+            },
+            |state| state.kept.get(&key).cloned(),
+        )
+    }
+
     /// Customers with a timer at or before an instant, the earliest first.
     pub fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
         let limit = limit.min(ROWS_MAX);
@@ -276,6 +293,7 @@ impl Checkpoint {
         self.gone.sort_unstable();
         self.identifiers.sort_by_key(|(hash, _)| *hash);
         self.orders.sort_by_key(|(order, _)| *order);
+        self.kept.sort_by_key(|(key, _)| *key);
         self.timeline.sort_unstable();
         self.postings.sort_unstable_by_key(|row| (row.seq, row.nth));
     }
@@ -313,6 +331,12 @@ fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
         };
     }
     state.orders.extend(checkpoint.orders);
+    for (key, body) in checkpoint.kept {
+        match body {
+            Some(body) => state.kept.insert(key, body),
+            None => state.kept.remove(&key),
+        };
+    }
     state.postings.extend(checkpoint.postings);
     state.position = checkpoint.position;
     if checkpoint.workspace.is_some() {
@@ -326,6 +350,7 @@ fn write(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     write_customers(tx, checkpoint)?;
     write_identifiers(tx, &checkpoint.identifiers)?;
     write_orders(tx, &checkpoint.orders)?;
+    write_kept(tx, &checkpoint.kept)?;
     write_postings(tx, &checkpoint.postings)?;
     let sql = "UPDATE progress SET position = ?1, workspace = coalesce(?2, workspace)";
     tx.execute(sql, params![to_sql(checkpoint.position), checkpoint.workspace]).doing(WRITING)?;
@@ -435,6 +460,19 @@ fn write_orders(tx: &Transaction<'_>, rows: &[(OrderRef, CustomerId)]) -> Result
     let mut statement = tx.prepare_cached("INSERT OR REPLACE INTO orders VALUES(?1, ?2)").doing(WRITING)?;
     for (order, customer) in rows {
         statement.execute([order.0, customer.0]).doing(WRITING)?;
+    }
+    Ok(())
+}
+
+fn write_kept(tx: &Transaction<'_>, rows: &[(KeptKey, Option<Vec<u8>>)]) -> Result<(), Failure> {
+    for (key, body) in rows {
+        let done = match body {
+            Some(body) => tx
+                .prepare_cached("INSERT OR REPLACE INTO kept VALUES(?1, ?2)")
+                .and_then(|mut s| s.execute(params![key, body])),
+            None => tx.prepare_cached("DELETE FROM kept WHERE key = ?1").and_then(|mut s| s.execute([key])),
+        };
+        done.doing(WRITING)?;
     }
     Ok(())
 }

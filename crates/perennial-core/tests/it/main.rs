@@ -1,4 +1,5 @@
 //! One binary for all integration tests of the crate.
 
 mod differential;
+mod pilot;
 mod program;

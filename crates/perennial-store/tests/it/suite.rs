@@ -170,6 +170,7 @@ fn checkpoint(position: u64) -> Checkpoint {
         customers: vec![row(3, position), row(1, position), row(2, position)],
         identifiers: vec![(IdentifierHash([2; 16]), None), (IdentifierHash([1; 16]), Some(customer(1)))],
         orders: vec![(OrderRef([1; 16]), customer(3))],
+        kept: [1, 2, 3].map(|n| ([n; 17], Some(b"old".to_vec()))).into(),
         timeline: (1..=position).map(|seq| (customer(u8::try_from(seq % 3).unwrap() + 1), seq)).collect(),
         postings: (1..=position)
             .map(|seq| PostingRow { seq, nth: 1, customer: customer(1), posting: posting(customer(1), 7) })
@@ -293,6 +294,7 @@ fn a_checkpoint_adds_to_the_ones_before() {
         second.gone = vec![customer(3)];
         second.identifiers = vec![(IdentifierHash([1; 16]), Some(customer(2)))];
         second.orders = vec![(OrderRef([1; 16]), customer(2))];
+        second.kept = vec![([1; 17], Some(b"new".to_vec())), ([2; 17], None)];
         second.timeline = vec![(customer(1), 12), (customer(3), 11), (customer(7), 10)];
         state.checkpoint(second).unwrap();
         assert_eq!(state.position().unwrap(), 12);
@@ -302,6 +304,9 @@ fn a_checkpoint_adds_to_the_ones_before() {
         assert_eq!(state.load(customer(3)).unwrap(), None);
         assert_eq!(state.lookup(IdentifierHash([1; 16])).unwrap(), Some(customer(2)));
         assert_eq!(state.order_owner(OrderRef([1; 16])).unwrap(), Some(customer(2)));
+        assert_eq!(state.kept([1; 17]).unwrap().as_deref(), Some(&b"new"[..]));
+        assert_eq!(state.kept([2; 17]).unwrap(), None);
+        assert_eq!(state.kept([3; 17]).unwrap().as_deref(), Some(&b"old"[..]));
         assert_eq!(state.timeline(customer(1), None, 9).unwrap(), [12, 9, 6, 3]);
         assert_eq!(state.timeline(customer(3), None, 9).unwrap(), [11, 8, 5, 2], "also of one that is no more");
         assert_eq!(state.timeline(customer(7), None, 9).unwrap(), [10]);

@@ -50,7 +50,12 @@ pub const TABLE: &[Known] = &[
     known("nul_character", 400, "A text holds the character NUL", "Remove it."),
     known("not_utf8", 400, "The message is not UTF-8", "Encode it as UTF-8."),
     known("unknown_type", 400, "There is no such call", "Use identify, track, page, screen, group or alias."),
-    known("no_identifier", 400, "Nobody is named", "Send a userId or an anonymousId that is no placeholder."),
+    known(
+        "no_identifier",
+        400,
+        "Nobody is named",
+        "Send a userId or an anonymousId that is no placeholder; only refunds and cancellations of orders need none.",
+    ),
     known("bad_encoding", 400, "The content encoding cannot be undone", "Send gzip, deflate or nothing."),
     known("bad_reference", 400, "The customer's name cannot be read", "Use an id, a userId, or email:ana@example.com."),
     known("bad_parameter", 400, "A parameter cannot be read", "See the API description."),

@@ -284,7 +284,8 @@ fn build(call: Call, mut item: Properties, message_id: Box<str>, reading: &Readi
         properties = take_map(&mut item, "traits")?;
     }
     let body = body(call, &mut item, &mut properties, &mut ids, &message_id)?;
-    if ids.is_empty() {
+    let of_order = matches!(body, Body::Refunded(_) | Body::Cancelled { .. });
+    if ids.is_empty() && !of_order {
         return Err(Malformed::new("no_identifier", "userId", "no usable userId or anonymousId; send one of them"));
     }
     keep_integrations(&mut item, &mut context);

@@ -120,7 +120,19 @@ impl Workspace {
     /// The store's failure.
     pub fn receipt(&mut self, source: Option<&str>, message_id: &str) -> Result<Option<ReceiptView>, Failure> {
         let Some(seq) = self.entry_of_message(source, message_id)? else { return Ok(None) };
-        Ok(self.journal.reader().entry(seq)?.as_ref().and_then(receipt_view))
+        let Some(entry) = self.journal.reader().entry(seq)? else { return Ok(None) };
+        let came_of = self.came_of_waiting(&entry)?;
+        Ok(receipt_view(&came_of.unwrap_or(entry)))
+    }
+
+    /// What came of an event that has waited for its order, once that has come.
+    fn came_of_waiting(&mut self, entry: &Entry) -> Result<Option<Entry>, Failure> {
+        let order = entry.outcome.iter().find_map(|f| if let Fact::Parked { order } = f { Some(*order) } else { None });
+        let Some(owner) = order.map(|order| self.warm.order_owner(order)).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let Some(owner) = self.warm.get(owner)?.cloned() else { return Ok(None) };
+        Ok(self.entries_of(&owner, None, ENTRIES_MAX)?.into_iter().find(|e| e.cause == Some(entry.seq)))
     }
 
     /// The latest entries of a customer and of those that became part of it.

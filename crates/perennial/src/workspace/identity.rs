@@ -38,13 +38,12 @@ impl Workspace {
                 Ok::<_, Failure>(names.unwrap_or_default())
             },
         )?;
-        let id = match found.customer {
-            Some(id) => id,
-            None => {
-                let first = found.link.iter().min().or(event.ids.first()).cloned();
-                let first = first.ok_or_else(|| super::misfit("resolve an event", "it names nobody"))?;
-                self.create(&first, made)?
-            }
+        let id = if let Some(id) = found.customer {
+            id
+        } else {
+            let first = found.link.iter().min().or(event.ids.first()).cloned();
+            let first = first.ok_or_else(|| super::misfit("resolve an event", "it names nobody"))?;
+            self.create(&first, made)?
         };
         for other in found.merge {
             self.join(id, other, event.at, Input::Joined { at: event.at })?;

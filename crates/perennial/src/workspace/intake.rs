@@ -7,7 +7,7 @@ use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
 use perennial_core::input::{Input, Reject};
-use perennial_core::orders;
+use perennial_core::orders::{self, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
 
@@ -153,16 +153,14 @@ impl Workspace {
         let mut made = Vec::new();
         let id = match owner {
             Some(id) => id,
+            None if event.ids.is_empty() => return self.wait(event, fingerprint),
             None => self.resolve(&mut event, &mut made)?,
         };
         self.wake(id, event.at)?;
-        if let Some(reject) = self.unknown_line(id, &event)? {
+        if let Some(reject) = self.unfit_refund(id, &event)? {
             return Ok(self.reject(reject));
         }
-        if owner.is_some() && self.is_forgotten(id, &event)? {
-            let reason = "the order is known, but older than the last 256 of its customer; correct the balance by hand";
-            return Ok(self.reject(reject_of(&event, "order_too_old", "properties.order_id", reason)));
-        }
+        self.recall(id, &event, &mut made)?;
         self.follow(id, event, fingerprint, made)
     }
 
@@ -186,11 +184,82 @@ impl Workspace {
         let message_id = event.message_id.clone();
         self.duplicates.remember(fingerprint, self.next_seq);
         self.know_sender(&event.source);
+        let waited = self.follow_order(&event, &made, self.next_seq)?;
         let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
         customer.folded = seq;
         self.warm.put(customer, true);
+        for waiting in waited {
+            self.let_in(id, waiting)?;
+        }
         self.wake_overdue(id)?;
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
+    }
+
+    /// A refund or cancellation of an order that nobody has yet, without a person: it waits under the
+    /// order's id, whoever that will belong to.
+    fn wait(&mut self, event: Event, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
+        let message_id = event.message_id.clone();
+        let Some(order) = event.order_id().filter(|_| event.may_be_nameless()) else {
+            let reason = "no usable userId or anonymousId; send one of them";
+            return Ok(self.reject(reject_of(&event, "no_identifier", "userId", reason)));
+        };
+        let facts = vec![Fact::Parked { order: OrderRef::derive(&self.secret(), order) }];
+        self.duplicates.remember(fingerprint, self.next_seq);
+        self.know_sender(&event.source);
+        self.follow_order(&event, &facts, self.next_seq)?;
+        let seq = self.push(None, None, Input::Event(Box::new(event)), facts);
+        Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: None })
+    }
+
+    /// Keeps in mind what waits for its order. An order that has come gives back the entries that
+    /// have waited for it.
+    pub(super) fn follow_order(&mut self, event: &Event, facts: &[Fact], seq: u64) -> Result<Vec<u64>, Failure> {
+        let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else {
+            return Ok(Vec::new());
+        };
+        if facts.iter().any(waits) {
+            self.warm.wait(order, seq)?;
+        }
+        if !facts.iter().filter_map(super::booked).any(|booked| booked == order) {
+            return Ok(Vec::new());
+        }
+        let waited = self.warm.waiting(order)?;
+        if !waited.is_empty() {
+            self.warm.arrived(order);
+        }
+        Ok(waited)
+    }
+
+    /// What has waited for an order elsewhere follows it to its owner, as an entry of its own.
+    fn let_in(&mut self, id: CustomerId, waiting: u64) -> Result<(), Failure> {
+        let Some(entry) = self.entry(waiting)? else { return Ok(()) };
+        let by = entry.customer.map(|c| self.warm.survivor(c)).transpose()?;
+        let with_it = by == Some(id) && entry.outcome.iter().any(|fact| matches!(fact, Fact::Parked { .. }));
+        let (Some(Input::Event(event)), false) = (entry.input, with_it) else { return Ok(()) };
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
+        let folded = catch_unwind(AssertUnwindSafe(|| engine::apply(&self.rules, &mut customer, &event)));
+        let Ok(facts) = folded else { return self.set_aside(&event).map(drop) };
+        customer.folded = self.push(Some(id), Some(id), Input::Event(event), facts);
+        if let Some(entry) = self.batch.last_mut() {
+            entry.cause = Some(waiting);
+        }
+        self.warm.put(customer, true);
+        Ok(())
+    }
+
+    /// Fetches the order of an event that has left its customer's list.
+    pub(super) fn recall(&mut self, id: CustomerId, event: &Event, made: &mut Vec<Fact>) -> Result<(), Failure> {
+        let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else { return Ok(()) };
+        if self.warm.get(id)?.is_none_or(|c| c.orders.get(order).is_some()) {
+            return Ok(());
+        }
+        let Some(record) = self.warm.old_order(order)? else { return Ok(()) };
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
+        customer.orders.left.push(record);
+        customer.orders.recall(order);
+        self.warm.put(customer, true);
+        made.push(Fact::Recalled { order });
+        Ok(())
     }
 
     fn set_aside(&mut self, event: &Event) -> Result<Receipt, Failure> {
@@ -259,25 +328,28 @@ impl Workspace {
         Ok(None)
     }
 
-    /// Whether an event is about an order that was booked, and has left the customer's list since: it
-    /// must neither be booked again nor wait for ever.
-    fn is_forgotten(&mut self, id: CustomerId, event: &Event) -> Result<bool, Failure> {
-        let Some(order) = event.order_id() else { return Ok(false) };
-        let name = OrderRef::derive(&self.secret(), order);
-        Ok(self.warm.get(id)?.is_some_and(|c| c.orders.get(name).is_none()))
-    }
-
-    /// A refund of a product that is not on its order cannot be folded.
-    fn unknown_line(&mut self, id: CustomerId, event: &Event) -> Result<Option<Reject>, Failure> {
+    /// A refund of a product that is not on its order cannot be folded, nor one too many.
+    fn unfit_refund(&mut self, id: CustomerId, event: &Event) -> Result<Option<Reject>, Failure> {
         let Body::Refunded(refund) = &event.body else { return Ok(None) };
         let name = OrderRef::derive(&self.secret(), &refund.order_id);
-        let record = self.warm.get(id)?.and_then(|c| c.orders.get(name));
-        let wrong = record.and_then(|r| orders::reckon_refund(r, refund, [0; 16]).err());
-        Ok(wrong.map(|at| {
+        let known = self.warm.get(id)?.and_then(|c| c.orders.get(name)).cloned();
+        let known = if known.is_some() { known } else { self.warm.old_order(name)? };
+        let Some(record) = known else { return Ok(None) };
+        if record.refunds.len() >= REFUNDS_MAX {
+            let reason = "an order takes 256 refunds; correct the balance by hand";
+            return Ok(Some(reject_of(event, "limit_reached", "properties.refund_id", reason)));
+        }
+        Ok(orders::reckon_refund(&record, refund, [0; 16]).err().map(|at| {
             let field = format!("properties.products[{at}].product_id");
             reject_of(event, "unknown_line", &field, "this product is not on the order; name one that is")
         }))
     }
+}
+
+/// Whether an event waits for its order: with its customer, or, when that one's list is full, only
+/// under the order's id.
+fn waits(fact: &Fact) -> bool {
+    matches!(fact, Fact::Parked { .. }) || matches!(fact, Fact::Noted(code) if **code == *"too_many_waiting")
 }
 
 fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use perennial_core::command::{self, Neighbours};
-use perennial_core::customer::Customer;
+use perennial_core::customer::{Customer, Recorded};
 use perennial_core::event::Product;
 use perennial_core::fact::{Account, Fact, Outcome, Posting, Unit};
 use perennial_core::id::{CustomerId, Identifier, OrderRef, Secret};
@@ -284,7 +284,11 @@ impl Workspace {
     pub fn ask(&mut self, now: Timestamp, mut asked: Asked) -> Result<Answer, Failure> {
         self.ready(now)?;
         asked.at = self.now;
-        let answer = self.decide(asked)?;
+        let answer = self.decide(asked);
+        if answer.is_err() {
+            self.broken = true; // What it had begun is not to be written.
+        }
+        let answer = answer?;
         self.commit()?;
         Ok(answer)
     }
@@ -304,7 +308,7 @@ impl Workspace {
         };
         self.wake(id, asked.at)?;
         let Some(mut customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
-        if let Some(first) = command::answered(&customer, &asked) {
+        if let Some(first) = self.first_answer(&customer, &asked)? {
             let (seq, same) = (first.seq, first.fingerprint == asked.fingerprint);
             self.warm.put(customer, false);
             return if same { self.repeat(id, seq) } else { Ok(reused(id, seq)) };
@@ -313,7 +317,7 @@ impl Workspace {
             && let Some(parting) = self.parting(&customer, &asked, self.next_seq)?
         {
             self.warm.put(customer, false);
-            return self.part(parting, asked);
+            return self.part(parting, &asked);
         }
         let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
@@ -324,6 +328,15 @@ impl Workspace {
         customer.folded = seq;
         self.warm.put(customer, true);
         Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: result.map(|()| made) })
+    }
+
+    /// The answer already given to this key, however long ago.
+    fn first_answer(&self, customer: &Customer, asked: &Asked) -> Result<Option<Recorded>, Failure> {
+        match (command::answered(customer, asked), command::scoped_key(asked)) {
+            (Some(first), _) => Ok(Some(first.clone())),
+            (None, Some(key)) => self.warm.old_answer(&customer.roots, &key),
+            (None, None) => Ok(None),
+        }
     }
 
     fn stock_for(&self, command: &Command) -> Option<i64> {
@@ -345,9 +358,10 @@ impl Workspace {
     fn merge_by_hand(&mut self, asked: Asked, from: &Identifier) -> Result<Answer, Failure> {
         let (into, other) = (self.owner(&asked.customer)?, self.owner(from)?);
         let (Some(into), Some(other)) = (into, other) else { return Ok(unknown(from)) };
-        let first = self.warm.get(into)?.and_then(|c| command::answered(c, &asked)).map(|a| (a.seq, a.fingerprint));
-        if let Some((seq, fingerprint)) = first {
-            return if fingerprint == asked.fingerprint { self.repeat(into, seq) } else { Ok(reused(into, seq)) };
+        let Some(survivor) = self.warm.get(into)?.cloned() else { return Ok(unknown(&asked.customer)) };
+        if let Some(first) = self.first_answer(&survivor, &asked)? {
+            let same = first.fingerprint == asked.fingerprint;
+            return if same { self.repeat(into, first.seq) } else { Ok(reused(into, first.seq)) };
         }
         if into == other {
             return Ok(Answer {

@@ -228,7 +228,7 @@ impl Workspace {
         self.now = self.now.max(entry.recorded_at);
         match &entry.input {
             Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, entry.seq, news)?,
-            Some(Input::Event(event)) => self.remember_event(event, entry.seq),
+            Some(Input::Event(event)) if entry.cause.is_none() => self.remember_event(event, entry.seq),
             Some(Input::Reject(reject)) => self.remember_reject(reject, entry.seq),
             _ => {}
         }
@@ -239,6 +239,9 @@ impl Workspace {
             self.refold_customer(entry, id)?;
         }
         self.warm.index(entry);
+        if let Some(Input::Event(event)) = &entry.input {
+            self.follow_order(event, &entry.outcome, entry.seq)?;
+        }
         self.warm.settled(std::slice::from_ref(entry));
         count_stock(&mut self.taken, &entry.outcome);
         Ok(())
@@ -259,6 +262,10 @@ impl Workspace {
         if customer.adopted < self.rules.latest_version() {
             let seen = self.refill(&customer, entry.seq)?;
             engine::take_up(&self.rules, &mut customer, seen);
+        }
+        for fact in &entry.outcome {
+            let Fact::Recalled { order } = fact else { continue };
+            customer.orders.left.extend(self.warm.old_order(*order)?);
         }
         let before = self.audit.is_some().then(|| customer.clone());
         self.name(&mut customer, entry);
@@ -309,8 +316,13 @@ impl Workspace {
     /// Decides an entry again on the customer as it was, and notes what comes out differently.
     fn decide_again(&mut self, entry: &Entry, mut before: Customer, named: &Customer) {
         before.identifiers.clone_from(&named.identifiers);
+        for fact in &entry.outcome {
+            if let Fact::Recalled { order } = fact {
+                before.orders.recall(*order);
+            }
+        }
         // Who it is was decided before the customer's own facts.
-        let written: Vec<&Fact> = entry.outcome.iter().skip_while(|f| unmerge::of_identity(f)).collect();
+        let written: Vec<&Fact> = entry.outcome.iter().skip_while(|f| unmerge::is_given(f)).collect();
         let decided = match &entry.input {
             Some(Input::Event(event)) => engine::apply(&self.rules, &mut before, event),
             Some(Input::Timer(timer)) => engine::fire(&self.rules, &mut before, *timer, entry.recorded_at),
@@ -340,7 +352,7 @@ impl Workspace {
     }
 
     /// A workspace in memory, folded from another one's journal from its first entry on.
-    pub(super) fn from_journal(journal: JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
+    pub(super) fn from_journal(journal: &JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
         fresh.audit = Some(Vec::new());

@@ -64,7 +64,7 @@ impl Workspace {
     }
 
     /// Writes an un-merge down, an entry a side, and carries it out.
-    pub(super) fn part(&mut self, parting: Parting, asked: Asked) -> Result<Answer, Failure> {
+    pub(super) fn part(&mut self, parting: Parting, asked: &Asked) -> Result<Answer, Failure> {
         let Parting { stay, out, named } = parting;
         let mut cause = None;
         let mut answer = None;
@@ -91,6 +91,7 @@ impl Workspace {
         for told in &own {
             scratch.fold_again(self.rules_at(told.seq), told)?;
         }
+        self.warm.take_over(&scratch.warm);
         let Some(mut customer) = scratch.warm.take(id)? else {
             return Err(super::misfit("take a merge back", "a side has no history"));
         };
@@ -159,13 +160,16 @@ impl<'a> Sides<'a> {
         if entry.customer != Some(self.stay) {
             return self.scratch.fold_again(self.whole.rules_at(entry.seq), entry);
         }
-        let undone = merged(entry) == Some(self.out);
+        let from = merged(entry);
+        let undone = from == Some(self.out);
+        if let Some(from) = from.filter(|_| !undone) {
+            return self.join(entry, from, later);
+        }
         match &entry.input {
             // Each side wakes by itself.
             Some(Input::Timer(_) | Input::Adopted { .. }) => Ok(()),
             Some(Input::Joined { .. }) if undone => Ok(()),
             Some(Input::Command(_)) if undone => self.fold(self.stay, entry, Vec::new()),
-            _ if let Some(from) = merged(entry) => self.join(entry, from, later),
             Some(Input::Event(event)) => {
                 let order = event.order_id().map(|id| OrderRef::derive(&self.scratch.secret(), id));
                 let side = self.side_of(entry, order)?;
@@ -239,10 +243,12 @@ impl<'a> Sides<'a> {
 
     fn happen(&mut self, side: CustomerId, entry: &Entry, event: &Event) -> Result<(), Failure> {
         self.wake(side, event.at, entry.seq)?;
+        let mut facts = Vec::new();
+        self.scratch.recall(side, event, &mut facts)?;
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
         let mut rules = self.whole.rules_at(entry.seq);
         rules.learn_products(&unmerge::catalog_of(event, &entry.outcome));
-        let facts = engine::apply(&rules, &mut trial, event);
+        facts.extend(engine::apply(&rules, &mut trial, event));
         self.fold(side, entry, facts)?;
         let clock = self.scratch.warm.get(side)?.map_or(event.at, |c| c.clock);
         self.wake(side, clock, entry.seq)
@@ -254,7 +260,7 @@ impl<'a> Sides<'a> {
         self.wake(side, asked.at, entry.seq)?;
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
         let facts = if refused || !of_one {
-            entry.outcome.iter().skip_while(|fact| unmerge::of_identity(fact)).cloned().collect()
+            entry.outcome.iter().skip_while(|fact| unmerge::is_given(fact)).cloned().collect()
         } else {
             let near = Neighbours { stock: None, seq: entry.seq, granted: true };
             let again = unmerge::as_granted(asked, &entry.outcome);

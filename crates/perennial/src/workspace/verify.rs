@@ -32,7 +32,7 @@ impl Workspace {
         self.ready(now)?;
         self.catch_up()?;
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
-        let mut again = Self::from_journal(self.journal.reader(), self.state.clone(), self.secret())?;
+        let mut again = Self::from_journal(&self.journal.reader(), self.state.clone(), self.secret())?;
         again.next_seq = self.next_seq;
         again.ready(self.now)?; // Both are compared at the same instant, whenever the last entry was written.
         findings.faults.extend(again.audit.take().unwrap_or_default().into_iter().take(FAULTS_MAX));

@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use perennial_core::customer::Customer;
+use perennial_core::customer::{Customer, Recorded};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
 use perennial_core::input::Entry;
+use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
-use perennial_store::{Checkpoint, CustomerRow, Failure, PostingRow, ROWS_MAX, State, Trouble};
+use perennial_store::{Checkpoint, CustomerRow, Failure, KeptKey, PostingRow, ROWS_MAX, State, Trouble};
+use serde::de::DeserializeOwned;
 
 /// Version byte of an encoded customer.
 const ENCODING: u8 = 2;
@@ -25,6 +27,8 @@ pub(super) struct Warm {
     alarms: BTreeSet<(Timestamp, CustomerId)>,
     identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
     orders: HashMap<OrderRef, CustomerId>,
+    /// What is fetched by its key: old orders and answers, and what waits for an order.
+    shelf: HashMap<KeptKey, Option<Vec<u8>>>,
     /// Customers that became part of another one, of which the state may still hold a row.
     gone: BTreeSet<CustomerId>,
     news: Checkpoint,
@@ -42,6 +46,7 @@ pub(super) struct Warm {
 struct Older {
     identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
     orders: HashMap<OrderRef, CustomerId>,
+    shelf: HashMap<KeptKey, Option<Vec<u8>>>,
     timeline: Vec<(CustomerId, u64)>,
 }
 
@@ -64,6 +69,7 @@ impl Warm {
             alarms: BTreeSet::new(),
             identifiers: HashMap::new(),
             orders: HashMap::new(),
+            shelf: HashMap::new(),
             gone: BTreeSet::new(),
             news: Checkpoint::default(),
             entries: 0,
@@ -96,7 +102,8 @@ impl Warm {
 
     /// Puts a customer back, or a new one in.
     pub(super) fn put(&mut self, customer: impl Into<Box<Customer>>, dirty: bool) {
-        let customer = customer.into();
+        let mut customer = customer.into();
+        self.put_away(&mut customer);
         let id = customer.id;
         let next = customer.next_due();
         let slot =
@@ -112,6 +119,63 @@ impl Warm {
         }
         slot.customer = Some(customer);
         slot.dirty |= dirty;
+    }
+
+    /// What has left the customer's lists goes to where it is found by its key.
+    fn put_away(&mut self, customer: &mut Customer) {
+        for record in customer.orders.left.drain(..) {
+            self.shelf.insert(order_key(record.order), Some(postcard::to_stdvec(&record).unwrap_or_default()));
+        }
+        for answer in customer.answers_left.drain(..) {
+            let key = answer_key(customer.id, &answer.key);
+            self.shelf.insert(key, Some(postcard::to_stdvec(&answer).unwrap_or_default()));
+        }
+    }
+
+    fn kept<T: DeserializeOwned>(&self, key: KeptKey) -> Result<Option<T>, Failure> {
+        let body = match self.shelf.get(&key).or_else(|| self.older.shelf.get(&key)) {
+            Some(known) => known.clone(),
+            None => self.state.kept(key)?,
+        };
+        body.map(|body| postcard::from_bytes(&body).map_err(|e| damaged(e.to_string()))).transpose()
+    }
+
+    /// An order that has left its customer's list, as it stood.
+    pub(super) fn old_order(&self, order: OrderRef) -> Result<Option<OrderRecord>, Failure> {
+        self.kept(order_key(order))
+    }
+
+    /// The answer that a key got from one of these root profiles, when it has left the list.
+    pub(super) fn old_answer(&self, roots: &[CustomerId], key: &str) -> Result<Option<Recorded>, Failure> {
+        for root in roots {
+            if let Some(answer) = self.kept(answer_key(*root, key))? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Entries that wait for an order.
+    pub(super) fn waiting(&self, order: OrderRef) -> Result<Vec<u64>, Failure> {
+        Ok(self.kept(waiting_key(order))?.unwrap_or_default())
+    }
+
+    /// An entry waits for an order.
+    pub(super) fn wait(&mut self, order: OrderRef, seq: u64) -> Result<(), Failure> {
+        let mut waiting = self.waiting(order)?;
+        waiting.push(seq);
+        self.shelf.insert(waiting_key(order), Some(postcard::to_stdvec(&waiting).unwrap_or_default()));
+        Ok(())
+    }
+
+    /// Nothing waits for an order any longer.
+    pub(super) fn arrived(&mut self, order: OrderRef) {
+        self.shelf.insert(waiting_key(order), None);
+    }
+
+    /// Takes over what another memory has put away.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        self.shelf.extend(other.shelf.iter().map(|(key, body)| (*key, body.clone())));
     }
 
     fn fetch(&mut self, id: CustomerId) -> Result<(), Failure> {
@@ -309,9 +373,11 @@ impl Warm {
         }
         checkpoint.identifiers = self.identifiers.iter().map(|(hash, id)| (*hash, *id)).collect();
         checkpoint.orders = self.orders.iter().map(|(order, id)| (*order, *id)).collect();
+        checkpoint.kept = self.shelf.iter().map(|(key, body)| (*key, body.clone())).collect();
         self.older = Older {
             identifiers: std::mem::take(&mut self.identifiers),
             orders: std::mem::take(&mut self.orders),
+            shelf: std::mem::take(&mut self.shelf),
             timeline: checkpoint.timeline.clone(),
         };
         self.entries = 0;
@@ -331,14 +397,35 @@ fn old_name(id: CustomerId) -> IdentifierHash {
     IdentifierHash(id.0)
 }
 
+fn order_key(order: OrderRef) -> KeptKey {
+    key(1, order.0)
+}
+
+fn waiting_key(order: OrderRef) -> KeptKey {
+    key(2, order.0)
+}
+
+/// Idempotency keys are scoped by the root profile that they were used for.
+fn answer_key(root: CustomerId, scoped: &str) -> KeptKey {
+    key(3, Secret(root.0).digest(&[scoped.as_bytes()]))
+}
+
+fn key(kind: u8, name: [u8; 16]) -> KeptKey {
+    let mut key = [kind; 17];
+    key[1..].copy_from_slice(&name);
+    key
+}
+
 pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {
     let bytes = postcard::to_extend(customer, vec![ENCODING]);
     bytes.map_err(|e| super::misfit("encode a customer", &e.to_string()))
 }
 
+fn damaged(detail: String) -> Failure {
+    Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() }
+}
+
 pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
-    let damaged =
-        |detail: String| Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() };
     match row.body.split_first() {
         Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| damaged(e.to_string())),
         _ => Err(damaged("it was written by another version; `perennial rebuild` makes the state again".into())),

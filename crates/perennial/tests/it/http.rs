@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -332,6 +332,30 @@ async fn a_key_gives_the_first_answer_again() {
 }
 
 #[tokio::test]
+async fn a_merge_is_taken_back_once_per_key() {
+    let house = House::open();
+    for who in ["ana", "bo"] {
+        house.command(&format!("/v1/customers/{who}/enroll"), "e", json!({})).await;
+    }
+    let id = |answer: Answer| answer.json()["id"].as_str().unwrap().to_owned();
+    let bo = id(house.get("/v1/customers/bo").await);
+    house.command("/v1/customers/bo/unmerge", "u0", json!({})).await.check(409, "not_merged");
+    house.command("/v1/customers/ana/merge", "m", json!({"from": "bo"})).await;
+    assert_ne!(id(house.get("/v1/customers/bo").await), bo);
+    let first = house.command("/v1/customers/bo/unmerge", "u", json!({})).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.text);
+    assert_eq!(first.json()["facts"][0]["kind"], "parted", "{}", first.text);
+    let again = house.command("/v1/customers/bo/unmerge", "u", json!({})).await;
+    assert_eq!((again.header("idempotency-replayed"), &again.text), (Some("true"), &first.text));
+    house.command("/v1/customers/bo/unmerge", "u1", json!({})).await.check(409, "not_merged");
+    for name in ["bo", &bo] {
+        assert_eq!(id(house.get(&format!("/v1/customers/{name}")).await), bo);
+    }
+    let reader = format!("Bearer {}", house.read_only);
+    house.post("/v1/customers/bo/unmerge", &[("authorization", &reader)], "{}").await.check(403, "not_authorised");
+}
+
+#[tokio::test]
 async fn a_refusal_is_a_problem_and_is_remembered_too() {
     let house = House::open();
     house.ingest("/v1/track", &track("m")).await;
@@ -427,6 +451,55 @@ async fn a_full_queue_asks_to_come_back() {
     release.send(()).unwrap();
     busy.await.unwrap().unwrap();
     assert_eq!(waiting.await.status, StatusCode::OK, "what was waiting is not lost");
+}
+
+/// Ingest 14: the queue holds one message at a time, and nothing leaves it before a hundred were told
+/// to come back.
+#[tokio::test]
+async fn who_comes_back_when_told_to_loses_nothing_and_counts_once() {
+    let house = House::with_queue(4_096);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (started, running) = tokio::sync::oneshot::channel();
+    let pump = house.pump.handle();
+    let busy = tokio::spawn(async move {
+        pump.call(move |_, _| {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+            Ok(())
+        })
+        .await
+    });
+    running.await.unwrap();
+    let turned_away = Arc::new(AtomicI64::new(0));
+    let senders: Vec<_> = (0..40)
+        .map(|i| {
+            let (router, auth, turned_away) =
+                (house.router.clone(), format!("Bearer {}", house.write_key), turned_away.clone());
+            tokio::spawn(async move {
+                let body = track(&format!("m{i}")).to_string() + &" ".repeat(3_500);
+                loop {
+                    let request = Request::post("/v1/track").header("authorization", &auth);
+                    let request = request.body(Body::from(body.clone())).unwrap();
+                    let status = router.clone().oneshot(request).await.unwrap().status();
+                    if status != StatusCode::TOO_MANY_REQUESTS {
+                        return status;
+                    }
+                    turned_away.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    while turned_away.load(Ordering::Relaxed) < 100 {
+        tokio::task::yield_now().await;
+    }
+    release.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    for sender in senders {
+        assert_eq!(sender.await.unwrap(), StatusCode::OK);
+    }
+    let all = house.get("/v1/customers/ana/timeline?limit=500").await.json();
+    assert_eq!(all["entries"].as_array().unwrap().len(), 40);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,15 +4,19 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod crash;
+mod expiry;
 mod fuzz;
 mod hostile;
 mod http;
 mod import;
+mod ingest;
 mod learn;
+mod natural_keys;
 mod overview;
 mod pump;
 mod scenarios;
 mod sdk;
 mod shop;
+mod stage;
 mod unmerge;
 mod wire;

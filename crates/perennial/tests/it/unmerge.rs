@@ -1,132 +1,15 @@
 //! A merge that is taken back: both sides are as if they had never been one (R4, rule 30).
 
-use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
+use perennial::wire::{Arrival, Circumstances};
 use perennial::workspace::{Who, Workspace};
-use perennial_core::customer::Customer;
-use perennial_core::id::Identifier;
-use perennial_core::input::{Asked, Command};
-use perennial_core::time::Timestamp;
-use perennial_store::MemoryDisk;
-use serde_json::{Value, json};
+use perennial_core::input::{Command, Entry, Input};
+use perennial_core::rules::Rules;
+use perennial_core::{engine, program};
+use perennial_store::Store;
+use serde_json::json;
 
-const PROGRAM: &str = "
-perennial: 1
-id: club
-name: Club
-currency: EUR
-time_zone: Europe/Paris
-traits: { email: { type: email, identifies: true }, plan: { type: text } }
-wallets: { points: { pending: P14D, expires: { after: P12M } } }
-earn: [{ id: purchase, on: Order Completed, points: 1 per 1.00 }, { id: vip, on: Order Completed, when: tier == 'gold', multiply: 2 }]
-tiers: { by: points.earned, levels: [{ id: base, from: 0 }, { id: gold, from: 500 }] }
-rewards: [{ id: mug, name: A mug, points: 100, stock: 5 }]
-milestones: [{ id: saver, when: impact.waste_kg >= 10, grant: { badge: saver, points: 50 } }]
-features: { orders_30d: { count: Order Completed, within: P30D } }
-segments: { busy: orders_30d > 2 }
-";
-
-struct Shop {
-    disk: MemoryDisk,
-    workspace: Workspace,
-    now: Timestamp,
-    sent: u32,
-}
-
-impl Shop {
-    fn open() -> Self {
-        let disk = MemoryDisk::new();
-        let workspace = Workspace::on_disk(&disk).unwrap();
-        let mut shop = Self { disk, workspace, now: "2026-01-10T09:00:00Z".parse().unwrap(), sent: 0 };
-        shop.publish(PROGRAM);
-        let bottle = json!({ "product_id": "bottle", "impact": [["waste_kg", 4000]] });
-        let bottle = serde_json::from_value(bottle).unwrap();
-        shop.workspace.learn_products(shop.now, "test", vec![bottle]).unwrap();
-        shop
-    }
-
-    fn publish(&mut self, program: &str) {
-        self.workspace.publish(self.now, "test", program).unwrap();
-    }
-
-    fn call(&mut self, call: Call, mut body: Value) {
-        self.sent += 1;
-        body["messageId"] = format!("m{}", self.sent).into();
-        let arrivals = parse(call, body.to_string().as_bytes(), &Circumstances::live("shop", self.now)).unwrap();
-        self.workspace.take(self.now, arrivals).unwrap();
-    }
-
-    fn order(&mut self, who: &str, order: &str, subtotal: u32, bottles: u32) {
-        let mut products = vec![json!({ "product_id": "other", "price": subtotal, "quantity": 1 })];
-        if bottles > 0 {
-            products.push(json!({ "product_id": "bottle", "price": 0, "quantity": bottles }));
-        }
-        let properties = json!({ "order_id": order, "subtotal": subtotal, "products": products });
-        self.call(Call::Track, json!({ "userId": who, "event": "Order Completed", "properties": properties }));
-    }
-
-    fn refund(&mut self, who: &str, order: &str, total: u32) {
-        let properties = json!({ "order_id": order, "total": total });
-        self.call(Call::Track, json!({ "userId": who, "event": "Order Refunded", "properties": properties }));
-    }
-
-    fn ask(&mut self, who: &str, key: &str, command: Command) -> Result<(), Box<str>> {
-        let asked = Asked::new(self.now, "test", who.parse().unwrap(), Some(key.into()), command);
-        self.workspace.ask(self.now, asked).unwrap().outcome.map(drop).map_err(|refusal| refusal.code)
-    }
-
-    fn days(&mut self, days: i64) {
-        self.now = self.now.plus_millis(days * 86_400_000);
-        while self.workspace.advance(self.now).unwrap() {}
-    }
-
-    fn customer(&mut self, who: &str) -> Customer {
-        self.workspace.customer(self.now, &who.parse::<Identifier>().unwrap()).unwrap().unwrap()
-    }
-
-    /// Everything but what the merge itself leaves: numbers of lots and entries, and recorded answers.
-    fn told(&mut self, who: &str) -> String {
-        let mut customer = self.customer(who);
-        customer.parted.clear();
-        customer.answers.clear();
-        customer.timers.clear();
-        (customer.folded, customer.clock) = (0, self.now);
-        let dropped = "LotId";
-        let wallet = customer.member.as_mut().map(|member| {
-            member.wallet.opened = 0;
-            std::mem::take(&mut member.wallet.lots)
-        });
-        let lots: Vec<String> = wallet
-            .iter()
-            .flatten()
-            .map(|l| {
-                format!("{:?} {} {} {} {} {:?}", l.order, l.rule, l.earned_at, l.available_at, l.expires_at, l.buckets)
-            })
-            .collect();
-        let mut text = format!("{customer:#?}\n{}", lots.join("\n"));
-        // A lot's name is a customer's id and a number.
-        while let Some(at) = text.find(dropped) {
-            let end = text[at..].find('}').map_or(text.len(), |end| at + end + 1);
-            text.replace_range(at..end, "lot");
-        }
-        text
-    }
-
-    fn verify(&mut self) {
-        let findings = self.workspace.verify(self.now).unwrap();
-        assert_eq!(findings.faults, [""; 0]);
-    }
-
-    /// The process ends and another one opens what is on the disk.
-    fn reopen(&mut self) {
-        self.workspace = Workspace::memory().unwrap(); // Lets the disk go.
-        self.workspace = Workspace::on_disk(&self.disk).unwrap();
-    }
-}
-
-fn enroll() -> Command {
-    Command::Enroll { referral_code: None, referred_by: None }
-}
+use crate::stage::{PROGRAM, Shop, enroll};
 
 /// A life of two people and their devices; `one` is what happens between.
 fn life(mut between: impl FnMut(&mut Shop, u8)) -> Shop {
@@ -168,9 +51,10 @@ fn life(mut between: impl FnMut(&mut Shop, u8)) -> Shop {
 #[test]
 fn both_sides_are_as_if_they_had_never_been_one() {
     let mut apart = life(|_, _| {});
-    let mut once_one = life(|shop, moment| match moment {
-        1 => shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap(),
-        _ => {
+    let mut once_one = life(|shop, moment| {
+        if moment == 1 {
+            shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap();
+        } else {
             assert_eq!(shop.customer("ana").id, shop.customer("bo").id);
             shop.verify();
             shop.ask("bo", "u", Command::Unmerge).unwrap();
@@ -279,6 +163,56 @@ fn postings_add_up_to_the_balances_of_both_sides() {
     }
 }
 
+/// Two journals written apart, as one: both have the order `A1`, Bo's is the later record.
+fn the_same_order_on_both_sides() -> Shop {
+    let mut shop = Shop::open();
+    for who in ["ana", "bo"] {
+        shop.ask(who, "e", enroll()).unwrap();
+    }
+    shop.order("ana", "A1", 100, 1);
+    shop.days(1);
+    let (secret, now) = (shop.workspace.rules().secret, shop.now);
+    let mut bo = shop.customer("bo");
+    let properties =
+        json!({ "order_id": "A1", "subtotal": 120, "products": [{ "product_id": "bottle", "price": 120 }] });
+    let call = json!({ "userId": "bo", "event": "Order Completed", "messageId": "other", "properties": properties });
+    let arrivals = parse(Call::Track, call.to_string().as_bytes(), &Circumstances::live("other", now)).unwrap();
+    let [Arrival::Event(event)] = &arrivals[..] else { panic!("an event") };
+    let mut rules = Rules::new(secret);
+    rules.publish(program::compile(PROGRAM).unwrap(), "2026-01-10T09:00:00Z".parse().unwrap());
+    rules.learn_products(&shop.workspace.rules().catalog.values().cloned().collect::<Vec<_>>());
+    let outcome = engine::apply(&rules, &mut bo, event);
+    shop.workspace = Workspace::memory().unwrap();
+    let mut store = Store::on(&shop.disk).unwrap();
+    let seq = store.journal.last_seq() + 1;
+    let (customer, input) = (Some(bo.id), Some(Input::Event(event.clone())));
+    let entry = Entry { seq, recorded_at: now, customer, root: customer, cause: None, input, outcome };
+    store.journal.append(&[entry]).unwrap();
+    drop(store);
+    shop.reopen();
+    shop
+}
+
+#[test]
+fn an_order_that_both_sides_have_counts_once_in_the_merge_and_for_each_after_it() {
+    for (into, from) in [("ana", "bo"), ("bo", "ana")] {
+        let mut shop = the_same_order_on_both_sides();
+        let apart = (shop.told("ana"), shop.told("bo"));
+        shop.ask(into, "m", Command::Merge { from: from.parse().unwrap() }).unwrap();
+        let one = shop.customer("ana");
+        let member = one.member.as_ref().unwrap();
+        let points = member.wallet.totals();
+        assert_eq!((points.pending, points.reversed), (100, 120), "the earlier record stays");
+        assert_eq!((one.orders.standing.count, one.orders.standing.spend), (1, 10_000));
+        assert_eq!(member.years.values().map(|y| y.points).sum::<i64>(), 100);
+        assert_eq!(member.impact["waste_kg"], 4_000);
+        shop.verify();
+        shop.ask("bo", "u", Command::Unmerge).unwrap();
+        assert_eq!((shop.told("ana"), shop.told("bo")), apart);
+        shop.verify();
+    }
+}
+
 #[test]
 fn the_timeline_of_each_side_is_its_own() {
     let names = |shop: &mut Shop, who: &str| {
@@ -295,4 +229,27 @@ fn the_timeline_of_each_side_is_its_own() {
     for who in ["ana", "bo"] {
         assert_eq!(names(&mut once_one, who), names(&mut apart, who), "{who}");
     }
+}
+
+#[test]
+fn an_order_that_has_left_the_list_is_refunded_on_its_own_side() {
+    let lives = [false, true].map(|merged| {
+        let mut shop = life(|shop, moment| match moment {
+            1 => {
+                (0..150).for_each(|n| shop.order("bo", &format!("early {n}"), 10, 0));
+                if merged {
+                    shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap();
+                }
+                (0..150).for_each(|n| shop.order("bo", &format!("late {n}"), 10, 0));
+                shop.refund("ana", "early 3", 4);
+            }
+            _ if merged => shop.ask("bo", "u", Command::Unmerge).unwrap(),
+            _ => {}
+        });
+        shop.refund("ana", "early 4", 4);
+        shop.refund("bo", "early 3", 100);
+        shop.verify();
+        (shop.told("ana"), shop.told("bo"))
+    });
+    assert_eq!(lives[0], lives[1]);
 }

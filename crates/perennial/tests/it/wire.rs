@@ -465,6 +465,20 @@ fn an_order_that_cannot_count_says_why() {
 }
 
 #[test]
+fn only_what_an_order_owns_may_come_without_a_person() {
+    let call = |event: &str| {
+        format!(r#"{{"messageId":"m","event":"{event}","properties":{{"order_id":"1","product_id":"p"}}}}"#)
+    };
+    for event in ["Order Refunded", "Refunded Order", "Order Cancelled"] {
+        let event = one(Call::Track, &call(event)).unwrap();
+        assert!(event.ids.is_empty() && event.may_be_nameless(), "{}", event.name());
+    }
+    for event in ["Order Completed", "Order Updated", "Product Viewed", "Anything"] {
+        assert_eq!(rejected(one(Call::Track, &call(event))), ("no_identifier".into(), "userId".into()), "{event}");
+    }
+}
+
+#[test]
 fn a_refund_without_an_id_is_named_by_its_message() {
     let refund = |properties: &str| {
         let body = format!(

@@ -1,0 +1,130 @@
+//! No order, refund or idempotency key is ever forgotten (rules 21 and 22), however many follow it.
+
+use perennial::wire::segment::Call;
+use perennial::workspace::Status;
+use perennial_core::customer::ANSWERS_MAX;
+use perennial_core::input::Command;
+use perennial_core::orders::{ORDERS_MAX, REFUNDS_MAX};
+use serde_json::json;
+
+use crate::stage::{Shop, enroll};
+
+fn member_with_many_orders() -> Shop {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    (0..ORDERS_MAX + 20).for_each(|n| shop.order("ana", &format!("order {n}"), 10, 0));
+    shop
+}
+
+fn granted(shop: &mut Shop, who: &str) -> (i64, i64) {
+    let totals = shop.customer(who).member.unwrap().wallet.totals();
+    (totals.granted, totals.reversed)
+}
+
+#[test]
+fn an_old_order_is_fetched_for_its_refund_and_never_booked_again() {
+    for saved in [false, true] {
+        let mut shop = member_with_many_orders();
+        if saved {
+            shop.workspace.checkpoint().unwrap();
+            shop.reopen();
+        }
+        let before = granted(&mut shop, "ana").0;
+        shop.order("ana", "order 1", 10, 0);
+        shop.order("bo", "order 2", 10, 0);
+        assert_eq!(granted(&mut shop, "ana"), (before, 0), "neither is booked twice");
+        shop.refund("ana", "order 3", 4);
+        assert_eq!(granted(&mut shop, "ana"), (before, 4));
+        // It leaves the list again, as it stands now.
+        (0..ORDERS_MAX + 5).for_each(|n| shop.order("ana", &format!("more {n}"), 1, 0));
+        shop.refund("ana", "order 3", 4);
+        shop.refund("ana", "order 3", 4);
+        assert_eq!(granted(&mut shop, "ana").1, 10, "of ten, no more than ten come back");
+        shop.verify();
+        shop.workspace.checkpoint().unwrap();
+        shop.reopen();
+        shop.refund("ana", "order 4", 10);
+        assert_eq!(granted(&mut shop, "ana").1, 20);
+        shop.verify();
+    }
+}
+
+#[test]
+fn a_product_that_is_not_on_an_old_order_is_rejected() {
+    let mut shop = member_with_many_orders();
+    let properties = json!({ "order_id": "order 1", "products": [{ "product_id": "tent" }] });
+    let receipt =
+        shop.call(Call::Track, json!({ "userId": "ana", "event": "Order Refunded", "properties": properties }));
+    assert!(matches!(receipt.status, Status::Rejected { code, .. } if &*code == "unknown_line"));
+    shop.verify();
+}
+
+#[test]
+fn a_refund_key_is_known_however_many_follow_and_an_order_takes_so_many() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    shop.order("ana", "A", 1_000, 0);
+    let mut refund = |id: usize| {
+        let properties = json!({ "order_id": "A", "refund_id": format!("R{id}"), "total": 1 });
+        shop.call(Call::Track, json!({ "event": "Order Refunded", "properties": properties })).status
+    };
+    (0..REFUNDS_MAX).for_each(|id| assert_eq!(refund(id), Status::Accepted));
+    assert!(matches!(refund(REFUNDS_MAX), Status::Rejected { code, .. } if &*code == "limit_reached"));
+    assert_eq!(granted(&mut shop, "ana").1, i64::try_from(REFUNDS_MAX).unwrap());
+}
+
+#[test]
+fn an_idempotency_key_gives_its_first_answer_however_many_follow() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    let adjust = |points| Command::Adjust { points, reason: "welcome".into(), by: "test".into() };
+    let first = shop.answer("ana", "first", adjust(500));
+    (0..ANSWERS_MAX + 10).for_each(|n| shop.ask("ana", &format!("k{n}"), adjust(1)).unwrap());
+    for reopened in [false, true] {
+        if reopened {
+            shop.workspace.checkpoint().unwrap();
+            shop.reopen();
+        }
+        let again = shop.answer("ana", "first", adjust(500));
+        assert_eq!((again.seq, again.replayed), (first.seq, true));
+        assert!(shop.answer("ana", "first", adjust(501)).key_reused);
+    }
+    assert_eq!(granted(&mut shop, "ana").0, 500 + i64::try_from(ANSWERS_MAX + 10).unwrap());
+    // Also when it was somebody else's once.
+    shop.ask("bo", "e", enroll()).unwrap();
+    shop.ask("bo", "m", Command::Merge { from: "ana".parse().unwrap() }).unwrap();
+    assert!(shop.answer("ana", "first", adjust(500)).replayed);
+    shop.verify();
+}
+
+#[test]
+fn what_waits_for_an_order_survives_a_restart_and_its_receipt_says_what_came_of_it() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    let properties = json!({ "order_id": "A", "refund_id": "R", "total": 30 });
+    let receipt = shop.call(Call::Track, json!({ "event": "Order Refunded", "properties": properties }));
+    assert_eq!((receipt.status, receipt.customer), (Status::Accepted, None));
+    let facts = |shop: &mut Shop| {
+        let view = shop.workspace.receipt(None, &receipt.message_id).unwrap().unwrap();
+        view.facts.iter().map(|fact| fact.kind.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(facts(&mut shop), ["parked"]);
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    shop.order("ana", "A", 100, 0);
+    assert_eq!(granted(&mut shop, "ana"), (100, 30));
+    assert_eq!(facts(&mut shop), ["returned", "posted", "qualified"]);
+    shop.verify();
+    shop.reopen();
+    assert_eq!(granted(&mut shop, "ana"), (100, 30));
+}
+
+#[test]
+fn more_than_a_customer_may_have_waiting_is_not_lost() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    (0..100).for_each(|n| shop.refund("ana", &format!("order {n}"), 5));
+    (0..100).for_each(|n| shop.order("ana", &format!("order {n}"), 10, 0));
+    assert_eq!(granted(&mut shop, "ana"), (1_000, 500));
+    shop.verify();
+}
