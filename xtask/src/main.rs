@@ -3,6 +3,7 @@
 mod bench;
 mod browser;
 mod demo;
+mod outside;
 mod sim;
 mod tidy;
 
@@ -12,7 +13,7 @@ use std::process::{Command, ExitCode};
 const CHORES: &str = "chores:
   demo    a shop's year through EcoExplorers Rewards, served on this machine
   browser the first page walked through in a browser, where there is one
-  test    everything that proves the project: tests of all crates, scenarios, tidiness
+  test    everything that proves the project: tidiness, tests of all crates, scenarios, clients, the browser
   lint    formatting and clippy, warnings as errors
   bench   the goals of speed and size as one table; --quick for one small round
   sim     a random shop, looking for broken laws: --seed N --steps M
@@ -46,9 +47,14 @@ fn root() -> PathBuf {
 
 /// Runs a program in the repository's root; a failure names the command.
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    run_with(program, arguments, &[])
+}
+
+fn run_with(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     let line = format!("{program} {}", arguments.join(" "));
     eprintln!("$ {line}");
-    let status = Command::new(program).args(arguments).current_dir(root()).status();
+    let mut command = Command::new(program);
+    let status = command.args(arguments).envs(environment.iter().copied()).current_dir(root()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{line}` failed: {status}")),
@@ -56,11 +62,28 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
+/// Tidiness, all tests of all crates with real client libraries among them, and the page in a browser.
 fn test() -> Result<(), String> {
     tidy::check(&root())?;
+    run("cargo", &["fmt", "--all", "--check"])?;
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
-    let runner: &[&str] = if nextest { &["nextest", "run", "--workspace"] } else { &["test", "--workspace"] };
-    run("cargo", runner)
+    let what: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    // Examples are benchmarks: `lint` and `bench` build them, and they take as long as all the rest.
+    let runner: &[&str] = &[what, &["--workspace", "--lib", "--bins", "--tests"]].concat();
+    // Packages arrive while the compiler is at work.
+    let clients = std::thread::scope(|scope| {
+        let clients = scope.spawn(|| outside::clients(&root()));
+        run("cargo", &[runner, &["--no-run"]].concat())?;
+        clients.join().map_err(|_| "fetching the client libraries broke".to_owned())
+    })?;
+    match clients {
+        Ok(()) => run_with("cargo", runner, &[("PERENNIAL_SDKS", "1")])?,
+        Err(why) => {
+            outside::skip("the test with unmodified client libraries", &why)?;
+            run("cargo", runner)?;
+        }
+    }
+    browser::walk(&root())
 }
 
 fn lint() -> Result<(), String> {

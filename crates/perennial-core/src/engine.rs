@@ -292,7 +292,8 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
         | Fact::Unlinked(_)
         | Fact::Noted(_)
         | Fact::Refused(_)
-        | Fact::Parked { .. } => {}
+        | Fact::Parked { .. }
+        | Fact::Erased { .. } => {}
         Fact::Recalled { order } => customer.orders.recall(*order),
         Fact::Parted(parted) => {
             let member = customer.member.iter_mut();

@@ -168,6 +168,11 @@ pub enum Fact {
         /// The order.
         order: OrderRef,
     },
+    /// The person was erased; the keys of these root profiles are to be destroyed.
+    Erased {
+        /// The root profiles that were this customer.
+        roots: Vec<CustomerId>,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

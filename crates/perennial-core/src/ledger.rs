@@ -110,7 +110,8 @@ impl Buckets {
         self.pending == 0 && self.available == 0 && self.held == 0
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds another's points, bucket by bucket.
+    pub fn add(&mut self, other: &Self) {
         self.granted += other.granted;
         self.pending += other.pending;
         self.available += other.available;

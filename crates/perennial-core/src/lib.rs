@@ -6,6 +6,7 @@
 pub mod command;
 pub mod customer;
 pub mod engine;
+pub mod erase;
 pub mod event;
 pub mod expr;
 pub mod fact;

@@ -468,7 +468,7 @@ fn money_back(record: &OrderRecord, amount: i64) -> Vec<LineReturn> {
 /// Lowers an order by what came back.
 pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
     for (line, taken) in record.lines.iter_mut().zip(&back.lines) {
-        line.pieces -= taken.pieces;
+        line.pieces = line.pieces.saturating_sub(taken.pieces); // Of an erased order pieces are not known.
         line.net_left -= taken.net;
         line.paid_left -= taken.paid;
         assert!(line.net_left >= 0 && line.paid_left >= 0, "no line is refunded beyond what is left");

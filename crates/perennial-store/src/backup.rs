@@ -12,13 +12,12 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use perennial_core::id::CustomerId;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
-use crate::{Options, Store, Taken, take};
+use crate::{Options, Store, take};
 
 const JOURNAL: &str = "journal.db";
 const KEYS: &str = "keys.db";
@@ -26,39 +25,30 @@ const STATE: &str = "state.db";
 const DUPLICATES: &str = "duplicates.db";
 const MASTER: &str = "master.key";
 const ERASURES: &str = "erasures.txt";
+/// Hashes of the keys that clients call with; without them a restored server would refuse everybody.
+const API_KEYS: &str = "api-keys.json";
 
-/// Makes backups. Cheap to clone, usable from any thread.
-#[derive(Clone)]
-pub struct Archive {
-    folder: Option<PathBuf>,
-    _taken: Arc<Taken>,
-}
-
-impl Archive {
-    pub(crate) fn of(folder: Option<&Path>, taken: Arc<Taken>) -> Self {
-        Self { folder: folder.map(Path::to_path_buf), _taken: taken }
+/// Copies a data folder to a new one, also while a process works on it. Until it ends, the
+/// write-ahead logs grow, because copies read a snapshot.
+///
+/// # Errors
+/// When the folder holds no journal and keys, the new one exists, or the disk fails; what was begun
+/// is left as `TO.partial` and overwritten by the next backup.
+pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
+    const DOING: &str = "back up";
+    refuse_incomplete(DOING, folder)?;
+    refuse_existing(DOING, to)?;
+    let partial = beside(to, "partial");
+    remove_folder(&partial)?;
+    std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
+    // The order is the promise: what depends on the journal before it, what it depends on after.
+    for file in [DUPLICATES, STATE, JOURNAL, KEYS] {
+        copy_database(&folder.join(file), &partial.join(file))?;
     }
-
-    /// Copies the folder to a new one while everything goes on. Until it ends, the write-ahead logs
-    /// grow, because copies read a snapshot.
-    pub fn backup(&self, to: &Path) -> Result<(), Failure> {
-        const DOING: &str = "back up";
-        let Some(folder) = &self.folder else {
-            return Err(Failure::misuse(DOING, "a store in memory has no files"));
-        };
-        let partial = beside(to, "partial");
-        refuse_existing(DOING, to)?;
-        remove_folder(&partial)?;
-        std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
-        // The order is the promise: what depends on the journal before it, what it depends on after.
-        for file in [DUPLICATES, STATE, JOURNAL, KEYS] {
-            copy_database(&folder.join(file), &partial.join(file))?;
-        }
-        for file in [MASTER, ERASURES] {
-            copy_file(&folder.join(file), &partial.join(file))?;
-        }
-        move_whole(&partial, to)
+    for file in [MASTER, ERASURES, API_KEYS] {
+        copy_file(&folder.join(file), &partial.join(file))?;
     }
+    move_whole(&partial, to)
 }
 
 /// What a restore came to.
@@ -77,17 +67,13 @@ pub struct Restored {
 /// destroyed since the backup are destroyed in it too, and its state is left to be folded again.
 pub fn restore(from: &Path, to: &Path, options: Options) -> Result<Restored, Failure> {
     const DOING: &str = "restore";
-    for file in [JOURNAL, KEYS] {
-        if !from.join(file).is_file() {
-            return Err(Failure::new(Trouble::Foreign, DOING, format!("{} has no {file}", from.display())));
-        }
-    }
+    refuse_incomplete(DOING, from)?;
     let held = if to.exists() { Some(take(to)?) } else { None };
     let newer: Vec<CustomerId> = erasures(to)?.difference(&erasures(from)?).copied().collect();
     let partial = beside(to, "restoring");
     remove_folder(&partial)?;
     std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
-    for file in [JOURNAL, KEYS, MASTER, ERASURES, STATE, DUPLICATES] {
+    for file in [JOURNAL, KEYS, MASTER, ERASURES, API_KEYS, STATE, DUPLICATES] {
         // A state from before an erasure still holds the person: it is folded again instead.
         if file != STATE || newer.is_empty() {
             copy_file(&from.join(file), &partial.join(file))?;
@@ -130,6 +116,9 @@ fn erasures(folder: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
 
 fn copy_database(from: &Path, to: &Path) -> Result<(), Failure> {
     let doing = format!("back up {}", from.display());
+    if !from.exists() {
+        return Ok(()); // Not written yet, and made again from the journal.
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(from, flags).doing(&doing)?;
     let name = to.to_str().ok_or_else(|| Failure::misuse(&*doing, "the path is not valid Unicode"))?;
@@ -151,6 +140,14 @@ fn beside(folder: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     folder.with_file_name(name)
+}
+
+/// Without these two a folder is nothing; the others can be made again.
+fn refuse_incomplete(doing: &str, folder: &Path) -> Result<(), Failure> {
+    match [JOURNAL, KEYS].iter().find(|file| !folder.join(file).is_file()) {
+        Some(file) => Err(Failure::new(Trouble::Foreign, doing, format!("{} has no {file}", folder.display()))),
+        None => Ok(()),
+    }
 }
 
 fn refuse_existing(doing: &str, to: &Path) -> Result<(), Failure> {

@@ -55,7 +55,7 @@ use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use backup::{Archive, Restored, restore};
+pub use backup::{Restored, backup, restore};
 pub use duplicates::{Duplicates, DuplicatesCheckpoint, Fingerprint, Seen};
 pub use failure::{Failure, Trouble};
 pub use journal::{Entries, Journal, JournalReader, READ_MAX};
@@ -74,8 +74,6 @@ pub struct Store {
     pub state: State,
     /// Which messages were seen.
     pub duplicates: Duplicates,
-    /// Makes backups of all of them.
-    pub archive: Archive,
 }
 
 /// How to open a folder.
@@ -114,9 +112,8 @@ impl Store {
         let keys = Keys::open(folder, options.master_key, taken.clone())?;
         let journal = Journal::open(&folder.join("journal.db"), keys.clone())?;
         let state = State::open(&folder.join("state.db"), taken.clone())?;
-        let duplicates = Duplicates::open(&folder.join("duplicates.db"), taken.clone())?;
-        let archive = Archive::of(Some(folder), taken);
-        Self { journal, keys, state, duplicates, archive }.checked()
+        let duplicates = Duplicates::open(&folder.join("duplicates.db"), taken)?;
+        Self { journal, keys, state, duplicates }.checked()
     }
 
     /// A store that lives as long as its handles.
@@ -133,8 +130,7 @@ impl Store {
         let keys = Keys::memory(disk, taken.clone());
         let duplicates = Duplicates::memory(disk, taken.clone())?;
         let journal = Journal::memory(disk, keys.clone());
-        Self { journal, keys, state: State::memory(disk, taken.clone()), duplicates, archive: Archive::of(None, taken) }
-            .checked()
+        Self { journal, keys, state: State::memory(disk, taken), duplicates }.checked()
     }
 
     /// A state that is ahead of its journal is the state of another journal, or the journal is cut.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use perennial_core::event::Product;
-use perennial_core::id::CustomerId;
-use perennial_core::input::Input;
+use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
+use perennial_core::input::{Asked, Command, Input};
 use perennial_core::program::Problem;
 use perennial_core::time::Timestamp;
 
@@ -164,14 +164,12 @@ pub fn rebuild(data: &Path) -> Result<(u64, usize), Trouble> {
     Ok((workspace.last_seq(), workspace.everybody()?.len()))
 }
 
-/// Copies a data folder to a new one.
+/// Copies a data folder to a new one, also while a server works on it.
 ///
 /// # Errors
 /// When either folder cannot be used.
 pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
-    let mut workspace = Workspace::open(data)?;
-    workspace.checkpoint()?;
-    Ok(workspace.archive().backup(to)?)
+    Ok(perennial_store::backup(data, to)?)
 }
 
 /// Puts a backup in the place of a data folder; where the old one is now.
@@ -179,7 +177,22 @@ pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
 /// # Errors
 /// When either folder cannot be used.
 pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, Trouble> {
-    Ok(perennial_store::restore(from, to, perennial_store::Options::default())?.replaced)
+    let restored = perennial_store::restore(from, to, perennial_store::Options::default())?;
+    if !restored.erased.is_empty() {
+        erase_again(to, &restored.erased)?;
+    }
+    Ok(restored.replaced)
+}
+
+/// Erasures that are newer than a backup are not in its journal: they are entered once more.
+fn erase_again(data: &Path, roots: &[CustomerId]) -> Result<(), Trouble> {
+    let mut workspace = Workspace::open(data)?;
+    for root in roots {
+        let Some(name) = Identifier::new(IdentifierKind::User, &root.to_string()) else { continue };
+        // Those who came after the backup are not known here, and merged ones are erased together.
+        workspace.ask(now(), Asked::new(now(), "restore", name, None, Command::Erase))?;
+    }
+    Ok(workspace.checkpoint()?)
 }
 
 /// Prints entries of the journal as JSON lines.

@@ -51,7 +51,7 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
-    /// Copy the data folder to a new one.
+    /// Copy the data folder to a new one, also while a server works on it.
     Backup {
         #[command(flatten)]
         folder: Folder,

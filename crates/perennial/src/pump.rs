@@ -319,7 +319,7 @@ impl Writer {
 
     fn background(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.workspace.advance(now)?;
-        self.workspace.rank_if_due(now)?;
+        self.workspace.pass_midnight(now)?;
         self.workspace.checkpoint_if_due(now)
     }
 

@@ -171,7 +171,8 @@ impl Duplicates {
         Ok(Seen::No)
     }
 
-    /// Remembers a message and the entry it became. The first one under an id stays.
+    /// Remembers a message and the entry it became. The latest one under an id counts: a message that
+    /// was rejected may come again, mended.
     pub fn remember(&mut self, message: Fingerprint, seq: u64) {
         let mark = Mark { id: message.id, seq, body: message.body };
         if self.note(mark) {
@@ -223,7 +224,7 @@ impl Duplicates {
 
     /// Puts a message where it is found at once; `false` when its id is there already.
     fn note(&mut self, mark: Mark) -> bool {
-        if self.recent.contains_key(&mark.id) {
+        if self.recent.get(&mark.id).is_some_and(|(seq, _)| *seq >= mark.seq) {
             return false;
         }
         self.recent.insert(mark.id, (mark.seq, mark.body));

@@ -195,7 +195,7 @@ fn write(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
 }
 
 fn close(tx: &Transaction<'_>, batch: &Batch, segment: u64) -> Result<(), Failure> {
-    let sql = "INSERT OR IGNORE INTO seen SELECT ?1, id, seq, body FROM recent ORDER BY id";
+    let sql = "INSERT OR IGNORE INTO seen SELECT ?1, id, seq, body FROM recent ORDER BY id, seq DESC";
     tx.execute(sql, [to_sql(segment)]).doing(SAVING)?;
     tx.execute("DELETE FROM recent", []).doing(SAVING)?;
     for snapshot in &batch.filters {
@@ -217,7 +217,7 @@ fn write_memory(contents: &mut DuplicateContents, batch: &Batch) {
     contents.position = batch.position;
     let Some(segment) = batch.close else { return };
     for mark in contents.recent.drain(..) {
-        contents.seen.entry((segment, mark.id)).or_insert(mark);
+        contents.seen.insert((segment, mark.id), mark);
     }
     contents.segments = segment;
     for snapshot in &batch.filters {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use perennial_store::{Options, Store, Trouble, restore};
+use perennial_store::{Options, Store, Trouble, backup, restore};
 
 use crate::suite::{customer, entry};
 
@@ -158,8 +158,11 @@ fn a_backup_is_made_while_running_and_opens_by_itself() {
     let mut store = Store::open(&home).unwrap();
     let secret = store.keys.secret("identifiers").unwrap();
     store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
-    store.archive.backup(&copy).unwrap();
-    assert_eq!(store.archive.backup(&copy).unwrap_err().trouble, Trouble::Foreign);
+    std::fs::write(home.join("api-keys.json"), "[]").unwrap();
+    assert_eq!(backup(dir.path(), &copy).unwrap_err().trouble, Trouble::Foreign, "not a data folder");
+    backup(&home, &copy).unwrap();
+    assert_eq!(backup(&home, &copy).unwrap_err().trouble, Trouble::Foreign, "it is there already");
+    assert_eq!(std::fs::read_to_string(copy.join("api-keys.json")).unwrap(), "[]");
     store.journal.append(&[entry(3, 2)]).unwrap();
     let copy = Store::open(&copy).unwrap();
     assert_eq!(copy.journal.reader().read(1, 9).unwrap(), vec![entry(1, 1), entry(2, 2)]);
@@ -172,7 +175,7 @@ fn a_restore_does_not_bring_the_erased_back() {
     let (home, copy) = (dir.path().join("home"), dir.path().join("copy"));
     let mut store = Store::open(&home).unwrap();
     store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
-    store.archive.backup(&copy).unwrap();
+    backup(&home, &copy).unwrap();
     assert_eq!(restore(&copy, &home, Options::default()).unwrap_err().trouble, Trouble::InUse);
     store.keys.destroy(customer(1)).unwrap();
     drop(store);

@@ -284,6 +284,22 @@ fn messages_in_segments_are_found_and_strangers_are_not() {
 }
 
 #[test]
+fn of_messages_with_one_id_the_latest_counts_also_after_a_restart() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 9)).unwrap();
+        for seq in [3, 7, 5] {
+            store.duplicates.remember(message(1), seq);
+            store.duplicates.checkpoint(9).write().unwrap();
+        }
+        let latest = Seen::Perhaps { seq: 7, same_body: true };
+        assert_eq!(store.duplicates.seen(message(1)).unwrap(), latest);
+        drop(store);
+        assert_eq!(place.open().duplicates.seen(message(1)).unwrap(), latest);
+    });
+}
+
+#[test]
 fn a_checkpoint_adds_to_the_ones_before() {
     on_each(|place| {
         let mut store = place.open();

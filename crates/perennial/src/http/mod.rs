@@ -29,6 +29,7 @@ pub mod keys;
 pub mod ops;
 pub mod overview;
 pub mod problem;
+pub mod programs;
 pub mod server;
 pub mod stream;
 
@@ -38,6 +39,8 @@ use problem::ApiError;
 
 /// Longest that a request may take, but for the stream.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// Largest programme document.
+const PROGRAM_BODY_MAX: usize = 1024 * 1024;
 /// Largest body of an API call.
 const API_BODY_MAX: usize = 64 * 1024;
 
@@ -127,7 +130,7 @@ fn described() -> OpenApiRouter<App> {
     let http = |scheme| SecurityScheme::Http(Http::new(scheme));
     components.add_security_scheme("write_key", http(HttpAuthScheme::Basic));
     components.add_security_scheme("secret_key", http(HttpAuthScheme::Bearer));
-    OpenApiRouter::with_openapi(api).merge(intake()).merge(resources()).merge(asked()).merge(operations())
+    OpenApiRouter::with_openapi(api).merge(intake()).merge(resources()).merge(programs()).merge(asked()).merge(operations())
 }
 
 /// What browsers of any site may call.
@@ -152,6 +155,12 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(customers::ledger))
         .routes(routes!(stream::stream))
         .merge(at_a_glance())
+}
+
+fn programs() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(programs::show, programs::publish))
+        .layer(DefaultBodyLimit::max(PROGRAM_BODY_MAX))
 }
 
 fn at_a_glance() -> OpenApiRouter<App> {
@@ -215,7 +224,7 @@ async fn explain(request: Request, next: Next) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => {
             ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
         }
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("too_large", "The body is too large; at most 64 KB here."),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("too_large", "The body is too large; at most 64 KB here, 1 MB for a programme."),
         _ if status.is_server_error() => ApiError::new("unavailable", "Something failed here; send it again."),
         _ => ApiError::new("bad_parameter", "A part of the address or the body cannot be read; see /docs."),
     };

@@ -82,6 +82,7 @@ pub const TABLE: &[Known] = &[
     known("hold_expired", 409, "The hold has lapsed", "Make a new hold."),
     known("not_in_pilot", 409, "The pilot does not include this customer", "Widen the pilot in the programme."),
     known("already_redeemed", 409, "This was redeemed already", "Nothing needs to be done."),
+    known("erased", 410, "This person was erased", "Stop sending their events; nothing is kept of them."),
     known("idempotency_key_reused", 422, "The key was used for another request", "Use a new Idempotency-Key."),
     known("unknown_reward", 422, "There is no such reward", "Use the id of a reward of the programme."),
     known("unknown_activity", 422, "There is no such open activity", "Use the message id of the submission."),
@@ -93,6 +94,12 @@ pub const TABLE: &[Known] = &[
         "Send the programme's currency, or give rates.",
     ),
     known("invalid", 422, "The request cannot be understood", "Mend the field that is named."),
+    known(
+        "invalid_program",
+        422,
+        "The programme does not compile",
+        "Mend every problem of details.problems; each has its path and line.",
+    ),
     known("busy", 429, "Too much is waiting", "Send it again after Retry-After seconds."),
     known("unavailable", 503, "Nothing can be written now", "Send it again after Retry-After seconds."),
     known("timeout", 503, "It took too long", "Send it again; a repetition counts once."),
@@ -124,6 +131,13 @@ impl ApiError {
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into()).filter(|field| !field.is_empty());
+        self
+    }
+
+    /// Adds figures or a list that help.
+    #[must_use]
+    pub fn with(mut self, details: Value) -> Self {
+        self.details = Some(details);
         self
     }
 

@@ -265,6 +265,7 @@ impl Stage {
                 channel: body.maybe_text("channel")?.map(Into::into),
                 given: body.0.get("given").and_then(Value::as_bool).ok_or("given: true or false")?,
             },
+            "erase" => Command::Erase,
             other => return Err(format!("'{other}' is no action of this version")),
         })
     }
@@ -315,6 +316,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
         "set_tier" => &["customer", "tier", "until", "key"],
         "review" => &["customer", "activity", "decision", "reason", "key"],
         "consent" => &["customer", "purpose", "channel", "given", "key"],
+        "erase" => &["customer", "key"],
         _ => return None,
     })
 }

@@ -60,7 +60,7 @@ impl Workspace {
         let mut news = self.warm.gather()?;
         news.position = position;
         if std::mem::take(&mut self.changed) {
-            news.workspace = Some(tail::encode(&self.rules, &self.sources, &self.taken, &self.senders)?);
+            news.workspace = Some(tail::encode(self)?);
         }
         let (state, messages) = (self.state.clone(), self.duplicates.checkpoint(position));
         let thread =
@@ -89,5 +89,11 @@ impl Workspace {
 /// The messages first: a state without its messages would fold a repetition twice.
 fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Result<(), Failure> {
     messages.write()?;
-    state.checkpoint(news)
+    let somebody_left = !news.gone.is_empty();
+    state.checkpoint(news)?;
+    if somebody_left && let Err(failure) = state.purge() {
+        // A reader holds the log; what it holds is overwritten as the log goes on.
+        tracing::warn!(error = %failure, "the state's log still holds customers that are no more");
+    }
+    Ok(())
 }

@@ -19,14 +19,20 @@ impl Workspace {
             return Ok(self.warm.get(own)?.map(|c| c.id));
         }
         let hash = id.hashed(&self.secret());
-        self.warm.lookup(hash)
+        let Some(known) = self.warm.lookup(hash)? else { return Ok(None) };
+        Ok(self.warm.get(known)?.map(|c| c.id)) // Nobody, when they were erased.
+    }
+
+    /// Adds the names that an event's traits and alias say.
+    pub(super) fn name_fully(&mut self, event: &mut Event) -> Result<(), Failure> {
+        self.name_by_traits(event);
+        self.name_by_alias(event)
     }
 
     /// The customer of an event, made or merged as its identifiers say. Facts of its making are
     /// added to `made`.
     pub(super) fn resolve(&mut self, event: &mut Event, made: &mut Vec<Fact>) -> Result<CustomerId, Failure> {
-        self.name_by_traits(event);
-        self.name_by_alias(event)?;
+        self.name_fully(event)?;
         let secret = self.secret();
         let warm = std::cell::RefCell::new(&mut self.warm);
         let found = identity::resolve(

@@ -143,8 +143,13 @@ impl Workspace {
 
     fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
         let fingerprint = self.fingerprint(&event);
-        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)? {
-            return self.again(event, seq, same_body);
+        if let Some(reject) = self.without_erased(&mut event)? {
+            return Ok(self.reject(reject));
+        }
+        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)?
+            && let Some(receipt) = self.again(&event, seq, same_body)?
+        {
+            return Ok(receipt);
         }
         let owner = match event.order_id() {
             Some(order) => self.warm.order_owner(OrderRef::derive(&self.secret(), order))?,
@@ -271,17 +276,22 @@ impl Workspace {
     }
 
     /// A message id that was seen before: the same message is a duplicate, another one is set aside.
-    fn again(&mut self, event: Event, seq: u64, same_body: bool) -> Result<Receipt, Failure> {
+    /// None when the earlier one was rejected: this one may be it, mended.
+    fn again(&mut self, event: &Event, seq: u64, same_body: bool) -> Result<Option<Receipt>, Failure> {
         let first = self.entry(seq)?;
-        let customer = first.as_ref().and_then(|e| e.customer);
+        if matches!(first.as_ref().and_then(|e| e.input.as_ref()), Some(Input::Reject(_))) {
+            return Ok(None);
+        }
+        let message_id = event.message_id.clone();
         if same_body {
-            return Ok(Receipt { message_id: event.message_id, status: Status::Duplicate, seq: Some(seq), customer });
+            let customer = first.and_then(|e| e.customer);
+            return Ok(Some(Receipt { message_id, status: Status::Duplicate, seq: Some(seq), customer }));
         }
         let reason = "another message with this id was folded before; give every message an id of its own";
-        let mut reject = reject_of(&event, "conflict", "messageId", reason);
+        let mut reject = reject_of(event, "conflict", "messageId", reason);
         reject.message_id = None; // The receipt of the id stays that of the first message.
         let receipt = self.reject(reject);
-        Ok(Receipt { message_id: event.message_id, status: Status::Quarantined, ..receipt })
+        Ok(Some(Receipt { message_id, status: Status::Quarantined, ..receipt }))
     }
 
     /// What tells a message apart: its source and id, and what it says.

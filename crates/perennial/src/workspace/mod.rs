@@ -8,6 +8,7 @@
 
 mod answers;
 mod checkpoint;
+mod erase;
 mod identity;
 mod intake;
 pub mod overview;
@@ -30,7 +31,7 @@ use perennial_core::rules::Rules;
 use perennial_core::scope::View;
 use perennial_core::time::Timestamp;
 use perennial_core::{engine, merge, segment};
-use perennial_store::{Archive, Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
+use perennial_store::{Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::Who;
 pub use intake::{Receipt, Status};
@@ -55,13 +56,13 @@ pub struct Workspace {
     duplicates: Duplicates,
     /// Names of the sources that ever sent anything.
     senders: BTreeSet<Box<str>>,
-    archive: Archive,
     in_flight: Option<checkpoint::InFlight>,
     checkpoint_at: Timestamp,
-    /// When segments were last ranked, as far as this process knows.
-    ranked_at: Option<Timestamp>,
+    /// What is done once a day was last done before the first midnight after this.
+    midnight_after: Option<Timestamp>,
     /// Pieces taken of each reward.
     taken: BTreeMap<Box<str>, i64>,
+    erased: erase::Erased,
     /// Entries of the batch at hand, not yet appended.
     batch: Vec<Entry>,
     next_seq: u64,
@@ -131,11 +132,11 @@ impl Workspace {
             sources: Vec::new(),
             duplicates: store.duplicates,
             senders: BTreeSet::new(),
-            archive: store.archive,
             in_flight: None,
             checkpoint_at: Timestamp::EPOCH,
-            ranked_at: None,
+            midnight_after: None,
             taken: BTreeMap::new(),
+            erased: erase::Erased::default(),
             batch: Vec::new(),
             next_seq: 1,
             now: Timestamp::EPOCH,
@@ -237,18 +238,20 @@ impl Workspace {
         Ok(())
     }
 
-    /// Ranks when a local midnight has passed since the last time.
+    /// Does what is due once a day, when a local midnight has passed since the last time, or since
+    /// the last entry of an earlier run: segments are ranked, and the keys of old rejects destroyed.
     ///
     /// # Errors
     /// The store's failure.
-    pub fn rank_if_due(&mut self, now: Timestamp) -> Result<(), Failure> {
+    pub fn pass_midnight(&mut self, now: Timestamp) -> Result<(), Failure> {
         let Some(edition) = self.rules.latest() else { return Ok(()) };
         let zone = &edition.program.zone;
-        let last = *self.ranked_at.get_or_insert(now);
+        let last = *self.midnight_after.get_or_insert(now);
         if zone.next_midnight(last) > now {
             return Ok(());
         }
-        self.ranked_at = Some(now);
+        self.midnight_after = Some(now);
+        self.keys.destroy_old_days(now)?;
         self.rank(now)
     }
 
@@ -271,10 +274,10 @@ impl Workspace {
 
     fn publication(&mut self, by: &str, what: Published) -> Result<(), Failure> {
         let publication = Publication { at: self.now, by: by.into(), what };
-        tail::publish(&mut self.rules, &mut self.sources, self.next_seq, &publication)?;
+        let seq = self.push(None, None, Input::Published(Box::new(publication.clone())), Vec::new());
+        self.commit()?; // Nobody is told of rules that may be gone after a crash.
         self.changed = true;
-        self.push(None, None, Input::Published(Box::new(publication)), Vec::new());
-        self.commit()
+        tail::publish(&mut self.rules, &mut self.sources, seq, &publication)
     }
 
     /// Decides a command. Refusals are answers too, and as durable.
@@ -300,7 +303,9 @@ impl Workspace {
         }
         let mut made = Vec::new();
         let id = match self.owner(&asked.customer)? {
+            Some(id) if matches!(asked.command, Command::Erase) => return self.erase(id, asked),
             Some(id) => id,
+            None if self.is_erased(&asked.customer)? => return Ok(erase::erased_already()),
             None if matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. }) => {
                 self.create(&asked.customer, &mut made)?
             }
@@ -549,17 +554,17 @@ impl Workspace {
         self.rules = Rules::new(secret);
         self.sources.clear();
         self.taken.clear();
+        self.erased = erase::Erased::default();
         self.senders.clear();
         self.duplicates.forget_after(self.journal.last_seq());
         self.refold()?;
+        if self.midnight_after.is_none() {
+            let last = self.journal.reader().entry(self.journal.last_seq())?;
+            self.midnight_after = last.map(|entry| entry.recorded_at);
+        }
         self.next_seq = self.journal.last_seq() + 1;
         self.broken = false;
         Ok(())
-    }
-
-    /// Makes backups while everything goes on.
-    pub fn archive(&self) -> &Archive {
-        &self.archive
     }
 
     /// Entries that the last checkpoint does not cover.

@@ -216,8 +216,10 @@ pub struct Survey {
     rules: Rules,
     state: State,
     news: Vec<(CustomerId, Share)>,
-    /// Customers that became part of another one.
+    /// Customers that are no more.
     gone: BTreeSet<CustomerId>,
+    /// Points of everybody who was erased.
+    erased: Buckets,
     /// Everybody must be read.
     afresh: Option<Vec<ProductView>>,
     known: Known,
@@ -261,7 +263,8 @@ impl Workspace {
             news.extend(self.warm.get(id)?.map(|c| (id, Share::of(&rules, c.clone(), self.now))));
         }
         let gone = self.warm.gone().collect();
-        Ok(Survey { rules, state: self.state.clone(), news, gone, afresh, known, now: self.now })
+        let erased = self.erased.points;
+        Ok(Survey { rules, state: self.state.clone(), news, gone, erased, afresh, known, now: self.now })
     }
 }
 
@@ -279,6 +282,7 @@ impl Survey {
         }
         shares.of.retain(|id, _| !self.gone.contains(id));
         shares.of.extend(std::mem::take(&mut self.news));
+        tally.points.add(&PointSums::of(&self.erased, 0));
         shares.of.values().for_each(|share| tally.add(&edition.program, share, self.now));
         let keep = shares.of.len() <= SHARES_MAX;
         shares.known = keep.then(|| self.known.clone());

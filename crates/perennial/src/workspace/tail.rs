@@ -16,6 +16,7 @@ use perennial_core::unmerge;
 use perennial_store::{Failure, JournalReader, State, Trouble};
 use serde::{Deserialize, Serialize};
 
+use super::erase::Erased;
 use super::{Workspace, unmerge as side};
 
 /// A programme version, as it was published.
@@ -35,16 +36,13 @@ struct Kept {
     thresholds: Vec<(Box<str>, Option<i64>)>,
     taken: Vec<(Box<str>, i64)>,
     senders: BTreeSet<Box<str>>,
+    erased: Erased,
 }
 
 const ENCODING: u8 = 2;
 
-pub(super) fn encode(
-    rules: &Rules,
-    sources: &[Source],
-    taken: &BTreeMap<Box<str>, i64>,
-    senders: &BTreeSet<Box<str>>,
-) -> Result<Vec<u8>, Failure> {
+pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
+    let Workspace { rules, sources, taken, senders, erased, .. } = workspace;
     let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
     let kept = Kept {
         sources: dates.zip(sources.iter().cloned()).collect(),
@@ -52,6 +50,7 @@ pub(super) fn encode(
         thresholds: rules.thresholds.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         taken: taken.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         senders: senders.clone(),
+        erased: *erased,
     };
     postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
 }
@@ -221,6 +220,7 @@ impl Workspace {
         self.rules.thresholds = kept.thresholds.into_iter().collect();
         self.taken = kept.taken.into_iter().collect();
         self.senders = kept.senders;
+        self.erased = kept.erased;
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl Workspace {
         }
         customer.folded = entry.seq;
         self.warm.put(customer, true);
-        Ok(())
+        self.bury(id, &entry.outcome)
     }
 
     /// Identifiers that an entry linked: their hashes are facts, their values are in the input.
@@ -326,7 +326,7 @@ impl Workspace {
         let decided = match &entry.input {
             Some(Input::Event(event)) => engine::apply(&self.rules, &mut before, event),
             Some(Input::Timer(timer)) => engine::fire(&self.rules, &mut before, *timer, entry.recorded_at),
-            Some(Input::Command(asked)) if !matches!(asked.command, Command::Merge { .. }) => {
+            Some(Input::Command(asked)) if !matches!(asked.command, Command::Merge { .. } | Command::Erase) => {
                 let near = Neighbours { stock: self.stock_for(&asked.command), seq: entry.seq, granted: false };
                 command::admit(&self.rules, &mut before, asked, &near).0
             }

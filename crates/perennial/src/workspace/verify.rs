@@ -45,6 +45,9 @@ impl Workspace {
         if self.taken != again.taken {
             findings.faults.push(format!("stock says {:?}, a refold {:?}", self.taken, again.taken));
         }
+        if self.erased != again.erased {
+            findings.faults.push(format!("of the erased {:?} is held, a refold gives {:?}", self.erased, again.erased));
+        }
         for id in mine {
             findings.customers += 1;
             again.adopt(id)?; // A version that brought nothing has no entry of its own.

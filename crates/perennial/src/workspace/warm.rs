@@ -29,7 +29,7 @@ pub(super) struct Warm {
     orders: HashMap<OrderRef, CustomerId>,
     /// What is fetched by its key: old orders and answers, and what waits for an order.
     shelf: HashMap<KeptKey, Option<Vec<u8>>>,
-    /// Customers that became part of another one, of which the state may still hold a row.
+    /// Customers that became part of another one or were erased, of which the state may still hold a row.
     gone: BTreeSet<CustomerId>,
     news: Checkpoint,
     entries: u64,
@@ -257,6 +257,14 @@ impl Warm {
         self.news.gone.push(gone.id);
     }
 
+    /// Takes a customer out for good: erased. The index goes on naming them, so that their names are
+    /// known to lead to nobody.
+    pub(super) fn bury(&mut self, id: CustomerId) {
+        self.forget(id);
+        self.gone.insert(id);
+        self.news.gone.push(id);
+    }
+
     /// A customer who stands alone again, with the names and orders that are theirs.
     pub(super) fn restore(&mut self, customer: Box<Customer>, orders: &[OrderRef], secret: Secret) {
         let id = customer.id;
@@ -350,7 +358,7 @@ impl Warm {
         self.customers.values().filter(|slot| slot.dirty || slot.leaving).filter_map(|slot| slot.customer.as_deref())
     }
 
-    /// Customers that became part of another one.
+    /// Customers that are no more.
     pub(super) fn gone(&self) -> impl Iterator<Item = CustomerId> {
         self.gone.iter().copied()
     }

@@ -604,3 +604,59 @@ fn committed_descriptions_are_up_to_date() {
     expect_file!["../../../../docs/openapi.json"].assert_eq(docs::openapi_json());
     expect_file!["../../../../docs/problems.md"].assert_eq(&docs::problems_markdown());
 }
+
+const COFFEE: &str = include_str!("../../../../programs/coffee.yaml");
+
+#[tokio::test]
+async fn a_programme_is_checked_and_published_whole() {
+    let house = House::open();
+    let put = async |path: &str, key: &str, body: &str| {
+        let request = Request::put(path).header("authorization", format!("Bearer {key}"));
+        house.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    house.get("/v1/programs/coffee").await.check(404, "not_found");
+    put("/v1/programs/coffee", &house.read_only, COFFEE).await.check(403, "not_authorised");
+    put("/v1/programs/tea", &house.secret, COFFEE).await.check(422, "invalid");
+
+    let wrong = COFFEE.replace("currency: EUR", "currency: EURO").replace("points: 12", "points: twelve");
+    let answer = put("/v1/programs/coffee", &house.secret, &wrong).await;
+    answer.check(422, "invalid_program");
+    let problems = answer.json()["details"]["problems"].as_array().unwrap().clone();
+    assert!(problems.len() >= 2 && problems.iter().all(|p| p["line"].as_u64() > Some(0)), "{problems:?}");
+
+    let checked = put("/v1/programs/coffee?check=true", &house.secret, COFFEE).await.json();
+    assert_eq!(checked, json!({"version": 1, "changed": false}));
+    house.get("/v1/programs/coffee").await.check(404, "not_found");
+    let published = put("/v1/programs/coffee", &house.secret, COFFEE).await.json();
+    assert_eq!(published, json!({"version": 2, "changed": true}));
+    let again = put("/v1/programs/coffee", &house.secret, COFFEE).await.json();
+    assert_eq!(again, json!({"version": 2, "changed": false}));
+    let read = house.get("/v1/programs/coffee").await.json();
+    assert_eq!((&read["version"], &read["source"]), (&json!(2), &json!(COFFEE)));
+    house.break_journal();
+    let other = COFFEE.replace("points: 12", "points: 13");
+    put("/v1/programs/coffee", &house.secret, &other).await.check(503, "unavailable");
+    assert_eq!(house.get("/v1/programs/coffee").await.json()["source"], COFFEE, "nothing is half published");
+}
+
+#[tokio::test]
+async fn a_rejected_message_may_come_again_mended() {
+    let house = House::open();
+    let order = json!({"userId": "ana", "messageId": "o", "event": "Order Completed", "properties": {
+        "order_id": "A", "currency": "USD", "products": [{ "product_id": "tent", "price": 10, "quantity": 1 }] }});
+    house.ingest("/v1/track", &order).await;
+    let refund = |product: &str| {
+        json!({"userId": "ana", "messageId": "r", "event": "Order Refunded", "properties": {
+            "order_id": "A", "products": [{ "product_id": product, "quantity": 1 }] }})
+    };
+    for _ in 0..2 {
+        house.ingest("/v1/track", &refund("boat")).await;
+        assert_eq!(house.get("/v1/events/r").await.json()["code"], "unknown_line");
+    }
+    for status in ["accepted", "accepted"] {
+        house.ingest("/v1/track", &refund("tent")).await;
+        assert_eq!(house.get("/v1/events/r").await.json()["status"], status);
+    }
+    let timeline = house.get("/v1/customers/ana/timeline").await.json();
+    assert_eq!(timeline["entries"].as_array().unwrap().len(), 2, "the order and one refund: {timeline}");
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_raw_string_hashes)]
 
 mod crash;
+mod erase;
 mod expiry;
 mod fuzz;
 mod hostile;

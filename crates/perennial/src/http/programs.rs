@@ -1,0 +1,167 @@
+//! The programme over HTTP: read what is in force, check a draft, publish it.
+//!
+//! Promise: a document is checked whole before anything changes, and all its problems are told at
+//! once. Publishing what is in force already changes nothing, so a repetition is harmless.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use perennial_core::program::{self, Problem as Fault};
+use perennial_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::AppState;
+use super::keys::Scope;
+use super::problem::{ApiError, Problem};
+use crate::pump::Trouble;
+use crate::workspace::{PublishError, Workspace};
+
+/// Problems of a document that are told; a file this wrong is another kind of file.
+const PROBLEMS_MAX: usize = 100;
+
+/// A programme and its document.
+#[derive(Serialize, ToSchema)]
+pub struct ProgramView {
+    /// The programme's id.
+    #[schema(value_type = String, example = "ecoexplorers")]
+    id: Box<str>,
+    /// Its name.
+    #[schema(value_type = String, example = "EcoExplorers Rewards")]
+    name: Box<str>,
+    /// Counts publications, from 1.
+    version: u32,
+    /// Since when it is in force.
+    #[schema(value_type = String, format = DateTime)]
+    published_at: Timestamp,
+    /// The YAML document, as it was published.
+    source: Box<str>,
+}
+
+/// What became of a document.
+#[derive(Serialize, ToSchema)]
+pub struct PublishedView {
+    /// The version in force now.
+    version: u32,
+    /// Whether the document took effect: not when it was only checked, or is in force already.
+    changed: bool,
+}
+
+/// One thing wrong with a document.
+#[derive(Serialize, ToSchema)]
+struct FaultView {
+    /// Where, as `earn[2].when`.
+    path: String,
+    /// The line, from 1; 0 when it has none.
+    line: usize,
+    /// What is wrong, and what would mend it.
+    message: String,
+}
+
+/// How to take a document.
+#[derive(Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    check: bool,
+}
+
+/// The programme in force
+///
+/// Its version and the document it was published as.
+#[utoipa::path(
+    get, path = "/v1/programs/{id}", tag = "Programme",
+    params(("id" = String, Path, description = "The programme's id")),
+    responses(
+        (status = 200, body = ProgramView),
+        (status = 404, body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn show(
+    State(app): AppState,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<ProgramView>, ApiError> {
+    app.keys().authorise(&headers, Scope::Read)?;
+    let found = app.pump().call(|workspace, _| Ok(in_force(workspace))).await?;
+    found.filter(|program| *program.id == id).map(Json).ok_or_else(|| {
+        ApiError::new("not_found", "No programme of this id is in force; publish one with PUT.").at("id")
+    })
+}
+
+/// Publish a programme
+///
+/// The body is the YAML document. With `check=true` it is only checked. It takes effect for everybody
+/// at once; points already granted keep the rules they were earned by.
+#[utoipa::path(
+    put, path = "/v1/programs/{id}", tag = "Programme",
+    params(
+        ("id" = String, Path, description = "The programme's id, as the document says it"),
+        ("check" = Option<bool>, Query, description = "Only check, change nothing")
+    ),
+    request_body(content = String, content_type = "application/yaml", description = "The document"),
+    responses(
+        (status = 200, body = PublishedView),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "All that is wrong with the document is in details.problems", body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn publish(
+    State(app): AppState,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    source: String,
+) -> Result<Json<PublishedView>, ApiError> {
+    let by = app.keys().authorise(&headers, Scope::Admin)?;
+    let draft = program::compile(&source).map_err(|faults| problems(&faults))?;
+    if *draft.id != id {
+        let detail = format!("The address says '{id}', but the document says '{}'; make them agree.", draft.id);
+        return Err(ApiError::new("invalid", detail).at("id"));
+    }
+    let done = app.pump().call(move |workspace, now| Ok(put(workspace, now, &by, &source, asked.check))).await?;
+    done.map(Json).map_err(|error| match error {
+        PublishError::Problems(faults) => problems(&faults),
+        PublishError::Failure(failure) => Trouble::Unavailable(failure.to_string()).into(),
+    })
+}
+
+fn put(
+    workspace: &mut Workspace,
+    now: Timestamp,
+    by: &str,
+    source: &str,
+    check: bool,
+) -> Result<PublishedView, PublishError> {
+    if check || workspace.program_source() == Some(source) {
+        return Ok(PublishedView { version: workspace.rules().latest_version(), changed: false });
+    }
+    Ok(PublishedView { version: workspace.publish(now, by, source)?, changed: true })
+}
+
+fn in_force(workspace: &Workspace) -> Option<ProgramView> {
+    let (edition, source) = (workspace.rules().latest()?, workspace.program_source()?);
+    let program = &edition.program;
+    Some(ProgramView {
+        id: program.id.clone(),
+        name: program.name.clone(),
+        version: program.version,
+        published_at: edition.published_at,
+        source: source.into(),
+    })
+}
+
+fn problems(faults: &[Fault]) -> ApiError {
+    let told: Vec<FaultView> = faults.iter().take(PROBLEMS_MAX).map(told).collect();
+    let detail = match faults {
+        [one] => format!("The document has a problem: {one}"),
+        [first, ..] => format!("The document has {} problems; the first: {first}", faults.len()),
+        [] => "The document does not compile.".into(),
+    };
+    ApiError::new("invalid_program", detail).with(serde_json::json!({ "problems": told }))
+}
+
+fn told(fault: &Fault) -> FaultView {
+    FaultView { path: fault.path.clone(), line: fault.line, message: fault.message.clone() }
+}

@@ -1,0 +1,115 @@
+//! Erasing a person: books closed, keys destroyed, and nothing that comes later revives them.
+//!
+//! Promise: the erasure is in the journal before a key is destroyed, and recovery finishes what a
+//! crash interrupts (rule 29). The index keeps keyed hashes of the names, which now lead to nobody:
+//! that is how a name is known to be erased. Points stay in the workspace's sums.
+//! Absent on purpose: what others hold of the person (backups are erased at their restore).
+
+use perennial_core::erase;
+use perennial_core::event::Event;
+use perennial_core::fact::Fact;
+use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
+use perennial_core::input::{Asked, Input, Reject};
+use perennial_core::ledger::Buckets;
+use perennial_core::value::Value;
+use perennial_store::Failure;
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Refusal, Workspace};
+
+/// What the books keep of everybody who was erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Erased {
+    people: u64,
+    pub(super) points: Buckets,
+}
+
+impl Workspace {
+    /// Erases the customer of a command.
+    pub(super) fn erase(&mut self, id: CustomerId, asked: Asked) -> Result<Answer, Failure> {
+        self.wake(id, asked.at)?;
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(erased_already()) };
+        let facts = erase::erase(&self.rules, &mut customer, asked.at);
+        self.warm.put(customer, true);
+        let seq = self.push(Some(id), Some(id), Input::Command(Box::new(asked)), facts.clone());
+        self.commit()?;
+        if let Err(failure) = self.bury(id, &facts) {
+            self.broken = true; // Recovery meets the entry again and finishes.
+            return Err(failure);
+        }
+        Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: Ok(facts) })
+    }
+
+    /// Carries out an erasure that is in the journal: keys are destroyed, the customer leaves memory
+    /// and, with the next checkpoint, the state; points go into the workspace's sums.
+    pub(super) fn bury(&mut self, id: CustomerId, facts: &[Fact]) -> Result<(), Failure> {
+        let roots = facts.iter().find_map(|f| if let Fact::Erased { roots } = f { Some(roots) } else { None });
+        let Some(roots) = roots else { return Ok(()) };
+        for root in roots {
+            self.keys.destroy(*root)?;
+        }
+        if let Some(customer) = self.warm.get(id)? {
+            self.erased.people += 1;
+            self.erased.points.add(&erase::remains(customer));
+            self.changed = true;
+        }
+        self.warm.bury(id);
+        Ok(())
+    }
+
+    /// Takes the names of erased persons off an event; a reject when it is about one of them: it
+    /// says their order, their account, or nobody else.
+    pub(super) fn without_erased(&mut self, event: &mut Event) -> Result<Option<Reject>, Failure> {
+        if self.erased.people == 0 {
+            return Ok(None);
+        }
+        if let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order))
+            && let Some(owner) = self.warm.order_owner(order)?
+            && self.warm.get(owner)?.is_none()
+        {
+            return Ok(Some(reject_of_erased(event)));
+        }
+        self.name_fully(event)?;
+        let mut erased = Vec::new();
+        for name in &event.ids {
+            if self.is_erased(name)? {
+                erased.push(name.clone());
+            }
+        }
+        let account = erased.iter().any(|name| name.kind == IdentifierKind::User);
+        if account || (!erased.is_empty() && erased.len() == event.ids.len()) {
+            return Ok(Some(reject_of_erased(event)));
+        }
+        event.ids.retain(|name| !erased.contains(name));
+        let says = |value: &Value| erased.iter().any(|name| value.as_text() == Some(&*name.value));
+        event.traits.0.retain(|(_, value)| !says(value));
+        Ok(None)
+    }
+
+    /// Whether a name was an erased person's: it is in the index, and leads to nobody.
+    pub(super) fn is_erased(&mut self, name: &Identifier) -> Result<bool, Failure> {
+        let hash = name.hashed(&self.secret());
+        match self.warm.lookup(hash)? {
+            Some(id) => Ok(self.warm.get(id)?.is_none()),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Keeps nothing of what it said.
+fn reject_of_erased(event: &Event) -> Reject {
+    Reject {
+        message_id: Some(event.message_id.clone()),
+        source: event.source.clone(),
+        received_at: event.received_at,
+        code: "erased".into(),
+        field: "userId".into(),
+        reason: "this person was erased; their events are not kept, stop sending them".into(),
+        body: "".into(),
+    }
+}
+
+pub(super) fn erased_already() -> Answer {
+    let refusal = Refusal::new("erased", "this person was erased; nothing is kept of them");
+    Answer { seq: 0, customer: None, replayed: false, key_reused: false, outcome: Err(refusal) }
+}

@@ -1,0 +1,129 @@
+//! Erasure on real files: nothing of the person is left in any of them, the books balance, and
+//! neither a restart, a rebuild nor an older backup brings anybody back.
+
+use std::path::Path;
+
+use perennial::commands;
+use perennial::wire::segment::{Call, parse};
+use perennial::wire::{Arrival, Circumstances};
+use perennial::workspace::overview::{PointSums, Shares};
+use perennial::workspace::{Status, Workspace};
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::Timestamp;
+use serde_json::{Value, json};
+
+const PROGRAM: &str = include_str!("../../../../programs/ecoexplorers.yaml");
+/// Words that only the person's own events hold.
+const PERSONAL: [&str; 4] = ["ana-unique", "Anastasia", "secret-tent", "unique-trail"];
+
+fn noon() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn open(folder: &Path) -> Workspace {
+    let mut workspace = Workspace::open(folder).unwrap();
+    if workspace.program_source().is_none() {
+        workspace.publish(noon(), "test", PROGRAM).unwrap();
+    }
+    workspace
+}
+
+fn arrivals(messages: &Value) -> Vec<Arrival> {
+    let body = json!({ "batch": messages }).to_string();
+    parse(Call::Batch, body.as_bytes(), &Circumstances::live("web", noon())).unwrap()
+}
+
+fn ask(workspace: &mut Workspace, who: &str, command: Command) -> Result<(), String> {
+    let asked = Asked::new(noon(), "test", who.parse().unwrap(), None, command);
+    workspace.ask(noon(), asked).unwrap().outcome.map(drop).map_err(|refusal| refusal.code.to_string())
+}
+
+/// A life: a profile of two names, a member, an order of which a piece comes back, a cart.
+fn live(workspace: &mut Workspace) {
+    let enrol = || Command::Enroll { referral_code: None, referred_by: None };
+    let visit = json!([
+        { "type": "page", "anonymousId": "ana-unique-phone", "messageId": "v", "name": "unique-trail" },
+        { "type": "identify", "userId": "ana-unique", "anonymousId": "ana-unique-phone", "messageId": "i",
+          "traits": { "email": "ana-unique@example.com", "name": "Anastasia" } },
+    ]);
+    workspace.take(noon(), arrivals(&visit)).unwrap();
+    ask(workspace, "ana-unique", enrol()).unwrap();
+    ask(workspace, "ben", enrol()).unwrap();
+    let shop = json!([
+        { "type": "track", "userId": "ana-unique", "event": "Order Completed", "messageId": "o", "properties": {
+            "order_id": "ana-unique-1", "currency": "USD", "subtotal": 300,
+            "products": [{ "product_id": "secret-tent", "price": 100, "quantity": 3 }] } },
+        { "type": "track", "userId": "ana-unique", "event": "Order Refunded", "messageId": "r", "properties": {
+            "order_id": "ana-unique-1", "products": [{ "product_id": "secret-tent", "quantity": 2 }] } },
+        { "type": "track", "userId": "ben", "event": "Order Completed", "messageId": "b", "properties": {
+            "order_id": "ben-1", "currency": "USD", "subtotal": 40 } },
+    ]);
+    workspace.take(noon(), arrivals(&shop)).unwrap();
+    ask(workspace, "ana-unique", Command::Adjust { points: 25, reason: "sorry".into(), by: "test".into() }).unwrap();
+}
+
+fn points(workspace: &mut Workspace) -> PointSums {
+    let mut shares = Shares::default();
+    workspace.survey(noon(), shares.seen()).unwrap().sum(&mut shares).unwrap().points
+}
+
+#[track_caller]
+fn gone(folder: &Path) {
+    let mut workspace = open(folder);
+    let findings = workspace.verify(noon()).unwrap();
+    assert!(findings.faults.is_empty(), "{:?}", findings.faults);
+    for name in ["ana-unique", "email:ana-unique@example.com", "anonymous:ana-unique-phone"] {
+        assert!(workspace.customer(noon(), &name.parse().unwrap()).unwrap().is_none(), "{name}");
+    }
+    let sums = points(&mut workspace);
+    assert_eq!((sums.granted, sums.pending, sums.reversed, sums.forfeited), (365, 40, 200, 125));
+    let late = json!([{ "type": "track", "userId": "ana-unique", "event": "Late", "messageId": "late" }]);
+    let receipt = &workspace.take(noon(), arrivals(&late)).unwrap()[0];
+    assert!(matches!(&receipt.status, Status::Rejected { code, .. } if **code == *"erased"), "{receipt:?}");
+    workspace.checkpoint().unwrap();
+}
+
+#[track_caller]
+fn holds(folder: &Path, word: &str) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let with = files.filter(|path| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(word.len()).any(|window| window == word.as_bytes())
+    });
+    with.map(|path| path.display().to_string()).collect()
+}
+
+#[test]
+fn nothing_of_an_erased_person_is_left_and_nothing_brings_them_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, backup) = (home.path().join("data"), home.path().join("backup"));
+    let mut workspace = open(&folder);
+    live(&mut workspace);
+    workspace.checkpoint().unwrap();
+    assert!(!holds(&folder, "ana-unique").is_empty(), "the state holds profiles as they are");
+    commands::backup(&folder, &backup).unwrap();
+
+    ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
+    assert_eq!(ask(&mut workspace, "ana-unique", Command::Erase), Err("erased".into()));
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    for word in PERSONAL {
+        assert_eq!(holds(&folder, word), Vec::<String>::new(), "'{word}' is still there");
+    }
+    gone(&folder);
+    commands::rebuild(&folder).unwrap();
+    gone(&folder);
+    commands::restore(&backup, &folder).unwrap();
+    gone(&folder);
+}
+
+#[test]
+fn a_crash_before_the_checkpoint_does_not_undo_an_erasure() {
+    let home = tempfile::tempdir().unwrap();
+    let mut workspace = open(home.path());
+    live(&mut workspace);
+    workspace.checkpoint().unwrap();
+    ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
+    drop(workspace); // As a crash: no checkpoint holds it.
+    gone(home.path());
+}

@@ -1,0 +1,94 @@
+//! What some tests need from outside: real client libraries and a browser.
+//!
+//! Promise: what is there already is not fetched again, and every version is one that a lock file
+//! names. Where something cannot be had, the caller is told why; on a machine of continuous
+//! integration (`CI` is set) that is a failure, so that nothing is skipped there in silence.
+//! Absent on purpose: downloads of browsers by test tools. Chromium comes from the system's packages.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where browsers are found besides `CHROMIUM`.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// The client libraries of the shop's side, for Node and for Python.
+pub(crate) fn clients(root: &Path) -> Result<(), String> {
+    let folder = root.join("crates/perennial/tests/sdk");
+    node_packages(&folder.join("node"))?;
+    python_packages(&folder.join("python"))
+}
+
+/// A browser: named by `CHROMIUM`, on the path, or out of Debian's packages where we may install.
+pub(crate) fn browser() -> Result<PathBuf, String> {
+    if let Some(found) = installed_browser() {
+        return Ok(found);
+    }
+    if is_root() {
+        run("apt-get", &["update"], Path::new("/"))?;
+        run("apt-get", &["install", "--yes", "--no-install-recommends", "chromium"], Path::new("/"))?;
+    }
+    installed_browser().ok_or_else(|| "no Chromium; install one, or name it in CHROMIUM".into())
+}
+
+/// Exactly what the lock file names; nothing when that is there already.
+pub(crate) fn node_packages(folder: &Path) -> Result<(), String> {
+    let made = std::fs::metadata(folder.join("node_modules/.package-lock.json")).and_then(|m| m.modified());
+    let lock = std::fs::metadata(folder.join("package-lock.json")).and_then(|m| m.modified());
+    if let (Ok(made), Ok(lock)) = (made, lock)
+        && made >= lock
+    {
+        return Ok(());
+    }
+    run("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+}
+
+fn python_packages(folder: &Path) -> Result<(), String> {
+    let done = folder.join("venv/installed.lock");
+    let lock = folder.join("requirements.lock");
+    let wanted = std::fs::read(&lock).map_err(|e| format!("{}: {e}", lock.display()))?;
+    if std::fs::read(&done).is_ok_and(|there| there == wanted) {
+        return Ok(());
+    }
+    run("python3", &["-m", "venv", "venv"], folder)?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.lock"];
+    run(&folder.join("venv/bin/python").display().to_string(), &install, folder)?;
+    std::fs::write(&done, wanted).map_err(|e| format!("{}: {e}", done.display()))
+}
+
+/// What cannot be had is said; on a machine of continuous integration it is a failure.
+pub(crate) fn skip(what: &str, why: &str) -> Result<(), String> {
+    if std::env::var_os("CI").is_some() {
+        return Err(format!("{what} cannot run: {why}"));
+    }
+    println!("SKIPPED: {what}: {why}");
+    Ok(())
+}
+
+fn installed_browser() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return Some(named.into());
+    }
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let all = BROWSERS.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    all.into_iter().find(|path| path.is_file())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+}
+
+/// Runs a program quietly; a failure brings the last thing that it said.
+fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<(), String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program} could not be started: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}", arguments.join(" "), said.lines().last().unwrap_or("failed without a word")))
+}
