@@ -130,7 +130,12 @@ fn described() -> OpenApiRouter<App> {
     let http = |scheme| SecurityScheme::Http(Http::new(scheme));
     components.add_security_scheme("write_key", http(HttpAuthScheme::Basic));
     components.add_security_scheme("secret_key", http(HttpAuthScheme::Bearer));
-    OpenApiRouter::with_openapi(api).merge(intake()).merge(resources()).merge(programs()).merge(asked()).merge(operations())
+    OpenApiRouter::with_openapi(api)
+        .merge(intake())
+        .merge(resources())
+        .merge(programs())
+        .merge(asked())
+        .merge(operations())
 }
 
 /// What browsers of any site may call.
@@ -224,7 +229,9 @@ async fn explain(request: Request, next: Next) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => {
             ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
         }
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("too_large", "The body is too large; at most 64 KB here, 1 MB for a programme."),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::new("too_large", "The body is too large; at most 64 KB here, 1 MB for a programme.")
+        }
         _ if status.is_server_error() => ApiError::new("unavailable", "Something failed here; send it again."),
         _ => ApiError::new("bad_parameter", "A part of the address or the body cannot be read; see /docs."),
     };
