@@ -45,6 +45,8 @@ impl Workspace {
     pub(super) fn bury(&mut self, id: CustomerId, facts: &[Fact]) -> Result<(), Failure> {
         let roots = facts.iter().find_map(|f| if let Fact::Erased { roots } = f { Some(roots) } else { None });
         let Some(roots) = roots else { return Ok(()) };
+        let history = self.own_history(roots, u64::MAX, None)?;
+        self.warm.clear_shelf(roots, &history);
         for root in roots {
             self.keys.destroy(*root)?;
         }

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use perennial_core::command;
 use perennial_core::customer::{Customer, Recorded};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
-use perennial_core::input::Entry;
+use perennial_core::input::{Entry, Input};
 use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
 use perennial_store::{Checkpoint, CustomerRow, Failure, KeptKey, PostingRow, ROWS_MAX, State, Trouble};
@@ -129,6 +130,18 @@ impl Warm {
         for answer in customer.answers_left.drain(..) {
             let key = answer_key(customer.id, &answer.key);
             self.shelf.insert(key, Some(postcard::to_stdvec(&answer).unwrap_or_default()));
+        }
+    }
+
+    /// Takes away what was put away of customers whose history this is.
+    pub(super) fn clear_shelf(&mut self, roots: &[CustomerId], history: &[Entry]) {
+        for entry in history {
+            let orders = entry.outcome.iter().filter_map(super::booked);
+            self.shelf.extend(orders.map(|order| (order_key(order), None)));
+            let Some(Input::Command(asked)) = &entry.input else { continue };
+            let scoped = command::scoped_key(asked);
+            let keys = scoped.iter().flat_map(|scoped| roots.iter().map(|root| answer_key(*root, scoped)));
+            self.shelf.extend(keys.map(|key| (key, None)));
         }
     }
 

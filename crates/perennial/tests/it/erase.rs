@@ -59,6 +59,15 @@ fn live(workspace: &mut Workspace) {
             "order_id": "ben-1", "currency": "USD", "subtotal": 40 } },
     ]);
     workspace.take(noon(), arrivals(&shop)).unwrap();
+    // More orders than are kept warm, in a currency that earns nothing.
+    let old: Vec<Value> = (0..300)
+        .map(|n| {
+            json!({ "type": "track", "userId": "ana-unique", "event": "Order Completed", "messageId": format!("e{n}"),
+                "properties": { "order_id": format!("ana-unique-e{n}"), "currency": "EUR",
+                    "products": [{ "product_id": "secret-tent", "price": 9, "quantity": 1 }] } })
+        })
+        .collect();
+    workspace.take(noon(), arrivals(&json!(old))).unwrap();
     ask(workspace, "ana-unique", Command::Adjust { points: 25, reason: "sorry".into(), by: "test".into() }).unwrap();
 }
 
