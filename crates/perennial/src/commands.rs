@@ -85,9 +85,10 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
         let (app, stop) = App::new(pump.handle(), keys, None);
         let config = Config { listen, ..Config::default() };
         let server = Server::bind(config, http::router(app), stop).await?;
+        let end = asked_to_end()?; // Before anybody is told that we are here.
         println!("Perennial listens on http://{}", server.local_addr()?);
         std::io::stdout().flush()?;
-        server.run(asked_to_end()?).await;
+        server.run(end).await;
         Ok::<(), Trouble>(())
     })?;
     pump.stop().map_err(|e| Trouble(format!("{e:?}")))?;
