@@ -17,16 +17,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: segment_bench ROWS.f64 COLUMNS K [SEEDS]".into());
     };
     let (columns, k): (usize, usize) = (columns.parse()?, k.parse()?);
-    let seeds: u64 = rest.first().map_or(Ok(3), |s| s.parse())?;
+    let seeds: u64 = rest.first().map_or(Ok(3), |s| s.parse())?.max(1);
     let bytes = std::fs::read(path)?;
     let values = bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap_or_default())).collect();
     let points = Points::new(values, columns)?;
     println!("{} rows, {columns} columns, k {k}", points.len());
+    let (mut spent, mut inertias) = (Vec::new(), Vec::new());
     for seed in 0..seeds {
-        let (fit, _) = timed("k-means", || KMeans::fit(&points, k, seed));
+        let (fit, seconds) = timed("k-means", || KMeans::fit(&points, k, seed));
         let fit = fit?;
         println!("  inertia {:.3} after {} passes", fit.inertia, fit.iterations);
+        spent.push(seconds);
+        inertias.push(fit.inertia);
     }
+    spent.sort_by(f64::total_cmp);
+    let worst = inertias.iter().copied().fold(0.0, f64::max);
+    println!("all runs: median {:.3} CPU s, inertia at worst {worst:.3}", spent[spent.len() / 2]);
     let model = KMeans::fit(&points, k, 0)?.model;
     let (sum, seconds) = timed("assign one by one", || points.rows().map(|row| model.assign(row).0).sum::<usize>());
     println!("  {:.1} ns a profile (checksum {sum})", seconds / points.len() as f64 * 1e9);

@@ -1,7 +1,10 @@
-//! Measures TreeSHAP in CPU seconds per 1,000 rows on made-up surrogates: six classes of 100 trees
-//! of depth six over eight features, the shape of `shap_ref.py time`.
+//! Measures TreeSHAP in CPU seconds per 1,000 rows.
 //!
-//! usage: `shap_bench [ROWS]`
+//! usage: `shap_bench [ROWS | SURROGATE.json]`
+//!
+//! With a number: made-up surrogates, six classes of 100 trees of depth six over eight features. With a
+//! file: `classes` (ensembles as this crate writes them), `rows`, and the `contributions` that another
+//! tool found (per row and class, the bias last); the largest difference from them is printed.
 
 use perennial_learn::seed::{Rng, below, generator, uniform};
 use perennial_learn::shap::{Ensemble, Node, Tree};
@@ -9,6 +12,41 @@ use perennial_learn::shap::{Ensemble, Node, Tree};
 #[path = "common/mod.rs"]
 mod common;
 use common::timed;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+#[derive(serde::Deserialize)]
+struct Surrogate {
+    classes: Vec<Ensemble>,
+    rows: Vec<Vec<f64>>,
+    contributions: Vec<Vec<Vec<f64>>>,
+}
+
+fn main() -> Outcome<()> {
+    match std::env::args().nth(1) {
+        Some(file) if file.parse::<usize>().is_err() => compare(&file),
+        rows => made_up(rows.map_or(Ok(1000), |rows| rows.parse())?),
+    }
+}
+
+/// Explains another tool's trees and says how far its contributions are from ours.
+fn compare(file: &str) -> Outcome<()> {
+    let given: Surrogate = serde_json::from_reader(std::io::BufReader::new(std::fs::File::open(file)?))?;
+    let table = given.rows.concat();
+    let what = format!("contributions, {} rows, {} classes", given.rows.len(), given.classes.len());
+    let (found, _) =
+        timed(&what, || given.classes.iter().map(|model| model.explain(&table)).collect::<Result<Vec<_>, _>>());
+    let found = found?;
+    let mut worst: f64 = 0.0;
+    for (row, theirs) in given.contributions.iter().enumerate() {
+        for (ours, theirs) in found.iter().zip(theirs) {
+            let ours = ours.rows[row].iter().chain([&ours.bias]);
+            worst = ours.zip(theirs).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+    }
+    println!("  largest difference {:.6} millionths", worst * 1e6);
+    Ok(())
+}
 
 fn grow(rng: &mut impl Rng, nodes: &mut Vec<Node>, depth: usize, cover: f64) -> usize {
     let at = nodes.len();
@@ -23,8 +61,7 @@ fn grow(rng: &mut impl Rng, nodes: &mut Vec<Node>, depth: usize, cover: f64) -> 
     at
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let rows: usize = std::env::args().nth(1).map_or(Ok(1000), |s| s.parse())?;
+fn made_up(rows: usize) -> Outcome<()> {
     let mut rng = generator(1);
     let classes: Vec<Ensemble> = (0..6)
         .map(|_| {

@@ -14,8 +14,9 @@ struct Duel {
     /// What `--only=` calls it.
     part: &'static str,
     /// Commands, one after the other; words are parted by blanks. Known in braces: `{perennial}`
-    /// (the program), `{examples}` (our examples' folder), `{python}`, `{bench}`, `{data}` and
-    /// `{reference}` (shared folders), `{out}` (a scratch folder of this duel).
+    /// (the program), `{examples}` (our examples' folder), `{python}`, `{peers}` (the peers that have
+    /// no script among the shared ones), `{bench}`, `{data}` and `{reference}` (shared folders),
+    /// `{out}` (a scratch folder of this duel).
     ours: &'static [&'static str],
     /// The peer's commands; none where the bar is a figure of its own.
     peer: &'static [&'static str],
@@ -34,7 +35,7 @@ struct Figure {
 }
 
 /// Every duel, in the order of the table.
-const DUELS: &[&[Duel]] = &[RECOMMEND];
+const DUELS: &[&[Duel]] = &[RECOMMEND, AGREE, LIFETIME, SEGMENT, LINK, EXPERIMENT, PROPENSITY, FEELINGS];
 
 const RECOMMEND: &[Duel] = &[Duel {
     part: "recommend",
@@ -60,6 +61,263 @@ const RECOMMEND: &[Duel] = &[Duel {
             unit: "",
             ours: &["\"recall@20"],
             peer: &["score", "\"recall@20"],
+        },
+    ],
+}];
+
+/// A file of reference cases, all of which should agree.
+macro_rules! agree {
+    ($file:literal, $cases:literal) => {
+        Duel {
+            part: "check",
+            ours: &[concat!("{perennial} learn check {reference}/", $file)],
+            peer: &[],
+            figures: &[Figure {
+                what: concat!($file, ": cases that agree with the public tools"),
+                bar: $cases,
+                unit: "",
+                ours: &[concat!($file, ":")],
+                peer: &[],
+            }],
+        }
+    };
+}
+
+const AGREE: &[Duel] = &[
+    agree!("clv.json", ">= 36"),
+    agree!("experiments.json", ">= 151"),
+    agree!("linkage.json", ">= 10"),
+    agree!("segmentation.json", ">= 18"),
+    agree!("sentiment.json", ">= 337"),
+    agree!("strings.json", ">= 244"),
+    agree!("treeshap.json", ">= 2"),
+    agree!("uplift.json", ">= 3"),
+];
+
+const LIFETIME: &[Duel] = &[Duel {
+    part: "clv",
+    ours: &["{examples}/clv_bench {data}/cdnow_summary/cdnow_summary.csv 1000000"],
+    peer: &["{python} {bench}/clv_ref.py --summary {data}/cdnow_summary/cdnow_summary.csv --out {out}/clv.json"],
+    figures: &[
+        Figure {
+            what: "BG/NBD on 2,357 customers (lifetimes in seconds)",
+            bar: "<= 2 ms",
+            unit: "ms",
+            ours: &["BG/NBD", "fit"],
+            peer: &["bgnbd", "fit"],
+        },
+        Figure {
+            what: "BG/NBD on 1,000,000 customers, days: fit",
+            bar: "<= 300 ms",
+            unit: "ms",
+            ours: &["simulated, days", "BG/NBD", "fit"],
+            peer: &[],
+        },
+    ],
+}];
+
+const SEGMENT: &[Duel] = &[
+    Duel {
+        part: "segment",
+        ours: &["{python} {peers} kmeans-make {bench} {out}", "{examples}/segment_bench {out}/rows.f64 8 12 5"],
+        peer: &["{python} {peers} kmeans {out}"],
+        figures: &[
+            Figure {
+                what: "k-means 1,000,000 x 8, k = 12: scikit-learn",
+                bar: "ratio <= .5",
+                unit: "CPU s",
+                ours: &["all runs: median"],
+                peer: &["k-means: median"],
+            },
+            Figure {
+                what: "  inertia: our worst of five, their best",
+                bar: "ratio <= 1.001",
+                unit: "",
+                ours: &["inertia at worst"],
+                peer: &["inertia best"],
+            },
+            Figure {
+                what: "  placing one profile",
+                bar: "< 1,000 ns",
+                unit: "ns",
+                ours: &["assign one by one", "CPU s"],
+                peer: &[],
+            },
+        ],
+    },
+    Duel {
+        part: "shap",
+        ours: &["{python} {peers} shap-make {bench} {out}", "{examples}/shap_bench {out}/surrogate.json"],
+        peer: &["{python} {peers} shap {out}"],
+        figures: &[
+            Figure {
+                what: "TreeSHAP per 1,000 rows of a surrogate: LightGBM",
+                bar: "ratio <= .2",
+                unit: "CPU s",
+                ours: &["classes:"],
+                peer: &["rows:"],
+            },
+            Figure {
+                what: "  largest difference, in millionths",
+                bar: "<= 1",
+                unit: "",
+                ours: &["largest difference"],
+                peer: &[],
+            },
+        ],
+    },
+];
+
+const LINK: &[Duel] = &[
+    Duel {
+        part: "link",
+        ours: &["{examples}/link_bench {data}/febrl/febrl3.csv --id rec_id"],
+        peer: &["{python} {bench}/linkage_bench.py --set febrl3 --tool splink --data {data}/linkage"],
+        figures: &[Figure {
+            what: "FEBRL 3 at the default threshold, pair F1: Splink",
+            bar: ">= .998",
+            unit: "",
+            ours: &["pairs at 0.5", "F1"],
+            peer: &["at_0_5", "f1"],
+        }],
+    },
+    Duel {
+        part: "link",
+        ours: &["{examples}/link_bench {data}/linkage/fake_1000.csv"],
+        peer: &["{python} {bench}/linkage_bench.py --set fake1000 --tool splink --data {data}/linkage"],
+        figures: &[Figure {
+            what: "fake_1000 at the default threshold, pair F1: Splink",
+            bar: ">= .92",
+            unit: "",
+            ours: &["pairs at 0.5", "F1"],
+            peer: &["at_0_5", "f1"],
+        }],
+    },
+    Duel {
+        part: "link",
+        ours: &["{examples}/link_bench {data}/linkage/historical50k.csv.gz"],
+        peer: &["{python} {bench}/linkage_bench.py --set historical50k --tool splink --data {data}/linkage"],
+        figures: &[Figure {
+            what: "historical 50k, cluster pair F1: Splink",
+            bar: ">= .87",
+            unit: "",
+            ours: &["own clusters", "F1"],
+            peer: &["clusters_0_95", "pair_f1"],
+        }],
+    },
+    Duel {
+        part: "link-million",
+        ours: &[
+            "{python} {bench}/linkage_synth.py 1000000 7 {out}/persons.csv",
+            "{examples}/link_bench {out}/persons.csv --lookup",
+        ],
+        peer: &[],
+        figures: &[
+            Figure {
+                what: "1,000,000 records, reading included (Splink 5: 65 s)",
+                bar: "<= 6 s",
+                unit: "CPU s",
+                ours: &["cpu"],
+                peer: &[],
+            },
+            Figure { what: "  memory", bar: "<= 1,000 MB", unit: "MB", ours: &["peak"], peer: &[] },
+            Figure { what: "  cluster pair F1", bar: "-", unit: "", ours: &["own clusters", "F1"], peer: &[] },
+            Figure {
+                what: "  one new person against them, median",
+                bar: "< 1 ms",
+                unit: "ms",
+                ours: &["look-up takes"],
+                peer: &[],
+            },
+        ],
+    },
+];
+
+const EXPERIMENT: &[Duel] = &[
+    Duel {
+        part: "bandit",
+        ours: &["{python} {peers} bandit-make {out}", "{examples}/bandit_bench 10000 3 {out}/rounds.f64"],
+        peer: &["{python} {peers} bandit {bench}"],
+        figures: &[
+            Figure {
+                what: "contextual bandit, regret of 10,000 rounds: LinUCB",
+                bar: "ratio <= 1",
+                unit: "",
+                ours: &["B LinUCB", "regret"],
+                peer: &["B LinUCB", "regret"],
+            },
+            Figure {
+                what: "  decisions with their updates per CPU second",
+                bar: ">= 1,000,000",
+                unit: "1/s",
+                ours: &["B LinUCB", "games,"],
+                peer: &["B LinUCB", "+-", ", "],
+            },
+        ],
+    },
+    Duel {
+        part: "uplift",
+        ours: &[
+            "{python} {peers} uplift-split {data}/growth/hillstrom.csv.gz {out}",
+            "{examples}/uplift_bench {data}/growth/hillstrom.csv.gz womens {out}/split.csv",
+        ],
+        peer: &["{python} {bench}/uplift_bench.py bench {data}/growth/hillstrom.csv.gz"],
+        figures: &[
+            Figure {
+                what: "Hillstrom women's mail, normalised Qini: X-learner",
+                bar: ">= .055",
+                unit: "",
+                ours: &["automatic", "Qini"],
+                peer: &["womens", "x_learner", "qini_auc"],
+            },
+            Figure { what: "  its interval from", bar: "-", unit: "", ours: &["automatic", "("], peer: &[] },
+            Figure { what: "  to", bar: "-", unit: "", ours: &["automatic", " to "], peer: &[] },
+        ],
+    },
+];
+
+const PROPENSITY: &[Duel] = &[Duel {
+    part: "propensity",
+    ours: &["{examples}/propensity_bench {data}/telco/telco_churn.csv {data}/telco/folds.csv Churn 3"],
+    peer: &[
+        "{python} {bench}/propensity_bench.py telco {data}/telco/telco_churn.csv {data}/telco/folds.csv --tools logit,lgbm",
+    ],
+    figures: &[
+        Figure {
+            what: "Telco churn, untuned, AUC: LightGBM tuned",
+            bar: ">= .850",
+            unit: "",
+            ours: &["\nAUC"],
+            peer: &["lgbm_tuned", "auc_mean"],
+        },
+        Figure {
+            what: "  fit of four fifths",
+            bar: "<= .1 s",
+            unit: "CPU s",
+            ours: &["median fit"],
+            peer: &["lgbm_tuned", "fit_s_median"],
+        },
+    ],
+}];
+
+const FEELINGS: &[Duel] = &[Duel {
+    part: "sentiment",
+    ours: &["{examples}/sentiment_bench {data}"],
+    peer: &["{python} {peers} sentiment {data}/sentiment"],
+    figures: &[
+        Figure {
+            what: "sentiment, five folds: words, characters and VADER",
+            bar: ">= .868",
+            unit: "",
+            ours: &["five-fold accuracy"],
+            peer: &["five-fold accuracy"],
+        },
+        Figure {
+            what: "  lexicon, sentences per CPU second: VADER",
+            bar: ">= 500,000",
+            unit: "1/s",
+            ours: &["lexicon:", "CPU s\n"],
+            peer: &["VADER:"],
         },
     ],
 }];
@@ -123,6 +381,7 @@ fn words(plan: &Plan, shared: &Path, scratch: &Scratch, command: &str) -> Vec<St
         ("{perennial}", path(plan.programs.join("perennial"))),
         ("{examples}", path(plan.programs.join("examples"))),
         ("{python}", python),
+        ("{peers}", path(plan.root.join("xtask/src/bench/peers.py"))),
         ("{bench}", path(shared.join("bench"))),
         ("{data}", path(shared.join("data"))),
         ("{reference}", path(shared.join("reference"))),
@@ -172,5 +431,6 @@ mod tests {
         assert_eq!(number_after(said, &["\"recall@20"]), Some(0.25));
         assert_eq!(number_after("fit=0.45 s; 12,000", &["fit"]), Some(0.45));
         assert_eq!(number_after(said, &["als"]), None);
+        assert_eq!(number_after("B regret 156.8 +- 6.6, 9573 rounds/s", &["B", "+-", ", "]), Some(9573.0));
     }
 }

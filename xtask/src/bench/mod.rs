@@ -73,12 +73,17 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn number(n: f64) -> String {
-    if n.abs() >= 100.0 { format!("{n:.0}") } else { format!("{n:.2}") }
+    let decimals = match n.abs() {
+        100.0.. => 0,
+        1.0.. => 2,
+        _ => 4,
+    };
+    format!("{n:.decimals$}")
 }
 
 /// Measures and prints. `--quick`: one round and small counts. `--dev`: debug builds, to try the
 /// measurement itself. `--built`: what is built already. `--only=fold,intake,requests,cold,retail,predicates`
-/// or the parts of `learn`: recommend.
+/// or the parts of `learn`: recommend, check, clv, segment, shap, link, link-million, bandit, uplift, propensity, sentiment.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let asked = |flag: &str| arguments.iter().any(|a| a == flag);
     let (quick, release) = (asked("--quick"), !asked("--dev"));

@@ -18,7 +18,7 @@ const COST: f64 = 1.0;
 const PASSES: usize = 30;
 /// What the lexicon's scores are multiplied with.
 const LEXICON_WEIGHT: f64 = 2.0;
-const LEXICON_FEATURES: usize = 4;
+pub(super) const LEXICON_FEATURES: usize = 4;
 
 /// A trained model: plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,13 +26,13 @@ pub struct Classifier {
     /// The labels, sorted.
     pub labels: Vec<String>,
     /// Hashes of the known pieces of text, ascending.
-    keys: Vec<u64>,
+    pub(super) keys: Vec<u64>,
     /// The inverse document frequency of each.
-    rarity: Vec<f32>,
+    pub(super) rarity: Vec<f32>,
     /// One row per machine: a weight per key, then the lexicon's, then the intercept.
-    weights: Vec<Vec<f32>>,
+    pub(super) weights: Vec<Vec<f32>>,
     /// Scores are multiplied with it before they become probabilities.
-    sharpness: f64,
+    pub(super) sharpness: f64,
 }
 
 /// What the model thinks of one text.
@@ -100,6 +100,15 @@ impl Classifier {
     /// # Errors
     /// When lengths differ, there are fewer than ten texts or only one label.
     pub fn train(texts: &[&str], labels: &[&str], seed: u64) -> Result<Self, BadInput> {
+        Self::train_small(texts, labels, usize::MAX, seed)
+    }
+
+    /// [`Self::train`] for a model that knows at most `most` pieces of text: those that weigh most in a
+    /// model of all pieces; their weights are then learnt anew.
+    ///
+    /// # Errors
+    /// As [`Self::train`].
+    pub fn train_small(texts: &[&str], labels: &[&str], most: usize, seed: u64) -> Result<Self, BadInput> {
         same_length("labels", labels.len(), texts.len())?;
         if texts.len() < 10 {
             let problem = Problem::TooFew { found: texts.len(), needed: 10 };
@@ -114,6 +123,11 @@ impl Classifier {
         let targets: Vec<usize> = labels.iter().map(|l| names.partition_point(|n| n.as_str() < *l)).collect();
         let mut model = Self::vocabulary(texts, names);
         let lexicon = Lexicon::new();
+        if model.keys.len() > most {
+            let rows: Vec<Row> = texts.iter().map(|t| model.row(t, &lexicon)).collect();
+            model.weights = model.machines(&rows, &targets, |_| true, seed);
+            model.keep_strongest(most);
+        }
         let rows: Vec<Row> = texts.iter().map(|t| model.row(t, &lexicon)).collect();
         // A fifth is held out once to learn how sharp scores are; the model itself uses all.
         let mut rng = generator(seed);
@@ -134,6 +148,18 @@ impl Classifier {
         let n = real(texts.len());
         let rarity = documents.values().map(|d| single(((1.0 + n) / (1.0 + f64::from(*d))).ln() + 1.0)).collect();
         Self { labels, keys: documents.into_keys().collect(), rarity, weights: Vec::new(), sharpness: 1.0 }
+    }
+
+    /// Forgets all but the pieces of text that weigh most.
+    fn keep_strongest(&mut self, most: usize) {
+        let strength = |at: usize| self.rarity[at] * self.weights.iter().map(|machine| machine[at].abs()).sum::<f32>();
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        order.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
+        order.truncate(most);
+        order.sort_unstable();
+        self.rarity = order.iter().map(|&at| self.rarity[at]).collect();
+        self.keys = order.iter().map(|&at| self.keys[at]).collect();
+        self.weights.clear();
     }
 
     fn width(&self) -> usize {
