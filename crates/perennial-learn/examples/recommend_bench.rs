@@ -3,8 +3,9 @@
 //! `recommend_bench TRAIN.csv for-you|together|again|session OUT.csv [CONTEXT.csv]`: columns
 //! `user_id,item_id[,t][,basket]` in, `user_id,item_id,rank` out, as the scorer of the benches reads.
 //!
-//! `recommend_bench TRAIN.csv speed`: CPU seconds of one thread to train EASE and iALS (32 factors, 15
-//! rounds), and to serve one customer and all of them.
+//! `recommend_bench TRAIN.csv speed [FOLDER]`: CPU seconds of one thread to train EASE (whole and pruned)
+//! and iALS (32 factors, 15 rounds), and to serve one customer and all of them, each the fastest of
+//! three; the lists go to FOLDER as `ease.csv`, `ease-128.csv`, `ease-96.csv` and `ials.csv`.
 
 use perennial_learn::recommend::{
     Choice, Columns, Effort, Interactions, Recommendation, Recommender, Settings, Task, als::Als, ease::Ease,
@@ -68,45 +69,49 @@ fn cpu() -> f64 {
     nanoseconds * 1e-9
 }
 
-fn speed(data: &Interactions) {
+fn speed(data: &Interactions, folder: Option<&String>) {
     let users: Vec<u32> = (0..data.users.len()).filter_map(|user| u32::try_from(user).ok()).collect();
+    let names: Vec<String> = users.iter().map(|&user| data.users.name(user).to_owned()).collect();
     let ease = |keep| Settings::Ease(Ease { keep, ..Ease::default() });
     let methods = [
-        ("EASE", ease(usize::MAX)),
-        ("EASE, 128 kept", ease(128)),
-        ("EASE, 64 kept", ease(64)),
-        ("iALS 32 x 15", Settings::Als(Als::default())),
+        ("ease", ease(usize::MAX)),
+        ("ease-128", ease(128)),
+        ("ease-96", ease(96)),
+        ("ials", Settings::Als(Als::default())),
     ];
     for (name, settings) in methods {
-        let start = cpu();
+        let (mut fit, mut bulk, mut one) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
         let model = Recommender::fit(data, Task::ForYou, Choice::only(settings), 1).expect("a model");
-        let trained = cpu();
-        model.rank_customers(&users, 20, 1);
-        let bulk = cpu();
-        let few = users.len().min(500);
-        for &user in &users[..few] {
-            model.rank_customers(&[user], 20, 1);
+        for _ in 0..3 {
+            let start = cpu();
+            Recommender::fit(data, Task::ForYou, Choice::only(settings), 1).expect("a model");
+            let trained = cpu();
+            model.rank_customers(&users, 20, 1);
+            let served = cpu();
+            users.iter().for_each(|&user| drop(model.rank_customers(&[user], 20, 1)));
+            let end = cpu();
+            (fit, bulk, one) = (fit.min(trained - start), bulk.min(served - trained), one.min(end - served));
         }
-        let one = cpu();
         #[expect(clippy::cast_precision_loss, reason = "counts")]
-        let (all, few) = (users.len() as f64, few as f64);
+        let all = users.len() as f64;
         println!(
-            "{name}: fit with grouping {:.3} CPU s; one customer {:.3} ms; {:.0} customers per CPU s",
-            trained - start,
-            (one - bulk) / few * 1e3,
-            all / (bulk - trained)
+            "method={name} fit_cpu_s={fit:.3} one_customer_ms={:.4} customers_per_cpu_s={:.0}",
+            one / all * 1e3,
+            all / bulk
         );
+        if let Some(folder) = folder {
+            write(&format!("{folder}/{name}.csv"), &names, &model.for_customers(&names, 20, 1));
+        }
     }
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let task = match args[2].as_str() {
-        "for-you" => Task::ForYou,
+        "for-you" | "speed" => Task::ForYou,
         "together" => Task::Together,
         "again" => Task::Again,
         "session" => Task::Session,
-        "speed" => Task::ForYou,
         other => panic!("unknown task {other}"),
     };
     let start = Instant::now();
@@ -116,7 +121,7 @@ fn main() {
     let data = Interactions::read(&columns).expect("good columns");
     println!("{:6.2} s read {} rows", seconds(), data.len());
     if args[2] == "speed" {
-        return speed(&data);
+        return speed(&data, args.get(3));
     }
     let effort = Effort { threads: 2, ..Effort::default() };
     let model = Recommender::train(&data, task, effort, &mut |trial| {

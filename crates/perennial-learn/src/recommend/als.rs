@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of implicit ALS.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Als {
-    /// Length of a point; rounded up to a multiple of 8.
+    /// Length of a point; rounded up to a multiple of 16.
     pub factors: usize,
     /// Weight of all pairs against the taken ones.
     pub unseen: f32,
@@ -49,6 +49,8 @@ pub struct Factors {
     items: usize,
 }
 
+/// Numbers in the widest vector of any machine; lengths of points are multiples of it.
+const WIDEST: usize = 16;
 /// Steps of conjugate gradient per row and round.
 const STEPS: usize = 3;
 /// Steps for a history that starts from nothing.
@@ -57,14 +59,14 @@ const FOLD_STEPS: usize = 8;
 impl Factors {
     /// Fits the points.
     pub(crate) fn fit(histories: &Histories, items: usize, how: &Als, threads: usize) -> Self {
-        let how = Als { factors: how.factors.max(1).next_multiple_of(8), ..*how };
+        let how = Als { factors: how.factors.max(1).next_multiple_of(WIDEST), ..*how };
         let users = Side::of_histories(histories);
         let takers = Side::of_items(histories, items);
         let mut points = start(items, how.factors, how.seed);
         let mut people = vec![0.0; histories.len() * how.factors];
         for _ in 0..how.rounds {
-            people = solve(&users, &points, people, &how, threads);
-            points = solve(&takers, &people, points, &how, threads);
+            people = solve(&users, &points, &people, &how, threads);
+            points = solve(&takers, &people, &points, &how, threads);
         }
         let gram = gram(&points, how.factors, threads);
         Self { how, points, gram, items }
@@ -149,7 +151,7 @@ fn start(count: usize, factors: usize, from: u64) -> Vec<f32> {
 }
 
 /// Solves all rows of a side against the points of the other one, from their present values.
-fn solve(side: &Side, others: &[f32], now: Vec<f32>, how: &Als, threads: usize) -> Vec<f32> {
+fn solve(side: &Side, others: &[f32], now: &[f32], how: &Als, threads: usize) -> Vec<f32> {
     const RUN: usize = 256;
     let f = how.factors;
     let gram = gram(others, f, threads);
@@ -283,7 +285,7 @@ fn quarters(rows: &[f32], f: usize) -> [&[f32]; GROUP] {
     [&rows[..f], &rows[f..2 * f], &rows[2 * f..3 * f], &rows[3 * f..4 * f]]
 }
 
-/// The product of two vectors whose length is a multiple of 8.
+/// The product of two vectors whose length is a multiple of [`WIDEST`].
 #[inline(always)]
 fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     let (a, _) = S::as_simd_f32s(a);
@@ -359,5 +361,33 @@ impl WithSimd for Outer<'_> {
             }
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::interactions::{Owner, table};
+
+    #[test]
+    fn a_taste_is_completed_also_for_a_history_never_trained_on() {
+        let names: Vec<String> = (0..12).map(|n| format!("{n}")).collect();
+        let mut rows = Vec::new();
+        for customer in 0..12usize {
+            // Each takes four of the six items of one of two tastes.
+            for step in 0..4 {
+                rows.push((names[customer].as_str(), names[(customer % 2) * 6 + (customer + step) % 6].as_str(), 1.0));
+            }
+        }
+        let data = table(&rows);
+        let how = Als { factors: 5, ..Als::default() };
+        let factors = Factors::fit(&Histories::group(&data, Owner::User, true), 12, &how, 1);
+        assert_eq!(factors.how.factors, WIDEST, "rounded up");
+        let number = |name: usize| data.items.find(&names[name]).expect("every item is taken");
+        let mut scores = vec![0.0; 12];
+        factors.score(&Case::of_session(&[number(0), number(3)]), &mut scores);
+        let of = |name: usize| scores[number(name) as usize];
+        let (worst, best) = ((0..6).map(of).fold(f32::MAX, f32::min), (6..12).map(of).fold(f32::MIN, f32::max));
+        assert!(worst > best, "{worst} of the own taste, {best} of the other");
     }
 }

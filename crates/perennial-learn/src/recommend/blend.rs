@@ -45,7 +45,7 @@ struct Pooled {
 /// Weights that were found.
 pub(crate) struct Weights {
     /// One per method.
-    pub(crate) weights: Vec<f32>,
+    pub(crate) each: Vec<f32>,
     /// Whether each question has its own scale; if not, weights hold the common one.
     pub(crate) own_scale: bool,
     /// The quality reached.
@@ -109,10 +109,10 @@ impl Pool {
         let own = self.climb(|weights| self.value(validation, task, weights, None, threads));
         let shared = self.climb(|weights| self.value(validation, task, weights, Some(&common), threads));
         if own.1 >= shared.1 {
-            return Weights { weights: own.0, own_scale: true, value: own.1 };
+            return Weights { each: own.0, own_scale: true, value: own.1 };
         }
         let weights = shared.0.iter().zip(&common).map(|(weight, scale)| weight * scale).collect();
-        Weights { weights, own_scale: false, value: shared.1 }
+        Weights { each: weights, own_scale: false, value: shared.1 }
     }
 
     /// Weights by greedy steps: from the best single method, one weight is changed at a time
@@ -131,7 +131,7 @@ impl Pool {
                 for weight in FACTORS.map(|factor| if now == 0.0 { factor * 0.25 } else { factor * now }) {
                     let mut weights = best.0.clone();
                     weights[method] = weight;
-                    if weight == now || weights.iter().all(|&weight| weight == 0.0) {
+                    if weight.to_bits() == now.to_bits() || weights.iter().all(|&weight| weight == 0.0) {
                         continue;
                     }
                     let value = value(&weights);

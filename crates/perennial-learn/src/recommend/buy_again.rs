@@ -123,3 +123,34 @@ fn decayed(case: &Case, fading: &Fading) -> Vec<(u32, f32)> {
 fn norm(counts: &[(u32, f32)]) -> f32 {
     counts.iter().map(|&(_, count)| count * count).sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::interactions::{Owner, table};
+
+    fn histories() -> Histories {
+        let rows = [("a", "x", 0.0), ("a", "x", 10.0), ("a", "y", 10.0), ("b", "x", 10.0), ("b", "z", 10.0)];
+        Histories::group(&table(&[&rows[..], &[("c", "w", 10.0)]].concat()), Owner::User, false)
+    }
+
+    fn near(scores: &[f32], expected: [f32; 4]) -> bool {
+        scores.iter().zip(expected).all(|(score, expected)| (score - expected).abs() < 1e-6)
+    }
+
+    #[test]
+    fn own_purchases_fade_by_steps_and_by_time() {
+        let mut scores = vec![0.0; 4];
+        let fading = Fading { memory: 0.5, half_life: Some(10.0) };
+        Personal { fading }.score(&histories().case(0, 10.0), &mut scores);
+        assert!(near(&scores, [1.25, 1.0, 0.0, 0.0]), "{scores:?}");
+    }
+
+    #[test]
+    fn similar_customers_speak_and_the_customer_does_not_speak_for_itself() {
+        let crowd = Crowd::fit(&histories(), 4, 10.0, Fading::default(), 1);
+        let mut scores = vec![0.0; 4];
+        crowd.score(&histories().case(0, 10.0), &mut scores);
+        assert!(near(&scores, [1.0, 0.0, 1.0, 0.0]), "b is near, c shares nothing: {scores:?}");
+    }
+}

@@ -9,6 +9,7 @@ use super::{
     fading::Fading,
     item_item::Neighbours,
     method::{Method, Settings},
+    next_basket::NextBasket,
     session::SessionNeighbours,
     validate::Validation,
 };
@@ -112,7 +113,7 @@ pub(crate) fn choose(
         candidates.iter().map(|settings| settings.fit(&validation.corpus, threads)).collect::<Result<_, _>>()?;
     let pool = Pool::gather(validation, task, &methods.iter().collect::<Vec<_>>(), threads);
     let found = pool.weigh(validation, task, threads);
-    let pairs = candidates.into_iter().zip(found.weights);
+    let pairs = candidates.into_iter().zip(found.each);
     let blend = pairs.filter(|&(_, weight)| weight > 0.0).collect();
     let (own_scale, value) = (found.own_scale, found.value);
     Ok(Choice { blend, own_scale, value, questions: validation.cases.len(), trials })
@@ -200,8 +201,11 @@ impl Climb<'_> {
         let Method::ItemItem(method) = best.fit(&self.validation.corpus, self.threads)? else {
             return Ok(best);
         };
-        for keep in [64, 128, 256, 512] {
-            let pruned = Method::ItemItem(method.pruned(keep, self.threads));
+        for keep in [32, 48, 64, 96, 128, 256, 512] {
+            let pruned = Method::ItemItem(match best {
+                Settings::Ease(_) | Settings::BasketEase(_) => method.thinned(keep),
+                _ => method.pruned(keep, self.threads),
+            });
             let value = self.validation.value(self.task, &pruned, self.threads);
             let settings = best.keeping(keep);
             let trial = Trial { settings, value };
@@ -267,35 +271,17 @@ fn again(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
         return Ok(vec![popular, personal]);
     };
     let mut found = vec![personal, Settings::Personal(Fading::default()), popular];
+    if climb.validation.span.is_some() {
+        found.push(Settings::NextBasket(NextBasket::default()));
+    }
     let slower = Fading { half_life: fading.half_life.map(|half_life| half_life * 3.0), ..fading };
-    found.push(Settings::Personal(slower));
     found.push(Settings::Personal(Fading { memory: 0.7, ..slower }));
-    let mut crowds = Vec::new();
-    for fading in [fading, slower] {
-        for nearest in [100, 300] {
-            let crowd = Settings::Crowd { fading, nearest };
-            crowds.push((crowd, climb.value(crowd)?));
-        }
+    found.push(Settings::Crowd { fading: slower, nearest: 100 });
+    found.push(Settings::Ease(Ease { ridge: 300.0, fading, keep: 512, ..Ease::default() }));
+    found.push(Settings::Als(Als { factors: 64, unseen: 0.3, ..Als::default() }));
+    for &settings in &found {
+        climb.value(settings)?;
     }
-    crowds.sort_by(|a, b| b.1.total_cmp(&a.1));
-    found.push(crowds[0].0);
-    for fading in [fading, slower] {
-        let start = Ease { ridge: 300.0, fading, ..Ease::default() };
-        climb.value(Settings::Ease(start))?;
-        let axis: &dyn Fn(Ease) -> Vec<Ease> = &|e| vec![Ease { ridge: 1000.0, ..e }];
-        let (best, _) = climb.climb(start, Settings::Ease, &[axis])?;
-        found.push(best.keeping(512));
-    }
-    let points = Als { factors: 64, unseen: 0.3, ..Als::default() };
-    let unseen: &dyn Fn(Als) -> Vec<Als> = &|a| vec![Als { unseen: 0.1, ..a }];
-    found.push(climb.climb(points, Settings::Als, &[unseen])?.0);
-    let later = Neighbours { fading, nearness: 0.3, backward: 0.4, evenness: 0.3, ..Neighbours::default() };
-    climb.value(Settings::Neighbours(later))?;
-    found.push(Settings::Neighbours(later));
-    let baskets =
-        Neighbours { fading, target: 0.3, evenness: 0.3, half_life: slower.half_life, ..Neighbours::default() };
-    climb.value(Settings::Baskets(baskets))?;
-    found.push(Settings::Baskets(baskets));
     Ok(found)
 }
 

@@ -3,7 +3,8 @@
 //! Steck 2019, "Embarrassingly shallow autoencoders for sparse data": with `G = X'X + ridge` and
 //! `P = G^-1`, `B = -P / diag(P)` off the diagonal. Histories may count `n^-evenness`, so that a few
 //! long ones do not rule. Large catalogues are cut to their most popular items, and only the
-//! strongest weights of each row are kept.
+//! strongest weights of the matrix are kept: one threshold for all loses less than as many
+//! weights for each item.
 
 use super::{
     Error,
@@ -12,7 +13,7 @@ use super::{
     inverse,
     item_item::ItemItem,
     parallel,
-    sparse::{ItemMatrix, Row, entries, strongest},
+    sparse::{ItemMatrix, Row, reached},
     top::index,
 };
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ pub struct Ease {
     pub evenness: f32,
     /// What the touches of a history count when it is read.
     pub fading: Fading,
-    /// Weights kept per item.
+    /// Weights kept per item on average: the largest of the whole matrix.
     pub keep: usize,
     /// Items taken, the most popular first; the others get no weights.
     pub catalogue: usize,
@@ -66,23 +67,18 @@ impl Ease {
         for (row, &item) in chosen.iter().enumerate() {
             place[item as usize] = Some(row);
         }
-        let matrix = ItemMatrix::build(
-            items,
-            threads,
-            || vec![0.0; items],
-            |dense: &mut Vec<f32>, item| {
-                let Some(i) = place[item] else {
-                    return Row::new();
-                };
-                for (j, (&p, &scale)) in g[i * n..(i + 1) * n].iter().zip(&scale).enumerate() {
-                    dense[chosen[j] as usize] = p * scale;
-                }
-                dense[item] = 0.0;
-                let mut row = entries(dense);
-                strongest(&mut row, self.keep);
-                row
-            },
-        );
+        let weights = |i: usize| {
+            let row = g[i * n..(i + 1) * n].iter().zip(&scale).map(|(p, scale)| p * scale);
+            row.enumerate().filter(move |&(j, _)| j != i)
+        };
+        let least = if self.keep < n {
+            reached((0..n).flat_map(weights).map(|(_, weight)| weight), self.keep * n)
+        } else {
+            0.0
+        };
+        let kept = |&(_, weight): &(usize, f32)| weight != 0.0 && weight.abs() >= least;
+        let row = |i| weights(i).filter(kept).map(|(j, weight)| (chosen[j], weight)).collect::<Row>();
+        let matrix = ItemMatrix::build(items, threads, || (), |(), item| place[item].map_or_else(Row::new, row));
         Ok(ItemItem { matrix, fading: self.fading })
     }
 
@@ -158,4 +154,43 @@ fn most_popular(postings: &Postings, items: usize, count: usize) -> Vec<u32> {
     order.truncate(count);
     order.sort_unstable();
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::interactions::{Owner, table};
+
+    fn histories() -> Histories {
+        let rows = [("a", "x", 1.0), ("a", "y", 2.0), ("b", "x", 1.0), ("b", "y", 2.0), ("c", "x", 1.0)];
+        Histories::group(&table(&rows), Owner::User, true)
+    }
+
+    #[test]
+    fn two_items_have_their_weights_in_closed_form() {
+        // G = [[3 + r, 2], [2, 2 + r]]: B from x to y is 2 / (3 + r), from y to x it is 2 / (2 + r).
+        let fitted = Ease { ridge: 0.5, ..Ease::default() }.fit(&histories(), 2, 1).expect("a ridge");
+        assert!((fitted.matrix.weight(0, 1) - 2.0 / 3.5).abs() < 1e-5);
+        assert!((fitted.matrix.weight(1, 0) - 2.0 / 2.5).abs() < 1e-5);
+        assert!(fitted.matrix.weight(0, 0).abs() < 1e-6, "no item speaks for itself");
+    }
+
+    #[test]
+    fn few_weights_are_the_largest_and_a_short_catalogue_the_most_popular() {
+        let rows =
+            [("a", "x", 1.0), ("a", "y", 2.0), ("b", "y", 1.0), ("b", "z", 2.0), ("c", "x", 1.0), ("c", "y", 2.0)];
+        let histories = Histories::group(&table(&rows), Owner::User, true);
+        let whole = Ease { ridge: 1.0, ..Ease::default() };
+        let sizes = |how: Ease| {
+            let matrix = how.fit(&histories, 3, 1).expect("a ridge").matrix;
+            (0..3)
+                .flat_map(|item| matrix.row(item).map(|(_, weight)| weight.abs()).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        let (all, few) = (sizes(whole), sizes(Ease { keep: 1, ..whole }));
+        let least = few.iter().copied().fold(f32::INFINITY, f32::min);
+        assert_eq!((all.len(), few.len()), (6, 3));
+        assert_eq!(all.iter().filter(|&&size| size >= least).count(), 3);
+        assert_eq!(sizes(Ease { catalogue: 2, ..whole }).len(), 2, "x and y alone");
+    }
 }

@@ -238,6 +238,19 @@ fn days(year: i32, month: i32, day: i32) -> i32 {
         - 719_469
 }
 
+/// The time after which a share of all rows lies; there must be a row.
+pub(crate) fn late(mut at: Vec<f64>, share: f64) -> f64 {
+    at.sort_unstable_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in the column"
+    )]
+    let place = (at.len() as f64 * (1.0 - share)) as usize;
+    at[place.min(at.len() - 1)]
+}
+
 /// Histories: the rows of each owner (customer, basket or session) in order of time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Histories {
@@ -340,6 +353,66 @@ impl Histories {
         }
     }
 
+    /// The latest time, and how much time there is from the first touch to it (at least a little).
+    #[expect(clippy::cast_possible_truncation, reason = "a scale")]
+    pub(crate) fn clock(&self) -> (f64, f32) {
+        let first = self.at.iter().copied().fold(f64::INFINITY, f64::min);
+        (self.latest, ((self.latest - first) as f32).max(1e-9))
+    }
+
+    /// The time after which a share of all touches lies; there must be a touch.
+    pub(crate) fn late(&self, share: f64) -> f64 {
+        late(self.at.clone(), share)
+    }
+
+    /// What happened before an instant.
+    pub(crate) fn before(&self, cut: f64) -> Self {
+        let mut past = self.filtered(|place| self.at[place] < cut);
+        past.latest = past.at.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        past
+    }
+
+    /// The same with each item of an owner only where it was touched last.
+    pub(crate) fn once(&self) -> Self {
+        let items = self.items.iter().max().map_or(0, |&last| last as usize + 1);
+        let mut last = vec![usize::MAX; items];
+        let mut kept = vec![false; self.items.len()];
+        for owner in 0..self.len() {
+            for place in self.range(owner) {
+                last[self.items[place] as usize] = place;
+            }
+            for place in self.range(owner) {
+                kept[place] = last[self.items[place] as usize] == place;
+            }
+        }
+        self.filtered(|place| kept[place])
+    }
+
+    fn filtered(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let mut part = Self { starts: vec![0], latest: self.latest, ..Self::default() };
+        for owner in 0..self.len() {
+            for place in self.range(owner).filter(|&place| keep(place)) {
+                part.items.push(self.items[place]);
+                part.steps.push(self.steps[place]);
+                part.at.push(self.at[place]);
+            }
+            part.starts.push(part.items.len());
+        }
+        part
+    }
+
+    /// For each owner the items touched from one instant until before another, ascending, each once.
+    pub(crate) fn bought(&self, from: f64, to: f64) -> Vec<Vec<u32>> {
+        let of = |owner: usize| {
+            let places = self.range(owner).filter(|&place| (from..to).contains(&self.at[place]));
+            let mut items: Vec<u32> = places.map(|place| self.items[place]).collect();
+            items.sort_unstable();
+            items.dedup();
+            items
+        };
+        (0..self.len()).map(of).collect()
+    }
+
     /// For each item the positions (owner, place in the flat columns) where it was touched.
     pub(crate) fn postings(&self, items: usize) -> Postings {
         let mut starts = vec![0; items + 1];
@@ -398,16 +471,19 @@ impl Case {
     }
 }
 
+/// A small table for tests: who, what, when; one basket per customer and time.
+#[cfg(test)]
+pub(crate) fn table(rows: &[(&str, &str, f64)]) -> Interactions {
+    let users: Vec<String> = rows.iter().map(|row| row.0.to_owned()).collect();
+    let items: Vec<String> = rows.iter().map(|row| row.1.to_owned()).collect();
+    let at: Vec<f64> = rows.iter().map(|row| row.2).collect();
+    let baskets: Vec<String> = rows.iter().map(|row| format!("{} {}", row.0, row.2)).collect();
+    Interactions::read(&Columns { users: &users, items: &items, at: &at, baskets: &baskets }).expect("good rows")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn table(rows: &[(&str, &str, f64)]) -> Interactions {
-        let users: Vec<String> = rows.iter().map(|row| row.0.to_owned()).collect();
-        let items: Vec<String> = rows.iter().map(|row| row.1.to_owned()).collect();
-        let at: Vec<f64> = rows.iter().map(|row| row.2).collect();
-        Interactions::read(&Columns { users: &users, items: &items, at: &at, baskets: &[] }).expect("good rows")
-    }
 
     #[test]
     fn a_history_is_in_order_of_time_and_keeps_the_last_touch() {
@@ -418,6 +494,20 @@ mod tests {
         assert_eq!(names, ["x", "z", "y"]);
         assert_eq!(histories.case(0, 7.0).back, [1, 0, 0]);
         assert_eq!(histories.case(0, 7.0).age, [5.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn a_past_ends_before_its_instant() {
+        let data = table(&[("a", "x", 1.0), ("a", "y", 2.0), ("a", "x", 3.0), ("b", "y", 3.0)]);
+        let histories = Histories::group(&data, Owner::User, false);
+        let past = histories.before(3.0);
+        assert_eq!((past.items_of(0), past.items_of(1)), (&[0, 1][..], &[][..]));
+        let (now, span) = past.clock();
+        assert!((now - 2.0).abs() < 1e-9 && (span - 1.0).abs() < 1e-6);
+        assert_eq!(histories.bought(2.0, f64::INFINITY), [vec![0, 1], vec![1]]);
+        assert_eq!(histories.bought(1.0, 3.0), [vec![0, 1], vec![]]);
+        assert_eq!(histories.once(), Histories { steps: vec![1, 2, 0], ..Histories::group(&data, Owner::User, true) });
+        assert!((histories.late(0.5) - 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl ItemItem {
         Self { matrix, fading: self.fading }
     }
 
+    /// The same with the strongest weights of all, about `keep` per item.
+    pub(crate) fn thinned(&self, keep: usize) -> Self {
+        Self { matrix: self.matrix.thinned(keep), fading: self.fading }
+    }
+
     /// Adds the scores of all items to `scores`.
     pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
         for (place, &item) in case.items.iter().enumerate() {
@@ -174,5 +179,42 @@ impl<'a> Counter<'a> {
             }
         }
         row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::interactions::{Owner, table};
+
+    /// Three customers: x then y, x then y, y then x; one takes z alone.
+    fn histories() -> Histories {
+        let rows = [("a", "x", 1.0), ("a", "y", 2.0), ("b", "x", 1.0), ("b", "y", 2.0), ("c", "y", 1.0)];
+        let data = table(&[&rows[..], &[("c", "x", 2.0), ("d", "z", 1.0), ("d", "x", 9.0)]].concat());
+        Histories::group(&data, Owner::User, true)
+    }
+
+    #[test]
+    fn with_even_weights_it_is_cosine() {
+        let cosine = ItemItem::fit(&histories(), 3, &Neighbours::default(), 1).matrix;
+        assert!((cosine.weight(0, 1) - 3.0 / (4.0f32 * 3.0).sqrt()).abs() < 1e-6);
+        assert!((cosine.weight(1, 0) - cosine.weight(0, 1)).abs() < 1e-6);
+        assert!(cosine.weight(1, 2).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_came_after_counts_more_than_what_came_before() {
+        let how = Neighbours { backward: 0.5, source: 0.0, target: 0.0, ..Neighbours::default() };
+        let ordered = ItemItem::fit(&histories(), 3, &how, 1).matrix;
+        assert!((ordered.weight(0, 1) - 2.5).abs() < 1e-6);
+        assert!((ordered.weight(1, 0) - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn old_histories_fade() {
+        let how = Neighbours { half_life: Some(7.0), source: 0.0, target: 0.0, ..Neighbours::default() };
+        let faded = ItemItem::fit(&histories(), 3, &how, 1).matrix;
+        assert!((faded.weight(0, 1) - 1.5).abs() < 1e-6, "three histories, each one half-life old");
+        assert!((faded.weight(2, 0) - 1.0).abs() < 1e-6);
     }
 }

@@ -8,6 +8,7 @@ use super::{
     fading::Fading,
     interactions::{Case, Histories, Interactions, Owner},
     item_item::{ItemItem, Neighbours},
+    next_basket::{Baskets, NextBasket},
     popularity::Popularity,
     session::{SessionNeighbours, Sessions},
 };
@@ -40,6 +41,8 @@ pub enum Settings {
     },
     /// Neighbouring sessions.
     Sessions(SessionNeighbours),
+    /// The next basket, learnt from earlier ones.
+    NextBasket(NextBasket),
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             Self::Personal(_) => "own purchases",
             Self::Crowd { .. } => "similar customers",
             Self::Sessions(_) => "V-SKNN",
+            Self::NextBasket(_) => "learnt next basket",
         }
     }
 
@@ -86,6 +90,7 @@ impl Settings {
                 Method::Crowd(Crowd::fit(&corpus.full, items, corpus.now, *fading, *nearest))
             }
             Self::Sessions(how) => Method::Sessions(Sessions::fit(&corpus.baskets, items, how)),
+            Self::NextBasket(how) => Method::NextBasket(Box::new(Baskets::fit(&corpus.full, items, how, threads)?)),
         })
     }
 }
@@ -106,6 +111,8 @@ pub enum Method {
     Crowd(Crowd),
     /// Neighbouring sessions.
     Sessions(Sessions),
+    /// The next basket.
+    NextBasket(Box<Baskets>),
 }
 
 impl Method {
@@ -119,6 +126,18 @@ impl Method {
             Self::Personal(method) => method.score(case, scores),
             Self::Crowd(method) => method.score(case, scores),
             Self::Sessions(method) => method.score(case, scores),
+            Self::NextBasket(method) => method.score(case, scores),
+        }
+    }
+}
+
+impl Method {
+    /// The item-item weights of the method, where a reason can be read from.
+    pub(crate) fn linked(&self) -> Option<&ItemItem> {
+        match self {
+            Self::ItemItem(linked) => Some(linked),
+            Self::NextBasket(method) => Some(method.linked()),
+            _ => None,
         }
     }
 }

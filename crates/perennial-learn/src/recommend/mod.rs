@@ -19,6 +19,7 @@ mod inverse;
 pub mod item_item;
 pub mod live;
 pub mod method;
+pub mod next_basket;
 mod parallel;
 pub mod popularity;
 pub mod recommender;

@@ -69,7 +69,8 @@ pub struct Recommender {
     /// How it was chosen.
     pub choice: Choice,
     parts: Vec<(Method, f32)>,
-    popular: Popularity,
+    /// Popularity, too small to outweigh anything that the blend says.
+    fill: Vec<f32>,
     histories: Histories,
     now: f64,
 }
@@ -103,14 +104,16 @@ impl Recommender {
         let corpus = Corpus::new(data, task == Task::Session);
         let fitted = |(settings, weight): &(super::Settings, f32)| Ok((settings.fit(&corpus, threads)?, *weight));
         let parts = choice.blend.iter().map(fitted).collect::<Result<_, Error>>()?;
-        let popular = Popularity::fit(&corpus.baskets, corpus.items, corpus.now, None);
+        let popular = Popularity::fit(&corpus.baskets, corpus.items, corpus.now, None).counts;
+        let most = popular.iter().copied().fold(1.0, f32::max);
+        let fill = popular.iter().map(|count| FILL * count / most).collect();
         let histories = match task {
             Task::ForYou => corpus.once,
             Task::Again => corpus.full,
             Task::Together | Task::Session => Histories::none(data.users.len()),
         };
         let (users, items) = (data.users.clone(), data.items.clone());
-        Ok(Self { task, users, items, choice, parts, popular, histories, now: corpus.now })
+        Ok(Self { task, users, items, choice, parts, fill, histories, now: corpus.now })
     }
 
     /// The best `top` items for a customer by name; for one never seen, what is popular.
@@ -214,10 +217,7 @@ impl Recommender {
 
     /// Fills the desk's list with the best items.
     fn rank(&self, case: &Case, top: usize, desk: &mut Desk, allow: Allow) {
-        let most = self.popular.counts.iter().copied().fold(1.0, f32::max);
-        for (sum, count) in desk.sums.iter_mut().zip(&self.popular.counts) {
-            *sum = FILL * count / most;
-        }
+        desk.sums.copy_from_slice(&self.fill);
         let banned = Validation::banned(self.task, case);
         for (method, weight) in &self.parts {
             method.score(case, &mut desk.scores);
@@ -244,10 +244,11 @@ impl Recommender {
         if before > 0 {
             return Reason::BoughtBefore(before);
         }
-        let linked = self.parts.iter().find_map(|(method, _)| match method {
-            Method::ItemItem(linked) => linked.matrix.reason(case, |place| linked.fading.factor(case, place), item),
-            _ => None,
-        });
+        let linked = self
+            .parts
+            .iter()
+            .filter_map(|(method, _)| method.linked())
+            .find_map(|linked| linked.matrix.reason(case, |place| linked.fading.factor(case, place), item));
         match linked {
             Some((source, _)) => Reason::GoesWith(self.items.name(source).to_owned()),
             None if case.items.is_empty() => Reason::Popular,

@@ -119,3 +119,34 @@ impl Sessions {
         votes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::interactions::{Owner, table};
+
+    fn scores(views: &[u32]) -> Vec<f32> {
+        let visit = |who, items: [&'static str; 3]| [(who, items[0], 1.0), (who, items[1], 1.0), (who, items[2], 1.0)];
+        let data =
+            table(&[visit("1", ["a", "b", "c"]), visit("2", ["a", "b", "a"]), visit("3", ["d", "e", "d"])].concat());
+        let how = SessionNeighbours { rarity: 0.0, ..SessionNeighbours::default() };
+        let fitted = Sessions::fit(&Histories::group(&data, Owner::Basket, false), 5, &how);
+        let mut scores = vec![0.0; 5];
+        fitted.score(&Case::of_session(views), &mut scores);
+        scores
+    }
+
+    #[test]
+    fn visits_that_share_views_vote_also_for_what_was_seen_before() {
+        let after = scores(&[0, 1]);
+        assert!(after[2] > 0.0, "c followed a and b");
+        assert!(after[0] > after[2], "a came back after b, and was beside it");
+        assert!(after[3].abs() + after[4].abs() < 1e-9, "no shared view, no vote");
+    }
+
+    #[test]
+    fn the_latest_view_counts_most() {
+        let after = scores(&[3, 1]);
+        assert!(after[0] > after[4], "b is later than d: {after:?}");
+    }
+}

@@ -68,6 +68,18 @@ impl ItemMatrix {
         (&self.targets[range.clone()], &self.weights[range])
     }
 
+    /// The largest weights of the whole matrix, about `keep` per item that has any.
+    pub(crate) fn thinned(&self, keep: usize) -> Self {
+        let rows = self.starts.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        let least = reached(self.weights.iter().copied(), keep.saturating_mul(rows));
+        Self::build(
+            self.items(),
+            1,
+            || (),
+            |(), item| self.row(index(item)).filter(|(_, weight)| weight.abs() >= least).collect(),
+        )
+    }
+
     /// Adds `factor` times an item's row to the scores.
     pub(crate) fn add(&self, item: u32, factor: f32, scores: &mut [f32]) {
         let (targets, weights) = self.slices(item);
@@ -102,12 +114,46 @@ pub(crate) fn strongest(row: &mut Row, keep: usize) {
     row.sort_unstable_by_key(|&(target, _)| target);
 }
 
-/// The entries of a dense row that are not zero.
-pub(crate) fn entries(dense: &[f32]) -> Row {
-    dense
-        .iter()
-        .enumerate()
-        .filter(|(_, weight)| **weight != 0.0)
-        .map(|(item, &weight)| (index(item), weight))
-        .collect()
+/// The size that about `keep` of some weights reach: the lower edge of one of 128 bins per doubling.
+pub(crate) fn reached(weights: impl Iterator<Item = f32>, keep: usize) -> f32 {
+    const SHIFT: u32 = 16;
+    let mut counts = vec![0usize; 1 << SHIFT];
+    for weight in weights {
+        // Of positive numbers the larger has the larger bits.
+        counts[(weight.abs().to_bits() >> SHIFT) as usize] += 1;
+    }
+    let mut larger = 0;
+    for bin in (1..index(counts.len())).rev() {
+        larger += counts[bin as usize];
+        if larger >= keep {
+            return f32::from_bits(bin << SHIFT);
+        }
+    }
+    0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn about_as_many_weights_are_reached_as_asked() {
+        let weights: Vec<f32> = (1..=1000u16).map(|n| f32::from(n) * if n % 2 == 0 { -0.001 } else { 0.001 }).collect();
+        for keep in [1, 10, 500, 1000] {
+            let least = reached(weights.iter().copied(), keep);
+            let kept = weights.iter().filter(|weight| weight.abs() >= least).count();
+            assert!(kept >= keep && kept <= keep + 8, "{kept} of {keep}");
+        }
+        assert!(reached(weights.iter().copied(), 2000) < f32::MIN_POSITIVE);
+    }
+
+    #[test]
+    fn a_thinned_matrix_keeps_the_largest_of_all_rows() {
+        let rows = [vec![(1, 0.5), (2, -0.4)], vec![(0, 0.01)], vec![]];
+        let matrix = ItemMatrix::build(3, 1, || (), |(), item| rows[item].clone());
+        let thin = matrix.thinned(1);
+        assert_eq!(thin.kept(), 2);
+        assert_eq!(thin.row(0).collect::<Row>(), rows[0]);
+        assert_eq!(thin.row(1).count(), 0);
+    }
 }

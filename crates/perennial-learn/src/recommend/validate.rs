@@ -7,7 +7,7 @@
 
 use super::{
     Task,
-    interactions::{Case, Histories, Interactions, Order, Owner},
+    interactions::{Case, Histories, Interactions, Order, Owner, late},
     method::{Corpus, Method},
     parallel, top,
 };
@@ -99,17 +99,8 @@ pub(crate) fn count(number: usize) -> f64 {
     number as f64
 }
 
-/// The time after which a share of all rows lies.
-fn late(data: &Interactions, share: f64) -> f64 {
-    let mut at = data.at.clone();
-    at.sort_unstable_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the column")]
-    let place = (count(at.len()) * (1.0 - share)) as usize;
-    at[place.min(at.len() - 1)]
-}
-
 fn by_customer(data: &Interactions, task: Task) -> Validation {
-    let cut = late(data, HELD_OUT);
+    let cut = late(data.at.clone(), HELD_OUT);
     if data.order == Order::Clock {
         let validation = customers(data, task, |row| data.at[row] < cut);
         // Where few customers come back, what is late says nothing about what is early.
@@ -185,7 +176,7 @@ fn occurring(corpus: &Corpus) -> Vec<bool> {
 
 /// Late baskets (any, where times are no clock): one item is shown, the others are wanted.
 fn by_basket(data: &Interactions) -> Validation {
-    let cut = late(data, HELD_OUT);
+    let cut = late(data.at.clone(), HELD_OUT);
     let all = Histories::group(data, Owner::Basket, true);
     let last_of = |basket: usize| all.at[all.range(basket)].last().copied();
     let mut rng = seed::generator(12);
