@@ -7,7 +7,7 @@ use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
 use perennial_core::input::{Input, Reject};
-use perennial_core::orders::{self, REFUNDS_MAX};
+use perennial_core::orders::{self, Parked, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
 
@@ -181,6 +181,7 @@ impl Workspace {
         let Some(mut customer) = self.warm.take(id)? else {
             return Err(super::misfit("fold an event", "its customer is not there"));
         };
+        let with_it = customer.orders.parked.clone();
         let folded = catch_unwind(AssertUnwindSafe(|| engine::apply(&self.rules, &mut customer, &event)));
         let Ok(facts) = folded else { return self.set_aside(&event) };
         made.extend(facts);
@@ -194,7 +195,7 @@ impl Workspace {
         customer.folded = seq;
         self.warm.put(customer, true);
         for waiting in waited {
-            self.let_in(id, waiting)?;
+            self.let_in(id, waiting, &with_it)?;
         }
         self.wake_overdue(id)?;
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
@@ -235,12 +236,18 @@ impl Workspace {
         Ok(waited)
     }
 
-    /// What has waited for an order elsewhere follows it to its owner, as an entry of its own.
-    fn let_in(&mut self, id: CustomerId, waiting: u64) -> Result<(), Failure> {
-        let Some(entry) = self.entry(waiting)? else { return Ok(()) };
-        let by = entry.customer.map(|c| self.warm.survivor(c)).transpose()?;
-        let with_it = by == Some(id) && entry.outcome.iter().any(|fact| matches!(fact, Fact::Parked { .. }));
-        let (Some(Input::Event(event)), false) = (entry.input, with_it) else { return Ok(()) };
+    /// What has waited for an order elsewhere follows it to its owner, as an entry of its own; what
+    /// had waited with the owner came in with the order.
+    fn let_in(&mut self, id: CustomerId, waiting: u64, with_it: &[(OrderRef, Parked)]) -> Result<(), Failure> {
+        let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|e| e.input) else { return Ok(()) };
+        let parked = match &event.body {
+            Body::Refunded(refund) => Parked::Refund(refund.clone()),
+            _ => Parked::Cancel,
+        };
+        let order = event.order_id().map(|order| OrderRef::derive(&self.secret(), order));
+        if with_it.iter().any(|(waited, what)| Some(*waited) == order && *what == parked) {
+            return Ok(());
+        }
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
         let folded = catch_unwind(AssertUnwindSafe(|| engine::apply(&self.rules, &mut customer, &event)));
         let Ok(facts) = folded else { return self.set_aside(&event).map(drop) };

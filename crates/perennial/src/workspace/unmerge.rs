@@ -134,6 +134,8 @@ struct Sides<'a> {
     stay: CustomerId,
     out: CustomerId,
     lots: BTreeMap<CustomerId, LotNumbers>,
+    /// The root profiles that had an order first.
+    owners: BTreeMap<OrderRef, CustomerId>,
     /// Entries of the batch that are older than the merge.
     before: usize,
 }
@@ -151,8 +153,15 @@ impl<'a> Sides<'a> {
             scratch.fold_again(whole.rules_at(entry.seq), entry)?;
         }
         let lots = [stay, out].map(|id| (id, LotNumbers::after(history, id))).into();
+        let mut owners = BTreeMap::new();
+        for entry in history {
+            let root = if entry.customer == Some(stay) { entry.root } else { entry.customer };
+            for order in entry.outcome.iter().filter_map(super::booked) {
+                owners.entry(order).or_insert(root.unwrap_or(stay));
+            }
+        }
         let before = scratch.batch.len();
-        Ok(Self { whole, scratch, stay, out, lots, before })
+        Ok(Self { whole, scratch, stay, out, lots, owners, before })
     }
 
     /// Gives an entry since the merge to the side it belongs to. `later` are the entries after it.
@@ -190,14 +199,11 @@ impl<'a> Sides<'a> {
         Ok(self.scratch.warm.get(side)?.is_some_and(|c| c.roots.contains(&root)))
     }
 
-    /// Whose an entry is: an order belongs to the side that had it first, all else to the side whose
-    /// name was used; none when that is somebody who is no part of either any more.
+    /// Whose an entry is: an order belongs to the side that has it first, also when its refund came
+    /// before it, all else to the side whose name was used; none when that is somebody who is no part of either any more.
     fn side_of(&mut self, entry: &Entry, order: Option<OrderRef>) -> Result<Option<CustomerId>, Failure> {
-        let booked = order.and_then(|order| {
-            let has = |e: &&Entry| e.outcome.iter().filter_map(super::booked).any(|b| b == order);
-            self.scratch.batch.iter().find(has).and_then(|e| e.customer)
-        });
-        let root = booked.or(entry.root).unwrap_or(self.stay);
+        let owner = order.and_then(|order| self.owners.get(&order).copied());
+        let root = owner.or(entry.root).unwrap_or(self.stay);
         for side in [self.out, self.stay] {
             if side == root || self.holds(side, root)? {
                 return Ok(Some(side));
@@ -246,12 +252,23 @@ impl<'a> Sides<'a> {
         let mut facts = Vec::new();
         self.scratch.recall(side, event, &mut facts)?;
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
+        self.fetch_waiting(side, &mut trial)?;
         let mut rules = self.whole.rules_at(entry.seq);
         rules.learn_products(&unmerge::catalog_of(event, &entry.outcome));
         facts.extend(engine::apply(&rules, &mut trial, event));
         self.fold(side, entry, facts)?;
         let clock = self.scratch.warm.get(side)?.map_or(event.at, |c| c.clock);
         self.wake(side, clock, entry.seq)
+    }
+
+    /// A refund that waits with the other side follows its order when that comes; what followed is in
+    /// the order's facts.
+    fn fetch_waiting(&mut self, side: CustomerId, trial: &mut Customer) -> Result<(), Failure> {
+        let other = if side == self.out { self.stay } else { self.out };
+        if let Some(other) = self.scratch.warm.get(other)? {
+            trial.orders.parked.extend(other.orders.parked.iter().cloned());
+        }
+        Ok(())
     }
 
     fn ask(&mut self, side: CustomerId, entry: &Entry, asked: &Asked) -> Result<(), Failure> {

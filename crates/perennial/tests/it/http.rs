@@ -104,6 +104,23 @@ impl House {
         self.post(path, &[("authorization", &bearer), ("idempotency-key", key)], body.to_string()).await
     }
 
+    /// The writer does nothing else until it is released.
+    async fn keep_busy(&self) -> std::sync::mpsc::Sender<()> {
+        let (release, held) = std::sync::mpsc::channel();
+        let (started, running) = tokio::sync::oneshot::channel();
+        let pump = self.pump.handle();
+        tokio::spawn(async move {
+            pump.call(move |_, _| {
+                started.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(())
+            })
+            .await
+        });
+        running.await.unwrap();
+        release
+    }
+
     /// The next append fails.
     fn break_journal(&self) {
         self.disk.fail_next(Write::Append, Fault::Before);
@@ -423,18 +440,7 @@ async fn nothing_is_acknowledged_while_the_journal_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_asks_to_come_back() {
     let house = House::with_queue(4_096);
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let (started, running) = tokio::sync::oneshot::channel();
-    let pump = house.pump.handle();
-    let busy = tokio::spawn(async move {
-        pump.call(move |_, _| {
-            started.send(()).unwrap();
-            held.recv().unwrap();
-            Ok(())
-        })
-        .await
-    });
-    running.await.unwrap();
+    let release = house.keep_busy().await;
     let send = |name: &str| {
         let body = track(name).to_string() + &" ".repeat(3_500);
         let request = Request::post("/v1/track").header("authorization", format!("Bearer {}", house.write_key));
@@ -449,7 +455,6 @@ async fn a_full_queue_asks_to_come_back() {
     refused.check(429, "busy");
     assert_eq!(refused.header("retry-after"), Some("1"));
     release.send(()).unwrap();
-    busy.await.unwrap().unwrap();
     assert_eq!(waiting.await.status, StatusCode::OK, "what was waiting is not lost");
 }
 
@@ -458,18 +463,7 @@ async fn a_full_queue_asks_to_come_back() {
 #[tokio::test]
 async fn who_comes_back_when_told_to_loses_nothing_and_counts_once() {
     let house = House::with_queue(4_096);
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let (started, running) = tokio::sync::oneshot::channel();
-    let pump = house.pump.handle();
-    let busy = tokio::spawn(async move {
-        pump.call(move |_, _| {
-            started.send(()).unwrap();
-            held.recv().unwrap();
-            Ok(())
-        })
-        .await
-    });
-    running.await.unwrap();
+    let release = house.keep_busy().await;
     let turned_away = Arc::new(AtomicI64::new(0));
     let senders: Vec<_> = (0..40)
         .map(|i| {
@@ -494,7 +488,6 @@ async fn who_comes_back_when_told_to_loses_nothing_and_counts_once() {
         tokio::task::yield_now().await;
     }
     release.send(()).unwrap();
-    busy.await.unwrap().unwrap();
     for sender in senders {
         assert_eq!(sender.await.unwrap(), StatusCode::OK);
     }

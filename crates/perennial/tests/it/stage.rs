@@ -95,6 +95,7 @@ impl Shop {
         customer.parted.clear();
         customer.answers.clear();
         customer.timers.clear();
+        customer.orders.parked.clear(); // What waits in vain waits with the order's owner or with the sender.
         (customer.folded, customer.clock) = (0, self.now);
         let dropped = "LotId";
         let wallet = customer.member.as_mut().map(|member| {
@@ -109,6 +110,12 @@ impl Shop {
             })
             .collect();
         let mut text = format!("{customer:#?}\n{}", lots.join("\n"));
+        // Refunds that came before their order may follow it in another order.
+        while let Some(at) = text.find("refunds: [\n") {
+            let end = text[at..].find("\n                ],").map_or(text.len(), |end| at + end);
+            let keys = text[at..end].matches("                    [").count();
+            text.replace_range(at..end, &format!("{keys} refunds"));
+        }
         // A lot's name is a customer's id and a number.
         while let Some(at) = text.find(dropped) {
             let end = text[at..].find('}').map_or(text.len(), |end| at + end + 1);

@@ -253,3 +253,76 @@ fn an_order_that_has_left_the_list_is_refunded_on_its_own_side() {
     });
     assert_eq!(lives[0], lives[1]);
 }
+
+/// Draws that two lives of the same seed share.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// Something that happens to one of two people, the same for both lives.
+fn something(shop: &mut Shop, dice: &mut Dice, step: u64) {
+    let who = ["ana", "bo"][usize::try_from(dice.roll(2)).unwrap()];
+    let order = format!("order {}", dice.roll(20));
+    let past = shop.now.plus_millis(-i64::try_from(dice.roll(20)).unwrap() * 86_400_000).to_string();
+    let (amount, kind) = (dice.roll(150), dice.roll(12));
+    let track = |event: &str, properties| json!({ "event": event, "properties": properties });
+    let by = |mut call: serde_json::Value| {
+        call["userId"] = who.into();
+        call
+    };
+    match kind {
+        0..=3 => shop.order(who, &order, u32::try_from(amount).unwrap(), u32::try_from(amount % 4).unwrap()),
+        4 => {
+            let mut call = by(track("Order Completed", json!({ "order_id": order, "subtotal": amount })));
+            call["timestamp"] = past.into();
+            drop(shop.call(Call::Track, call));
+        }
+        5 => shop.refund(who, &order, u32::try_from(amount / 3).unwrap()),
+        6 => drop(shop.call(Call::Track, track("Order Refunded", json!({ "order_id": order, "total": amount / 4 })))),
+        7 => drop(shop.call(Call::Track, by(track("Order Cancelled", json!({ "order_id": order }))))),
+        8 => drop(shop.call(Call::Identify, by(json!({ "traits": { "plan": format!("plan {amount}") } })))),
+        9 => {
+            let points = i64::try_from(amount + 1).unwrap();
+            let adjust = Command::Adjust { points, reason: "sorry".into(), by: "test".into() };
+            shop.ask(who, &format!("k{step}"), adjust).unwrap();
+        }
+        10 if step % 4 == 0 => {
+            let rate = format!("points: {} per 1.00", 1 + amount % 3);
+            shop.publish(&PROGRAM.replace("points: 1 per 1.00", &rate));
+        }
+        _ => shop.days(i64::try_from(amount / 12).unwrap()),
+    }
+}
+
+#[test]
+fn two_random_lives_are_the_same_with_and_without_a_merge_between() {
+    for seed in 0..24 {
+        let lives = [false, true].map(|merged| {
+            let (mut shop, mut dice) = (Shop::open(), Dice(seed));
+            for who in ["ana", "bo"] {
+                shop.ask(who, "e", enroll()).unwrap();
+            }
+            for step in 0..60 {
+                if merged && step == 15 {
+                    shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap();
+                }
+                if merged && step == 45 {
+                    shop.ask("bo", "u", Command::Unmerge).unwrap();
+                }
+                something(&mut shop, &mut dice, step);
+            }
+            shop.verify();
+            (shop.told("ana"), shop.told("bo"))
+        });
+        let [apart, once_one] = &lives;
+        for (apart, once_one) in [(&apart.0, &once_one.0), (&apart.1, &once_one.1)] {
+            let differ = apart.lines().zip(once_one.lines()).find(|(a, b)| a != b);
+            assert!(differ.is_none() && apart.len() == once_one.len(), "seed {seed}: {differ:?}\n{apart}\n{once_one}");
+        }
+    }
+}
