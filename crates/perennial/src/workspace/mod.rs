@@ -478,9 +478,12 @@ impl Workspace {
 
     fn fire(&mut self, id: CustomerId, timer: Timer) -> Result<(), Failure> {
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        let before = customer.segments.clone();
+        let (before, clock) = (customer.segments.clone(), customer.clock);
         let facts = engine::fire(&self.rules, &mut customer, timer, self.now);
-        if !facts.is_empty() || customer.segments != before {
+        if facts.is_empty() && customer.segments == before {
+            // It is not in the journal, so a refold does not come by this instant.
+            customer.clock = clock;
+        } else {
             customer.folded = self.push(Some(id), Some(id), Input::Timer(timer), facts);
         }
         self.warm.put(customer, true);
