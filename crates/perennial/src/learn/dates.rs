@@ -45,8 +45,8 @@ pub(super) fn column(frame: &Frame, at: usize, day_first: bool) -> Result<(Vec<f
             if let Form::Parts { day_first } = form
                 && (Form::Parts { day_first: !day_first }).read(text).is_some()
             {
-                let first = if day_first { "day" } else { "month" };
-                why.push_str(&format!(" as the other rows are read, with the {first} first"));
+                why += " as the other rows are read, with the ";
+                why += if day_first { "day first" } else { "month first" };
             }
             frame.wrong(&format!("{why}; write dates as 2026-01-31"))
         })
@@ -153,15 +153,15 @@ impl Form {
 fn parts(text: &str, day_first: bool) -> Option<f64> {
     let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, ""));
     let numbers: Vec<&str> = date.trim_end_matches(['.', ',']).split(['-', '/', '.']).collect();
-    let &[a, b, c] = numbers.as_slice() else { return None };
-    if a.len() != 4 && !matches!(c.len(), 2 | 4) {
+    let &[first, second, third] = numbers.as_slice() else { return None };
+    if first.len() != 4 && !matches!(third.len(), 2 | 4) {
         return None;
     }
-    let [x, y, z] = [a.parse().ok()?, b.parse().ok()?, c.parse::<i16>().ok()?];
-    let whole = match (a.len() == 4, day_first) {
+    let [x, y, z] = [first.parse().ok()?, second.parse().ok()?, third.parse::<i16>().ok()?];
+    let whole = match (first.len() == 4, day_first) {
         (true, _) => day(x, i8::try_from(y).ok()?, i8::try_from(z).ok()?),
-        (false, true) => day(year(z, c), i8::try_from(y).ok()?, i8::try_from(x).ok()?),
-        (false, false) => day(year(z, c), i8::try_from(x).ok()?, i8::try_from(y).ok()?),
+        (false, true) => day(year(z, third), i8::try_from(y).ok()?, i8::try_from(x).ok()?),
+        (false, false) => day(year(z, third), i8::try_from(x).ok()?, i8::try_from(y).ok()?),
     }?;
     Some(whole + fraction(clock)?)
 }

@@ -19,7 +19,7 @@ pub(super) struct Drafts {
 struct Draft {
     named: PathBuf,
     place: PathBuf,
-    draft: PathBuf,
+    written: PathBuf,
 }
 
 impl Drafts {
@@ -42,18 +42,18 @@ impl Drafts {
             }
             let Some(name) = place.file_name() else { return Err(told("names no file".into())) };
             let draft = place.with_file_name(format!(".{}.{}.draft", name.to_string_lossy(), std::process::id()));
-            if drafts.files.iter().any(|file| file.draft == draft) {
+            if drafts.files.iter().any(|file| file.written == draft) {
                 return Err(told("is named for two different things; name two files".into()));
             }
             File::create(&draft).map_err(|why| told(unwritable(&why)))?;
-            drafts.files.push(Draft { named: path.to_path_buf(), place, draft });
+            drafts.files.push(Draft { named: path.to_path_buf(), place, written: draft });
         }
         Ok(drafts)
     }
 
     fn draft(&self, path: &Path) -> Result<&Path, String> {
         let found = self.files.iter().find(|file| file.named == path);
-        found.map(|file| file.draft.as_path()).ok_or_else(|| format!("{}: was not begun", path.display()))
+        found.map(|file| file.written.as_path()).ok_or_else(|| format!("{}: was not begun", path.display()))
     }
 
     /// Writes a table.
@@ -90,8 +90,8 @@ impl Drafts {
         let (wanted, rest) = std::mem::take(&mut self.files).into_iter().partition(|file| wanted.contains(&file.named));
         self.files = rest;
         let wanted: Vec<Draft> = wanted;
-        for Draft { named, place, draft } in wanted {
-            fs::rename(&draft, &place).map_err(|why| format!("{}: {}", named.display(), unwritable(&why)))?;
+        for Draft { named, place, written } in wanted {
+            fs::rename(&written, &place).map_err(|why| format!("{}: {}", named.display(), unwritable(&why)))?;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Drop for Drafts {
     fn drop(&mut self) {
         for file in &self.files {
             // Nothing is left to do about a draft that cannot be removed; the error on its way says more.
-            let _ = fs::remove_file(&file.draft);
+            let _ = fs::remove_file(&file.written);
         }
     }
 }

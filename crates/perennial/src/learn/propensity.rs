@@ -195,7 +195,7 @@ fn calibration(trained: &Trained, label: &[bool]) -> Result<Figure, String> {
     })
 }
 
-/// Standard error of an AUC (Hanley & McNeil 1982).
+/// Standard error of an AUC (Hanley & `McNeil` 1982).
 fn auc_error(auc: f64, ones: f64, zeros: f64) -> f64 {
     let (a, b) = (auc / (2.0 - auc), 2.0 * auc * auc / (1.0 + auc));
     let variance = auc * (1.0 - auc) + (ones - 1.0) * (a - auc * auc) + (zeros - 1.0) * (b - auc * auc);

@@ -220,7 +220,7 @@ pub(super) struct Lists {
     pub(super) model: Recommender,
     /// Who or what each list is for.
     names: Vec<String>,
-    lists: Vec<Vec<Recommendation>>,
+    entries: Vec<Vec<Recommendation>>,
     /// Counts behind lists for items.
     pairs: Option<Pairs>,
 }
@@ -278,7 +278,7 @@ impl Lists {
         };
         bar.finish_and_clear();
         let pairs = by_item.then(|| Pairs::count(bought, &names, &lists));
-        Ok(Self { asked, top, model, names, lists, pairs })
+        Ok(Self { asked, top, model, names, entries: lists, pairs })
     }
 
     /// The lists as a table: its header and rows.
@@ -287,7 +287,7 @@ impl Lists {
         bought: &'a Bought,
     ) -> (&'static [&'static str], Box<dyn Iterator<Item = Vec<String>> + 'a>) {
         let entries =
-            self.names.iter().zip(&self.lists).enumerate().flat_map(|(owner, (name, list))| {
+            self.names.iter().zip(&self.entries).enumerate().flat_map(|(owner, (name, list))| {
                 list.iter().enumerate().map(move |(at, found)| (owner, name, at, found))
             });
         let rank = |at: usize| (at + 1).to_string();

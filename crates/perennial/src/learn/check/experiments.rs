@@ -210,6 +210,10 @@ fn power_mean(i: &Input) -> Answer {
     Ok(json!({ "n_control": n, "power_at_n": at, "mde_sd_units_at_n": mde }))
 }
 
+/// An interval of a share, from its count, its whole and alpha.
+type Interval = fn(u64, u64, f64) -> Result<(f64, f64), perennial_learn::input::BadInput>;
+
+#[expect(clippy::many_single_char_names, reason = "the symbols of the field")]
 fn proportion(i: &Input) -> Answer {
     let i = &Value::Object(i.clone());
     let (k, n, alpha) = (counts(i, "count")?, counts(i, "nobs")?, number(i, "alpha")?);
@@ -220,7 +224,7 @@ fn proportion(i: &Input) -> Answer {
     let pair = |(low, high): (f64, f64)| json!([low, high]);
     let newcombe = e::newcombe_difference((k0, n0), (k1, n1), alpha).map_err(text)?;
     let fisher = e::fisher_exact((k0, n0), (k1, n1)).map_err(text)?;
-    let each = |f: fn(u64, u64, f64) -> Result<(f64, f64), perennial_learn::input::BadInput>| -> Answer {
+    let each = |f: Interval| -> Answer {
         Ok(json!([pair(f(k0, n0, alpha).map_err(text)?), pair(f(k1, n1, alpha).map_err(text)?)]))
     };
     Ok(

@@ -47,9 +47,11 @@ pub(super) fn answer(desk: &mut Desk, file: &Value, id: &str, kind: &str, input:
     }
     let columns = desk.columns.as_ref().ok_or("no columns")?;
     let bought = || columns.from_transactions.as_ref().map_err(String::clone);
-    let customers = || match id.contains("_holdout/") {
-        true => bought().map(|summary| &summary.purchases),
-        false => columns.purchases.as_ref().map_err(String::clone),
+    let customers = || {
+        if id.contains("_holdout/") {
+            return bought().map(|summary| &summary.purchases);
+        }
+        columns.purchases.as_ref().map_err(String::clone)
     };
     let spend = || columns.spend.as_ref().map_err(String::clone);
     let likelihood = |value: f64| Ok(json!({ "log_likelihood": value }));

@@ -250,8 +250,11 @@ fn compare(kind: &str, case: &Value, got: &Value) -> Verdict {
         return if differences.is_empty() { Verdict::Met } else { Verdict::Missed { differences } };
     }
     let read = |key: &str, usual| case["tol"][key].as_f64().unwrap_or(usual);
-    let tolerance =
-        Tolerance { abs: read("abs", 1e-9), rel: read("rel", 1e-6), more_is_better: kind.ends_with(".fit") };
+    let tolerance = Tolerance {
+        abs: read("abs", 1e-9),
+        rel: read("rel", 1e-6),
+        more_is_better: kind.rsplit('.').next() == Some("fit"),
+    };
     let mut differences = Vec::new();
     differ("", &case["expected"], got, tolerance, &mut differences);
     if differences.is_empty() { Verdict::Met } else { Verdict::Missed { differences } }
@@ -299,7 +302,7 @@ fn differ(path: &str, want: &Value, got: &Value, tolerance: Tolerance, out: &mut
         (Value::Number(want), Value::Number(got)) => {
             let (want, got) = (want.as_f64().unwrap_or(f64::NAN), got.as_f64().unwrap_or(f64::NAN));
             let near = (got - want).abs() <= tolerance.abs + tolerance.rel * want.abs();
-            if !near && !(tolerance.more_is_better && got > want) {
+            if !(near || tolerance.more_is_better && got > want) {
                 out.push(format!("{path}: want {want} got {got}"));
             }
         }

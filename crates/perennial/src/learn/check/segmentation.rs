@@ -69,7 +69,7 @@ fn labels(v: &Value) -> Result<Vec<usize>, String> {
 /// Answers one case.
 pub(super) fn answer(desk: &mut Desk, id: &str, kind: &str, input: &Input) -> Result<Value, String> {
     match kind {
-        "rfm.preprocess" => preprocess(&points(desk, input)?),
+        "rfm.preprocess" => Ok(preprocess(&points(desk, input)?)),
         "kmeans.lloyd_from_init" => lloyd(desk, id, input),
         "kmeans.best_inertia" => best_inertia(&points(desk, input)?, input),
         "gmm.em_from_init" => mixture(desk, input),
@@ -82,17 +82,17 @@ pub(super) fn answer(desk: &mut Desk, id: &str, kind: &str, input: &Input) -> Re
     }
 }
 
-fn preprocess(points: &Points) -> Result<Value, String> {
+fn preprocess(points: &Points) -> Value {
     let column = |j: usize| points.rows().map(move |r| r[j]);
     let ends = |pick: fn(f64, f64) -> f64, start: f64| {
         (0..points.dimensions()).map(|j| column(j).fold(start, pick)).collect::<Vec<_>>()
     };
-    Ok(json!({
+    json!({
         "rows": points.len(),
         "first3": points.rows().take(3).collect::<Vec<_>>(),
         "column_min": ends(f64::min, f64::INFINITY),
         "column_max": ends(f64::max, f64::NEG_INFINITY),
-    }))
+    })
 }
 
 fn lloyd(desk: &mut Desk, id: &str, input: &Input) -> Result<Value, String> {

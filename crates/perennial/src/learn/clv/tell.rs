@@ -19,6 +19,16 @@ const FEW: usize = 20;
 const ROUGH: usize = 100;
 /// Customers listed by name.
 const LISTED: usize = 20;
+const LISTING: [&str; 8] = [
+    "customer",
+    "value",
+    "orders expected",
+    "range",
+    "still active",
+    "last order",
+    "spent so far",
+    "days to next order",
+];
 
 const WORDS: [(&str, &str); 4] = [
     (
@@ -239,24 +249,21 @@ impl Study<'_> {
                 (date_of(start(back))[..7].to_owned(), count as f64)
             })
             .collect();
-        let coming: Vec<(String, f64, Option<(f64, f64)>)> = (1..=self.horizon.periods)
+        let coming: Vec<Bar> = (1..=self.horizon.periods)
             .map(|month| {
-                let (count, half) = self.expected_in(month);
-                (
-                    date_of(start(1 - i64::from(month)))[..7].to_owned(),
-                    count,
-                    Some(((count - half).max(0.0), count + half)),
-                )
+                let (value, half) = self.expected_in(month);
+                let label = date_of(start(1 - i64::from(month)))[..7].to_owned();
+                Bar { label, value, interval: Some(((value - half).max(0.0), value + half)) }
             })
             .collect();
-        let sum: f64 = coming.iter().map(|c| c.1).sum();
+        let sum: f64 = coming.iter().map(|bar| bar.value).sum();
         let mut rows: Vec<Vec<String>> = past
             .iter()
             .map(|(label, count)| vec![label.clone(), "was".into(), figure(*count), String::new(), String::new()])
             .collect();
-        rows.extend(coming.iter().map(|(label, count, interval)| {
-            let (low, high) = interval.unwrap_or_default();
-            vec![label.clone(), "expected".into(), figure(*count), figure(low), figure(high)]
+        rows.extend(coming.iter().map(|bar| {
+            let (low, high) = bar.interval.unwrap_or_default();
+            vec![bar.label.clone(), "expected".into(), figure(bar.value), figure(low), figure(high)]
         }));
         Figure {
             title: format!("Today's customers are expected to order {} times in the next {} months", figure(sum), self.horizon.periods),
@@ -329,16 +336,7 @@ impl Study<'_> {
         Figure::table(
             format!("The {} customers with the highest expected {what}", order.len().min(LISTED)),
             "Look after these first. The table beside the page lists all customers.",
-            &[
-                "customer",
-                "value",
-                "orders expected",
-                "range",
-                "still active",
-                "last order",
-                "spent so far",
-                "days to next order",
-            ],
+            &LISTING,
             rows,
         )
     }
@@ -378,16 +376,7 @@ impl Study<'_> {
         Some(Figure::table(
             title,
             "The fifth of customers with the highest past purchases, of whom it is likelier that they left than that they are still active; those who bought most come first. These are worth winning back.",
-            &[
-                "customer",
-                "value",
-                "orders expected",
-                "range",
-                "still active",
-                "last order",
-                "spent so far",
-                "days to next order",
-            ],
+            &LISTING,
             rows,
         ))
     }

@@ -35,8 +35,8 @@ pub(crate) enum Plot {
         axis: &'static str,
         /// Filled: label and height.
         past: Vec<(String, f64)>,
-        /// Outlined: label, height and interval.
-        coming: Vec<(String, f64, Option<(f64, f64)>)>,
+        /// Outlined.
+        coming: Vec<Bar>,
     },
 }
 
@@ -241,20 +241,25 @@ fn end_labels(frame: &Frame, lines: &[Line]) -> String {
         ends[at].0 = ends[at].0.max(ends[at - 1].0 + APART);
     }
     let over = ends.last().map_or(0.0, |last| (last.0 - 100.0).max(0.0));
-    let shown =
-        ends.iter().map(|(up, label)| format!("<span style=\"bottom:{:.2}%\">{}</span>", up - over, escape(label)));
-    shown.collect()
+    let mut shown = String::new();
+    for (up, label) in &ends {
+        let _ = write!(shown, "<span style=\"bottom:{:.2}%\">{}</span>", up - over, escape(label));
+    }
+    shown
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few dozen columns")]
-fn columns(title: &str, axis: &str, past: &[(String, f64)], coming: &[(String, f64, Option<(f64, f64)>)]) -> String {
-    let heights = past.iter().map(|p| p.1).chain(coming.iter().flat_map(|c| [c.1, c.2.map_or(c.1, |i| i.1)]));
+fn columns(title: &str, axis: &str, past: &[(String, f64)], coming: &[Bar]) -> String {
+    let heights = past
+        .iter()
+        .map(|p| p.1)
+        .chain(coming.iter().flat_map(|bar| [bar.value, bar.interval.map_or(bar.value, |i| i.1)]));
     let mut frame = Frame::new(span(heights));
     let count = (past.len() + coming.len()).max(1);
     let step = 100.0 / count as f64;
     let mut marks = String::new();
     let all = past.iter().map(|(label, v)| (label, *v, None, "past"));
-    let all = all.chain(coming.iter().map(|(label, v, interval)| (label, *v, *interval, "coming")));
+    let all = all.chain(coming.iter().map(|bar| (&bar.label, bar.value, bar.interval, "coming")));
     let every = count.div_ceil(7);
     for (at, (label, value, interval, class)) in all.enumerate() {
         let left = step * at as f64;
@@ -280,7 +285,7 @@ fn columns(title: &str, axis: &str, past: &[(String, f64)], coming: &[(String, f
         }
     }
     if let Some(last) = coming.last() {
-        let up = frame.up(last.1).max(6.0);
+        let up = frame.up(last.value).max(6.0);
         let _ = write!(frame.right, "<span style=\"bottom:{up:.2}%\">expected</span>");
     }
     frame.html(title, ["", axis], &marks)

@@ -102,14 +102,14 @@ impl Lists {
     fn strongest(&self) -> Vec<(usize, usize, Pair)> {
         let Some(pairs) = &self.pairs else { return Vec::new() };
         let mut found: Vec<(usize, usize, Pair)> = Vec::new();
-        for (owner, list) in self.lists.iter().enumerate() {
+        for (owner, list) in self.entries.iter().enumerate() {
             let each = (0..list.len()).map(|at| (owner, at, pairs.of(owner, at)));
             found.extend(each.filter(|(_, _, pair)| pair.both >= LEAST_BASKETS && pair.lift() >= LEAST_LIFT));
         }
         found.sort_by(|a, b| b.2.both.cmp(&a.2.both).then(b.2.share().total_cmp(&a.2.share())).then(a.0.cmp(&b.0)));
         let mut seen = std::collections::HashSet::new();
         found.retain(|(owner, at, _)| {
-            let (a, b) = (self.names[*owner].as_str(), self.lists[*owner][*at].item.as_str());
+            let (a, b) = (self.names[*owner].as_str(), self.entries[*owner][*at].item.as_str());
             seen.insert(if a < b { (a, b) } else { (b, a) })
         });
         found.truncate(PAIRS);
@@ -119,7 +119,7 @@ impl Lists {
     fn together(&self, bought: &Bought) -> (String, Vec<Figure>) {
         let strongest = self.strongest();
         let title = |owner: usize| bought.title(&self.names[owner]).to_owned();
-        let other = |owner: usize, at: usize| bought.title(&self.lists[owner][at].item).to_owned();
+        let other = |owner: usize, at: usize| bought.title(&self.entries[owner][at].item).to_owned();
         let finding = match strongest.first() {
             Some(&(owner, at, pair)) => format!(
                 "Who takes \"{}\" also takes \"{}\" in {} of orders, {} times as often as others",
@@ -156,10 +156,10 @@ impl Lists {
     /// For the items sold most, what goes with them.
     fn companions(&self, bought: &Bought) -> Figure {
         let single = |owner: usize| self.pairs.as_ref().map_or(0, |pairs| pairs.single(owner));
-        let mut order: Vec<usize> = (0..self.names.len()).filter(|&owner| !self.lists[owner].is_empty()).collect();
+        let mut order: Vec<usize> = (0..self.names.len()).filter(|&owner| !self.entries[owner].is_empty()).collect();
         order.sort_by_key(|&owner| std::cmp::Reverse(single(owner)));
         let rows = order.iter().take(ITEMS).map(|&owner| {
-            let list: Vec<&str> = self.lists[owner].iter().take(3).map(|found| bought.title(&found.item)).collect();
+            let list: Vec<&str> = self.entries[owner].iter().take(3).map(|found| bought.title(&found.item)).collect();
             vec![bought.title(&self.names[owner]).to_owned(), count(single(owner)), list.join("; ")]
         });
         let rows: Vec<Vec<String>> = rows.collect();
@@ -173,14 +173,14 @@ impl Lists {
 
     fn again(&self, bought: &Bought) -> (String, Vec<Figure>) {
         let mut next: HashMap<&str, usize> = HashMap::new();
-        self.lists
+        self.entries
             .iter()
             .flat_map(|list| list.iter().take(3))
             .for_each(|found| *next.entry(&found.item).or_default() += 1);
         let mut next: Vec<(&str, usize)> = next.into_iter().collect();
         next.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        let total = self.lists.iter().map(|list| list.len().min(3)).sum::<usize>();
-        let before = self.lists.iter().flat_map(|list| list.iter().take(3));
+        let total = self.entries.iter().map(|list| list.len().min(3)).sum::<usize>();
+        let before = self.entries.iter().flat_map(|list| list.iter().take(3));
         let before =
             before.filter(|found| matches!(found.reason, perennial_learn::recommend::Reason::BoughtBefore(_))).count();
         #[expect(clippy::cast_precision_loss, reason = "counts of entries")]
@@ -215,7 +215,7 @@ impl Lists {
     /// The first entries of lists spread over all.
     fn some(&self, bought: &Bought) -> Figure {
         let step = self.names.len().div_ceil(EXAMPLES).max(1);
-        let rows = self.names.iter().zip(&self.lists).step_by(step).flat_map(|(name, list)| {
+        let rows = self.names.iter().zip(&self.entries).step_by(step).flat_map(|(name, list)| {
             let entry = |found: &perennial_learn::recommend::Recommendation| {
                 vec![name.clone(), bought.title(&found.item).to_owned(), bought.because(&found.reason)]
             };
