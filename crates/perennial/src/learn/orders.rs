@@ -77,7 +77,11 @@ impl Roles {
             let plain = |at: &usize| plain_name(&frame.header[*at]);
             roles.customer = (0..frame.header.len())
                 .find(|at| plain(at).contains("customer"))
-                .or_else(|| (0..frame.header.len()).find(|at| plain(at) == "id" && Some(*at) != roles.order));
+                .or_else(|| (0..frame.header.len()).find(|at| plain(at) == "id" && Some(*at) != roles.order))
+                .or_else(|| {
+                    let taken = [roles.date, roles.amount, roles.item, roles.order];
+                    (0..frame.header.len()).find(|at| plain(at).ends_with("id") && !taken.contains(&Some(*at)))
+                });
         }
         if roles.date.is_none() {
             roles.date = (0..frame.header.len()).find(|&at| dates::looks_like_dates(&frame.columns[at]));

@@ -139,17 +139,24 @@ impl Customers {
         let mut columns = Vec::new();
         for &at in &used {
             let (values, told) = amounts::column(frame, at)?;
-            if let Some(row) = values.iter().position(|value| value.is_nan()) {
-                let (name, line) = (&frame.header[at], frame.line(row));
-                return Err(
-                    frame.wrong(&format!("`{name}` is empty in line {line}; fill it in or leave out such rows"))
-                );
-            }
             notes.extend(told);
             columns.push(values);
         }
+        let whole: Vec<usize> = (0..frame.rows()).filter(|&row| columns.iter().all(|c| !c[row].is_nan())).collect();
+        if whole.is_empty() {
+            return Err(frame.wrong("no row has a number in every feature; leave out the emptiest with --features"));
+        }
+        if let Some(first) = (0..frame.rows()).find(|&row| columns.iter().any(|c| c[row].is_nan())) {
+            let lost = many(frame.rows() - whole.len(), "row");
+            notes.push(format!(
+                "{lost} without a number in a feature (the first in line {}) left out.",
+                frame.line(first)
+            ));
+        }
+        let names = frame.ids(id);
+        let columns = columns.iter().map(|column| whole.iter().map(|&row| column[row]).collect()).collect();
         let features = used.iter().map(|&at| frame.header[at].clone()).collect();
-        Ok(Self { names: frame.ids(id), features, columns, notes })
+        Ok(Self { names: whole.iter().map(|&row| names[row].clone()).collect(), features, columns, notes })
     }
 
     /// Leaves out features that are the same for everybody.

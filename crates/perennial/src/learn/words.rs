@@ -46,6 +46,11 @@ pub(super) fn figure(value: f64) -> String {
     format!("{sign}{}{point}{fraction}", grouped(whole))
 }
 
+/// A number for a headline: "8.34 million", "12,345".
+pub(super) fn headline(value: f64) -> String {
+    if value.abs() < 1e6 { figure(value) } else { format!("{:.2} million", value / 1e6) }
+}
+
 /// A share of one as per cent: "43 %", "0.4 %"; the space does not break.
 pub(super) fn percent(share: f64) -> String {
     let whole = share > 0.0095 || share == 0.0;
@@ -88,6 +93,7 @@ mod tests {
             (many(1, "row"), many(1204, "purchase day"), many(2, "query")),
             ("1 row".into(), "1,204 purchase days".into(), "2 queries".into())
         );
+        assert_eq!((headline(8_337_003.0), headline(999.0)), ("8.34 million".into(), "999".into()));
         assert_eq!(
             (percent(0.4321), percent(0.0042), percent(0.0)),
             ("43\u{a0}%".into(), "0.42\u{a0}%".into(), "0\u{a0}%".into())

@@ -371,6 +371,19 @@ fn the_same_orders_mean_the_same_in_every_spelling() {
 }
 
 #[test]
+fn customers_without_a_feature_are_left_out_of_groups_and_counted() {
+    let mut table = String::from("master_id,age,income\n");
+    for i in 0..90 {
+        let income = if i % 30 == 4 { String::new() } else { (20 + 40 * (i % 3) + i % 5).to_string() };
+        writeln!(table, "m{i},{},{income}", 20 + 15 * (i % 3) + i % 7).unwrap();
+    }
+    let desk = Desk::with(&table);
+    let told = desk.told("segment --input table.csv --features age,income --id master_id --out s.csv");
+    assert!(told.contains("3 rows without a number in a feature (the first in line 6) left out"), "{told}");
+    assert_eq!(desk.rows("s.csv").len(), 88);
+}
+
+#[test]
 fn returns_and_unwanted_items_are_not_recommended() {
     let mut table = orders();
     (0..40).for_each(|i| writeln!(table, "r{i},c{i},2025-01-01,kettle,-30\np{i},c{i},2025-01-01,postage,4").unwrap());

@@ -5,7 +5,7 @@ use perennial_learn::lifetime::{Model, RepeatBuying, gamma_gamma, value::discoun
 use super::{Foresight, Money, Study, name, weeks};
 use crate::learn::dates::date_of;
 use crate::learn::page::{Bar, Chapter, Figure, Line, Plot, Point};
-use crate::learn::words::{count, figure, many, percent, short};
+use crate::learn::words::{count, figure, headline as rough, many, percent, short};
 
 /// Customers of a group whose values tell the interval of the group's mean.
 const SAMPLE: usize = 300;
@@ -105,9 +105,9 @@ impl Study<'_> {
         #[expect(clippy::cast_precision_loss, reason = "a count of customers")]
         let n = self.rows.len() as f64;
         let range =
-            interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", figure(n * low), figure(n * high)));
+            interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", rough(n * low), rough(n * high)));
         if self.has_money() {
-            format!("are worth {}{range} in the next {months}", figure(total))
+            format!("are worth {}{range} in the next {months}", rough(total))
         } else {
             format!("will order {} times{range} in the next {months}", figure(total))
         }

@@ -216,9 +216,10 @@ fn is_number(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit() || "\u{a0} .,-+%".contains(c)) && text.matches('-').count() < 2
 }
 
-/// Text that may stand anywhere in a page.
+/// Text that may stand anywhere in a page: names of columns in quotes, per cent beside their number.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let safe = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    safe.replace('`', "'").replace(" %", "\u{a0}%")
 }
 
 #[cfg(test)]
