@@ -300,7 +300,8 @@ fn one_command_says_everything_about_a_table_of_orders() {
     }
     assert_eq!(desk.files(), ["shop-customers.csv", "shop-next.csv", "shop-together.csv", "shop.html"]);
     let page = desk.holds_a_page("shop.html");
-    for part in ["Which column was taken for what", "95 % interval", "still active", "honey", "href=\"shop-next.csv\""]
+    for part in
+        ["Which column was taken for what", "95\u{a0}% interval", "still active", "honey", "href=\"shop-next.csv\""]
     {
         assert!(page.contains(part), "{part}");
     }
