@@ -33,9 +33,8 @@ fn report(name: &str, customers: &[Purchases], times: u32) -> Result<Bgnbd, Box<
     let bg = bg?;
     let line = |model: &str, ll: f64, seconds: f64| {
         println!(
-            "{name:18} {:9} customers  {model:10} log-likelihood {ll:16.6}  fit {:9.3} ms CPU",
-            customers.len(),
-            seconds * 1e3
+            "{name:18} {:9} customers  {model:10} log-likelihood {ll:16.6}  fit {seconds:.6} CPU s",
+            customers.len()
         );
     };
     line("BG/NBD", bg.log_likelihood, seconds);

@@ -8,6 +8,7 @@ usage: peers.py shap-make BENCH OUT     a LightGBM surrogate of 200,000 x 8 rows
        peers.py sentiment DIR           VADER, and words + characters + VADER, five folds
        peers.py bandit-make OUT         the rounds of the contextual problem
        peers.py bandit BENCH            LinUCB in numpy on the same rounds
+       peers.py cdnow-make DATA OUT     who of CDNOW's customers buys again, from the nine months before
        peers.py uplift-split DATA OUT   the half of the women's e-mail test that the peer holds out
 pip install numpy pandas scikit-learn lightgbm vaderSentiment
 """
@@ -141,6 +142,19 @@ def bandit(bench):
     context(10_000, 3)
 
 
+def cdnow_make(data, out):
+    import pandas as pd
+    table = pd.read_csv(data, parse_dates=["date"]).sort_values("date", kind="stable")
+    end = pd.Timestamp("1997-09-30")
+    known = table[table.date <= end].groupby("customer_id")
+    frame = pd.DataFrame({
+        "recency": (end - known.date.max()).dt.days, "tenure": (end - known.date.min()).dt.days,
+        "orders": known.date.nunique(), "spend": known.amount.sum(), "mean_spend": known.amount.mean(),
+        "last_spend": known.amount.last()})
+    frame["bought"] = frame.index.isin(table[table.date > end].customer_id).astype(int)
+    frame.rename_axis("id").reset_index().to_csv(f"{out}/cdnow.csv", index=False)
+
+
 def uplift_split(data, out):
     import pandas as pd
     from sklearn.model_selection import train_test_split
@@ -155,7 +169,8 @@ def uplift_split(data, out):
 
 if __name__ == "__main__":
     known = {f.__name__.replace("_", "-"): f for f in
-             (shap_make, shap, kmeans_make, kmeans, sentiment, bandit_make, bandit, uplift_split)}
+             (shap_make, shap, kmeans_make, kmeans, sentiment, bandit_make, bandit, cdnow_make,
+              uplift_split)}
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         sys.exit(__doc__)
     known[sys.argv[1]](*sys.argv[2:])
