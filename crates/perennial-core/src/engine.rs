@@ -151,11 +151,14 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
     book.close()
 }
 
-/// Follows the newest programme version without deciding anything.
+/// Follows the newest programme version without deciding anything. It is later than its publication
+/// then, whether or not an entry says so.
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
     customer.adopted = rules.latest_version();
-    rules.latest().into_iter().for_each(|edition| watch_inactivity(edition, customer));
+    let Some(edition) = rules.latest() else { return };
+    customer.clock = customer.clock.max(edition.published_at);
+    watch_inactivity(edition, customer);
 }
 
 /// Brings what only time changes to one instant, so that two folds of the same journal can be
@@ -213,7 +216,9 @@ pub fn replay(
         }
         evolve(&edition, customer, event, at, fact);
     }
-    segment::refresh(rules, &edition, customer);
+    if !facts.iter().any(|f| matches!(f, Fact::SetAside { .. })) {
+        segment::refresh(rules, &edition, customer);
+    }
 }
 
 fn repark(customer: &mut Customer, order: OrderRef, event: &Event) {
@@ -299,6 +304,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             let member = customer.member.iter_mut();
             member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
         }
+        Fact::SetAside { again } => customer.timers.extend(again),
         fact => of_member(edition, customer, at, fact),
     }
 }

@@ -173,6 +173,11 @@ pub enum Fact {
         /// The root profiles that were this customer.
         roots: Vec<CustomerId>,
     },
+    /// Folding the input broke a promise of ours, so that nothing followed from it.
+    SetAside {
+        /// The wake-up that comes instead, when the input was one.
+        again: Option<Timer>,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

@@ -83,7 +83,8 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
 pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
     let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
-    let Some(held) = member.tier.clone().filter(|t| t.until == due) else { return };
+    let Some(held) = member.tier.clone().filter(|t| t.until <= due) else { return };
+    let due = held.until; // A review that was put off is held as of its own day.
     let last = program.program.zone.year(due.plus_millis(-1));
     let earned = level_for(tiers, counted(member, tiers, last));
     let this = program.program.zone.year(due);

@@ -5,6 +5,8 @@
 //! callers are told to come back. The wall clock is read here and nowhere else, and never goes back.
 //! Absent on purpose: HTTP, and any second writer.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -41,6 +43,18 @@ pub enum Trouble {
     Busy,
     /// The journal or the store failed; nothing was done.
     Unavailable(String),
+    /// It panicked: a fault of ours, and nothing was done. Asking again is of no use.
+    Broken,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("too much is waiting"),
+            Self::Unavailable(why) => f.write_str(why),
+            Self::Broken => f.write_str("a fault of this program: it panicked"),
+        }
+    }
 }
 
 /// Where the time comes from.
@@ -251,7 +265,7 @@ impl Handle {
         let shared = self.shared.clone();
         let job = Job::Call(Box::new(move |workspace, now| {
             shared.release(JOB_BYTES);
-            let result = question(workspace, now).map_err(|failure| Trouble::Unavailable(failure.to_string()));
+            let result = contained(workspace, |workspace| question(workspace, now));
             let _ = reply.send(result); // the caller may have gone
         }));
         self.send(job, JOB_BYTES)?;
@@ -264,6 +278,18 @@ impl Handle {
             stopped()
         })
     }
+}
+
+/// Does something with the workspace; a panic reaches neither the thread nor what is done next.
+fn contained<T>(
+    workspace: &mut Workspace,
+    work: impl FnOnce(&mut Workspace) -> Result<T, Failure>,
+) -> Result<T, Trouble> {
+    if let Ok(done) = catch_unwind(AssertUnwindSafe(|| work(workspace))) {
+        return done.map_err(|failure| Trouble::Unavailable(failure.to_string()));
+    }
+    workspace.distrust();
+    Err(Trouble::Broken)
 }
 
 fn stopped() -> Trouble {
@@ -317,10 +343,12 @@ impl Writer {
         self.workspace
     }
 
-    fn background(&mut self, now: Timestamp) -> Result<(), Failure> {
-        self.workspace.advance(now)?;
-        self.workspace.pass_midnight(now)?;
-        self.workspace.checkpoint_if_due(now)
+    fn background(&mut self, now: Timestamp) -> Result<(), Trouble> {
+        contained(&mut self.workspace, |workspace| {
+            workspace.advance(now)?;
+            workspace.pass_midnight(now)?;
+            workspace.checkpoint_if_due(now)
+        })
     }
 
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
@@ -328,8 +356,8 @@ impl Writer {
         let now = self.shared.now();
         let done = self.background(now);
         match done {
-            Err(failure) => {
-                tracing::error!(error = %failure, "timers or checkpoint failed");
+            Err(trouble) => {
+                tracing::error!(error = %trouble, "timers or checkpoint failed");
                 self.report(false);
             }
             Ok(()) if self.failed.is_none_or(|at| at.elapsed() >= RETRY) => self.report(true),
@@ -377,7 +405,7 @@ impl Writer {
         }
         let names = if self.shared.notices.receiver_count() > 0 { batch.iter().map(name_of).collect() } else { vec![] };
         let started = Instant::now();
-        let result = self.workspace.take(now, batch);
+        let result = contained(&mut self.workspace, |workspace| workspace.take(now, batch));
         self.report(result.is_ok());
         metrics::histogram!("pump_append_seconds").record(started.elapsed());
         metrics::histogram!("pump_append_events").record(precise(events));
@@ -386,9 +414,9 @@ impl Writer {
                 self.tell(now, &receipts, names);
                 deliver(group, &sizes, receipts, &self.shared);
             }
-            Err(failure) => {
-                tracing::error!(error = %failure, events, "append failed; nothing of it was acknowledged");
-                refuse(group, &failure, &self.shared);
+            Err(trouble) => {
+                tracing::error!(error = %trouble, events, "append failed; nothing of it was acknowledged");
+                refuse(group, &trouble, &self.shared);
             }
         }
     }
@@ -426,10 +454,10 @@ fn deliver(group: Vec<Taking>, sizes: &[usize], receipts: Vec<Receipt>, shared: 
     }
 }
 
-fn refuse(group: Vec<Taking>, failure: &Failure, shared: &Shared) {
+fn refuse(group: Vec<Taking>, trouble: &Trouble, shared: &Shared) {
     for taking in group {
         shared.release(taking.weight);
-        let _ = taking.reply.send(Err(Trouble::Unavailable(failure.to_string()))); // the caller may have gone
+        let _ = taking.reply.send(Err(trouble.clone())); // the caller may have gone
     }
 }
 

@@ -93,6 +93,12 @@ pub const TABLE: &[Known] = &[
         "The currency is not the programme's",
         "Send the programme's currency, or give rates.",
     ),
+    known(
+        "poison",
+        422,
+        "A fault of this program: nothing came of it",
+        "It is kept to be looked into; please report it.",
+    ),
     known("invalid", 422, "The request cannot be understood", "Mend the field that is named."),
     known(
         "invalid_program",
@@ -101,6 +107,7 @@ pub const TABLE: &[Known] = &[
         "Mend every problem of details.problems; each has its path and line.",
     ),
     known("busy", 429, "Too much is waiting", "Send it again after Retry-After seconds."),
+    known("internal_error", 500, "A fault of this program", "Nothing was done; please report it."),
     known("unavailable", 503, "Nothing can be written now", "Send it again after Retry-After seconds."),
     known("timeout", 503, "It took too long", "Send it again; a repetition counts once."),
 ];
@@ -193,6 +200,9 @@ impl From<Trouble> for ApiError {
             Trouble::Unavailable(why) => {
                 tracing::warn!(why, "answered unavailable");
                 Self::new("unavailable", "Nothing can be written now; nothing was counted. Send it again.").after(5)
+            }
+            Trouble::Broken => {
+                Self::new("internal_error", "This is a fault of ours; nothing was done. Please report it.")
             }
         }
     }

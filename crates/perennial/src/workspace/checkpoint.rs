@@ -50,6 +50,8 @@ impl Workspace {
     /// # Errors
     /// The store's failure; the journal still has everything.
     pub fn checkpoint(&mut self) -> Result<(), Failure> {
+        // What a failed checkpoint took along is no longer news: memory is made again first.
+        self.ready(self.now)?;
         self.land()?;
         self.launch()?;
         self.land()

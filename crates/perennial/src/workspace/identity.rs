@@ -29,8 +29,8 @@ impl Workspace {
         self.name_by_alias(event)
     }
 
-    /// The customer of an event, made or merged as its identifiers say. Facts of its making are
-    /// added to `made`.
+    /// The customer of an event, made or merged as its identifiers say, with everything due before
+    /// the event done. Facts of its making are added to `made`; nothing wakes once there are some.
     pub(super) fn resolve(&mut self, event: &mut Event, made: &mut Vec<Fact>) -> Result<CustomerId, Failure> {
         self.name_fully(event)?;
         let secret = self.secret();
@@ -45,6 +45,7 @@ impl Workspace {
             },
         )?;
         let id = if let Some(id) = found.customer {
+            self.wake(id, event.at)?;
             id
         } else {
             let first = found.link.iter().min().or(event.ids.first()).cloned();

@@ -1,7 +1,5 @@
 //! Taking events in: duplicates, identity, the fold, and a receipt for each.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
 use perennial_core::fact::Fact;
@@ -11,7 +9,7 @@ use perennial_core::orders::{self, Parked, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
 
-use super::{Workspace, tail};
+use super::Workspace;
 use crate::wire::Arrival;
 
 /// What became of one message.
@@ -69,13 +67,13 @@ impl Workspace {
     /// becomes a reject record and never harms its neighbours.
     ///
     /// # Errors
-    /// The store's failure; nothing of the batch has happened then.
+    /// The store's failure; nothing of the batch is promised then, and all of it may come again.
     pub fn take(&mut self, now: Timestamp, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, Failure> {
         self.ready(now)?;
         let mut receipts = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
             let receipt = match arrival {
-                Arrival::Event(event) => self.fold(*event),
+                Arrival::Event(event) => self.fold(event),
                 Arrival::Reject(reject) => Ok(self.reject(*reject)),
             };
             match receipt {
@@ -114,7 +112,7 @@ impl Workspace {
 
     fn take_past(&mut self, input: Input) -> Result<Past, Failure> {
         match input {
-            Input::Event(event) => Ok(match self.fold(*event)?.status {
+            Input::Event(event) => Ok(match self.fold(event)?.status {
                 Status::Accepted => Past::New,
                 Status::Duplicate => Past::Known,
                 Status::Rejected { .. } | Status::Quarantined => Past::Refused,
@@ -131,7 +129,7 @@ impl Workspace {
         }
     }
 
-    fn reject(&mut self, reject: Reject) -> Receipt {
+    pub(super) fn reject(&mut self, reject: Reject) -> Receipt {
         let Reject { code, field, reason, .. } = reject.clone();
         let message_id = reject.message_id.clone();
         let seq = self.next_seq;
@@ -141,13 +139,24 @@ impl Workspace {
         Receipt { message_id: message_id.unwrap_or_default(), status, seq: Some(seq), customer: None }
     }
 
-    fn fold(&mut self, mut event: Event) -> Result<Receipt, Failure> {
-        let fingerprint = self.fingerprint(&event);
-        if let Some(reject) = self.without_erased(&mut event)? {
+    fn fold(&mut self, event: Box<Event>) -> Result<Receipt, Failure> {
+        let mut event = Some(event);
+        let folded = self.contain(|workspace| workspace.try_fold(&mut event))?;
+        match (folded, event) {
+            (None, Some(event)) => Ok(self.set_event_aside(&event)),
+            (folded, _) => folded.ok_or_else(|| super::misfit("fold an event", "it was folded and is lost")),
+        }
+    }
+
+    /// Folds an event, which leaves its place when that is done.
+    fn try_fold(&mut self, place: &mut Option<Box<Event>>) -> Result<Receipt, Failure> {
+        let Some(event) = place else { return Err(super::misfit("fold an event", "it is folded already")) };
+        let fingerprint = self.fingerprint(event);
+        if let Some(reject) = self.without_erased(event)? {
             return Ok(self.reject(reject));
         }
         if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)?
-            && let Some(receipt) = self.again(&event, seq, same_body)?
+            && let Some(receipt) = self.again(event, seq, same_body)?
         {
             return Ok(receipt);
         }
@@ -157,45 +166,51 @@ impl Workspace {
         };
         let mut made = Vec::new();
         let id = match owner {
-            Some(id) => id,
-            None if event.ids.is_empty() => return self.wait(event, fingerprint),
-            None => self.resolve(&mut event, &mut made)?,
+            Some(id) => {
+                self.wake(id, event.at)?;
+                id
+            }
+            None if event.ids.is_empty() => return self.wait(place, fingerprint),
+            None => self.resolve(event, &mut made)?,
         };
-        self.wake(id, event.at)?;
-        if let Some(reject) = self.unfit_refund(id, &event)? {
+        if let Some(reject) = self.unfit_refund(id, event)? {
             return Ok(self.reject(reject));
         }
-        self.recall(id, &event, &mut made)?;
-        self.follow(id, event, fingerprint, made)
+        self.recall(id, event, &mut made)?;
+        self.follow(id, place, fingerprint, made)
     }
 
-    /// Folds an event into its customer. A fold that panics is a bug of ours: the event is set
-    /// aside, and memory is made again without it, so that the others go on.
+    /// Folds an event into its customer.
     fn follow(
         &mut self,
         id: CustomerId,
-        event: Event,
+        place: &mut Option<Box<Event>>,
         fingerprint: Fingerprint,
         mut made: Vec<Fact>,
     ) -> Result<Receipt, Failure> {
-        let Some(mut customer) = self.warm.take(id)? else {
-            return Err(super::misfit("fold an event", "its customer is not there"));
-        };
+        let gone = |what| super::misfit("fold an event", what);
+        let mut customer = self.warm.take(id)?.ok_or_else(|| gone("its customer is not there"))?;
         let with_it = customer.orders.parked.clone();
-        let folded = catch_unwind(AssertUnwindSafe(|| engine::apply(&self.rules, &mut customer, &event)));
-        let Ok(facts) = folded else { return self.set_aside(&event) };
-        made.extend(facts);
-        tail::count_stock(&mut self.taken, &made);
+        let event = place.as_ref().ok_or_else(|| gone("it is folded already"))?;
+        made.extend(engine::apply(&self.rules, &mut customer, event));
+        #[cfg(test)]
+        self.spring(&event.message_id);
+        let event = place.take().ok_or_else(|| gone("it is folded already"))?;
+        self.count_stock(&made);
         let root = customer.root_of(&event.ids);
         let message_id = event.message_id.clone();
         self.duplicates.remember(fingerprint, self.next_seq);
         self.know_sender(&event.source);
         let waited = self.follow_order(&event, &made, self.next_seq)?;
-        let seq = self.push(Some(id), Some(root), Input::Event(Box::new(event)), made);
+        let seq = self.push(Some(id), Some(root), Input::Event(event), made);
         customer.folded = seq;
         self.warm.put(customer, true);
         for waiting in waited {
-            self.let_in(id, waiting, &with_it)?;
+            if self.contain(|workspace| workspace.let_in(id, waiting, &with_it))?.is_none()
+                && let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|entry| entry.input)
+            {
+                self.set_event_aside(&event);
+            }
         }
         self.wake_overdue(id)?;
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
@@ -203,7 +218,8 @@ impl Workspace {
 
     /// A refund or cancellation of an order that nobody has yet, without a person: it waits under the
     /// order's id, whoever that will belong to.
-    fn wait(&mut self, event: Event, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
+    fn wait(&mut self, place: &mut Option<Box<Event>>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
+        let Some(event) = place.take() else { return Err(super::misfit("fold an event", "it is folded already")) };
         let message_id = event.message_id.clone();
         let Some(order) = event.order_id().filter(|_| event.may_be_nameless()) else {
             let reason = "no usable userId or anonymousId; send one of them";
@@ -213,7 +229,7 @@ impl Workspace {
         self.duplicates.remember(fingerprint, self.next_seq);
         self.know_sender(&event.source);
         self.follow_order(&event, &facts, self.next_seq)?;
-        let seq = self.push(None, None, Input::Event(Box::new(event)), facts);
+        let seq = self.push(None, None, Input::Event(event), facts);
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: None })
     }
 
@@ -249,8 +265,9 @@ impl Workspace {
             return Ok(());
         }
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        let folded = catch_unwind(AssertUnwindSafe(|| engine::apply(&self.rules, &mut customer, &event)));
-        let Ok(facts) = folded else { return self.set_aside(&event).map(drop) };
+        let facts = engine::apply(&self.rules, &mut customer, &event);
+        #[cfg(test)]
+        self.spring(&format!("let in {}", event.message_id));
         customer.folded = self.push(Some(id), Some(id), Input::Event(event), facts);
         if let Some(entry) = self.batch.last_mut() {
             entry.cause = Some(waiting);
@@ -274,24 +291,16 @@ impl Workspace {
         Ok(())
     }
 
-    fn set_aside(&mut self, event: &Event) -> Result<Receipt, Failure> {
-        let reason = "folding this event broke a promise of ours; it is kept, please report it";
-        let receipt = self.reject(reject_of(event, "poison", "", reason));
-        self.commit()?;
-        self.recover()?;
-        Ok(receipt)
-    }
-
     /// A message id that was seen before: the same message is a duplicate, another one is set aside.
     /// None when the earlier one was rejected: this one may be it, mended.
     fn again(&mut self, event: &Event, seq: u64, same_body: bool) -> Result<Option<Receipt>, Failure> {
         let first = self.entry(seq)?;
-        if matches!(first.as_ref().and_then(|e| e.input.as_ref()), Some(Input::Reject(_))) {
-            return Ok(None);
-        }
         let message_id = event.message_id.clone();
+        let customer = first.as_ref().and_then(|e| e.customer);
+        if let Some(Input::Reject(reject)) = first.and_then(|e| e.input) {
+            return Ok(self.still_poison(event, seq, *reject));
+        }
         if same_body {
-            let customer = first.and_then(|e| e.customer);
             return Ok(Some(Receipt { message_id, status: Status::Duplicate, seq: Some(seq), customer }));
         }
         let reason = "another message with this id was folded before; give every message an id of its own";
@@ -302,7 +311,7 @@ impl Workspace {
     }
 
     /// What tells a message apart: its source and id, and what it says.
-    fn fingerprint(&self, event: &Event) -> Fingerprint {
+    pub(super) fn fingerprint(&self, event: &Event) -> Fingerprint {
         // Names that traits or an alias add belong to the body; those two are whom it is about.
         let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
         let ids: Vec<&Identifier> = match event.body {
@@ -369,7 +378,7 @@ fn waits(fact: &Fact) -> bool {
     matches!(fact, Fact::Parked { .. }) || matches!(fact, Fact::Noted(code) if **code == *"too_many_waiting")
 }
 
-fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {
+pub(super) fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {
     let mut body = serde_json::to_string(event).unwrap_or_default();
     let cut = (0..=body.len().min(32_768)).rev().find(|i| body.is_char_boundary(*i)).unwrap_or(0);
     body.truncate(cut);

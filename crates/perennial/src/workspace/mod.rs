@@ -8,6 +8,7 @@
 
 mod answers;
 mod checkpoint;
+mod contain;
 mod erase;
 mod identity;
 mod intake;
@@ -75,6 +76,11 @@ pub struct Workspace {
     origin: Option<(JournalReader, State)>,
     /// An append failed: memory must be made again before anything else.
     broken: bool,
+    /// A side of a merge is folded here: what panics is another workspace's to contain.
+    apart: bool,
+    /// Where tests let a fold panic, and how often.
+    #[cfg(test)]
+    traps: std::cell::RefCell<BTreeMap<String, u32>>,
 }
 
 /// What a command came to.
@@ -144,6 +150,9 @@ impl Workspace {
             audit: None,
             origin: None,
             broken: true,
+            apart: false,
+            #[cfg(test)]
+            traps: std::cell::RefCell::default(),
         };
         workspace.recover()?;
         Ok(workspace)
@@ -297,6 +306,13 @@ impl Workspace {
     }
 
     fn decide(&mut self, asked: Asked) -> Result<Answer, Failure> {
+        match self.contain(|workspace| workspace.try_decide(asked.clone()))? {
+            Some(answer) => Ok(answer),
+            None => self.set_command_aside(asked),
+        }
+    }
+
+    fn try_decide(&mut self, asked: Asked) -> Result<Answer, Failure> {
         if let Command::Merge { from } = &asked.command {
             let from = from.clone();
             return self.merge_by_hand(asked, &from);
@@ -304,14 +320,16 @@ impl Workspace {
         let mut made = Vec::new();
         let id = match self.owner(&asked.customer)? {
             Some(id) if matches!(asked.command, Command::Erase) => return self.erase(id, asked),
-            Some(id) => id,
+            Some(id) => {
+                self.wake(id, asked.at)?;
+                id
+            }
             None if self.is_erased(&asked.customer)? => return Ok(erase::erased_already()),
             None if matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. }) => {
                 self.create(&asked.customer, &mut made)?
             }
             None => return Ok(unknown(&asked.customer)),
         };
-        self.wake(id, asked.at)?;
         let Some(mut customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
         if let Some(first) = self.first_answer(&customer, &asked)? {
             let (seq, same) = (first.seq, first.fingerprint == asked.fingerprint);
@@ -326,9 +344,11 @@ impl Workspace {
         }
         let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
+        #[cfg(test)]
+        self.spring(asked.command.name());
         let root = customer.root_of(std::slice::from_ref(&asked.customer));
         made.extend(facts);
-        tail::count_stock(&mut self.taken, &made);
+        self.count_stock(&made);
         let seq = self.push(Some(id), Some(root), Input::Command(Box::new(asked)), made.clone());
         customer.folded = seq;
         self.warm.put(customer, true);
@@ -392,6 +412,8 @@ impl Workspace {
         };
         self.warm.redirect(&gone, into, self.secret());
         let facts = merge::merge(&self.rules, &mut survivor, *gone, at);
+        #[cfg(test)]
+        self.spring("merge");
         if let Input::Command(asked) = &input {
             command::remember(&mut survivor, asked, self.next_seq);
         }
@@ -472,14 +494,23 @@ impl Workspace {
 
     /// Timers that a late input implies and that are already due fire at once.
     fn wake_overdue(&mut self, id: CustomerId) -> Result<(), Failure> {
-        let clock = self.warm.get(id)?.map(|c| c.clock);
+        let clock = self.warm.get(id)?.map(|c| c.clock.min(self.now));
         clock.map_or(Ok(()), |clock| self.wake(id, clock))
     }
 
     fn fire(&mut self, id: CustomerId, timer: Timer) -> Result<(), Failure> {
+        match self.contain(|workspace| workspace.try_fire(id, timer))? {
+            Some(()) => Ok(()),
+            None => self.set_timer_aside(id, timer),
+        }
+    }
+
+    fn try_fire(&mut self, id: CustomerId, timer: Timer) -> Result<(), Failure> {
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
         let (before, clock) = (customer.segments.clone(), customer.clock);
         let facts = engine::fire(&self.rules, &mut customer, timer, self.now);
+        #[cfg(test)]
+        self.spring(&format!("{:?}", timer.kind));
         if facts.is_empty() && customer.segments == before {
             // It is not in the journal, so a refold does not come by this instant.
             customer.clock = clock;
@@ -498,11 +529,21 @@ impl Workspace {
         if !behind {
             return Ok(());
         }
+        match self.contain(|workspace| workspace.try_adopt(id))? {
+            Some(()) => Ok(()),
+            None => self.set_adoption_aside(id),
+        }
+    }
+
+    fn try_adopt(&mut self, id: CustomerId) -> Result<(), Failure> {
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
         let seen = self.refill(&customer, self.next_seq)?;
         let before = customer.segments.clone();
         let facts = engine::adopt(&self.rules, &mut customer, seen);
+        #[cfg(test)]
+        self.spring("adopt");
         if !facts.is_empty() || customer.segments != before {
+            let latest = self.rules.latest_version();
             let at = self.rules.latest().map_or(self.now, |e| e.published_at);
             customer.folded = self.push(Some(id), Some(id), Input::Adopted { at, version: latest }, facts);
         }
@@ -561,10 +602,10 @@ impl Workspace {
         self.senders.clear();
         self.duplicates.forget_after(self.journal.last_seq());
         self.refold()?;
-        if self.midnight_after.is_none() {
-            let last = self.journal.reader().entry(self.journal.last_seq())?;
-            self.midnight_after = last.map(|entry| entry.recorded_at);
-        }
+        // Time does not go back over a restart, even if the machine's clock was set back.
+        let last = self.journal.reader().entry(self.journal.last_seq())?.map(|entry| entry.recorded_at);
+        self.now = last.map_or(self.now, |at| at.max(self.now));
+        self.midnight_after = self.midnight_after.or(last);
         self.next_seq = self.journal.last_seq() + 1;
         self.broken = false;
         Ok(())

@@ -1,6 +1,7 @@
 //! The journal's tail: folding what the last checkpoint does not hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use perennial_core::command::{self, Neighbours};
 use perennial_core::customer::Customer;
@@ -80,17 +81,6 @@ pub(super) fn publish(
     Ok(())
 }
 
-/// Pieces that facts took off the shelf.
-pub(super) fn count_stock(taken: &mut BTreeMap<Box<str>, i64>, facts: &[Fact]) {
-    for fact in facts {
-        if let Fact::Posted(posting) = fact
-            && let Some((reward, pieces)) = super::pieces(posting)
-        {
-            *taken.entry(reward.into()).or_default() += pieces;
-        }
-    }
-}
-
 /// What the features of the newest programme remember of a customer: taken over where the
 /// definition is unchanged, else filled in from the customer's own `history`.
 fn refill(
@@ -109,11 +99,16 @@ fn refill(
     if seen.iter().all(Option::is_some) {
         return Ok(seen.into_iter().flatten().collect());
     }
-    let mut fresh = Customer::new(customer.id, new.blank_features(), new.program.version);
-    for entry in history()? {
-        engine::replay(rules, &mut fresh, instant(&entry), entry.input.as_ref(), &entry.outcome, |_| None);
-    }
-    let filled = std::mem::take(&mut fresh.features);
+    let history = history()?;
+    // A definition that panics on some history begins empty, live and in every refold.
+    let filled = catch_unwind(|| {
+        let mut fresh = Customer::new(customer.id, new.blank_features(), new.program.version);
+        for entry in &history {
+            engine::replay(rules, &mut fresh, instant(entry), entry.input.as_ref(), &entry.outcome, |_| None);
+        }
+        fresh.features
+    });
+    let filled = filled.unwrap_or_else(|_| new.blank_features());
     Ok(seen.iter_mut().zip(filled).map(|(known, fresh)| known.take().unwrap_or(fresh)).collect())
 }
 
@@ -151,14 +146,18 @@ fn history(
 
 /// The instant an entry is folded at.
 pub(super) fn instant(entry: &Entry) -> Timestamp {
-    match &entry.input {
-        Some(Input::Event(event)) => event.at,
-        Some(Input::Command(asked)) => asked.at,
-        Some(Input::Timer(timer)) => timer.at,
-        Some(Input::Joined { at } | Input::Adopted { at, .. }) => *at,
-        Some(Input::Published(news)) => news.at,
-        Some(Input::Reject(reject)) => reject.received_at,
-        None => entry.recorded_at,
+    entry.input.as_ref().map_or(entry.recorded_at, instant_of)
+}
+
+/// The instant an input is folded at.
+pub(super) fn instant_of(input: &Input) -> Timestamp {
+    match input {
+        Input::Event(event) => event.at,
+        Input::Command(asked) => asked.at,
+        Input::Timer(timer) => timer.at,
+        Input::Joined { at } | Input::Adopted { at, .. } => *at,
+        Input::Published(news) => news.at,
+        Input::Reject(reject) => reject.received_at,
     }
 }
 
@@ -195,6 +194,18 @@ impl Workspace {
         }
     }
 
+    /// Counts the pieces that facts took off the shelf.
+    pub(super) fn count_stock(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            if let Fact::Posted(posting) = fact
+                && let Some((reward, pieces)) = super::pieces(posting)
+            {
+                *self.taken.entry(reward.into()).or_default() += pieces;
+                self.changed = true;
+            }
+        }
+    }
+
     /// Makes memory from the last checkpoint and the journal after it.
     pub(super) fn refold(&mut self) -> Result<(), Failure> {
         if let Some(kept) = self.state.workspace()? {
@@ -202,7 +213,9 @@ impl Workspace {
         }
         let from = self.state.position()? + 1;
         for entry in self.journal.reader().iter(from) {
-            self.refold_entry(&entry?)?;
+            let entry = entry?;
+            let folded = catch_unwind(AssertUnwindSafe(|| self.refold_entry(&entry)));
+            folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))?;
         }
         Ok(())
     }
@@ -243,7 +256,7 @@ impl Workspace {
             self.follow_order(event, &entry.outcome, entry.seq)?;
         }
         self.warm.settled(std::slice::from_ref(entry));
-        count_stock(&mut self.taken, &entry.outcome);
+        self.count_stock(&entry.outcome);
         Ok(())
     }
 
@@ -323,16 +336,24 @@ impl Workspace {
         }
         // Who it is was decided before the customer's own facts.
         let written: Vec<&Fact> = entry.outcome.iter().skip_while(|f| unmerge::is_given(f)).collect();
-        let decided = match &entry.input {
-            Some(Input::Event(event)) => engine::apply(&self.rules, &mut before, event),
-            Some(Input::Timer(timer)) => engine::fire(&self.rules, &mut before, *timer, entry.recorded_at),
+        if matches!(written.first(), Some(Fact::SetAside { .. })) {
+            return; // Deciding it panicked; a mended program comes to something else.
+        }
+        let decide = || match &entry.input {
+            Some(Input::Event(event)) => Some(engine::apply(&self.rules, &mut before, event)),
+            Some(Input::Timer(timer)) => Some(engine::fire(&self.rules, &mut before, *timer, entry.recorded_at)),
             Some(Input::Command(asked)) if !matches!(asked.command, Command::Merge { .. } | Command::Erase) => {
                 let near = Neighbours { stock: self.stock_for(&asked.command), seq: entry.seq, granted: false };
-                command::admit(&self.rules, &mut before, asked, &near).0
+                Some(command::admit(&self.rules, &mut before, asked, &near).0)
             }
-            _ => return,
+            _ => None,
         };
-        if decided.iter().ne(written)
+        let decided = catch_unwind(AssertUnwindSafe(decide));
+        if matches!(decided, Ok(None)) {
+            return;
+        }
+        let again = decided.ok().flatten(); // None when it panics now.
+        if again.is_none_or(|facts| facts.iter().ne(written))
             && let Some(findings) = &mut self.audit
         {
             findings.push(format!("entry {}: deciding again gives other facts", entry.seq));

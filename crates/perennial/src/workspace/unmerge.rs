@@ -19,7 +19,7 @@ use perennial_core::unmerge::{self, LotNumbers};
 use perennial_core::{engine, merge};
 use perennial_store::Failure;
 
-use super::tail::{self, instant};
+use super::tail::instant;
 use super::{Answer, Workspace};
 
 /// What follows from an un-merge, for either side.
@@ -69,7 +69,7 @@ impl Workspace {
         let mut cause = None;
         let mut answer = None;
         for (id, outcome) in [stay, out] {
-            tail::count_stock(&mut self.taken, &outcome);
+            self.count_stock(&outcome);
             let seq = self.push(Some(id), Some(id), Input::Command(Box::new(asked.clone())), outcome.clone());
             let Some(entry) = self.batch.last_mut() else { continue };
             entry.cause = cause.replace(seq);
@@ -105,6 +105,7 @@ impl Workspace {
     fn apart(rules: Rules) -> Result<Self, Failure> {
         let mut scratch = Self::memory()?;
         scratch.rules = rules;
+        scratch.apart = true;
         Ok(scratch)
     }
 

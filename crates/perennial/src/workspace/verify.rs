@@ -96,5 +96,14 @@ fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Custome
         ("clock", a.clock == b.clock),
     ];
     let differing: Vec<&str> = parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
-    format!("{id}: a refold gives other {}", differing.join(", "))
+    let mut detail = String::new();
+    // Parts that hold opaque ids and instants only, and are short, are shown.
+    if a.timers != b.timers {
+        let only = |one: &Customer, other: &Customer| one.timers.difference(&other.timers).copied().collect::<Vec<_>>();
+        detail += &format!("; timers held {:?}, refolded {:?}", only(a, b), only(b, a));
+    }
+    if a.segments != b.segments {
+        detail += &format!("; segments held {:?}, refolded {:?}", a.segments, b.segments);
+    }
+    format!("{id}: a refold gives other {}{detail}", differing.join(", "))
 }

@@ -15,6 +15,7 @@ mod learn;
 mod natural_keys;
 mod overview;
 mod pump;
+mod restart;
 mod scenarios;
 mod sdk;
 mod shop;

@@ -1,0 +1,77 @@
+//! What a checkpoint and a restart keep, also when one of them failed.
+
+use perennial::workspace::Workspace;
+use perennial_core::id::Identifier;
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::{DAY_MS, Timestamp};
+use perennial_store::{Fault, MemoryDisk, Write};
+
+fn at(day: i64) -> Timestamp {
+    Timestamp::from_millis(1_772_366_400_000 + day * DAY_MS) // 2026-03-01T12:00:00Z and so many days.
+}
+
+fn ask(workspace: &mut Workspace, at: Timestamp, key: &str, command: Command) -> bool {
+    let ana: Identifier = "ana".parse().unwrap();
+    workspace.ask(at, Asked::new(at, "test", ana, Some(key.into()), command)).unwrap().outcome.is_ok()
+}
+
+/// EcoExplorers with ana, who has joined, got 1,000 points and bought a bottle.
+fn open(disk: &MemoryDisk) -> Workspace {
+    let mut workspace = crate::shop::on(disk);
+    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
+    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points: 1_000, reason: "".into(), by: "".into() }));
+    workspace
+}
+
+fn buy(workspace: &mut Workspace, at: Timestamp, key: &str) {
+    assert!(ask(workspace, at, key, Command::Redeem { reward: "water-bottle".into(), quantity: 1 }));
+}
+
+fn points(workspace: &mut Workspace) -> Option<i64> {
+    let customer = workspace.customer(at(1), &"ana".parse().unwrap()).unwrap()?;
+    Some(customer.member?.wallet.available())
+}
+
+#[test]
+fn stock_that_was_taken_stays_taken() {
+    let disk = MemoryDisk::new();
+    let mut workspace = open(&disk);
+    workspace.checkpoint().unwrap();
+    buy(&mut workspace, at(0), "r");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    let mut workspace = Workspace::on_disk(&disk).unwrap();
+    assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)));
+}
+
+#[test]
+fn a_checkpoint_that_failed_takes_nothing_with_it() {
+    for write in [Write::Checkpoint, Write::Duplicates] {
+        for fault in [Fault::Before, Fault::After] {
+            let disk = MemoryDisk::new();
+            let mut workspace = open(&disk);
+            buy(&mut workspace, at(0), "r");
+            disk.fail_next(write, fault);
+            workspace.checkpoint().unwrap_err();
+            workspace.checkpoint().unwrap(); // As the last one before the end.
+            drop(workspace);
+            let mut workspace = Workspace::on_disk(&disk).unwrap();
+            assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)));
+            assert!(workspace.verify(at(1)).unwrap().faults.is_empty());
+        }
+    }
+}
+
+#[test]
+fn time_does_not_go_back_over_a_restart() {
+    let disk = MemoryDisk::new();
+    let mut workspace = open(&disk);
+    buy(&mut workspace, at(30), "r");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    let mut workspace = Workspace::on_disk(&disk).unwrap();
+    buy(&mut workspace, at(2), "s"); // The machine's clock was set back.
+    let last = workspace.journal().entry(workspace.last_seq()).unwrap().unwrap();
+    assert_eq!(last.recorded_at, at(30));
+    assert!(workspace.verify(at(2)).unwrap().faults.is_empty());
+}
