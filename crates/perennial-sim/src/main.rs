@@ -1,4 +1,5 @@
-//! `perennial-sim --seed N --steps M`: a random shop, looking for broken laws.
+//! `perennial-sim --seed N --steps M`: a random shop, looking for broken laws. `--tell` prints each
+//! step of the one shop with this seed.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,12 +9,13 @@ fn main() -> ExitCode {
     let (seed, steps) = match (number(&arguments, "--seed", 7), number(&arguments, "--steps", 10_000)) {
         (Ok(seed), Ok(steps)) => (seed, steps),
         (Err(error), _) | (_, Err(error)) => {
-            eprintln!("{error}; usage: perennial-sim [--seed N] [--steps M]");
+            eprintln!("{error}; usage: perennial-sim [--seed N] [--steps M] [--tell]");
             return ExitCode::from(2);
         }
     };
     let start = Instant::now();
-    match perennial_sim::run(seed, steps) {
+    let told = arguments.iter().any(|a| a == "--tell");
+    match if told { perennial_sim::tell(seed, steps) } else { perennial_sim::run(seed, steps) } {
         Ok(report) => {
             let seconds = start.elapsed().as_secs_f64();
             println!("seed {seed}: no law broken in {seconds:.1} s\n{report:#?}");

@@ -124,7 +124,8 @@ struct Person {
     holds: Vec<Hold>,
     bought: Vec<Purchase>,
     sales: Vec<Sale>,
-    waiting: Vec<(Box<str>, Waiting)>,
+    /// The order, which of all that ever waited, and what.
+    waiting: Vec<(Box<str>, usize, Waiting)>,
     answers: Vec<(String, Command)>,
 }
 
@@ -137,6 +138,7 @@ pub(crate) struct Oracle {
     lots: Vec<Lot>,
     editions: Vec<Edition>,
     taken: BTreeMap<Box<str>, i64>,
+    waited: usize,
 }
 
 impl Oracle {
@@ -284,7 +286,6 @@ impl Oracle {
         person.sales.extend(gone.sales);
         person.waiting.extend(gone.waiting);
         person.answers.extend(gone.answers);
-        self.apply_waiting(into, at);
         if let Some(joined) = self.people[into].joined {
             for sale in 0..self.people[into].sales.len() {
                 let late = &mut self.people[into].sales[sale];
@@ -300,14 +301,6 @@ impl Oracle {
         let clock = self.people[into].clock;
         self.wake(into, clock);
         into
-    }
-
-    /// What waited on one side for an order of the other.
-    fn apply_waiting(&mut self, who: usize, at: i64) {
-        let known: Vec<Box<str>> = self.people[who].sales.iter().map(|s| s.id.clone()).collect();
-        for order in known {
-            self.unpark(who, &order, at);
-        }
     }
 }
 
@@ -343,16 +336,27 @@ impl Oracle {
         self.unpark(who, &order.order_id, at);
     }
 
+    /// What waited for an order: with its owner first, then elsewhere, as it came.
     fn unpark(&mut self, who: usize, order: &str, at: i64) {
-        let waiting = std::mem::take(&mut self.people[who].waiting);
-        let (due, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(id, _)| **id == *order);
-        self.people[who].waiting = rest;
+        let mut due: Vec<(usize, Waiting)> = Vec::new();
+        for (holder, person) in self.people.iter_mut().enumerate() {
+            let (here, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut person.waiting).into_iter().partition(|(id, _, _)| **id == *order);
+            person.waiting = rest;
+            due.extend(here.into_iter().map(|(_, nth, what)| (if holder == who { 0 } else { nth }, what)));
+        }
+        due.sort_by_key(|(nth, _)| *nth);
         for (_, what) in due {
             match what {
                 Waiting::Refund(refund) => self.refunded(who, &refund, at),
                 Waiting::Cancel => self.cancelled(who, order, at),
             }
         }
+    }
+
+    fn wait(&mut self, who: usize, order: Box<str>, what: Waiting) {
+        self.waited += 1;
+        self.people[who].waiting.push((order, self.waited, what));
     }
 
     /// Points of what is left of a sale.
@@ -374,7 +378,7 @@ impl Oracle {
 
     fn refunded(&mut self, who: usize, refund: &Refund, _at: i64) {
         let Some(at) = self.people[who].sales.iter().position(|s| s.id == refund.order_id) else {
-            self.people[who].waiting.push((refund.order_id.clone(), Waiting::Refund(refund.clone())));
+            self.wait(who, refund.order_id.clone(), Waiting::Refund(refund.clone()));
             return;
         };
         let sale = &mut self.people[who].sales[at];
@@ -395,7 +399,7 @@ impl Oracle {
 
     fn cancelled(&mut self, who: usize, order: &str, _at: i64) {
         let Some(at) = self.people[who].sales.iter().position(|s| *s.id == *order) else {
-            self.people[who].waiting.push((order.into(), Waiting::Cancel));
+            self.wait(who, order.into(), Waiting::Cancel);
             return;
         };
         if !self.people[who].sales[at].cancelled {
@@ -580,13 +584,7 @@ impl Oracle {
     /// What a command should come to; done if it should be.
     pub(crate) fn ask(&mut self, now: Timestamp, asked: &Asked) -> Expected {
         if let Command::Merge { from } = &asked.command {
-            let (Some(into), Some(other)) = (self.who(&asked.customer), self.who(from)) else {
-                return Expected::Refused("unknown_customer");
-            };
-            if into != other {
-                self.unite(into, other, now.as_millis());
-            }
-            return Expected::Done;
+            return self.merge(now, asked, from);
         }
         let who = match (self.who(&asked.customer), &asked.command) {
             (Some(who), _) => who,
@@ -594,16 +592,39 @@ impl Oracle {
             (None, _) => return Expected::Refused("unknown_customer"),
         };
         self.wake(who, now.as_millis());
-        let key = asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()));
-        if let Some((_, first)) = self.people[who].answers.iter().rev().find(|(k, _)| Some(k) == key.as_ref()) {
-            return if *first == asked.command { Expected::Again } else { Expected::KeyReused };
+        if let Some(earlier) = self.answered(who, asked) {
+            return earlier;
         }
-        self.people[who].answers.extend(key.map(|key| (key, asked.command.clone())));
+        self.remember(who, asked);
         self.people[who].clock = self.people[who].clock.max(now.as_millis());
         match self.decide(who, now.as_millis(), asked) {
             Ok(()) => Expected::Done,
             Err(code) => Expected::Refused(code),
         }
+    }
+
+    fn merge(&mut self, now: Timestamp, asked: &Asked, from: &Identifier) -> Expected {
+        let (Some(into), Some(other)) = (self.who(&asked.customer), self.who(from)) else {
+            return Expected::Refused("unknown_customer");
+        };
+        if let Some(earlier) = self.answered(into, asked) {
+            return earlier;
+        }
+        if into != other {
+            self.unite(into, other, now.as_millis());
+            self.remember(into, asked);
+        }
+        Expected::Done
+    }
+
+    fn answered(&self, who: usize, asked: &Asked) -> Option<Expected> {
+        let key = named(asked)?;
+        let (_, first) = self.people[who].answers.iter().rev().find(|(k, _)| *k == key)?;
+        Some(if *first == asked.command { Expected::Again } else { Expected::KeyReused })
+    }
+
+    fn remember(&mut self, who: usize, asked: &Asked) {
+        self.people[who].answers.extend(named(asked).map(|key| (key, asked.command.clone())));
     }
 
     fn decide(&mut self, who: usize, now: i64, asked: &Asked) -> Result<(), &'static str> {
@@ -707,4 +728,9 @@ impl Oracle {
         let holds = &self.people[who].holds;
         holds.iter().position(|h| *h.name == *name && h.open).ok_or("hold_expired")
     }
+}
+
+/// A key belongs to one sort of command.
+fn named(asked: &Asked) -> Option<String> {
+    asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()))
 }

@@ -21,6 +21,7 @@ const ACCOUNTS: i64 = 8;
 const DEVICES: i64 = 12;
 
 /// What happens next.
+#[derive(Debug)]
 pub(crate) enum Act {
     Messages(Vec<Event>),
     Ask(Asked),
@@ -29,7 +30,11 @@ pub(crate) enum Act {
     Rank,
     Checkpoint,
     CheckpointIfDue,
-    Crash { delete_state: bool },
+    /// The process dies and comes back, perhaps without its state, perhaps to a clock set back.
+    Crash {
+        delete_state: bool,
+        back_ms: i64,
+    },
     Verify,
 }
 
@@ -88,7 +93,10 @@ impl Shop {
             915..925 => Act::Rank,
             925..945 => Act::Checkpoint,
             945..970 => Act::CheckpointIfDue,
-            970..995 => Act::Crash { delete_state: dice.per_mille(200) },
+            970..995 => Act::Crash {
+                delete_state: dice.per_mille(200),
+                back_ms: if dice.per_mille(150) { dice.between(MINUTE, 10 * DAY) } else { 0 },
+            },
             _ => Act::Verify,
         }
     }

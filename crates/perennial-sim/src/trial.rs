@@ -9,6 +9,7 @@ use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
+use crate::books::Books;
 use crate::dice::Dice;
 use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, VALID_DAYS};
 use crate::shop::{Act, Shop, arrivals};
@@ -26,8 +27,12 @@ struct Trial<'a> {
     disk: MemoryDisk,
     workspace: Option<Workspace>,
     shop: Shop,
+    /// The time that the workspace knows: never before an entry that is written.
+    now: Timestamp,
     /// None where the shop does more than the oracle reckons.
     oracle: Option<Oracle>,
+    /// Points by their postings alone.
+    books: Books,
     dice: Dice,
     editions: i64,
     /// What was acknowledged: by message id, the body and the entry.
@@ -38,14 +43,27 @@ struct Trial<'a> {
 
 type Held<T = ()> = Result<T, String>;
 
+/// How much attention is paid.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Everybody is looked at now and then.
+    Usual,
+    /// Everybody is looked at, and everything verified, after every step.
+    Close,
+    /// The same, and each step is printed.
+    Told,
+}
+
 /// Runs one shop. Every fourth one does everything, under EcoExplorers and without the oracle.
-pub(crate) fn run(seed: u64, steps: u64, closely: bool, report: &mut Report) -> Result<(), Finding> {
+pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<(), Finding> {
     let everything = seed % 4 == 3;
     let mut trial = Trial {
         disk: MemoryDisk::new(),
         workspace: None,
         shop: Shop::new(Timestamp::from_millis(OPENING_MS), everything),
+        now: Timestamp::from_millis(OPENING_MS),
         oracle: (!everything).then(Oracle::default),
+        books: Books::default(),
         dice: Dice::new(seed),
         editions: 0,
         acknowledged: BTreeMap::new(),
@@ -55,7 +73,7 @@ pub(crate) fn run(seed: u64, steps: u64, closely: bool, report: &mut Report) -> 
     let at = |step| move |what| Finding { seed, step, what };
     trial.open().and_then(|()| trial.publish()).map_err(at(0))?;
     for step in 1..=steps {
-        trial.step(step, closely).map_err(at(step))?;
+        trial.step(step, care).map_err(at(step))?;
         trial.report.steps += 1;
     }
     trial.verify().map_err(at(steps))
@@ -88,6 +106,15 @@ impl Trial<'_> {
         self.open()
     }
 
+    /// The machine's clock is set back; what is written already holds it.
+    fn set_back(&mut self, by_ms: i64) -> Held {
+        self.shop.clock = self.shop.clock.plus_millis(-by_ms);
+        let last = self.workspace.as_ref().map(|w| w.journal().entry(w.last_seq())).transpose();
+        let last = last.map_err(|failure| failure.to_string())?.flatten();
+        self.now = last.map_or(self.shop.clock, |entry| entry.recorded_at.max(self.shop.clock));
+        Ok(())
+    }
+
     /// Does something until it works: what fails is tried again, sometimes by a new process.
     fn insist<T>(&mut self, mut act: impl FnMut(&mut Workspace) -> Result<T, Failure>) -> Held<T> {
         let mut last = String::new();
@@ -117,10 +144,15 @@ impl Trial<'_> {
         }
     }
 
-    fn step(&mut self, step: u64, closely: bool) -> Held {
+    fn step(&mut self, step: u64, care: Care) -> Held {
         let act = self.shop.next(&mut self.dice);
+        if care == Care::Told {
+            println!("{step} at {}: {act:?}", self.shop.clock);
+        }
+        let closely = care != Care::Usual;
         self.sabotage();
-        let clock = self.shop.clock;
+        self.now = self.now.max(self.shop.clock);
+        let clock = self.now;
         let look = match act {
             Act::Messages(events) => self.messages(&events)?,
             Act::Ask(asked) => self.ask(asked)?,
@@ -133,17 +165,19 @@ impl Trial<'_> {
             Act::Rank => self.insist(|w| w.rank(clock)).map(|()| Vec::new())?,
             Act::Checkpoint => self.insist(Workspace::checkpoint).map(|()| Vec::new())?,
             Act::CheckpointIfDue => self.insist(|w| w.checkpoint_if_due(clock)).map(|()| Vec::new())?,
-            Act::Crash { delete_state } => {
+            Act::Crash { delete_state, back_ms } => {
                 self.workspace = None;
                 if delete_state {
                     self.disk.delete_state();
                 }
                 self.crash()?;
+                self.set_back(back_ms)?;
                 self.remembered()?;
                 self.people.clone()
             }
             Act::Verify => self.verify().map(|()| Vec::new())?,
         };
+        self.read_on()?;
         self.look(&if step % LOOK_EVERY == 0 || closely { self.people.clone() } else { look })?;
         self.faults()?;
         if closely { self.verify() } else { Ok(()) }
@@ -151,7 +185,7 @@ impl Trial<'_> {
 
     fn messages(&mut self, events: &[Event]) -> Held<Vec<Identifier>> {
         self.report.messages += events.len() as u64;
-        let clock = self.shop.clock;
+        let clock = self.now;
         let arrivals = arrivals(events);
         let before = self.report.failed_writes;
         let receipts = self.insist(|w| w.take(clock, arrivals.clone()))?;
@@ -172,11 +206,12 @@ impl Trial<'_> {
     fn received(&mut self, event: &Event, receipt: &Receipt, retried: bool) -> Held {
         let id = &event.message_id;
         let wrong = |should: &str| Err(format!("message {id} should be {should}, is {:?}", receipt.status));
-        if let Some((first, seq)) = self.acknowledged.get(id) {
+        // One that was rejected may come again, mended.
+        if let Some((first, Some(seq))) = self.acknowledged.get(id) {
             let same = (&first.body, &first.properties) == (&event.body, &event.properties);
             return match &receipt.status {
-                Status::Duplicate if same && (seq.is_none() || receipt.seq == *seq) => Ok(()),
-                Status::Quarantined if !same || seq.is_none() => Ok(()),
+                Status::Duplicate if same && receipt.seq == Some(*seq) => Ok(()),
+                Status::Quarantined if !same => Ok(()),
                 _ => wrong(if same { "a duplicate" } else { "set aside" }),
             };
         }
@@ -186,7 +221,6 @@ impl Trial<'_> {
             Status::Accepted if unknown_line != Some(true) => receipt.seq,
             Status::Duplicate if retried && unknown_line != Some(true) => receipt.seq,
             Status::Rejected { code, .. } if &**code == "unknown_line" && unknown_line != Some(false) => None,
-            Status::Quarantined if retried && unknown_line != Some(false) => None,
             _ => return wrong(if unknown_line == Some(true) { "rejected" } else { "accepted" }),
         };
         if let Some(oracle) = &mut self.oracle {
@@ -198,7 +232,7 @@ impl Trial<'_> {
 
     fn ask(&mut self, asked: Asked) -> Held<Vec<Identifier>> {
         self.report.commands += 1;
-        let clock = self.shop.clock;
+        let clock = self.now;
         let before = self.report.failed_writes;
         let answer = self.insist(|w| w.ask(clock, asked.clone()))?;
         let retried = self.report.failed_writes > before;
@@ -232,7 +266,7 @@ impl Trial<'_> {
 
     /// Puts another version of the programme in force.
     fn publish(&mut self) -> Held {
-        let clock = self.shop.clock;
+        let clock = self.now;
         self.editions += 1;
         let edition = Edition {
             at: clock,
@@ -263,11 +297,22 @@ impl Trial<'_> {
         )
     }
 
-    /// Compares balances with the oracle's.
+    /// Posts what is new in the journal to the second set of books.
+    fn read_on(&mut self) -> Held {
+        let Some(workspace) = &self.workspace else { return Ok(()) };
+        for entry in workspace.journal().iter(self.books.read + 1) {
+            self.books.read(&entry.map_err(|failure| failure.to_string())?)?;
+        }
+        Ok(())
+    }
+
+    /// Compares wallets with their postings, and balances with the oracle's.
     fn look(&mut self, people: &[Identifier]) -> Held {
-        let clock = self.shop.clock;
+        let clock = self.now;
         for name in people {
             let found = self.insist(|w| w.customer(clock, name))?;
+            self.read_on()?; // Looking lets come what is due.
+            found.iter().try_for_each(|customer| self.books.compare(customer))?;
             let Some(oracle) = &mut self.oracle else { continue };
             let expected = oracle.balance(clock, name);
             self.report.balances += 1;
@@ -326,8 +371,15 @@ impl Trial<'_> {
 
     fn verify(&mut self) -> Held {
         self.report.verifications += 1;
-        let clock = self.shop.clock;
+        let clock = self.now;
         let findings = self.insist(|w| w.verify(clock))?;
+        // Nothing that was read before has changed since.
+        self.read_on()?;
+        let read = std::mem::take(&mut self.books);
+        self.read_on()?;
+        if read != self.books {
+            return Err("the journal says something else than it did".into());
+        }
         if findings.faults.is_empty() { Ok(()) } else { Err(findings.faults.join("; ")) }
     }
 }
