@@ -2,6 +2,7 @@
 
 mod bench;
 mod browser;
+mod crash;
 mod demo;
 mod outside;
 mod sim;
@@ -17,6 +18,7 @@ const CHORES: &str = "chores:
   lint    formatting and clippy, warnings as errors
   bench   the goals of speed and size as one table; --quick for one small round
   sim     a random shop, looking for broken laws: --seed N --steps M
+  crash   the server killed under load: --kills N (200 unless told)
   tidy    crate arrows, no clock in core, function length";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("lint") => lint(),
         Some("bench") => bench::run(&root(), arguments.get(1..).unwrap_or_default()),
         Some("sim") => sim::run(arguments.get(1..).unwrap_or_default()),
+        Some("crash") => crash::run(arguments.get(1..).unwrap_or_default()),
         Some("tidy") => tidy::check(&root()),
         _ => Err(CHORES.into()),
     };

@@ -1,6 +1,6 @@
 //! The real server, killed under load again and again: what clients had acknowledged is there, once.
 //!
-//! `PERENNIAL_CRASH_ROUNDS` says how often it is killed.
+//! `PERENNIAL_CRASH_ROUNDS` says how often it is killed; `cargo xtask crash --kills N` sets it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -26,8 +26,11 @@ fn what_was_acknowledged_survives_every_kill() {
     let (write, secret) = server.keys.clone().expect("the first start shows keys");
     let mut clients: Vec<Client> = (0..CLIENTS).map(|n| Client::new(n, &write, &secret)).collect();
     clients.iter_mut().for_each(|c| c.enroll(&server.address));
-    for round in 0..rounds {
-        load(&mut clients, &mut server, Duration::from_millis(60 + (round as u64 * 37) % 240));
+    for round in 0..rounds as u64 {
+        load(&mut clients, &mut server, Duration::from_millis(60 + (round * 37) % 240));
+        if round % 3 == 1 {
+            stillborn(folder.path(), Duration::from_millis((round * 7) % 60));
+        }
         server = Server::start(folder.path());
     }
     let mut acknowledged = 0;
@@ -39,8 +42,12 @@ fn what_was_acknowledged_survives_every_kill() {
     server.kill();
     let verified = perennial(folder.path(), "verify", &[]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    let spent: i64 = clients.iter().flat_map(|c| c.spent).sum();
     assert!(acknowledged > 0, "nothing was acknowledged between the kills");
-    println!("{rounds} kills; {acknowledged} batches of 5 orders acknowledged and counted once");
+    println!(
+        "{rounds} kills under load; {acknowledged} batches of 5 orders and {} redemptions acknowledged, each counted once",
+        spent / ESPRESSO
+    );
 }
 
 #[test]
@@ -67,6 +74,18 @@ fn load(clients: &mut [Client], server: &mut Server, life: Duration) {
         dead.store(true, Ordering::Relaxed);
     });
     server.kill();
+}
+
+/// A server that dies while it starts, wherever it is then.
+fn stillborn(folder: &Path, life: Duration) {
+    let mut process = command(folder, "serve", &["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(life); // The moment of death is the experiment; nothing waits for it.
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 /// A client that sends again what was not answered, under the same names.
@@ -126,12 +145,23 @@ impl Client {
         false
     }
 
+    /// A redemption, a batch, or a batch once more that was answered long ago.
     fn something(&mut self) -> Pending {
         self.sent += 1;
         let n = self.sent;
         if n % 4 == 0 {
             return Pending::Redeem { member: n as usize % MEMBERS, key: format!("{}-{n}", self.name) };
         }
+        if n % 5 == 0 {
+            let (body, _) = self.batch(n - 4);
+            return Pending::Batch { body, euros: Vec::new() };
+        }
+        let (body, euros) = self.batch(n);
+        Pending::Batch { body, euros }
+    }
+
+    /// Five orders: the same ones whenever they are asked for.
+    fn batch(&self, n: u64) -> (String, Vec<(usize, i64)>) {
         let euros: Vec<(usize, i64)> = (0..5).map(|i| ((n as usize + i) % MEMBERS, 1 + (n as i64 * 7) % 9)).collect();
         let batch = euros.iter().enumerate().map(|(i, (member, amount))| {
             let order = format!("{}-{n}-{i}", self.name);
@@ -141,7 +171,7 @@ impl Client {
             })
         });
         let batch: Vec<Value> = batch.collect();
-        Pending::Batch { body: json!({ "batch": batch }).to_string(), euros }
+        (json!({ "batch": batch }).to_string(), euros)
     }
 
     fn send(&mut self, address: &str, pending: &Pending) -> bool {
@@ -149,7 +179,7 @@ impl Client {
             Pending::Batch { body, euros } => {
                 let answer = request(address, "POST", "/v1/batch", &[("Authorization", &self.write)], body);
                 let Some((200, _)) = answer else { return unanswered(answer) };
-                self.batches += 1;
+                self.batches += usize::from(!euros.is_empty());
                 for (member, amount) in euros {
                     self.earned[*member] += amount;
                     self.orders[*member] += 1;
