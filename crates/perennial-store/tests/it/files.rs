@@ -123,6 +123,65 @@ fn a_state_ahead_of_its_journal_is_not_opened() {
     Store::open(dir.path()).unwrap();
 }
 
+/// A folder with 200 entries and a checkpoint, closed as by a crash: the logs are still beside the
+/// files.
+fn crashed() -> tempfile::TempDir {
+    let (dir, copy) = (folder(), folder());
+    let mut store = Store::open(dir.path()).unwrap();
+    for seq in 1..=200 {
+        store.journal.append(&[entry(seq, 1)]).unwrap();
+    }
+    store.state.checkpoint(perennial_store::Checkpoint { position: 20, ..Default::default() }).unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+/// Opens a folder and reads all of its journal.
+fn read_all(folder: &Path) -> Result<Vec<perennial_core::input::Entry>, perennial_store::Failure> {
+    let store = Store::open(folder)?;
+    store.state.customers(None, 10)?;
+    store.journal.reader().iter(1).collect()
+}
+
+#[test]
+fn what_is_left_of_a_torn_log_is_a_whole_beginning() {
+    let dir = crashed();
+    let log = std::fs::read(dir.path().join("journal.db-wal")).unwrap();
+    let whole = read_all(dir.path()).unwrap();
+    assert_eq!(whole.len(), 200);
+    for part in 0..=16 {
+        let dir = crashed();
+        std::fs::write(dir.path().join("journal.db-wal"), &log[..log.len() * part / 16]).unwrap();
+        match read_all(dir.path()) {
+            Ok(entries) => assert_eq!(entries, whole[..entries.len()], "{part} parts of 16"),
+            // Without its beginning the journal is behind the state, and that is said.
+            Err(failure) => assert_eq!(failure.trouble, Trouble::Corrupt, "{part} parts of 16: {failure}"),
+        }
+    }
+}
+
+#[test]
+fn half_of_a_file_is_never_taken_for_the_whole() {
+    for file in ["journal.db", "keys.db", "state.db", "duplicates.db"] {
+        for part in 1..8 {
+            let dir = crashed();
+            drop(Store::open(dir.path()).unwrap()); // The logs go into the files.
+            let whole = std::fs::read(dir.path().join(file)).unwrap();
+            std::fs::write(dir.path().join(file), &whole[..whole.len() * part / 8]).unwrap();
+            match read_all(dir.path()) {
+                Ok(entries) => assert_eq!(entries.len(), 200, "{part} parts of 8 of {file}"),
+                Err(failure) => {
+                    let named = matches!(failure.trouble, Trouble::Corrupt | Trouble::Foreign | Trouble::MasterKey);
+                    assert!(named, "{part} parts of 8 of {file}: {failure}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_personal_is_readable_on_disk() {
     let dir = folder();

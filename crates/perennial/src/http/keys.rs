@@ -70,6 +70,11 @@ pub struct FirstKeys {
     pub secret: String,
 }
 
+fn damaged(path: &Path, why: &serde_json::Error) -> io::Error {
+    let mend = "put a copy of it back, or remove it: the next start makes new keys and shows them";
+    io::Error::other(format!("{}: this is no list of keys ({why}); {mend}", path.display()))
+}
+
 /// Most keys of one installation.
 const KEYS_MAX: usize = 1_000;
 
@@ -86,7 +91,7 @@ impl KeyRing {
     /// When the file cannot be read or written, or is not a list of keys.
     pub fn open(path: &Path, now: Timestamp) -> io::Result<(Self, Option<FirstKeys>)> {
         let keys: Vec<Key> = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(path, &e))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -106,10 +111,11 @@ impl KeyRing {
         Ok((ring, first))
     }
 
+    /// Both at once: a start that is cut off leaves two keys or none.
     fn make_first(&self, now: Timestamp) -> io::Result<FirstKeys> {
         let scopes = vec![Scope::Read, Scope::Write, Scope::Admin];
-        let write = self.add("default", Grant::Write, now)?;
-        Ok(FirstKeys { write, secret: self.add("first", Grant::Secret { scopes }, now)? })
+        let [write, secret] = self.add_all([("default", Grant::Write), ("first", Grant::Secret { scopes })], now)?;
+        Ok(FirstKeys { write, secret })
     }
 
     /// Makes a key and returns it, this once.
@@ -117,18 +123,25 @@ impl KeyRing {
     /// # Errors
     /// When the name is taken, there are too many keys, or the file cannot be written.
     pub fn add(&self, name: &str, grant: Grant, now: Timestamp) -> io::Result<String> {
+        self.add_all([(name, grant)], now).map(|[token]| token)
+    }
+
+    fn add_all<const N: usize>(&self, wanted: [(&str, Grant); N], now: Timestamp) -> io::Result<[String; N]> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() >= KEYS_MAX || keys.iter().any(|key| key.name == name) {
-            let why = format!("a key named '{name}' exists, or there are {KEYS_MAX} keys");
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
-        }
-        let token = random_token(if grant == Grant::Write { "wk_" } else { "sk_" })?;
-        let sha256 = hex(&Sha256::digest(token.as_bytes()));
         let mut next = keys.clone();
-        next.push(Key { name: name.into(), grant, sha256, made_at: now });
+        let mut tokens = [const { String::new() }; N];
+        for ((name, grant), place) in wanted.into_iter().zip(&mut tokens) {
+            if next.len() >= KEYS_MAX || next.iter().any(|key| key.name == name) {
+                let why = format!("a key named '{name}' exists, or there are {KEYS_MAX} keys");
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+            }
+            *place = random_token(if grant == Grant::Write { "wk_" } else { "sk_" })?;
+            let sha256 = hex(&Sha256::digest(place.as_bytes()));
+            next.push(Key { name: name.into(), grant, sha256, made_at: now });
+        }
         self.save(&next)?;
         *keys = next;
-        Ok(token)
+        Ok(tokens)
     }
 
     /// Withdraws a key; whether there was one.
@@ -268,6 +281,21 @@ mod tests {
             ring.authorise(&headers(&format!("Bearer {}", first.write)), Scope::Read).unwrap_err().code(),
             "invalid_key"
         );
+    }
+
+    #[test]
+    fn half_of_a_key_file_is_named_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        drop(KeyRing::open(&path, Timestamp::EPOCH).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        for part in 0..8 {
+            let half = &whole[..whole.len() * part / 8];
+            std::fs::write(&path, half).unwrap();
+            let failure = KeyRing::open(&path, Timestamp::EPOCH).map(|_| ()).unwrap_err().to_string();
+            assert!(failure.contains("keys.json") && failure.contains("remove it"), "{failure}");
+            assert_eq!(std::fs::read(&path).unwrap(), half);
+        }
     }
 
     #[test]
