@@ -164,7 +164,11 @@ impl Trial<'_> {
             }
             Act::Rank => self.insist(|w| w.rank(clock)).map(|()| Vec::new())?,
             Act::Checkpoint => self.insist(Workspace::checkpoint).map(|()| Vec::new())?,
-            Act::CheckpointIfDue => self.insist(|w| w.checkpoint_if_due(clock)).map(|()| Vec::new())?,
+            Act::CheckpointIfDue => {
+                // Waited for, because when another thread is done must not change the story.
+                self.insist(|w| w.checkpoint_if_due(clock).and_then(|()| w.checkpoint()))?;
+                Vec::new()
+            }
             Act::Crash { delete_state, back_ms } => {
                 self.workspace = None;
                 if delete_state {
