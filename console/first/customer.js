@@ -1,8 +1,9 @@
 // One customer: what they hold, what is missing, and why.
 
+import { future } from './future.js'
 import { day, el, figure, impactOf, instant, plural, table, title, whole } from './words.js'
 
-export function customer(view, timeline, ledger, shop) {
+export function customer(view, timeline, ledger, shop, models, shown) {
   return [
     el('h2', { id: 'customer-title' }, called(view)),
     el('p.lede', { id: 'customer-sentence' }, sentence(view)),
@@ -12,6 +13,7 @@ export function customer(view, timeline, ledger, shop) {
       [['pending', 'n'], ['available', 'n'], ['held', 'n'], ['spent', 'n'], ['expired', 'n'], ['owed', 'n'], ['earned this year', 'n']],
       [['pending', 'available', 'held', 'spent', 'expired', 'arrears', 'earned_this_year'].map(name => whole(view.points[name]))]),
     lots(view.points.lots),
+    ...future(view, models, shown),
     el('h3', {}, 'Segments'), segments(view.segments),
     el('h3', {}, 'What is computed and known'), known(view),
     fold('Timeline', 'what happened, the latest first', true, happened(timeline)),
@@ -71,7 +73,7 @@ function known(view) {
 const readable = text => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, instant)
 
 function fold(name, about, open, content) {
-  return el('details', { open }, el('summary', {}, name, ' ', el('small', {}, about)), content)
+  return el('details', { open, id: `fold-${name.toLowerCase()}` }, el('summary', {}, name, ' ', el('small', {}, about)), content)
 }
 
 function happened(entries) {
@@ -102,9 +104,15 @@ function fact({ kind, details: d }) {
     case 'noted': return `noted: ${title(String(d))}`
     case 'queued': return `message ${title(d.template)} queued`
     case 'returned': return 'return booked'
+    case 'scored': return scored(d)
     case 'merged': return 'two profiles became one'
     default: return null // links, dates of lots and year sums say nothing that the rest does not
   }
+}
+
+function scored({ score, version }) {
+  const said = score.Value ? `${Math.round(score.Value.p_alive / 10_000)} % still a customer` : `group “${score.Cluster?.name}”`
+  return `asked again, model version ${version}: ${said}`
 }
 
 function postings(entries) {

@@ -77,14 +77,17 @@ function route() {
 
 const path = who => `/v1/customers/${encodeURIComponent(who)}`
 
+const recommended = (kind, who) => read(`/v1/recommendations/${kind}?limit=5&customer=${encodeURIComponent(who)}`)
+
 async function open(who, focus = true) {
   const section = at('customer')
   try {
-    const [view, timeline, ledger] = await Promise.all([read(path(who)), read(`${path(who)}/timeline?limit=25`), read(`${path(who)}/ledger?limit=40`)])
+    const [view, timeline, ledger, models, fresh, again] = await Promise.all([read(path(who)), read(`${path(who)}/timeline?limit=25`),
+      read(`${path(who)}/ledger?limit=40`), read('/v1/models'), recommended('for-you', who), recommended('again', who)])
     if (who !== shown?.who) said = null
     shown = { who, view }
     const held = heldFields()
-    section.replaceChildren(...customer(view, timeline.entries, ledger.entries, shop()).filter(Boolean))
+    section.replaceChildren(...customer(view, timeline.entries, ledger.entries, shop(), models, { fresh, again }).filter(Boolean))
     held()
     document.title = `${view.identifiers[0] ?? view.id} · Perennial`
   } catch (error) {

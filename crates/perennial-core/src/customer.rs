@@ -12,6 +12,7 @@ use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
 use crate::input::{Timer, TimerKind};
 use crate::ledger::Wallet;
 use crate::orders::Orders;
+use crate::score::Scored;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -66,6 +67,8 @@ pub struct Customer {
     pub answers_left: Vec<Recorded>,
     /// Entries of un-merges: what they say replaces a part of the history.
     pub parted: Vec<u64>,
+    /// What models said of them: one score of each kind at most.
+    pub scores: Vec<Scored>,
 }
 
 /// Declared traits and consents.
@@ -238,6 +241,7 @@ impl Customer {
             answers: Vec::new(),
             answers_left: Vec::new(),
             parted: Vec::new(),
+            scores: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::orders::{self, OrderRecord, PARKED_MAX, Parked};
 use crate::program::{Computed, Feature, Program};
 use crate::rules::{Edition, Rules};
 use crate::scope::View;
+use crate::score::Scored;
 use crate::time::Timestamp;
 use crate::value::Value;
 use crate::{loyalty, profile, segment, tier};
@@ -99,6 +100,18 @@ impl<'a> Book<'a> {
 
 /// Folds an event and says what followed. Always answers.
 pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
+    apply_and_score(rules, customer, event, |_| Vec::new())
+}
+
+/// As [`apply`]; when the customer's orders changed, `ask` says what the models in force make of the
+/// customer now, and that is recorded before segments are judged.
+pub fn apply_and_score(
+    rules: &Rules,
+    customer: &mut Customer,
+    event: &Event,
+    ask: impl FnOnce(&Customer) -> Vec<Scored>,
+) -> Outcome {
+    let standing = customer.orders.standing;
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
     observe(book.edition, book.customer, event);
@@ -117,7 +130,20 @@ pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
         }
         _ => loyalty::activity(&mut book, event),
     }
+    if book.customer.orders.standing != standing {
+        ask(book.customer).into_iter().for_each(|scored| book.record(Fact::Scored(Box::new(scored))));
+    }
     book.close()
+}
+
+/// Takes over what a published block of scores says of the customer. Decides nothing, so a refold
+/// does the same; what was due until `at` must have fired.
+pub fn take_score(rules: &Rules, customer: &mut Customer, at: Timestamp, scored: &Scored) {
+    let Some(edition) = rules.latest().cloned() else { return };
+    customer.clock = customer.clock.max(at);
+    customer.timers.retain(|timer| *timer > Timer::last_at(at));
+    customer.keep_score(scored);
+    segment::refresh(rules, &edition, customer);
 }
 
 /// Fires a wake-up that is due, at its own instant; `now` is when that comes to be done, which
@@ -305,6 +331,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
         }
         Fact::SetAside { again } => customer.timers.extend(again),
+        Fact::Scored(scored) => customer.keep_score(scored),
         fact => of_member(edition, customer, at, fact),
     }
 }

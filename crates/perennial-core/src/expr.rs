@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::score::ScoreName;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value};
 
@@ -65,6 +66,8 @@ pub enum Field {
     Tier,
     /// `member`: whether the customer joined.
     Member,
+    /// `clv_12m` and other scores: what a model said of the customer.
+    Score(ScoreName),
 }
 
 impl Field {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, IdentifierHash, LotId, OrderRef};
 use crate::input::Timer;
+use crate::score::Scored;
 use crate::time::Timestamp;
 
 /// What followed from one input for one customer, in the order in which it followed.
@@ -178,6 +179,8 @@ pub enum Fact {
         /// The wake-up that comes instead, when the input was one.
         again: Option<Timer>,
     },
+    /// A model was asked again, because the customer's orders changed, and said this.
+    Scored(Box<Scored>),
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, Product};
 use crate::fact::Outcome;
 use crate::id::{CustomerId, Identifier, Secret};
+use crate::score::{Model, Scored};
 use crate::time::{Span, Timestamp};
 
 /// One entry of the journal: what came in and what followed, written together, once.
@@ -228,6 +229,10 @@ pub enum Published {
         /// The value, in millionths; none when nobody has one.
         value: Option<i64>,
     },
+    /// A trained model.
+    Model(Box<Model>),
+    /// What the model in force says of these customers: one block of many.
+    Scores(Vec<(CustomerId, Scored)>),
 }
 
 /// A message that was not folded. Kept for 30 days under a key of its day.

@@ -23,6 +23,7 @@ mod profile;
 pub mod program;
 pub mod rules;
 pub mod scope;
+pub mod score;
 pub mod segment;
 pub mod tier;
 pub mod time;

@@ -64,6 +64,10 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
     into.timers.extend(from.timers.into_iter().filter(|timer| timer.kind != TimerKind::Tick));
     into.answers.extend(from.answers);
     into.parted.extend(from.parted);
+    // The survivor's scores stay until its orders change or the next training.
+    for scored in from.scores.iter().filter(|s| into.score(s.kind()).is_none()).cloned().collect::<Vec<_>>() {
+        into.scores.push(scored);
+    }
     match (&mut into.member, from.member) {
         (Some(member), Some(other)) => unite_members(member, other),
         (mine @ None, theirs) => *mine = theirs,

@@ -89,6 +89,7 @@ impl<'a> View<'a> {
             }
             Field::Trait(name) => customer.profile.traits.get(name).map_or(Value::Null, |(value, _)| value.clone()),
             Field::Member => Value::Bool(customer.member.is_some()),
+            Field::Score(name) => name.of(customer, self.program.currency),
             _ => self.of_member(field),
         }
     }

@@ -5,21 +5,24 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perennial_core::event::Product;
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
 use perennial_core::input::{Asked, Command, Input};
 use perennial_core::program::Problem;
+use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::Timestamp;
 
 use crate::http::keys::KeyRing;
 use crate::http::server::{Config, Server, asked_to_end};
 use crate::http::{self, App};
 use crate::import::{self, Sink, SinkError, Taken};
+use crate::models::{self, Progress};
 use crate::pump::{Clock, Pump};
 use crate::workspace::verify::Findings;
-use crate::workspace::{Failure, PublishError, Workspace};
+use crate::workspace::{Failure, PublishError, Round, Workspace};
 
 /// Why a command did not end well: sentences for the person who called it.
 #[derive(Debug)]
@@ -61,6 +64,9 @@ fn refused(path: &Path, error: PublishError) -> Trouble {
     }
 }
 
+/// How long a training may take to see that it is called off when the server ends.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// Serves until the process is asked to end.
 ///
 /// # Errors
@@ -83,6 +89,7 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (app, stop) = App::new(pump.handle(), keys, None);
+        tokio::spawn(app.clone().keep_models());
         let config = Config { listen, ..Config::default() };
         let server = Server::bind(config, http::router(app), stop).await?;
         let end = asked_to_end()?; // Before anybody is told that we are here.
@@ -91,6 +98,7 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
         server.run(end).await;
         Ok::<(), Trouble>(())
     })?;
+    runtime.shutdown_timeout(MOMENT); // A training that has not ended by itself publishes nothing.
     pump.stop().map_err(|e| Trouble(format!("{e:?}")))?;
     Ok(())
 }
@@ -138,6 +146,89 @@ impl Books {
         self.workspace.rank(self.now)?;
         self.workspace.checkpoint()
     }
+}
+
+/// Trains the models that the programme asks for, or those named, publishes them and scores everybody;
+/// the exit code: 1 when a model could not be trained.
+///
+/// # Errors
+/// When the folder cannot be used, or the programme asks for no such model.
+pub fn train(data: &Path, program: Option<&Path>, named: &[ModelKind]) -> Result<u8, Trouble> {
+    let mut workspace = open(data, program)?;
+    let wanted = workspace.rules().latest().map(|edition| edition.program.models.clone()).unwrap_or_default();
+    if let Some(kind) = named.iter().find(|kind| !wanted.contains_key(kind)) {
+        let kind = kind.word();
+        return Err(Trouble(format!(
+            "the programme does not ask for it: add models: {{ {kind}: {{ train: weekly }} }}"
+        )));
+    }
+    if wanted.is_empty() {
+        return Err(Trouble("the programme asks for no model: add models: { value: { train: weekly } }".into()));
+    }
+    workspace.checkpoint()?;
+    let mut code = 0;
+    for kind in wanted.into_keys().filter(|kind| named.is_empty() || named.contains(kind)) {
+        let version = workspace.model(kind).map_or(1, |held| held.about.version + 1);
+        match with_progress(kind.word(), |progress| models::train(kind, workspace.state(), version, progress)) {
+            Ok(model) => {
+                println!("{}", told(&model));
+                workspace.publish_model(now(), "command line", model)?;
+            }
+            Err(why) => {
+                println!("{}: {why}", kind.word());
+                code = 1;
+            }
+        }
+    }
+    let mut after = None;
+    while let Round::After(id) = workspace.score_some(now(), after, 2_000)? {
+        after = Some(id);
+        workspace.checkpoint_if_due(now())?;
+    }
+    workspace.checkpoint()?;
+    Ok(code)
+}
+
+/// Runs a training while a bar shows how far it is.
+fn with_progress<T>(name: &str, work: impl FnOnce(&Progress) -> T) -> T {
+    let (progress, ended) = (Progress::default(), AtomicBool::new(false));
+    let bar = indicatif::ProgressBar::new(100).with_message(name.to_owned());
+    if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {bar:30} {percent} % {elapsed}") {
+        bar.set_style(style);
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                bar.set_position(progress.percent());
+                std::thread::park_timeout(Duration::from_millis(200));
+            }
+            bar.finish_and_clear();
+        });
+        let done = work(&progress);
+        ended.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+/// A model in a sentence.
+#[expect(clippy::cast_precision_loss, reason = "figures are small")]
+fn told(model: &Model) -> String {
+    let figures: Vec<String> = model
+        .figures
+        .iter()
+        .map(|(name, value)| format!("{} {:.3}", name.replace('_', " "), *value as f64 / 1e6))
+        .collect();
+    format!(
+        "{} version {}: {}, trained on {} orders of {} customers, {} to {}; {}",
+        model.kind.word(),
+        model.version,
+        model.method,
+        model.orders,
+        model.customers,
+        model.from,
+        model.until,
+        figures.join(", ")
+    )
 }
 
 /// Checks every invariant of a data folder.

@@ -5,6 +5,7 @@ pub mod http;
 pub mod import;
 pub mod learn;
 pub mod logs;
+pub mod models;
 pub mod pump;
 pub mod scenario;
 pub mod view;

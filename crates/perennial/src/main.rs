@@ -9,6 +9,7 @@ use perennial::commands::{self, Trouble};
 use perennial::{import, learn, scenario};
 use perennial_core::id::CustomerId;
 use perennial_core::program;
+use perennial_core::score::ModelKind;
 
 /// Perennial: customer loyalty and personalization in one program.
 #[derive(Parser)]
@@ -40,6 +41,14 @@ enum Verb {
         folder: Folder,
         #[command(flatten)]
         arguments: import::command::Arguments,
+    },
+    /// Train the models that the programme asks for, and score everybody.
+    Train {
+        #[command(flatten)]
+        folder: Folder,
+        /// Only these: value, clusters, recommend.
+        #[arg(value_parser = model_kind)]
+        kinds: Vec<ModelKind>,
     },
     /// Check every invariant, fold the journal again and compare.
     Verify {
@@ -150,6 +159,9 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Import { folder, arguments } => {
             return commands::import(&folder.path, folder.program.as_deref(), &arguments).map(ExitCode::from);
         }
+        Verb::Train { folder, kinds } => {
+            return commands::train(&folder.path, folder.program.as_deref(), &kinds).map(ExitCode::from);
+        }
         Verb::Verify { folder } => return verify(&folder),
         Verb::Rebuild { folder } => {
             let (entries, customers) = commands::rebuild(&folder.path)?;
@@ -167,6 +179,10 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn model_kind(word: &str) -> Result<ModelKind, String> {
+    word.parse().map_err(|()| "there is value, clusters and recommend".into())
 }
 
 fn verify(folder: &Folder) -> Result<ExitCode, Trouble> {

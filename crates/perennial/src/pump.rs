@@ -18,6 +18,7 @@ use perennial_core::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::models::shelf::Shelf;
 use crate::wire::Arrival;
 use crate::workspace::{Answer, Failure, Receipt, Status, Workspace};
 
@@ -119,6 +120,7 @@ struct Shared {
     healthy: AtomicBool,
     clock: Clock,
     notices: broadcast::Sender<Notice>,
+    shelf: Arc<Shelf>,
 }
 
 impl Shared {
@@ -178,6 +180,7 @@ impl Pump {
             healthy: AtomicBool::new(true),
             clock,
             notices: broadcast::channel(NOTICES).0,
+            shelf: workspace.shelf(),
         });
         let handle = Handle { jobs, shared: shared.clone() };
         let writer = Writer { workspace, shared, failed: None };
@@ -205,6 +208,11 @@ impl Handle {
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.shared.now()
+    }
+
+    /// Where recommendations are served from, without asking the thread.
+    pub fn shelf(&self) -> Arc<Shelf> {
+        self.shared.shelf.clone()
     }
 
     /// Whether the last append worked.

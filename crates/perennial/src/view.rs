@@ -35,6 +35,8 @@ pub struct CustomerView {
     pub segments: Vec<SegmentView>,
     /// Features by name.
     pub features: BTreeMap<String, Json>,
+    /// What models say of them, with the reason.
+    pub scores: ScoresView,
     /// Badges held.
     pub badges: Vec<String>,
     /// Impact by unit, in decimals.
@@ -118,6 +120,76 @@ pub struct SegmentView {
     pub id: String,
     /// Why: the condition with the customer's values.
     pub reason: String,
+}
+
+/// What models say of a customer; each part is absent until a model has spoken.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct ScoresView {
+    /// What they will be worth, and whether they will come again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<ValueView>,
+    /// The group of customers they shop like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterView>,
+}
+
+/// What a customer will be worth, and whether they will come again.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct ValueView {
+    /// Expected to be spent in the next twelve months, in the programme's currency.
+    #[schema(value_type = f64)]
+    pub clv_12m: Json,
+    /// In four of five cases it will lie between the first...
+    #[schema(value_type = Option<f64>)]
+    pub clv_12m_low: Json,
+    /// ...and the second; null when the model that said it is no longer in force.
+    #[schema(value_type = Option<f64>)]
+    pub clv_12m_high: Json,
+    /// The programme's currency.
+    #[schema(example = "USD")]
+    pub currency: String,
+    /// The chance that they are still a customer, from 0 to 1.
+    #[schema(value_type = f64)]
+    pub p_alive: Json,
+    /// The chance that they order nothing within 90 days, from 0 to 1.
+    #[schema(value_type = f64)]
+    pub churn_risk: Json,
+    /// By then the next order has come with a chance of one half; absent when none is more likely.
+    pub next_purchase: Option<String>,
+    /// Version of the model.
+    pub model: u32,
+    /// The instant it holds for.
+    pub as_of: String,
+    /// What decided it.
+    pub reason: String,
+}
+
+/// The group of customers a customer shops like.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct ClusterView {
+    /// Its name.
+    #[schema(example = "recent, frequent")]
+    pub name: String,
+    /// Version of the model.
+    pub model: u32,
+    /// The instant it holds for.
+    pub as_of: String,
+    /// The group that comes next; absent when the model that said it is no longer in force.
+    pub next: Option<String>,
+    /// What speaks for the group against the next one, the strongest first.
+    pub because: Vec<PartView>,
+}
+
+/// One feature's part in the choice of a group.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct PartView {
+    /// The feature, in words.
+    #[schema(example = "days since the last order")]
+    pub feature: String,
+    /// The customer's value.
+    pub value: f64,
+    /// Its share of what speaks for the group, in per cent; below 0 speaks for the next one.
+    pub weight: f64,
 }
 
 /// One thing that followed.

@@ -112,6 +112,11 @@ impl House {
             self.import(&history, weeks)?;
             write(&done, "")?;
         }
+        let trained = data.join("demo.trained");
+        if !trained.exists() {
+            self.train(history.kind)?;
+            write(&trained, "")?;
+        }
         Ok((history.kind, weeks))
     }
 
@@ -167,6 +172,18 @@ impl House {
             // 1: some rows were rejected and are in the file, as the table just printed says.
             Ok(Some(0 | 1)) => Ok(()),
             Ok(code) => Err(format!("the import ended with {code:?}; it is taken up again at the next start")),
+            Err(error) => Err(format!("{}: {error}", self.program.display())),
+        }
+    }
+
+    /// Trains the models that the programme asks for.
+    fn train(&self, kind: &str) -> Result<(), String> {
+        let mut command = Command::new(&self.program);
+        command.args(["train", "--program", PROGRAM, "--folder"]).arg(self.data(kind)).current_dir(&self.root);
+        match command.env("RUST_LOG", "warn").status().map(|s| s.code()) {
+            // 1: a history that is too thin for a model, as was just said.
+            Ok(Some(0 | 1)) => Ok(()),
+            Ok(code) => Err(format!("the training ended with {code:?}; it is taken up again at the next start")),
             Err(error) => Err(format!("{}: {error}", self.program.display())),
         }
     }
@@ -307,7 +324,11 @@ fn look_around(address: &str, keys: &Keys) -> Result<String, String> {
     if members == 0 || granted == 0 {
         return Err(format!("the history brought {members} members and {granted} points"));
     }
-    Ok(format!("the page and the API answer: {members} members, {granted} points granted"))
+    let models = ask::get(address, "/v1/models", Some(&keys.secret))?;
+    if !models.contains("\"status\":\"trained\"") {
+        return Err(format!("no model is trained: {models}"));
+    }
+    Ok(format!("the page and the API answer: {members} members, {granted} points granted, models trained"))
 }
 
 /// The two keys, by their prefixes.

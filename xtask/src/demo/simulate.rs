@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-const CUSTOMERS: u64 = 120;
+const CUSTOMERS: u64 = 240;
 const DAY_S: u64 = 86_400;
 
 /// Sku, name, price in cents, tags that the mapping knows by the name.

@@ -21,6 +21,7 @@ use super::{
 use crate::expr::{Field, Predicate, Term};
 use crate::id::IdentifierKind;
 use crate::money::Currency;
+use crate::score::ModelKind;
 use crate::time::{Span, Zone};
 
 /// Compiles a programme written as YAML or JSON.
@@ -69,7 +70,9 @@ fn names(document: &Node) -> Names {
     };
     let mut features = entries(part("features"), of_feature);
     features.sort_by(|a, b| a.0.cmp(&b.0));
-    Names { traits: entries(part("traits"), of_trait), features, levels: level_ids(document) }
+    let declared = |kind: &ModelKind| part("models").is_some_and(|models| models.get(kind.word()).is_some());
+    let models = ModelKind::ALL.into_iter().filter(declared).collect();
+    Names { traits: entries(part("traits"), of_trait), features, levels: level_ids(document), models }
 }
 
 fn level_ids(document: &Node) -> Vec<Box<str>> {
@@ -142,6 +145,7 @@ impl Compiler<'_> {
             milestones,
             features,
             segments,
+            models: models(&source.models),
             recalled: Vec::new(),
         };
         program.recalled = recalled(&program);
@@ -693,6 +697,22 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+fn models(written: &source::Models) -> BTreeMap<ModelKind, Option<Span>> {
+    let days = |n| Some(Span::days(n));
+    let rhythm = |training: source::Training| match training.train {
+        source::Rhythm::Daily => days(1),
+        source::Rhythm::Weekly => days(7),
+        source::Rhythm::Monthly => days(30),
+        source::Rhythm::OnRequest => None,
+    };
+    let kinds = [
+        (ModelKind::Value, written.value),
+        (ModelKind::Clusters, written.clusters),
+        (ModelKind::Recommend, written.recommend),
+    ];
+    kinds.into_iter().filter_map(|(kind, training)| Some((kind, rhythm(training?)))).collect()
 }
 
 fn any_length(text: &str) -> Result<Span, String> {

@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use super::TraitKind;
 use super::problem::{did_you_mean, one_of};
 use crate::expr::{Arithmetic, Field, Op, Predicate, Term};
+use crate::score::{ModelKind, ScoreName};
 use crate::time::{Span, Timestamp};
 use crate::value::Value;
 
@@ -34,6 +35,8 @@ pub(super) struct Names {
     /// In the order of the programme's features.
     pub(super) features: Vec<(Box<str>, Type)>,
     pub(super) levels: Vec<Box<str>>,
+    /// Kinds of models that are trained: their scores can be read.
+    pub(super) models: Vec<ModelKind>,
 }
 
 /// What can be read where an expression stands.
@@ -459,6 +462,10 @@ impl Lowering<'_> {
             ["impact", unit] => (Field::Impact((*unit).into()), Type::Number),
             ["product", "impact", unit] => (Field::ProductImpact((*unit).into()), Type::Number),
             [name] if self.feature(name).is_some() => self.feature(name)?,
+            [name] if score(name).is_some_and(|score| self.names.models.contains(&score.kind())) => {
+                let score = score(name)?;
+                (Field::Score(score), type_of(score))
+            }
             _ => built_in(&path.join("."))?,
         })
     }
@@ -474,6 +481,10 @@ impl Lowering<'_> {
         let message = match path {
             ["customer", name] if self.names.traits.is_empty() => {
                 format!("unknown trait '{name}': declare it under 'traits'")
+            }
+            [name] if score(name).is_some() => {
+                let kind = score(name)?.kind().word();
+                format!("'{name}' is said by a model: ask for it with models: {{ {kind}: {{ train: weekly }} }}")
             }
             ["event"] => "event.* needs a property's name, like event.activity".into(),
             ["customer" | "order" | "product" | "cart" | "points" | "impact"] => {
@@ -503,6 +514,8 @@ impl Lowering<'_> {
             names.extend(self.names.traits.iter().map(|(name, _)| format!("customer.{name}")));
             names.extend(self.names.features.iter().map(|(name, _)| name.to_string()));
             names.push("impact.<unit>".into());
+            let scores = ScoreName::ALL.into_iter().filter(|score| self.names.models.contains(&score.kind()));
+            names.extend(scores.map(|score| score.word().into()));
         }
         names
     }
@@ -530,6 +543,18 @@ const BUILT_IN: &[(&str, Field, Type)] = &[
     ("member", Field::Member, Type::Bool),
 ];
 
+fn score(name: &str) -> Option<ScoreName> {
+    ScoreName::ALL.into_iter().find(|score| score.word() == name)
+}
+
+fn type_of(score: ScoreName) -> Type {
+    match score {
+        ScoreName::Clv12m | ScoreName::PAlive | ScoreName::ChurnRisk => Type::Number,
+        ScoreName::NextPurchase => Type::Instant,
+        ScoreName::Cluster => Type::Text,
+    }
+}
+
 fn built_in(name: &str) -> Option<(Field, Type)> {
     if let "product.category" | "product.brand" | "product.name" = name {
         return Some((Field::ProductAbout(name["product.".len()..].into()), Type::Text));
@@ -541,7 +566,7 @@ fn built_in(name: &str) -> Option<(Field, Type)> {
 pub(super) fn is_taken(name: &str) -> bool {
     const ROOTS: &[&str] = &["event", "order", "product", "customer", "cart", "points", "impact"];
     const WORDS: &[&str] = &["in", "true", "false", "null", "since", "has", "size", "lower", "duration", "timestamp"];
-    ROOTS.contains(&name) || WORDS.contains(&name) || built_in(name).is_some()
+    ROOTS.contains(&name) || WORDS.contains(&name) || built_in(name).is_some() || score(name).is_some()
 }
 
 fn segments(expr: &Expr) -> Option<Vec<&str>> {

@@ -19,6 +19,7 @@ use rust_decimal::Decimal;
 use crate::expr::{Field, Predicate, Term};
 use crate::id::IdentifierKind;
 use crate::money::Currency;
+use crate::score::ModelKind;
 use crate::time::{Span, Zone};
 
 pub use compile::{compile, compile_value};
@@ -63,6 +64,9 @@ pub struct Program {
     pub features: Vec<Feature>,
     /// Segments.
     pub segments: Vec<Segment>,
+    /// What is learnt from history: the kinds of models, and how long after a training the next one is
+    /// due; none when only asked for.
+    pub models: BTreeMap<ModelKind, Option<Span>>,
     /// Customer fields that earning rules and benefits read: recorded with every order, so that a
     /// refund is reckoned with the values of then.
     pub recalled: Vec<Field>,

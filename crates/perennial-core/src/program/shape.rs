@@ -27,7 +27,6 @@ const NOT_BUILT: &[&str] = &[
     "journeys",
     "kpis",
     "messages",
-    "models",
     "needs_reminder",
     "offers",
     "placements",

@@ -66,6 +66,9 @@ pub struct Source {
     /// Named yes-or-no questions about a customer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, Segment>,
+    /// What is learnt from history, and how often.
+    #[serde(default)]
+    pub models: Models,
 }
 
 /// A declared trait.
@@ -623,6 +626,47 @@ pub enum Ranked {
     /// At each midnight of the programme's zone.
     #[default]
     Daily,
+}
+
+/// What is learnt from history.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "models like { value: { train: weekly } }")]
+pub struct Models {
+    /// What each customer will be worth and whether they will come again: gives `clv_12m`, `p_alive`,
+    /// `churn_risk` and `next_purchase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Training>,
+    /// Groups of customers who shop alike: gives `cluster`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<Training>,
+    /// What goes with what: answers `/v1/recommendations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommend: Option<Training>,
+}
+
+/// How a model is kept up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a training like { train: weekly }")]
+pub struct Training {
+    /// How often it is trained anew.
+    pub train: Rhythm,
+}
+
+/// How often a model is trained anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(title = "a rhythm")]
+pub enum Rhythm {
+    /// Every 24 hours.
+    Daily,
+    /// Every 7 days.
+    Weekly,
+    /// Every 30 days.
+    Monthly,
+    /// Only when somebody asks for it.
+    OnRequest,
 }
 
 /// A list whose items may be set aside while the rest is still checked.

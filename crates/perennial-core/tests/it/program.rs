@@ -114,6 +114,38 @@ earn:
 }
 
 #[test]
+fn scores_are_read_once_their_model_is_asked_for() {
+    let scores = "segments: { risk: p_alive < 0.5 && clv_12m > 100, group: cluster == 'regulars' }";
+    let models = "models: { value: { train: weekly }, clusters: { train: on_request } }";
+    let compiled = program::compile(&with(&format!("{scores}\n{models}"))).unwrap();
+    expect![[r#"{Value: Some(Span { months: 0, millis: 604800000 }), Clusters: None}"#]]
+        .assert_eq(&format!("{:?}", compiled.models));
+    check(
+        scores,
+        expect![[r#"
+            line 6: segments.group: 'cluster' is said by a model: ask for it with models: { clusters: { train: weekly } }
+            line 6: segments.risk: 'p_alive' is said by a model: ask for it with models: { value: { train: weekly } }
+            line 6: segments.risk: 'clv_12m' is said by a model: ask for it with models: { value: { train: weekly } }
+        "#]],
+    );
+    check(
+        "models: { value: { train: hourly }, mood: { train: daily } }\nfeatures: { cluster: { count: Tested } }",
+        expect![[r#"
+            line 6: models.value.train: unknown rhythm 'hourly': write daily, weekly, monthly or on_request
+            line 6: models.mood: unknown key 'mood': known are clusters, recommend and value
+            line 7: features.cluster: 'cluster' means something already: choose another name
+        "#]],
+    );
+    check(
+        "models: { value: { train: weekly } }\nsegments: { odd: p_alive == 'high' || clv_12m > next_purchase }",
+        expect![[r#"
+            line 7: segments.odd: a number cannot be compared with a text: numbers have no quotes
+            line 7: segments.odd: a number cannot be compared with an instant: ask since(...) >= P90D, or write timestamp('2026-03-01T09:00:00Z')
+        "#]],
+    );
+}
+
+#[test]
 fn money_of_other_currencies_is_counted_in_minor_units() {
     let rates = program::compile(&with("rates: { JPY: 0.0062, USD: 0.92, KWD: 3 }")).unwrap().rates;
     expect!["{JPY: 0.6200, KWD: 0.30, USD: 0.92}"].assert_eq(&format!("{rates:?}"));

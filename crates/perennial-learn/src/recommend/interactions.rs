@@ -460,6 +460,25 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// A question about a history of items with their times, oldest first; with `once`, an item counts
+    /// only where it was touched last.
+    pub(crate) fn of_history(touches: &[(u32, f64)], now: f64, once: bool) -> Self {
+        let again = |place: usize| touches[place + 1..].iter().any(|(item, _)| *item == touches[place].0);
+        let kept: Vec<(u32, f64)> =
+            (0..touches.len()).filter(|place| !(once && again(*place))).map(|place| touches[place]).collect();
+        let mut case = Self::default();
+        let mut step = 0;
+        for (place, (item, at)) in kept.iter().enumerate() {
+            step += u32::from(place > 0 && kept[place - 1].1 < *at);
+            case.items.push(*item);
+            case.back.push(step);
+            #[expect(clippy::cast_possible_truncation, reason = "ages need no more than single precision")]
+            case.age.push((now - at).max(0.0) as f32);
+        }
+        case.back.iter_mut().for_each(|back| *back = step - *back);
+        case
+    }
+
     /// A question about a running session: each view one step after the one before.
     pub(crate) fn of_session(items: &[u32]) -> Self {
         Self {
@@ -508,6 +527,17 @@ mod tests {
         assert_eq!(histories.bought(1.0, 3.0), [vec![0, 1], vec![]]);
         assert_eq!(histories.once(), Histories { steps: vec![1, 2, 0], ..Histories::group(&data, Owner::User, true) });
         assert!((histories.late(0.5) - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_history_from_outside_asks_what_one_from_inside_asks() {
+        let rows = [("a", "y", 3.0), ("b", "z", 1.0), ("b", "x", 2.0), ("b", "z", 5.0), ("b", "y", 5.0)];
+        let data = table(&rows);
+        let touches: Vec<(u32, f64)> = rows[1..].iter().map(|row| (data.items.find(row.1).unwrap(), row.2)).collect();
+        for once in [false, true] {
+            let inside = Histories::group(&data, Owner::User, once).case(1, 7.0);
+            assert_eq!(Case { owner: Some(1), ..Case::of_history(&touches, 7.0, once) }, inside);
+        }
     }
 
     #[test]

@@ -144,6 +144,27 @@ impl Recommender {
         self.answer(&self.case_of(context), top, &mut Desk::new(self), Some(&|item| allow(self.items.name(item))))
     }
 
+    /// As [`Self::after_among`], for a history with its times, oldest first, in the unit of the table:
+    /// customers need not be among those it was trained on.
+    pub fn after_history(
+        &self,
+        touches: &[(&str, f64)],
+        top: usize,
+        allow: &dyn Fn(&str) -> bool,
+    ) -> Vec<Recommendation> {
+        let known: Vec<(u32, f64)> =
+            touches.iter().filter_map(|(name, at)| Some((self.items.find(name)?, *at))).collect();
+        let case = Case::of_history(&known, self.now, self.task == Task::ForYou);
+        self.answer(&case, top, &mut Desk::new(self), Some(&|item| allow(self.items.name(item))))
+    }
+
+    /// The same without the customers it was trained on: it is asked with their histories, and none
+    /// of them stays in it.
+    #[must_use]
+    pub fn without_customers(self) -> Self {
+        Self { users: Names::default(), histories: Histories::none(0), ..self }
+    }
+
     /// Lists for many customers, in their order.
     pub fn for_customers<S: AsRef<str> + Sync>(
         &self,

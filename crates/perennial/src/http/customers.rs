@@ -41,7 +41,7 @@ pub struct Entries<T> {
     pub next_before: Option<u64>,
 }
 
-fn who(reference: &str) -> Result<Who, ApiError> {
+pub(super) fn who(reference: &str) -> Result<Who, ApiError> {
     let wanted = "Name a customer by id, userId, or like email:ana@example.com, anonymous:abc, loyalty:L-17.";
     reference.parse().map_err(|_| ApiError::new("bad_reference", wanted).at("ref"))
 }

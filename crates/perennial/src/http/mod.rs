@@ -26,13 +26,17 @@ pub mod docs;
 pub mod events;
 pub mod ingest;
 pub mod keys;
+pub mod models;
 pub mod ops;
 pub mod overview;
 pub mod problem;
 pub mod programs;
+pub mod recommendations;
 pub mod server;
 pub mod stream;
 
+use crate::models::shelf::Shelf;
+use crate::models::trainer::Trainer;
 use crate::pump::{Handle, Trouble};
 use keys::KeyRing;
 use problem::ApiError;
@@ -51,6 +55,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     pump: Handle,
     keys: KeyRing,
+    trainer: Arc<Trainer>,
     public_url: Option<String>,
     stopping: watch::Receiver<bool>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
@@ -73,7 +78,8 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let metrics = ops::metrics_handle();
         let reading = Arc::new(Semaphore::new(READING_KB));
-        let inner = Inner { pump, keys, public_url, stopping, metrics, reading };
+        let trainer = Arc::new(Trainer::new(pump.clone()));
+        let inner = Inner { pump, keys, trainer, public_url, stopping, metrics, reading };
         (Self(Arc::new(inner)), stop)
     }
 
@@ -85,6 +91,21 @@ impl App {
     /// The keys of this installation.
     pub fn keys(&self) -> &KeyRing {
         &self.0.keys
+    }
+
+    /// Who trains the models.
+    pub fn trainer(&self) -> &Arc<Trainer> {
+        &self.0.trainer
+    }
+
+    /// Where recommendations are served from.
+    fn shelf(&self) -> Arc<Shelf> {
+        self.0.pump.shelf()
+    }
+
+    /// Keeps the models fresh by the programme's rhythm until the server stops.
+    pub async fn keep_models(self) {
+        self.trainer().clone().keep(self.stopping()).await;
     }
 
     /// Waits for room to hold a body of so many bytes; the room is free again with the permit.
@@ -159,6 +180,9 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(customers::timeline))
         .routes(routes!(customers::ledger))
         .routes(routes!(stream::stream))
+        .routes(routes!(models::list))
+        .routes(routes!(models::train, models::call_off))
+        .routes(routes!(recommendations::show))
         .merge(at_a_glance())
 }
 

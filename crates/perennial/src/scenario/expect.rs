@@ -5,6 +5,7 @@ use perennial_core::expr::{Field, Scope as _};
 use perennial_core::id::Identifier;
 use perennial_core::program::Program;
 use perennial_core::scope::View;
+use perennial_core::score::ScoreName;
 use perennial_core::tier;
 use perennial_core::time::Timestamp;
 use perennial_core::value::Value as Known;
@@ -270,9 +271,12 @@ fn feature(program: &Program, customer: &Customer, name: &str) -> Result<Value, 
         (None, "first_order") => Field::FirstOrder,
         (None, "last_order") => Field::LastOrder,
         (None, "cart.value") => Field::CartValue,
-        (None, other) => return Err(format!("features: there is no '{other}'")),
+        (None, other) => match ScoreName::ALL.into_iter().find(|score| score.word() == other) {
+            Some(score) => Field::Score(score),
+            None => return Err(format!("features: there is no '{other}'")),
+        },
     };
-    let instant = matches!(field, Field::FirstOrder | Field::LastOrder)
+    let instant = matches!(field, Field::FirstOrder | Field::LastOrder | Field::Score(ScoreName::NextPurchase))
         || declared.is_some_and(|at| {
             use perennial_core::program::Computed;
             matches!(program.features[at].what, Computed::First | Computed::Last)

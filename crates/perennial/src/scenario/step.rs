@@ -8,7 +8,10 @@ use perennial_core::event::Product;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::program::{SegmentRule, compile, merge_patch, parse_value};
+use perennial_core::score::Score;
 use perennial_core::time::{Span, Timestamp};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::{Map, Value, json};
 
 use super::{Failed, expect};
@@ -80,6 +83,7 @@ impl Stage {
             }
             "advance" => self.advance(body),
             "publish" => self.republish(body),
+            "score" => self.score(object(body)?),
             "expect" => expect::check(self, object(body)?),
             _ => self.command(action, object(body)?, refused.as_deref()),
         }
@@ -178,6 +182,32 @@ impl Stage {
         for id in self.workspace.everybody().map_err(|e| e.to_string())? {
             self.workspace.customer_by_id(self.clock, id).map_err(|e| e.to_string())?;
         }
+        Ok(Vec::new())
+    }
+
+    /// What a model is to have said: the value model's parts together, what is absent as 0; or a cluster.
+    fn score(&mut self, body: &Map<String, Value>) -> Outcome {
+        let who = Fields(body).who("customer")?;
+        let id = self.customer(&who)?.ok_or("score: nobody is known by this name")?.id;
+        let exponent = self.workspace.rules().latest().map_or(2, |e| e.program.currency.exponent());
+        let number = |name: &str, decimals: u32| -> Result<i64, String> {
+            let said = body.get(name).map_or(Ok(Decimal::ZERO), |n| n.to_string().parse::<Decimal>());
+            let scaled = said.map(|n| (n * Decimal::from(10u64.pow(decimals))).to_i64());
+            scaled.ok().flatten().ok_or(format!("score: {name} is a number"))
+        };
+        let share = |name: &str| u32::try_from(number(name, 6)?).map_err(|_| format!("score: {name} is 0 or more"));
+        let score = match text(body, "cluster")? {
+            Some(name) => Score::Cluster { name: name.into() },
+            None => Score::Value {
+                clv_12m: number("clv_12m", exponent)?,
+                p_alive: share("p_alive")?,
+                churn_risk: share("churn_risk")?,
+                next_purchase: text(body, "next_purchase")?
+                    .map(|at| at.parse().map_err(|e| format!("score: {e}")))
+                    .transpose()?,
+            },
+        };
+        self.workspace.say_score(self.clock, id, &score).map_err(|e| e.to_string())?;
         Ok(Vec::new())
     }
 
@@ -304,6 +334,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
     Some(match action {
         "advance" => &["to"],
         "publish" => &["program", "patch"],
+        "score" => &["customer", "clv_12m", "p_alive", "churn_risk", "next_purchase", "cluster"],
         "merge" => &["into", "from", "key"],
         "unmerge" => &["customer", "key"],
         "capture" => &["hold", "points", "key"],
@@ -326,7 +357,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
 fn fits(action: &str, body: &Value, refused: bool, rejected: bool) -> Result<(), String> {
     let event = ["identify", "track", "page", "screen", "group", "alias", "batch"].contains(&action);
     let known = fields_of(action);
-    let command = known.is_some() && !["advance", "publish"].contains(&action);
+    let command = known.is_some() && !["advance", "publish", "score"].contains(&action);
     if refused && !command {
         return Err(format!("refused: stands beside a command, and '{action}' is none; an event can be 'rejected'"));
     }

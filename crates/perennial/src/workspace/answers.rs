@@ -14,6 +14,7 @@ use perennial_core::input::{Entry, Input};
 use perennial_core::ledger::Lot;
 use perennial_core::program::{Computed, Program, SegmentRule};
 use perennial_core::scope::View;
+use perennial_core::score::ScoreName;
 use perennial_core::tier;
 use perennial_core::time::Timestamp;
 use perennial_core::value::Value;
@@ -23,8 +24,8 @@ use rust_decimal::Decimal;
 use super::Workspace;
 use super::tail::instant;
 use crate::view::{
-    CustomerView, FactView, LedgerEntry, LotView, NextTierView, PointsView, ReceiptView, SegmentView, TierView,
-    TimelineEntry,
+    CustomerView, FactView, LedgerEntry, LotView, NextTierView, PointsView, ReceiptView, ScoresView, SegmentView,
+    TierView, TimelineEntry,
 };
 
 /// Entries that one question reads at most.
@@ -55,10 +56,11 @@ impl Workspace {
     pub fn customer_view(&mut self, now: Timestamp, who: &Who) -> Result<Option<CustomerView>, Failure> {
         let Some(customer) = self.who(now, who)? else { return Ok(None) };
         let Some(edition) = self.rules.latest() else { return Ok(None) };
-        Ok(Some(view(&edition.program, &customer, self.now)))
+        let scores = self.scores_view(&edition.program, &customer);
+        Ok(Some(CustomerView { scores, ..view(&edition.program, &customer, self.now) }))
     }
 
-    fn who(&mut self, now: Timestamp, who: &Who) -> Result<Option<Customer>, Failure> {
+    pub(super) fn who(&mut self, now: Timestamp, who: &Who) -> Result<Option<Customer>, Failure> {
         match who {
             Who::Id(id) => self.customer_by_id(now, *id),
             Who::Named(name) => self.customer(now, name),
@@ -169,6 +171,7 @@ fn view(program: &Program, customer: &Customer, now: Timestamp) -> CustomerView 
         tier: tier_view(program, customer),
         segments: segments(program, customer, &scope),
         features: features(program, &scope),
+        scores: ScoresView::default(), // told by those who hold the models
         badges: member
             .into_iter()
             .flat_map(|m| &m.milestones)
@@ -182,7 +185,7 @@ fn view(program: &Program, customer: &Customer, now: Timestamp) -> CustomerView 
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
+pub(super) fn json(value: &Value) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
 }
 
@@ -286,6 +289,7 @@ fn name(program: &Program, field: &Field) -> String {
         Field::PointsEarned => "points.earned".into(),
         Field::Tier => "tier".into(),
         Field::Member => "member".into(),
+        Field::Score(name) => name.word().into(),
         _ => "event".into(),
     }
 }
@@ -293,7 +297,7 @@ fn name(program: &Program, field: &Field) -> String {
 /// A value as people read it: instants as dates.
 fn shown(program: &Program, field: &Field, value: &Value) -> String {
     let is_instant = match field {
-        Field::FirstOrder | Field::LastOrder => true,
+        Field::FirstOrder | Field::LastOrder | Field::Score(ScoreName::NextPurchase) => true,
         Field::Feature(i) => {
             let what = program.features.get(usize::from(*i)).map(|f| &f.what);
             matches!(what, Some(Computed::First | Computed::Last))
@@ -314,7 +318,8 @@ fn shown(program: &Program, field: &Field, value: &Value) -> String {
 fn features(program: &Program, scope: &View<'_>) -> BTreeMap<String, serde_json::Value> {
     let built_in = [Field::Orders, Field::Spend, Field::FirstOrder, Field::LastOrder, Field::CartValue];
     let declared = (0..program.features.len()).filter_map(|i| u16::try_from(i).ok()).map(Field::Feature);
-    let all = built_in.into_iter().chain(declared);
+    let scores = ScoreName::ALL.into_iter().filter(|score| program.models.contains_key(&score.kind()));
+    let all = built_in.into_iter().chain(declared).chain(scores.map(Field::Score));
     all.map(|field| {
         let value = scope.field(&field).into_owned();
         let text = shown(program, &field, &value);

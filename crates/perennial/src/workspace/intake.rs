@@ -1,8 +1,9 @@
 //! Taking events in: duplicates, identity, the fold, and a receipt for each.
 
+use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
-use perennial_core::fact::Fact;
+use perennial_core::fact::{Fact, Outcome};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
 use perennial_core::input::{Input, Reject};
 use perennial_core::orders::{self, Parked, REFUNDS_MAX};
@@ -192,7 +193,7 @@ impl Workspace {
         let mut customer = self.warm.take(id)?.ok_or_else(|| gone("its customer is not there"))?;
         let with_it = customer.orders.parked.clone();
         let event = place.as_ref().ok_or_else(|| gone("it is folded already"))?;
-        made.extend(engine::apply(&self.rules, &mut customer, event));
+        made.extend(self.fold_into(&mut customer, event));
         #[cfg(test)]
         self.spring(&event.message_id);
         let event = place.take().ok_or_else(|| gone("it is folded already"))?;
@@ -205,6 +206,7 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Event(event), made);
         customer.folded = seq;
         self.warm.put(customer, true);
+        self.count_demand(self.batch.last());
         for waiting in waited {
             if self.contain(|workspace| workspace.let_in(id, waiting, &with_it))?.is_none()
                 && let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|entry| entry.input)
@@ -265,7 +267,7 @@ impl Workspace {
             return Ok(());
         }
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        let facts = engine::apply(&self.rules, &mut customer, &event);
+        let facts = self.fold_into(&mut customer, &event);
         #[cfg(test)]
         self.spring(&format!("let in {}", event.message_id));
         customer.folded = self.push(Some(id), Some(id), Input::Event(event), facts);
@@ -274,6 +276,12 @@ impl Workspace {
         }
         self.warm.put(customer, true);
         Ok(())
+    }
+
+    /// What follows from an event, and what the models in force say then.
+    fn fold_into(&self, customer: &mut Customer, event: &Event) -> Outcome {
+        let ask = |customer: &Customer| self.models.ask(&self.rules, customer, event.at);
+        engine::apply_and_score(&self.rules, customer, event, ask)
     }
 
     /// Fetches the order of an event that has left its customer's list.

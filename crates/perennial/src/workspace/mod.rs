@@ -12,6 +12,7 @@ mod contain;
 mod erase;
 mod identity;
 mod intake;
+mod models;
 pub mod overview;
 mod tail;
 mod unmerge;
@@ -36,6 +37,8 @@ use perennial_store::{Duplicates, Journal, JournalReader, Keys, MemoryDisk, Stat
 
 pub use answers::Who;
 pub use intake::{Receipt, Status};
+pub use models::{Held, Round};
+pub(crate) use models::{customers, ordered};
 pub use perennial_core::command::Refusal;
 pub use perennial_store::Failure;
 use warm::Warm;
@@ -64,6 +67,8 @@ pub struct Workspace {
     /// Pieces taken of each reward.
     taken: BTreeMap<Box<str>, i64>,
     erased: erase::Erased,
+    /// Trained models in force.
+    models: models::Models,
     /// Entries of the batch at hand, not yet appended.
     batch: Vec<Entry>,
     next_seq: u64,
@@ -143,6 +148,7 @@ impl Workspace {
             midnight_after: None,
             taken: BTreeMap::new(),
             erased: erase::Erased::default(),
+            models: models::Models::default(),
             batch: Vec::new(),
             next_seq: 1,
             now: Timestamp::EPOCH,
@@ -286,7 +292,7 @@ impl Workspace {
         let seq = self.push(None, None, Input::Published(Box::new(publication.clone())), Vec::new());
         self.commit()?; // Nobody is told of rules that may be gone after a crash.
         self.changed = true;
-        tail::publish(&mut self.rules, &mut self.sources, seq, &publication)
+        self.put_in_force(seq, &publication)
     }
 
     /// Decides a command. Refusals are answers too, and as durable.
@@ -599,6 +605,7 @@ impl Workspace {
         self.sources.clear();
         self.taken.clear();
         self.erased = erase::Erased::default();
+        self.models.clear();
         self.senders.clear();
         self.duplicates.forget_after(self.journal.last_seq());
         self.refold()?;

@@ -38,12 +38,14 @@ struct Kept {
     taken: Vec<(Box<str>, i64)>,
     senders: BTreeSet<Box<str>>,
     erased: Erased,
+    /// Entries that published the models in force, and whether everybody was scored since.
+    models: Vec<(u64, bool)>,
 }
 
-const ENCODING: u8 = 2;
+const ENCODING: u8 = 3;
 
 pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
-    let Workspace { rules, sources, taken, senders, erased, .. } = workspace;
+    let Workspace { rules, sources, taken, senders, erased, models, .. } = workspace;
     let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
     let kept = Kept {
         sources: dates.zip(sources.iter().cloned()).collect(),
@@ -52,6 +54,7 @@ pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
         taken: taken.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         senders: senders.clone(),
         erased: *erased,
+        models: models.kept(),
     };
     postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
 }
@@ -77,6 +80,7 @@ pub(super) fn publish(
         }
         Published::Catalog(products) => rules.learn_products(products),
         Published::Threshold { segment, value } => drop(rules.thresholds.insert(segment.clone(), *value)),
+        Published::Model(_) | Published::Scores(_) => {} // Not rules: the workspace holds models, customers their scores.
     }
     Ok(())
 }
@@ -234,13 +238,18 @@ impl Workspace {
         self.taken = kept.taken.into_iter().collect();
         self.senders = kept.senders;
         self.erased = kept.erased;
-        Ok(())
+        self.take_models_over(&kept.models)
     }
 
     fn refold_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         self.now = self.now.max(entry.recorded_at);
         match &entry.input {
-            Some(Input::Published(news)) => publish(&mut self.rules, &mut self.sources, entry.seq, news)?,
+            Some(Input::Published(news)) => {
+                self.put_in_force(entry.seq, news)?;
+                if let Published::Scores(rows) = &news.what {
+                    self.refold_scores(entry.seq, news.at, rows)?;
+                }
+            }
             Some(Input::Event(event)) if entry.cause.is_none() => self.remember_event(event, entry.seq),
             Some(Input::Reject(reject)) => self.remember_reject(reject, entry.seq),
             _ => {}
@@ -272,10 +281,7 @@ impl Workspace {
                 self.rules.latest().map_or((Vec::new(), 0), |e| (e.blank_features(), e.program.version));
             Box::new(Customer::new(id, features, version))
         });
-        if customer.adopted < self.rules.latest_version() {
-            let seen = self.refill(&customer, entry.seq)?;
-            engine::take_up(&self.rules, &mut customer, seen);
-        }
+        self.follow_latest(&mut customer, entry.seq)?;
         for fact in &entry.outcome {
             let Fact::Recalled { order } = fact else { continue };
             customer.orders.left.extend(self.warm.old_order(*order)?);
@@ -307,6 +313,15 @@ impl Workspace {
         self.bury(id, &entry.outcome)
     }
 
+    /// Follows the newest programme version, as it stood before an entry, without deciding anything.
+    pub(super) fn follow_latest(&self, customer: &mut Customer, before: u64) -> Result<(), Failure> {
+        if customer.adopted < self.rules.latest_version() {
+            let seen = self.refill(customer, before)?;
+            engine::take_up(&self.rules, customer, seen);
+        }
+        Ok(())
+    }
+
     /// Identifiers that an entry linked: their hashes are facts, their values are in the input.
     pub(super) fn name(&mut self, customer: &mut Customer, entry: &Entry) {
         let said: Vec<Identifier> = match &entry.input {
@@ -335,7 +350,10 @@ impl Workspace {
             }
         }
         // Who it is was decided before the customer's own facts.
-        let written: Vec<&Fact> = entry.outcome.iter().skip_while(|f| unmerge::is_given(f)).collect();
+        // What a model said is taken from the journal: scores are not decided again.
+        let of_models = |fact: &&Fact| matches!(fact, Fact::Scored(_));
+        let given = |fact: &&Fact| unmerge::is_given(fact);
+        let written: Vec<&Fact> = entry.outcome.iter().skip_while(given).filter(|fact| !of_models(fact)).collect();
         if matches!(written.first(), Some(Fact::SetAside { .. })) {
             return; // Deciding it panicked; a mended program comes to something else.
         }

@@ -68,6 +68,7 @@ impl Workspace {
         let Parting { stay, out, named } = parting;
         let mut cause = None;
         let mut answer = None;
+        let sides = vec![stay.0, out.0];
         for (id, outcome) in [stay, out] {
             self.count_stock(&outcome);
             let seq = self.push(Some(id), Some(id), Input::Command(Box::new(asked.clone())), outcome.clone());
@@ -80,6 +81,7 @@ impl Workspace {
                 answer = Some(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome });
             }
         }
+        self.ask_again(sides)?;
         answer.ok_or_else(|| super::misfit("take a merge back", "neither side was named"))
     }
 

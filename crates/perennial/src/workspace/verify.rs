@@ -81,7 +81,7 @@ impl Workspace {
 /// Names the part in which two folds differ.
 fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Customer>) -> String {
     let (Some(a), Some(b)) = (held, refolded) else { return format!("{id}: is there only once") };
-    let parts: [(&str, bool); 12] = [
+    let parts: [(&str, bool); 13] = [
         ("roots", a.roots == b.roots),
         ("adopted", a.adopted == b.adopted),
         ("identifiers", a.identifiers == b.identifiers),
@@ -93,6 +93,7 @@ fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Custome
         ("segments", a.segments == b.segments),
         ("timers", a.timers == b.timers),
         ("answers", a.answers == b.answers),
+        ("scores", a.scores == b.scores),
         ("clock", a.clock == b.clock),
     ];
     let differing: Vec<&str> = parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();

@@ -15,7 +15,7 @@ use perennial_store::{Checkpoint, CustomerRow, Failure, KeptKey, PostingRow, ROW
 use serde::de::DeserializeOwned;
 
 /// Version byte of an encoded customer.
-const ENCODING: u8 = 2;
+const ENCODING: u8 = 3;
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
 /// Entries whose customers are remembered for those who ask what moved.

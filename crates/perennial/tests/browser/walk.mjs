@@ -35,7 +35,7 @@ async function accessible(page, where) {
 }
 
 const available = page => page.locator('#customer-sentence').innerText()
-const ledgerRows = page => page.locator('#customer details').nth(1).locator('tbody tr').count()
+const ledgerRows = page => page.locator('#fold-ledger tbody tr').count()
 
 const steps = {
   async 'the page opens with the programme in a sentence, and the key leaves the address'() {
@@ -58,6 +58,20 @@ const steps = {
     assert.ok(await ledgerRows(page) > 0)
     await accessible(page, 'a customer, light')
     await page.screenshot({ path: join(SHOTS, 'customer-light.png'), fullPage: true })
+    assert.deepEqual(page.wrong, [])
+  },
+
+  async 'what is to be expected of a customer opens to the model, its figures and the reason'() {
+    const page = await visit('light')
+    await page.locator('#examples a').first().click()
+    await page.waitForSelector('#future-sentence')
+    assert.match(await page.locator('#future-sentence').innerText(), /still a customer: \d+ %|gone than not: \d+ %/)
+    assert.match(await page.locator('#cluster-sentence').innerText(), /Shops like the group .* % of the reason/)
+    await page.getByText('Where this comes from').click()
+    await page.getByText('orders that came').waitFor()
+    assert.ok(await page.getByRole('table', { name: /New to them|To buy again/ }).locator('tbody tr').count() > 0)
+    await accessible(page, 'what is to be expected, light')
+    await page.screenshot({ path: join(SHOTS, 'future-light.png'), fullPage: true })
     assert.deepEqual(page.wrong, [])
   },
 

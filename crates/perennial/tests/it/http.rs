@@ -16,6 +16,7 @@ use perennial::http::server::{Config, Server};
 use perennial::http::{App, Stop, docs, router};
 use perennial::pump::{Clock, Pump};
 use perennial::wire::segment::BODY_MAX;
+use perennial::workspace::Workspace;
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, MemoryDisk, Write};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ use crate::wire::raw_body;
 const NOON: &str = "2026-11-22T12:00:00Z";
 
 /// A whole server without a socket.
-struct House {
+pub(crate) struct House {
     pump: Pump,
     disk: MemoryDisk,
     router: Router,
@@ -37,18 +38,18 @@ struct House {
     stop: Stop,
 }
 
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
     text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
     }
 
-    fn check(&self, status: u16, code: &str) {
+    pub(crate) fn check(&self, status: u16, code: &str) {
         let body = self.json();
         assert_eq!((self.status.as_u16(), body["code"].as_str().unwrap_or("")), (status, code), "{}", self.text);
     }
@@ -64,10 +65,14 @@ impl House {
     }
 
     fn with_queue(bytes: usize) -> Self {
-        let noon: Timestamp = NOON.parse().unwrap();
-        let clock = Clock::Manual(Arc::new(AtomicI64::new(noon.as_millis())));
         let disk = MemoryDisk::new();
-        let pump = Pump::start_with(crate::shop::on(&disk), clock, bytes).unwrap();
+        Self::over(crate::shop::on(&disk), disk, NOON.parse().unwrap(), bytes)
+    }
+
+    /// A server over a workspace, with a clock that stands still.
+    pub(crate) fn over(workspace: Workspace, disk: MemoryDisk, noon: Timestamp, bytes: usize) -> Self {
+        let clock = Clock::Manual(Arc::new(AtomicI64::new(noon.as_millis())));
+        let pump = Pump::start_with(workspace, clock, bytes).unwrap();
         let (keys, first) = KeyRing::in_memory(noon).unwrap();
         let read_only = keys.add("reader", Grant::Secret { scopes: vec![Scope::Read] }, noon).unwrap();
         let (app, stop) = App::new(pump.handle(), keys, None);
@@ -94,12 +99,12 @@ impl House {
         self.post(path, &[("authorization", &format!("Bearer {}", self.write_key))], body.to_string()).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         let request = Request::get(path).header("authorization", format!("Bearer {}", self.secret));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    async fn command(&self, path: &str, key: &str, body: Value) -> Answer {
+    pub(crate) async fn command(&self, path: &str, key: &str, body: Value) -> Answer {
         let bearer = format!("Bearer {}", self.secret);
         self.post(path, &[("authorization", &bearer), ("idempotency-key", key)], body.to_string()).await
     }

@@ -1,0 +1,193 @@
+//! Recommendations: what a customer may like, each item with its reason.
+//!
+//! Promise: an answer comes from memory, and a shop always gets a list it can show. Where the answer is
+//! not what was asked for, `instead` says what it is.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use perennial_learn::recommend::Reason;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::AppState;
+use super::keys::Scope;
+use super::problem::{ApiError, Problem};
+use crate::models::shelf::{Found, Kind, Shelf, Wanted};
+use crate::models::shop::Question;
+
+/// Items of a list when none are asked for, and the most that may be.
+const ITEMS: usize = 10;
+const ITEMS_MAX: usize = 100;
+/// Items of a context at most.
+const CONTEXT_MAX: usize = 100;
+
+/// What is asked.
+#[derive(Deserialize)]
+pub struct Asked {
+    customer: Option<String>,
+    item: Option<String>,
+    items: Option<String>,
+    limit: Option<usize>,
+    seen: Option<String>,
+    category: Option<String>,
+    price_from: Option<f64>,
+    price_to: Option<f64>,
+}
+
+/// Recommended items.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecommendationsView {
+    /// What was asked for.
+    #[schema(example = "for-you")]
+    pub kind: String,
+    /// The model that answered; absent when there is none yet.
+    pub model: Option<ModelName>,
+    /// What this is, when it is not what was asked for.
+    #[schema(example = "no order of this customer is known: what is in demand")]
+    pub instead: Option<String>,
+    /// The items, best first.
+    pub items: Vec<RecommendedView>,
+}
+
+/// Which model answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelName {
+    /// Its version.
+    pub version: u32,
+    /// When it was published.
+    pub trained_at: String,
+}
+
+/// One recommended item.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecommendedView {
+    /// The shop's product id.
+    pub item: String,
+    /// What the catalogue calls it.
+    pub name: Option<String>,
+    /// Comparable within this list only.
+    pub score: f32,
+    /// Why.
+    pub reason: ReasonView,
+}
+
+/// Why an item is recommended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReasonView {
+    /// `bought_before`, `goes_with`, `similar_customers` or `in_demand`.
+    #[schema(example = "goes_with")]
+    pub code: String,
+    /// The item it comes from, where it comes from one.
+    pub item: Option<String>,
+    /// A sentence that may be shown.
+    pub text: String,
+}
+
+/// Recommendations
+///
+/// `for-you` and `again` are for a customer; `similar`, `together` and `session` beside items;
+/// `trending` for everybody. Served from memory. A customer or item that is not known gets what is in
+/// demand, and `instead` says so.
+#[utoipa::path(
+    get, path = "/v1/recommendations/{kind}", tag = "Recommendations",
+    params(
+        ("kind" = String, Path, description = "for-you, similar, together, again, trending or session"),
+        ("customer" = Option<String>, Query, description = "As for a customer; needed for for-you and again"),
+        ("item" = Option<String>, Query, description = "A product id"),
+        ("items" = Option<String>, Query, description = "Product ids, separated by commas, the latest last"),
+        ("limit" = Option<usize>, Query, description = "At most so many; 10 unless told, 100 at most"),
+        ("seen" = Option<String>, Query, description = "Product ids that shall not come, separated by commas"),
+        ("category" = Option<String>, Query, description = "Only items of this category, as the catalogue names it"),
+        ("price_from" = Option<f64>, Query, description = "Only items at this price or more"),
+        ("price_to" = Option<f64>, Query, description = "Only items at this price or less")
+    ),
+    responses(
+        (status = 200, body = RecommendationsView),
+        (status = 400, body = Problem, content_type = "application/problem+json")
+    ),
+    security(("secret_key" = []))
+)]
+pub async fn show(
+    State(app): AppState,
+    Path(word): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Json<RecommendationsView>, ApiError> {
+    app.keys().authorise(&headers, Scope::Read)?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+    let kinds = "There is for-you, similar, together, again, trending and session.";
+    let kind = kind.ok_or_else(|| ApiError::new("bad_parameter", kinds).at("kind"))?;
+    let items = context(&asked)?;
+    if kind.needs_items() && items.is_empty() {
+        return Err(ApiError::new("missing_field", "Name the items that this is asked beside.").at("items"));
+    }
+    let history = match &asked.customer {
+        Some(reference) => history(&app, reference).await?,
+        None if kind.needs_customer() => {
+            return Err(ApiError::new("missing_field", "Name the customer this is for.").at("customer"));
+        }
+        None => Vec::new(),
+    };
+    let limit = asked.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
+    let wanted = asked.wanted();
+    let shelf = app.shelf();
+    let found = shelf.answer(kind, Question { history: &history, items: &items, limit }, &wanted);
+    Ok(Json(view(kind, found, &shelf)))
+}
+
+impl Asked {
+    fn wanted(self) -> Wanted {
+        let except = self.seen.as_deref().map(list).unwrap_or_default();
+        Wanted { category: self.category, from: self.price_from, to: self.price_to, except }
+    }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Into::into).collect()
+}
+
+/// The items of the question, the latest last.
+fn context(asked: &Asked) -> Result<Vec<String>, ApiError> {
+    let mut items = asked.items.as_deref().map(list).unwrap_or_default();
+    items.extend(asked.item.as_deref().map(str::trim).filter(|item| !item.is_empty()).map(Into::into));
+    if items.len() > CONTEXT_MAX {
+        return Err(ApiError::new("bad_parameter", format!("At most {CONTEXT_MAX} items.")).at("items"));
+    }
+    Ok(items)
+}
+
+/// What the customer's orders hold; nothing for somebody who is not known.
+async fn history(app: &super::App, reference: &str) -> Result<Vec<(Box<str>, f64)>, ApiError> {
+    let who = super::customers::who(reference).map_err(|error| error.at("customer"))?;
+    Ok(app.pump().call(move |workspace, now| workspace.bought(now, &who)).await?.unwrap_or_default())
+}
+
+fn view(kind: Kind, found: Found, shelf: &Shelf) -> RecommendationsView {
+    let items = found.items.into_iter().map(|(found, name)| RecommendedView {
+        reason: reason(&found.reason, shelf),
+        item: found.item,
+        name: name.map(Into::into),
+        score: found.score,
+    });
+    RecommendationsView {
+        kind: kind.word().into(),
+        model: found.model.map(|(version, at)| ModelName { version, trained_at: at.to_string() }),
+        instead: found.instead.map(Into::into),
+        items: items.collect(),
+    }
+}
+
+fn reason(reason: &Reason, shelf: &Shelf) -> ReasonView {
+    let (code, item, text) = match reason {
+        Reason::BoughtBefore(1) => ("bought_before", None, "bought once before".into()),
+        Reason::BoughtBefore(times) => ("bought_before", None, format!("bought {times} times before")),
+        Reason::GoesWith(item) => {
+            let name = shelf.name(item);
+            ("goes_with", Some(item.clone()), format!("goes with {}", name.as_deref().unwrap_or(item)))
+        }
+        Reason::SimilarCustomers => ("similar_customers", None, "customers who shop alike bought it".into()),
+        Reason::Popular => ("in_demand", None, "many buy it".into()),
+    };
+    ReasonView { code: code.into(), item, text }
+}

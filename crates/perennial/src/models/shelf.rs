@@ -1,0 +1,268 @@
+//! The shelf: recommendations from memory, by whatever thread asks.
+//!
+//! Promise: an answer needs no journal and no disk. Counts of orders since the training move with
+//! every order, so that what is in demand now and what is new are answered between trainings. Where
+//! there is no model yet the shelf answers with what is ordered most, and says so.
+//! Absent on purpose: customers. The caller hands in the history that an answer is for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use perennial_core::event::Product;
+use perennial_core::time::Timestamp;
+use perennial_core::value::Value;
+use perennial_learn::recommend::live::{LiveNeighbours, Weighting};
+use perennial_learn::recommend::{Reason, Recommendation};
+use rust_decimal::prelude::ToPrimitive as _;
+
+use super::shop::{Question, Shop};
+
+/// Pairs counted between trainings at most; then pairs wait for the next training.
+const PAIRS_MAX: usize = 200_000;
+/// Lines of one order whose pairs are counted.
+const BASKET_MAX: usize = 40;
+/// Items counted between trainings at most.
+const ITEMS_MAX: usize = 100_000;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// New items for a customer.
+    ForYou,
+    /// What customers of an item bought too.
+    Similar,
+    /// What lies in baskets with items.
+    Together,
+    /// What a customer buys again.
+    Again,
+    /// What is in demand.
+    Trending,
+    /// What fits a running session.
+    Session,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::ForYou, Self::Similar, Self::Together, Self::Again, Self::Trending, Self::Session];
+
+    /// The word in addresses.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ForYou => "for-you",
+            Self::Similar => "similar",
+            Self::Together => "together",
+            Self::Again => "again",
+            Self::Trending => "trending",
+            Self::Session => "session",
+        }
+    }
+
+    /// Whether it is asked for a customer.
+    pub fn needs_customer(self) -> bool {
+        matches!(self, Self::ForYou | Self::Again)
+    }
+
+    /// Whether it is asked beside items.
+    pub fn needs_items(self) -> bool {
+        matches!(self, Self::Similar | Self::Together | Self::Session)
+    }
+}
+
+/// Which items may be recommended; each condition only when it is given.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Of this category.
+    pub category: Option<String>,
+    /// At this price or more, in major units.
+    pub from: Option<f64>,
+    /// At this price or less.
+    pub to: Option<f64>,
+    /// None of these.
+    pub except: Vec<String>,
+}
+
+/// What the catalogue says of an item.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Good {
+    name: Option<Box<str>>,
+    category: Option<Box<str>>,
+    price: Option<f64>,
+    out_of_stock: bool,
+}
+
+/// What is kept in memory to answer from.
+#[derive(Debug, Default)]
+pub struct Shelf(RwLock<Stock>);
+
+#[derive(Debug, Default)]
+struct Stock {
+    shop: Option<(u32, Timestamp, Arc<Shop>)>,
+    goods: HashMap<Box<str>, Good>,
+    live: Live,
+}
+
+/// Counts of orders since the training.
+#[derive(Debug, Default)]
+struct Live {
+    orders: HashMap<Box<str>, f32>,
+    beside: LiveNeighbours,
+    pairs: usize,
+}
+
+/// An answer, and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Version of the model and when it was published; none when there is none yet.
+    pub model: Option<(u32, Timestamp)>,
+    /// Why this is not what was asked for, when it is not.
+    pub instead: Option<&'static str>,
+    /// The items, best first.
+    pub items: Vec<(Recommendation, Option<Box<str>>)>,
+}
+
+impl Shelf {
+    /// A model is in force; what was counted before it counts no more.
+    pub fn put(&self, version: u32, at: Timestamp, shop: Arc<Shop>) {
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        stock.shop = Some((version, at, shop));
+        stock.live = Live::default();
+    }
+
+    /// Nothing is known any more: memory is made again.
+    pub fn clear(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Stock::default();
+    }
+
+    /// What the catalogue says of products.
+    pub fn learn<'a>(&self, products: impl Iterator<Item = &'a Product>) {
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        stock.goods.extend(products.map(|product| (product.product_id.clone(), Good::of(product))));
+    }
+
+    /// An order was taken.
+    pub fn observe<'a>(&self, items: impl Iterator<Item = &'a str>) {
+        let mut basket: Vec<&str> = items.filter(|item| !item.is_empty()).collect();
+        basket.sort_unstable();
+        basket.dedup();
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        stock.live.observe(&basket);
+    }
+
+    /// The best items; `note` says where they come from when that is not what was asked for.
+    pub fn answer(&self, kind: Kind, question: Question<'_>, wanted: &Wanted) -> Found {
+        let stock = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let allow = |item: &str| stock.allows(item, wanted);
+        let model = stock.shop.as_ref().map(|(version, at, _)| (*version, *at));
+        let mut list = stock.own(kind, question, &allow);
+        let mut instead = None;
+        if list.is_empty() {
+            let fallback = kind != Kind::Trending;
+            instead = match (&stock.shop, kind) {
+                (None, _) => Some("no model is trained yet: what is ordered most lately"),
+                (_, Kind::Again) => Some("nothing to buy again is known: what is in demand"),
+                (_, Kind::ForYou) => Some("no order of this customer is known: what is in demand"),
+                _ if fallback => Some("these items are not known: what is in demand"),
+                _ => None,
+            };
+            list = stock.demand(question.limit, &|item| allow(item) && !question.items.iter().any(|i| i == item));
+        }
+        let named = |found: Recommendation| {
+            let name = stock.goods.get(&*found.item).and_then(|good| good.name.clone());
+            (found, name)
+        };
+        Found { model, instead, items: list.into_iter().map(named).collect() }
+    }
+
+    /// What the catalogue calls an item.
+    pub fn name(&self, item: &str) -> Option<Box<str>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).goods.get(item)?.name.clone()
+    }
+}
+
+impl Stock {
+    /// What was asked for itself.
+    fn own(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        let Some((_, _, shop)) = &self.shop else { return self.live_beside(kind, question, allow) };
+        let list = match kind {
+            Kind::ForYou => shop.for_you(question, allow),
+            Kind::Similar => shop.similar(question, allow),
+            Kind::Together | Kind::Session => shop.together(question, allow),
+            Kind::Again => shop.again(question, allow),
+            Kind::Trending => self.demand(question.limit, allow),
+        };
+        if list.is_empty() { self.live_beside(kind, question, allow) } else { list }
+    }
+
+    /// For items that came after the training: what was ordered with them since.
+    fn live_beside(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        let Some(last) = question.items.last().filter(|_| kind.needs_items()) else { return Vec::new() };
+        let near = self.live.beside.neighbours(last, question.limit + question.items.len(), Weighting::Cosine);
+        let near = near.into_iter().filter(|(item, _)| allow(item) && !question.items.contains(item));
+        let reason = Reason::GoesWith(last.clone());
+        near.take(question.limit).map(|(item, score)| Recommendation { item, score, reason: reason.clone() }).collect()
+    }
+
+    fn demand(&self, limit: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        let live = |item: &str| self.live.orders.get(item).copied().unwrap_or(0.0);
+        if let Some((_, _, shop)) = &self.shop {
+            return shop.trending(limit, &live, allow);
+        }
+        let mut list: Vec<(&str, f32)> = self.live.orders.iter().map(|(item, n)| (&**item, *n)).collect();
+        list.retain(|(item, _)| allow(item));
+        list.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+        list.truncate(limit);
+        list.into_iter()
+            .map(|(item, score)| Recommendation { item: item.into(), score, reason: Reason::Popular })
+            .collect()
+    }
+
+    fn allows(&self, item: &str, wanted: &Wanted) -> bool {
+        let good = self.goods.get(item);
+        let category = |c: &String| good.is_some_and(|g| g.category.as_deref() == Some(c));
+        let price = |holds: &dyn Fn(f64) -> bool| good.and_then(|g| g.price).is_some_and(holds);
+        !wanted.except.iter().any(|other| other == item)
+            && good.is_none_or(|g| !g.out_of_stock)
+            && wanted.category.as_ref().is_none_or(category)
+            && wanted.from.is_none_or(|from| price(&|p| p >= from))
+            && wanted.to.is_none_or(|to| price(&|p| p <= to))
+    }
+}
+
+impl Live {
+    fn observe(&mut self, basket: &[&str]) {
+        for (place, item) in basket.iter().enumerate() {
+            if let Some(count) = self.orders.get_mut(*item) {
+                *count += 1.0;
+            } else if self.orders.len() < ITEMS_MAX {
+                self.orders.insert((*item).into(), 1.0);
+            }
+            if place < BASKET_MAX && self.pairs < PAIRS_MAX {
+                self.beside.observe(&basket[..place], item);
+                self.pairs += place;
+            }
+        }
+    }
+}
+
+impl Good {
+    fn of(product: &Product) -> Self {
+        let text = |names: &[&str]| {
+            let value = names.iter().find_map(|name| product.about.get(name));
+            value.and_then(Value::as_text).map(Into::into)
+        };
+        let number = |name: &str| match product.about.get(name) {
+            Some(Value::Number(n)) => n.to_f64(),
+            Some(Value::Text(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let denied = matches!(product.about.get("in_stock"), Some(Value::Bool(false)));
+        let said = text(&["availability"]).is_some_and(|a: Box<str>| a.to_lowercase().starts_with("out"));
+        Self {
+            name: text(&["name", "title"]),
+            category: text(&["category"]),
+            price: number("price"),
+            out_of_stock: denied || said || number("stock").is_some_and(|pieces| pieces <= 0.0),
+        }
+    }
+}

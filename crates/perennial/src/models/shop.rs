@@ -1,0 +1,344 @@
+//! The model of recommendations: what goes with what, and what is in demand.
+//!
+//! Four recommenders over one table of order lines: new items for a customer, items alike, what is
+//! bought together, what is bought again. Each tunes itself on a part that it hides from itself; then
+//! the latest order of many customers is hidden from the tuned one, and the figures say in how many of
+//! them one of ten recommended items lay.
+//!
+//! Promise: what is published knows items only. Methods that would carry the histories of customers
+//! are left out of the blend, whatever they would add.
+
+use perennial_core::score::{Model, ModelKind};
+use perennial_learn::recommend::als::Als;
+use perennial_learn::recommend::ease::Ease;
+use perennial_learn::recommend::fading::Fading;
+use perennial_learn::recommend::item_item::Neighbours;
+use perennial_learn::recommend::{
+    Choice, Columns, Effort, Interactions, Reason, Recommendation, Recommender, Settings, Task,
+};
+use serde::{Deserialize, Serialize};
+
+use super::history::Lines;
+use super::{Progress, Untrained, encode, millionths};
+
+/// Orders that the model needs.
+pub const ORDERS_MIN: u64 = 200;
+/// Customers that it needs.
+pub const CUSTOMERS_MIN: u32 = 50;
+/// Items that it needs.
+pub const ITEMS_MIN: usize = 10;
+/// Weights kept per item: what is published stays small and a question quick.
+const KEEP: usize = 100;
+/// Questions by which settings are compared.
+const QUESTIONS: usize = 400;
+/// Hidden orders by which the result is judged.
+const JUDGED: usize = 1_000;
+/// Length of the lists that are judged.
+const TOP: usize = 10;
+/// Days that count as lately.
+const LATELY: f64 = 28.0;
+/// Orders lately from which a trend is believed half.
+const DOUBT: f32 = 20.0;
+
+/// The published model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shop {
+    for_you: Recommender,
+    similar: Recommender,
+    together: Recommender,
+    again: Recommender,
+    /// Orders lately and ever, by the items' number.
+    demand: Vec<(f32, f32)>,
+}
+
+/// Rows of a table, in the columns that recommenders read.
+#[derive(Default)]
+struct Table {
+    users: Vec<String>,
+    items: Vec<String>,
+    at: Vec<f64>,
+    baskets: Vec<String>,
+}
+
+/// A hidden order: what its customer had before, and what it held.
+struct Hidden {
+    before: Vec<(String, f64)>,
+    order: Vec<String>,
+}
+
+/// Trains on order lines.
+///
+/// # Errors
+/// [`Untrained`], with the reason in words.
+pub fn train(lines: &Lines, version: u32, seed: u64, progress: &Progress) -> Result<Model, Untrained> {
+    thick_enough(lines)?;
+    progress.begin(8);
+    let (earlier, hidden) = split(lines);
+    let earlier = earlier.read()?;
+    progress.step(1)?;
+    let all = Table::of(lines).read()?;
+    let mut figures = Vec::new();
+    let mut learn = |task: Task, name: &str| -> Result<Recommender, Untrained> {
+        let choice = choose(&earlier, task, seed)?;
+        progress.step(1)?;
+        let judged = Recommender::fit(&earlier, task, choice.clone(), 1).map_err(failed)?;
+        figures.extend(judge(&judged, &hidden).map(|share| (name.into(), millionths(share))));
+        let model = Recommender::fit(&all, task, choice, 1).map_err(failed)?;
+        progress.step(1)?;
+        Ok(model.without_customers())
+    };
+    let for_you = learn(Task::ForYou, "for_you_hits_of_10")?;
+    let together = learn(Task::Together, "together_hits_of_10")?;
+    let again = learn(Task::Again, "again_hits_of_10")?;
+    let alike = Choice::only(Settings::Neighbours(Neighbours { keep: KEEP, shrink: 5.0, ..Neighbours::default() }));
+    let similar = Recommender::fit(&all, Task::Together, alike, 1).map_err(failed)?.without_customers();
+    let popular = Recommender::fit(&earlier, Task::Again, Choice::only(Settings::Popularity(None)), 1);
+    let popular = popular.ok().and_then(|popular| judge(&popular, &hidden));
+    figures.extend(popular.map(|share| ("best_sellers_hits_of_10".into(), millionths(share))));
+    progress.step(1)?;
+    let demand = demand(lines, &for_you);
+    Ok(Model {
+        kind: ModelKind::Recommend,
+        version,
+        method: method(&[&for_you, &together, &again]).into(),
+        from: lines.span.0,
+        until: lines.span.1,
+        position: lines.position,
+        customers: u64::from(lines.customers),
+        orders: lines.orders,
+        seed,
+        figures,
+        body: encode(&Shop { for_you, similar, together, again, demand })?,
+    })
+}
+
+fn thick_enough(lines: &Lines) -> Result<(), Untrained> {
+    let thin = |what: &str, found: u64, needed: u64| {
+        Err(Untrained::Thin(format!("it has {found} {what}, {needed} are needed")))
+    };
+    if lines.orders < ORDERS_MIN {
+        return thin("orders", lines.orders, ORDERS_MIN);
+    }
+    if lines.customers < CUSTOMERS_MIN {
+        return thin("customers", lines.customers.into(), CUSTOMERS_MIN.into());
+    }
+    if lines.items.len() < ITEMS_MIN {
+        return thin("different items", lines.items.len() as u64, ITEMS_MIN as u64);
+    }
+    Ok(())
+}
+
+fn failed(why: perennial_learn::recommend::Error) -> Untrained {
+    Untrained::Failed(why.to_string())
+}
+
+impl Table {
+    fn of(lines: &Lines) -> Self {
+        let mut table = Self::default();
+        lines.rows.iter().for_each(|row| table.push(lines, *row));
+        table
+    }
+
+    fn push(&mut self, lines: &Lines, (customer, item, at): (u32, u32, f64)) {
+        self.users.push(customer.to_string());
+        self.items.push(lines.items[item as usize].to_string());
+        self.at.push(at);
+        self.baskets.push(format!("{customer} {at}"));
+    }
+
+    fn read(&self) -> Result<Interactions, Untrained> {
+        let columns = Columns { users: &self.users, items: &self.items, at: &self.at, baskets: &self.baskets };
+        Interactions::read(&columns).map_err(failed)
+    }
+}
+
+/// Hides the latest order of some customers who have an earlier one.
+#[expect(clippy::float_cmp, reason = "lines of one order carry the same instant")]
+fn split(lines: &Lines) -> (Table, Vec<Hidden>) {
+    let every = (lines.customers as usize).div_ceil(JUDGED).max(1);
+    let (mut earlier, mut hidden) = (Table::default(), Vec::new());
+    for (nth, rows) in lines.rows.chunk_by(|a, b| a.0 == b.0).enumerate() {
+        let last = rows[rows.len() - 1].2;
+        let known = rows.partition_point(|row| row.2 < last);
+        let hides = known > 0 && nth % every == 0;
+        let kept = if hides { known } else { rows.len() };
+        rows[..kept].iter().for_each(|row| earlier.push(lines, *row));
+        if hides {
+            let name = |row: &(u32, u32, f64)| lines.items[row.1 as usize].to_string();
+            let before = rows[..known].iter().map(|row| (name(row), row.2)).collect();
+            let order = rows.iter().filter(|row| row.2 == last).map(name).collect();
+            hidden.push(Hidden { before, order });
+        }
+    }
+    (earlier, hidden)
+}
+
+/// The blend that suits a task by its own trials, with methods that know items only.
+fn choose(data: &Interactions, task: Task, seed: u64) -> Result<Choice, Untrained> {
+    let effort = Effort { questions: QUESTIONS, threads: 1 };
+    let mut choice = Recommender::train(data, task, effort, &mut |_| {}).map_err(failed)?.choice;
+    choice.blend = choice.blend.into_iter().filter_map(|(how, weight)| Some((slim(how, seed)?, weight))).collect();
+    if choice.blend.is_empty() {
+        let own = Settings::Personal(Fading { memory: 0.9, half_life: None });
+        choice.blend.push((if task == Task::Again { own } else { Settings::Popularity(None) }, 1.0));
+    }
+    choice.trials.clear();
+    Ok(choice)
+}
+
+/// The same method, small enough to be published; none when it would carry customers.
+fn slim(how: Settings, seed: u64) -> Option<Settings> {
+    Some(match how {
+        Settings::Ease(how) => Settings::Ease(Ease { keep: how.keep.min(KEEP), ..how }),
+        Settings::BasketEase(how) => Settings::BasketEase(Ease { keep: how.keep.min(KEEP), ..how }),
+        Settings::Neighbours(how) => Settings::Neighbours(Neighbours { keep: how.keep.min(KEEP), ..how }),
+        Settings::Baskets(how) => Settings::Baskets(Neighbours { keep: how.keep.min(KEEP), ..how }),
+        Settings::Als(how) => Settings::Als(Als { seed, ..how }),
+        Settings::Popularity(_) | Settings::Personal(_) => how,
+        Settings::Crowd { .. } | Settings::Sessions(_) | Settings::NextBasket(_) => return None,
+    })
+}
+
+/// In which share of the hidden orders one of ten recommended items lay.
+#[expect(clippy::cast_precision_loss, reason = "a thousand orders")]
+fn judge(model: &Recommender, hidden: &[Hidden]) -> Option<f64> {
+    let (mut asked, mut hits) = (0, 0);
+    for one in hidden {
+        let before: Vec<(&str, f64)> = one.before.iter().map(|(item, at)| (item.as_str(), *at)).collect();
+        let half = one.order.len() / 2;
+        let (question, wanted): (Vec<(&str, f64)>, Vec<&String>) = match model.task {
+            Task::Together => {
+                (one.order[..half].iter().map(|i| (i.as_str(), 0.0)).collect(), one.order[half..].iter().collect())
+            }
+            Task::ForYou => {
+                let fresh = |item: &&String| one.before.iter().all(|(known, _)| known != *item);
+                (before, one.order.iter().filter(fresh).collect())
+            }
+            Task::Again | Task::Session => (before, one.order.iter().collect()),
+        };
+        if question.is_empty() || wanted.is_empty() {
+            continue;
+        }
+        asked += 1;
+        let list = model.after_history(&question, TOP, &|_| true);
+        hits += usize::from(list.iter().any(|got| wanted.contains(&&got.item)));
+    }
+    (asked > 0).then(|| hits as f64 / f64::from(asked))
+}
+
+/// Names of the methods of all blends.
+fn method(models: &[&Recommender]) -> String {
+    let mut names: Vec<&str> =
+        models.iter().flat_map(|model| model.choice.blend.iter().map(|(how, _)| how.name())).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+/// Orders of each item, lately and ever.
+fn demand(lines: &Lines, model: &Recommender) -> Vec<(f32, f32)> {
+    let since = super::history::days(lines.span.1) - LATELY;
+    let mut demand = vec![(0.0, 0.0); model.items.len()];
+    for (_, item, at) in &lines.rows {
+        if let Some(number) = model.items.find(&lines.items[*item as usize]) {
+            let of = &mut demand[number as usize];
+            of.0 += f32::from(u8::from(*at > since));
+            of.1 += 1.0;
+        }
+    }
+    demand
+}
+
+/// What is asked of a shop, and whom for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Items of the customer's orders with their times in days, oldest first.
+    pub history: &'a [(Box<str>, f64)],
+    /// Items shown, in the basket, or looked at, oldest first.
+    pub items: &'a [String],
+    /// How many are wanted.
+    pub limit: usize,
+}
+
+impl Shop {
+    /// New items for a customer.
+    pub fn for_you(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        self.by_history(&self.for_you, question, allow)
+    }
+
+    /// What a customer buys again.
+    pub fn again(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        let mut list = self.by_history(&self.again, question, allow);
+        list.retain(|found| matches!(found.reason, Reason::BoughtBefore(_)));
+        list
+    }
+
+    fn by_history(
+        &self,
+        model: &Recommender,
+        question: Question<'_>,
+        allow: &dyn Fn(&str) -> bool,
+    ) -> Vec<Recommendation> {
+        let touches: Vec<(&str, f64)> = question.history.iter().map(|(item, at)| (&**item, *at)).collect();
+        if self.knows(touches.iter().map(|(item, _)| *item)) {
+            model.after_history(&touches, question.limit, allow)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What customers of these items bought too.
+    pub fn similar(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        self.beside(&self.similar, question, allow)
+    }
+
+    /// What lies in baskets with these items.
+    pub fn together(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        self.beside(&self.together, question, allow)
+    }
+
+    fn beside(&self, model: &Recommender, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+        if self.knows(question.items.iter().map(String::as_str)) {
+            model.after_among(question.items, question.limit, allow)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn knows<'a>(&self, mut items: impl Iterator<Item = &'a str>) -> bool {
+        items.any(|item| self.for_you.items.find(item).is_some())
+    }
+
+    /// Items in demand: ordered lately, and more than their share of all time suggests. `live` adds
+    /// what was ordered since the training.
+    pub fn trending(
+        &self,
+        limit: usize,
+        live: &dyn Fn(&str) -> f32,
+        allow: &dyn Fn(&str) -> bool,
+    ) -> Vec<Recommendation> {
+        let names = &self.for_you.items;
+        let demand = (0u32..).zip(&self.demand).map(|(item, (lately, ever))| {
+            let fresh = live(names.name(item));
+            (item, lately + fresh, ever + fresh)
+        });
+        let demand: Vec<(u32, f32, f32)> = demand.collect();
+        let (lately, ever) = demand.iter().fold((0.0, f32::MIN_POSITIVE), |(a, b), (_, x, y)| (a + x, b + y));
+        let scale = lately / ever;
+        let mut scored: Vec<(u32, f32)> = demand
+            .iter()
+            .filter(|(item, lately, _)| *lately > 0.0 && allow(names.name(*item)))
+            .map(|(item, lately, ever)| (*item, lately * (lately + DOUBT) / (ever * scale + DOUBT)))
+            .collect();
+        scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        scored.truncate(limit);
+        let named =
+            |(item, score)| Recommendation { item: names.name(item).to_owned(), score, reason: Reason::Popular };
+        scored.into_iter().map(named).collect()
+    }
+
+    /// How many items it knows.
+    pub fn items(&self) -> usize {
+        self.for_you.items.len()
+    }
+}

@@ -1,0 +1,370 @@
+//! Models in force: publishing one, asking it about everybody, and asking again when orders change.
+//!
+//! Promise: a score is recorded when it is first said, in a block of many customers after a training
+//! or beside the order that changed it, and a refold takes it from there and asks no model. Blocks are
+//! short, so that intake goes on between them; a round that was cut off goes on after a restart.
+//! Absent on purpose: training, which happens elsewhere and hands in what came out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use perennial_core::customer::Customer;
+use perennial_core::engine;
+use perennial_core::event::Body;
+use perennial_core::fact::Fact;
+use perennial_core::id::CustomerId;
+use perennial_core::input::{Entry, Input, Publication, Published};
+use perennial_core::program::Program;
+use perennial_core::rules::Rules;
+use perennial_core::score::{Basis, Model, ModelKind, Score, ScoreName, Scored};
+use perennial_core::time::Timestamp;
+use perennial_core::value::Value;
+use perennial_store::{Failure, State};
+use serde_json::Value as Json;
+
+use super::answers::json;
+use super::{Who, Workspace, warm};
+use crate::models::clusters::Part;
+use crate::models::shelf::Shelf;
+use crate::models::{Ready, history, value};
+use crate::view::{ClusterView, PartView, ScoresView, ValueView};
+
+/// Lines of a customer's orders that a recommendation looks at.
+const HISTORY_MAX: usize = 500;
+
+/// The models in force, one of each kind at most.
+#[derive(Default)]
+pub(super) struct Models {
+    held: BTreeMap<ModelKind, Held>,
+    shelf: Arc<Shelf>,
+}
+
+/// A model in force.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The entry that published it.
+    pub seq: u64,
+    /// When that was.
+    pub published_at: Timestamp,
+    /// What it was trained on and how good it is; without its body.
+    pub about: Model,
+    /// The model, ready to be asked.
+    pub ready: Ready,
+    /// Everybody was scored.
+    scored: bool,
+}
+
+impl Models {
+    fn hold(&mut self, seq: u64, published_at: Timestamp, model: &Model, scored: bool) {
+        let ready = Ready::of(model);
+        if let Ready::Recommend(shop) = &ready {
+            self.shelf.put(model.version, published_at, shop.clone());
+        }
+        let scored = scored || model.kind == ModelKind::Recommend; // It says nothing of customers.
+        let about = Model { body: Box::default(), ..model.clone() };
+        self.held.insert(model.kind, Held { seq, published_at, about, ready, scored });
+    }
+
+    /// Forgets everything before memory is made again.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+        self.shelf.clear();
+    }
+
+    /// What a checkpoint keeps: the entries that published the models, and whose rounds are done.
+    pub(super) fn kept(&self) -> Vec<(u64, bool)> {
+        self.held.values().map(|held| (held.seq, held.scored)).collect()
+    }
+
+    /// What the models in force, as far as the programme wants them, say of a customer as of an instant.
+    pub(super) fn ask(&self, rules: &Rules, customer: &Customer, at: Timestamp) -> Vec<Scored> {
+        let wanted = |kind| rules.latest().is_some_and(|e| e.program.models.contains_key(kind));
+        let held = self.held.iter().filter(|(kind, _)| wanted(kind));
+        held.filter_map(|(_, held)| held.score(customer, at)).collect()
+    }
+}
+
+impl Held {
+    fn score(&self, customer: &Customer, at: Timestamp) -> Option<Scored> {
+        self.ready.score(self.about.version, history::basis(customer, at.max(self.about.until))?)
+    }
+}
+
+/// A page of customers as the last checkpoint holds them, in the order of their ids.
+///
+/// # Errors
+/// The store's failure.
+pub(crate) fn customers(state: &State, after: Option<CustomerId>, limit: usize) -> Result<Vec<Customer>, Failure> {
+    state.customers(after, limit)?.iter().map(warm::decode).collect()
+}
+
+/// How far a round of scoring is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// It goes on after this customer.
+    After(CustomerId),
+    /// Everybody is scored.
+    Done,
+}
+
+impl Workspace {
+    /// The model of a kind in force.
+    pub fn model(&self, kind: ModelKind) -> Option<&Held> {
+        self.models.held.get(&kind)
+    }
+
+    /// Where recommendations are served from.
+    pub fn shelf(&self) -> Arc<Shelf> {
+        self.models.shelf.clone()
+    }
+
+    /// Puts a trained model in force. Everybody is scored in a round of [`Workspace::score_some`].
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn publish_model(&mut self, now: Timestamp, by: &str, model: Model) -> Result<(), Failure> {
+        self.ready(now)?;
+        self.publication(by, Published::Model(Box::new(model)))
+    }
+
+    /// Whether a model in force has not been asked about everybody yet.
+    pub fn owes_scores(&self) -> bool {
+        self.models.held.values().any(|held| !held.scored)
+    }
+
+    /// Asks the models in force about up to `limit` customers after one, and writes down in one block
+    /// what is news. An empty block ends the round.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn score_some(&mut self, now: Timestamp, after: Option<CustomerId>, limit: usize) -> Result<Round, Failure> {
+        self.ready(now)?;
+        let mut ids: Vec<CustomerId> = self.state.customers(after, limit)?.iter().map(|row| row.id).collect();
+        let last = ids.last().copied();
+        if after.is_none() {
+            // Those whom no checkpoint holds yet have no place in the order of its pages.
+            ids.extend(self.warm.unwritten().map(|customer| customer.id));
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        self.push_block(ids, Self::news_of)?;
+        if last.is_none() {
+            self.push_scores(Vec::new());
+            self.models.held.values_mut().for_each(|held| held.scored = true);
+            self.changed = true;
+        }
+        self.commit()?;
+        Ok(last.map_or(Round::Done, Round::After))
+    }
+
+    /// Asks the models in force about these customers, whatever was said of them before.
+    pub(super) fn ask_again(&mut self, ids: Vec<CustomerId>) -> Result<(), Failure> {
+        let now = self.now;
+        self.push_block(ids, |workspace, customer| workspace.models.ask(&workspace.rules, customer, now))
+    }
+
+    /// Writes down what a model is to have said of a customer: for stories, which train no models.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn say_score(&mut self, now: Timestamp, id: CustomerId, score: &Score) -> Result<(), Failure> {
+        self.ready(now)?;
+        let at = self.now;
+        let nothing = Basis { at, orders: 0, first: at, last: at, spend: 0 };
+        self.push_block(vec![id], |_, customer| {
+            let basis = history::basis(customer, at).unwrap_or(nothing);
+            vec![Scored { version: 1, basis, score: score.clone() }]
+        })?;
+        self.commit()
+    }
+
+    /// Gives these customers their news, and adds one block of it to the batch.
+    fn push_block(
+        &mut self,
+        ids: Vec<CustomerId>,
+        news_of: impl Fn(&Self, &Customer) -> Vec<Scored>,
+    ) -> Result<(), Failure> {
+        for id in &ids {
+            self.wake(*id, self.now)?;
+        }
+        let seq = self.next_seq;
+        let mut rows = Vec::new();
+        for id in ids {
+            let Some(mut customer) = self.warm.take(id)? else { continue };
+            let news = news_of(self, &customer);
+            for scored in &news {
+                engine::take_score(&self.rules, &mut customer, self.now, scored);
+                customer.folded = seq;
+            }
+            self.warm.put(customer, !news.is_empty());
+            rows.extend(news.into_iter().map(|scored| (id, scored)));
+        }
+        if !rows.is_empty() {
+            self.push_scores(rows);
+        }
+        Ok(())
+    }
+
+    /// What the models in force say that was not said of the customer yet.
+    fn news_of(&self, customer: &Customer) -> Vec<Scored> {
+        let news = |scored: &Scored| customer.score(scored.kind()).is_none_or(|old| old.version < scored.version);
+        let mut said = self.models.ask(&self.rules, customer, Timestamp::EPOCH);
+        said.retain(news);
+        said
+    }
+
+    fn push_scores(&mut self, rows: Vec<(CustomerId, Scored)>) {
+        let publication = Publication { at: self.now, by: "models".into(), what: Published::Scores(rows) };
+        self.push(None, None, Input::Published(Box::new(publication)), Vec::new());
+    }
+
+    /// Puts a publication in force, whichever it is; scores are for customers.
+    pub(super) fn put_in_force(&mut self, seq: u64, news: &Publication) -> Result<(), Failure> {
+        match &news.what {
+            Published::Model(model) => self.models.hold(seq, news.at, model, false),
+            Published::Scores(rows) if rows.is_empty() => {
+                self.models.held.values_mut().for_each(|held| held.scored = true);
+            }
+            Published::Scores(_) => {}
+            _ => super::tail::publish(&mut self.rules, &mut self.sources, seq, news)?,
+        }
+        if let Published::Catalog(products) = &news.what {
+            self.models.shelf.learn(products.iter());
+        }
+        Ok(())
+    }
+
+    /// Takes over a block of scores from the journal.
+    pub(super) fn refold_scores(
+        &mut self,
+        seq: u64,
+        at: Timestamp,
+        rows: &[(CustomerId, Scored)],
+    ) -> Result<(), Failure> {
+        for (id, scored) in rows {
+            let Some(mut customer) = self.warm.take(*id)? else { continue };
+            // A customer may stand in a block twice, once for each model.
+            let known =
+                customer.folded > seq || (customer.folded == seq && customer.score(scored.kind()) == Some(scored));
+            if !known {
+                self.follow_latest(&mut customer, seq)?;
+                engine::take_score(&self.rules, &mut customer, at, scored);
+                customer.folded = seq;
+            }
+            self.warm.put(customer, !known);
+        }
+        Ok(())
+    }
+
+    /// The models that a checkpoint names, from the entries that published them.
+    pub(super) fn take_models_over(&mut self, kept: &[(u64, bool)]) -> Result<(), Failure> {
+        for (seq, scored) in kept {
+            let entry = self.journal.reader().entry(*seq)?;
+            if let Some(Entry { input: Some(Input::Published(news)), .. }) = entry
+                && let Published::Model(model) = &news.what
+            {
+                self.models.hold(*seq, news.at, model, *scored);
+            }
+        }
+        self.models.shelf.learn(self.rules.catalog.values());
+        Ok(())
+    }
+
+    /// Counts an order that was just booked, for what is in demand.
+    pub(super) fn count_demand(&self, entry: Option<&Entry>) {
+        let wanted = self.rules.latest().is_some_and(|e| e.program.models.contains_key(&ModelKind::Recommend));
+        if let Some(items) = entry.filter(|_| wanted).and_then(ordered) {
+            self.models.shelf.observe(items);
+        }
+    }
+
+    /// What a customer's standing orders hold, with the days since 1970 of each, oldest first.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn bought(&mut self, now: Timestamp, who: &Who) -> Result<Option<Vec<(Box<str>, f64)>>, Failure> {
+        let Some(customer) = self.who(now, who)? else { return Ok(None) };
+        let orders = customer.orders.iter().filter(|order| order.stands());
+        let mut lines: Vec<(Box<str>, f64)> = orders
+            .flat_map(|order| {
+                order.lines.iter().filter(|l| l.pieces > 0).map(|l| (l.product_id.clone(), history::days(order.at)))
+            })
+            .collect();
+        lines.sort_by(|a, b| a.1.total_cmp(&b.1));
+        Ok(Some(lines.split_off(lines.len().saturating_sub(HISTORY_MAX))))
+    }
+}
+
+impl Workspace {
+    /// What models say of a customer, with the reason as far as the model that said it is in force.
+    pub(super) fn scores_view(&self, program: &Program, customer: &Customer) -> ScoresView {
+        let wanted = |kind: ModelKind| customer.score(kind).filter(|_| program.models.contains_key(&kind));
+        ScoresView {
+            value: wanted(ModelKind::Value).and_then(|scored| self.value_view(program, customer, scored)),
+            cluster: wanted(ModelKind::Clusters).and_then(|scored| self.cluster_view(program, scored)),
+        }
+    }
+
+    /// The model that said something, while it is in force.
+    fn who_said(&self, scored: &Scored) -> Option<&Ready> {
+        self.model(scored.kind()).filter(|held| held.about.version == scored.version).map(|held| &held.ready)
+    }
+
+    fn value_view(&self, program: &Program, customer: &Customer, scored: &Scored) -> Option<ValueView> {
+        let Score::Value { next_purchase, .. } = &scored.score else { return None };
+        let money = |minor| json(&Value::Number(program.currency.major(minor)));
+        let said = |name: ScoreName| json(&name.of(customer, program.currency));
+        let range = match self.who_said(scored) {
+            Some(Ready::Value(model)) => Some(model.range(&scored.basis)),
+            _ => None,
+        };
+        Some(ValueView {
+            clv_12m: said(ScoreName::Clv12m),
+            clv_12m_low: range.map_or(Json::Null, |(low, _)| money(low)),
+            clv_12m_high: range.map_or(Json::Null, |(_, high)| money(high)),
+            currency: program.currency.code().into(),
+            p_alive: said(ScoreName::PAlive),
+            churn_risk: said(ScoreName::ChurnRisk),
+            next_purchase: next_purchase.map(|at| at.to_string()),
+            model: scored.version,
+            as_of: scored.basis.at.to_string(),
+            reason: value::reason(&scored.basis),
+        })
+    }
+
+    fn cluster_view(&self, program: &Program, scored: &Scored) -> Option<ClusterView> {
+        let Score::Cluster { name } = &scored.score else { return None };
+        let why = match self.who_said(scored) {
+            Some(Ready::Clusters(model)) => model.parts(&scored.basis),
+            _ => None,
+        };
+        let (parts, next) = why.map_or((Vec::new(), None), |(parts, next)| (parts, Some(next.to_owned())));
+        let lead: f64 = parts.iter().map(|part| part.weight).sum();
+        let minor = 10f64.powi(i32::try_from(program.currency.exponent()).unwrap_or(0));
+        let view = |part: Part| PartView {
+            feature: part.feature.into(),
+            value: hundredths(if part.money { part.value / minor } else { part.value }),
+            weight: hundredths(100.0 * part.weight / lead.max(f64::MIN_POSITIVE)),
+        };
+        Some(ClusterView {
+            name: name.to_string(),
+            model: scored.version,
+            as_of: scored.basis.at.to_string(),
+            next,
+            because: parts.into_iter().map(view).collect(),
+        })
+    }
+}
+
+/// Figures for people have two decimals.
+fn hundredths(n: f64) -> f64 {
+    (n * 100.0).round() / 100.0
+}
+
+/// The items of an entry that booked an order.
+pub(crate) fn ordered(entry: &Entry) -> Option<impl Iterator<Item = &str>> {
+    let Some(Input::Event(event)) = &entry.input else { return None };
+    let Body::Ordered(order) = &event.body else { return None };
+    let booked = entry.outcome.iter().any(|fact| matches!(fact, Fact::Booked(_)));
+    booked.then(|| order.lines.iter().map(|line| &*line.product_id))
+}

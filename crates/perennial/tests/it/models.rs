@@ -1,0 +1,386 @@
+//! Models in the product: trained on history, published, asked, and never asked again by a refold.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use perennial::models::shelf::{Kind, Wanted};
+use perennial::models::shop::Question;
+use perennial::models::trainer::{NotNow, Trainer};
+use perennial::models::{Progress, Untrained, train};
+use perennial::pump::{Clock, Pump};
+use perennial::wire::Circumstances;
+use perennial::wire::segment::{Call, parse};
+use perennial::workspace::{Round, Who, Workspace};
+use perennial_core::input::{Asked, Command, Input, Published};
+use perennial_core::score::{ModelKind, Score};
+use perennial_core::time::Timestamp;
+use perennial_store::MemoryDisk;
+use serde_json::json;
+
+use crate::http::House;
+
+/// Customers of the made-up shop; every third one stops ordering half way.
+const CUSTOMERS: u32 = 240;
+const DAYS: u32 = 240;
+const DAY_MS: i64 = 86_400_000;
+
+fn day(n: u32) -> Timestamp {
+    let begin: Timestamp = "2026-01-01T09:00:00Z".parse().unwrap();
+    begin.plus_millis(i64::from(n) * DAY_MS)
+}
+
+/// The end of the history.
+pub(crate) fn end() -> Timestamp {
+    day(DAYS)
+}
+
+/// A shop of four themes with ten items each; customers keep to one theme and to a rhythm.
+pub(crate) fn open_on(disk: &MemoryDisk, customers: u32) -> Workspace {
+    let mut shop = crate::shop::on(disk);
+    let rhythm = |who: u32| 12 + who * 7 % 25;
+    for today in 0..DAYS {
+        let silent = |who: &u32| who.is_multiple_of(3) && today > DAYS / 2;
+        let coming = (0..customers).filter(|who| (today + who * 5).is_multiple_of(rhythm(*who))).filter(|w| !silent(w));
+        let orders: Vec<_> = coming.map(|who| order(who, today)).collect();
+        if !orders.is_empty() {
+            take(&mut shop, day(today), &orders);
+        }
+    }
+    shop.checkpoint().unwrap();
+    shop
+}
+
+fn order(who: u32, today: u32) -> serde_json::Value {
+    let item = |nth: u32| format!("p{}", (who % 4) * 10 + (today / 3 + nth * (1 + who % 2)) % 10);
+    let products: Vec<_> =
+        (0..3).map(|nth| json!({"product_id": item(nth), "price": 5 + who % 9, "quantity": 1})).collect();
+    json!({"type": "track", "userId": format!("u{who}"), "messageId": format!("m{who}-{today}"),
+        "event": "Order Completed", "properties": {"order_id": format!("o{who}-{today}"), "currency": "USD", "products": products}})
+}
+
+fn take(shop: &mut Workspace, at: Timestamp, items: &[serde_json::Value]) {
+    let body = json!({"batch": items}).to_string();
+    shop.take(at, parse(Call::Batch, body.as_bytes(), &Circumstances::live("web", at)).unwrap()).unwrap();
+}
+
+fn train_now(shop: &mut Workspace, kind: ModelKind) {
+    shop.checkpoint().unwrap();
+    let version = shop.model(kind).map_or(1, |held| held.about.version + 1);
+    let model = train(kind, shop.state(), version, &Progress::default()).unwrap();
+    shop.publish_model(end(), "test", model).unwrap();
+    score_everybody(shop);
+}
+
+fn score_everybody(shop: &mut Workspace) {
+    let mut after = None;
+    while let Round::After(id) = shop.score_some(end(), after, 50).unwrap() {
+        after = Some(id);
+    }
+}
+
+fn trained(disk: &MemoryDisk) -> Workspace {
+    let mut shop = open_on(disk, CUSTOMERS);
+    train_now(&mut shop, ModelKind::Value);
+    train_now(&mut shop, ModelKind::Clusters);
+    shop
+}
+
+fn who(n: u32) -> Who {
+    format!("u{n}").parse().unwrap()
+}
+
+fn scores(shop: &mut Workspace) -> Vec<String> {
+    (0..CUSTOMERS)
+        .map(|n| {
+            let customer = shop.customer(end(), &format!("u{n}").parse().unwrap()).unwrap().unwrap();
+            format!("{:?} {:?}", customer.scores, customer.segments)
+        })
+        .collect()
+}
+
+#[test]
+fn everybody_is_scored_and_segments_follow_at_once() {
+    let mut shop = trained(&MemoryDisk::new());
+    let mut at_risk = 0;
+    for n in 0..CUSTOMERS {
+        let view = shop.customer_view(end(), &who(n)).unwrap().unwrap();
+        let (value, cluster) = (view.scores.value.unwrap(), view.scores.cluster.unwrap());
+        assert_eq!((value.model, cluster.model), (1, 1));
+        assert!(value.reason.starts_with("ordered on "), "{}", value.reason);
+        let weights: f64 = cluster.because.iter().map(|part| part.weight).sum();
+        assert!((weights - 100.0).abs() < 0.1, "{cluster:?}");
+        assert!(cluster.because.is_sorted_by(|a, b| a.weight >= b.weight));
+        let money = |json: &serde_json::Value| json.as_f64().unwrap();
+        let inside = view.segments.iter().any(|s| s.id == "at-risk");
+        assert_eq!(inside, money(&value.p_alive) < 0.5 && money(&value.clv_12m) > 100.0);
+        assert_eq!(view.features["p_alive"], value.p_alive);
+        assert!(money(&value.clv_12m_low) <= money(&value.clv_12m_high));
+        at_risk += u32::from(inside);
+        let silent = n.is_multiple_of(3);
+        assert!(silent == (money(&value.churn_risk) > 0.6), "u{n}: {value:?}");
+    }
+    assert!(at_risk < CUSTOMERS, "not everybody is at risk");
+}
+
+#[test]
+fn what_models_said_survives_refold_restart_and_a_lost_state() {
+    let disk = MemoryDisk::new();
+    let mut shop = trained(&disk);
+    let before = scores(&mut shop);
+    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    shop.checkpoint().unwrap();
+    drop(shop);
+    let mut again = Workspace::on_disk(&disk).unwrap();
+    assert_eq!(scores(&mut again), before);
+    assert_eq!(again.model(ModelKind::Value).unwrap().about.version, 1);
+    assert!(!again.owes_scores());
+    drop(again);
+    disk.delete_state();
+    let mut rebuilt = Workspace::on_disk(&disk).unwrap();
+    assert_eq!(scores(&mut rebuilt), before);
+    assert_eq!(rebuilt.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_round_that_was_cut_off_goes_on_after_a_restart() {
+    let disk = MemoryDisk::new();
+    let mut shop = open_on(&disk, CUSTOMERS);
+    let model = train(ModelKind::Value, shop.state(), 1, &Progress::default()).unwrap();
+    shop.publish_model(end(), "test", model).unwrap();
+    assert!(matches!(shop.score_some(end(), None, 50).unwrap(), Round::After(_)));
+    drop(shop);
+    let mut again = Workspace::on_disk(&disk).unwrap();
+    assert!(again.owes_scores());
+    let entries = again.last_seq();
+    score_everybody(&mut again);
+    assert!(!again.owes_scores());
+    let scored =
+        (0..CUSTOMERS).filter(|n| again.customer_view(end(), &who(*n)).unwrap().unwrap().scores.value.is_some());
+    assert_eq!(scored.count(), CUSTOMERS as usize);
+    let news = again.journal();
+    let blocks = (entries + 1..=again.last_seq()).filter_map(|seq| match news.entry(seq).unwrap()?.input? {
+        Input::Published(news) => match news.what {
+            Published::Scores(rows) => Some(rows.len()),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(blocks.collect::<Vec<_>>(), [50, 50, 50, 40, 0], "those who were left, and the end");
+    assert_eq!(again.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn an_order_asks_the_models_again_and_the_answer_is_a_fact_of_its_entry() {
+    let disk = MemoryDisk::new();
+    let mut shop = trained(&disk);
+    let alive = |shop: &mut Workspace| {
+        let customer = shop.customer(day(DAYS + 20), &"u3".parse().unwrap()).unwrap().unwrap();
+        match customer.score(ModelKind::Value).unwrap().score {
+            Score::Value { p_alive, .. } => p_alive,
+            Score::Cluster { .. } => unreachable!("asked for value"),
+        }
+    };
+    let silent = alive(&mut shop);
+    take(&mut shop, day(DAYS + 20), &[order(3, DAYS + 20)]);
+    let back = alive(&mut shop);
+    assert!(back > silent + 100_000, "{silent} before, {back} after an order");
+    let entry = shop.journal().entry(shop.last_seq()).unwrap().unwrap();
+    assert_eq!(format!("{:?}", entry.outcome).matches("Scored").count(), 4, "a fact for each of two models");
+    assert_eq!(shop.verify(day(DAYS + 21)).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_merge_keeps_the_survivors_scores() {
+    let disk = MemoryDisk::new();
+    let mut shop = trained(&disk);
+    let mine = shop.customer(end(), &"u1".parse().unwrap()).unwrap().unwrap().scores;
+    let merge = Command::Merge { from: "u2".parse().unwrap() };
+    shop.ask(end(), Asked::new(end(), "test", "u1".parse().unwrap(), None, merge)).unwrap().outcome.unwrap();
+    assert_eq!(shop.customer(end(), &"u1".parse().unwrap()).unwrap().unwrap().scores, mine);
+    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    score_everybody(&mut shop);
+    train_now(&mut shop, ModelKind::Value);
+    let joined = shop.customer(end(), &"u2".parse().unwrap()).unwrap().unwrap();
+    assert!(joined.scores[0].basis.orders > mine[0].basis.orders);
+    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn both_sides_of_a_merge_taken_back_are_asked_about_again() {
+    let mut shop = trained(&MemoryDisk::new());
+    let ask = |shop: &mut Workspace, who: &str, command| {
+        shop.ask(end(), Asked::new(end(), "test", who.parse().unwrap(), None, command)).unwrap().outcome.unwrap()
+    };
+    let orders = |shop: &mut Workspace, who: &str| {
+        let customer = shop.customer(end(), &who.parse().unwrap()).unwrap().unwrap();
+        customer.scores.iter().map(|scored| scored.basis.orders).collect::<Vec<_>>()
+    };
+    let before = (orders(&mut shop, "u1"), orders(&mut shop, "u2"));
+    ask(&mut shop, "u1", Command::Merge { from: "u2".parse().unwrap() });
+    ask(&mut shop, "u2", Command::Unmerge);
+    assert_eq!((orders(&mut shop, "u1"), orders(&mut shop, "u2")), before);
+    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_thin_history_gives_no_model_and_says_what_is_missing() {
+    let shop = open_on(&MemoryDisk::new(), 30);
+    for (kind, missing) in [
+        (ModelKind::Value, "30 customers have ordered, 200 are needed"),
+        (ModelKind::Clusters, "30 customers have ordered, 200 are needed"),
+        (ModelKind::Recommend, "it has 30 customers, 50 are needed"),
+    ] {
+        let why = train(kind, shop.state(), 1, &Progress::default()).unwrap_err();
+        assert_eq!(why, Untrained::Thin(missing.into()));
+    }
+    let called_off = Progress::default();
+    called_off.call_off();
+    assert_eq!(train(ModelKind::Value, shop.state(), 1, &called_off).unwrap_err(), Untrained::Cancelled);
+}
+
+#[test]
+fn the_same_history_gives_the_same_model() {
+    let shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    for kind in ModelKind::ALL {
+        let model = || train(kind, shop.state(), 1, &Progress::default()).unwrap();
+        assert_eq!(model(), model(), "{kind:?}");
+    }
+}
+
+#[test]
+fn recommendations_keep_to_what_the_customer_likes_and_hold_no_customer() {
+    let disk = MemoryDisk::new();
+    let mut shop = open_on(&disk, CUSTOMERS);
+    train_now(&mut shop, ModelKind::Recommend);
+    let shelf = shop.shelf();
+    let history = shop.bought(end(), &who(5)).unwrap().unwrap();
+    let question = |items: &'static [&'static str]| items.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let ask = |kind, items: &[String], wanted: &Wanted| {
+        shelf.answer(kind, Question { history: &history, items, limit: 5 }, wanted)
+    };
+    let theme = |found: &perennial::models::shelf::Found| {
+        found.items.iter().filter(|(r, _)| r.item.starts_with("p1") && r.item.len() == 3).count()
+    };
+    let again = ask(Kind::Again, &[], &Wanted::default());
+    assert_eq!((again.instead, theme(&again)), (None, 5), "{again:?}");
+    let together = ask(Kind::Together, &question(&["p10", "p11"]), &Wanted::default());
+    assert!(theme(&together) >= 4, "{together:?}");
+    assert!(together.items.iter().all(|(r, _)| r.item != "p10" && r.item != "p11"));
+    let except = Wanted { except: vec!["p12".into(), "p13".into()], ..Wanted::default() };
+    let session = ask(Kind::Session, &question(&["p10"]), &except);
+    assert!(session.items.iter().all(|(r, _)| r.item != "p12" && r.item != "p13"));
+    let cold = shelf.answer(Kind::ForYou, Question { history: &[], items: &[], limit: 5 }, &Wanted::default());
+    assert_eq!((cold.instead.is_some(), cold.items.len()), (true, 5));
+    let entry = shop.journal().entry(shop.model(ModelKind::Recommend).unwrap().seq).unwrap().unwrap();
+    let Some(Input::Published(news)) = entry.input else { panic!("no publication") };
+    let Published::Model(model) = news.what else { panic!("no model") };
+    let id = shop.customer(end(), &"u5".parse().unwrap()).unwrap().unwrap().id;
+    assert!(!model.body.windows(16).any(|bytes| bytes == id.0) && !model.body.windows(3).any(|b| b == b"u5\""));
+    shop.checkpoint().unwrap();
+    drop(shop);
+    let again = Workspace::on_disk(&disk).unwrap();
+    let same =
+        again.shelf().answer(Kind::Again, Question { history: &history, items: &[], limit: 5 }, &Wanted::default());
+    assert_eq!(same.items, ask(Kind::Again, &[], &Wanted::default()).items);
+}
+
+#[test]
+fn an_item_that_is_new_goes_with_what_it_is_ordered_with() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    train_now(&mut shop, ModelKind::Recommend);
+    let mut new = order(7, DAYS + 1);
+    new["properties"]["products"][0]["product_id"] = json!("brand-new");
+    take(&mut shop, day(DAYS + 1), &[new]);
+    let items = ["brand-new".to_owned()];
+    let question = Question { history: &[], items: &items, limit: 5 };
+    let found = shop.shelf().answer(Kind::Together, question, &Wanted::default());
+    assert_eq!((found.instead, found.items.len()), (None, 2), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_trains_by_its_rhythm_and_one_at_a_time() {
+    let workspace = tokio::task::spawn_blocking(|| open_on(&MemoryDisk::new(), CUSTOMERS)).await.unwrap();
+    let hand = Arc::new(AtomicI64::new(end().as_millis()));
+    let pump = Pump::start(workspace, Clock::Manual(hand)).unwrap();
+    let trainer = Arc::new(Trainer::new(pump.handle()));
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let keeping = tokio::spawn(trainer.clone().keep(stopping));
+    let value = || async { trainer.standing().await.unwrap().remove(0) };
+    let mut tries = 0;
+    while value().await.model.is_none() {
+        assert!(value().await.refused.is_none() && tries < 600, "the first training gave no model");
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (_, second) = tokio::join!(trainer.train(ModelKind::Value), trainer.train(ModelKind::Clusters));
+    assert!(matches!(second, Err(NotNow::Busy(_))), "{second:?}");
+    assert_eq!(value().await.next, Some(end().plus_millis(7 * DAY_MS)));
+    stop.send_replace(true);
+    keeping.await.unwrap();
+}
+
+/// A server over the made-up shop.
+async fn serve(customers: u32) -> House {
+    let disk = MemoryDisk::new();
+    let kept = disk.clone();
+    let workspace = tokio::task::spawn_blocking(move || open_on(&disk, customers)).await.unwrap();
+    House::over(workspace, kept, end(), 64 * 1024 * 1024)
+}
+
+async fn wait_for(house: &House, kind: usize, status: &str) -> serde_json::Value {
+    for _ in 0..600 {
+        let model = house.get("/v1/models").await.json()[kind].clone();
+        if model["status"] == status && model["progress"].is_null() {
+            return model;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} did not come: {}", status, house.get("/v1/models").await.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_trained_by_the_api_and_told_with_their_figures() {
+    let house = serve(CUSTOMERS).await;
+    let begun = house.command("/v1/models/value/train", "k", json!({})).await;
+    assert_eq!((begun.status.as_u16(), begun.json()[0]["kind"].as_str()), (202, Some("value")));
+    let model = wait_for(&house, 0, "trained").await;
+    assert_eq!(
+        (&model["version"], &model["customers"], &model["why_not"]),
+        (&json!(1), &json!(CUSTOMERS), &json!(null))
+    );
+    assert!(
+        model["validation"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|f| f["name"] == "orders_foretold" && f["value"].as_f64().unwrap() > 0.0)
+    );
+    assert_eq!(model["next_training"], end().plus_millis(7 * DAY_MS).to_string());
+    let customer = house.get("/v1/customers/u1").await.json();
+    assert_eq!(customer["scores"]["value"]["model"], 1);
+    assert_eq!(customer["features"]["clv_12m"], customer["scores"]["value"]["clv_12m"]);
+    house.command("/v1/models/mood/train", "k", json!({})).await.check(404, "unknown_model");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_always_gets_a_list_and_is_told_what_it_is() {
+    let house = serve(100).await;
+    let before = house.get("/v1/recommendations/trending").await.json();
+    assert_eq!((&before["model"], before["items"].as_array().unwrap().len()), (&json!(null), 10), "{before}");
+    assert!(before["instead"].as_str().unwrap().contains("no model is trained yet"));
+    house.command("/v1/models/recommend/train", "k", json!({})).await;
+    wait_for(&house, 2, "trained").await;
+    let again = house.get("/v1/recommendations/again?customer=u5&limit=3").await.json();
+    assert_eq!((&again["model"]["version"], &again["instead"]), (&json!(1), &json!(null)));
+    assert_eq!(again["items"].as_array().unwrap().len(), 3);
+    assert_eq!(again["items"][0]["reason"]["code"], "bought_before");
+    let stranger = house.get("/v1/recommendations/for-you?customer=nobody").await.json();
+    assert!(stranger["instead"].as_str().unwrap().contains("no order of this customer"), "{stranger}");
+    let beside = house.get("/v1/recommendations/together?items=p10,p11&seen=p12&limit=4").await.json();
+    assert!(beside["items"].as_array().unwrap().iter().all(|i| i["item"] != "p12" && i["item"] != "p10"));
+    house.get("/v1/recommendations/for-you").await.check(400, "missing_field");
+    house.get("/v1/recommendations/together").await.check(400, "missing_field");
+    house.get("/v1/recommendations/nonsense").await.check(400, "bad_parameter");
+    house.get("/v1/recommendations/again?customer=a:b:c:%00").await.check(400, "bad_reference");
+}
