@@ -39,7 +39,7 @@ impl<'a> Book<'a> {
     pub(crate) fn open(rules: &'a Rules, customer: &'a mut Customer, at: Timestamp) -> Option<Self> {
         let edition = rules.latest()?;
         customer.clock = customer.clock.max(at);
-        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::with_capacity(8) })
+        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::new() })
     }
 
     /// The programme in force.
@@ -101,6 +101,7 @@ impl<'a> Book<'a> {
 pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
+    book.facts.reserve(8);
     observe(book.edition, book.customer, event);
     loyalty::join(&mut book, event);
     match &event.body {
@@ -123,7 +124,7 @@ pub fn apply(rules: &Rules, customer: &mut Customer, event: &Event) -> Outcome {
 /// Fires a wake-up that is due, at its own instant; `now` is when that comes to be done, which
 /// decides only whether a reminder still makes sense.
 pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer, now: Timestamp) -> Outcome {
-    customer.timers.remove(&timer);
+    customer.timers.take(&timer);
     let Some(mut book) = Book::open(rules, customer, timer.at) else { return Vec::new() };
     let lot = LotId { owner: timer.owner, number: timer.id };
     match timer.kind {
@@ -167,7 +168,7 @@ pub fn settle(rules: &Rules, customer: &mut Customer, now: Timestamp) {
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(now);
     let clock = customer.clock;
-    customer.timers.retain(|t| t.at > clock);
+    customer.timers.pass(|timer| timer.at <= clock);
     for (seen, feature) in customer.features.iter_mut().zip(&edition.program.features) {
         seen.prune(feature, clock);
     }
@@ -188,7 +189,7 @@ pub fn replay(
     customer.clock = customer.clock.max(at);
     // What was due earlier has fired: with an entry of its own, or to no effect.
     let until = if let Some(Input::Timer(timer)) = input { *timer } else { Timer::last_at(at) };
-    customer.timers.retain(|timer| *timer > until);
+    customer.timers.pass(|timer| *timer <= until);
     let event = match input {
         Some(Input::Event(event)) => Some(&**event),
         _ => None,
@@ -331,7 +332,7 @@ fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, boo
     }
     if let Some(member) = &mut customer.member {
         let limited = edition.earning("Order Completed").filter(|r| r.limit.is_some() && booking.rules.contains(&r.id));
-        member.paid.extend(limited.map(|rule| (rule.id.clone(), at)));
+        member.paid.extend(limited.map(|rule| (Box::from(&*rule.id), at)));
         let surplus = member.paid.len().saturating_sub(ACTIVITIES_MAX);
         member.paid.drain(..surplus);
     }
@@ -399,7 +400,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                     member.wallet.opened = member.wallet.opened.max(born.lot.number);
                 }
                 if born.order.is_none() {
-                    member.paid.push((born.rule.clone(), born.earned_at));
+                    member.paid.push((Box::from(&*born.rule), born.earned_at));
                     cap(&mut member.paid, ACTIVITIES_MAX);
                 }
             }
@@ -493,8 +494,10 @@ fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
             open.into_iter().for_each(|a| a.approved = Some(*approved));
         }
         Fact::Queued { template, about } => {
-            member.queued.push((template.clone(), about.clone(), at));
-            cap(&mut member.queued, ACTIVITIES_MAX);
+            member.queued.push_back((template.clone(), about.clone(), at));
+            if member.queued.len() > ACTIVITIES_MAX {
+                member.queued.pop_front();
+            }
         }
         _ => {}
     }
@@ -545,11 +548,11 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     match &posting.unit {
         Unit::Points => member.wallet.post(posting),
         Unit::Impact(unit) => {
-            if !member.impact.contains_key(unit) {
-                member.impact.insert(unit.clone(), 0);
+            let credited = if posting.to == Account::Credited { posting.amount } else { -posting.amount };
+            match member.impact.get_mut(&**unit) {
+                Some(sum) => *sum += credited,
+                None => drop(member.impact.insert(Box::from(&**unit), credited)),
             }
-            let Some(credited) = member.impact.get_mut(unit) else { return };
-            *credited += if posting.to == Account::Credited { posting.amount } else { -posting.amount };
             return;
         }
         Unit::Stock(_) => return,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::Product;
-use perennial_core::id::{CustomerId, Identifier};
+use perennial_core::id::{CustomerId, Identifier, Word};
 use perennial_core::ledger::Buckets;
 use perennial_core::program::Program;
 use perennial_core::rules::Rules;
@@ -483,7 +483,7 @@ fn thousandths(n: i64) -> String {
 
 /// A few products with each set of labels, those with the most labels first.
 fn products<'a>(all: impl Iterator<Item = &'a Product>) -> Vec<ProductView> {
-    let mut sets: BTreeMap<&[Box<str>], Vec<ProductView>> = BTreeMap::new();
+    let mut sets: BTreeMap<&[Word], Vec<ProductView>> = BTreeMap::new();
     for product in all {
         let name = ["name", "title"].iter().find_map(|key| product.about.get(*key).and_then(|v| v.as_text()));
         let Some(name) = name else { continue };
