@@ -73,20 +73,24 @@ pub struct Customer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timers(VecDeque<Timer>);
 
+/// Wake-ups at the end that are looked at one by one, because most come in among them.
+const NEAR: usize = 4;
+
 impl Timers {
     /// The next one.
     pub fn first(&self) -> Option<&Timer> {
         self.0.front()
     }
 
-    /// Whether it is among them.
-    pub(crate) fn contains(&self, timer: &Timer) -> bool {
-        self.0.binary_search(timer).is_ok()
-    }
-
     /// Puts one in, unless it is there.
     pub(crate) fn put(&mut self, timer: Timer) {
-        if let Err(at) = self.0.binary_search(&timer) {
+        let later = self.0.iter().rev().take(NEAR).take_while(|known| **known >= timer).count();
+        let found = match self.0.len() - later {
+            at if later < NEAR && self.0.get(at) == Some(&timer) => Ok(at),
+            at if later < NEAR => Err(at),
+            _ => self.0.binary_search(&timer),
+        };
+        if let Err(at) = found {
             self.0.insert(at, timer);
         }
     }

@@ -29,7 +29,7 @@ pub struct Book<'a> {
     pub at: Timestamp,
     edition: &'a Edition,
     /// The record of the order at hand, made when it was judged.
-    record: Option<OrderRecord>,
+    record: Option<Box<OrderRecord>>,
     event: Option<&'a Event>,
     facts: Outcome,
 }
@@ -53,7 +53,7 @@ impl<'a> Book<'a> {
     }
 
     /// Keeps the record that an order was judged by, so that booking need not make it again.
-    pub(crate) fn keep_record(&mut self, record: OrderRecord) {
+    pub(crate) fn keep_record(&mut self, record: Box<OrderRecord>) {
         self.record = Some(record);
     }
 
@@ -310,16 +310,22 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
     }
 }
 
-fn record_of(edition: &Edition, customer: &Customer, event: Option<&Event>, booking: &Booking) -> OrderRecord {
+fn record_of(edition: &Edition, customer: &Customer, event: Option<&Event>, booking: &Booking) -> Box<OrderRecord> {
     let order = event.and_then(|e| match &e.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => Some(order),
         _ => None,
     });
     let at = event.map_or((customer.clock, customer.clock), |e| (e.at, e.received_at));
-    orders::record(booking, order, at, edition.program.currency)
+    Box::new(orders::record(booking, order, at, edition.program.currency))
 }
 
-fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, booking: &Booking, record: OrderRecord) {
+fn booked(
+    edition: &Edition,
+    customer: &mut Customer,
+    event: Option<&Event>,
+    booking: &Booking,
+    record: Box<OrderRecord>,
+) {
     let at = record.at;
     if record.stands() {
         for (i, feature) in edition.features("Order Completed") {

@@ -115,7 +115,8 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
         rules: Arc::default(),
     };
     if earns {
-        let record = orders::record(&booking, Some(order), (event.at, event.received_at), program.currency);
+        let at = (event.at, event.received_at);
+        let mut record = Box::new(orders::record(&booking, Some(order), at, program.currency));
         let view = View { order: Some(&record), ..view };
         let rules = edition.earning("Order Completed").filter(|rule| {
             // An order that only an update told of is one all the same.
@@ -124,7 +125,8 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
                 && within_limit(book, edition, &rule.id, rule.limit, event.at)
         });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
-        book.keep_record(OrderRecord { rules: booking.rules.clone(), ..record });
+        record.rules = booking.rules.clone();
+        book.keep_record(record);
     }
     booking
 }
@@ -557,10 +559,9 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
         };
         let deserved = record.stands() && benefit.when.holds(&view);
         let had = record.benefits.contains(&benefit.id);
-        let entitled = has_benefit(edition, level, &benefit.id);
         let granted = if had && !deserved {
             false
-        } else if !had && deserved && first_time && entitled {
+        } else if !had && deserved && first_time && has_benefit(edition, level, &benefit.id) {
             true
         } else {
             continue;

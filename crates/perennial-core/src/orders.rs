@@ -31,7 +31,7 @@ pub const PARKED_MAX: usize = 64;
 pub struct Orders {
     /// Names of the records, in the same order: searched at every order.
     refs: VecDeque<OrderRef>,
-    records: VecDeque<OrderRecord>,
+    records: VecDeque<Box<OrderRecord>>,
     /// Refunds and cancellations that came before their order.
     pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
@@ -205,13 +205,13 @@ impl OrderRecord {
 impl Orders {
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
-        self.records.get(self.position(order)?)
+        self.records.get(self.position(order)?).map(|record| &**record)
     }
 
     /// The record of an order, to change.
     pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
         let at = self.position(order)?;
-        self.records.get_mut(at)
+        self.records.get_mut(at).map(|record| &mut **record)
     }
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
@@ -222,11 +222,11 @@ impl Orders {
 
     /// All records, in the order they were booked.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
-        self.records.iter()
+        self.records.iter().map(|record| &**record)
     }
 
     /// Adds a record and counts it.
-    pub(crate) fn push(&mut self, record: OrderRecord) {
+    pub(crate) fn push(&mut self, record: Box<OrderRecord>) {
         if record.stands() {
             self.standing.count += 1;
             self.standing.first = Some(self.standing.first.map_or(record.at, |t| t.min(record.at)));
@@ -303,7 +303,10 @@ impl Orders {
 
 /// The currency an order is in; none when its code is no currency.
 pub fn currency(order: &Order, default: Currency) -> Option<Currency> {
-    order.currency.as_deref().map_or(Some(default), |code| code.parse().ok())
+    match order.currency.as_deref() {
+        Some(code) if code != default.code() => code.parse().ok(),
+        _ => Some(default),
+    }
 }
 
 /// What was paid for goods, in minor units: the subtotal; without it the revenue; without it lines

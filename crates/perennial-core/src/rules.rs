@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::event::Product;
 use crate::expr::{Field, Term};
 use crate::feature::Seen;
@@ -18,7 +19,7 @@ use crate::time::Timestamp;
 pub struct Rules {
     editions: Vec<Arc<Edition>>,
     /// What is known of products.
-    pub catalog: BTreeMap<Box<str>, Product>,
+    pub catalog: Catalog,
     /// The published threshold of each ranked segment, in millionths.
     pub thresholds: BTreeMap<Box<str>, Option<i64>>,
     /// Turns personal identifiers into opaque ones.
@@ -116,7 +117,7 @@ fn watched(program: &Program) -> Vec<usize> {
 impl Rules {
     /// A workspace without programme.
     pub fn new(secret: Secret) -> Self {
-        Self { editions: Vec::new(), catalog: BTreeMap::new(), thresholds: BTreeMap::new(), secret }
+        Self { editions: Vec::new(), catalog: Catalog::default(), thresholds: BTreeMap::new(), secret }
     }
 
     /// Puts the next version in force.
@@ -138,7 +139,7 @@ impl Rules {
     pub fn without_catalog(&self) -> Self {
         Self {
             editions: self.editions.clone(),
-            catalog: BTreeMap::new(),
+            catalog: Catalog::default(),
             thresholds: self.thresholds.clone(),
             secret: self.secret,
         }
@@ -173,6 +174,6 @@ impl Rules {
 
     /// Adds products; one named again is replaced.
     pub fn learn_products(&mut self, products: &[Product]) {
-        self.catalog.extend(products.iter().map(|p| (p.product_id.clone(), p.clone())));
+        self.catalog.learn(products);
     }
 }

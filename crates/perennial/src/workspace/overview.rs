@@ -256,7 +256,7 @@ impl Workspace {
         };
         let same = seen.0.filter(|s| s.version == known.version && s.thresholds == known.thresholds);
         let moved = same.and_then(|s| self.warm.moved_since(s.seq)).filter(|moved| moved.len() <= NEWS_MAX);
-        let afresh = if moved.is_none() { Some(products(self.rules.catalog.values())) } else { None };
+        let afresh = if moved.is_none() { Some(products(self.rules.catalog.iter())) } else { None };
         let ids = moved.unwrap_or_else(|| self.warm.unwritten().map(|c| c.id).take(NEWS_MAX).collect());
         let mut news = Vec::new();
         for id in ids {
