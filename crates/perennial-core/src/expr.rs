@@ -352,8 +352,8 @@ fn whole(n: Decimal) -> Option<i64> {
 }
 
 /// Powers of ten up to the largest scale of a decimal that an `i64` holds.
-const TENS: [i128; 19] = {
-    let mut tens = [1i128; 19];
+const TENS: [i64; 19] = {
+    let mut tens = [1i64; 19];
     let mut i = 1;
     while i < 19 {
         tens[i] = tens[i - 1] * 10;
@@ -373,8 +373,8 @@ fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
     // A mantissa of 64 bits times at most 10^18 fits 128 bits.
     let tens = TENS.get(more.abs_diff(fewer) as usize);
     match (i64::try_from(m), i64::try_from(n), tens) {
-        (Ok(_), Ok(_), Some(tens)) if more > fewer => m.cmp(&(n * tens)),
-        (Ok(_), Ok(_), Some(tens)) => (m * tens).cmp(&n),
+        (Ok(short), Ok(_), Some(tens)) if more < fewer => (i128::from(short) * i128::from(*tens)).cmp(&n),
+        (Ok(_), Ok(short), Some(tens)) => m.cmp(&(i128::from(short) * i128::from(*tens))),
         _ => a.cmp(&b),
     }
 }
@@ -519,6 +519,14 @@ impl Predicate {
             Self::Compare(Term::Since(field), op, Term::Const(length)) => {
                 op.of_since(&scope.view(field), scope.now(), length)
             }
+            _ => self.seldom(scope),
+        }
+    }
+
+    /// What is asked seldom enough to stand apart, so that the usual questions need little room.
+    #[inline(never)]
+    fn seldom(&self, scope: &impl Scope) -> bool {
+        match self {
             Self::Compare(left, op, right) => op.between(&left.view(scope), &right.view(scope)),
             Self::In(needle, list) => list.view(scope).contains(&needle.view(scope)),
             Self::Has(field) => !matches!(scope.view(field), View::Null),
@@ -526,6 +534,7 @@ impl Predicate {
             Self::StartsWith(text, part) => texts(text, part, scope, |t, p| t.starts_with(p)),
             Self::EndsWith(text, part) => texts(text, part, scope, |t, p| t.ends_with(p)),
             Self::Contains(text, part) => texts(text, part, scope, |t, p| t.contains(p)),
+            Self::Const(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => self.composed(scope),
         }
     }
 

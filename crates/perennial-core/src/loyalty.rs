@@ -437,7 +437,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
     if points > owed {
         let at = book.at;
-        grant(book, points - owed, None, at, at, "undo");
+        grant(book, points - owed, None, at, at, "undo".into());
     }
 }
 

@@ -151,7 +151,7 @@ impl Rules {
         let known = usize::try_from(version).unwrap_or(usize::MAX).min(self.editions.len());
         Self {
             editions: self.editions[..known].to_vec(),
-            catalog: BTreeMap::new(),
+            catalog: Catalog::default(),
             thresholds: self.thresholds.clone(),
             secret: self.secret,
         }
