@@ -239,10 +239,10 @@ impl Orders {
     }
 
     /// The newest record; the oldest one leaves a full list.
-    fn keep(&mut self, record: OrderRecord) {
+    fn keep(&mut self, record: Box<OrderRecord>) {
         if self.records.len() >= ORDERS_MAX {
             self.refs.pop_front();
-            self.left.extend(self.records.pop_front());
+            self.left.extend(self.records.pop_front().map(|record| *record));
         }
         self.refs.push_back(record.order);
         self.records.push_back(record);
@@ -253,7 +253,7 @@ impl Orders {
         let Some(at) = self.left.iter().rposition(|r| r.order == order) else { return };
         let record = self.left.remove(at);
         if self.get(order).is_none() {
-            self.keep(record);
+            self.keep(Box::new(record));
         }
     }
 
@@ -277,7 +277,7 @@ impl Orders {
                 self.push(record);
                 continue;
             };
-            let gone = if record.is_earlier(ours) { std::mem::replace(ours, record) } else { record };
+            let gone = if record.is_earlier(ours) { std::mem::replace(ours, *record) } else { *record };
             twice.count += i64::from(gone.stands());
             twice.spend += if gone.counts { gone.left() } else { 0 };
         }
