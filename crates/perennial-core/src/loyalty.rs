@@ -467,7 +467,7 @@ fn benefits_back(book: &mut Book<'_>, record: &OrderRecord) {
     let Some(edition) = book.rules.edition(record.version) else { return };
     for benefit in edition.program.benefits.iter().filter(|b| record.benefits.contains(&b.id)) {
         for (unit, amount) in &benefit.impact {
-            post_impact(book, unit, -amount, Cause::Merge);
+            post_impact(book, unit.clone(), -amount, Cause::Merge);
         }
     }
 }
