@@ -305,7 +305,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             let member = customer.member.iter_mut();
             member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
         }
-        Fact::SetAside { again } => customer.timers.extend(again),
+        Fact::SetAside { again } => again.iter().for_each(|timer| customer.timers.put(*timer)),
         fact => of_member(edition, customer, at, fact),
     }
 }
