@@ -82,6 +82,11 @@ impl Timers {
         self.0.front()
     }
 
+    /// Those that the other has not.
+    pub fn without(&self, other: &Self) -> Vec<Timer> {
+        self.0.iter().filter(|timer| other.0.binary_search(timer).is_err()).copied().collect()
+    }
+
     /// Puts one in, unless it is there.
     pub(crate) fn put(&mut self, timer: Timer) {
         let later = self.0.iter().rev().take(NEAR).take_while(|known| **known >= timer).count();
