@@ -129,8 +129,8 @@ fn rules() -> Result<Rules, Box<dyn std::error::Error>> {
     rules.publish(program, Timestamp::from_millis(START_MS));
     let product = |n: u32| Product {
         product_id: format!("gear-{n}").into(),
-        tags: if n % 5 == 0 { vec!["featured-eco".into(), "outdoor".into()] } else { vec!["outdoor".into()] },
-        impact: vec![("waste_kg".into(), 20 + i64::from(n % 7))],
+        tags: if n % 5 == 0 { ["featured-eco".into(), "outdoor".into()].into() } else { ["outdoor".into()].into() },
+        impact: [("waste_kg".into(), 20 + i64::from(n % 7))].into(),
         about: Properties::default(),
     };
     rules.learn_products(&(0..PRODUCTS).map(product).collect::<Vec<_>>());

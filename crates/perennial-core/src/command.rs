@@ -223,7 +223,7 @@ fn sum(lots: &[(LotId, i64)]) -> i64 {
 fn adjust(book: &mut Book<'_>, points: i64, granted: bool) -> Result<(), Refusal> {
     if points > 0 {
         let at = book.at;
-        loyalty::grant(book, points, None, at, at, "adjustment");
+        loyalty::grant(book, points, None, at, at, "adjustment".into());
         return Ok(());
     }
     let asked = points.checked_neg().unwrap_or(i64::MAX);
@@ -345,7 +345,7 @@ fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Re
         return Ok(());
     }
     let edition = book.edition();
-    let rule = edition.program.earn.iter().find(|r| r.id == submitted.rule).ok_or_else(unknown)?;
+    let rule = edition.program.earn.iter().find(|r| *r.id == *submitted.rule).ok_or_else(unknown)?;
     if !loyalty::within_limit(book, edition, &rule.id, rule.limit, submitted.at) {
         return Err(Refusal::new(
             "limit_reached",

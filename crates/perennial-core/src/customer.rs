@@ -2,7 +2,7 @@
 //!
 //! Everything here is a fold of the journal and may be deleted and made again. Each list is capped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub struct Customer {
     /// Segments they are in.
     pub segments: Vec<InSegment>,
     /// Wake-ups, the next one first.
-    pub timers: BTreeSet<Timer>,
+    pub timers: Timers,
     /// When time alone changes a segment; among the wake-ups until then.
     pub tick: Option<Timestamp>,
     /// Answers given to idempotency keys.
@@ -69,6 +69,59 @@ pub struct Customer {
     pub parted: Vec<u64>,
     /// What models said of them: one score of each kind at most.
     pub scores: Vec<Scored>,
+}
+
+/// Wake-ups, the next one first, each once. A sorted ring: what is put in lies near one of its ends,
+/// a month ahead or a year.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timers(VecDeque<Timer>);
+
+/// Wake-ups at the end that are looked at one by one, because most come in among them.
+const NEAR: usize = 4;
+
+impl Timers {
+    /// The next one.
+    pub fn first(&self) -> Option<&Timer> {
+        self.0.front()
+    }
+
+    /// Those that the other has not.
+    pub fn without(&self, other: &Self) -> Vec<Timer> {
+        self.0.iter().filter(|timer| other.0.binary_search(timer).is_err()).copied().collect()
+    }
+
+    /// Puts one in, unless it is there.
+    pub(crate) fn put(&mut self, timer: Timer) {
+        let later = self.0.iter().rev().take(NEAR).take_while(|known| **known >= timer).count();
+        let found = match self.0.len() - later {
+            at if later < NEAR && self.0.get(at) == Some(&timer) => Ok(at),
+            at if later < NEAR => Err(at),
+            _ => self.0.binary_search(&timer),
+        };
+        if let Err(at) = found {
+            self.0.insert(at, timer);
+        }
+    }
+
+    /// Takes one out, if it is there.
+    pub(crate) fn take(&mut self, timer: &Timer) {
+        if let Ok(at) = self.0.binary_search(timer) {
+            self.0.remove(at);
+        }
+    }
+
+    /// Takes out those at the front that are past.
+    pub(crate) fn pass(&mut self, is_past: impl Fn(&Timer) -> bool) {
+        while self.0.front().is_some_and(&is_past) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Takes in those of another customer. A tick is a view: refreshing the segments of both sets the
+    /// next one.
+    pub(crate) fn unite(&mut self, other: Self) {
+        other.0.into_iter().filter(|timer| timer.kind != TimerKind::Tick).for_each(|timer| self.put(timer));
+    }
 }
 
 /// Declared traits and consents.
@@ -119,7 +172,7 @@ pub struct Member {
     /// When rules with a limit last paid: rule and instant.
     pub paid: Vec<(Box<str>, Timestamp)>,
     /// Messages queued: template, what about, when.
-    pub queued: Vec<(Box<str>, Box<str>, Timestamp)>,
+    pub queued: VecDeque<(Box<str>, Box<str>, Timestamp)>,
 }
 
 /// What counts for tiers in one local year.
@@ -236,7 +289,7 @@ impl Customer {
             orders: Orders::default(),
             member: None,
             segments: Vec::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             tick: None,
             answers: Vec::new(),
             answers_left: Vec::new(),
@@ -270,12 +323,12 @@ impl Customer {
 
     pub(crate) fn wake(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {
         if at < Timestamp::NEVER {
-            self.timers.insert(Timer { at, kind, id, owner });
+            self.timers.put(Timer { at, kind, id, owner });
         }
     }
 
     pub(crate) fn sleep(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {
-        self.timers.remove(&Timer { at, kind, id, owner });
+        self.timers.take(&Timer { at, kind, id, owner });
     }
 
     /// What is wrong with this customer, in words; empty when nothing is (the invariants of the

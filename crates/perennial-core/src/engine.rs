@@ -30,7 +30,7 @@ pub struct Book<'a> {
     pub at: Timestamp,
     edition: &'a Edition,
     /// The record of the order at hand, made when it was judged.
-    record: Option<OrderRecord>,
+    record: Option<Box<OrderRecord>>,
     event: Option<&'a Event>,
     facts: Outcome,
 }
@@ -40,7 +40,7 @@ impl<'a> Book<'a> {
     pub(crate) fn open(rules: &'a Rules, customer: &'a mut Customer, at: Timestamp) -> Option<Self> {
         let edition = rules.latest()?;
         customer.clock = customer.clock.max(at);
-        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::with_capacity(8) })
+        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::new() })
     }
 
     /// The programme in force.
@@ -54,7 +54,7 @@ impl<'a> Book<'a> {
     }
 
     /// Keeps the record that an order was judged by, so that booking need not make it again.
-    pub(crate) fn keep_record(&mut self, record: OrderRecord) {
+    pub(crate) fn keep_record(&mut self, record: Box<OrderRecord>) {
         self.record = Some(record);
     }
 
@@ -114,6 +114,7 @@ pub fn apply_and_score(
     let standing = customer.orders.standing;
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
+    book.facts.reserve(8);
     observe(book.edition, book.customer, event);
     loyalty::join(&mut book, event);
     match &event.body {
@@ -149,7 +150,7 @@ pub fn take_score(rules: &Rules, customer: &mut Customer, at: Timestamp, scored:
 /// Fires a wake-up that is due, at its own instant; `now` is when that comes to be done, which
 /// decides only whether a reminder still makes sense.
 pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer, now: Timestamp) -> Outcome {
-    customer.timers.remove(&timer);
+    customer.timers.take(&timer);
     let Some(mut book) = Book::open(rules, customer, timer.at) else { return Vec::new() };
     let lot = LotId { owner: timer.owner, number: timer.id };
     match timer.kind {
@@ -193,7 +194,7 @@ pub fn settle(rules: &Rules, customer: &mut Customer, now: Timestamp) {
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(now);
     let clock = customer.clock;
-    customer.timers.retain(|t| t.at > clock);
+    customer.timers.pass(|timer| timer.at <= clock);
     for (seen, feature) in customer.features.iter_mut().zip(&edition.program.features) {
         seen.prune(feature, clock);
     }
@@ -214,7 +215,7 @@ pub fn replay(
     customer.clock = customer.clock.max(at);
     // What was due earlier has fired: with an entry of its own, or to no effect.
     let until = if let Some(Input::Timer(timer)) = input { *timer } else { Timer::last_at(at) };
-    customer.timers.retain(|timer| *timer > until);
+    customer.timers.pass(|timer| *timer <= until);
     let event = match input {
         Some(Input::Event(event)) => Some(&**event),
         _ => None,
@@ -330,22 +331,28 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             let member = customer.member.iter_mut();
             member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
         }
-        Fact::SetAside { again } => customer.timers.extend(again),
+        Fact::SetAside { again } => again.iter().for_each(|timer| customer.timers.put(*timer)),
         Fact::Scored(scored) => customer.keep_score(scored),
         fact => of_member(edition, customer, at, fact),
     }
 }
 
-fn record_of(edition: &Edition, customer: &Customer, event: Option<&Event>, booking: &Booking) -> OrderRecord {
+fn record_of(edition: &Edition, customer: &Customer, event: Option<&Event>, booking: &Booking) -> Box<OrderRecord> {
     let order = event.and_then(|e| match &e.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => Some(order),
         _ => None,
     });
     let at = event.map_or((customer.clock, customer.clock), |e| (e.at, e.received_at));
-    orders::record(booking, order, at, edition.program.currency)
+    Box::new(orders::record(booking, order, at, edition.program.currency))
 }
 
-fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, booking: &Booking, record: OrderRecord) {
+fn booked(
+    edition: &Edition,
+    customer: &mut Customer,
+    event: Option<&Event>,
+    booking: &Booking,
+    record: Box<OrderRecord>,
+) {
     let at = record.at;
     if record.stands() {
         for (i, feature) in edition.features("Order Completed") {
@@ -358,7 +365,7 @@ fn booked(edition: &Edition, customer: &mut Customer, event: Option<&Event>, boo
     }
     if let Some(member) = &mut customer.member {
         let limited = edition.earning("Order Completed").filter(|r| r.limit.is_some() && booking.rules.contains(&r.id));
-        member.paid.extend(limited.map(|rule| (rule.id.clone(), at)));
+        member.paid.extend(limited.map(|rule| (Box::from(&*rule.id), at)));
         let surplus = member.paid.len().saturating_sub(ACTIVITIES_MAX);
         member.paid.drain(..surplus);
     }
@@ -426,7 +433,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                     member.wallet.opened = member.wallet.opened.max(born.lot.number);
                 }
                 if born.order.is_none() {
-                    member.paid.push((born.rule.clone(), born.earned_at));
+                    member.paid.push((Box::from(&*born.rule), born.earned_at));
                     cap(&mut member.paid, ACTIVITIES_MAX);
                 }
             }
@@ -520,8 +527,10 @@ fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
             open.into_iter().for_each(|a| a.approved = Some(*approved));
         }
         Fact::Queued { template, about } => {
-            member.queued.push((template.clone(), about.clone(), at));
-            cap(&mut member.queued, ACTIVITIES_MAX);
+            member.queued.push_back((template.clone(), about.clone(), at));
+            if member.queued.len() > ACTIVITIES_MAX {
+                member.queued.pop_front();
+            }
         }
         _ => {}
     }
@@ -572,11 +581,11 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     match &posting.unit {
         Unit::Points => member.wallet.post(posting),
         Unit::Impact(unit) => {
-            if !member.impact.contains_key(unit) {
-                member.impact.insert(unit.clone(), 0);
+            let credited = if posting.to == Account::Credited { posting.amount } else { -posting.amount };
+            match member.impact.get_mut(&**unit) {
+                Some(sum) => *sum += credited,
+                None => drop(member.impact.insert(Box::from(&**unit), credited)),
             }
-            let Some(credited) = member.impact.get_mut(unit) else { return };
-            *credited += if posting.to == Account::Credited { posting.amount } else { -posting.amount };
             return;
         }
         Unit::Stock(_) => return,

@@ -5,10 +5,12 @@
 //! where an order is booked, because only there the currency is settled.
 //! Absent on purpose: wire shapes. Parsing lives at the edge, one file per foreign shape.
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::id::Identifier;
+use crate::id::{Identifier, Word};
 use crate::time::Timestamp;
 use crate::value::{Properties, Value, decimal};
 
@@ -239,10 +241,10 @@ pub struct Product {
     pub product_id: Box<str>,
     /// Labels that rules ask for.
     #[serde(default)]
-    pub tags: Vec<Box<str>>,
+    pub tags: Arc<[Word]>,
     /// Impact of one piece by unit, in thousandths (grams of a kilogram).
     #[serde(default)]
-    pub impact: Vec<(Box<str>, i64)>,
+    pub impact: Arc<[(Word, i64)]>,
     /// Everything else: name, category, brand, price.
     #[serde(default)]
     pub about: Properties,

@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::id::Word;
 use crate::score::ScoreName;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value};
@@ -91,21 +92,22 @@ impl Field {
     }
 }
 
-/// How two values are compared.
+/// How two values are compared: one bit for each of less, equal and greater that it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
 pub enum Op {
     /// `==`
-    Eq,
+    Eq = 0b010,
     /// `!=`
-    Ne,
+    Ne = 0b101,
     /// `<`
-    Lt,
+    Lt = 0b001,
     /// `<=`
-    Le,
+    Le = 0b011,
     /// `>`
-    Gt,
+    Gt = 0b100,
     /// `>=`
-    Ge,
+    Ge = 0b110,
 }
 
 /// An expression that gives a value.
@@ -191,7 +193,7 @@ pub enum View<'a> {
     /// A text.
     Text(&'a str),
     /// A list of texts.
-    Texts(&'a [Box<str>]),
+    Texts(&'a [Word]),
     /// A list.
     List(&'a [Value]),
     /// Named values.
@@ -219,10 +221,18 @@ impl<'a> View<'a> {
     pub fn from_cow(value: Cow<'a, Value>) -> Self {
         match value {
             Cow::Borrowed(value) => Self::of(value),
-            Cow::Owned(Value::Null) => Self::Null,
-            Cow::Owned(Value::Bool(yes)) => Self::Bool(yes),
-            Cow::Owned(Value::Number(n)) => Self::Number(n),
-            Cow::Owned(value) => Self::Owned(value),
+            Cow::Owned(value) => Self::made(value),
+        }
+    }
+
+    /// A value that was made for this question.
+    #[inline]
+    pub fn made(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(yes) => Self::Bool(yes),
+            Value::Number(n) => Self::Number(n),
+            value => Self::Owned(value),
         }
     }
 
@@ -233,7 +243,7 @@ impl<'a> View<'a> {
             Self::Bool(yes) => Value::Bool(yes),
             Self::Number(n) => Value::Number(n),
             Self::Text(text) => Value::from(text),
-            Self::Texts(texts) => Value::List(texts.iter().map(|text| Value::Text(text.clone())).collect()),
+            Self::Texts(texts) => Value::List(texts.iter().map(|text| Value::from(&**text)).collect()),
             Self::List(items) => Value::List(items.to_vec()),
             Self::Map(map) => Value::Map(map.clone()),
             Self::Owned(value) => value,
@@ -288,6 +298,16 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Milliseconds from this instant to now.
+    #[inline]
+    fn since(&self, now: Timestamp) -> View<'static> {
+        let Self::Number(instant) = self else { return View::Null };
+        match whole(*instant) {
+            Some(ms) => View::Number(now.as_millis().saturating_sub(ms).into()),
+            None => Decimal::from(now.as_millis()).checked_sub(*instant).map_or(View::Null, View::Number),
+        }
+    }
+
     fn size(&self) -> View<'static> {
         let length = match self.lying() {
             View::Text(text) => text.chars().count(),
@@ -328,18 +348,15 @@ impl<'a> View<'a> {
     }
 }
 
-/// Milliseconds from an instant to now.
+/// A number without decimal places that an `i64` holds.
 #[inline]
-fn since(now: Timestamp, instant: Decimal) -> View<'static> {
-    match i64::try_from(instant.mantissa()) {
-        Ok(ms) if instant.scale() == 0 => View::Number(now.as_millis().saturating_sub(ms).into()),
-        _ => Decimal::from(now.as_millis()).checked_sub(instant).map_or(View::Null, View::Number),
-    }
+fn whole(n: Decimal) -> Option<i64> {
+    if n.scale() == 0 { i64::try_from(n.mantissa()).ok() } else { None }
 }
 
 /// Powers of ten up to the largest scale of a decimal that an `i64` holds.
-const TENS: [i128; 19] = {
-    let mut tens = [1i128; 19];
+const TENS: [i64; 19] = {
+    let mut tens = [1i64; 19];
     let mut i = 1;
     while i < 19 {
         tens[i] = tens[i - 1] * 10;
@@ -359,8 +376,8 @@ fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
     // A mantissa of 64 bits times at most 10^18 fits 128 bits.
     let tens = TENS.get(more.abs_diff(fewer) as usize);
     match (i64::try_from(m), i64::try_from(n), tens) {
-        (Ok(_), Ok(_), Some(tens)) if more > fewer => m.cmp(&(n * tens)),
-        (Ok(_), Ok(_), Some(tens)) => (m * tens).cmp(&n),
+        (Ok(short), Ok(_), Some(tens)) if more < fewer => (i128::from(short) * i128::from(*tens)).cmp(&n),
+        (Ok(_), Ok(short), Some(tens)) => m.cmp(&(i128::from(short) * i128::from(*tens))),
         _ => a.cmp(&b),
     }
 }
@@ -381,10 +398,7 @@ impl Term {
         match self {
             Self::Const(value) => View::of(value),
             Self::Field(field) => scope.view(field),
-            Self::Since(field) => match scope.view(field) {
-                View::Number(ms) => since(scope.now(), ms),
-                _ => View::Null,
-            },
+            Self::Since(field) => scope.view(field).since(scope.now()),
             _ => self.computed(scope),
         }
     }
@@ -446,6 +460,17 @@ impl Op {
         self.between(&View::of(left), &View::of(right))
     }
 
+    /// A time that has passed beside a constant length: whole milliseconds as a rule.
+    #[inline]
+    fn of_since(self, start: &View<'_>, now: Timestamp, length: &Value) -> bool {
+        if let (View::Number(start), Value::Number(length)) = (start, length)
+            && let (Some(start), Some(length)) = (whole(*start), whole(*length))
+        {
+            return self.accepts(now.as_millis().saturating_sub(start).cmp(&length));
+        }
+        self.between(&start.since(now), &View::of(length))
+    }
+
     /// A field beside a constant, as most questions are.
     #[inline]
     fn of_field(self, left: &View<'_>, right: &Value) -> bool {
@@ -459,14 +484,12 @@ impl Op {
 
     #[inline]
     fn accepts(self, order: Ordering) -> bool {
-        match self {
-            Self::Eq => order.is_eq(),
-            Self::Ne => order.is_ne(),
-            Self::Lt => order.is_lt(),
-            Self::Le => order.is_le(),
-            Self::Gt => order.is_gt(),
-            Self::Ge => order.is_ge(),
-        }
+        let bit = match order {
+            Ordering::Less => Self::Lt,
+            Ordering::Equal => Self::Eq,
+            Ordering::Greater => Self::Gt,
+        };
+        self as u8 & bit as u8 != 0
     }
 
     #[inline]
@@ -481,13 +504,32 @@ impl Op {
 
 impl Predicate {
     /// Whether it holds in a scope.
+    #[inline]
     pub fn holds(&self, scope: &impl Scope) -> bool {
+        match self {
+            Self::Compare(Term::Field(field), op, Term::Const(value)) => op.of_field(&scope.view(field), value),
+            _ => self.composed(scope),
+        }
+    }
+
+    /// Whatever is not a field beside a constant.
+    fn composed(&self, scope: &impl Scope) -> bool {
         match self {
             Self::Const(b) => *b,
             Self::All(parts) => parts.iter().all(|p| p.holds(scope)),
             Self::Any(parts) => parts.iter().any(|p| p.holds(scope)),
             Self::Not(inner) => !inner.holds(scope),
-            Self::Compare(Term::Field(field), op, Term::Const(value)) => op.of_field(&scope.view(field), value),
+            Self::Compare(Term::Since(field), op, Term::Const(length)) => {
+                op.of_since(&scope.view(field), scope.now(), length)
+            }
+            _ => self.seldom(scope),
+        }
+    }
+
+    /// What is asked seldom enough to stand apart, so that the usual questions need little room.
+    #[inline(never)]
+    fn seldom(&self, scope: &impl Scope) -> bool {
+        match self {
             Self::Compare(left, op, right) => op.between(&left.view(scope), &right.view(scope)),
             Self::In(needle, list) => list.view(scope).contains(&needle.view(scope)),
             Self::Has(field) => !matches!(scope.view(field), View::Null),
@@ -495,6 +537,7 @@ impl Predicate {
             Self::StartsWith(text, part) => texts(text, part, scope, |t, p| t.starts_with(p)),
             Self::EndsWith(text, part) => texts(text, part, scope, |t, p| t.ends_with(p)),
             Self::Contains(text, part) => texts(text, part, scope, |t, p| t.contains(p)),
+            Self::Const(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => self.composed(scope),
         }
     }
 
@@ -535,7 +578,11 @@ impl Predicate {
 /// Where `since(x)` passes a length `d`: `>= d` turns at `x + d`, `> d` one millisecond later.
 fn boundary(scope: &impl Scope, field: &Field, length: Decimal) -> Option<Timestamp> {
     let View::Number(start) = scope.view(field) else { return None };
-    let at = Timestamp::from_millis(i64::try_from(start.checked_add(length)?.trunc()).ok()?);
+    let ms = match (whole(start), whole(length)) {
+        (Some(start), Some(length)) => start.checked_add(length)?,
+        _ => i64::try_from(start.checked_add(length)?.trunc()).ok()?,
+    };
+    let at = Timestamp::from_millis(ms);
     [at, at.plus_millis(1)].into_iter().find(|turn| *turn > scope.now())
 }
 

@@ -3,9 +3,11 @@
 //! A refold applies facts; it never makes them (rule 23). They carry opaque ids only, so that they
 //! outlive an erasure. Which things are facts and which are views: rule 24.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CustomerId, IdentifierHash, LotId, OrderRef};
+use crate::id::{CustomerId, IdentifierHash, LotId, OrderRef, Word};
 use crate::input::Timer;
 use crate::score::Scored;
 use crate::time::Timestamp;
@@ -38,13 +40,13 @@ pub enum Fact {
         by: Box<str>,
     },
     /// An order was booked under a programme version.
-    Booked(Booking),
+    Booked(Box<Booking>),
     /// An order of a visitor who turned out to be a member earns after all.
     Claimed {
         /// The order.
         order: OrderRef,
         /// Earning rules that apply to it.
-        rules: Vec<Box<str>>,
+        rules: Arc<[Word]>,
     },
     /// Pieces or money of an order came back.
     Returned(Return),
@@ -105,7 +107,7 @@ pub enum Fact {
     /// A benefit was granted with an order, or taken back with a refund.
     Benefited {
         /// The benefit.
-        benefit: Box<str>,
+        benefit: Word,
         /// The order.
         order: OrderRef,
         /// Granted or taken back.
@@ -240,7 +242,7 @@ pub struct Booking {
     /// The points part of the payment.
     pub paid_points: i64,
     /// Earning rules that matched and were within their limits.
-    pub rules: Vec<Box<str>>,
+    pub rules: Arc<[Word]>,
 }
 
 /// What a line was booked with.
@@ -251,9 +253,9 @@ pub struct BookedLine {
     /// Minor units of the line that were paid with points.
     pub paid: i64,
     /// Tags of the product then.
-    pub tags: Vec<Box<str>>,
+    pub tags: Arc<[Word]>,
     /// Impact of one piece by unit, in thousandths.
-    pub impact: Vec<(Box<str>, i64)>,
+    pub impact: Arc<[(Word, i64)]>,
 }
 
 /// What came back of an order.
@@ -294,7 +296,7 @@ pub struct LotOpened {
     /// When it lapses; `NEVER` when it does not.
     pub expires_at: Timestamp,
     /// The rule that granted it: an earning rule's id, `order`, `adjustment`, `milestone:<id>`.
-    pub rule: Box<str>,
+    pub rule: Word,
     /// The programme version.
     pub version: u32,
 }
@@ -324,7 +326,7 @@ pub enum Unit {
     /// Pieces of a reward.
     Stock(Box<str>),
     /// Thousandths of an impact unit such as `waste_kg`, or of a tree.
-    Impact(Box<str>),
+    Impact(Word),
 }
 
 /// The closed set of account kinds. Those of a lot belong to the lot of the posting, those of a

@@ -115,15 +115,19 @@ impl Recent {
         }
     }
 
+    /// How many of the entries have left the window; none as a rule, because what leaves is let go of.
+    fn gone(&self, start: Timestamp) -> usize {
+        let none = self.entries.front().is_none_or(|oldest| oldest.at > start);
+        if none { 0 } else { self.entries.partition_point(|s| s.at <= start) }
+    }
+
     fn inside(&self, start: Timestamp) -> impl DoubleEndedIterator<Item = &Sighting> + Clone {
-        let from = self.entries.partition_point(|s| s.at <= start);
-        self.entries.range(from..)
+        self.entries.range(self.gone(start)..)
     }
 
     fn count(&self, start: Timestamp) -> i64 {
         let hours: i64 = self.hours.iter().filter(|h| h.ends > start).map(|h| h.count).sum();
-        let gone = self.entries.partition_point(|s| s.at <= start);
-        hours + i64::try_from(self.entries.len() - gone).unwrap_or(0)
+        hours + i64::try_from(self.entries.len() - self.gone(start)).unwrap_or(0)
     }
 
     fn total(&self, start: Timestamp) -> i64 {

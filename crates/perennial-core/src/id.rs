@@ -6,9 +6,14 @@
 use std::fmt;
 use std::hash::Hasher;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use siphasher::sip128::{Hasher128, SipHasher24};
+
+/// A word of a programme or catalogue: a rule's id, a tag, a unit. Shared, so that writing it down
+/// with every order copies nothing.
+pub type Word = Arc<str>;
 
 /// A secret of the workspace: turns personal identifiers into opaque ones.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Account, LotOpened, Posting, Unit};
-use crate::id::{LotId, OrderRef};
+use crate::id::{LotId, OrderRef, Word};
 use crate::time::Timestamp;
 
 /// Lots kept one by one; older ones that are closed live on in the totals.
@@ -46,7 +46,7 @@ pub struct Lot {
     /// When it lapses; `NEVER` when it does not.
     pub expires_at: Timestamp,
     /// The rule that granted it.
-    pub rule: Box<str>,
+    pub rule: Word,
     /// The programme version of the grant.
     pub version: u32,
     /// Where its points are.

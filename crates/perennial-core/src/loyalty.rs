@@ -5,6 +5,8 @@
 //! was earned by; the difference is taken back.
 //! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
@@ -12,7 +14,7 @@ use crate::customer::Activity;
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
-use crate::id::{LotId, OrderRef};
+use crate::id::{LotId, OrderRef, Word};
 use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
 use crate::program::{Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
 use crate::rules::Edition;
@@ -72,7 +74,7 @@ pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     }
     let booking = book_order(book, event, order, name);
     let earns = booking.earns;
-    book.record(Fact::Booked(booking));
+    book.record(Fact::Booked(Box::new(booking)));
     if earns {
         reward_order(book, name);
     }
@@ -110,10 +112,11 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
         lines,
         recalled,
         paid_points: order.paid_with_points.as_ref().map_or(0, |p| p.points.max(0)),
-        rules: Vec::new(),
+        rules: Arc::default(),
     };
     if earns {
-        let record = orders::record(&booking, Some(order), (event.at, event.received_at), program.currency);
+        let at = (event.at, event.received_at);
+        let mut record = Box::new(orders::record(&booking, Some(order), at, program.currency));
         let view = View { order: Some(&record), ..view };
         let rules = edition.earning("Order Completed").filter(|rule| {
             // An order that only an update told of is one all the same.
@@ -122,7 +125,8 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
                 && within_limit(book, edition, &rule.id, rule.limit, event.at)
         });
         booking.rules = rules.map(|rule| rule.id.clone()).collect();
-        book.keep_record(OrderRecord { rules: booking.rules.clone(), ..record });
+        record.rules = booking.rules.clone();
+        book.keep_record(record);
     }
     booking
 }
@@ -141,9 +145,12 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     let points = reckon(book, record);
     let year = book.program().zone.year(at);
     if points > 0 {
-        let rule = record.rules.join(", ");
+        let rule = match &*record.rules {
+            [only] => only.clone(),
+            several => several.join(", ").into(),
+        };
         let available_at = book.program().zone.add(at, book.program().points.pending);
-        grant(book, points, Some(name), at, available_at, &rule);
+        grant(book, points, Some(name), at, available_at, rule);
     }
     if points > 0 || spend > 0 {
         book.record(Fact::Qualified { year, points, spend });
@@ -172,36 +179,49 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
         recalled: Some((&program.recalled, &record.recalled)),
         ..View::of(program, book.customer)
     };
-    let matching =
-        || edition.earning("Order Completed").filter(|rule| record.rules.contains(&rule.id) && rule.when.holds(&view));
     if record.net_left() == 0 {
         return 0;
     }
-    let combine = program.points.combine;
     let Some(rate) = program.rate(record.currency) else { return 0 };
-    let weighted = record.lines.iter().fold(Decimal::ZERO, |sum, line| {
-        let view = View { line: Some(line), ..view };
-        let factors = matching().filter_map(|rule| match &rule.gives {
-            Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| l.holds(&view)) => Some(*factor),
-            _ => None,
-        });
-        sum + Decimal::from(line.net_left) * combined(combine, factors)
-    });
+    let applied = edition.earning("Order Completed").filter(|rule| record.is_under(&rule.id));
+    let matching: Vec<&EarnRule> = applied.filter(|rule| rule.when.holds(&view)).collect();
+    let weighted = weighted(&matching, program.points.combine, record, &view);
     let weighted = weighted.checked_mul(rate).unwrap_or(Decimal::MAX);
-    let exact = matching().fold(Ratio::ZERO, |sum, rule| match rule.gives {
+    let exact = matching.iter().fold(Ratio::ZERO, |sum, rule| match rule.gives {
         Gives::Rate { points, per } => sum.plus(Ratio::rate(weighted, points, per, program.currency.exponent())),
         _ => sum,
     });
-    let fixed: i64 = matching().map(|rule| if let Gives::Fixed(n) = rule.gives { n } else { 0 }).sum();
+    let fixed: i64 = matching.iter().map(|rule| if let Gives::Fixed(n) = rule.gives { n } else { 0 }).sum();
     exact.floor().saturating_add(fixed)
 }
 
-/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13).
-fn combined(combine: Combine, factors: impl Iterator<Item = Decimal>) -> Decimal {
-    match combine {
-        Combine::Add => Decimal::ONE + factors.map(|f| f - Decimal::ONE).sum::<Decimal>(),
-        Combine::Multiply => factors.product(),
+/// Minor units of an order, each line times its factor.
+fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view: &View<'_>) -> Decimal {
+    let (mut whole, mut broken) = (0i128, Decimal::ZERO);
+    for line in &record.lines {
+        let view = View { line: Some(line), ..*view };
+        let factors = matching.iter().filter_map(|rule| match &rule.gives {
+            Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| l.holds(&view)) => Some(*factor),
+            _ => None,
+        });
+        match combined(combine, factors) {
+            // So small that the sum of all lines fits a decimal.
+            factor if factor.scale() == 0 && factor.mantissa() <= 1_000_000 => {
+                whole += i128::from(line.net_left) * factor.mantissa();
+            }
+            factor => broken += Decimal::from(line.net_left) * factor,
+        }
     }
+    if broken.is_zero() { Decimal::from(whole) } else { Decimal::from(whole) + broken }
+}
+
+/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13).
+fn combined(combine: Combine, mut factors: impl Iterator<Item = Decimal>) -> Decimal {
+    let Some(first) = factors.next() else { return Decimal::ONE };
+    factors.fold(first, |so_far, factor| match combine {
+        Combine::Add => so_far + factor - Decimal::ONE,
+        Combine::Multiply => so_far * factor,
+    })
 }
 
 /// A fraction of whole numbers, so that a rate like 1 per 3.00 stays exact.
@@ -235,7 +255,11 @@ impl Ratio {
 
     /// Rounded down, once.
     fn floor(self) -> i64 {
-        i64::try_from(self.above.div_euclid(self.below)).unwrap_or(i64::MAX).max(0)
+        let quotient = match (i64::try_from(self.above), i64::try_from(self.below)) {
+            (Ok(above), Ok(below)) => above.div_euclid(below),
+            _ => i64::try_from(self.above.div_euclid(self.below)).unwrap_or(i64::MAX),
+        };
+        quotient.max(0)
     }
 }
 
@@ -246,32 +270,21 @@ pub(crate) fn grant(
     order: Option<OrderRef>,
     earned_at: Timestamp,
     available_at: Timestamp,
-    rule: &str,
+    rule: Word,
 ) -> Option<LotId> {
     let owner = book.customer.id;
     let number = book.customer.member.as_ref()?.wallet.opened + 1;
     let lot = LotId { owner, number };
     let expires_at = lapse(book, earned_at, available_at);
     let version = book.program().version;
-    book.record(Fact::LotOpened(LotOpened {
-        lot,
-        order,
-        earned_at,
-        available_at,
-        expires_at,
-        rule: rule.into(),
-        version,
-    }));
+    let cause = if order.is_none() && &*rule == "adjustment" { Cause::Adjust } else { Cause::Earn };
+    book.record(Fact::LotOpened(LotOpened { lot, order, earned_at, available_at, expires_at, rule, version }));
     let to = if available_at > earned_at { Account::Pending } else { Account::Available };
-    book.post(Account::Issued, to, points, Some(lot), if order.is_some() { Cause::Earn } else { cause_of(rule) });
+    book.post(Account::Issued, to, points, Some(lot), cause);
     if to == Account::Available {
         settle(book, lot);
     }
     Some(lot)
-}
-
-fn cause_of(rule: &str) -> Cause {
-    if rule == "adjustment" { Cause::Adjust } else { Cause::Earn }
 }
 
 /// When a lot lapses.
@@ -424,7 +437,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
     if points > owed {
         let at = book.at;
-        grant(book, points - owed, None, at, at, "undo");
+        grant(book, points - owed, None, at, at, "undo".into());
     }
 }
 
@@ -454,7 +467,7 @@ fn benefits_back(book: &mut Book<'_>, record: &OrderRecord) {
     let Some(edition) = book.rules.edition(record.version) else { return };
     for benefit in edition.program.benefits.iter().filter(|b| record.benefits.contains(&b.id)) {
         for (unit, amount) in &benefit.impact {
-            post_impact(book, unit, -amount, Cause::Merge);
+            post_impact(book, unit.clone(), -amount, Cause::Merge);
         }
     }
 }
@@ -506,7 +519,7 @@ pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause
 fn credit_impact(book: &mut Book<'_>, name: OrderRef) {
     let Some(record) = book.customer.orders.get(name) else { return };
     for (unit, amount) in record.impact_left() {
-        post_impact(book, &unit, amount, Cause::Earn);
+        post_impact(book, unit, amount, Cause::Earn);
     }
 }
 
@@ -514,18 +527,18 @@ fn move_impact(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
     let left = after.impact_left();
     for (unit, had) in before.impact_left() {
         let has = left.iter().find(|(u, _)| *u == unit).map_or(0, |(_, n)| *n);
-        post_impact(book, &unit, has - had, Cause::Refund);
+        post_impact(book, unit, has - had, Cause::Refund);
     }
 }
 
 /// Moves impact; negative amounts are taken back.
-fn post_impact(book: &mut Book<'_>, unit: &str, amount: i64, cause: Cause) {
+fn post_impact(book: &mut Book<'_>, unit: Word, amount: i64, cause: Cause) {
     if amount == 0 {
         return;
     }
     let (from, to) =
         if amount > 0 { (Account::Issued, Account::Credited) } else { (Account::Credited, Account::Issued) };
-    let unit = Unit::Impact(unit.into());
+    let unit = Unit::Impact(unit);
     book.record(Fact::Posted(Posting { unit, from, to, amount: amount.abs(), lot: None, cause }));
 }
 
@@ -546,10 +559,9 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
         };
         let deserved = record.stands() && benefit.when.holds(&view);
         let had = record.benefits.contains(&benefit.id);
-        let entitled = has_benefit(edition, level, &benefit.id);
         let granted = if had && !deserved {
             false
-        } else if !had && deserved && first_time && entitled {
+        } else if !had && deserved && first_time && has_benefit(edition, level, &benefit.id) {
             true
         } else {
             continue;
@@ -557,7 +569,7 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
         book.record(Fact::Benefited { benefit: benefit.id.clone(), order: name, granted });
         let (sign, cause) = if granted { (1, Cause::Earn) } else { (-1, Cause::Refund) };
         for (unit, amount) in &benefit.impact {
-            post_impact(book, unit, sign * amount, cause);
+            post_impact(book, unit.clone(), sign * amount, cause);
         }
     }
 }
@@ -598,7 +610,7 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     let firm_at = if order.is_some() { book.program().zone.add(placed, pending) } else { placed };
     let mut lot = None;
     if milestone.points > 0 {
-        lot = grant(book, milestone.points, None, placed, firm_at, &format!("milestone:{}", milestone.id));
+        lot = grant(book, milestone.points, None, placed, firm_at, format!("milestone:{}", milestone.id).into());
         let year = book.program().zone.year(placed);
         book.record(Fact::Qualified { year, points: milestone.points, spend: 0 });
     }
@@ -636,8 +648,8 @@ fn unique_key(book: &Book<'_>, value: &Value) -> [u8; 16] {
 }
 
 /// Grants a fixed number of points at once.
-pub(crate) fn grant_fixed(book: &mut Book<'_>, points: i64, at: Timestamp, rule: &str) {
-    grant(book, points, None, at, at, rule);
+pub(crate) fn grant_fixed(book: &mut Book<'_>, points: i64, at: Timestamp, rule: &Word) {
+    grant(book, points, None, at, at, rule.clone());
     let year = book.program().zone.year(at);
     book.record(Fact::Qualified { year, points, spend: 0 });
     tier::regrade(book, year, None);

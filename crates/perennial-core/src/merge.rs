@@ -8,7 +8,6 @@ use crate::customer::{CART_MAX, Customer, Member, TierStatus};
 use crate::engine::Book;
 use crate::fact::{Fact, Outcome};
 use crate::id::OrderRef;
-use crate::input::TimerKind;
 use crate::orders::{OrderRecord, Orders};
 use crate::rules::{Edition, Rules};
 use crate::time::Timestamp;
@@ -60,8 +59,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
     into.cart.extend(from.cart);
     into.cart.truncate(CART_MAX);
     into.orders.unite(from.orders);
-    // A tick is a view: refreshing the segments of both sets the next one.
-    into.timers.extend(from.timers.into_iter().filter(|timer| timer.kind != TimerKind::Tick));
+    into.timers.unite(from.timers);
     into.answers.extend(from.answers);
     into.parted.extend(from.parted);
     // The survivor's scores stay until its orders change or the next training.

@@ -13,25 +13,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
-/// Currencies whose minor unit is not a hundredth (ISO 4217, table A.1).
-const WITHOUT_MINOR: &[&[u8; 3]] = &[
-    b"BIF", b"CLP", b"DJF", b"GNF", b"ISK", b"JPY", b"KMF", b"KRW", b"PYG", b"RWF", b"UGX", b"VND", b"VUV", b"XAF",
-    b"XOF", b"XPF",
-];
-const WITH_THOUSANDTHS: &[&[u8; 3]] = &[b"BHD", b"IQD", b"JOD", b"KWD", b"LYD", b"OMR", b"TND"];
-
 impl Currency {
     /// US dollar.
     pub const USD: Self = Self(*b"USD");
 
-    /// Decimal places of the minor unit: 0, 2 or 3.
+    /// Decimal places of the minor unit: 0, 2 or 3 (ISO 4217, table A.1).
     pub fn exponent(self) -> u32 {
-        if WITHOUT_MINOR.contains(&&self.0) {
-            0
-        } else if WITH_THOUSANDTHS.contains(&&self.0) {
-            3
-        } else {
-            2
+        match &self.0 {
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
+            | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
+            _ => 2,
         }
     }
 
@@ -39,7 +31,10 @@ impl Currency {
     pub fn minor(self, amount: Decimal) -> Option<i64> {
         let exponent = self.exponent();
         let (scale, mantissa) = (amount.scale(), amount.mantissa());
-        if scale <= exponent {
+        if scale == exponent {
+            return i64::try_from(mantissa).ok();
+        }
+        if scale < exponent {
             return i64::try_from(mantissa.checked_mul(10i128.pow(exponent - scale))?).ok();
         }
         let rounded = amount.round_dp_with_strategy(exponent, RoundingStrategy::MidpointAwayFromZero);
@@ -120,9 +115,15 @@ pub fn apportion(total: i64, weights: &[i64]) -> Vec<i64> {
         }
         return shares;
     }
+    if sum == i128::from(total) {
+        return weights.to_vec();
+    }
     let exact = |w: i64| i128::from(total) * i128::from(w);
     let mut shares: Vec<i64> = weights.iter().map(|w| i64::try_from(exact(*w).div_euclid(sum)).unwrap_or(0)).collect();
     let left = total - shares.iter().sum::<i64>();
+    if left == 0 {
+        return shares;
+    }
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(exact(weights[*i]).rem_euclid(sum)), *i));
     for i in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {

@@ -5,13 +5,14 @@
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Line, Order, Product, Refund};
 use crate::fact::{BookedLine, Booking, LineReturn, Return};
-use crate::id::{LotId, OrderRef};
+use crate::id::{LotId, OrderRef, Word};
 use crate::money::{Currency, apportion};
 use crate::time::Timestamp;
 use crate::value::{Properties, Value};
@@ -30,7 +31,7 @@ pub const PARKED_MAX: usize = 64;
 pub struct Orders {
     /// Names of the records, in the same order: searched at every order.
     refs: VecDeque<OrderRef>,
-    records: VecDeque<OrderRecord>,
+    records: VecDeque<Box<OrderRecord>>,
     /// Refunds and cancellations that came before their order.
     pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
@@ -88,7 +89,7 @@ pub struct OrderRecord {
     /// What earning rules read of the customer and the event then.
     pub recalled: Vec<Value>,
     /// Earning rules that matched then.
-    pub rules: Vec<Box<str>>,
+    pub rules: Arc<[Word]>,
     /// The lot of its points.
     pub lot: Option<LotId>,
     /// Points it was granted; what of them stands follows from the lines.
@@ -102,7 +103,7 @@ pub struct OrderRecord {
     /// Natural keys of its refunds, hashed.
     pub refunds: Vec<[u8; 16]>,
     /// Benefits that stand.
-    pub benefits: Vec<Box<str>>,
+    pub benefits: Vec<Word>,
     /// Cancelled as a whole.
     pub cancelled: bool,
 }
@@ -131,9 +132,9 @@ pub struct OrderLine {
     /// Left of `paid`.
     pub paid_left: i64,
     /// Tags it was booked with.
-    pub tags: Vec<Box<str>>,
+    pub tags: Arc<[Word]>,
     /// Impact of one piece, in thousandths.
-    pub impact: Vec<(Box<str>, i64)>,
+    pub impact: Arc<[(Word, i64)]>,
     /// Category, brand and the like.
     pub about: Properties,
 }
@@ -152,6 +153,11 @@ impl OrderLine {
 }
 
 impl OrderRecord {
+    /// Whether an earning rule matched when the order was booked.
+    pub(crate) fn is_under(&self, rule: &Word) -> bool {
+        self.rules.iter().any(|id| Arc::ptr_eq(id, rule) || id == rule)
+    }
+
     /// Minor units left that count for points.
     pub fn net_left(&self) -> i64 {
         self.lines.iter().map(|l| l.net_left).sum()
@@ -181,10 +187,10 @@ impl OrderRecord {
     }
 
     /// Impact left, by unit, in thousandths.
-    pub fn impact_left(&self) -> Vec<(Box<str>, i64)> {
-        let mut sums: Vec<(Box<str>, i64)> = Vec::new();
+    pub fn impact_left(&self) -> Vec<(Word, i64)> {
+        let mut sums: Vec<(Word, i64)> = Vec::new();
         for line in self.lines.iter().filter(|l| l.pieces > 0 && (l.left() > 0 || l.net + l.paid == 0)) {
-            for (unit, each) in &line.impact {
+            for (unit, each) in line.impact.iter() {
                 let amount = each.saturating_mul(i64::from(line.pieces));
                 match sums.iter_mut().find(|(u, _)| u == unit) {
                     Some((_, sum)) => *sum = sum.saturating_add(amount),
@@ -199,13 +205,13 @@ impl OrderRecord {
 impl Orders {
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
-        self.records.get(self.position(order)?)
+        self.records.get(self.position(order)?).map(|record| &**record)
     }
 
     /// The record of an order, to change.
     pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
         let at = self.position(order)?;
-        self.records.get_mut(at)
+        self.records.get_mut(at).map(|record| &mut **record)
     }
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
@@ -216,11 +222,11 @@ impl Orders {
 
     /// All records, in the order they were booked.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
-        self.records.iter()
+        self.records.iter().map(|record| &**record)
     }
 
     /// Adds a record and counts it.
-    pub(crate) fn push(&mut self, record: OrderRecord) {
+    pub(crate) fn push(&mut self, record: Box<OrderRecord>) {
         if record.stands() {
             self.standing.count += 1;
             self.standing.first = Some(self.standing.first.map_or(record.at, |t| t.min(record.at)));
@@ -233,10 +239,10 @@ impl Orders {
     }
 
     /// The newest record; the oldest one leaves a full list.
-    fn keep(&mut self, record: OrderRecord) {
+    fn keep(&mut self, record: Box<OrderRecord>) {
         if self.records.len() >= ORDERS_MAX {
             self.refs.pop_front();
-            self.left.extend(self.records.pop_front());
+            self.left.extend(self.records.pop_front().map(|record| *record));
         }
         self.refs.push_back(record.order);
         self.records.push_back(record);
@@ -247,7 +253,7 @@ impl Orders {
         let Some(at) = self.left.iter().rposition(|r| r.order == order) else { return };
         let record = self.left.remove(at);
         if self.get(order).is_none() {
-            self.keep(record);
+            self.keep(Box::new(record));
         }
     }
 
@@ -271,7 +277,7 @@ impl Orders {
                 self.push(record);
                 continue;
             };
-            let gone = if record.is_earlier(ours) { std::mem::replace(ours, record) } else { record };
+            let gone = if record.is_earlier(ours) { std::mem::replace(ours, *record) } else { *record };
             twice.count += i64::from(gone.stands());
             twice.spend += if gone.counts { gone.left() } else { 0 };
         }
@@ -297,7 +303,10 @@ impl Orders {
 
 /// The currency an order is in; none when its code is no currency.
 pub fn currency(order: &Order, default: Currency) -> Option<Currency> {
-    order.currency.as_deref().map_or(Some(default), |code| code.parse().ok())
+    match order.currency.as_deref() {
+        Some(code) if code != default.code() => code.parse().ok(),
+        _ => Some(default),
+    }
 }
 
 /// What was paid for goods, in minor units: the subtotal; without it the revenue; without it lines
@@ -330,11 +339,11 @@ pub fn book_lines<'a>(
     let points_part = order.paid_with_points.as_ref().and_then(|p| currency.minor(p.amount)).unwrap_or(0);
     let paid = points_part.clamp(0, goods);
     let weights: Vec<i64> = order.lines.iter().take(LINES_MAX).map(|l| gross(l, currency)).collect();
-    let weights = if weights.is_empty() { vec![0] } else { weights };
-    let whole = apportion(goods, &weights);
-    let by_points = if paid == 0 { vec![0; whole.len()] } else { apportion(paid, &whole) };
-    let lines = whole.iter().zip(by_points).enumerate().map(|(i, (whole, paid))| {
+    let whole = if weights.is_empty() { vec![goods] } else { apportion(goods, &weights) };
+    let by_points = if paid == 0 { Vec::new() } else { apportion(paid, &whole) };
+    let lines = whole.iter().enumerate().map(|(i, whole)| {
         let known = order.lines.get(i).and_then(|l| product(&l.product_id));
+        let paid = by_points.get(i).copied().unwrap_or(0);
         BookedLine {
             net: whole - paid,
             paid,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::event::Product;
 use crate::expr::{Field, Term};
 use crate::feature::Seen;
@@ -18,7 +19,7 @@ use crate::time::Timestamp;
 pub struct Rules {
     editions: Vec<Arc<Edition>>,
     /// What is known of products.
-    pub catalog: BTreeMap<Box<str>, Product>,
+    pub catalog: Catalog,
     /// The published threshold of each ranked segment, in millionths.
     pub thresholds: BTreeMap<Box<str>, Option<i64>>,
     /// Turns personal identifiers into opaque ones.
@@ -34,24 +35,46 @@ pub struct Edition {
     pub published_at: Timestamp,
     /// From when inactivity counts, if an earlier version did not count it.
     pub(crate) idle_since: Option<Timestamp>,
-    earn_on: BTreeMap<Box<str>, Vec<usize>>,
-    features_on: BTreeMap<Box<str>, Vec<usize>>,
+    earn_on: Listeners,
+    features_on: Listeners,
     /// Features that segments read: their windows wake the customer.
     pub(crate) watched: Vec<usize>,
+}
+
+/// Who listens to which event, by index. Orders are asked for at every turn, so they stand apart.
+#[derive(Clone, Debug, Default)]
+struct Listeners {
+    orders: Vec<usize>,
+    others: BTreeMap<Box<str>, Vec<usize>>,
+}
+
+impl Listeners {
+    fn of<'a>(events: impl Iterator<Item = &'a str>) -> Self {
+        let mut listeners = Self::default();
+        for (i, event) in events.enumerate() {
+            match event {
+                "Order Completed" => listeners.orders.push(i),
+                _ => listeners.others.entry(event.into()).or_default().push(i),
+            }
+        }
+        listeners
+    }
+
+    fn to(&self, event: &str) -> &[usize] {
+        match event {
+            "Order Completed" => &self.orders,
+            _ => self.others.get(event).map_or(&[], Vec::as_slice),
+        }
+    }
 }
 
 impl Edition {
     /// Makes a compiled programme ready to run.
     pub fn new(mut program: Program, version: u32, published_at: Timestamp) -> Self {
         program.version = version;
-        let by_name = |names: Vec<&Box<str>>| {
-            let mut map: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
-            names.into_iter().enumerate().for_each(|(i, name)| map.entry(name.clone()).or_default().push(i));
-            map
-        };
         Self {
-            earn_on: by_name(program.earn.iter().map(|r| &r.on).collect()),
-            features_on: by_name(program.features.iter().map(|f| &f.on).collect()),
+            earn_on: Listeners::of(program.earn.iter().map(|r| &*r.on)),
+            features_on: Listeners::of(program.features.iter().map(|f| &*f.on)),
             watched: watched(&program),
             program,
             published_at,
@@ -61,12 +84,12 @@ impl Edition {
 
     /// Earning rules that listen to an event.
     pub(crate) fn earning(&self, event: &str) -> impl Iterator<Item = &EarnRule> + Clone {
-        self.earn_on.get(event).into_iter().flatten().map(|i| &self.program.earn[*i])
+        self.earn_on.to(event).iter().map(|i| &self.program.earn[*i])
     }
 
     /// Features that listen to an event, with their index.
     pub(crate) fn features(&self, event: &str) -> impl Iterator<Item = (usize, &Feature)> {
-        self.features_on.get(event).into_iter().flatten().map(|i| (*i, &self.program.features[*i]))
+        self.features_on.to(event).iter().map(|i| (*i, &self.program.features[*i]))
     }
 
     /// What the features remember of a customer of whom nothing was seen.
@@ -94,7 +117,7 @@ fn watched(program: &Program) -> Vec<usize> {
 impl Rules {
     /// A workspace without programme.
     pub fn new(secret: Secret) -> Self {
-        Self { editions: Vec::new(), catalog: BTreeMap::new(), thresholds: BTreeMap::new(), secret }
+        Self { editions: Vec::new(), catalog: Catalog::default(), thresholds: BTreeMap::new(), secret }
     }
 
     /// Puts the next version in force.
@@ -116,7 +139,7 @@ impl Rules {
     pub fn without_catalog(&self) -> Self {
         Self {
             editions: self.editions.clone(),
-            catalog: BTreeMap::new(),
+            catalog: Catalog::default(),
             thresholds: self.thresholds.clone(),
             secret: self.secret,
         }
@@ -128,7 +151,7 @@ impl Rules {
         let known = usize::try_from(version).unwrap_or(usize::MAX).min(self.editions.len());
         Self {
             editions: self.editions[..known].to_vec(),
-            catalog: BTreeMap::new(),
+            catalog: Catalog::default(),
             thresholds: self.thresholds.clone(),
             secret: self.secret,
         }
@@ -151,6 +174,6 @@ impl Rules {
 
     /// Adds products; one named again is replaced.
     pub fn learn_products(&mut self, products: &[Product]) {
-        self.catalog.extend(products.iter().map(|p| (p.product_id.clone(), p.clone())));
+        self.catalog.learn(products);
     }
 }

@@ -7,7 +7,7 @@
 use crate::customer::{Customer, InSegment};
 use crate::expr::{Field, Scope};
 use crate::feature::micro;
-use crate::input::{Timer, TimerKind};
+use crate::input::TimerKind;
 use crate::program::{Segment, SegmentRule};
 use crate::rules::{Edition, Rules};
 use crate::scope::View;
@@ -29,12 +29,10 @@ pub(crate) fn refresh(rules: &Rules, edition: &Edition, customer: &mut Customer)
         }
     }
     let next = next_change(edition, customer);
-    let tick = |at| Timer { at, kind: TimerKind::Tick, id: 0, owner: id };
-    let planned = customer.tick.filter(|at| customer.timers.contains(&tick(*at)));
-    customer.tick = next;
-    if planned != next {
-        planned.into_iter().for_each(|at| customer.sleep(at, TimerKind::Tick, 0, id));
+    if customer.tick != next {
+        customer.tick.into_iter().for_each(|at| customer.sleep(at, TimerKind::Tick, 0, id));
         next.into_iter().for_each(|at| customer.wake(at, TimerKind::Tick, 0, id));
+        customer.tick = next;
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::ToSpan;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant with millisecond resolution: milliseconds since 1970-01-01T00:00:00Z.
@@ -246,8 +246,71 @@ const LAST_YEAR: i16 = 2200;
 pub struct Zone {
     name: Arc<str>,
     tz: TimeZone,
+    offsets: Offsets,
     /// The first instant of each year from [`FIRST_YEAR`] on: tier periods ask at every order.
     year_starts: Arc<[Timestamp]>,
+}
+
+/// A zone's offsets from UTC over the years at hand. Where the offset does not change, local time is
+/// plain arithmetic; near a change, and outside these years, the zone itself is asked.
+#[derive(Clone, Debug)]
+struct Offsets {
+    /// From when on, and by how much local time is ahead; both in milliseconds, rising.
+    ahead: Arc<[(i64, i64)]>,
+    /// Until when.
+    end: i64,
+}
+
+/// Further from UTC than any offset.
+const OFFSET_MAX_MS: i64 = 26 * HOUR_MS;
+
+impl Offsets {
+    fn of(tz: &TimeZone) -> Self {
+        let (first, end) = (first_of_year(tz, FIRST_YEAR), first_of_year(tz, LAST_YEAR));
+        let ms = |offset: Offset| i64::from(offset.seconds()) * 1_000;
+        let changes = tz.following(first.jiff()).map(|c| (c.timestamp().as_millisecond(), ms(c.offset())));
+        let known = changes.take_while(|(from, _)| *from < end.as_millis());
+        let ahead = std::iter::once((first.as_millis(), ms(tz.to_offset(first.jiff())))).chain(known);
+        Self { ahead: ahead.collect(), end: end.as_millis() }
+    }
+
+    /// The local time of an instant, in milliseconds as if it were UTC.
+    fn local(&self, at: Timestamp) -> Option<i64> {
+        let (_, ahead, _) = self.span(at.as_millis())?;
+        Some(at.as_millis() + ahead)
+    }
+
+    /// The instant of a local time, where no change of offset is so near that there might be two or
+    /// none.
+    fn instant(&self, local_ms: i64) -> Option<Timestamp> {
+        let (from, ahead, until) = self.span(local_ms)?;
+        let steady = from + OFFSET_MAX_MS <= local_ms && local_ms + OFFSET_MAX_MS < until;
+        steady.then(|| Timestamp::from_millis(local_ms - ahead))
+    }
+
+    /// The offset that holds at an instant, between when and when.
+    fn span(&self, ms: i64) -> Option<(i64, i64, i64)> {
+        let next = self.ahead.partition_point(|(from, _)| *from <= ms);
+        let (from, ahead) = *self.ahead.get(next.checked_sub(1)?)?;
+        let until = self.ahead.get(next).map_or(self.end, |(from, _)| *from);
+        (ms < until).then_some((from, ahead, until))
+    }
+}
+
+/// The date of a local time.
+fn date_of(local_ms: i64) -> Date {
+    Offset::UTC.to_datetime(Timestamp::from_millis(local_ms).jiff()).date()
+}
+
+/// A local time moved by months, clamped to the month's end.
+fn plus_months(local_ms: i64, months: i32) -> Option<i64> {
+    let date = date_of(local_ms);
+    let moved = (i32::from(date.year()) * 12 + i32::from(date.month()) - 1).checked_add(months)?;
+    let (year, month) = (i16::try_from(moved.div_euclid(12)).ok()?, i8::try_from(moved.rem_euclid(12) + 1).ok()?);
+    let first = Date::new(year, month, 1).ok()?;
+    let day = Date::new(year, month, date.day().min(first.days_in_month())).ok()?;
+    let midnight = Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()?;
+    Some(midnight.as_millisecond() + local_ms.rem_euclid(DAY_MS))
 }
 
 impl PartialEq for Zone {
@@ -263,15 +326,18 @@ impl Zone {
     /// When the bundled time-zone data has no such name.
     pub fn named(name: &str) -> Result<Self, BadTime> {
         let tz = TimeZone::get(name).map_err(|_| BadTime(name.into()))?;
-        let year_starts = (FIRST_YEAR..=LAST_YEAR).map(|y| first_of_year(&tz, y)).collect();
-        Ok(Self { name: name.into(), tz, year_starts })
+        Ok(Self::of(name, tz))
     }
 
     /// Coordinated universal time.
     pub fn utc() -> Self {
-        let tz = TimeZone::UTC;
-        let year_starts = (FIRST_YEAR..=LAST_YEAR).map(|y| first_of_year(&tz, y)).collect();
-        Self { name: "UTC".into(), tz, year_starts }
+        Self::of("UTC", TimeZone::UTC)
+    }
+
+    fn of(name: &str, tz: TimeZone) -> Self {
+        let mut zone = Self { name: name.into(), offsets: Offsets::of(&tz), tz, year_starts: Arc::default() };
+        zone.year_starts = (FIRST_YEAR..=LAST_YEAR).map(|year| zone.start_of(jiff::civil::date(year, 1, 1))).collect();
+        zone
     }
 
     /// The IANA name.
@@ -281,12 +347,17 @@ impl Zone {
 
     /// The local date at an instant.
     pub fn date(&self, at: Timestamp) -> Date {
-        at.jiff().to_zoned(self.tz.clone()).date()
+        match self.offsets.local(at) {
+            Some(local) => date_of(local),
+            None => at.jiff().to_zoned(self.tz.clone()).date(),
+        }
     }
 
     /// The first instant of a local date (which a daylight-saving change may move off midnight).
     pub fn start_of(&self, date: Date) -> Timestamp {
-        start_of(&self.tz, date)
+        let midnight = Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).map(jiff::Timestamp::as_millisecond);
+        let steady = midnight.ok().and_then(|local| self.offsets.instant(local));
+        steady.unwrap_or_else(|| start_of(&self.tz, date))
     }
 
     /// The local year of an instant.
@@ -318,16 +389,21 @@ impl Zone {
         if span.months == 0 {
             return at.plus_millis(span.millis);
         }
-        let local = at.jiff().to_zoned(self.tz.clone());
-        let moved = local.checked_add(span.months.months());
-        let at = moved.map_or(Timestamp::NEVER, |z| Timestamp::from_millis(z.timestamp().as_millisecond()));
-        at.plus_millis(span.millis)
+        let steady = self.offsets.local(at).and_then(|local| self.offsets.instant(plus_months(local, span.months)?));
+        let moved = steady.unwrap_or_else(|| {
+            let moved = at.jiff().to_zoned(self.tz.clone()).checked_add(span.months.months());
+            moved.map_or(Timestamp::NEVER, |z| Timestamp::from_millis(z.timestamp().as_millisecond()))
+        });
+        moved.plus_millis(span.millis)
     }
 
     /// When something lapses that is good for `span` from `at`: the start of the local day after
     /// the computed date, so that the last day counts whole (rule 1).
     pub fn end_of_validity(&self, at: Timestamp, span: Span) -> Timestamp {
-        self.day_after(self.date(self.add(at, span)))
+        let last = self.add(at, span);
+        let local = self.offsets.local(last).map(|local| local - local.rem_euclid(DAY_MS) + DAY_MS);
+        let steady = local.and_then(|midnight| self.offsets.instant(midnight));
+        steady.unwrap_or_else(|| self.day_after(self.date(last)))
     }
 
     fn day_after(&self, date: Date) -> Timestamp {
@@ -375,6 +451,31 @@ mod tests {
         let paris = Zone::named("Europe/Paris").unwrap();
         let lapse = paris.end_of_validity(at("2027-01-31T10:00:00Z"), "P1M".parse().unwrap());
         assert_eq!(lapse, at("2027-02-28T23:00:00Z"));
+    }
+
+    /// What the zone itself answers, asked without the table of offsets.
+    fn asked(zone: &Zone, from: Timestamp, span: Span) -> [Timestamp; 2] {
+        let moved = from.jiff().to_zoned(zone.tz.clone()).checked_add(span.months.months()).unwrap();
+        let next = moved.date().tomorrow().unwrap();
+        [Timestamp::from_millis(moved.timestamp().as_millisecond()), start_of(&zone.tz, next)]
+    }
+
+    #[test]
+    fn plain_arithmetic_agrees_with_the_zone_itself() {
+        // With summer time, with a midnight that does not exist, with a skipped day, with none of it.
+        for name in ["America/Denver", "America/Sao_Paulo", "Pacific/Apia", "Australia/Lord_Howe", "UTC"] {
+            let zone = Zone::named(name).unwrap();
+            for step in 0..4_000 {
+                let from = at("1970-01-05T00:00:00Z").plus_millis(step * 7 * DAY_MS / 3 * 11 + step * 1_234_567);
+                for months in [1, 12, -1] {
+                    let span = Span { months, millis: 0 };
+                    let [moved, end] = asked(&zone, from, span);
+                    assert_eq!(zone.add(from, span), moved, "{name} {from} {months}");
+                    assert_eq!(zone.end_of_validity(from, span), end, "{name} {from} {months}");
+                    assert_eq!(zone.date(from), from.jiff().to_zoned(zone.tz.clone()).date(), "{name} {from}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! [`shared`]); without them a duel is left out, and without the peer's Python packages its side
 //! stays empty, both with a line that says so.
 
-use super::{Plan, Scratch, Table};
+use super::{Plan, Scratch, Table, shared};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -543,13 +543,6 @@ pub(super) fn run(plan: &Plan, table: &mut Table, wanted: &dyn Fn(&str) -> bool)
         fight(plan, table, &shared, duel)?;
     }
     Ok(())
-}
-
-/// The folder with `data`, `bench` and `reference`: `PERENNIAL_SHARED`, or `shared` beside the repository.
-fn shared(plan: &Plan) -> Option<PathBuf> {
-    let named = std::env::var_os("PERENNIAL_SHARED").map(PathBuf::from);
-    let beside = || plan.root.parent().map(|parent| parent.join("shared"));
-    named.or_else(beside).filter(|folder| folder.join("bench").is_dir() && folder.join("data").is_dir())
 }
 
 fn fight(plan: &Plan, table: &mut Table, shared: &Path, duel: &Duel) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// How long a server may take to begin.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Ticks of `/proc/<pid>/stat` a second, the same on every Linux we know.
-const TICKS: f64 = 100.0;
+pub(super) const TICKS: f64 = 100.0;
 
 /// A server on this machine, ended when dropped.
 pub(crate) struct Server {

@@ -19,7 +19,7 @@ use super::{
     Trait, TraitKind, Undo, phrase, shape,
 };
 use crate::expr::{Field, Predicate, Term};
-use crate::id::IdentifierKind;
+use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
 use crate::score::ModelKind;
 use crate::time::{Span, Zone};
@@ -390,7 +390,7 @@ impl Compiler<'_> {
                     self.problems.add(&path, message);
                 }
                 let (points, per) = self.problems.check(&path, phrase::rate(&rate.0, self.currency))?;
-                Some(Gives::Rate { points, per })
+                Some(Gives::Rate { points: points.normalize(), per: per.normalize() })
             }
             (None, Some(factor)) => self.multiply(path, rule, factor.0, on_order),
             (Some(_), Some(_)) => {
@@ -427,7 +427,7 @@ impl Compiler<'_> {
             Some(lines) => Some(self.condition(&path.key("lines"), Some(lines), Reach::lines(&rule.on.0))?),
             None => None,
         };
-        Some(Gives::Multiply { factor, lines })
+        Some(Gives::Multiply { factor: factor.normalize(), lines })
     }
 
     /// A whole number of points that sums cannot overflow.
@@ -521,7 +521,7 @@ impl Compiler<'_> {
     }
 
     /// Impact in thousandths.
-    fn impact(&mut self, path: &Path, impact: &BTreeMap<String, source::Amount>) -> Vec<(Box<str>, i64)> {
+    fn impact(&mut self, path: &Path, impact: &BTreeMap<String, source::Amount>) -> Vec<(Word, i64)> {
         if impact.is_empty() {
             self.problems.add(path, "nothing is granted: name a unit, like { trees: 1 }");
         }

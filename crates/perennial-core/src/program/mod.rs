@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use crate::expr::{Field, Predicate, Term};
-use crate::id::IdentifierKind;
+use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
 use crate::score::ModelKind;
 use crate::time::{Span, Zone};
@@ -198,7 +198,7 @@ pub enum Undo {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarnRule {
     /// The rule's id.
-    pub id: Box<str>,
+    pub id: Word,
     /// The event it listens to.
     pub on: Box<str>,
     /// When it applies.
@@ -315,13 +315,13 @@ pub enum OnRefund {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Benefit {
     /// The benefit's id.
-    pub id: Box<str>,
+    pub id: Word,
     /// The event it listens to.
     pub on: Box<str>,
     /// When it applies; judged again on what remains of the order.
     pub when: Predicate,
     /// Impact granted, by unit, in thousandths.
-    pub impact: Vec<(Box<str>, i64)>,
+    pub impact: Vec<(Word, i64)>,
 }
 
 /// What points can buy.

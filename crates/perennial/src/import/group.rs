@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use perennial_core::event::Product;
-use perennial_core::id::{Identifier, IdentifierKind};
+use perennial_core::id::{Identifier, IdentifierKind, Word};
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
@@ -120,8 +120,8 @@ pub(super) struct DraftEvent {
 
 #[derive(Default)]
 struct DraftProduct {
-    tags: Vec<Box<str>>,
-    impact: Vec<(Box<str>, i64)>,
+    tags: Vec<Word>,
+    impact: Vec<(Word, i64)>,
     about: Vec<Candidates>,
 }
 
@@ -589,7 +589,12 @@ impl<'p> Gathered<'p> {
         let finish = |(product_id, draft): (Box<str>, DraftProduct)| {
             let about = draft.about.iter().zip(&p.about);
             let about = about.filter_map(|(c, (name, _, rule))| Some((name.clone(), c.survivor(*rule)?.clone())));
-            Product { product_id, tags: draft.tags, impact: draft.impact, about: Properties(about.collect()) }
+            Product {
+                product_id,
+                tags: draft.tags.into(),
+                impact: draft.impact.into(),
+                about: Properties(about.collect()),
+            }
         };
         let mut products: Vec<Product> = std::mem::take(&mut self.catalogue).into_iter().map(finish).collect();
         products.sort_by(|a, b| a.product_id.cmp(&b.product_id));
@@ -610,14 +615,14 @@ fn pieces(quantity: Decimal, by_measure: bool) -> u32 {
     }
 }
 
-fn set(impact: &mut Vec<(Box<str>, i64)>, unit: &str, n: i64) {
+fn set(impact: &mut Vec<(Word, i64)>, unit: &str, n: i64) {
     match impact.iter_mut().find(|(known, _)| **known == *unit) {
         Some((_, old)) => *old = n,
         None => impact.push((unit.into(), n)),
     }
 }
 
-fn label(tags: &mut Vec<Box<str>>, tag: &str) {
+fn label(tags: &mut Vec<Word>, tag: &str) {
     if tags.len() < 50 && !tags.iter().any(|t| **t == *tag) {
         tags.push(tag.into());
     }

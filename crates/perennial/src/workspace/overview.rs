@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::Product;
-use perennial_core::id::{CustomerId, Identifier};
+use perennial_core::id::{CustomerId, Identifier, Word};
 use perennial_core::ledger::Buckets;
 use perennial_core::program::Program;
 use perennial_core::rules::Rules;
@@ -256,7 +256,7 @@ impl Workspace {
         };
         let same = seen.0.filter(|s| s.version == known.version && s.thresholds == known.thresholds);
         let moved = same.and_then(|s| self.warm.moved_since(s.seq)).filter(|moved| moved.len() <= NEWS_MAX);
-        let afresh = if moved.is_none() { Some(products(self.rules.catalog.values())) } else { None };
+        let afresh = if moved.is_none() { Some(products(self.rules.catalog.iter())) } else { None };
         let ids = moved.unwrap_or_else(|| self.warm.unwritten().map(|c| c.id).take(NEWS_MAX).collect());
         let mut news = Vec::new();
         for id in ids {
@@ -483,7 +483,7 @@ fn thousandths(n: i64) -> String {
 
 /// A few products with each set of labels, those with the most labels first.
 fn products<'a>(all: impl Iterator<Item = &'a Product>) -> Vec<ProductView> {
-    let mut sets: BTreeMap<&[Box<str>], Vec<ProductView>> = BTreeMap::new();
+    let mut sets: BTreeMap<&[Word], Vec<ProductView>> = BTreeMap::new();
     for product in all {
         let name = ["name", "title"].iter().find_map(|key| product.about.get(*key).and_then(|v| v.as_text()));
         let Some(name) = name else { continue };

@@ -49,7 +49,7 @@ pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
     let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
     let kept = Kept {
         sources: dates.zip(sources.iter().cloned()).collect(),
-        catalog: rules.catalog.values().cloned().collect(),
+        catalog: rules.catalog.iter().cloned().collect(),
         thresholds: rules.thresholds.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         taken: taken.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         senders: senders.clone(),

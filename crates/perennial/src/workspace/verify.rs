@@ -100,8 +100,8 @@ fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Custome
     let mut detail = String::new();
     // Parts that hold opaque ids and instants only, and are short, are shown.
     if a.timers != b.timers {
-        let only = |one: &Customer, other: &Customer| one.timers.difference(&other.timers).copied().collect::<Vec<_>>();
-        detail += &format!("; timers held {:?}, refolded {:?}", only(a, b), only(b, a));
+        let (held, refolded) = (a.timers.without(&b.timers), b.timers.without(&a.timers));
+        detail += &format!("; timers held {held:?}, refolded {refolded:?}");
     }
     if a.segments != b.segments {
         detail += &format!("; segments held {:?}, refolded {:?}", a.segments, b.segments);

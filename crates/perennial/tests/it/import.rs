@@ -520,7 +520,7 @@ products:
     let totals = shop.run(&mut sink);
     let bottle = &sink.products["b1"];
     assert_eq!(bottle.tags.iter().map(|t| &**t).collect::<Vec<_>>(), ["eco", "steel", "refill"]);
-    assert_eq!(bottle.impact, [("waste_kg".into(), 400), ("co2_kg".into(), 1_250)]);
+    assert_eq!(*bottle.impact, [("waste_kg".into(), 400), ("co2_kg".into(), 1_250)]);
     assert_eq!((totals.products, totals.files[0].rejected), (1, 1), "more than a gram's precision is refused");
 }
 
@@ -636,7 +636,7 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
     assert_eq!(sink.enrolled, ["c1", "email:guest@example.com"]);
     let ana = sink.named("identify").into_iter().find(|e| e.ids.len() == 2).unwrap();
     assert_eq!(ana.traits.get("birthday").and_then(|v| v.as_text()), Some("1992-02-29"));
-    assert_eq!(sink.products["T1"].impact, [("waste_kg".into(), 100)]);
+    assert_eq!(*sink.products["T1"].impact, [("waste_kg".into(), 100)]);
     assert!(String::from_utf8(table).unwrap().contains("+ left out: shipping"));
     arguments.format = Shown::Json;
     sink.last = None;

@@ -3,7 +3,7 @@
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
 use perennial::workspace::{Answer, Receipt, Workspace};
-use perennial_core::customer::Customer;
+use perennial_core::customer::{Customer, Timers};
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
@@ -94,7 +94,7 @@ impl Shop {
         let mut customer = self.customer(who);
         customer.parted.clear();
         customer.answers.clear();
-        customer.timers.clear();
+        customer.timers = Timers::default();
         customer.orders.parked.clear(); // What waits in vain waits with the order's owner or with the sender.
         (customer.folded, customer.clock) = (0, self.now);
         // A late event changes a segment at the latest instant that was folded: the merge's own, too.

@@ -180,7 +180,7 @@ fn the_same_order_on_both_sides() -> Shop {
     let [Arrival::Event(event)] = &arrivals[..] else { panic!("an event") };
     let mut rules = Rules::new(secret);
     rules.publish(program::compile(PROGRAM).unwrap(), "2026-01-10T09:00:00Z".parse().unwrap());
-    rules.learn_products(&shop.workspace.rules().catalog.values().cloned().collect::<Vec<_>>());
+    rules.learn_products(&shop.workspace.rules().catalog.iter().cloned().collect::<Vec<_>>());
     let outcome = engine::apply(&rules, &mut bo, event);
     shop.workspace = Workspace::memory().unwrap();
     let mut store = Store::on(&shop.disk).unwrap();
