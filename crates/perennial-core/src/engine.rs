@@ -142,7 +142,7 @@ pub fn apply_and_score(
 pub fn take_score(rules: &Rules, customer: &mut Customer, at: Timestamp, scored: &Scored) {
     let Some(edition) = rules.latest().cloned() else { return };
     customer.clock = customer.clock.max(at);
-    customer.timers.retain(|timer| *timer > Timer::last_at(at));
+    customer.timers.pass(|timer| *timer <= Timer::last_at(at));
     customer.keep_score(scored);
     segment::refresh(rules, &edition, customer);
 }

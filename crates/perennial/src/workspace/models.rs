@@ -266,7 +266,7 @@ impl Workspace {
                 self.models.hold(*seq, news.at, model, *scored);
             }
         }
-        self.models.shelf.learn(self.rules.catalog.values());
+        self.models.shelf.learn(self.rules.catalog.iter());
         Ok(())
     }
 
