@@ -21,6 +21,8 @@ pub enum Trouble {
     Foreign,
     /// The file was written by a newer version.
     Newer,
+    /// The state was written by an older version: it is folded again instead of read.
+    Outdated,
     /// The master key does not fit, or it is missing.
     MasterKey,
     /// A lock was not freed in time.
@@ -77,6 +79,7 @@ impl Failure {
             Trouble::Corrupt => "restore the last backup; a damaged state file alone may be deleted and is rebuilt",
             Trouble::Foreign => "name another data folder, or move that file away",
             Trouble::Newer => "start the version that wrote it, or a newer one",
+            Trouble::Outdated => "let `perennial rebuild` make the state again from the journal",
             Trouble::MasterKey => "put the right master key back; without it what is sealed cannot be read",
             Trouble::Busy => "try again; if it stays, look for a stuck reader or backup",
             Trouble::Misuse => "please report this: it is a bug",

@@ -147,6 +147,25 @@ impl Store {
     }
 }
 
+/// Deletes the state of a folder that nobody has open, so that the next start folds the journal again.
+///
+/// # Errors
+/// When the folder is in use or holds no journal, or the files cannot be deleted.
+pub fn discard_state(folder: &Path) -> Result<(), Failure> {
+    const DOING: &str = "discard the state";
+    if !folder.join("journal.db").is_file() {
+        return Err(Failure::new(Trouble::Foreign, DOING, format!("{} has no journal.db", folder.display())));
+    }
+    let _taken = take(folder)?;
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        match std::fs::remove_file(folder.join(file)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::io(DOING, folder, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Marks the folder as ours, for as long as the file is open.
 fn take(folder: &Path) -> Result<Taken, Failure> {
     const DOING: &str = "take the data folder";

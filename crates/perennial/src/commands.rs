@@ -244,13 +244,7 @@ pub fn verify(data: &Path) -> Result<Findings, Trouble> {
 /// # Errors
 /// When the folder cannot be used.
 pub fn rebuild(data: &Path) -> Result<(u64, usize), Trouble> {
-    drop(Workspace::open(data)?); // Nobody else has the folder, and the journal can be read.
-    for name in ["state.db", "state.db-wal", "state.db-shm"] {
-        match std::fs::remove_file(data.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
+    perennial_store::discard_state(data)?;
     let mut workspace = Workspace::open(data)?;
     workspace.checkpoint()?;
     Ok((workspace.last_seq(), workspace.everybody()?.len()))

@@ -104,12 +104,20 @@ pub struct Answer {
 }
 
 impl Workspace {
-    /// Opens the workspace of a folder; the last checkpoint and the journal's tail make its memory.
+    /// Opens the workspace of a folder; the last checkpoint and the journal's tail make its memory,
+    /// or the whole journal, when another version wrote the checkpoint.
     ///
     /// # Errors
     /// When the folder is in use, damaged or out of reach.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
-        Self::on(Store::open(folder)?)
+        match Self::on(Store::open(folder)?) {
+            Err(failure) if failure.trouble == Trouble::Outdated => {
+                tracing::info!("another version wrote the state; the journal is folded again");
+                perennial_store::discard_state(folder)?;
+                Self::on(Store::open(folder)?)
+            }
+            opened => opened,
+        }
     }
 
     /// A workspace that lives as long as its handle.

@@ -18,6 +18,7 @@ use perennial_store::{Failure, JournalReader, State, Trouble};
 use serde::{Deserialize, Serialize};
 
 use super::erase::Erased;
+use super::warm::{self, ENCODING};
 use super::{Workspace, unmerge as side};
 
 /// A programme version, as it was published.
@@ -41,8 +42,6 @@ struct Kept {
     /// Entries that published the models in force, and whether everybody was scored since.
     models: Vec<(u64, bool)>,
 }
-
-const ENCODING: u8 = 3;
 
 pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
     let Workspace { rules, sources, taken, senders, erased, models, .. } = workspace;
@@ -227,7 +226,7 @@ impl Workspace {
     fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
         let kept: Kept = match kept.split_first() {
             Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| corrupt(e.to_string()))?,
-            _ => return Err(corrupt("it was written by another version; `perennial rebuild` makes the state again")),
+            _ => return Err(warm::outdated("read the workspace")),
         };
         for (at, source) in kept.sources {
             let what = Published::Program { version: 0, source: source.text };

@@ -14,8 +14,9 @@ use perennial_core::time::Timestamp;
 use perennial_store::{Checkpoint, CustomerRow, Failure, KeptKey, PostingRow, ROWS_MAX, State, Trouble};
 use serde::de::DeserializeOwned;
 
-/// Version byte of an encoded customer.
-const ENCODING: u8 = 3;
+/// Version byte of encoded customers and of the workspace's own part: one for both, so that whoever
+/// reads the workspace knows that the customers can be read.
+pub(super) const ENCODING: u8 = 4;
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
 /// Entries whose customers are remembered for those who ask what moved.
@@ -437,6 +438,11 @@ fn key(kind: u8, name: [u8; 16]) -> KeptKey {
     key
 }
 
+/// Another version wrote what is to be read.
+pub(super) fn outdated(doing: &str) -> Failure {
+    Failure { trouble: Trouble::Outdated, doing: doing.into(), detail: "another version wrote the state".into() }
+}
+
 pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {
     let bytes = postcard::to_extend(customer, vec![ENCODING]);
     bytes.map_err(|e| super::misfit("encode a customer", &e.to_string()))
@@ -449,6 +455,6 @@ fn damaged(detail: String) -> Failure {
 pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
     match row.body.split_first() {
         Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| damaged(e.to_string())),
-        _ => Err(damaged("it was written by another version; `perennial rebuild` makes the state again".into())),
+        _ => Err(outdated("read a customer")),
     }
 }

@@ -4,7 +4,7 @@ use perennial::workspace::Workspace;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::{DAY_MS, Timestamp};
-use perennial_store::{Fault, MemoryDisk, Write};
+use perennial_store::{Checkpoint, Fault, MemoryDisk, Store, Write};
 
 fn at(day: i64) -> Timestamp {
     Timestamp::from_millis(1_772_366_400_000 + day * DAY_MS) // 2026-03-01T12:00:00Z and so many days.
@@ -42,6 +42,31 @@ fn stock_that_was_taken_stays_taken() {
     drop(workspace);
     let mut workspace = Workspace::on_disk(&disk).unwrap();
     assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)));
+}
+
+#[test]
+fn a_state_of_another_version_is_made_again_and_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("data");
+    let mut workspace = crate::shop::in_folder(&folder);
+    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
+    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points: 1_000, reason: "".into(), by: "".into() }));
+    buy(&mut workspace, at(0), "r");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    for how in ["start", "rebuild"] {
+        let store = Store::open(&folder).unwrap();
+        let position = store.state.position().unwrap();
+        let other = Checkpoint { position, workspace: Some(vec![1, 2, 3]), ..Checkpoint::default() };
+        store.state.checkpoint(other).unwrap();
+        drop(store);
+        if how == "rebuild" {
+            perennial::commands::rebuild(&folder).unwrap();
+        }
+        let mut workspace = Workspace::open(&folder).unwrap();
+        assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)), "{how}");
+        workspace.checkpoint().unwrap();
+    }
 }
 
 #[test]

@@ -13,7 +13,15 @@ pub(crate) fn workspace() -> Workspace {
 
 /// On a memory disk that can be made to fail.
 pub(crate) fn on(disk: &MemoryDisk) -> Workspace {
-    let mut workspace = Workspace::on_disk(disk).unwrap();
+    with_programme(Workspace::on_disk(disk).unwrap())
+}
+
+/// On real files.
+pub(crate) fn in_folder(folder: &std::path::Path) -> Workspace {
+    with_programme(Workspace::open(folder).unwrap())
+}
+
+fn with_programme(mut workspace: Workspace) -> Workspace {
     workspace.publish(Timestamp::EPOCH, "test", ECOEXPLORERS).unwrap();
     workspace
 }
