@@ -176,10 +176,14 @@ impl House {
         }
     }
 
-    /// Trains the models that the programme asks for.
+    /// Trains the models that the programme asks for. What to recommend out of tens of thousands of
+    /// products takes minutes to learn: the server does that while it is looked at.
     fn train(&self, kind: &str) -> Result<(), String> {
         let mut command = Command::new(&self.program);
         command.args(["train", "--program", PROGRAM, "--folder"]).arg(self.data(kind)).current_dir(&self.root);
+        if kind != "simulated" {
+            command.args(["value", "clusters"]);
+        }
         match command.env("RUST_LOG", "warn").status().map(|s| s.code()) {
             // 1: a history that is too thin for a model, as was just said.
             Ok(Some(0 | 1)) => Ok(()),
@@ -248,7 +252,7 @@ impl House {
         if kind == "simulated" {
             println!("SIMULATED DATA: a made-up shop, because the real history was not fetched.");
         }
-        println!("EcoExplorers Rewards over a shop's year. Look at");
+        println!("EcoExplorers Rewards over a shop's year; what to recommend is learnt meanwhile. Look at");
         println!();
         println!("    http://{listen}/#key={secret}&write={write}&demo={kind}&shift={weeks}");
         println!();
