@@ -243,6 +243,7 @@ pub fn replay(
         }
         evolve(&edition, customer, event, at, fact);
     }
+    customer.orders.trim();
     if !facts.iter().any(|f| matches!(f, Fact::SetAside { .. })) {
         segment::refresh(rules, &edition, customer);
     }

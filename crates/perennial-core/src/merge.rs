@@ -24,6 +24,7 @@ pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) 
     twice.iter().for_each(|record| loyalty::take_out(&mut book, record));
     book_late_orders(&mut book);
     settle_arrears(&mut book);
+    book.customer.orders.trim(); // Only now: what came late may be among the oldest.
     book.close()
 }
 

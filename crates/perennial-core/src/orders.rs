@@ -227,6 +227,11 @@ impl Orders {
 
     /// Adds a record and counts it.
     pub(crate) fn push(&mut self, record: Box<OrderRecord>) {
+        self.add(record);
+        self.trim();
+    }
+
+    fn add(&mut self, record: Box<OrderRecord>) {
         if record.stands() {
             self.standing.count += 1;
             self.standing.first = Some(self.standing.first.map_or(record.at, |t| t.min(record.at)));
@@ -238,14 +243,17 @@ impl Orders {
         self.keep(record);
     }
 
-    /// The newest record; the oldest one leaves a full list.
     fn keep(&mut self, record: Box<OrderRecord>) {
-        if self.records.len() >= ORDERS_MAX {
+        self.refs.push_back(record.order);
+        self.records.push_back(record);
+    }
+
+    /// The oldest leave a list that is too long.
+    pub(crate) fn trim(&mut self) {
+        while self.records.len() > ORDERS_MAX {
             self.refs.pop_front();
             self.left.extend(self.records.pop_front().map(|record| *record));
         }
-        self.refs.push_back(record.order);
-        self.records.push_back(record);
     }
 
     /// Takes a record back that had left, as it stood; it has been counted.
@@ -254,6 +262,7 @@ impl Orders {
         let record = self.left.remove(at);
         if self.get(order).is_none() {
             self.keep(Box::new(record));
+            self.trim();
         }
     }
 
@@ -268,13 +277,13 @@ impl Orders {
     }
 
     /// Takes over the orders of another profile. Of one that both have, the record that was made
-    /// earlier stays.
+    /// earlier stays. The list may be too long until it is trimmed.
     pub(crate) fn unite(&mut self, other: Self) {
         let (mine, theirs) = (self.standing, other.standing);
         let mut twice = Standing::default();
         for record in other.records {
             let Some(ours) = self.get_mut(record.order) else {
-                self.push(record);
+                self.add(record);
                 continue;
             };
             let gone = if record.is_earlier(ours) { std::mem::replace(ours, *record) } else { *record };

@@ -1,5 +1,7 @@
 //! What a checkpoint and a restart keep, also when one of them failed.
 
+use perennial::wire::Circumstances;
+use perennial::wire::segment::{Call, parse};
 use perennial::workspace::Workspace;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
@@ -67,6 +69,29 @@ fn a_state_of_another_version_is_made_again_and_loses_nothing() {
         assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)), "{how}");
         workspace.checkpoint().unwrap();
     }
+}
+
+#[test]
+fn an_order_that_earns_by_a_merge_earns_also_when_it_is_older_than_the_last_256() {
+    let mut workspace = crate::shop::workspace();
+    let order = |who: &str, name: &str, day: i64| {
+        let body = serde_json::json!({ "userId": who, "event": "Order Completed", "messageId": name,
+            "properties": { "order_id": name, "currency": "USD", "subtotal": 10 } });
+        let from = Circumstances::live("web", at(day));
+        parse(Call::Track, body.to_string().as_bytes(), &from).unwrap()
+    };
+    let asked = |who: &str, command| Asked::new(at(0), "test", who.parse().unwrap(), None, command);
+    let enroll = || Command::Enroll { referral_code: None, referred_by: None };
+    workspace.ask(at(0), asked("bea", enroll())).unwrap();
+    workspace.take(at(1), order("ana", "before-ana-joined", 1)).unwrap();
+    workspace.ask(at(2), asked("ana", enroll())).unwrap();
+    for n in 0..256 {
+        workspace.take(at(3), order("bea", &format!("b{n}"), 3)).unwrap();
+    }
+    workspace.ask(at(4), asked("ana", Command::Merge { from: "bea".parse().unwrap() })).unwrap();
+    let customer = workspace.customer(at(4), &"ana".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(customer.member.unwrap().wallet.totals().granted, 257 * 10);
+    assert!(workspace.verify(at(4)).unwrap().faults.is_empty());
 }
 
 #[test]
