@@ -1,4 +1,4 @@
-//! Purchases folded per second, on one core, under EcoExplorers: the engine alone.
+//! Purchases folded per second, on one core, under `EcoExplorers`: the engine alone.
 //!
 //!     cargo run --release -p perennial-core --example bench_fold -- [ROUNDS]
 //!
@@ -129,7 +129,11 @@ fn rules() -> Result<Rules, Box<dyn std::error::Error>> {
     rules.publish(program, Timestamp::from_millis(START_MS));
     let product = |n: u32| Product {
         product_id: format!("gear-{n}").into(),
-        tags: if n % 5 == 0 { ["featured-eco".into(), "outdoor".into()].into() } else { ["outdoor".into()].into() },
+        tags: if n.is_multiple_of(5) {
+            ["featured-eco".into(), "outdoor".into()].into()
+        } else {
+            ["outdoor".into()].into()
+        },
         impact: [("waste_kg".into(), 20 + i64::from(n % 7))].into(),
         about: Properties::default(),
     };

@@ -487,9 +487,9 @@ impl Oracle {
         let expires_at = (available_at + VALID_DAYS * DAY).div_euclid(DAY) * DAY + DAY;
         let mut lot = Lot { earned_at, available_at, expires_at, ..Lot::default() };
         if available_at > earned_at {
-            lot.pending = points
+            lot.pending = points;
         } else {
-            lot.available = points
+            lot.available = points;
         }
         self.lots.push(lot);
         let lot = self.lots.len() - 1;

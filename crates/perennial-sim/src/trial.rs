@@ -54,7 +54,7 @@ pub(crate) enum Care {
     Told,
 }
 
-/// Runs one shop. Every fourth one does everything, under EcoExplorers and without the oracle.
+/// Runs one shop. Every fourth one does everything, under `EcoExplorers` and without the oracle.
 pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<(), Finding> {
     let everything = seed % 4 == 3;
     let mut trial = Trial {
@@ -182,7 +182,7 @@ impl Trial<'_> {
             Act::Verify => self.verify().map(|()| Vec::new())?,
         };
         self.read_on()?;
-        self.look(&if step % LOOK_EVERY == 0 || closely { self.people.clone() } else { look })?;
+        self.look(&if step.is_multiple_of(LOOK_EVERY) || closely { self.people.clone() } else { look })?;
         self.faults()?;
         if closely { self.verify() } else { Ok(()) }
     }

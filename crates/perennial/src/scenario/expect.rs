@@ -73,12 +73,12 @@ fn one(program: &Program, customer: &Customer, field: &str, want: &Value) -> Res
         "segments" => segments(program, customer, want, &mut failures)?,
         "badges" => badges(customer, want, &mut failures),
         "impact" => {
-            each(want, |unit| Ok(known(customer, program, &Field::Impact(unit.into()))), "impact", &mut failures)?
+            each(want, |unit| Ok(known(customer, program, &Field::Impact(unit.into()))), "impact", &mut failures)?;
         }
         "messages" => messages(customer, want, &mut failures)?,
         "no_messages" => no_messages(customer, want, &mut failures)?,
         "traits" => {
-            each(want, |name| Ok(known(customer, program, &Field::Trait(name.into()))), "traits", &mut failures)?
+            each(want, |name| Ok(known(customer, program, &Field::Trait(name.into()))), "traits", &mut failures)?;
         }
         "features" => each(want, |name| feature(program, customer, name), "features", &mut failures)?,
         "consents" => each(want, |name| Ok(consent(customer, name)), "consents", &mut failures)?,

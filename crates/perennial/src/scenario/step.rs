@@ -94,7 +94,7 @@ impl Stage {
         let mut body = if action == "batch" { json!({ "batch": body }) } else { body.clone() };
         match body.get_mut("batch").and_then(Value::as_array_mut) {
             Some(items) => {
-                items.iter_mut().enumerate().for_each(|(i, item)| named(item, &format!("step-{number}.{}", i + 1)))
+                items.iter_mut().enumerate().for_each(|(i, item)| named(item, &format!("step-{number}.{}", i + 1)));
             }
             None => named(&mut body, &format!("step-{number}")),
         }
@@ -219,7 +219,7 @@ impl Stage {
         let mut failures = Vec::new();
         match (refused, &answer.outcome) {
             (None, Err(Refusal { code, message, .. })) => {
-                failures.push(Failed::new(action, "done", format!("refused: {code} ({message})")))
+                failures.push(Failed::new(action, "done", format!("refused: {code} ({message})")));
             }
             (Some(code), Ok(_)) => failures.push(Failed::new("refused", code, "done")),
             (Some(code), Err(refusal)) if *code != *refusal.code => {

@@ -485,7 +485,7 @@ fn thousandths(n: i64) -> String {
 fn products<'a>(all: impl Iterator<Item = &'a Product>) -> Vec<ProductView> {
     let mut sets: BTreeMap<&[Word], Vec<ProductView>> = BTreeMap::new();
     for product in all {
-        let name = ["name", "title"].iter().find_map(|key| product.about.get(*key).and_then(|v| v.as_text()));
+        let name = ["name", "title"].iter().find_map(|key| product.about.get(key).and_then(|v| v.as_text()));
         let Some(name) = name else { continue };
         if !sets.contains_key(&*product.tags) && sets.len() == LABELS_SHOWN {
             continue;

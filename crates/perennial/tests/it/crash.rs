@@ -149,10 +149,10 @@ impl Client {
     fn something(&mut self) -> Pending {
         self.sent += 1;
         let n = self.sent;
-        if n % 4 == 0 {
+        if n.is_multiple_of(4) {
             return Pending::Redeem { member: n as usize % MEMBERS, key: format!("{}-{n}", self.name) };
         }
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             let (body, _) = self.batch(n - 4);
             return Pending::Batch { body, euros: Vec::new() };
         }

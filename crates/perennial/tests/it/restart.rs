@@ -17,7 +17,7 @@ fn ask(workspace: &mut Workspace, at: Timestamp, key: &str, command: Command) ->
     workspace.ask(at, Asked::new(at, "test", ana, Some(key.into()), command)).unwrap().outcome.is_ok()
 }
 
-/// EcoExplorers with ana, who has joined, got 1,000 points and bought a bottle.
+/// `EcoExplorers` with ana, who has joined, got 1,000 points and bought a bottle.
 fn open(disk: &MemoryDisk) -> Workspace {
     let mut workspace = crate::shop::on(disk);
     assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));

@@ -1,4 +1,4 @@
-//! A workspace with EcoExplorers Rewards in force, for tests that need one.
+//! A workspace with `EcoExplorers` Rewards in force, for tests that need one.
 
 use perennial::workspace::Workspace;
 use perennial_core::time::Timestamp;

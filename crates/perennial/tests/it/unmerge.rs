@@ -292,7 +292,7 @@ fn something(shop: &mut Shop, dice: &mut Dice, step: u64) {
             let adjust = Command::Adjust { points, reason: "sorry".into(), by: "test".into() };
             shop.ask(who, &format!("k{step}"), adjust).unwrap();
         }
-        10 if step % 4 == 0 => {
+        10 if step.is_multiple_of(4) => {
             let rate = format!("points: {} per 1.00", 1 + amount % 3);
             shop.publish(&PROGRAM.replace("points: 1 per 1.00", &rate));
         }
