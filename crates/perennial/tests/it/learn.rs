@@ -212,13 +212,24 @@ fn propensities_uplift_and_moods_are_told_with_their_validation() {
     let told = desk.told("uplift --input table.csv --outcome bought --out u.csv --ignore churn --report u.html");
     assert!(told.contains("Validation: normalised Qini") && told.contains("treatment `group`"), "{told}");
     desk.holds_a_page("u.html");
+}
 
-    let reviews = "review,stars\n\"I love this tea, it is wonderful\",5\n\"Terrible, the parcel was late and broken\",1\nIt arrived,3\n";
+#[test]
+fn moods_are_read_by_the_shipped_model_where_nobody_gives_labels() {
+    let reviews = "review\n\"I love this tea, it is wonderful\"\n\"Terrible, the parcel was late and broken\"\n\
+                   It arrived\nI had to send it back\nWorks exactly as described\n";
+    let desk = Desk::with("");
     std::fs::write(desk.path("r.csv"), reviews).unwrap();
     let told = desk.told("sentiment --input r.csv --out m.csv --report m.html");
-    assert!(told.contains("3 texts in `review`"), "{told}");
-    let moods: Vec<String> = desk.rows("m.csv")[1..].iter().map(|row| row[2].clone()).collect();
-    assert_eq!(moods, ["positive", "negative", "neutral"]);
+    assert!(told.contains("5 texts in `review`") && told.contains("shipped model of English reviews"), "{told}");
+    assert!(desk.holds_a_page("m.html").contains("shipped model of English reviews"));
+    let rows = desk.rows("m.csv");
+    let column = |name: &str| rows[0].iter().position(|head| head == name).unwrap();
+    let moods: Vec<&str> = rows[1..].iter().map(|row| row[column("mood")].as_str()).collect();
+    // The last two hold no word of feeling, so the lexicon alone does not tell them from the third.
+    assert_eq!(moods, ["positive", "negative", "neutral", "negative", "positive"]);
+    let positive: f64 = rows[1][column("positive")].parse().unwrap();
+    assert!(positive > 0.99 && rows[3][column("compound")] == "0.0000", "{rows:?}");
 }
 
 #[test]
