@@ -38,6 +38,14 @@ pub struct Balance {
     pub arrears: i64,
 }
 
+/// Who goes by a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Nobody,
+    Visitor,
+    Member(Balance),
+}
+
 /// One version of the shop's programme: so many points per so many euros, and the return window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edition {
@@ -196,13 +204,13 @@ impl Oracle {
         }
     }
 
-    /// What somebody has now; none when nobody is known by the name, or they are no member.
-    pub(crate) fn balance(&mut self, now: Timestamp, name: &Identifier) -> Option<Option<Balance>> {
-        let who = self.who(name)?;
+    /// What somebody has now.
+    pub(crate) fn standing(&mut self, now: Timestamp, name: &Identifier) -> Standing {
+        let Some(who) = self.who(name) else { return Standing::Nobody };
         self.wake(who, now.as_millis());
         let person = &self.people[who];
         if person.joined.is_none() {
-            return Some(None);
+            return Standing::Visitor;
         }
         let mut sum = Balance { arrears: person.arrears, ..Balance::default() };
         for lot in person.lots.iter().map(|l| &self.lots[*l]) {
@@ -213,7 +221,7 @@ impl Oracle {
             sum.expired += lot.expired;
         }
         sum.available -= person.arrears;
-        Some(Some(sum))
+        Standing::Member(sum)
     }
 
     fn find_sale(&self, order: &str) -> Option<(usize, usize)> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use perennial::workspace::{Failure, PublishError, Receipt, Status, Workspace};
+use perennial_core::customer::Customer;
 use perennial_core::event::Event;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
@@ -11,7 +12,7 @@ use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
 use crate::books::Books;
 use crate::dice::Dice;
-use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, VALID_DAYS};
+use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, Standing, VALID_DAYS};
 use crate::shop::{Act, Shop, arrivals};
 use crate::{Finding, Report};
 
@@ -318,21 +319,9 @@ impl Trial<'_> {
             self.read_on()?; // Looking lets come what is due.
             found.iter().try_for_each(|customer| self.books.compare(customer))?;
             let Some(oracle) = &mut self.oracle else { continue };
-            let expected = oracle.balance(clock, name);
+            let expected = oracle.standing(clock, name);
             self.report.balances += 1;
-            let found = found.map(|c| {
-                c.member.map(|m| {
-                    let totals = m.wallet.totals();
-                    Balance {
-                        pending: totals.pending,
-                        available: m.wallet.available(),
-                        held: totals.held,
-                        spent: totals.spent,
-                        expired: totals.expired,
-                        arrears: m.wallet.arrears,
-                    }
-                })
-            });
+            let found = standing(found.as_ref());
             if found != expected {
                 return Err(format!("{name} has {found:?}, the oracle says {expected:?}"));
             }
@@ -386,6 +375,21 @@ impl Trial<'_> {
         }
         if findings.faults.is_empty() { Ok(()) } else { Err(findings.faults.join("; ")) }
     }
+}
+
+/// How a customer of the workspace stands.
+fn standing(customer: Option<&Customer>) -> Standing {
+    let Some(customer) = customer else { return Standing::Nobody };
+    let Some(member) = &customer.member else { return Standing::Visitor };
+    let totals = member.wallet.totals();
+    Standing::Member(Balance {
+        pending: totals.pending,
+        available: member.wallet.available(),
+        held: totals.held,
+        spent: totals.spent,
+        expired: totals.expired,
+        arrears: member.wallet.arrears,
+    })
 }
 
 /// The shop's programme in one version. The window of its feature changes too, so that features are

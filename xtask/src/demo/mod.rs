@@ -44,7 +44,7 @@ fn wishes(arguments: &[String]) -> Result<Wishes, String> {
         match argument.as_str() {
             "--check" => wishes.check = true,
             "--simulated" => wishes.simulated = true,
-            "--listen" => wishes.listen = rest.next().ok_or("--listen needs an address")?.clone(),
+            "--listen" => wishes.listen.clone_from(rest.next().ok_or("--listen needs an address")?),
             other => return Err(format!("'{other}' is not known; {USAGE}")),
         }
     }

@@ -95,13 +95,13 @@ impl Trainer {
     pub async fn standing(&self) -> Result<Vec<Standing>, Trouble> {
         let known = self.pump.call(|workspace, _| Ok(ModelKind::ALL.map(|kind| known(workspace, kind)))).await?;
         let status = self.status();
-        let tell = |(kind, wanted, model): (ModelKind, Option<Option<Span>>, Option<(Model, Timestamp)>)| {
+        let tell = |Known { kind, wanted, rhythm, model }: Known| {
             let refused = status.refused.get(&kind).cloned();
             let running = status.running.as_ref().filter(|(running, _)| *running == kind);
             Standing {
                 kind,
-                wanted: wanted.is_some(),
-                next: next(wanted.flatten(), model.as_ref().map(|(_, at)| *at), refused.as_ref().map(|(at, _)| *at)),
+                wanted,
+                next: next(rhythm, model.as_ref().map(|(_, at)| *at), refused.as_ref().map(|(at, _)| *at)),
                 model,
                 running: running.map(|(_, progress)| progress.percent()),
                 refused,
@@ -158,9 +158,9 @@ impl Trainer {
         let (wanted, version, seq, state) = self
             .pump
             .call(move |workspace, _| {
-                let (_, wanted, model) = known(workspace, kind);
+                let Known { wanted, model, .. } = known(workspace, kind);
                 let version = model.map_or(1, |(model, _)| model.version + 1);
-                Ok((wanted.is_some(), version, workspace.last_seq(), workspace.state().clone()))
+                Ok((wanted, version, workspace.last_seq(), workspace.state().clone()))
             })
             .await?;
         if !wanted {
@@ -269,9 +269,20 @@ impl Trainer {
 }
 
 /// What the workspace knows of a kind of model.
-fn known(workspace: &Workspace, kind: ModelKind) -> (ModelKind, Option<Option<Span>>, Option<(Model, Timestamp)>) {
-    let wanted = workspace.rules().latest().and_then(|e| e.program.models.get(&kind).copied());
-    (kind, wanted, workspace.model(kind).map(|held| (held.about.clone(), held.published_at)))
+struct Known {
+    kind: ModelKind,
+    /// The programme in force asks for it.
+    wanted: bool,
+    /// How often it is trained; none when by hand only.
+    rhythm: Option<Span>,
+    /// The one in force, and since when.
+    model: Option<(Model, Timestamp)>,
+}
+
+fn known(workspace: &Workspace, kind: ModelKind) -> Known {
+    let asked = workspace.rules().latest().and_then(|e| e.program.models.get(&kind).copied());
+    let model = workspace.model(kind).map(|held| (held.about.clone(), held.published_at));
+    Known { kind, wanted: asked.is_some(), rhythm: asked.flatten(), model }
 }
 
 /// When a kind is trained next: by the rhythm after the last training, at once when there was none, and

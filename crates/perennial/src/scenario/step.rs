@@ -125,7 +125,7 @@ impl Stage {
                 event.at = event.at.min(self.clock);
                 Arrival::Event(event)
             }
-            reject => reject,
+            reject @ Arrival::Reject(_) => reject,
         }
     }
 
@@ -336,7 +336,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
         "publish" => &["program", "patch"],
         "score" => &["customer", "clv_12m", "p_alive", "churn_risk", "next_purchase", "cluster"],
         "merge" => &["into", "from", "key"],
-        "unmerge" => &["customer", "key"],
+        "unmerge" | "erase" => &["customer", "key"],
         "capture" => &["hold", "points", "key"],
         "release" => &["hold", "key"],
         "enroll" => &["customer", "referral_code", "referred_by", "key"],
@@ -347,7 +347,6 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
         "set_tier" => &["customer", "tier", "until", "key"],
         "review" => &["customer", "activity", "decision", "reason", "key"],
         "consent" => &["customer", "purpose", "channel", "given", "key"],
-        "erase" => &["customer", "key"],
         _ => return None,
     })
 }

@@ -32,6 +32,9 @@ use crate::view::{ClusterView, PartView, ScoresView, ValueView};
 /// Lines of a customer's orders that a recommendation looks at.
 const HISTORY_MAX: usize = 500;
 
+/// What somebody bought, with the days since 1970 of each, oldest first.
+type Bought = Vec<(Box<str>, f64)>;
+
 /// The models in force, one of each kind at most.
 #[derive(Default)]
 pub(super) struct Models {
@@ -282,10 +285,10 @@ impl Workspace {
     ///
     /// # Errors
     /// The store's failure.
-    pub fn bought(&mut self, now: Timestamp, who: &Who) -> Result<Option<Vec<(Box<str>, f64)>>, Failure> {
+    pub fn bought(&mut self, now: Timestamp, who: &Who) -> Result<Option<Bought>, Failure> {
         let Some(customer) = self.who(now, who)? else { return Ok(None) };
         let orders = customer.orders.iter().filter(|order| order.stands());
-        let mut lines: Vec<(Box<str>, f64)> = orders
+        let mut lines: Bought = orders
             .flat_map(|order| {
                 order.lines.iter().filter(|l| l.pieces > 0).map(|l| (l.product_id.clone(), history::days(order.at)))
             })

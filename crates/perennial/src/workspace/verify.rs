@@ -1,5 +1,7 @@
 //! Verifying: every invariant, and that a refold of the journal gives the state that is held.
 
+use std::fmt::Write as _;
+
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::id::CustomerId;
@@ -101,10 +103,10 @@ fn difference(id: CustomerId, held: Option<&Customer>, refolded: Option<&Custome
     // Parts that hold opaque ids and instants only, and are short, are shown.
     if a.timers != b.timers {
         let (held, refolded) = (a.timers.without(&b.timers), b.timers.without(&a.timers));
-        detail += &format!("; timers held {held:?}, refolded {refolded:?}");
+        let _ = write!(detail, "; timers held {held:?}, refolded {refolded:?}");
     }
     if a.segments != b.segments {
-        detail += &format!("; segments held {:?}, refolded {:?}", a.segments, b.segments);
+        let _ = write!(detail, "; segments held {:?}, refolded {:?}", a.segments, b.segments);
     }
     format!("{id}: a refold gives other {}{detail}", differing.join(", "))
 }

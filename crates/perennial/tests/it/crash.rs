@@ -93,7 +93,7 @@ struct Client {
     name: String,
     write: String,
     secret: String,
-    sent: u64,
+    sent: usize,
     /// A batch or a redemption without an answer yet.
     pending: Option<Pending>,
     batches: usize,
@@ -150,7 +150,7 @@ impl Client {
         self.sent += 1;
         let n = self.sent;
         if n.is_multiple_of(4) {
-            return Pending::Redeem { member: n as usize % MEMBERS, key: format!("{}-{n}", self.name) };
+            return Pending::Redeem { member: n % MEMBERS, key: format!("{}-{n}", self.name) };
         }
         if n.is_multiple_of(5) {
             let (body, _) = self.batch(n - 4);
@@ -161,8 +161,9 @@ impl Client {
     }
 
     /// Five orders: the same ones whenever they are asked for.
-    fn batch(&self, n: u64) -> (String, Vec<(usize, i64)>) {
-        let euros: Vec<(usize, i64)> = (0..5).map(|i| ((n as usize + i) % MEMBERS, 1 + (n as i64 * 7) % 9)).collect();
+    fn batch(&self, n: usize) -> (String, Vec<(usize, i64)>) {
+        let amount = i64::try_from(1 + n * 7 % 9).unwrap();
+        let euros: Vec<(usize, i64)> = (0..5).map(|i| ((n + i) % MEMBERS, amount)).collect();
         let batch = euros.iter().enumerate().map(|(i, (member, amount))| {
             let order = format!("{}-{n}-{i}", self.name);
             json!({
@@ -178,7 +179,7 @@ impl Client {
         match pending {
             Pending::Batch { body, euros } => {
                 let answer = request(address, "POST", "/v1/batch", &[("Authorization", &self.write)], body);
-                let Some((200, _)) = answer else { return unanswered(answer) };
+                let Some((200, _)) = answer else { return unanswered(answer.as_ref()) };
                 self.batches += usize::from(!euros.is_empty());
                 for (member, amount) in euros {
                     self.earned[*member] += amount;
@@ -191,7 +192,7 @@ impl Client {
                 match request(address, "POST", &path, &headers, r#"{"reward":"espresso"}"#) {
                     Some((200 | 201, _)) => self.spent[*member] += ESPRESSO,
                     Some((409, body)) => assert!(body.contains("insufficient_points"), "{body}"),
-                    answer => return unanswered(answer),
+                    answer => return unanswered(answer.as_ref()),
                 }
             }
         }
@@ -226,7 +227,7 @@ impl Client {
 }
 
 /// No answer, or one that asks to come again later; any other answer is wrong.
-fn unanswered(answer: Option<(u16, String)>) -> bool {
+fn unanswered(answer: Option<&(u16, String)>) -> bool {
     assert!(matches!(answer, None | Some((429 | 503, _))), "{answer:?}");
     false
 }
@@ -292,7 +293,7 @@ fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], bo
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
         body.len()
     );
-    headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    headers.iter().for_each(|(name, value)| head.extend([name, ": ", value, "\r\n"]));
     stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

@@ -35,7 +35,7 @@ fn play(text: &[u8], goods: &[u8]) {
 }
 
 /// A text with some bytes of it replaced, and its end cut off.
-fn damaged(text: &str, hits: &[(prop::sample::Index, u8)], cut: &prop::sample::Index) -> Vec<u8> {
+fn damaged(text: &str, hits: &[(prop::sample::Index, u8)], cut: prop::sample::Index) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     for (at, byte) in hits {
         let at = at.index(bytes.len());
@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn no_scenario_and_no_catalogue_panics(text in hits(), goods in hits(), cut in any::<prop::sample::Index>()) {
-        play(&damaged(SCENARIO, &text, &cut), &damaged(GOODS, &goods, &cut));
+        play(&damaged(SCENARIO, &text, cut), &damaged(GOODS, &goods, cut));
     }
 
     #[test]
