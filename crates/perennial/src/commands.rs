@@ -67,11 +67,41 @@ fn refused(path: &Path, error: PublishError) -> Trouble {
 /// How long a training may take to see that it is called off when the server ends.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// Serves until the process is asked to end.
+/// Serves until the process is asked to end, which it may be at any moment from the first log line on.
 ///
 /// # Errors
 /// When the folder or the address cannot be had.
 pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let mut end = std::pin::pin!(asked_to_end()?);
+        tracing::info!("starting");
+        let (data, program) = (data.to_owned(), program.map(Path::to_owned));
+        let opening = tokio::task::spawn_blocking(move || start(&data, program.as_deref()));
+        let (pump, keys) = tokio::select! {
+            biased;
+            opened = opening => opened??,
+            // Nothing was promised to anybody: opening is left as a crash would leave it.
+            () = &mut end => return Ok(None),
+        };
+        let (app, stop) = App::new(pump.handle(), keys, None);
+        tokio::spawn(app.clone().keep_models());
+        let config = Config { listen, ..Config::default() };
+        let server = Server::bind(config, http::router(app), stop).await?;
+        println!("Perennial listens on http://{}", server.local_addr()?);
+        std::io::stdout().flush()?;
+        server.run(end).await;
+        Ok::<_, Trouble>(Some(pump))
+    });
+    runtime.shutdown_timeout(MOMENT); // A training that has not ended by itself publishes nothing.
+    if let Some(pump) = served? {
+        pump.stop().map_err(|e| Trouble(format!("{e:?}")))?;
+    }
+    Ok(())
+}
+
+/// Opens the folder, shows keys that are new, and starts the writer.
+fn start(data: &Path, program: Option<&Path>) -> Result<(Pump, KeyRing), Trouble> {
     let workspace = open(data, program)?;
     if workspace.rules().latest().is_none() {
         return Err(Trouble(
@@ -85,22 +115,7 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
             first.write, first.secret
         );
     }
-    let pump = Pump::start(workspace, Clock::System)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (app, stop) = App::new(pump.handle(), keys, None);
-        tokio::spawn(app.clone().keep_models());
-        let config = Config { listen, ..Config::default() };
-        let server = Server::bind(config, http::router(app), stop).await?;
-        let end = asked_to_end()?; // Before anybody is told that we are here.
-        println!("Perennial listens on http://{}", server.local_addr()?);
-        std::io::stdout().flush()?;
-        server.run(end).await;
-        Ok::<(), Trouble>(())
-    })?;
-    runtime.shutdown_timeout(MOMENT); // A training that has not ended by itself publishes nothing.
-    pump.stop().map_err(|e| Trouble(format!("{e:?}")))?;
-    Ok(())
+    Ok((Pump::start(workspace, Clock::System)?, keys))
 }
 
 /// Imports history through a mapping file; the exit code.

@@ -14,6 +14,7 @@ mod identity;
 mod intake;
 mod models;
 pub mod overview;
+mod rank;
 mod tail;
 mod unmerge;
 pub mod verify;
@@ -28,11 +29,10 @@ use perennial_core::event::Product;
 use perennial_core::fact::{Account, Fact, Outcome, Posting, Unit};
 use perennial_core::id::{CustomerId, Identifier, OrderRef, Secret};
 use perennial_core::input::{Asked, Command, Entry, Input, Publication, Published, Timer};
-use perennial_core::program::{self, SegmentRule};
+use perennial_core::program;
 use perennial_core::rules::Rules;
-use perennial_core::scope::View;
 use perennial_core::time::Timestamp;
-use perennial_core::{engine, merge, segment};
+use perennial_core::{engine, merge};
 use perennial_store::{Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::Who;
@@ -64,6 +64,8 @@ pub struct Workspace {
     checkpoint_at: Timestamp,
     /// What is done once a day was last done before the first midnight after this.
     midnight_after: Option<Timestamp>,
+    /// The one that is being passed.
+    midnight: Option<rank::Midnight>,
     /// Pieces taken of each reward.
     taken: BTreeMap<Box<str>, i64>,
     erased: erase::Erased,
@@ -154,6 +156,7 @@ impl Workspace {
             in_flight: None,
             checkpoint_at: Timestamp::EPOCH,
             midnight_after: None,
+            midnight: None,
             taken: BTreeMap::new(),
             erased: erase::Erased::default(),
             models: models::Models::default(),
@@ -234,55 +237,6 @@ impl Workspace {
             products.into_iter().filter(|p| self.rules.catalog.get(&p.product_id) != Some(p)).collect();
         for chunk in news.chunks(1_000) {
             self.publication(by, Published::Catalog(chunk.to_vec()))?;
-        }
-        Ok(())
-    }
-
-    /// Ranks the ranked segments over everybody and publishes the thresholds (rule 4).
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub fn rank(&mut self, now: Timestamp) -> Result<(), Failure> {
-        self.ready(now)?;
-        let Some(edition) = self.rules.latest().cloned() else { return Ok(()) };
-        for ranked in &edition.program.segments {
-            let SegmentRule::Top { share_ppm, by } = &ranked.rule else { continue };
-            let mut values = Vec::new();
-            self.for_everybody(|customer| {
-                // A window has moved on since the customer was last folded.
-                customer.clock = customer.clock.max(now);
-                values.extend(segment::ranked_value(&View::of(&edition.program, customer), by));
-            })?;
-            let value = segment::threshold(values, *share_ppm);
-            if self.rules.thresholds.get(&ranked.id) != Some(&value) {
-                self.publication("ranking", Published::Threshold { segment: ranked.id.clone(), value })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what is due once a day, when a local midnight has passed since the last time, or since
-    /// the last entry of an earlier run: segments are ranked, and the keys of old rejects destroyed.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub fn pass_midnight(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let Some(edition) = self.rules.latest() else { return Ok(()) };
-        let zone = &edition.program.zone;
-        let last = *self.midnight_after.get_or_insert(now);
-        if zone.next_midnight(last) > now {
-            return Ok(());
-        }
-        self.midnight_after = Some(now);
-        self.keys.destroy_old_days(now)?;
-        self.rank(now)
-    }
-
-    /// Calls `see` with a copy of every customer, warm or cold.
-    fn for_everybody(&mut self, mut see: impl FnMut(&mut Customer)) -> Result<(), Failure> {
-        for id in self.everybody()? {
-            let customer = self.warm.get(id)?;
-            customer.into_iter().for_each(|c| see(&mut c.clone()));
         }
         Ok(())
     }

@@ -41,10 +41,11 @@ struct Kept {
     erased: Erased,
     /// Entries that published the models in force, and whether everybody was scored since.
     models: Vec<(u64, bool)>,
+    midnight_after: Option<Timestamp>,
 }
 
 pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
-    let Workspace { rules, sources, taken, senders, erased, models, .. } = workspace;
+    let Workspace { rules, sources, taken, senders, erased, models, midnight_after, .. } = workspace;
     let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
     let kept = Kept {
         sources: dates.zip(sources.iter().cloned()).collect(),
@@ -54,6 +55,7 @@ pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
         senders: senders.clone(),
         erased: *erased,
         models: models.kept(),
+        midnight_after: *midnight_after,
     };
     postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
 }
@@ -86,7 +88,7 @@ pub(super) fn publish(
 
 /// What the features of the newest programme remember of a customer: taken over where the
 /// definition is unchanged, else filled in from the customer's own `history`.
-fn refill(
+pub(super) fn refill(
     rules: &Rules,
     customer: &Customer,
     history: impl FnOnce() -> Result<Vec<Entry>, Failure>,
@@ -145,6 +147,15 @@ fn history(
     entries.extend(batch.iter().filter(|e| ours(e)).cloned());
     entries.sort_by_key(|e| e.seq);
     Ok(entries)
+}
+
+/// The durable history of customers as their own.
+pub(super) fn own_history_of(
+    journal: &JournalReader,
+    state: &State,
+    customers: &[CustomerId],
+) -> Result<Vec<Entry>, Failure> {
+    unmerge::own_history(history(journal, state, &[], customers)?, |seq| journal.entry(seq))
 }
 
 /// The instant an entry is folded at.
@@ -237,6 +248,7 @@ impl Workspace {
         self.taken = kept.taken.into_iter().collect();
         self.senders = kept.senders;
         self.erased = kept.erased;
+        self.midnight_after = self.midnight_after.max(kept.midnight_after);
         self.take_models_over(&kept.models)
     }
 
@@ -381,6 +393,9 @@ impl Workspace {
     fn part_again(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
         let Some(Input::Command(asked)) = entry.input.as_ref().filter(|_| entry.cause.is_none()) else { return Ok(()) };
         let Some(union) = self.warm.get(id)?.cloned() else { return Ok(()) };
+        if self.own_history(&union.roots, entry.seq, None)?.iter().any(|told| told.input.is_none()) {
+            return Ok(()); // Somebody was set free and erased: what they did can no longer be read.
+        }
         let parting = self.parting(&union, asked, entry.seq)?;
         let same = side::same(parting, entry, self.entry(entry.seq + 1)?.as_ref());
         self.audit.iter_mut().filter(|_| !same).for_each(|findings| {

@@ -61,6 +61,56 @@ fn a_second_process_on_the_folder_is_turned_away() {
     assert_eq!(request(&first.address, "GET", "/healthz", &[], "").map(|a| a.0), Some(200));
 }
 
+/// What an operating system or a supervisor sends to ask a process to end.
+fn ask_to_end(process: &Child) {
+    let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", process.id())]).status();
+    assert!(asked.unwrap().success());
+}
+
+#[track_caller]
+fn ends_well(mut process: Child) {
+    let start = Instant::now();
+    let code = loop {
+        match process.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if start.elapsed() > PATIENCE => panic!("it does not end"),
+            None => std::thread::sleep(Duration::from_millis(5)), // Another process is waited for.
+        }
+    };
+    assert_eq!(code, Some(0), "none means that the signal killed it");
+}
+
+#[test]
+fn a_server_that_is_asked_to_end_while_it_starts_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    for after_ms in [0, 1, 3, 10, 30] {
+        let mut process = command(folder.path(), "serve", &["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It hears signals before it says its first word.
+        let mut said = BufReader::new(process.stderr.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
+        std::thread::sleep(Duration::from_millis(after_ms)); // The moment is the experiment.
+        ask_to_end(&process);
+        ends_well(process);
+    }
+    let verified = perennial(folder.path(), "verify", &[]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+#[test]
+fn a_server_that_is_asked_to_end_as_soon_as_it_listens_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let mut server = Server::start(folder.path());
+        ask_to_end(&server.process);
+        let gone = std::mem::replace(&mut server.process, Command::new("true").spawn().unwrap());
+        ends_well(gone);
+    }
+}
+
 /// All clients send until the server dies under them.
 fn load(clients: &mut [Client], server: &mut Server, life: Duration) {
     let dead = AtomicBool::new(false);
@@ -277,7 +327,7 @@ fn command(folder: &Path, verb: &str, more: &[&str]) -> Command {
     let programme: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../programs/coffee.yaml"].iter().collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
     command.arg(verb).arg("--folder").arg(folder).arg("--program").arg(programme).args(more);
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).env_remove("RUST_LOG");
     command
 }
 

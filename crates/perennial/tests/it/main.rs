@@ -12,6 +12,7 @@ mod http;
 mod import;
 mod ingest;
 mod learn;
+mod midnight;
 mod models;
 mod natural_keys;
 mod overview;

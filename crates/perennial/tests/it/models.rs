@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use perennial::commands;
 use perennial::models::shelf::{Kind, Wanted};
 use perennial::models::shop::Question;
 use perennial::models::trainer::{NotNow, Trainer};
@@ -37,7 +38,10 @@ pub(crate) fn end() -> Timestamp {
 
 /// A shop of four themes with ten items each; customers keep to one theme and to a rhythm.
 pub(crate) fn open_on(disk: &MemoryDisk, customers: u32) -> Workspace {
-    let mut shop = crate::shop::on(disk);
+    with_history(crate::shop::on(disk), customers)
+}
+
+fn with_history(mut shop: Workspace, customers: u32) -> Workspace {
     let rhythm = |who: u32| 12 + who * 7 % 25;
     for today in 0..DAYS {
         let silent = |who: &u32| who.is_multiple_of(3) && today > DAYS / 2;
@@ -80,7 +84,10 @@ fn score_everybody(shop: &mut Workspace) {
 }
 
 fn trained(disk: &MemoryDisk) -> Workspace {
-    let mut shop = open_on(disk, CUSTOMERS);
+    train_both(open_on(disk, CUSTOMERS))
+}
+
+fn train_both(mut shop: Workspace) -> Workspace {
     train_now(&mut shop, ModelKind::Value);
     train_now(&mut shop, ModelKind::Clusters);
     shop
@@ -140,6 +147,37 @@ fn what_models_said_survives_refold_restart_and_a_lost_state() {
     let mut rebuilt = Workspace::on_disk(&disk).unwrap();
     assert_eq!(scores(&mut rebuilt), before);
     assert_eq!(rebuilt.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_backup_holds_the_models_and_what_they_said() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, backup) = (home.path().join("data"), home.path().join("backup"));
+    let mut shop = train_both(with_history(crate::shop::in_folder(&folder), CUSTOMERS));
+    shop.checkpoint().unwrap();
+    let before = scores(&mut shop);
+    commands::backup(&folder, &backup).unwrap();
+    // Later than the backup: another order, and another model.
+    take(&mut shop, end(), &[order(3, DAYS)]);
+    train_now(&mut shop, ModelKind::Value);
+    assert_ne!(scores(&mut shop), before);
+    drop(shop);
+    commands::restore(&backup, &folder).unwrap();
+    for state in ["as backed up", "made again"] {
+        if state == "made again" {
+            commands::rebuild(&folder).unwrap();
+        }
+        let mut restored = Workspace::open(&folder).unwrap();
+        assert_eq!(restored.model(ModelKind::Value).unwrap().about.version, 1, "{state}");
+        assert!(!restored.owes_scores(), "{state}");
+        assert_eq!(scores(&mut restored), before, "{state}");
+        assert_eq!(restored.verify(end()).unwrap().faults, Vec::<String>::new(), "{state}");
+    }
+    // What is in force answers as before.
+    let mut restored = Workspace::open(&folder).unwrap();
+    take(&mut restored, end(), &[order(3, DAYS)]);
+    assert_ne!(scores(&mut restored), before);
+    assert_eq!(restored.verify(end()).unwrap().faults, Vec::<String>::new());
 }
 
 #[test]

@@ -254,6 +254,91 @@ fn an_order_that_has_left_the_list_is_refunded_on_its_own_side() {
     assert_eq!(lives[0], lives[1]);
 }
 
+/// Ana, who was merged with Bo, Cy and Di in turn, and all four as they stand after `then`.
+fn four(then: impl FnOnce(&mut Shop)) -> Shop {
+    let mut shop = life(|shop, moment| {
+        if moment == 1 {
+            shop.ask("cy", "e", enroll()).unwrap();
+            shop.order("cy", "C1", 70, 1);
+            merge(shop, "bo", "cy"); // Cy is Bo, and Bo is Ana.
+            merge(shop, "ana", "bo");
+            shop.order("cy", "C2", 7, 0);
+        }
+    });
+    shop.ask("di", "e", enroll()).unwrap();
+    shop.order("di", "D1", 20, 2);
+    merge(&mut shop, "ana", "di");
+    shop.order("di", "D2", 5, 0);
+    shop.order("ana", "A5", 50, 0);
+    then(&mut shop);
+    shop
+}
+
+fn merge(shop: &mut Shop, into: &str, from: &str) {
+    let key = format!("{into}{from}{}", shop.now);
+    shop.ask(into, &key, Command::Merge { from: from.parse().unwrap() }).unwrap();
+}
+
+#[test]
+fn whoever_was_set_free_and_erased_takes_nothing_of_the_others_along() {
+    let free = |shop: &mut Shop, who: &str| shop.ask(who, &format!("u {who}"), Command::Unmerge).unwrap();
+    let erase = |shop: &mut Shop, who: &str| shop.ask(who, &format!("x {who}"), Command::Erase).unwrap();
+    // The erased one came last, first and with another one, in the middle; or is the one who stayed.
+    for (freed, erased, left) in [
+        (&["di"][..], "di", &["ana"][..]),
+        (&["bo"], "bo", &["ana"]),
+        (&["bo", "cy"], "cy", &["ana", "bo"]),
+        (&["bo", "cy"], "bo", &["ana", "cy"]),
+        (&["di", "bo"], "ana", &["bo", "di"]),
+    ] {
+        let mut shop = four(|shop| freed.iter().for_each(|who| free(shop, who)));
+        let before: Vec<String> = left.iter().map(|who| shop.told(who)).collect();
+        erase(&mut shop, erased);
+        let told = |shop: &mut Shop| left.iter().map(|who| shop.told(who)).collect::<Vec<_>>();
+        assert!(told(&mut shop) == before, "{erased} erased");
+        shop.verify();
+        shop.reopen();
+        assert!(told(&mut shop) == before, "{erased} erased, after a restart");
+        shop.workspace = Workspace::memory().unwrap();
+        shop.disk.delete_state();
+        shop.reopen();
+        assert!(told(&mut shop) == before, "{erased} erased, folded from the journal");
+        assert_eq!(shop.ask(erased, "again", Command::Unmerge), Err("erased".into()));
+        // The others go on, and part from one another as if the erased one had never been there.
+        left.iter().for_each(|who| shop.order(who, &format!("{who} later"), 30, 0));
+        shop.days(30);
+        shop.verify();
+    }
+}
+
+#[test]
+fn a_merge_is_taken_back_beside_one_who_was_set_free_and_erased() {
+    let mut shop = four(|shop| {
+        shop.ask("di", "u1", Command::Unmerge).unwrap();
+        shop.ask("di", "x", Command::Erase).unwrap();
+        shop.ask("bo", "u2", Command::Unmerge).unwrap();
+    });
+    shop.verify();
+    let orders = |shop: &mut Shop, who: &str| {
+        shop.customer(who).orders.iter().map(|o| o.order_id.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(orders(&mut shop, "ana"), "A1 A2 A3 A4 A5");
+    assert_eq!(orders(&mut shop, "cy"), "B1 C1 C2 B2 B3");
+    shop.reopen();
+    shop.verify();
+}
+
+#[test]
+fn an_erased_union_has_nobody_to_set_free() {
+    let mut shop = four(|shop| shop.ask("bo", "x", Command::Erase).unwrap());
+    for who in ["ana", "bo", "cy", "di"] {
+        assert_eq!(shop.ask(who, "u", Command::Unmerge), Err("erased".into()), "{who}");
+    }
+    shop.verify();
+    shop.reopen();
+    assert_eq!(shop.ask("cy", "u", Command::Unmerge), Err("erased".into()));
+}
+
 /// Draws that two lives of the same seed share.
 struct Dice(u64);
 
