@@ -1,7 +1,8 @@
 //! Blocking: which pairs are worth comparing at all.
 //!
 //! A rule is a set of one to three atoms (a value, its sound, its beginning, a year, a q-gram
-//! signature ...); two rows meet when all atoms of some rule are present and equal. Which rules
+//! signature, a stretch of the
+//! sorted values ...); two rows meet when all atoms of some rule are present and equal. Which rules
 //! are used is learnt: pairs that earlier rounds found to be one person show what each rule would
 //! catch, the table shows what it would cost, and rules are taken by catch per cost until the
 //! budget is spent (greedy cover, after Bilenko, Kamath and Mooney 2006).
@@ -15,7 +16,7 @@ use super::compare::district;
 use super::kind::Kind;
 use super::model::{index, whole};
 use super::plan::{Comparison, Prepared};
-use super::table::{MISSING, hash32, join32};
+use super::table::{Dictionary, MISSING, hash32, join32};
 use crate::text;
 
 /// Largest block whose pairs are all compared.
@@ -26,8 +27,15 @@ const PRICED_ROWS: usize = 10_000;
 const STRIDE: usize = 48_271;
 /// Rules used at most.
 const MOST_RULES: usize = 24;
+/// What sorted neighbourhood may cost, as a share of what the other rules may.
+const SECOND_LOOK: f64 = 0.25;
+/// Rules of sorted neighbourhood that are priced at most.
+const STRETCHED_OFFERS: usize = 256;
 /// A rule must add this share of the pairs to catch.
 const WORTHWHILE: f64 = 0.0004;
+
+/// Cuts of a comparison's sorted values at most: half stretches.
+const MOST_CUTS: u32 = 1024;
 
 /// What is looked at in a value, or in two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +84,13 @@ pub enum Form {
     LastWord,
     /// Its longest word.
     LongestWord,
+    /// The stretch of the sorted values in which it lies: sorted neighbourhood (Hernández and Stolfo
+    /// 1995), with the window laid down by the cuts of [`super::Model::cuts`], so that one new value is looked
+    /// up as quickly as a table. Stretches run over two cuts; those of `Stretch(1)` begin in the middle of
+    /// those of `Stretch(0)`, so neighbours up to half a stretch apart lie in one of either.
+    Stretch(u8),
+    /// The same, sorted by the letters from the last to the first.
+    BackStretch(u8),
 }
 
 /// Atoms that must all be present and equal.
@@ -113,8 +128,16 @@ fn forms(kind: Kind) -> &'static [Form] {
     }
 }
 
+/// Forms that a second look tries on what the others leave uncaught.
+const STRETCHES: [Form; 4] = [Form::Stretch(0), Form::Stretch(1), Form::BackStretch(0), Form::BackStretch(1)];
+
+/// Whether neighbours among the sorted values of a kind are likely to be one value.
+fn sorts(kind: Kind) -> bool {
+    matches!(kind, Kind::Name | Kind::Text | Kind::Email | Kind::Identifier | Kind::Date)
+}
+
 /// The hash of a form of a value; 0 when the value has no such form.
-pub(super) fn form_hash(form: Form, value: &str) -> u32 {
+pub(super) fn form_hash(form: Form, value: &str, cuts: &Cuts) -> u32 {
     let piece = match form {
         Form::Whole => value,
         Form::Sound => return nonempty_hash(&text::soundex(value.split(' ').next().unwrap_or(""))),
@@ -128,6 +151,8 @@ pub(super) fn form_hash(form: Form, value: &str) -> u32 {
         Form::Gram(salt) => return least_gram(value, salt),
         Form::LastWord => value.rsplit(' ').next().unwrap_or(""),
         Form::LongestWord => value.split(' ').max_by_key(|word| word.len()).unwrap_or(""),
+        Form::Stretch(shift) => return stretch(&cuts.ahead, value, shift),
+        Form::BackStretch(shift) => return stretch(&cuts.back, &backwards(value), shift),
     };
     nonempty_hash(piece)
 }
@@ -146,6 +171,57 @@ fn least_gram(value: &str, salt: u8) -> u32 {
     let bytes = value.as_bytes();
     let pairs = bytes.windows(2).map(|pair| join32(u32::from(pair[0]) << 8 | u32::from(pair[1]), u32::from(salt) + 1));
     pairs.min().unwrap_or(0)
+}
+
+/// The stretch of a value among sorted cuts, hashed; 0 where there are no cuts.
+fn stretch(cuts: &[String], value: &str, shift: u8) -> u32 {
+    if cuts.is_empty() {
+        return 0;
+    }
+    let place = index(cuts.partition_point(|cut| cut.as_str() <= value));
+    join32((place + u32::from(shift)) / 2, u32::from(shift) + 1)
+}
+
+fn backwards(value: &str) -> String {
+    value.chars().rev().collect()
+}
+
+/// Values that cut a comparison's sorted values into half stretches; none where stretches say nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cuts {
+    /// Ascending.
+    pub ahead: Vec<String>,
+    /// Of the values read backwards, ascending.
+    pub back: Vec<String>,
+}
+
+impl Cuts {
+    /// Cuts at distinct values, evenly spread over the dictionary's.
+    pub(super) fn new(kind: Kind, values: &Dictionary) -> Self {
+        if !sorts(kind) {
+            return Self::default();
+        }
+        let count = index(values.len());
+        let step = count.div_ceil(MOST_CUTS).max(1) as usize;
+        let some = || (1..count).step_by(step).map(|code| values.get(code));
+        let mut cuts = Self { ahead: some().map(str::to_owned).collect(), back: some().map(backwards).collect() };
+        cuts.ahead.sort_unstable();
+        cuts.back.sort_unstable();
+        cuts
+    }
+}
+
+/// The cuts of each comparison that some rule looks at; none for the others.
+pub(super) fn cuts_of(prepared: &Prepared, rules: &[Rule]) -> Vec<Cuts> {
+    let cut = |at: usize| {
+        let by_stretch = |atom: &Atom| match atom {
+            Atom::One { field, form: Form::Stretch(_) | Form::BackStretch(_) } => *field == at,
+            _ => false,
+        };
+        rules.iter().flatten().any(by_stretch)
+    };
+    let cuts = |at: usize| if cut(at) { prepared.fields[at].cuts.as_ref().clone() } else { Cuts::default() };
+    (0..prepared.fields.len()).map(cuts).collect()
 }
 
 /// Hashes of one atom for all rows.
@@ -170,7 +246,7 @@ fn atom_column(prepared: &Prepared, atom: Atom) -> Vec<u32> {
 fn form_column(prepared: &Prepared, field: usize, form: Form) -> Vec<u32> {
     let values = &prepared.fields[field].values;
     let hash = |code: u32| {
-        if code == MISSING { 0 } else { form_hash(form, values.get(code)) }
+        if code == MISSING { 0 } else { form_hash(form, values.get(code), &prepared.fields[field].cuts) }
     };
     if prepared.rows * 2 > values.len() {
         let of_code: Vec<u32> = (0..index(values.len())).map(hash).collect();
@@ -197,13 +273,13 @@ fn combine(hashes: impl Iterator<Item = u32>) -> u32 {
 }
 
 /// The key of one record, given as canonical texts, under a rule.
-pub(super) fn record_key(rule: &[Atom], values: &[String]) -> u32 {
+pub(super) fn record_key(rule: &[Atom], values: &[String], cuts: &[Cuts]) -> u32 {
     combine(rule.iter().map(|&atom| match atom {
         Atom::One { field, form } => {
             if values[field].is_empty() {
                 0
             } else {
-                form_hash(form, &values[field])
+                form_hash(form, &values[field], &cuts[field])
             }
         }
         Atom::EitherOrder { field, other } => unordered(nonempty_hash(&values[field]), nonempty_hash(&values[other])),
@@ -221,6 +297,8 @@ struct Offer {
 pub(super) struct Market {
     atoms: Vec<Atom>,
     columns: Vec<Vec<u32>>,
+    /// Atoms of the second look, and their columns.
+    stretches: Vec<(Atom, Vec<u32>)>,
     /// Rows on which rules are priced.
     priced: Vec<u32>,
     /// Pairs of the whole table per pair of priced rows.
@@ -236,7 +314,13 @@ impl Market {
         let rows = prepared.rows.min(PRICED_ROWS);
         let priced = (0..rows).map(|at| index(at * STRIDE % prepared.rows)).collect();
         let scale = (whole(whole_rows) / whole(rows)).powi(2);
-        let mut market = Self { atoms, columns, priced, scale, offers: Vec::new() };
+        let by_stretch = |(field, comparison): (usize, &Comparison)| {
+            let some = if sorts(comparison.kind) { STRETCHES.as_slice() } else { &[] };
+            some.iter().map(move |&form| Atom::One { field, form })
+        };
+        let stretches = plan.iter().enumerate().flat_map(by_stretch);
+        let stretches = stretches.map(|atom| (atom, atom_column(prepared, atom))).collect();
+        let mut market = Self { atoms, columns, stretches, priced, scale, offers: Vec::new() };
         market.offers = market.price_all();
         market
     }
@@ -272,11 +356,7 @@ impl Market {
 
     /// Whether two atoms look at the same comparison.
     fn overlap(&self, a: usize, b: usize) -> bool {
-        let fields = |atom: Atom| match atom {
-            Atom::One { field, .. } => [field, field],
-            Atom::EitherOrder { field, other } => [field, other],
-        };
-        fields(self.atoms[a]).iter().any(|field| fields(self.atoms[b]).contains(field))
+        overlap(self.atoms[a], self.atoms[b])
     }
 
     /// The pairs that a rule with one more atom would make in the whole table. `rows` are those
@@ -347,29 +427,74 @@ impl Market {
         rules
     }
 
-    /// Rules that catch most of the given pairs (rows of this market) within the budget.
+    /// Rules that catch most of the given pairs (rows of this market) within the budget: first those of
+    /// equal values and forms, then those of sorted neighbourhood for what the first leave uncaught.
     pub(super) fn learn(&self, pairs: &[(u32, u32)], budget: f64) -> Vec<Rule> {
-        let mut offers = self.offers_for(pairs, budget);
+        let per_atom: Vec<Vec<u64>> = self.columns.iter().map(|column| agreement(column, pairs)).collect();
         let mut open = vec![u64::MAX; pairs.len().div_ceil(64)];
-        let mut rules = Vec::new();
-        let mut left = budget;
-        while rules.len() < MOST_RULES {
-            let Some((best, gain)) = best_offer(&offers, &open, left, budget) else {
-                break;
-            };
-            if gain < WORTHWHILE * whole(pairs.len()) {
-                break;
-            }
-            let taken = offers.swap_remove(best);
-            left -= taken.cost;
-            open.iter_mut().zip(&taken.caught).for_each(|(open, caught)| *open &= !caught);
-            rules.push(taken.rule);
+        if let Some(last) = open.last_mut().filter(|_| pairs.len() % 64 > 0) {
+            *last = (1 << (pairs.len() % 64)) - 1;
         }
-        rules
+        let mut cover =
+            Cover { open, rules: Vec::new(), left: budget, budget, worthwhile: WORTHWHILE * whole(pairs.len()) };
+        cover.take(self.offers_for(&per_atom, budget));
+        let stretched = self.stretched_offers(&per_atom, pairs, &cover);
+        cover.left += SECOND_LOOK * budget;
+        cover.take(stretched);
+        cover.rules
     }
 
-    fn offers_for(&self, pairs: &[(u32, u32)], budget: f64) -> Vec<Offer> {
-        let per_atom: Vec<Vec<u64>> = self.columns.iter().map(|column| agreement(column, pairs)).collect();
+    /// Rules of one stretch and up to two other atoms that would catch most of what is open.
+    fn stretched_offers(&self, per_atom: &[Vec<u64>], pairs: &[(u32, u32)], cover: &Cover) -> Vec<Offer> {
+        let mut found: Vec<Sight> = Vec::new();
+        for (stretch, (_, column)) in self.stretches.iter().enumerate() {
+            let near = both(&agreement(column, pairs), &cover.open);
+            self.look(Sight { stretch, atoms: Vec::new(), caught: near }, per_atom, cover, &mut found);
+        }
+        found.sort_by_cached_key(|sight| (std::cmp::Reverse(gain(&sight.caught)), sight.stretch, sight.atoms.clone()));
+        found.truncate(STRETCHED_OFFERS);
+        found.into_iter().map(|sight| self.offer(sight)).collect()
+    }
+
+    /// Keeps what catches enough, and looks at what one more atom would make of it.
+    fn look(&self, sight: Sight, per_atom: &[Vec<u64>], cover: &Cover, found: &mut Vec<Sight>) {
+        if !cover.is_worthwhile(f64::from(gain(&sight.caught))) {
+            return;
+        }
+        let first = sight.atoms.last().map_or(0, |&last| last + 1);
+        let apart = |&atom: &usize| {
+            !overlap(self.atoms[atom], self.stretches[sight.stretch].0)
+                && sight.atoms.iter().all(|&other| !self.overlap(atom, other))
+        };
+        if sight.atoms.len() < 2 {
+            for atom in (first..self.atoms.len()).filter(apart) {
+                let atoms = sight.atoms.iter().copied().chain([atom]).collect();
+                let caught = both(&sight.caught, &per_atom[atom]);
+                self.look(Sight { stretch: sight.stretch, atoms, caught }, per_atom, cover, found);
+            }
+        }
+        found.push(sight);
+    }
+
+    fn offer(&self, sight: Sight) -> Offer {
+        let (stretch, column) = &self.stretches[sight.stretch];
+        let others = sight.atoms.iter().map(|&atom| self.columns[atom].as_slice());
+        let columns: Vec<&[u32]> = others.chain([column.as_slice()]).collect();
+        let mut rule = self.rule(&sight.atoms);
+        rule.push(*stretch);
+        Offer { rule, cost: self.price_of(&columns), caught: sight.caught }
+    }
+
+    /// The pairs that rows equal in all columns would make in the whole table.
+    fn price_of(&self, columns: &[&[u32]]) -> f64 {
+        let key = |&row: &u32| combine(columns.iter().map(|column| column[row as usize]));
+        let mut keys: Vec<u32> = self.priced.iter().map(key).filter(|&key| key != 0).collect();
+        keys.sort_unstable();
+        let pairs = keys.chunk_by(|a, b| a == b).map(|block| whole(block.len()) * whole(block.len() - 1) / 2.0);
+        pairs.sum::<f64>() * self.scale
+    }
+
+    fn offers_for(&self, per_atom: &[Vec<u64>], budget: f64) -> Vec<Offer> {
         let place = |atom: &Atom| self.atoms.iter().position(|own| own == atom).unwrap_or(0);
         let affordable = self.offers.iter().filter(|(_, cost)| *cost <= budget);
         affordable
@@ -381,6 +506,65 @@ impl Market {
                 Offer { rule: rule.clone(), cost: *cost, caught }
             })
             .collect()
+    }
+}
+
+/// Whether two atoms look at the same comparison.
+fn overlap(a: Atom, b: Atom) -> bool {
+    let fields = |atom: Atom| match atom {
+        Atom::One { field, .. } => [field, field],
+        Atom::EitherOrder { field, other } => [field, other],
+    };
+    fields(a).iter().any(|field| fields(b).contains(field))
+}
+
+/// A rule of one stretch and some atoms, by position, and the open pairs that it would catch.
+struct Sight {
+    stretch: usize,
+    atoms: Vec<usize>,
+    caught: Vec<u64>,
+}
+
+fn both(a: &[u64], b: &[u64]) -> Vec<u64> {
+    a.iter().zip(b).map(|(a, b)| a & b).collect()
+}
+
+/// Pairs caught.
+fn gain(caught: &[u64]) -> u32 {
+    caught.iter().map(|bits| bits.count_ones()).sum()
+}
+
+/// Rules taken so far, and what they leave.
+struct Cover {
+    /// One bit per pair that no rule catches yet.
+    open: Vec<u64>,
+    rules: Vec<Rule>,
+    /// Pairs that may still be compared, of the budget.
+    left: f64,
+    budget: f64,
+    /// Pairs that a rule must add.
+    worthwhile: f64,
+}
+
+impl Cover {
+    fn is_worthwhile(&self, gain: f64) -> bool {
+        gain > 0.0 && gain >= self.worthwhile
+    }
+
+    /// Takes rules by catch per cost while they are worth it (greedy cover).
+    fn take(&mut self, mut offers: Vec<Offer>) {
+        while self.rules.len() < MOST_RULES {
+            let Some((best, gain)) = best_offer(&offers, &self.open, self.left, self.budget) else {
+                break;
+            };
+            if !self.is_worthwhile(gain) {
+                break;
+            }
+            let taken = offers.swap_remove(best);
+            self.left -= taken.cost;
+            self.open.iter_mut().zip(&taken.caught).for_each(|(open, caught)| *open &= !caught);
+            self.rules.push(taken.rule);
+        }
     }
 }
 
@@ -396,11 +580,8 @@ fn agreement(column: &[u32], pairs: &[(u32, u32)]) -> Vec<u64> {
 
 /// The affordable offer with the largest catch per cost, and its catch.
 fn best_offer(offers: &[Offer], open: &[u64], left: f64, budget: f64) -> Option<(usize, f64)> {
-    let gain = |offer: &Offer| {
-        f64::from(offer.caught.iter().zip(open).map(|(caught, open)| (caught & open).count_ones()).sum::<u32>())
-    };
     let scored = offers.iter().enumerate().filter(|(_, offer)| offer.cost <= left).map(|(at, offer)| {
-        let gain = gain(offer);
+        let gain = f64::from(gain(&both(&offer.caught, open)));
         (at, gain, gain / (offer.cost + 0.01 * budget))
     });
     scored.max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0))).map(|(at, gain, _)| (at, gain))
@@ -478,4 +659,81 @@ fn key_of(entry: u64) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "the low half holds 32 bits")]
 pub(super) fn row_of(entry: u64) -> usize {
     (entry & u64::from(u32::MAX)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{Table, plan};
+    use crate::seed::{self, Rng};
+
+    fn word(rng: &mut impl Rng, letters: usize) -> String {
+        (0..letters).map(|_| char::from(b'a' + u8::try_from(seed::below(rng, 26)).unwrap_or(0))).collect()
+    }
+
+    #[test]
+    fn neighbours_in_sorted_order_share_a_stretch_of_either_kind() {
+        let mut rng = seed::generator(1);
+        let mut values = Dictionary::default();
+        let mut words: Vec<String> = (0..500).map(|_| word(&mut rng, 6)).collect();
+        for word in &words {
+            values.intern(word).unwrap();
+        }
+        let cuts = Cuts::new(Kind::Name, &values);
+        let near = |forms: [Form; 2], a: &str, b: &str| {
+            forms.iter().any(|&form| form_hash(form, a, &cuts) == form_hash(form, b, &cuts))
+        };
+        let (ahead, back) = ([Form::Stretch(0), Form::Stretch(1)], [Form::BackStretch(0), Form::BackStretch(1)]);
+        words.sort();
+        assert!(words.windows(2).all(|two| near(ahead, &two[0], &two[1])));
+        assert!(!near(ahead, &words[0], &words[3]), "stretches end");
+        words.sort_by_cached_key(|word| backwards(word));
+        assert!(words.windows(2).all(|two| near(back, &two[0], &two[1])));
+        assert_eq!(form_hash(Form::Stretch(0), "word", &Cuts::default()), 0, "nothing meets where nothing is cut");
+    }
+
+    /// Surnames whose first letters were misread: equal forms hold most of them together, their endings all.
+    #[test]
+    fn sorted_neighbourhood_catches_what_equal_forms_leave_and_finds_a_new_person() {
+        let mut rng = seed::generator(2);
+        let mut table = Table::new(["surname", "born"]).unwrap();
+        let rows = 2000;
+        for _ in 0..rows / 2 {
+            let (surname, year) = (word(&mut rng, 8), 1930 + seed::below(&mut rng, 60));
+            for letters in [surname.clone(), format!("{}{}", word(&mut rng, 3), &surname[3..])] {
+                table
+                    .push(
+                        [letters, format!("{year}-{:02}-11", 1 + seed::below(&mut rng, 12))]
+                            .iter()
+                            .map(|v| Some(v.as_str())),
+                    )
+                    .unwrap();
+            }
+        }
+        let plan = plan::plan(&table).unwrap();
+        let prepared = Prepared::new(&table, &plan).unwrap();
+        let pairs: Vec<(u32, u32)> = (0..index(rows)).step_by(2).map(|row| (row, row + 1)).collect();
+        let rules = Market::new(&prepared, &plan, rows).learn(&pairs, 8000.0);
+        let cuts = cuts_of(&prepared, &rules);
+        assert!(!cuts[0].back.is_empty(), "{rules:?}");
+        let keys = Keys::new(&prepared, &rules);
+        let mut met = std::collections::BTreeSet::new();
+        keys.pairs(|a, b| met.extend([(a.min(b), a.max(b))]));
+        let caught = pairs.iter().filter(|pair| met.contains(pair)).count();
+        assert!(
+            caught * 50 > pairs.len() * 49 && met.len() < 12_000,
+            "{caught} of {}, {} compared",
+            pairs.len(),
+            met.len()
+        );
+        for row in (0..rows).step_by(97) {
+            let codes = prepared.row(row);
+            let texts: Vec<String> =
+                prepared.fields.iter().zip(codes).map(|(field, &code)| field.values.get(code).to_owned()).collect();
+            for (at, rule) in rules.iter().enumerate() {
+                let own = keys.keys[row * rules.len() + at];
+                assert!(own == 0 || own == record_key(rule, &texts, &cuts), "row {row} under {rule:?}");
+            }
+        }
+    }
 }

@@ -98,7 +98,7 @@ impl<'a> Index<'a> {
         }
         let mut rows = Vec::new();
         for (rule, entries) in self.model.rules.iter().zip(&self.blocks) {
-            let key = u64::from(block::record_key(rule, texts));
+            let key = u64::from(block::record_key(rule, texts, &self.model.cuts));
             let start = entries.partition_point(|entry| entry >> 32 < key);
             let same = entries[start..].iter().take_while(|&&entry| key != 0 && entry >> 32 == key);
             rows.extend(same.map(|&entry| index(row_of(entry))));

@@ -21,7 +21,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use block::{Atom, Form, Rule};
+pub use block::{Atom, Cuts, Form, Rule};
 pub use kind::Kind;
 pub use lookup::{Found, Index};
 pub use model::{FieldWeights, Weights};
@@ -68,6 +68,9 @@ pub struct Model {
     pub weights: Weights,
     /// Which pairs are compared.
     pub rules: Vec<Rule>,
+    /// Where the sorted values of each comparison are cut, for the rules that look at stretches.
+    #[serde(default)]
+    pub cuts: Vec<Cuts>,
 }
 
 /// Two rows and the probability that they are one person, judged by themselves.
@@ -221,7 +224,9 @@ pub fn link_with(table: &Table, settings: &Settings, answers: &[Answer]) -> Resu
     let clusters = cluster::clusters(&judge, &kept);
     let pair = |c: &Candidate| Pair { left: c.left, right: c.right, probability: model::probability(judge.pair(c)) };
     let pairs: Vec<Pair> = kept.iter().map(pair).collect();
-    let model = Model { plan, weights: learnt.weights, rules: learnt.rules.unwrap_or_default() };
+    let rules = learnt.rules.unwrap_or_default();
+    let cuts = block::cuts_of(&prepared, &rules);
+    let model = Model { plan, weights: learnt.weights, rules, cuts };
     Ok(Linkage { model, pairs, clusters, compared, prepared, kept, told, columns: table.names().len() })
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::block::Cuts;
 use super::kind::{self, Kind};
 use super::model::index;
 use super::table::{Column, Dictionary, MISSING, Table};
@@ -67,6 +68,8 @@ pub(super) struct Field {
     pub(super) log_share: Vec<f32>,
     /// Chance that two present cells of different rows are equal.
     pub(super) collision: f64,
+    /// Where blocking cuts the sorted values.
+    pub(super) cuts: Arc<Cuts>,
 }
 
 /// Chooses the comparisons of a table.
@@ -359,6 +362,7 @@ impl Field {
         let log_share = counts.iter().map(|&count| (f64::from(count.max(1)) / present.max(1.0)).ln() as f32).collect();
         let collision = collision(&counts);
         Self {
+            cuts: Arc::new(Cuts::new(comparison.kind, &column.values)),
             kind: comparison.kind,
             partner: comparison.partner,
             built_from: comparison.built_from.clone(),
