@@ -4,7 +4,7 @@
 //! entry; what lots and arrears come to here is what wallets must say (invariants 1 to 5 and 7).
 //! Absent on purpose: why anything was posted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::customer::Customer;
 use perennial_core::fact::{Account, Fact, Posting, Unit};
@@ -24,6 +24,9 @@ const OF_A_LOT: [Account; 8] = [
     Account::Forfeited,
 ];
 
+/// What a lot settled, in [`OF_A_LOT`].
+const SETTLED: usize = 4;
+
 /// Accounts that may be negative, for units come from them.
 const HOUSE: [Account; 3] = [Account::Issued, Account::Waived, Account::Shelf];
 
@@ -38,7 +41,15 @@ pub(crate) struct Books {
     arrears: BTreeMap<CustomerId, i64>,
     /// Impact and stock by owner, unit and account.
     others: BTreeMap<(CustomerId, Unit, Account), i64>,
+    /// What somebody had who became part of another customer: it leaves with them.
+    brought: BTreeMap<CustomerId, Brought>,
+    /// Lots of a merge that was taken back. Its postings are sums: what such a lot settled and what was
+    /// owed for it stand in one of them.
+    summed: BTreeSet<LotId>,
 }
+
+/// What somebody owed, and their impact and stock.
+type Brought = (i64, Vec<(Unit, Account, i64)>);
 
 impl Books {
     /// Reads an entry; what is wrong with it, in words.
@@ -48,13 +59,18 @@ impl Books {
             return Err(format!("entry {seq} follows entry {}", self.read));
         }
         self.read = seq;
+        // The two entries that take a merge back carry sums, in no order of their own.
+        let strict = !entry.outcome.iter().any(|f| matches!(f, Fact::Parted(_)));
         let refused = entry.outcome.iter().any(|f| matches!(f, Fact::Refused(_)));
         for fact in &entry.outcome {
             let owner = || entry.customer.ok_or_else(|| format!("entry {seq} moves something of nobody"));
             match fact {
                 Fact::Posted(_) if refused => return Err(format!("entry {seq} is refused and posts")),
-                Fact::Posted(posting) => self.post(owner()?, posting).map_err(|e| format!("entry {seq}: {e}"))?,
+                Fact::Posted(posting) => {
+                    self.post(owner()?, posting, strict).map_err(|e| format!("entry {seq}: {e}"))?
+                }
                 Fact::Merged { from } => self.unite(owner()?, *from),
+                Fact::Unmerged { out } => self.part(owner()?, *out),
                 _ => {}
             }
         }
@@ -64,17 +80,32 @@ impl Books {
     fn unite(&mut self, into: CustomerId, from: CustomerId) {
         let owed = self.arrears.remove(&from).unwrap_or(0);
         *self.arrears.entry(into).or_default() += owed;
+        let mut brought: Brought = (owed, Vec::new());
         let theirs: Vec<_> = self.others.keys().filter(|(owner, _, _)| *owner == from).cloned().collect();
         for key in theirs {
             let amount = self.others.remove(&key).unwrap_or(0);
+            brought.1.push((key.1.clone(), key.2, amount));
             *self.others.entry((into, key.1, key.2)).or_default() += amount;
+        }
+        self.brought.insert(from, brought);
+    }
+
+    /// What somebody brought leaves with them; what has happened to it since is posted beside it.
+    fn part(&mut self, from: CustomerId, out: CustomerId) {
+        let Some((owed, others)) = self.brought.remove(&out) else { return };
+        *self.arrears.entry(from).or_default() -= owed;
+        *self.arrears.entry(out).or_default() += owed;
+        for (unit, account, amount) in others {
+            *self.others.entry((from, unit.clone(), account)).or_default() -= amount;
+            *self.others.entry((out, unit, account)).or_default() += amount;
         }
     }
 
-    fn post(&mut self, owner: CustomerId, posting: &Posting) -> Result<(), String> {
+    fn post(&mut self, owner: CustomerId, posting: &Posting, strict: bool) -> Result<(), String> {
         if posting.amount <= 0 || posting.from == posting.to {
             return Err(format!("a posting moves something from one account to another: {posting:?}"));
         }
+        self.summed.extend(posting.lot.filter(|_| !strict));
         let sides = [(posting.from, -posting.amount), (posting.to, posting.amount)];
         for (account, amount) in sides {
             if HOUSE.contains(&account) {
@@ -90,7 +121,7 @@ impl Books {
                 (self.lots.entry((lot, account)).or_default(), amount)
             };
             *left += change;
-            if *left < 0 {
+            if *left < 0 && strict {
                 return Err(format!("an account falls below zero: {posting:?}"));
             }
         }
@@ -108,7 +139,10 @@ impl Books {
             return Err(format!("{} owes {}, postings say {owed}", customer.id, member.wallet.arrears));
         }
         for lot in &member.wallet.lots {
-            let (found, posted) = (buckets(lot), self.of(lot.id));
+            let (found, mut posted) = (buckets(lot), self.of(lot.id));
+            if self.summed.contains(&lot.id) {
+                posted[SETTLED] = found[SETTLED];
+            }
             if found != posted || posted.iter().sum::<i64>() != lot.buckets.granted {
                 return Err(format!("lot {} has {:?}, postings say {posted:?}", lot.id, lot.buckets));
             }

@@ -3,8 +3,8 @@
 //! Promise: shares no code with the engine's rules. It reads the same acknowledged inputs, knows the
 //! one small programme of the simulated shop, and keeps people, orders and lots in flat lists that
 //! it searches from end to end. Where it and the workspace differ, one of them is wrong.
-//! Absent on purpose: everything that the shop's programme does not have: bonuses, tiers that
-//! matter, impact.
+//! Absent on purpose: everything that the shop's programme does not have: bonuses, benefits,
+//! milestones.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,16 @@ use rust_decimal::prelude::ToPrimitive;
 const DAY: i64 = 86_400_000;
 /// Days that points are good for, once available.
 pub(crate) const VALID_DAYS: i64 = 60;
-/// What the shop sells for points: name, price, pieces.
-pub(crate) const REWARDS: [(&str, i64, Option<i64>); 2] = [("cup", 12, None), ("mug", 40, Some(60))];
+/// What the shop sells for points: name, price, pieces, the lowest tier that may have it.
+pub(crate) const REWARDS: [(&str, i64, Option<i64>, usize); 3] =
+    [("cup", 12, None, 0), ("mug", 40, Some(60), 0), ("lamp", 25, None, 1)];
+/// Tiers: name, and the points of a year that reach it.
+pub(crate) const TIERS: [(&str, i64); 3] = [("bronze", 0), ("silver", 100), ("gold", 300)];
+/// What a piece of a product does for the world, in grams: those of which the catalogue knows.
+pub(crate) const IMPACT: [(&str, i64); 3] = [("p1", 250), ("p4", 1_200), ("p12", 35)];
+/// Points of an approved activity.
+pub(crate) const ACTIVITY_POINTS: i64 = 15;
+const NEVER: i64 = Timestamp::NEVER.as_millis();
 
 /// The figures that are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +44,12 @@ pub struct Balance {
     pub expired: i64,
     /// Owed.
     pub arrears: i64,
+    /// The tier held, from 0.
+    pub tier: usize,
+    /// Until when, in milliseconds since 1970.
+    pub tier_until: i64,
+    /// Grams that what was bought and kept does for the world.
+    pub impact: i64,
 }
 
 /// Who goes by a name.
@@ -97,7 +111,36 @@ struct Purchase {
 struct Row {
     product: Box<str>,
     pieces: i64,
+    paid: i64,
     left: i64,
+}
+
+/// A tier held.
+#[derive(Clone)]
+struct Tier {
+    level: usize,
+    until: i64,
+    /// The order that reached it.
+    by: Option<Box<str>>,
+    /// Level and end held before it was reached or given.
+    before: (usize, i64),
+    by_hand: bool,
+}
+
+/// A submission that waits for staff, or was decided.
+#[derive(Clone)]
+struct Activity {
+    message: Box<str>,
+    at: i64,
+    decided: bool,
+}
+
+/// What would be, had a merge not happened.
+#[derive(Clone)]
+struct Otherwise {
+    /// Both people, as they would be numbered.
+    sides: [usize; 2],
+    all: Box<Oracle>,
 }
 
 #[derive(Clone)]
@@ -119,7 +162,7 @@ enum Waiting {
     Cancel,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Person {
     names: Vec<Identifier>,
     /// The latest instant folded.
@@ -135,10 +178,16 @@ struct Person {
     /// The order, which of all that ever waited, and what.
     waiting: Vec<(Box<str>, usize, Waiting)>,
     answers: Vec<(String, Command)>,
+    tier: Option<Tier>,
+    /// Points that count for tiers, by year.
+    years: BTreeMap<i64, i64>,
+    activities: Vec<Activity>,
+    /// Names that came with people who turned out to be this one.
+    came: Vec<Identifier>,
 }
 
 /// Everybody, as the acknowledged inputs say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Oracle {
     people: Vec<Person>,
     /// Where a person went who turned out to be another one.
@@ -147,11 +196,21 @@ pub(crate) struct Oracle {
     editions: Vec<Edition>,
     taken: BTreeMap<Box<str>, i64>,
     waited: usize,
+    /// The last merge, as long as nothing happened that would not have happened without it.
+    otherwise: Option<Otherwise>,
 }
 
 impl Oracle {
     pub(crate) fn publish(&mut self, edition: Edition) {
         self.editions.push(edition);
+        self.also(|other| other.publish(edition));
+    }
+
+    /// The same without the last merge.
+    fn also(&mut self, happens: impl FnOnce(&mut Self)) {
+        if let Some(other) = &mut self.otherwise {
+            happens(&mut other.all);
+        }
     }
 
     /// Pieces taken of a reward.
@@ -169,6 +228,7 @@ impl Oracle {
 
     /// Takes an accepted event in.
     pub(crate) fn event(&mut self, event: &Event) {
+        self.also(|other| other.event(event));
         let known = event.order_id().and_then(|id| self.find_sale(id)).map(|(who, _)| who);
         let at = event.at.as_millis();
         let who = match known {
@@ -181,14 +241,19 @@ impl Oracle {
             Body::Ordered(order) => self.ordered(who, order, at),
             Body::Refunded(refund) => self.refunded(who, refund, at),
             Body::Cancelled { order_id } => self.cancelled(who, order_id, at),
+            Body::Track { name } if **name == *"Activity Submitted" => self.submitted(who, &event.message_id, at),
             _ => {}
         }
         let clock = self.people[who].clock;
         self.wake(who, clock);
+        if event.ids.len() > 1 {
+            self.otherwise = None; // Who is who may depend on the merge, or be its reason.
+        }
     }
 
     /// A refused event still wakes its customer.
     pub(crate) fn rejected(&mut self, event: &Event) {
+        self.also(|other| other.rejected(event));
         if let Some((who, _)) = event.order_id().and_then(|id| self.find_sale(id)) {
             self.wake(who, event.at.as_millis());
         }
@@ -196,6 +261,7 @@ impl Oracle {
 
     /// Time passes for everybody.
     pub(crate) fn advance(&mut self, now: Timestamp) {
+        self.also(|other| other.advance(now));
         for who in 0..self.people.len() {
             let due = self.next_due(who).is_some_and(|(at, _, _)| at <= now.as_millis());
             if due && !self.into.contains_key(&who) {
@@ -213,6 +279,8 @@ impl Oracle {
             return Standing::Visitor;
         }
         let mut sum = Balance { arrears: person.arrears, ..Balance::default() };
+        (sum.tier, sum.tier_until) = person.tier.as_ref().map_or((0, NEVER), |t| (t.level, t.until));
+        sum.impact = person.sales.iter().filter(|s| s.earns).map(impact).sum();
         for lot in person.lots.iter().map(|l| &self.lots[*l]) {
             sum.pending += lot.pending;
             sum.available += lot.available;
@@ -277,14 +345,36 @@ impl Oracle {
         }
     }
 
+    /// Takes the last merge back, where nothing depended on it.
+    fn part(&mut self, now: Timestamp) -> Expected {
+        let Some(Otherwise { sides, all }) = self.otherwise.take() else { return Expected::Refused("not_merged") };
+        *self = *all;
+        for side in sides {
+            self.wake(side, now.as_millis());
+            self.people[side].clock = self.people[side].clock.max(now.as_millis());
+        }
+        Expected::Done
+    }
+
+    /// Whether the last merge can be taken back in somebody's name.
+    pub(crate) fn may_part(&self, name: &Identifier) -> bool {
+        let Some(Otherwise { sides, all }) = &self.otherwise else { return false };
+        // Somebody who came in an earlier merge takes that one back.
+        all.who(name).is_some_and(|who| sides.contains(&who) && !all.people[who].came.contains(name))
+    }
+
     /// Two people turn out to be one.
     fn unite(&mut self, into: usize, from: usize, at: i64) -> usize {
         self.wake(into, at);
         self.wake(from, at);
+        self.otherwise = None;
+        self.otherwise = Some(Otherwise { sides: [into, from], all: Box::new(self.clone()) });
         let gone = std::mem::take(&mut self.people[from]);
         self.into.insert(from, into);
         let person = &mut self.people[into];
         person.clock = person.clock.max(gone.clock).max(at);
+        person.came.extend(gone.came);
+        person.came.extend(gone.names.iter().cloned());
         person.names.extend(gone.names);
         person.joined = person.joined.into_iter().chain(gone.joined).min();
         person.lots.extend(gone.lots);
@@ -294,6 +384,12 @@ impl Oracle {
         person.sales.extend(gone.sales);
         person.waiting.extend(gone.waiting);
         person.answers.extend(gone.answers);
+        person.activities.extend(gone.activities);
+        gone.years.into_iter().for_each(|(year, points)| *person.years.entry(year).or_default() += points);
+        person.tier = match (person.tier.take(), gone.tier) {
+            (Some(mine), Some(theirs)) if (theirs.level, theirs.until) > (mine.level, mine.until) => Some(theirs),
+            (mine, theirs) => mine.or(theirs),
+        };
         if let Some(joined) = self.people[into].joined {
             for sale in 0..self.people[into].sales.len() {
                 let late = &mut self.people[into].sales[sale];
@@ -323,6 +419,7 @@ impl Oracle {
         let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
             product: l.product_id.clone(),
             pieces: i64::from(l.quantity),
+            paid: left,
             left,
         });
         let earns = self.people[who].joined.is_some_and(|joined| at >= joined);
@@ -382,6 +479,8 @@ impl Oracle {
             self.people[who].sales[sale].lot = Some(lot);
             self.people[who].sales[sale].points = points;
         }
+        let order = self.people[who].sales[sale].id.clone();
+        self.qualify(who, at, points, Some(order));
     }
 
     fn refunded(&mut self, who: usize, refund: &Refund, _at: i64) {
@@ -418,10 +517,20 @@ impl Oracle {
     }
 
     fn take_points_back(&mut self, who: usize, at: usize) {
-        let sale = &self.people[who].sales[at];
-        let less = sale.points - self.worth(sale).min(sale.points);
-        let Some(lot) = sale.lot.filter(|_| sale.earns && less > 0) else { return };
-        self.people[who].sales[at].points -= less;
+        let sale = self.people[who].sales[at].clone();
+        let less = sale.points - self.worth(&sale).min(sale.points);
+        let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
+        if let Some(lot) = sale.lot.filter(|_| sale.earns && less > 0) {
+            self.people[who].sales[at].points -= less;
+            *self.people[who].years.entry(year_of(sale.at)).or_default() -= less;
+            self.reverse(who, lot, less);
+        }
+        if sale.earns && was_pending {
+            self.lose(who, &sale);
+        }
+    }
+
+    fn reverse(&mut self, who: usize, lot: usize, less: i64) {
         let mut left = less;
         let found = &mut self.lots[lot];
         for bucket in [&mut found.pending, &mut found.available, &mut found.expired] {
@@ -542,14 +651,15 @@ impl Oracle {
     }
 
     /// The next thing that time does to somebody: instant, kind (a hold ends, a lot becomes
-    /// available, a lot lapses), which.
+    /// available, a lot lapses, the tier is reviewed), which.
     fn next_due(&self, who: usize) -> Option<(i64, u8, usize)> {
         let person = &self.people[who];
+        let review = person.tier.as_ref().map(|t| (t.until, 5, 0)).filter(|(until, _, _)| *until < NEVER);
         let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, i));
         let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
         let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, i));
         let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, i));
-        holds.chain(activate).chain(expire).min()
+        holds.chain(activate).chain(expire).chain(review).min()
     }
 
     fn wake(&mut self, who: usize, until: i64) {
@@ -567,7 +677,8 @@ impl Oracle {
                     lot.available += std::mem::take(&mut lot.pending);
                     self.settle(who, which);
                 }
-                _ => self.lapse(which, at),
+                2 => self.lapse(which, at),
+                _ => self.review(who, at),
             }
         }
     }
@@ -591,6 +702,18 @@ impl Oracle {
 impl Oracle {
     /// What a command should come to; done if it should be.
     pub(crate) fn ask(&mut self, now: Timestamp, asked: &Asked) -> Expected {
+        if matches!(asked.command, Command::Unmerge) {
+            return self.part(now);
+        }
+        // What only both together could ask for, or may ask only once, depends on the merge.
+        let alike = matches!(asked.command, Command::Adjust { points, .. } if points > 0);
+        let fresh = self.who(&asked.customer).is_none_or(|who| self.answered(who, asked).is_none());
+        match &self.otherwise {
+            Some(other) if !self.touches(asked, other) || (alike && fresh && self.same_standing(asked, other)) => {
+                self.also(|other| drop(other.ask(now, asked)));
+            }
+            _ => self.otherwise = None,
+        }
         if let Command::Merge { from } = &asked.command {
             return self.merge(now, asked, from);
         }
@@ -611,6 +734,18 @@ impl Oracle {
         }
     }
 
+    /// Whether a command is about the two who were merged.
+    fn touches(&self, asked: &Asked, other: &Otherwise) -> bool {
+        let about = |name: &Identifier| self.who(name).is_some_and(|who| other.sides.contains(&who));
+        about(&asked.customer) || matches!(&asked.command, Command::Merge { .. })
+    }
+
+    /// Whether the named side is a member by itself.
+    fn same_standing(&self, asked: &Asked, other: &Otherwise) -> bool {
+        let alone = other.all.who(&asked.customer);
+        alone.is_some_and(|who| other.all.people[who].joined.is_some())
+    }
+
     fn merge(&mut self, now: Timestamp, asked: &Asked, from: &Identifier) -> Expected {
         let (Some(into), Some(other)) = (self.who(&asked.customer), self.who(from)) else {
             return Expected::Refused("unknown_customer");
@@ -621,6 +756,7 @@ impl Oracle {
         if into != other {
             self.unite(into, other, now.as_millis());
             self.remember(into, asked);
+            self.also(|without| without.remember(into, asked));
         }
         Expected::Done
     }
@@ -637,7 +773,11 @@ impl Oracle {
 
     fn decide(&mut self, who: usize, now: i64, asked: &Asked) -> Result<(), &'static str> {
         if matches!(asked.command, Command::Enroll { .. }) {
-            self.people[who].joined.get_or_insert(now);
+            if self.people[who].joined.is_none() {
+                self.people[who].joined = Some(now);
+                self.people[who].tier =
+                    Some(Tier { level: 0, until: NEVER, by: None, before: (0, NEVER), by_hand: false });
+            }
             return Ok(());
         }
         if self.people[who].joined.is_none() {
@@ -673,7 +813,8 @@ impl Oracle {
                 Ok(())
             }
             Command::Undo { redemption } => self.undo(who, redemption, now),
-            Command::SetTier { .. } => Ok(()),
+            Command::SetTier { tier, until } => self.give(who, tier, until.as_millis()),
+            Command::Review { activity, approve, .. } => self.judge(who, activity, *approve),
             other => unreachable!("the shop does not ask for {other:?}"),
         }
     }
@@ -683,7 +824,10 @@ impl Oracle {
     }
 
     fn redeem(&mut self, who: usize, id: &str, quantity: u32, key: Option<&str>) -> Result<(), &'static str> {
-        let (_, price, stock) = REWARDS.iter().find(|(name, _, _)| *name == id).ok_or("unknown_reward")?;
+        let (_, price, stock, tier) = REWARDS.iter().find(|reward| reward.0 == id).ok_or("unknown_reward")?;
+        if self.people[who].tier.as_ref().map_or(0, |t| t.level) < *tier {
+            return Err("tier_required");
+        }
         let pieces = i64::from(quantity.max(1));
         if stock.is_some_and(|stock| stock - self.taken(id) < pieces) {
             return Err("out_of_stock");
@@ -736,6 +880,112 @@ impl Oracle {
         let holds = &self.people[who].holds;
         holds.iter().position(|h| *h.name == *name && h.open).ok_or("hold_expired")
     }
+}
+
+/// Tiers and activities.
+impl Oracle {
+    /// Points count for the year of their date, and may lift at once.
+    fn qualify(&mut self, who: usize, at: i64, points: i64, order: Option<Box<str>>) {
+        let person = &mut self.people[who];
+        let year = year_of(at);
+        *person.years.entry(year).or_default() += points;
+        let (reached, until) = (level(person.years[&year]), year_begins(year + 2));
+        let Some(held) = person.tier.clone().filter(|_| reached > 0 && until > person.clock) else { return };
+        if reached > held.level {
+            let before = (held.level, held.until);
+            person.tier = Some(Tier { level: reached, until, by: order, before, by_hand: false });
+        } else if reached == held.level && until > held.until {
+            person.tier = Some(Tier { until, ..held });
+        }
+    }
+
+    /// The order that reached the tier came back, in its return window.
+    fn lose(&mut self, who: usize, sale: &Sale) {
+        let person = &mut self.people[who];
+        let year = year_of(sale.at);
+        let earned = level(person.years.get(&year).copied().unwrap_or(0));
+        let Some(held) = person.tier.clone() else { return };
+        if held.by.as_ref() != Some(&sale.id) || earned >= held.level {
+            return;
+        }
+        let (before, before_until) = held.before;
+        let (level, until) = if earned > before { (earned, year_begins(year + 2)) } else { (before, before_until) };
+        let until = if level == 0 { NEVER } else { until };
+        person.tier = Some(Tier { level, until, by: None, before: held.before, by_hand: false });
+    }
+
+    /// The tier's time is over: one level down, unless the year that ended says better.
+    fn review(&mut self, who: usize, due: i64) {
+        let person = &mut self.people[who];
+        let Some(held) = person.tier.clone() else { return };
+        let points = |year: i64| level(person.years.get(&year).copied().unwrap_or(0));
+        let (ended, this) = (year_of(due - 1), year_of(due));
+        let (level, until) = if held.by_hand {
+            let mut best = (0, NEVER);
+            let earned = [(points(this - 1), year_begins(this + 1)), (points(this), year_begins(this + 2))];
+            for (level, until) in earned.into_iter().chain([held.before]) {
+                if level > 0 && until > due && (best.0 == 0 || (level, until) > best) {
+                    best = (level, until);
+                }
+            }
+            best
+        } else {
+            (points(ended).max(held.level.saturating_sub(1)), year_begins(ended + 2))
+        };
+        let until = if level == 0 { NEVER } else { until };
+        person.tier = Some(Tier { level, until, by: None, before: held.before, by_hand: false });
+    }
+
+    fn give(&mut self, who: usize, tier: &str, until: i64) -> Result<(), &'static str> {
+        let level = TIERS.iter().position(|t| t.0 == tier).ok_or("unknown_tier")?;
+        let before = self.people[who].tier.as_ref().map_or((0, NEVER), |t| (t.level, t.until));
+        self.people[who].tier = Some(Tier { level, until, by: None, before, by_hand: true });
+        Ok(())
+    }
+
+    fn submitted(&mut self, who: usize, message: &str, at: i64) {
+        if self.people[who].joined.is_some_and(|joined| at >= joined) {
+            self.people[who].activities.push(Activity { message: message.into(), at, decided: false });
+        }
+    }
+
+    fn judge(&mut self, who: usize, message: &str, approve: bool) -> Result<(), &'static str> {
+        let mut activities = self.people[who].activities.iter_mut();
+        let found = activities.find(|a| *a.message == *message).ok_or("unknown_activity")?;
+        if std::mem::replace(&mut found.decided, true) {
+            return Err("already_reviewed");
+        }
+        let at = found.at;
+        if approve {
+            self.grant(who, ACTIVITY_POINTS, at, at);
+            self.qualify(who, at, ACTIVITY_POINTS, None);
+        }
+        Ok(())
+    }
+}
+
+/// The highest tier that so many points of a year reach.
+fn level(points: i64) -> usize {
+    TIERS.iter().rposition(|t| t.1 <= points).unwrap_or(0)
+}
+
+fn is_leap(year: i64) -> bool {
+    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+}
+
+/// The first millisecond of a year, counted year by year.
+fn year_begins(year: i64) -> i64 {
+    (1970..year).map(|y| if is_leap(y) { 366 } else { 365 }).sum::<i64>() * DAY
+}
+
+fn year_of(at: i64) -> i64 {
+    (1970..).find(|year| at < year_begins(year + 1)).unwrap_or(1970)
+}
+
+/// What the kept pieces of a sale do for the world.
+fn impact(sale: &Sale) -> i64 {
+    let kept = sale.rows.iter().filter(|r| r.pieces > 0 && (r.left > 0 || r.paid == 0));
+    kept.map(|r| IMPACT.iter().find(|(name, _)| *name == &*r.product).map_or(0, |(_, each)| each * r.pieces)).sum()
 }
 
 /// A key belongs to one sort of command.

@@ -29,7 +29,8 @@ pub(crate) enum Act {
     Advance,
     Rank,
     Checkpoint,
-    CheckpointIfDue,
+    /// A checkpoint that takes its time.
+    Launch,
     /// The process dies and comes back, perhaps without its state, perhaps to a clock set back.
     Crash {
         delete_state: bool,
@@ -49,6 +50,8 @@ pub(crate) struct Shop {
     holds: Vec<(Identifier, Box<str>)>,
     redemptions: Vec<(Identifier, Box<str>)>,
     submissions: Vec<(Identifier, Box<str>)>,
+    /// Names of two people who turned out to be one.
+    merged: Vec<(Identifier, Identifier)>,
     rewards: Vec<&'static str>,
     /// Whether it sends everything the engine knows, or only what the oracle reckons.
     everything: bool,
@@ -71,6 +74,7 @@ impl Shop {
             holds: Vec::new(),
             redemptions: Vec::new(),
             submissions: Vec::new(),
+            merged: Vec::new(),
             rewards,
             everything,
         }
@@ -92,7 +96,7 @@ impl Shop {
             890..915 => Act::Advance,
             915..925 => Act::Rank,
             925..945 => Act::Checkpoint,
-            945..970 => Act::CheckpointIfDue,
+            945..970 => Act::Launch,
             970..995 => Act::Crash {
                 delete_state: dice.per_mille(200),
                 back_ms: if dice.per_mille(150) { dice.between(MINUTE, 10 * DAY) } else { 0 },
@@ -201,6 +205,7 @@ impl Shop {
                 None => (ids, Body::Identify, plain()),
             },
             84..88 => (Self::log_in(dice), Body::Identify, plain()),
+            88..92 => self.activity(dice, ids),
             _ if self.everything => self.other(dice, ids),
             _ => (ids, Body::Page { name: "home".into() }, plain()),
         }
@@ -257,22 +262,26 @@ impl Shop {
     }
 
     fn other(&mut self, dice: &mut Dice, ids: Vec<Identifier>) -> (Vec<Identifier>, Body, Properties) {
-        let mut properties = Properties::default();
-        let body = match dice.below(3) {
-            0 => Body::Cart { change: CartChange::Added, lines: vec![line(dice, 0)] },
-            1 => Body::ProductViewed(line(dice, 0)),
-            _ => {
-                let activity = dice.one_of(&["cleanup_drive", "trail_repair", "gear_swap"]).copied().unwrap_or("");
-                properties.set("activity", Value::from(activity));
-                properties.set("hashtags", Value::List(vec![Value::from("#EcoExplorers")]));
-                properties.set("photo", Value::from("p"));
-                properties.set("url", Value::from(format!("u{}", dice.below(200)).as_str()));
-                // The message that comes next gets the next number.
-                self.submissions.push((ids[0].clone(), format!("m{}", self.count + 1).into()));
-                Body::Track { name: "Activity Submitted".into() }
+        match dice.below(3) {
+            0 => {
+                let body = Body::Cart { change: CartChange::Added, lines: vec![line(dice, 0)] };
+                (ids, body, Properties::default())
             }
-        };
-        (ids, body, properties)
+            1 => (ids, Body::ProductViewed(line(dice, 0)), Properties::default()),
+            _ => self.activity(dice, ids),
+        }
+    }
+
+    fn activity(&mut self, dice: &mut Dice, ids: Vec<Identifier>) -> (Vec<Identifier>, Body, Properties) {
+        let mut properties = Properties::default();
+        let activity = dice.one_of(&["cleanup_drive", "trail_repair", "gear_swap"]).copied().unwrap_or("");
+        properties.set("activity", Value::from(activity));
+        properties.set("hashtags", Value::List(vec![Value::from("#EcoExplorers")]));
+        properties.set("photo", Value::from("p"));
+        properties.set("url", Value::from(format!("u{}", dice.below(200)).as_str()));
+        // The message that comes next gets this number.
+        self.submissions.push((ids[0].clone(), format!("m{}", self.count + 1).into()));
+        (ids, Body::Track { name: "Activity Submitted".into() }, properties)
     }
 
     fn ask(&mut self, dice: &mut Dice) -> Asked {
@@ -287,14 +296,24 @@ impl Shop {
             return again;
         }
         let mut who = Self::account(dice);
-        let command = self.command(dice, &mut who);
+        let last = self.merged.last().filter(|_| dice.per_mille(150)).cloned();
+        let command = match last {
+            // Soon after it, mostly: a wrong merge is noticed.
+            Some((name, from)) => {
+                who = if dice.per_mille(500) { name } else { from };
+                Command::Unmerge
+            }
+            None => self.command(dice, &mut who),
+        };
         // Every key is given: after a crash the client asks again, and must not be served twice.
         let key = format!("key-{}", self.number());
         if matches!(command, Command::Redeem { .. }) {
             self.redemptions.push((who.clone(), key.as_str().into()));
         }
         let asked = Asked::new(self.clock, "sim", who, Some(key.into()), command);
-        self.asked.push(asked.clone());
+        if asked.command != Command::Unmerge {
+            self.asked.push(asked.clone());
+        }
         asked
     }
 
@@ -322,8 +341,12 @@ impl Shop {
             }
             78..83 => Command::Release { hold: self.known(dice, who, |shop| &shop.holds) },
             83..91 => Command::Undo { redemption: self.known(dice, who, |shop| &shop.redemptions) },
-            91..93 => Command::Merge { from: Self::account(dice) },
-            93..96 if self.everything => Command::Review {
+            91..93 => {
+                let from = Self::account(dice);
+                self.merged.push((who.clone(), from.clone()));
+                Command::Merge { from }
+            }
+            93..96 => Command::Review {
                 activity: self.known(dice, who, |shop| &shop.submissions),
                 approve: dice.per_mille(800),
                 reason: None,

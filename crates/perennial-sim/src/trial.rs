@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use perennial::workspace::{Failure, PublishError, Receipt, Status, Workspace};
 use perennial_core::customer::Customer;
-use perennial_core::event::Event;
+use perennial_core::event::{Event, Product};
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
@@ -12,7 +12,9 @@ use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
 use crate::books::Books;
 use crate::dice::Dice;
-use crate::oracle::{Balance, Edition, Expected, Oracle, REWARDS, Standing, VALID_DAYS};
+use crate::oracle::{
+    ACTIVITY_POINTS, Balance, Edition, Expected, IMPACT, Oracle, REWARDS, Standing, TIERS, VALID_DAYS,
+};
 use crate::shop::{Act, Shop, arrivals};
 use crate::{Finding, Report};
 
@@ -23,6 +25,7 @@ const OPENING_MS: i64 = 1_767_600_000_000;
 const LOOK_EVERY: u64 = 10;
 /// Times that a failed write is tried again before it is called a finding.
 const TRIES: usize = 6;
+const HOUR_MS: i64 = 3_600_000;
 
 struct Trial<'a> {
     disk: MemoryDisk,
@@ -36,6 +39,8 @@ struct Trial<'a> {
     books: Books,
     dice: Dice,
     editions: i64,
+    /// A checkpoint is on its way to a disk that is slow.
+    in_flight: bool,
     /// What was acknowledged: by message id, the body and the entry.
     acknowledged: BTreeMap<Box<str>, (Event, Option<u64>)>,
     people: Vec<Identifier>,
@@ -67,12 +72,13 @@ pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Res
         books: Books::default(),
         dice: Dice::new(seed),
         editions: 0,
+        in_flight: false,
         acknowledged: BTreeMap::new(),
         people: Vec::new(),
         report,
     };
     let at = |step| move |what| Finding { seed, step, what };
-    trial.open().and_then(|()| trial.publish()).map_err(at(0))?;
+    trial.open().and_then(|()| trial.publish()).and_then(|()| trial.stock_up()).map_err(at(0))?;
     for step in 1..=steps {
         trial.step(step, care).map_err(at(step))?;
         trial.report.steps += 1;
@@ -104,7 +110,39 @@ impl Trial<'_> {
 
     fn crash(&mut self) -> Held {
         self.report.crashes += 1;
+        if self.in_flight && self.dice.per_mille(500) {
+            // The process dies before or while its checkpoint reaches the disk.
+            let write = self.dice.one_of(&[Write::Checkpoint, Write::Duplicates]).copied();
+            self.disk.fail_next(write.unwrap_or(Write::Checkpoint), Fault::Before);
+        }
+        self.workspace = None;
+        self.let_land();
         self.open()
+    }
+
+    fn crash_and_lose_the_state(&mut self) -> Held {
+        self.crash()?; // Until nothing is on its way any more.
+        self.workspace = None;
+        self.disk.delete_state();
+        self.open()
+    }
+
+    /// Starts a checkpoint on a disk that is slow: what happens until it lands happens meanwhile.
+    fn launch(&mut self) -> Held {
+        if self.in_flight {
+            return Ok(());
+        }
+        [Write::Duplicates, Write::Checkpoint].into_iter().for_each(|write| self.disk.hold(write));
+        self.in_flight = true;
+        self.report.launched += 1;
+        let clock = self.now.plus_millis(HOUR_MS); // It is due at any rate.
+        self.insist(|w| w.checkpoint_if_due(clock))
+    }
+
+    /// The disk has come round.
+    fn let_land(&mut self) {
+        self.in_flight = false;
+        self.disk.let_go();
     }
 
     /// The machine's clock is set back; what is written already holds it.
@@ -126,6 +164,7 @@ impl Trial<'_> {
                 Err(failure) => {
                     last = failure.to_string();
                     self.report.failed_writes += 1;
+                    self.let_land(); // Whoever mends it waits for it.
                     if self.dice.per_mille(400) {
                         self.crash()?;
                     }
@@ -146,7 +185,8 @@ impl Trial<'_> {
     }
 
     fn step(&mut self, step: u64, care: Care) -> Held {
-        let act = self.shop.next(&mut self.dice);
+        let mut act = self.shop.next(&mut self.dice);
+        self.keep_to_what_is_reckoned(&mut act);
         if care == Care::Told {
             println!("{step} at {}: {act:?}", self.shop.clock);
         }
@@ -163,19 +203,22 @@ impl Trial<'_> {
                 self.oracle.iter_mut().for_each(|o| o.advance(clock));
                 Vec::new()
             }
-            Act::Rank => self.insist(|w| w.rank(clock)).map(|()| Vec::new())?,
-            Act::Checkpoint => self.insist(Workspace::checkpoint).map(|()| Vec::new())?,
-            Act::CheckpointIfDue => {
-                // Waited for, because when another thread is done must not change the story.
-                self.insist(|w| w.checkpoint_if_due(clock).and_then(|()| w.checkpoint()))?;
-                Vec::new()
+            Act::Rank => {
+                self.let_land();
+                self.insist(|w| w.rank(clock)).map(|()| Vec::new())?
             }
+            Act::Checkpoint => {
+                // Waited for, because when another thread is done must not change the story.
+                self.let_land();
+                self.insist(Workspace::checkpoint).map(|()| Vec::new())?
+            }
+            Act::Launch => self.launch().map(|()| Vec::new())?,
             Act::Crash { delete_state, back_ms } => {
-                self.workspace = None;
                 if delete_state {
-                    self.disk.delete_state();
+                    self.crash_and_lose_the_state()?;
+                } else {
+                    self.crash()?;
                 }
-                self.crash()?;
                 self.set_back(back_ms)?;
                 self.remembered()?;
                 self.people.clone()
@@ -186,6 +229,16 @@ impl Trial<'_> {
         self.look(&if step.is_multiple_of(LOOK_EVERY) || closely { self.people.clone() } else { look })?;
         self.faults()?;
         if closely { self.verify() } else { Ok(()) }
+    }
+
+    /// A merge is taken back only where the oracle knows what would be without it; with no oracle, always.
+    fn keep_to_what_is_reckoned(&self, act: &mut Act) {
+        if let (Act::Ask(asked), Some(oracle)) = (&mut *act, &self.oracle)
+            && matches!(asked.command, Command::Unmerge)
+            && !oracle.may_part(&asked.customer)
+        {
+            *act = Act::Advance;
+        }
     }
 
     fn messages(&mut self, events: &[Event]) -> Held<Vec<Identifier>> {
@@ -248,6 +301,10 @@ impl Trial<'_> {
             self.report.merges += u64::from(answer.outcome.as_ref().is_ok_and(|facts| !facts.is_empty()));
             seen.push(from.clone());
         }
+        if asked.command == Command::Unmerge {
+            self.report.unmerges += u64::from(answer.outcome.is_ok());
+            seen.clone_from(&self.people); // The other side goes by any of their names.
+        }
         self.meet(&seen);
         let Some(oracle) = &mut self.oracle else { return Ok(seen) };
         let expected = oracle.ask(clock, &asked);
@@ -294,6 +351,18 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// The catalogue learns what some products do for the world.
+    fn stock_up(&mut self) -> Held {
+        let clock = self.now;
+        let product = |(id, grams): &(&str, i64)| Product {
+            product_id: (*id).into(),
+            impact: [("waste_kg".into(), *grams)].into(),
+            ..Product::default()
+        };
+        let products: Vec<Product> = IMPACT.iter().map(product).collect();
+        self.insist(|w| w.learn_products(clock, "sim", products.clone()))
+    }
+
     fn ecoexplorers(&mut self) -> String {
         let window = self.dice.one_of(&["P30D", "P60D", "P7D"]).copied().unwrap_or("P30D");
         ECOEXPLORERS.replace(
@@ -331,7 +400,7 @@ impl Trial<'_> {
 
     fn stock(&mut self) -> Held {
         let (Some(oracle), Some(workspace)) = (&self.oracle, &self.workspace) else { return Ok(()) };
-        for (reward, _, pieces) in REWARDS {
+        for (reward, _, pieces, _) in REWARDS {
             let expected = pieces.map(|pieces| pieces - oracle.taken(reward));
             if workspace.stock(reward) != expected {
                 return Err(format!(
@@ -389,6 +458,9 @@ fn standing(customer: Option<&Customer>) -> Standing {
         spent: totals.spent,
         expired: totals.expired,
         arrears: member.wallet.arrears,
+        tier: member.tier.as_ref().map_or(0, |t| usize::from(t.level)),
+        tier_until: member.tier.as_ref().map_or(Timestamp::NEVER, |t| t.until).as_millis(),
+        impact: member.impact.get("waste_kg").copied().unwrap_or(0),
     })
 }
 
@@ -398,20 +470,24 @@ fn programme(edition: &Edition, version: i64) -> String {
     let Edition { points, per, pending_days, .. } = edition;
     let rewards: Vec<String> = REWARDS
         .iter()
-        .map(|(id, price, stock)| {
+        .map(|(id, price, stock, tier)| {
             let stock = stock.map_or_else(String::new, |n| format!(", stock: {n}"));
-            format!("  - {{ id: {id}, name: A {id}, points: {price}{stock} }}")
+            let tier = if *tier > 0 { format!(", tier: {}", TIERS[*tier].0) } else { String::new() };
+            format!("  - {{ id: {id}, name: A {id}, points: {price}{stock}{tier} }}")
         })
         .collect();
+    let levels: Vec<String> = TIERS.iter().map(|(id, from)| format!("    - {{ id: {id}, from: {from} }}")).collect();
     format!(
         "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
          wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P{VALID_DAYS}D, remind: P5D }}\n\
-         earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n\
+         earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n  \
+         - {{ id: help, on: Activity Submitted, points: {ACTIVITY_POINTS}, review: required }}\n\
          tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  drop: one_level\n  \
-         levels:\n    - {{ id: bronze, from: 0 }}\n    - {{ id: gold, from: 300 }}\n\
+         levels:\n{}\n\
          rewards:\n{}\n\
          features:\n  recent: {{ count: Order Completed, within: P{}D }}\n\
          segments:\n  busy: recent > 2\n  top: {{ top: 20%, by: recent, ranked: daily }}\n",
+        levels.join("\n"),
         rewards.join("\n"),
         20 + version % 3,
     )

@@ -4,8 +4,8 @@
 //! disk, and what was durable is there. Secrets are the same in every memory store, so that nothing
 //! that is computed from them differs between two runs.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use perennial_core::id::{CustomerId, IdentifierHash, OrderRef};
 
@@ -40,7 +40,13 @@ pub enum Write {
 
 /// What survives a crash of a memory store.
 #[derive(Clone, Default)]
-pub struct MemoryDisk(Arc<Mutex<Contents>>);
+pub struct MemoryDisk(Arc<Disk>);
+
+#[derive(Default)]
+struct Disk {
+    contents: Mutex<Contents>,
+    let_go: Condvar,
+}
 
 #[derive(Default)]
 pub(crate) struct Contents {
@@ -50,6 +56,7 @@ pub(crate) struct Contents {
     pub(crate) state: StateContents,
     pub(crate) duplicates: DuplicateContents,
     faults: BTreeMap<Write, Fault>,
+    held: BTreeSet<Write>,
     pub(crate) in_use: bool,
 }
 
@@ -76,18 +83,32 @@ impl MemoryDisk {
         self.contents().faults.insert(write, fault);
     }
 
+    /// Lets writes of this sort wait: what happens while the disk is slow can so be told again.
+    /// Whoever waits for such a write waits until [`MemoryDisk::let_go`].
+    pub fn hold(&self, write: Write) {
+        self.contents().held.insert(write);
+    }
+
+    /// Lets everything that waits go on.
+    pub fn let_go(&self) {
+        self.contents().held.clear();
+        self.0.let_go.notify_all();
+    }
+
     /// Forgets the state, as when its file is deleted while stopped.
     pub fn delete_state(&self) {
         self.contents().state = StateContents::default();
     }
 
     pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
-        guard(&self.0)
+        guard(&self.0.contents)
     }
 
     /// Does a write, or fails as it was told to.
     pub(crate) fn write(&self, write: Write, change: impl FnOnce(&mut Contents)) -> Result<(), Failure> {
-        let mut contents = self.contents();
+        let held = |contents: &mut Contents| contents.held.contains(&write);
+        let waited = self.0.let_go.wait_while(self.contents(), held);
+        let mut contents = waited.unwrap_or_else(PoisonError::into_inner);
         let fault = contents.faults.remove(&write);
         if fault != Some(Fault::Before) {
             change(&mut contents);
