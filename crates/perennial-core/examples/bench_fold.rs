@@ -8,6 +8,7 @@
 //! Seconds are those this thread had a processor (`/proc/thread-self/schedstat`), because other work
 //! may share the machine; wall seconds are printed beside them.
 
+use mimalloc::MiMalloc;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -22,6 +23,9 @@ use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
 use perennial_core::value::Properties;
 use rust_decimal::Decimal;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PROGRAM: &str = include_str!("../../../programs/ecoexplorers.yaml");
 const START_MS: i64 = 1_577_869_200_000; // New Year's Day of 2020.

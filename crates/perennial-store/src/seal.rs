@@ -6,10 +6,10 @@
 
 use std::fmt;
 
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
 use perennial_core::id::CustomerId;
 use perennial_core::time::{DAY_MS, Timestamp};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Trouble};
@@ -46,15 +46,32 @@ impl Key {
 
     /// Seals a text; `context` must be given again to open it.
     pub(crate) fn seal(&self, nonce: [u8; 24], context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> {
-        let cipher = XChaCha20Poly1305::new((&*self.0).into());
-        let payload = Payload { msg: plain, aad: context };
-        cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Failure::misuse("seal", "the text is too long"))
+        let (key, nonce) = self.of_one_text(nonce).ok_or_else(|| Failure::misuse("seal", "the key has no 256 bits"))?;
+        let mut sealed = Vec::with_capacity(plain.len() + CHACHA20_POLY1305.tag_len());
+        sealed.extend_from_slice(plain);
+        key.seal_in_place_append_tag(nonce, Aad::from(context), &mut sealed)
+            .map_err(|_| Failure::misuse("seal", "the text is too long"))?;
+        Ok(sealed)
     }
 
     /// Opens a sealed text; `None` when the key, the context or a byte differs.
     pub(crate) fn open(&self, nonce: [u8; 24], context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let cipher = XChaCha20Poly1305::new((&*self.0).into());
-        cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: context }).ok()
+        let (key, nonce) = self.of_one_text(nonce)?;
+        let mut text = sealed.to_vec();
+        let length = key.open_in_place(nonce, Aad::from(context), &mut text).ok()?.len();
+        text.truncate(length);
+        Some(text)
+    }
+
+    /// The key and nonce of `ChaCha20-Poly1305` that stand for a long nonce (draft-irtf-cfrg-xchacha-03,
+    /// 2.3): the first half makes a key for this text alone, the second half counts under it.
+    fn of_one_text(&self, nonce: [u8; 24]) -> Option<(LessSafeKey, Nonce)> {
+        let (first, second) = nonce.split_first_chunk::<16>()?;
+        let own: Zeroizing<[u8; 32]> = Zeroizing::new(hchacha::<R20>((&*self.0).into(), first.into()).into());
+        let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, own.as_slice()).ok()?);
+        let mut short = [0; NONCE_LEN];
+        short[4..].copy_from_slice(second);
+        Some((key, Nonce::assume_unique_for_key(short)))
     }
 }
 
@@ -105,5 +122,33 @@ impl KeyName {
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chacha20poly1305::XChaCha20Poly1305;
+    use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sealing_is_xchacha20_poly1305(
+            key: [u8; 32], nonce: [u8; 24],
+            context in prop::collection::vec(any::<u8>(), 0..40),
+            text in prop::collection::vec(any::<u8>(), 0..2_000),
+        ) {
+            let cipher = XChaCha20Poly1305::new((&key).into());
+            let payload = Payload { msg: &text, aad: &context };
+            let sealed = Key::new(key).seal(nonce, &context, &text).unwrap();
+            prop_assert_eq!(&sealed, &cipher.encrypt(&nonce.into(), payload).unwrap());
+            prop_assert_eq!(Key::new(key).open(nonce, &context, &sealed), Some(text));
+            let mut damaged = sealed;
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            prop_assert_eq!(Key::new(key).open(nonce, &context, &damaged), None);
+        }
     }
 }

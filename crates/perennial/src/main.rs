@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mimalloc::MiMalloc;
 use perennial::commands::{self, Trouble};
 use perennial::{import, learn, scenario};
 use perennial_core::id::CustomerId;
 use perennial_core::program;
 use perennial_core::score::ModelKind;
+
+/// Folding makes and frees many small things on several threads.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Perennial: customer loyalty and personalization in one program.
 #[derive(Parser)]

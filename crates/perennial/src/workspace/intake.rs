@@ -177,7 +177,9 @@ impl Workspace {
         if let Some(reject) = self.unfit_refund(id, event)? {
             return Ok(self.reject(reject));
         }
-        self.recall(id, event, &mut made)?;
+        if owner.is_some() {
+            self.recall(id, event, &mut made)?;
+        }
         self.follow(id, place, fingerprint, made)
     }
 

@@ -19,6 +19,10 @@ use serde::de::DeserializeOwned;
 pub(super) const ENCODING: u8 = 5;
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
+/// Names whose customers are remembered, though the state knows them too.
+const KNOWN_MAX: usize = 400_000;
+/// Stands in the index for whoever an order will belong to that something waits for.
+const NOBODY_YET: CustomerId = CustomerId([0; 16]);
 /// Entries whose customers are remembered for those who ask what moved.
 const MOVED_MAX: usize = 10_000;
 
@@ -28,6 +32,8 @@ pub(super) struct Warm {
     /// Warm customers by their next wake-up.
     alarms: BTreeSet<(Timestamp, CustomerId)>,
     identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
+    /// What the state answered, or holds by now.
+    known: HashMap<IdentifierHash, Option<CustomerId>>,
     orders: HashMap<OrderRef, CustomerId>,
     /// What is fetched by its key: old orders and answers, and what waits for an order.
     shelf: HashMap<KeptKey, Option<Vec<u8>>>,
@@ -70,6 +76,7 @@ impl Warm {
             customers: HashMap::new(),
             alarms: BTreeSet::new(),
             identifiers: HashMap::new(),
+            known: HashMap::new(),
             orders: HashMap::new(),
             shelf: HashMap::new(),
             gone: BTreeSet::new(),
@@ -169,15 +176,21 @@ impl Warm {
         Ok(None)
     }
 
-    /// Entries that wait for an order.
+    /// Entries that wait for an order. The index says at once that nothing waits for a new one.
     pub(super) fn waiting(&self, order: OrderRef) -> Result<Vec<u64>, Failure> {
-        Ok(self.kept(waiting_key(order))?.unwrap_or_default())
+        match self.indexed(order)? {
+            Some(_) => Ok(self.kept(waiting_key(order))?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// An entry waits for an order.
     pub(super) fn wait(&mut self, order: OrderRef, seq: u64) -> Result<(), Failure> {
         let mut waiting = self.waiting(order)?;
         waiting.push(seq);
+        if self.indexed(order)?.is_none() {
+            self.orders.insert(order, NOBODY_YET);
+        }
         self.shelf.insert(waiting_key(order), Some(postcard::to_stdvec(&waiting).unwrap_or_default()));
         Ok(())
     }
@@ -230,10 +243,16 @@ impl Warm {
     }
 
     pub(super) fn lookup(&mut self, hash: IdentifierHash) -> Result<Option<CustomerId>, Failure> {
-        match self.identifiers.get(&hash).or_else(|| self.older.identifiers.get(&hash)) {
-            Some(known) => Ok(*known),
-            None => self.state.lookup(hash),
+        let recent = self.identifiers.get(&hash).or_else(|| self.older.identifiers.get(&hash));
+        if let Some(known) = recent.or_else(|| self.known.get(&hash)) {
+            return Ok(*known);
         }
+        let found = self.state.lookup(hash)?;
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear(); // The state tells again.
+        }
+        self.known.insert(hash, found);
+        Ok(found)
     }
 
     pub(super) fn link(&mut self, hash: IdentifierHash, id: CustomerId) {
@@ -241,11 +260,16 @@ impl Warm {
     }
 
     pub(super) fn order_owner(&mut self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
-        let owner = match self.orders.get(&order).or_else(|| self.older.orders.get(&order)) {
-            Some(owner) => Some(*owner),
-            None => self.state.order_owner(order)?,
-        };
+        let owner = self.indexed(order)?.filter(|id| *id != NOBODY_YET);
         owner.map(|id| self.survivor(id)).transpose()
+    }
+
+    /// What the index says of an order.
+    fn indexed(&self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
+        match self.orders.get(&order).or_else(|| self.older.orders.get(&order)) {
+            Some(owner) => Ok(Some(*owner)),
+            None => self.state.order_owner(order),
+        }
     }
 
     /// The customer that one became part of, through any number of merges.
@@ -301,7 +325,10 @@ impl Warm {
     pub(super) fn index(&mut self, entry: &Entry) {
         let Some(id) = entry.customer else { return };
         for order in entry.outcome.iter().filter_map(super::booked) {
-            self.orders.entry(order).or_insert(id);
+            let owner = self.orders.entry(order).or_insert(id);
+            if *owner == NOBODY_YET {
+                *owner = id;
+            }
         }
     }
 
@@ -408,7 +435,8 @@ impl Warm {
 
     /// The checkpoint that was on its way is on disk.
     pub(super) fn landed(&mut self) {
-        self.older = Older::default();
+        let older = std::mem::take(&mut self.older);
+        self.known.extend(older.identifiers);
         self.customers.values_mut().for_each(|slot| slot.leaving = false);
         self.evict();
     }
