@@ -1,15 +1,17 @@
 //! The journal: everything that came in and what followed, in order, never edited.
 //!
-//! Promise: [`Journal::append`] writes all entries or none and returns when they are on the disk
-//! (one `fsync` of SQLite's write-ahead log, `synchronous=FULL`; one more before it when keys of new
-//! customers must be written). The log is copied into the file by a thread of its own, never by the
-//! writer. Readers never wait for the writer nor it for them.
+//! Promise: [`Journal::begin`] hands entries to a thread that seals and writes all of them or none and
+//! then says so, when they are on the disk (one `fsync` of SQLite's write-ahead log,
+//! `synchronous=FULL`; one more before it when keys of new customers must be written). Meanwhile the
+//! caller folds what comes next. What follows a failure fails too, until [`Journal::resume`].
+//! The log is copied into the file by another thread, never by the writer. Readers never wait for the
+//! writer nor it for them.
 //! Absent on purpose: any index but the number. A second index would cost ten times the append.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::format::{Row, decode, encode, key_of, key_of_row};
 use crate::keys::Keys;
 use crate::memory::{MemoryDisk, Write};
 use crate::seal::entropy;
-use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, open, to_sql};
+use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, guard, open, to_sql};
 
 pub(crate) const LAYOUT: Layout = Layout {
     name: "journal",
@@ -47,6 +49,8 @@ pub(crate) const LAYOUT: Layout = Layout {
 pub const READ_MAX: usize = 10_000;
 /// Entries that an iterator fetches at a time.
 const PAGE: usize = 512;
+/// Pages that are read ahead.
+const PAGES_AHEAD: usize = 4;
 /// Bytes of appended rows after which the log is copied into the file.
 const COPY_AFTER: u64 = 4 << 20;
 /// Bytes after which the log is emptied, even if the writer must wait for a moment.
@@ -55,14 +59,21 @@ const EMPTY_AFTER: u64 = 64 << 20;
 /// longer (a backup), the log grows and is emptied later.
 const EMPTY_WAIT: Duration = Duration::from_millis(20);
 
+/// Called once entries are durable, or have failed and are not.
+type Done = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+
 /// The writing end of the journal; there is one.
 pub struct Journal {
     backend: Writer, // first, so that its thread ends before the folder is given back
     reader: JournalReader,
+    failed: Failed,
 }
 
+/// What the journal failed of; what comes after it is refused.
+type Failed = Arc<Mutex<Option<Failure>>>;
+
 enum Writer {
-    Sqlite { db: Box<Connection>, copier: Copier },
+    Sqlite(Desk),
     Memory(MemoryDisk),
 }
 
@@ -83,40 +94,73 @@ enum Source {
 impl Journal {
     pub(crate) fn open(path: &Path, keys: Keys) -> Result<Self, Failure> {
         let db = open(path, &LAYOUT)?;
-        let last = last_of(&db)?;
+        let last = Arc::new(AtomicU64::new(last_of(&db)?));
         let second = open(path, &LAYOUT)?;
         second.busy_timeout(EMPTY_WAIT).doing("open the journal")?;
         let copier = Copier::start(second, keys.clone())?;
+        let failed = Failed::default();
+        let scribe = Scribe { db, copier, keys: keys.clone(), last: last.clone(), failed: failed.clone() };
         let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
-        let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
-        Ok(Self { reader, backend: Writer::Sqlite { db: Box::new(db), copier } })
+        let reader = JournalReader { keys, last, backend: source };
+        Ok(Self { backend: Writer::Sqlite(Desk::start(scribe)?), reader, failed })
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {
         let last = disk.contents().rows.len() as u64;
         let source = Source::Memory(disk.clone());
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
-        Self { reader, backend: Writer::Memory(disk.clone()) }
+        Self { reader, backend: Writer::Memory(disk.clone()), failed: Failed::default() }
     }
 
-    /// Appends all entries or none; they are durable when this returns `Ok`.
+    /// Begins to append all entries or none; `done` is told when they are durable, or why they are
+    /// not. Returns when the entries before them are written, so that never more than these are on
+    /// their way.
     ///
     /// Keys of roots that are new are made first. The input of an entry whose root was erased is
     /// not kept. After a failure nothing may be acknowledged; whether the entries are there is told
     /// by [`Journal::last_seq`], because a disk may fail after having written.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<(), Failure> {
-        let Some(last) = entries.last() else { return Ok(()) };
-        check_order(entries, self.last_seq())?;
-        let rows = self.seal(entries)?;
-        let written = match &mut self.backend {
-            Writer::Sqlite { db, copier } => insert(db, &rows).inspect(|bytes| copier.wrote(*bytes)).map(|_| ()),
-            Writer::Memory(disk) => disk.write(Write::Append, |c| c.rows.extend(rows)),
-        };
-        match written {
-            Ok(()) => self.reader.last.store(last.seq, Ordering::Release),
-            Err(failure) => return Err(self.after_failure(failure)),
+    pub fn begin(&mut self, entries: Vec<Entry>, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
+        match &self.backend {
+            Writer::Sqlite(desk) => desk.send(Order::Append(entries, Box::new(done))),
+            Writer::Memory(disk) => {
+                let written = refuse_after(&self.failed, || self.append_to(disk, &entries));
+                done(written);
+            }
         }
-        Ok(())
+    }
+
+    /// Waits until everything that was begun is durable.
+    ///
+    /// # Errors
+    /// The first failure since the last [`Journal::resume`].
+    pub fn wait(&self) -> Result<(), Failure> {
+        if let Writer::Sqlite(desk) = &self.backend {
+            desk.wait()?;
+        }
+        guard(&self.failed).clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether something failed since the last [`Journal::resume`].
+    pub fn has_failed(&self) -> bool {
+        guard(&self.failed).is_some()
+    }
+
+    /// Lets entries in again after a failure, from behind the last durable one.
+    pub fn resume(&self) {
+        let _ = self.wait(); // Whoever began what failed was told.
+        *guard(&self.failed) = None;
+    }
+
+    /// Appends all entries or none; they are durable when this returns `Ok`.
+    ///
+    /// # Errors
+    /// As [`Journal::begin`] tells; the next append may work again.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.begin(entries.to_vec(), |_| ());
+        self.wait().inspect_err(|_| self.resume())
     }
 
     /// The reading end.
@@ -124,27 +168,131 @@ impl Journal {
         self.reader.clone()
     }
 
-    /// The number of the last entry; 0 when there is none.
+    /// The number of the last entry that is durable; 0 when there is none.
     pub fn last_seq(&self) -> u64 {
         self.reader.last_seq()
     }
 
-    fn seal(&self, entries: &[Entry]) -> Result<Vec<Row>, Failure> {
-        let names: Vec<_> = entries.iter().map(key_of).collect();
-        let keys = self.reader.keys.ensure(&names)?;
-        let mut random = [0; 16];
-        entropy(&mut random)?;
-        entries.iter().zip(&keys).map(|(entry, key)| encode(entry, key.as_ref(), random)).collect()
+    fn append_to(&self, disk: &MemoryDisk, entries: &[Entry]) -> Result<(), Failure> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        check_order(entries, self.last_seq())?;
+        let rows = seal(&self.reader.keys, entries)?;
+        let written = disk.write(Write::Append, |c| c.rows.extend(rows));
+        // What the disk has counts, also when it failed after having written.
+        let last = if written.is_ok() { last.seq } else { disk.contents().rows.len() as u64 };
+        self.reader.last.store(last, Ordering::Release);
+        written
+    }
+}
+
+/// Writes, unless something before it failed.
+fn refuse_after(failed: &Failed, write: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    if let Some(failure) = guard(failed).clone() {
+        return Err(failure);
+    }
+    write().inspect_err(|failure| *guard(failed) = Some(failure.clone()))
+}
+
+fn seal(keys: &Keys, entries: &[Entry]) -> Result<Vec<Row>, Failure> {
+    let names: Vec<_> = entries.iter().map(key_of).collect();
+    let own = keys.ensure(&names)?;
+    let mut random = [0; 16];
+    entropy(&mut random)?;
+    entries.iter().zip(&own).map(|(entry, key)| encode(entry, key.as_ref(), random)).collect()
+}
+
+enum Order {
+    Append(Vec<Entry>, Done),
+    Wait(SyncSender<()>),
+    #[cfg(test)]
+    Do(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// Where the writing thread takes its orders: one at a time, the next one when it is done.
+struct Desk {
+    orders: Option<SyncSender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Desk {
+    fn start(mut scribe: Scribe) -> Result<Self, Failure> {
+        let (orders, inbox) = sync_channel(0);
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || inbox.iter().for_each(|order| scribe.carry_out(order)))
+            .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
+        Ok(Self { orders: Some(orders), thread: Some(thread) })
+    }
+
+    fn send(&self, order: Order) {
+        let back = self.orders.as_ref().map(|orders| orders.send(order));
+        if let Some(Err(refused)) = back
+            && let Order::Append(_, done) = refused.0
+        {
+            done(Err(ended()));
+        }
+    }
+
+    fn wait(&self) -> Result<(), Failure> {
+        let (reply, answer) = sync_channel(1);
+        self.send(Order::Wait(reply));
+        answer.recv().map_err(|_| ended())
+    }
+}
+
+fn ended() -> Failure {
+    Failure::new(Trouble::Io, "append to the journal", "its thread has ended; start the server again")
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Who writes: the connection and what it needs, on a thread of their own.
+struct Scribe {
+    db: Connection,
+    copier: Copier,
+    keys: Keys,
+    last: Arc<AtomicU64>,
+    failed: Failed,
+}
+
+impl Scribe {
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Append(entries, done) => {
+                let failed = self.failed.clone();
+                done(refuse_after(&failed, || self.append(&entries)));
+            }
+            Order::Wait(reply) => {
+                let _ = reply.send(()); // Whoever waited may have gone.
+            }
+            #[cfg(test)]
+            Order::Do(work) => work(&self.db),
+        }
+    }
+
+    fn append(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        check_order(entries, self.last.load(Ordering::Acquire))?;
+        let rows = seal(&self.keys, entries)?;
+        match insert(&mut self.db, &rows) {
+            Ok(bytes) => self.copier.wrote(bytes),
+            Err(failure) => return Err(self.after_failure(failure)),
+        }
+        self.last.store(last.seq, Ordering::Release);
+        Ok(())
     }
 
     /// A failed commit may have reached the disk; what the file says counts.
-    fn after_failure(&mut self, failure: Failure) -> Failure {
-        let last = match &self.backend {
-            Writer::Sqlite { db, .. } => last_of(db),
-            Writer::Memory(disk) => Ok(disk.contents().rows.len() as u64),
-        };
-        match last {
-            Ok(last) => self.reader.last.store(last, Ordering::Release),
+    fn after_failure(&self, failure: Failure) -> Failure {
+        match last_of(&self.db) {
+            Ok(last) => self.last.store(last, Ordering::Release),
             Err(second) => return Failure { detail: format!("{}; then {second}", failure.detail).into(), ..failure },
         }
         failure
@@ -233,6 +381,21 @@ impl JournalReader {
         Entries { reader: self.clone(), next: from.max(1), page: Vec::new().into_iter(), failed: false }
     }
 
+    /// As [`JournalReader::iter`], but read and unsealed ahead by a thread of its own, for whoever has
+    /// work with every entry. It ends when the iterator is dropped.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn ahead(&self, from: u64) -> Result<impl Iterator<Item = Result<Entry, Failure>> + use<>, Failure> {
+        let (out, pages) = sync_channel(PAGES_AHEAD);
+        let entries = self.iter(from);
+        let thread = std::thread::Builder::new()
+            .name("journal-reader".into())
+            .spawn(move || read_ahead(entries, &out))
+            .map_err(|e| Failure::new(Trouble::Io, "read the journal", e.to_string()))?;
+        Ok(Ahead { pages: Some(pages), page: Vec::new().into_iter(), thread: Some(thread) })
+    }
+
     fn open(&self, row: &Row) -> Result<Entry, Failure> {
         let key = match key_of_row(row)? {
             Some(name) => self.keys.get(name)?,
@@ -304,6 +467,54 @@ impl Iterator for Entries {
                 Some(Err(failure))
             }
         }
+    }
+}
+
+type Page = Vec<Result<Entry, Failure>>;
+
+fn read_ahead(mut entries: Entries, out: &SyncSender<Page>) {
+    loop {
+        let page: Page = entries.by_ref().take(PAGE).collect();
+        if page.is_empty() || out.send(page).is_err() {
+            return; // The end, or nobody wants more.
+        }
+    }
+}
+
+/// Entries that are read ahead.
+struct Ahead {
+    pages: Option<Receiver<Page>>,
+    page: std::vec::IntoIter<Result<Entry, Failure>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Iterator for Ahead {
+    type Item = Result<Entry, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(entry) = self.page.next() {
+            return Some(entry);
+        }
+        match self.pages.as_ref()?.recv() {
+            Ok(page) => self.page = page.into_iter(),
+            Err(_) => return self.ended(),
+        }
+        self.page.next()
+    }
+}
+
+impl Ahead {
+    /// The end, unless the thread died before it.
+    fn ended(&mut self) -> Option<Result<Entry, Failure>> {
+        self.pages = None;
+        let died = self.thread.take()?.join().is_err();
+        died.then(|| Err(Failure::new(Trouble::Io, "read the journal", "its thread died; start again")))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.ended();
     }
 }
 
@@ -401,8 +612,8 @@ mod tests {
     }
 
     fn limit_pages(journal: &Journal, pages: i64) {
-        let Writer::Sqlite { db, .. } = &journal.backend else { panic!("a journal in a file") };
-        db.pragma_update(None, "max_page_count", pages).unwrap();
+        let Writer::Sqlite(desk) = &journal.backend else { panic!("a journal in a file") };
+        desk.send(Order::Do(Box::new(move |db| db.pragma_update(None, "max_page_count", pages).unwrap())));
     }
 
     #[test]
@@ -418,6 +629,31 @@ mod tests {
         limit_pages(&journal, 1_000_000);
         journal.append(&entries(4, 100)).unwrap();
         assert_eq!(journal.reader().read(1, 200).unwrap(), entries(1, 103));
+    }
+
+    #[test]
+    fn what_follows_a_failure_fails_until_the_journal_is_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Store::open(dir.path()).unwrap().journal;
+        let (told, heard) = std::sync::mpsc::channel();
+        let begin = |journal: &mut Journal, from, count| {
+            let told = told.clone();
+            journal.begin(entries(from, count), move |done| told.send(done.map_err(|f| f.trouble)).unwrap());
+        };
+        begin(&mut journal, 1, 3);
+        limit_pages(&journal, 10);
+        begin(&mut journal, 4, 100);
+        limit_pages(&journal, 1_000_000);
+        begin(&mut journal, 104, 2);
+        assert_eq!(journal.wait().unwrap_err().trouble, Trouble::DiskFull);
+        assert!(journal.has_failed());
+        journal.resume();
+        begin(&mut journal, 4, 2);
+        journal.wait().unwrap();
+        drop(told);
+        let all: Vec<_> = heard.iter().take(4).collect();
+        assert_eq!(all, [Ok(()), Err(Trouble::DiskFull), Err(Trouble::DiskFull), Ok(())]);
+        assert_eq!(journal.last_seq(), 5);
     }
 
     #[test]

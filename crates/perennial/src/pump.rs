@@ -1,15 +1,17 @@
 //! The pump: one thread owns the workspace; everybody else sends it work and waits for the answer.
 //!
-//! Promise: an event is answered only after it is durable. Work is grouped, up to [`GROUP_EVENTS`]
-//! events or about two milliseconds an append. What waits is bounded by [`QUEUE_BYTES`]; beyond it
-//! callers are told to come back. The wall clock is read here and nowhere else, and never goes back.
+//! Promise: an event or a command is answered only after it is durable. While one group is on its way
+//! to the disk the next one comes together and is folded, up to [`GROUP_EVENTS`] events: a slow disk
+//! makes larger groups, a fast one small and early ones. What waits is bounded by [`QUEUE_BYTES`];
+//! beyond it callers are told to come back. The wall clock is read here and nowhere else, and never
+//! goes back.
 //! Absent on purpose: HTTP, and any second writer.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,8 +30,6 @@ pub const GROUP_EVENTS: usize = 2_048;
 pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// What a piece of work weighs besides its events.
 const JOB_BYTES: usize = 1_024;
-/// How long a group waits for company once it has some.
-const GROUP_WAIT: Duration = Duration::from_millis(2);
 /// How often timers are looked at while nothing comes in.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a caller waits for an answer.
@@ -46,6 +46,16 @@ pub enum Trouble {
     Unavailable(String),
     /// It panicked: a fault of ours, and nothing was done. Asking again is of no use.
     Broken,
+}
+
+impl Trouble {
+    /// What it is to work that shared a group with the cause: worth another try.
+    fn of_a_neighbour(&self) -> Self {
+        match self {
+            Self::Broken => Self::Unavailable("other work of the same moment failed".into()),
+            other => other.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -102,6 +112,7 @@ type Reply = oneshot::Sender<Result<Vec<Receipt>, Trouble>>;
 
 enum Job {
     Take(Taking),
+    Ask(Asking),
     Call(Call),
     Stop,
 }
@@ -112,12 +123,26 @@ struct Taking {
     reply: Reply,
 }
 
+struct Asking {
+    name: &'static str,
+    asked: Box<Asked>,
+    reply: oneshot::Sender<Result<Answer, Trouble>>,
+}
+
+/// Work that is folded, and what its callers are told once that is durable.
+enum Folded {
+    Took { taking: Taking, receipts: Vec<Receipt>, names: Vec<String> },
+    Asked { asking: Asking, answer: Answer },
+}
+
 /// What the thread and its callers share.
 struct Shared {
     queued: AtomicUsize,
     limit: usize,
     last_ms: AtomicI64,
     healthy: AtomicBool,
+    /// When the journal or the store last failed.
+    failed: Mutex<Option<Instant>>,
     clock: Clock,
     notices: broadcast::Sender<Notice>,
     shelf: Arc<Shelf>,
@@ -137,6 +162,18 @@ impl Shared {
             return Err(Trouble::Busy);
         }
         Ok(())
+    }
+
+    /// After a failure the doors open again with the next append that works, or after [`RETRY`], so
+    /// that one can come.
+    fn report(&self, works: bool) {
+        let failed = if works { None } else { Some(Instant::now()) };
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        self.healthy.store(works, Ordering::Relaxed);
+    }
+
+    fn failed_lately(&self) -> bool {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < RETRY)
     }
 
     fn release(&self, weight: usize) {
@@ -178,12 +215,13 @@ impl Pump {
             limit: queue_bytes,
             last_ms: AtomicI64::new(i64::MIN),
             healthy: AtomicBool::new(true),
+            failed: Mutex::new(None),
             clock,
             notices: broadcast::channel(NOTICES).0,
             shelf: workspace.shelf(),
         });
         let handle = Handle { jobs, shared: shared.clone() };
-        let writer = Writer { workspace, shared, failed: None };
+        let writer = Writer { workspace, shared };
         let thread = std::thread::Builder::new().name("pump".into()).spawn(move || writer.run(&work))?;
         Ok(Self { handle, thread })
     }
@@ -240,24 +278,15 @@ impl Handle {
         wait(answer).await?
     }
 
-    /// Answers a command.
+    /// Answers a command; durable when it returns.
     ///
     /// # Errors
     /// [`Trouble`]; asking again under the same key is safe.
     pub async fn ask(&self, name: &'static str, asked: Asked) -> Result<Answer, Trouble> {
-        let notices = self.shared.notices.clone();
-        let shared = self.shared.clone();
-        self.call(move |workspace, now| {
-            let answer = workspace.ask(now, asked);
-            shared.healthy.store(answer.is_ok(), Ordering::Relaxed);
-            let answer = answer?;
-            let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
-            let seq = Some(answer.seq);
-            // Nobody listening is no error.
-            let _ = notices.send(Notice { kind: "command", seq, at: now, name: name.into(), status, customer: None });
-            Ok(answer)
-        })
-        .await
+        self.shared.reserve(JOB_BYTES)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Ask(Asking { name, asked: Box::new(asked), reply }), JOB_BYTES)?;
+        wait(answer).await?
     }
 
     /// Runs a question against the workspace, between appends.
@@ -315,12 +344,9 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Trouble> {
 struct Writer {
     workspace: Workspace,
     shared: Arc<Shared>,
-    /// When the journal or the store last failed.
-    failed: Option<Instant>,
 }
 
-/// After a failure the doors open again with the next append that works, or after this long, so
-/// that one can come.
+/// How long the doors stay shut after a failure when nothing is appended.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Writer {
@@ -334,9 +360,9 @@ impl Writer {
                 None => work.recv_timeout(TICK),
             };
             match job {
-                Ok(Job::Take(first)) => next = self.take_group(first, work),
-                Ok(Job::Call(call)) => call(&mut self.workspace, self.shared.now()),
+                Ok(Job::Call(call)) => self.answer(call),
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(job) => next = self.take_group(job, work),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if ticked.elapsed() >= TICK {
@@ -351,6 +377,12 @@ impl Writer {
         self.workspace
     }
 
+    /// A question sees only what is durable.
+    fn answer(&mut self, call: Call) {
+        let _ = self.workspace.settle(); // What failed is mended before the question is asked.
+        call(&mut self.workspace, self.shared.now());
+    }
+
     fn background(&mut self, now: Timestamp) -> Result<(), Trouble> {
         contained(&mut self.workspace, |workspace| {
             workspace.advance(now)?;
@@ -362,81 +394,73 @@ impl Writer {
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
     fn tick(&mut self) {
         let now = self.shared.now();
-        let done = self.background(now);
-        match done {
+        match self.background(now) {
             Err(trouble) => {
                 tracing::error!(error = %trouble, "timers or checkpoint failed");
-                self.report(false);
+                self.shared.report(false);
             }
-            Ok(()) if self.failed.is_none_or(|at| at.elapsed() >= RETRY) => self.report(true),
+            Ok(()) if !self.shared.failed_lately() => self.shared.report(true),
             Ok(()) => {}
         }
     }
 
-    fn report(&mut self, works: bool) {
-        self.failed = if works { None } else { Some(Instant::now()) };
-        self.shared.healthy.store(works, Ordering::Relaxed);
-    }
-
-    /// Appends this work and what waits behind it in one go; the first piece of another kind that
-    /// was met is handed back.
-    fn take_group(&mut self, first: Taking, work: &Receiver<Job>) -> Option<Job> {
-        let started = Instant::now();
-        let mut events = first.batch.len();
-        let mut group = vec![first];
-        let mut other = None;
-        while events < GROUP_EVENTS {
-            // A lone piece goes at once; once there is company, a little waiting saves appends.
-            let patience = if group.len() > 1 { GROUP_WAIT.saturating_sub(started.elapsed()) } else { Duration::ZERO };
-            match work.recv_timeout(patience) {
-                Ok(Job::Take(taking)) => {
-                    events += taking.batch.len();
-                    group.push(taking);
+    /// Folds this piece of work and what waits behind it, and hands all of it to the journal; the first
+    /// piece of another kind that was met is handed back.
+    fn take_group(&mut self, first: Job, work: &Receiver<Job>) -> Option<Job> {
+        let (now, started) = (self.shared.now(), Instant::now());
+        let (mut group, mut events) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            events += match &job {
+                Job::Take(taking) => taking.batch.len(),
+                _ => 1,
+            };
+            match self.fold(now, job) {
+                Ok(folded) => group.push(folded),
+                Err((job, trouble)) => {
+                    turn_away(job, &trouble, &self.shared);
+                    refuse(group, &trouble.of_a_neighbour(), &self.shared);
+                    return None;
                 }
-                Ok(job) => {
-                    other = Some(job);
-                    break;
-                }
-                Err(_) => break,
+            }
+            next = if events < GROUP_EVENTS { work.try_recv().ok() } else { None };
+            if matches!(next, Some(Job::Call(_) | Job::Stop)) {
+                break;
             }
         }
-        self.append(group, events);
-        other
-    }
-
-    fn append(&mut self, mut group: Vec<Taking>, events: usize) {
-        let now = self.shared.now();
-        let mut batch = Vec::with_capacity(events);
-        let sizes: Vec<usize> = group.iter().map(|taking| taking.batch.len()).collect();
-        for taking in &mut group {
-            batch.append(&mut taking.batch);
-        }
-        let names = if self.shared.notices.receiver_count() > 0 { batch.iter().map(name_of).collect() } else { vec![] };
-        let started = Instant::now();
-        let result = contained(&mut self.workspace, |workspace| workspace.take(now, batch));
-        self.report(result.is_ok());
-        metrics::histogram!("pump_append_seconds").record(started.elapsed());
         metrics::histogram!("pump_append_events").record(precise(events));
-        match result {
-            Ok(receipts) => {
-                self.tell(now, &receipts, names);
-                deliver(group, &sizes, receipts, &self.shared);
+        let shared = self.shared.clone();
+        self.workspace.flush(move |done| {
+            metrics::histogram!("pump_append_seconds").record(started.elapsed());
+            shared.report(done.is_ok());
+            match done {
+                Ok(()) => deliver(now, group, &shared),
+                Err(failure) => refuse(group, &Trouble::Unavailable(failure.to_string()), &shared),
             }
-            Err(trouble) => {
-                tracing::error!(error = %trouble, events, "append failed; nothing of it was acknowledged");
-                refuse(group, &trouble, &self.shared);
-            }
-        }
+        });
+        next
     }
 
-    fn tell(&self, now: Timestamp, receipts: &[Receipt], names: Vec<String>) {
-        for (receipt, name) in receipts.iter().zip(names) {
-            let status = status_word(&receipt.status);
-            let customer = receipt.customer.map(|c| c.to_string());
-            let notice = Notice { kind: "event", seq: receipt.seq, at: now, name, status, customer };
-            if self.shared.notices.send(notice).is_err() {
-                return; // the last listener left
+    /// Folds one piece of work; when that fails the whole group is lost.
+    fn fold(&mut self, now: Timestamp, job: Job) -> Result<Folded, (Job, Trouble)> {
+        match job {
+            Job::Take(mut taking) => {
+                let heard = self.shared.notices.receiver_count() > 0;
+                let names = if heard { taking.batch.iter().map(name_of).collect() } else { Vec::new() };
+                let batch = std::mem::take(&mut taking.batch);
+                match contained(&mut self.workspace, |workspace| workspace.fold_in(now, batch)) {
+                    Ok(receipts) => Ok(Folded::Took { taking, receipts, names }),
+                    Err(trouble) => Err((Job::Take(taking), trouble)),
+                }
             }
+            Job::Ask(asking) => {
+                let asked = (*asking.asked).clone();
+                match contained(&mut self.workspace, |workspace| workspace.decide_in(now, asked)) {
+                    Ok(answer) => Ok(Folded::Asked { asking, answer }),
+                    Err(trouble) => Err((Job::Ask(asking), trouble)),
+                }
+            }
+            other => Err((other, stopped())),
         }
     }
 }
@@ -450,22 +474,64 @@ impl Drop for MarkGone {
     }
 }
 
-fn deliver(group: Vec<Taking>, sizes: &[usize], receipts: Vec<Receipt>, shared: &Shared) {
-    let mut receipts = receipts.into_iter();
-    for (taking, size) in group.into_iter().zip(sizes) {
-        let own: Vec<Receipt> = receipts.by_ref().take(*size).collect();
-        for receipt in &own {
-            metrics::counter!("events_total", "status" => status_word(&receipt.status)).increment(1);
+/// Tells callers and listeners what became of their work. Whoever has gone is not told.
+fn deliver(at: Timestamp, group: Vec<Folded>, shared: &Shared) {
+    for folded in group {
+        match folded {
+            Folded::Took { taking, receipts, names } => {
+                for receipt in &receipts {
+                    metrics::counter!("events_total", "status" => status_word(&receipt.status)).increment(1);
+                }
+                shared.release(taking.weight);
+                tell(at, &receipts, names, shared);
+                let _ = taking.reply.send(Ok(receipts));
+            }
+            Folded::Asked { asking, answer } => {
+                let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
+                let (seq, name) = (Some(answer.seq), asking.name.into());
+                shared.release(JOB_BYTES);
+                let _ = shared.notices.send(Notice { kind: "command", seq, at, name, status, customer: None });
+                let _ = asking.reply.send(Ok(answer));
+            }
         }
-        shared.release(taking.weight);
-        let _ = taking.reply.send(Ok(own)); // the caller may have gone
     }
 }
 
-fn refuse(group: Vec<Taking>, trouble: &Trouble, shared: &Shared) {
-    for taking in group {
-        shared.release(taking.weight);
-        let _ = taking.reply.send(Err(trouble.clone())); // the caller may have gone
+fn tell(at: Timestamp, receipts: &[Receipt], names: Vec<String>, shared: &Shared) {
+    for (receipt, name) in receipts.iter().zip(names) {
+        let status = status_word(&receipt.status);
+        let customer = receipt.customer.map(|c| c.to_string());
+        let notice = Notice { kind: "event", seq: receipt.seq, at, name, status, customer };
+        if shared.notices.send(notice).is_err() {
+            return; // the last listener left
+        }
+    }
+}
+
+/// Nothing of a group was acknowledged, and its callers are told so.
+fn refuse(group: Vec<Folded>, trouble: &Trouble, shared: &Shared) {
+    for folded in group {
+        let job = match folded {
+            Folded::Took { taking, .. } => Job::Take(taking),
+            Folded::Asked { asking, .. } => Job::Ask(asking),
+        };
+        turn_away(job, trouble, shared);
+    }
+    tracing::error!(error = %trouble, "append failed; nothing of it was acknowledged");
+    shared.report(false);
+}
+
+fn turn_away(job: Job, trouble: &Trouble, shared: &Shared) {
+    match job {
+        Job::Take(taking) => {
+            shared.release(taking.weight);
+            let _ = taking.reply.send(Err(trouble.clone())); // the caller may have gone
+        }
+        Job::Ask(asking) => {
+            shared.release(JOB_BYTES);
+            let _ = asking.reply.send(Err(trouble.clone())); // the caller may have gone
+        }
+        Job::Call(_) | Job::Stop => {}
     }
 }
 

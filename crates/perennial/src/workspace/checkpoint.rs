@@ -58,6 +58,7 @@ impl Workspace {
     }
 
     fn launch(&mut self) -> Result<(), Failure> {
+        self.settle()?; // The state says nothing that the journal might not.
         let position = self.journal.last_seq();
         let mut news = self.warm.gather()?;
         news.position = position;

@@ -70,23 +70,24 @@ impl Workspace {
     /// # Errors
     /// The store's failure; nothing of the batch is promised then, and all of it may come again.
     pub fn take(&mut self, now: Timestamp, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, Failure> {
-        self.ready(now)?;
-        let mut receipts = Vec::with_capacity(arrivals.len());
-        for arrival in arrivals {
-            let receipt = match arrival {
-                Arrival::Event(event) => self.fold(event),
-                Arrival::Reject(reject) => Ok(self.reject(*reject)),
-            };
-            match receipt {
-                Ok(receipt) => receipts.push(receipt),
-                Err(failure) => {
-                    self.broken = true;
-                    return Err(failure);
-                }
-            }
-        }
+        let receipts = self.fold_in(now, arrivals)?;
         self.commit()?;
         Ok(receipts)
+    }
+
+    /// As [`Workspace::take`], but durable only with the next [`Workspace::flush`].
+    ///
+    /// # Errors
+    /// The store's failure; nothing that was not flushed has happened then.
+    pub fn fold_in(&mut self, now: Timestamp, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, Failure> {
+        self.ready(now)?;
+        let receipts = arrivals.into_iter().map(|arrival| match arrival {
+            Arrival::Event(event) => self.fold(event),
+            Arrival::Reject(reject) => Ok(self.reject(*reject)),
+        });
+        let receipts: Result<Vec<Receipt>, Failure> = receipts.collect();
+        self.broken |= receipts.is_err();
+        receipts
     }
 
     /// Takes history in: events and commands in the order of time, each at its own instant.

@@ -1,8 +1,9 @@
 //! A workspace: one business's rules, customers and journal, folded by one writer.
 //!
 //! Promise: what [`Workspace::take`], [`Workspace::ask`] and [`Workspace::publish`] return is
-//! durable. When an append fails nothing is acknowledged, memory is dropped and made again from
-//! the last checkpoint and the journal.
+//! durable; what [`Workspace::fold_in`] and [`Workspace::decide_in`] return is so once what
+//! [`Workspace::flush`] was given has been told. When an append fails nothing is acknowledged, memory
+//! is dropped and made again from the last checkpoint and the journal.
 //! Absent on purpose: clocks, sockets and threads. Instants come with the call; the pump owns the
 //! thread.
 
@@ -261,16 +262,44 @@ impl Workspace {
     ///
     /// # Errors
     /// The store's failure; nothing has happened then.
-    pub fn ask(&mut self, now: Timestamp, mut asked: Asked) -> Result<Answer, Failure> {
+    pub fn ask(&mut self, now: Timestamp, asked: Asked) -> Result<Answer, Failure> {
+        let answer = self.decide_in(now, asked)?;
+        self.commit()?;
+        Ok(answer)
+    }
+
+    /// As [`Workspace::ask`], but the answer is durable only with the next [`Workspace::flush`].
+    ///
+    /// # Errors
+    /// The store's failure; nothing that was not flushed has happened then.
+    pub fn decide_in(&mut self, now: Timestamp, mut asked: Asked) -> Result<Answer, Failure> {
         self.ready(now)?;
         asked.at = self.now;
         let answer = self.decide(asked);
-        if answer.is_err() {
-            self.broken = true; // What it had begun is not to be written.
-        }
-        let answer = answer?;
-        self.commit()?;
-        Ok(answer)
+        self.broken |= answer.is_err(); // What it had begun is not to be written.
+        answer
+    }
+
+    /// Begins to make durable what was folded, and tells `done` once it is, or why it is not, on
+    /// another thread. Waits for the one before, so that what comes next can be folded meanwhile.
+    pub fn flush(&mut self, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
+        let batch = std::mem::take(&mut self.batch);
+        self.warm.settled(&batch); // Should it fail, memory is made again without it.
+        self.journal.begin(batch, done);
+    }
+
+    /// Waits until everything flushed is durable.
+    ///
+    /// # Errors
+    /// The store's failure; memory is made again before anything else is done.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        self.journal.wait().inspect_err(|_| self.broken = true)
+    }
+
+    /// Reads the journal, with everything flushed in it.
+    fn settled_journal(&self) -> Result<JournalReader, Failure> {
+        self.journal.wait()?;
+        Ok(self.journal.reader())
     }
 
     fn decide(&mut self, asked: Asked) -> Result<Answer, Failure> {
@@ -540,24 +569,20 @@ impl Workspace {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.batch);
-        if let Err(failure) = self.journal.append(&batch) {
-            self.broken = true;
-            return Err(failure);
-        }
-        self.warm.settled(&batch);
-        Ok(())
+        self.flush(|_| ());
+        self.settle()
     }
 
     /// Time passes, and what a failed append left behind is mended.
     fn ready(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.now = self.now.max(now);
-        if self.broken { self.recover() } else { Ok(()) }
+        if self.broken || self.journal.has_failed() { self.recover() } else { Ok(()) }
     }
 
     /// Memory from the last checkpoint and the journal's tail.
     fn recover(&mut self) -> Result<(), Failure> {
         let secret = self.rules.secret;
+        self.journal.resume();
         if let Some(flight) = self.in_flight.take() {
             let _ = flight.ended(); // What it did not write is in the journal.
         }

@@ -192,7 +192,7 @@ impl Workspace {
     ) -> Result<Vec<Entry>, Failure> {
         let mut entries = match &self.origin {
             Some((journal, state)) => history(journal, state, &[], customers)?,
-            None => history(&self.journal.reader(), &self.state, &self.batch, customers)?,
+            None => history(&self.settled_journal()?, &self.state, &self.batch, customers)?,
         };
         entries.retain(|e| e.seq < before);
         entries.extend(last.cloned());
@@ -204,7 +204,7 @@ impl Workspace {
         match (self.batch.iter().find(|e| e.seq == seq), &self.origin) {
             (Some(entry), _) => Ok(Some(entry.clone())),
             (None, Some((journal, _))) => journal.entry(seq),
-            (None, None) => self.journal.reader().entry(seq),
+            (None, None) => self.settled_journal()?.entry(seq),
         }
     }
 
@@ -226,7 +226,7 @@ impl Workspace {
             self.take_over(&kept)?;
         }
         let from = self.state.position()? + 1;
-        for entry in self.journal.reader().iter(from) {
+        for entry in self.journal.reader().ahead(from)? {
             let entry = entry?;
             let folded = catch_unwind(AssertUnwindSafe(|| self.refold_entry(&entry)));
             folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))?;
@@ -409,7 +409,7 @@ impl Workspace {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
         fresh.audit = Some(Vec::new());
-        let entries = journal.iter(1);
+        let entries = journal.ahead(1)?;
         fresh.origin = Some((journal.clone(), state));
         for entry in entries {
             fresh.refold_entry(&entry?)?;
