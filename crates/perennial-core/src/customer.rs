@@ -298,6 +298,31 @@ impl Customer {
         }
     }
 
+    /// A copy to look at: without single orders and answers, of which there may be hundreds.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self {
+            id: self.id,
+            roots: self.roots.clone(),
+            identifiers: self.identifiers.clone(),
+            folded: self.folded,
+            clock: self.clock,
+            adopted: self.adopted,
+            profile: self.profile.clone(),
+            features: self.features.clone(),
+            cart: self.cart.clone(),
+            orders: self.orders.outline(),
+            member: self.member.clone(),
+            segments: self.segments.clone(),
+            timers: self.timers.clone(),
+            tick: self.tick,
+            answers: Vec::new(),
+            answers_left: Vec::new(),
+            parted: self.parted.clone(),
+            scores: self.scores.clone(),
+        }
+    }
+
     /// The next wake-up.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.timers.first().map(|t| t.at)

@@ -203,6 +203,11 @@ impl OrderRecord {
 }
 
 impl Orders {
+    /// What stands of them, without the records.
+    pub(crate) fn outline(&self) -> Self {
+        Self { standing: self.standing, ..Self::default() }
+    }
+
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
         self.records.get(self.position(order)?).map(|record| &**record)

@@ -9,7 +9,7 @@
 //! Absent on purpose: any index but the number. A second index would cost ten times the append.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -99,7 +99,14 @@ impl Journal {
         second.busy_timeout(EMPTY_WAIT).doing("open the journal")?;
         let copier = Copier::start(second, keys.clone())?;
         let failed = Failed::default();
-        let scribe = Scribe { db, copier, keys: keys.clone(), last: last.clone(), failed: failed.clone() };
+        let scribe = Scribe {
+            db,
+            copier,
+            keys: keys.clone(),
+            last: last.clone(),
+            begun: Arc::default(),
+            failed: failed.clone(),
+        };
         let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
         let reader = JournalReader { keys, last, backend: source };
         Ok(Self { backend: Writer::Sqlite(Desk::start(scribe)?), reader, failed })
@@ -121,7 +128,7 @@ impl Journal {
     /// by [`Journal::last_seq`], because a disk may fail after having written.
     pub fn begin(&mut self, entries: Vec<Entry>, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
         match &self.backend {
-            Writer::Sqlite(desk) => desk.send(Order::Append(entries, Box::new(done))),
+            Writer::Sqlite(desk) => desk.append(entries, Box::new(done)),
             Writer::Memory(disk) => {
                 let written = refuse_after(&self.failed, || self.append_to(disk, &entries));
                 done(written);
@@ -211,17 +218,25 @@ enum Order {
 /// Where the writing thread takes its orders: one at a time, the next one when it is done.
 struct Desk {
     orders: Option<SyncSender<Order>>,
+    /// Appends on their way: the one being written, and one that waits for it.
+    begun: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Desk {
     fn start(mut scribe: Scribe) -> Result<Self, Failure> {
         let (orders, inbox) = sync_channel(0);
+        let begun = scribe.begun.clone();
         let thread = std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || inbox.iter().for_each(|order| scribe.carry_out(order)))
             .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
-        Ok(Self { orders: Some(orders), thread: Some(thread) })
+        Ok(Self { orders: Some(orders), begun, thread: Some(thread) })
+    }
+
+    fn append(&self, entries: Vec<Entry>, done: Done) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.send(Order::Append(entries, done));
     }
 
     fn send(&self, order: Order) {
@@ -230,10 +245,14 @@ impl Desk {
             && let Order::Append(_, done) = refused.0
         {
             done(Err(ended()));
+            self.begun.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     fn wait(&self) -> Result<(), Failure> {
+        if self.begun.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
         let (reply, answer) = sync_channel(1);
         self.send(Order::Wait(reply));
         answer.recv().map_err(|_| ended())
@@ -259,6 +278,7 @@ struct Scribe {
     copier: Copier,
     keys: Keys,
     last: Arc<AtomicU64>,
+    begun: Arc<AtomicUsize>,
     failed: Failed,
 }
 
@@ -268,6 +288,7 @@ impl Scribe {
             Order::Append(entries, done) => {
                 let failed = self.failed.clone();
                 done(refuse_after(&failed, || self.append(&entries)));
+                self.begun.fetch_sub(1, Ordering::Release);
             }
             Order::Wait(reply) => {
                 let _ = reply.send(()); // Whoever waited may have gone.

@@ -19,7 +19,7 @@ use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use super::{App, AppState};
 use crate::view::{CustomerView, FactView, LedgerEntry, TimelineEntry};
-use crate::workspace::Who;
+use crate::workspace::{Glimpse, Who};
 
 /// Entries of a page when none are asked for, and the most that may be.
 const PAGE: usize = 50;
@@ -69,8 +69,8 @@ pub async fn show(
 ) -> Result<Json<CustomerView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
     let who = who(&reference)?;
-    let found = app.pump().call(move |workspace, now| workspace.customer_view(now, &who)).await?;
-    found.map(Json).ok_or_else(unknown)
+    let found = app.pump().call(move |workspace, now| workspace.glimpse(now, &who)).await?;
+    found.and_then(Glimpse::view).map(Json).ok_or_else(unknown)
 }
 
 /// A customer's timeline

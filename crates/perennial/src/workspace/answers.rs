@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 use perennial_core::customer::{Customer, Member};
+use perennial_core::engine;
 use perennial_core::event::Event;
 use perennial_core::expr::{Field, Scope as _};
 use perennial_core::fact::{Account, Fact, LotOpened, Posting, Unit};
@@ -13,6 +14,7 @@ use perennial_core::id::{BadId, CustomerId, Identifier, LotId};
 use perennial_core::input::{Entry, Input};
 use perennial_core::ledger::Lot;
 use perennial_core::program::{Computed, Program, SegmentRule};
+use perennial_core::rules::Rules;
 use perennial_core::scope::View;
 use perennial_core::score::ScoreName;
 use perennial_core::tier;
@@ -54,10 +56,27 @@ impl Workspace {
     /// # Errors
     /// The store's failure.
     pub fn customer_view(&mut self, now: Timestamp, who: &Who) -> Result<Option<CustomerView>, Failure> {
-        let Some(customer) = self.who(now, who)? else { return Ok(None) };
+        Ok(self.glimpse(now, who)?.and_then(Glimpse::view))
+    }
+
+    /// What a view of a customer is made of, so that whoever asked makes it and the next one need not
+    /// wait for that.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn glimpse(&mut self, now: Timestamp, who: &Who) -> Result<Option<Glimpse>, Failure> {
+        self.ready(now)?;
+        let id = match who {
+            Who::Id(id) => Some(self.warm.survivor(*id)?),
+            Who::Named(name) => self.owner(name)?,
+        };
+        let Some(id) = id else { return Ok(None) };
+        self.wake(id, self.now)?;
+        self.commit()?;
+        let Some(customer) = self.warm.get(id)?.map(Customer::outline) else { return Ok(None) };
         let Some(edition) = self.rules.latest() else { return Ok(None) };
         let scores = self.scores_view(&edition.program, &customer);
-        Ok(Some(CustomerView { scores, ..view(&edition.program, &customer, self.now) }))
+        Ok(Some(Glimpse { rules: self.rules.without_catalog(), customer, scores, now: self.now }))
     }
 
     pub(super) fn who(&mut self, now: Timestamp, who: &Who) -> Result<Option<Customer>, Failure> {
@@ -152,6 +171,23 @@ impl Workspace {
             entries.extend(reader.entry(seq)?);
         }
         Ok(entries)
+    }
+}
+
+/// A customer as of an instant, to be written out.
+pub struct Glimpse {
+    rules: Rules,
+    customer: Customer,
+    scores: ScoresView,
+    now: Timestamp,
+}
+
+impl Glimpse {
+    /// What the API shows of the customer; none without a programme.
+    pub fn view(mut self) -> Option<CustomerView> {
+        engine::settle(&self.rules, &mut self.customer, self.now);
+        let edition = self.rules.latest()?;
+        Some(CustomerView { scores: self.scores, ..view(&edition.program, &self.customer, self.now) })
     }
 }
 

@@ -36,7 +36,7 @@ use perennial_core::time::Timestamp;
 use perennial_core::{engine, merge};
 use perennial_store::{Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
-pub use answers::Who;
+pub use answers::{Glimpse, Who};
 pub use intake::{Receipt, Status};
 pub use models::{Held, Round};
 pub(crate) use models::{customers, ordered};
