@@ -86,6 +86,7 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
         };
         let (app, stop) = App::new(pump.handle(), keys, None);
         tokio::spawn(app.clone().keep_models());
+        tokio::spawn(app.clone().keep_metrics());
         let config = Config { listen, ..Config::default() };
         let server = Server::bind(config, http::router(app), stop).await?;
         println!("Perennial listens on http://{}", server.local_addr()?);

@@ -63,6 +63,8 @@ struct Inner {
     reading: Arc<Semaphore>,
 }
 
+/// How often samples of histograms are counted together.
+const METRICS_RHYTHM: Duration = Duration::from_secs(5);
 /// Kilobytes for bodies that are being read and unpacked.
 const READING_KB: usize = 128 * 1024;
 /// How long a body waits for its share of them.
@@ -106,6 +108,14 @@ impl App {
     /// Keeps the models fresh by the programme's rhythm until the server stops.
     pub async fn keep_models(self) {
         self.trainer().clone().keep(self.stopping()).await;
+    }
+
+    /// Counts what histograms were told, so that it takes no memory where nobody asks for metrics.
+    pub async fn keep_metrics(self) {
+        loop {
+            tokio::time::sleep(METRICS_RHYTHM).await;
+            self.metrics().run_upkeep();
+        }
     }
 
     /// Waits for room to hold a body of so many bytes; the room is free again with the permit.

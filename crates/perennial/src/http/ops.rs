@@ -68,6 +68,5 @@ pub async fn readyz(State(app): AppState) -> Result<&'static str, ApiError> {
 /// In Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "Operations", responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn metrics(State(app): AppState) -> impl IntoResponse {
-    app.metrics().run_upkeep();
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics().render())
 }
