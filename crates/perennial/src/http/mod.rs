@@ -240,9 +240,7 @@ pub fn router(app: App) -> Router {
         .merge(docs::routes())
         .merge(console::routes())
         .fallback(nothing_here)
-        .layer(middleware::from_fn(explain))
-        .layer(middleware::from_fn(limit_time))
-        .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn(accompany))
         .with_state(app)
 }
 
@@ -250,13 +248,30 @@ async fn nothing_here() -> ApiError {
     ApiError::new("not_found", "There is nothing at this address; see /docs.")
 }
 
+/// What every request gets, in one layer, because each costs as much as a small handler: a limit in
+/// time for the head of its answer (a stream's body may go on), our shape for errors that the framework
+/// answers, and a line in the books.
+async fn accompany(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
+        Ok(response) => explain(response),
+        Err(_) => ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.")
+            .into_response(),
+    };
+    observe(route.as_ref().map_or("none", MatchedPath::as_str), &method, response.status(), started.elapsed());
+    response
+}
+
 /// Errors that the framework answers before a handler runs get our shape too.
-async fn explain(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+fn explain(response: Response) -> Response {
     let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
     let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let explained = kind.is_some_and(|kind| kind.ends_with(b"json"));
-    if explained || !(status.is_client_error() || status.is_server_error()) {
+    if kind.is_some_and(|kind| kind.ends_with(b"json")) {
         return response;
     }
     let problem = match status {
@@ -278,29 +293,18 @@ async fn explain(request: Request, next: Next) -> Response {
     shaped
 }
 
-/// The head of every answer comes in time; a stream's body may go on.
-async fn limit_time(request: Request, next: Next) -> Result<Response, ApiError> {
-    let answer = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
-    answer.map_err(|_| ApiError::new("timeout", "The request took too long; send it again, a repetition counts once."))
-}
-
-/// Counts and logs every request by its route, never by its address: addresses name people.
-async fn observe(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().as_str().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let response = next.run(request).await;
-    let (took, status) = (started.elapsed(), response.status().as_u16());
-    let labels = [("route", route.clone()), ("method", method.clone()), ("status", status.to_string())];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_seconds", "route" => route.clone()).record(took);
+/// Counts and logs a request by its route, never by its address: addresses name people.
+fn observe(route: &str, method: &Method, status: StatusCode, took: Duration) {
+    let (route, method, status) = (route.to_owned(), method.as_str().to_owned(), status.as_u16());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if status >= 500 {
         tracing::warn!(method, route, status, duration_ms, "request failed");
     } else {
         tracing::debug!(method, route, status, duration_ms, "request");
     }
-    response
+    metrics::histogram!("http_request_seconds", "route" => route.clone()).record(took);
+    let labels = [("route", route), ("method", method), ("status", status.to_string())];
+    metrics::counter!("http_requests_total", &labels).increment(1);
 }
 
 /// For handlers that only need the state.
