@@ -131,7 +131,7 @@ fn rejects_of_more_than_thirty_days_ago_can_no_longer_be_read_after_a_start() {
     let mut shop = Shop::open();
     shop.workspace = Workspace::open(home.path()).unwrap();
     shop.publish(PROGRAM);
-    let mut nameless = |shop: &mut Shop| {
+    let nameless = |shop: &mut Shop| {
         let receipt = shop.call(Call::Track, json!({ "event": "Bought by Anastasia" }));
         assert!(matches!(receipt.status, Status::Rejected { .. }), "{receipt:?}");
         receipt.seq.unwrap()
