@@ -115,6 +115,13 @@ struct Row {
     left: i64,
 }
 
+impl Row {
+    /// Whether some of it was not given back; what cost nothing is kept by its pieces.
+    fn is_kept(&self) -> bool {
+        self.pieces > 0 && (self.left > 0 || self.paid == 0)
+    }
+}
+
 /// A tier held.
 #[derive(Clone)]
 struct Tier {
@@ -393,7 +400,7 @@ impl Oracle {
         if let Some(joined) = self.people[into].joined {
             for sale in 0..self.people[into].sales.len() {
                 let late = &mut self.people[into].sales[sale];
-                if !late.earns && late.at >= joined && late.rows.iter().any(|r| r.left > 0) {
+                if !late.earns && late.at >= joined && late.rows.iter().any(Row::is_kept) {
                     late.earns = true;
                     self.reward(into, sale);
                 }
@@ -984,7 +991,7 @@ fn year_of(at: i64) -> i64 {
 
 /// What the kept pieces of a sale do for the world.
 fn impact(sale: &Sale) -> i64 {
-    let kept = sale.rows.iter().filter(|r| r.pieces > 0 && (r.left > 0 || r.paid == 0));
+    let kept = sale.rows.iter().filter(|r| r.is_kept());
     kept.map(|r| IMPACT.iter().find(|(name, _)| *name == &*r.product).map_or(0, |(_, each)| each * r.pieces)).sum()
 }
 

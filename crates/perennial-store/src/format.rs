@@ -5,9 +5,11 @@
 //!
 //! A sealed input is `version, key kind, 16 random bytes, sealed postcard`; the nonce is the random
 //! bytes and the entry's number, the associated data the version and the number. An outcome is
-//! `version, postcard`: it carries opaque ids only and stays readable after an erasure.
+//! `version, postcard`: it carries opaque ids only and stays readable after an erasure. Facts that say
+//! something of the person that no book needs are sealed behind the input, each with its place in the
+//! outcome, and go with the key.
 
-use perennial_core::fact::Outcome;
+use perennial_core::fact::{Fact, Outcome};
 use perennial_core::id::CustomerId;
 use perennial_core::input::{Entry, Input};
 use perennial_core::time::Timestamp;
@@ -48,7 +50,8 @@ pub(crate) fn encode(entry: &Entry, key: Option<&Key>, random: [u8; 16]) -> Resu
         (Some(input), Some(key)) => Some(seal_input(entry, input, key, random)?),
         _ => None,
     };
-    let outcome = postcard::to_extend(&entry.outcome, vec![OUTCOME_V1]).map_err(|e| unwritable(entry.seq, &e))?;
+    let open: Vec<&Fact> = entry.outcome.iter().filter(|fact| !is_personal(fact)).collect();
+    let outcome = postcard::to_extend(&open, vec![OUTCOME_V1]).map_err(|e| unwritable(entry.seq, &e))?;
     Ok(Row {
         seq: entry.seq,
         recorded_at: entry.recorded_at.as_millis(),
@@ -60,8 +63,18 @@ pub(crate) fn encode(entry: &Entry, key: Option<&Key>, random: [u8; 16]) -> Resu
     })
 }
 
+/// Whether a fact is about the person rather than about points and orders.
+fn is_personal(fact: &Fact) -> bool {
+    matches!(fact, Fact::Scored(_))
+}
+
 fn seal_input(entry: &Entry, input: &Input, key: &Key, random: [u8; 16]) -> Result<Vec<u8>, Failure> {
-    let plain = Zeroizing::new(postcard::to_stdvec(input).map_err(|e| unwritable(entry.seq, &e))?);
+    let mut plain = Zeroizing::new(postcard::to_stdvec(input).map_err(|e| unwritable(entry.seq, &e))?);
+    let personal: Vec<(u32, &Fact)> = (0..).zip(&entry.outcome).filter(|(_, fact)| is_personal(fact)).collect();
+    if !personal.is_empty() {
+        let facts = Zeroizing::new(postcard::to_stdvec(&personal).map_err(|e| unwritable(entry.seq, &e))?);
+        plain.extend_from_slice(&facts);
+    }
     let sealed = key.seal(nonce(random, entry.seq), &context(INPUT_V1, entry.seq), &plain)?;
     let mut out = Vec::with_capacity(HEADER + sealed.len());
     out.extend_from_slice(&[INPUT_V1, kind_of(key_of(entry))]);
@@ -83,10 +96,15 @@ pub(crate) fn key_of_row(row: &Row) -> Result<Option<KeyName>, Failure> {
 
 /// Reads an entry. Without a key (it was destroyed) it has no input.
 pub(crate) fn decode(row: &Row, key: Option<&Key>) -> Result<Entry, Failure> {
-    let input = match (&row.input, key) {
-        (Some(input), Some(key)) => Some(open_input(row.seq, input, key)?),
-        _ => None,
+    let (input, personal) = match (&row.input, key) {
+        (Some(input), Some(key)) => open_input(row.seq, input, key).map(|(input, facts)| (Some(input), facts))?,
+        _ => (None, Vec::new()),
     };
+    let mut outcome = read_outcome(row.seq, &row.outcome)?;
+    for (place, fact) in personal {
+        let place = usize::try_from(place).unwrap_or(usize::MAX).min(outcome.len());
+        outcome.insert(place, fact);
+    }
     Ok(Entry {
         seq: row.seq,
         recorded_at: Timestamp::from_millis(row.recorded_at),
@@ -94,11 +112,12 @@ pub(crate) fn decode(row: &Row, key: Option<&Key>) -> Result<Entry, Failure> {
         root: row.root.map(CustomerId),
         cause: row.cause,
         input,
-        outcome: read_outcome(row.seq, &row.outcome)?,
+        outcome,
     })
 }
 
-fn open_input(seq: u64, bytes: &[u8], key: &Key) -> Result<Input, Failure> {
+/// An input, and the facts that are sealed behind it with their places in the outcome.
+fn open_input(seq: u64, bytes: &[u8], key: &Key) -> Result<(Input, Vec<(u32, Fact)>), Failure> {
     let (Some(&version), Some(random), Some(sealed)) = (bytes.first(), bytes.get(2..HEADER), bytes.get(HEADER..))
     else {
         return Err(damaged(seq, "its input is cut short"));
@@ -111,7 +130,10 @@ fn open_input(seq: u64, bytes: &[u8], key: &Key) -> Result<Input, Failure> {
         .open(nonce(random, seq), &context(version, seq), sealed)
         .ok_or_else(|| damaged(seq, "its input does not open with its key"))?;
     let plain = Zeroizing::new(plain);
-    postcard::from_bytes(&plain).map_err(|e| damaged(seq, &format!("its input cannot be read: {e}")))
+    let unreadable = |e: postcard::Error| damaged(seq, &format!("its input cannot be read: {e}"));
+    let (input, rest) = postcard::take_from_bytes(&plain).map_err(unreadable)?;
+    let personal = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(unreadable)? };
+    Ok((input, personal))
 }
 
 fn read_outcome(seq: u64, bytes: &[u8]) -> Result<Outcome, Failure> {
@@ -157,6 +179,7 @@ mod tests {
     use perennial_core::fact::{Account, Cause, Fact, LotOpened, Posting, Redemption, Unit};
     use perennial_core::id::{Identifier, IdentifierHash, LotId, OrderRef};
     use perennial_core::input::{Asked, Command, Publication, Published, Reject, Timer, TimerKind};
+    use perennial_core::score::{Basis, Score, Scored};
     use perennial_core::value::{Properties, Value};
 
     use super::*;
@@ -320,6 +343,22 @@ mod tests {
             assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
         }
         assert_eq!(frozen, lines, "and is still written the same");
+    }
+
+    #[test]
+    fn what_a_model_said_is_sealed_with_the_input_and_goes_with_the_key() {
+        let key = Key::new(KEY);
+        let mut entry = entries_v1().remove(0);
+        let basis = Basis { at: at(7), orders: 3, first: at(1), last: at(6), spend: 123_456 };
+        let score = Score::Cluster { name: "night owls".into() };
+        let scored = Scored { version: 1, basis, score };
+        entry.outcome.insert(1, Fact::Scored(Box::new(scored.clone())));
+        entry.outcome.push(Fact::Scored(Box::new(scored)));
+        let row = encode(&entry, Some(&key), [5; 16]).unwrap();
+        assert!(!row.outcome.windows(10).any(|bytes| bytes == b"night owls"));
+        assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
+        entry.outcome.retain(|fact| !is_personal(fact));
+        assert_eq!(decode(&row, None).unwrap(), Entry { input: None, ..entry });
     }
 
     #[test]

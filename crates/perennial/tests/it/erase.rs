@@ -93,11 +93,12 @@ fn gone(folder: &Path) {
 }
 
 #[track_caller]
-fn holds(folder: &Path, word: &str) -> Vec<String> {
+pub(crate) fn holds(folder: &Path, word: impl AsRef<[u8]>) -> Vec<String> {
+    let word = word.as_ref();
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let with = files.filter(|path| {
         let bytes = std::fs::read(path).unwrap();
-        bytes.windows(word.len()).any(|window| window == word.as_bytes())
+        bytes.windows(word.len()).any(|window| window == word)
     });
     with.map(|path| path.display().to_string()).collect()
 }

@@ -181,6 +181,31 @@ fn a_backup_holds_the_models_and_what_they_said() {
 }
 
 #[test]
+fn nothing_of_what_models_said_of_an_erased_person_is_left() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shop = train_both(with_history(crate::shop::in_folder(home.path()), CUSTOMERS));
+    let mut dear = order(7, DAYS);
+    dear["properties"]["products"][0]["price"] = json!(1234.56); // Like nobody else's.
+    take(&mut shop, end(), &[dear]);
+    shop.checkpoint().unwrap();
+    let said = shop.customer(end(), &"u7".parse().unwrap()).unwrap().unwrap().scores;
+    let said: Vec<Vec<u8>> = said.iter().map(|scored| postcard::to_stdvec(scored).unwrap()).collect();
+    assert_eq!(said.len(), 2);
+    let left = || said.iter().flat_map(|bytes| crate::erase::holds(home.path(), bytes)).collect::<Vec<_>>();
+    assert!(!left().is_empty(), "the state holds scores as they are");
+    let erase = Asked::new(end(), "test", "u7".parse().unwrap(), None, Command::Erase);
+    shop.ask(end(), erase).unwrap().outcome.unwrap();
+    shop.checkpoint().unwrap();
+    drop(shop);
+    assert_eq!(left(), Vec::<String>::new());
+    commands::rebuild(home.path()).unwrap();
+    assert_eq!(left(), Vec::<String>::new());
+    let mut shop = Workspace::open(home.path()).unwrap();
+    assert!(shop.customer(end(), &"u7".parse().unwrap()).unwrap().is_none());
+    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
 fn a_round_that_was_cut_off_goes_on_after_a_restart() {
     let disk = MemoryDisk::new();
     let mut shop = open_on(&disk, CUSTOMERS);
