@@ -67,7 +67,7 @@ impl Books {
             match fact {
                 Fact::Posted(_) if refused => return Err(format!("entry {seq} is refused and posts")),
                 Fact::Posted(posting) => {
-                    self.post(owner()?, posting, strict).map_err(|e| format!("entry {seq}: {e}"))?
+                    self.post(owner()?, posting, strict).map_err(|e| format!("entry {seq}: {e}"))?;
                 }
                 Fact::Merged { from } => self.unite(owner()?, *from),
                 Fact::Unmerged { out } => self.part(owner()?, *out),

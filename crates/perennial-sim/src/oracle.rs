@@ -716,8 +716,10 @@ impl Oracle {
         let alike = matches!(asked.command, Command::Adjust { points, .. } if points > 0);
         let fresh = self.who(&asked.customer).is_none_or(|who| self.answered(who, asked).is_none());
         match &self.otherwise {
-            Some(other) if !self.touches(asked, other) || (alike && fresh && self.same_standing(asked, other)) => {
-                self.also(|other| drop(other.ask(now, asked)));
+            Some(other) if !self.touches(asked, other) || (alike && fresh && Self::same_standing(asked, other)) => {
+                self.also(|other| {
+                    let _ = other.ask(now, asked); // What it answers there nobody is told.
+                });
             }
             _ => self.otherwise = None,
         }
@@ -748,7 +750,7 @@ impl Oracle {
     }
 
     /// Whether the named side is a member by itself.
-    fn same_standing(&self, asked: &Asked, other: &Otherwise) -> bool {
+    fn same_standing(asked: &Asked, other: &Otherwise) -> bool {
         let alone = other.all.who(&asked.customer);
         alone.is_some_and(|who| other.all.people[who].joined.is_some())
     }
@@ -986,7 +988,7 @@ fn year_begins(year: i64) -> i64 {
 }
 
 fn year_of(at: i64) -> i64 {
-    (1970..).find(|year| at < year_begins(year + 1)).unwrap_or(1970)
+    (1970..10_000).find(|year| at < year_begins(year + 1)).unwrap_or(1970)
 }
 
 /// What the kept pieces of a sale do for the world.

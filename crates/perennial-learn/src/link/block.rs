@@ -179,7 +179,7 @@ fn stretch(cuts: &[String], value: &str, shift: u8) -> u32 {
         return 0;
     }
     let place = index(cuts.partition_point(|cut| cut.as_str() <= value));
-    join32((place + u32::from(shift)) / 2, u32::from(shift) + 1)
+    join32(u32::midpoint(place, u32::from(shift)), u32::from(shift) + 1)
 }
 
 fn backwards(value: &str) -> String {
@@ -432,7 +432,7 @@ impl Market {
     pub(super) fn learn(&self, pairs: &[(u32, u32)], budget: f64) -> Vec<Rule> {
         let per_atom: Vec<Vec<u64>> = self.columns.iter().map(|column| agreement(column, pairs)).collect();
         let mut open = vec![u64::MAX; pairs.len().div_ceil(64)];
-        if let Some(last) = open.last_mut().filter(|_| pairs.len() % 64 > 0) {
+        if let Some(last) = open.last_mut().filter(|_| !pairs.len().is_multiple_of(64)) {
             *last = (1 << (pairs.len() % 64)) - 1;
         }
         let mut cover =
