@@ -15,6 +15,7 @@ pub mod table;
 pub mod uplift;
 
 pub mod link;
+pub mod phone;
 pub mod text;
 
 pub mod bandit;

@@ -275,6 +275,7 @@ const AGREE: &[Duel] = &[
     agree!("clv.json", ">= 36"),
     agree!("experiments.json", ">= 151"),
     agree!("linkage.json", ">= 10"),
+    agree!("phones.json", ">= 120"),
     agree!("segmentation.json", ">= 18"),
     agree!("sentiment.json", ">= 337"),
     agree!("strings.json", ">= 244"),

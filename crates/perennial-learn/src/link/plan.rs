@@ -14,6 +14,7 @@ use super::kind::{self, Kind};
 use super::model::index;
 use super::table::{Column, Dictionary, MISSING, Table};
 use super::{LinkError, MAX_COMPARISONS};
+use crate::phone;
 
 /// Rows looked at to find columns that repeat others.
 const LOOKED_AT: usize = 3000;
@@ -43,6 +44,8 @@ pub struct Comparison {
     pub partner: Option<usize>,
     /// Dates written year last put the day first.
     pub day_first: bool,
+    /// The country of telephone numbers that name none, two letters; none where the column does not say.
+    pub home: Option<String>,
     /// Comparisons whose values are often part of this one's, as names are of e-mail addresses:
     /// where one of them agrees, only the rest is compared.
     pub built_from: Vec<usize>,
@@ -87,7 +90,9 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
         let without = if wordy(kind) { repeated(table, &kinds, column) } else { Vec::new() };
         let day_first = kind != Kind::Date || kind::day_first(&table.columns()[column]);
         let name = table.names()[column].clone();
-        comparisons.push(Comparison { name, column, kind, without, partner: None, day_first, built_from: Vec::new() });
+        let home = (kind == Kind::Phone).then(|| home(&table.columns()[column])).flatten();
+        let (partner, built_from) = (None, Vec::new());
+        comparisons.push(Comparison { name, column, kind, without, partner, day_first, home, built_from });
     }
     comparisons.retain(|comparison| comparison.without.is_empty() || left_over(table, comparison) > WORTH_KEEPING);
     keep_most_telling(table, &mut comparisons);
@@ -101,6 +106,13 @@ pub(super) fn plan(table: &Table) -> Result<Vec<Comparison>, LinkError> {
     let parts: Vec<Vec<usize>> = (0..comparisons.len()).map(|at| built_from(table, &comparisons, at)).collect();
     comparisons.iter_mut().zip(parts).for_each(|(comparison, parts)| comparison.built_from = parts);
     Ok(comparisons)
+}
+
+/// The country of most telephone numbers of a column.
+fn home(column: &Column) -> Option<String> {
+    let count = index(column.values.len());
+    let step = column.values.len().div_ceil(LOOKED_AT).max(1);
+    phone::home((1..count).step_by(step).map(|code| column.values.get(code)))
 }
 
 fn wordy(kind: Kind) -> bool {
@@ -232,7 +244,7 @@ impl Comparison {
             return;
         };
         if self.without.is_empty() {
-            return canonical(self.kind, self.day_first, value, out);
+            return self.canonical(value, out);
         }
         let said = |word: &str| {
             self.without.iter().filter_map(|&other| cell(other)).any(|text| text.split(' ').any(|other| other == word))
@@ -247,21 +259,32 @@ impl Comparison {
             out.pop();
         }
     }
+
+    /// Writes the form in which values of the kind are compared.
+    fn canonical(&self, value: &str, out: &mut String) {
+        match self.kind {
+            Kind::Date => match kind::date_digits(value, self.day_first) {
+                Some(digits) => out.extend(digits.map(char::from)),
+                None => out.extend(value.chars().filter(char::is_ascii_digit)),
+            },
+            Kind::Phone => phone_digits(value, self.home.as_deref(), out),
+            Kind::Postcode | Kind::Identifier | Kind::Number => {
+                out.extend(value.chars().filter(|letter| letter.is_alphanumeric()));
+            }
+            Kind::Email | Kind::Category => out.push_str(value),
+            Kind::Name | Kind::Text => words_only(value, out),
+        }
+    }
 }
 
-/// The form in which values of a kind are compared.
-pub(super) fn canonical(kind: Kind, day_first: bool, value: &str, out: &mut String) {
-    match kind {
-        Kind::Date => match kind::date_digits(value, day_first) {
-            Some(digits) => out.extend(digits.map(char::from)),
-            None => out.extend(value.chars().filter(char::is_ascii_digit)),
-        },
-        Kind::Phone => out.extend(value.chars().filter(char::is_ascii_digit).skip_while(|&digit| digit == '0')),
-        Kind::Postcode | Kind::Identifier | Kind::Number => {
-            out.extend(value.chars().filter(|letter| letter.is_alphanumeric()));
-        }
-        Kind::Email | Kind::Category => out.push_str(value),
-        Kind::Name | Kind::Text => words_only(value, out),
+/// Country and number in digits where a country's plan has such a number; else the digits without leading
+/// zeros, so that a mistyped number is still compared digit by digit.
+fn phone_digits(value: &str, home: Option<&str>, out: &mut String) {
+    let plain = value.strip_prefix('+').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let asked = !plain && (home.is_some() || value.starts_with('+'));
+    match asked.then(|| phone::e164(value, home)).flatten() {
+        Some(number) => out.push_str(&number[1..]),
+        None => out.extend(value.chars().filter(char::is_ascii_digit).skip_while(|&digit| digit == '0')),
     }
 }
 
@@ -337,7 +360,7 @@ fn prepare(table: &Table, comparison: &Comparison) -> Option<Column> {
     let mut known = Vec::with_capacity(source.values.len());
     for code in 0..index(source.values.len()) {
         text.clear();
-        canonical(comparison.kind, comparison.day_first, source.values.get(code), &mut text);
+        comparison.canonical(source.values.get(code), &mut text);
         known.push(if text.is_empty() { MISSING } else { values.intern(&text)? });
     }
     codes.extend(source.codes.iter().map(|&code| known[code as usize]));
@@ -348,7 +371,7 @@ fn all_canonical(comparison: &Comparison, values: &Dictionary) -> bool {
     let mut text = String::new();
     (1..index(values.len())).all(|code| {
         text.clear();
-        canonical(comparison.kind, comparison.day_first, values.get(code), &mut text);
+        comparison.canonical(values.get(code), &mut text);
         text == values.get(code)
     })
 }

@@ -138,6 +138,34 @@ fn kinds_and_swaps_are_recognised_without_headers() {
 }
 
 #[test]
+fn a_number_with_its_country_and_one_without_are_the_same_number() {
+    let people = People::make(800, 2, 14);
+    let mut rng = seed::generator(14);
+    let mut table = Table::new(COLUMNS).unwrap();
+    for row in &people.rows {
+        let mut row = row.clone();
+        if seed::below(&mut rng, 2) == 0 {
+            row[5] = row[5].replace("+49 30 ", "(030) ");
+        }
+        table.push(row.iter().map(|value| Some(value.as_str()))).unwrap();
+    }
+    let linkage = link(&table, &Settings::default()).unwrap();
+    assert_eq!(linkage.model.plan[5].home.as_deref(), Some("DE"));
+    let mut parts = 0;
+    for pair in linkage.pairs.iter().filter(|pair| pair.probability > 0.9) {
+        let (left, right) = (&people.rows[pair.left as usize][5], &people.rows[pair.right as usize][5]);
+        let written = |row: u32| table.value(row as usize, 5).unwrap_or_default().starts_with('(');
+        if left == right && left.len() == 14 && written(pair.left) != written(pair.right) {
+            let why = linkage.explain(pair.left as usize, pair.right as usize).unwrap();
+            let part = why.parts.iter().find(|part| part.column == "f").unwrap();
+            assert_eq!(part.found, "same", "{left}");
+            parts += 1;
+        }
+    }
+    assert!(parts > 50, "{parts}");
+}
+
+#[test]
 fn a_column_made_of_others_is_not_counted_twice() {
     let people = People::make(800, 2, 7);
     let mut table = Table::new(["first", "last", "both", "born"]).unwrap();

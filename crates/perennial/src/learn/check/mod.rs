@@ -8,6 +8,7 @@
 mod experiments;
 mod lifetime;
 mod linkage;
+mod phones;
 mod propensity;
 mod segmentation;
 mod strings;
@@ -198,7 +199,7 @@ fn answer(desk: &mut Desk, file: &Value, id: &str, kind: &str, input: &Map<Strin
         "vader" => sentiment(desk, input)?,
         "propensity" => propensity::answer(desk, &whole)?,
         "linkage" => linkage::answer(desk, &whole)?,
-        "phone" => return Err(Trouble::NotBuilt("reading telephone numbers is not part of this program".into())),
+        "phone" => phones::answer(&whole)?,
         "handlebars" => return Err(Trouble::NotBuilt("templates are not part of this command".into())),
         _ => return Err(Trouble::NotBuilt(format!("this program knows no cases of kind `{kind}`"))),
     })
