@@ -8,7 +8,7 @@
 //! three; the lists go to FOLDER as `ease.csv`, `ease-128.csv`, `ease-96.csv` and `ials.csv`.
 
 use perennial_learn::recommend::{
-    Choice, Columns, Effort, Interactions, Recommendation, Recommender, Settings, Task, als::Als, ease::Ease,
+    Choice, Columns, Effort, Halt, Interactions, Recommendation, Recommender, Settings, Task, als::Als, ease::Ease,
     parse_time,
 };
 use std::{io::Write, time::Instant};
@@ -75,16 +75,17 @@ fn speed(data: &Interactions, folder: Option<&String>) {
     let ease = |keep| Settings::Ease(Ease { keep, ..Ease::default() });
     let methods = [
         ("ease", ease(usize::MAX)),
-        ("ease-128", ease(128)),
         ("ease-96", ease(96)),
+        ("ease-84", ease(84)),
+        ("ease-72", ease(72)),
         ("ials", Settings::Als(Als::default())),
     ];
     for (name, settings) in methods {
         let (mut fit, mut bulk, mut one) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
-        let model = Recommender::fit(data, Task::ForYou, Choice::only(settings), 1).expect("a model");
+        let model = Recommender::fit(data, Task::ForYou, Choice::only(settings), 1, &Halt::default()).expect("a model");
         for _ in 0..3 {
             let start = cpu();
-            Recommender::fit(data, Task::ForYou, Choice::only(settings), 1).expect("a model");
+            Recommender::fit(data, Task::ForYou, Choice::only(settings), 1, &Halt::default()).expect("a model");
             let trained = cpu();
             model.rank_customers(&users, 20, 1);
             let served = cpu();

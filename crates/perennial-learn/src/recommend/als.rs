@@ -9,6 +9,7 @@
 #![expect(clippy::inline_always, reason = "vector code must be inlined where the machine's features are known")]
 
 use super::{
+    Error, Halt,
     interactions::{Case, Histories},
     parallel,
 };
@@ -58,18 +59,26 @@ const FOLD_STEPS: usize = 8;
 
 impl Factors {
     /// Fits the points.
-    pub(crate) fn fit(histories: &Histories, items: usize, how: &Als, threads: usize) -> Self {
+    pub(crate) fn fit(
+        histories: &Histories,
+        items: usize,
+        how: &Als,
+        threads: usize,
+        halt: &Halt,
+    ) -> Result<Self, Error> {
         let how = Als { factors: how.factors.max(1).next_multiple_of(WIDEST), ..*how };
         let users = Side::of_histories(histories);
         let takers = Side::of_items(histories, items);
         let mut points = start(items, how.factors, how.seed);
         let mut people = vec![0.0; histories.len() * how.factors];
         for _ in 0..how.rounds {
+            halt.check()?;
             people = solve(&users, &points, &people, &how, threads);
+            halt.check()?;
             points = solve(&takers, &people, &points, &how, threads);
         }
         let gram = gram(&points, how.factors, threads);
-        Self { how, points, gram, items }
+        Ok(Self { how, points, gram, items })
     }
 
     /// Adds the products with all items to `scores`.
@@ -381,7 +390,8 @@ mod tests {
         }
         let data = table(&rows);
         let how = Als { factors: 5, ..Als::default() };
-        let factors = Factors::fit(&Histories::group(&data, Owner::User, true), 12, &how, 1);
+        let factors = Factors::fit(&Histories::group(&data, Owner::User, true), 12, &how, 1, &Halt::default())
+            .expect("nobody calls it off");
         assert_eq!(factors.how.factors, WIDEST, "rounded up");
         let number = |name: usize| data.items.find(&names[name]).expect("every item is taken");
         let mut scores = vec![0.0; 12];

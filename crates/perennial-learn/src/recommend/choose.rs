@@ -2,7 +2,7 @@
 //! held-out questions, and weighs the best of each kind into a blend.
 
 use super::{
-    Error, Task,
+    Effort, Error, Halt, Task,
     als::Als,
     blend::Pool,
     ease::Ease,
@@ -46,11 +46,24 @@ impl Choice {
     }
 }
 
+/// What the automatic choice may try.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// How much work it may do.
+    pub effort: Effort,
+    /// Leave out methods that carry the histories of customers, so that what is fitted knows items only.
+    pub items_only: bool,
+    /// Weights kept per item at most; none where quality alone decides.
+    pub keep: Option<usize>,
+    /// Says when it is called off.
+    pub halt: Halt,
+}
+
 /// One kind of method under search.
 struct Climb<'a> {
     validation: &'a Validation,
     task: Task,
-    threads: usize,
+    search: &'a Search,
     trials: &'a mut Vec<Trial>,
     watch: &'a mut dyn FnMut(&Trial),
 }
@@ -60,8 +73,9 @@ impl Climb<'_> {
         if let Some(trial) = self.trials.iter().find(|trial| trial.settings == settings) {
             return Ok(trial.value);
         }
-        let method = settings.fit(&self.validation.corpus, self.threads)?;
-        let value = self.validation.value(self.task, &method, self.threads);
+        let threads = self.search.effort.threads;
+        let method = settings.fit(&self.validation.corpus, threads)?;
+        let value = self.validation.value(self.task, &method, threads);
         let trial = Trial { settings, value };
         (self.watch)(&trial);
         self.trials.push(trial);
@@ -95,20 +109,22 @@ impl Climb<'_> {
 pub(crate) fn choose(
     validation: &Validation,
     task: Task,
-    threads: usize,
+    search: &Search,
     watch: &mut dyn FnMut(&Trial),
 ) -> Result<Choice, Error> {
+    let threads = search.effort.threads;
     if validation.cases.is_empty() {
         return Err(Error::Empty("held-out questions"));
     }
     let mut trials = Vec::new();
-    let mut climb = Climb { validation, task, threads, trials: &mut trials, watch };
+    let mut climb = Climb { validation, task, search, trials: &mut trials, watch };
     let candidates = match task {
         Task::ForYou => for_you(&mut climb)?,
         Task::Together => together(&mut climb)?,
         Task::Again => again(&mut climb)?,
         Task::Session => session(&mut climb)?,
     };
+    search.halt.check()?;
     let methods: Vec<Method> =
         candidates.iter().map(|settings| settings.fit(&validation.corpus, threads)).collect::<Result<_, _>>()?;
     let pool = Pool::gather(validation, task, &methods.iter().collect::<Vec<_>>(), threads);
@@ -150,6 +166,11 @@ impl Climb<'_> {
     fn hopeful(&mut self, start: Settings) -> Result<bool, Error> {
         let best = self.trials.iter().map(|trial| trial.value).fold(0.0, f64::max);
         Ok(self.value(start)? >= HOPELESS * best)
+    }
+
+    /// So many weights per item, or as many as may be kept.
+    fn at_most(&self, weights: usize) -> usize {
+        self.search.keep.map_or(weights, |most| weights.min(most))
     }
 
     /// Half-lives to try: shares of the time that the data covers.
@@ -198,15 +219,18 @@ impl Climb<'_> {
     /// The fewest weights per item with which a method keeps nearly all of its quality.
     fn prune(&mut self, best: Settings) -> Result<Settings, Error> {
         let whole = self.value(best)?;
-        let Method::ItemItem(method) = best.fit(&self.validation.corpus, self.threads)? else {
+        let threads = self.search.effort.threads;
+        let Method::ItemItem(method) = best.fit(&self.validation.corpus, threads)? else {
             return Ok(best);
         };
-        for keep in [32, 48, 64, 96, 128, 256, 512] {
+        let most = self.search.keep.unwrap_or(usize::MAX);
+        for keep in [32, 48, 64, 96, 128, 256, 512].into_iter().filter(|&keep| keep < most) {
+            self.search.halt.check()?;
             let pruned = Method::ItemItem(match best {
                 Settings::Ease(_) | Settings::BasketEase(_) => method.thinned(keep),
-                _ => method.pruned(keep, self.threads),
+                _ => method.pruned(keep, threads),
             });
-            let value = self.validation.value(self.task, &pruned, self.threads);
+            let value = self.validation.value(self.task, &pruned, threads);
             let settings = best.keeping(keep);
             let trial = Trial { settings, value };
             (self.watch)(&trial);
@@ -215,7 +239,7 @@ impl Climb<'_> {
                 return Ok(settings);
             }
         }
-        Ok(best)
+        Ok(self.search.keep.map_or(best, |most| best.keeping(most)))
     }
 }
 
@@ -251,7 +275,7 @@ fn together(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
         &|n| [0.1, 0.2, 0.4, 0.5].map(|target| Neighbours { target, ..n }).to_vec();
     let shrink: &dyn Fn(Neighbours) -> Vec<Neighbours> =
         &|n| [10.0, 30.0].map(|shrink| Neighbours { shrink, ..n }).to_vec();
-    let start = Neighbours { target: 0.3, keep: 1000, ..Neighbours::default() };
+    let start = Neighbours { target: 0.3, keep: climb.at_most(1000), ..Neighbours::default() };
     let (baskets, _) = climb.climb(start, Settings::Baskets, &[target, even, fresh, shrink])?;
     let (customers, _) = climb.climb(start, Settings::Neighbours, &[target, even, fresh, shrink])?;
     let mut found = vec![baskets, customers, popular];
@@ -277,8 +301,9 @@ fn again(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
     let slower = Fading { half_life: fading.half_life.map(|half_life| half_life * 3.0), ..fading };
     found.push(Settings::Personal(Fading { memory: 0.7, ..slower }));
     found.push(Settings::Crowd { fading: slower, nearest: 100 });
-    found.push(Settings::Ease(Ease { ridge: 300.0, fading, keep: 512, ..Ease::default() }));
+    found.push(Settings::Ease(Ease { ridge: 300.0, fading, keep: climb.at_most(512), ..Ease::default() }));
     found.push(Settings::Als(Als { factors: 64, unseen: 0.3, ..Als::default() }));
+    found.retain(|settings| !(climb.search.items_only && settings.carries_customers()));
     for &settings in &found {
         climb.value(settings)?;
     }
@@ -293,10 +318,12 @@ fn session(climb: &mut Climb) -> Result<Vec<Settings>, Error> {
     let rarity: Axis = &|s| [0.0, 1.0].map(|rarity| SessionNeighbours { rarity, ..s }).to_vec();
     let many: Axis = &|s| [500, 1500].map(|nearest| SessionNeighbours { nearest, ..s }).to_vec();
     let sample: Axis = &|s| vec![SessionNeighbours { sample: 5000, ..s }];
-    let (sessions, _) =
-        climb.climb(SessionNeighbours::default(), Settings::Sessions, &[many, near, steps, memory, rarity, sample])?;
-    let rules = neighbours(climb, true, Settings::Baskets)?;
-    let mut found = vec![sessions, rules];
+    let mut found = Vec::new();
+    if !climb.search.items_only {
+        let axes = [many, near, steps, memory, rarity, sample];
+        found.push(climb.climb(SessionNeighbours::default(), Settings::Sessions, &axes)?.0);
+    }
+    found.push(neighbours(climb, true, Settings::Baskets)?);
     for memory in [0.3, 0.9] {
         let own = Settings::Personal(Fading::steps(memory));
         climb.value(own)?;

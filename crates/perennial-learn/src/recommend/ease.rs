@@ -7,7 +7,7 @@
 //! weights for each item.
 
 use super::{
-    Error,
+    Error, Halt,
     fading::Fading,
     interactions::{Histories, Postings},
     inverse,
@@ -54,12 +54,18 @@ impl Ease {
     ///
     /// # Errors
     /// [`Error::Singular`] when the ridge is too small for the data.
-    pub(crate) fn fit(&self, histories: &Histories, items: usize, threads: usize) -> Result<ItemItem, Error> {
+    pub(crate) fn fit(
+        &self,
+        histories: &Histories,
+        items: usize,
+        threads: usize,
+        halt: &Halt,
+    ) -> Result<ItemItem, Error> {
         let postings = histories.postings(items);
         let chosen = most_popular(&postings, items, self.catalogue);
         let n = chosen.len();
         let mut g = self.gram(histories, &postings, &chosen, items, threads);
-        if !inverse::invert(&mut g, n, threads) {
+        if !inverse::invert(&mut g, n, threads, halt)? {
             return Err(Error::Singular { ridge: f64::from(self.ridge) });
         }
         let scale: Vec<f32> = (0..n).map(|j| -1.0 / g[j * n + j]).collect();
@@ -169,7 +175,7 @@ mod tests {
     #[test]
     fn two_items_have_their_weights_in_closed_form() {
         // G = [[3 + r, 2], [2, 2 + r]]: B from x to y is 2 / (3 + r), from y to x it is 2 / (2 + r).
-        let fitted = Ease { ridge: 0.5, ..Ease::default() }.fit(&histories(), 2, 1).expect("a ridge");
+        let fitted = Ease { ridge: 0.5, ..Ease::default() }.fit(&histories(), 2, 1, &Halt::default()).expect("a ridge");
         assert!((fitted.matrix.weight(0, 1) - 2.0 / 3.5).abs() < 1e-5);
         assert!((fitted.matrix.weight(1, 0) - 2.0 / 2.5).abs() < 1e-5);
         assert!(fitted.matrix.weight(0, 0).abs() < 1e-6, "no item speaks for itself");
@@ -182,7 +188,7 @@ mod tests {
         let histories = Histories::group(&table(&rows), Owner::User, true);
         let whole = Ease { ridge: 1.0, ..Ease::default() };
         let sizes = |how: Ease| {
-            let matrix = how.fit(&histories, 3, 1).expect("a ridge").matrix;
+            let matrix = how.fit(&histories, 3, 1, &Halt::default()).expect("a ridge").matrix;
             (0..3)
                 .flat_map(|item| matrix.row(item).map(|(_, weight)| weight.abs()).collect::<Vec<_>>())
                 .collect::<Vec<_>>()

@@ -7,7 +7,7 @@
 
 #![expect(clippy::inline_always, reason = "vector code must be inlined where the machine's features are known")]
 
-use super::parallel;
+use super::{Error, Halt, parallel};
 use pulp::{Arch, Simd, WithSimd};
 use std::sync::Mutex;
 
@@ -21,17 +21,21 @@ const RUN: usize = 96;
 /// Turns the row-major `n x n` matrix `a`, symmetric positive definite, of which the lower
 /// triangle is read, into its inverse (both triangles are written).
 ///
-/// Returns false, leaving `a` without meaning, when a pivot is not positive.
-pub(crate) fn invert(a: &mut [f32], n: usize, threads: usize) -> bool {
+/// Says false, leaving `a` without meaning, when a pivot is not positive.
+///
+/// # Errors
+/// [`Error::CalledOff`], within a block of pivots.
+pub(crate) fn invert(a: &mut [f32], n: usize, threads: usize, halt: &Halt) -> Result<bool, Error> {
     assert!(a.len() == n * n);
     for from in (0..n).step_by(BLOCK) {
+        halt.check()?;
         let depth = BLOCK.min(n - from);
         if !sweep(a, n, from, depth, threads) {
-            return false;
+            return Ok(false);
         }
     }
     mirror_negated(a, n);
-    true
+    Ok(true)
 }
 
 /// Sweeps the pivots `from..from + depth`.
@@ -257,7 +261,7 @@ fn add<S: Simd>(simd: S, target: &mut [f32], sums: &[S::f32s; 2]) {
 
 #[cfg(test)]
 mod tests {
-    use super::invert;
+    use super::{Error, Halt, invert};
     use crate::seed;
 
     /// A made-up matrix `X'X + ridge` and its product with the computed inverse.
@@ -276,7 +280,7 @@ mod tests {
             a[i * n + i] += 20.0;
         }
         let before = a.clone();
-        assert!(invert(&mut a, n, threads));
+        assert_eq!(invert(&mut a, n, threads, &Halt::default()), Ok(true));
         let mut worst = 0.0f32;
         for i in 0..n {
             for j in 0..n {
@@ -295,7 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn an_inverse_that_is_called_off_ends_before_its_next_block() {
+        let halt = Halt::default();
+        halt.call_off();
+        assert_eq!(invert(&mut [1.0], 1, 1, &halt), Err(Error::CalledOff));
+    }
+
+    #[test]
     fn a_matrix_that_is_not_positive_definite_is_refused() {
-        assert!(!invert(&mut [1.0, 2.0, 2.0, 1.0], 2, 1));
+        assert_eq!(invert(&mut [1.0, 2.0, 2.0, 1.0], 2, 1, &Halt::default()), Ok(false));
     }
 }

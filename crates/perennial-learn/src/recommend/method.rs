@@ -1,7 +1,7 @@
 //! Methods: one closed list of what can be fitted, with its settings, and what comes out.
 
 use super::{
-    Error,
+    Error, Halt,
     als::{Als, Factors},
     buy_again::{Crowd, Personal},
     ease::Ease,
@@ -62,6 +62,11 @@ impl Settings {
         }
     }
 
+    /// Whether what is fitted holds the histories of customers.
+    pub(crate) fn carries_customers(&self) -> bool {
+        matches!(self, Self::Crowd { .. } | Self::Sessions(_) | Self::NextBasket(_))
+    }
+
     /// The same method with at most so many weights per item, where it has any.
     pub(crate) fn keeping(self, keep: usize) -> Self {
         match self {
@@ -75,16 +80,17 @@ impl Settings {
 
     /// Fits the method.
     pub(crate) fn fit(&self, corpus: &Corpus, threads: usize) -> Result<Method, Error> {
-        let items = corpus.items;
+        let (items, halt) = (corpus.items, &corpus.halt);
+        halt.check()?;
         Ok(match self {
             Self::Popularity(half_life) => {
                 Method::Popularity(Popularity::fit(&corpus.baskets, items, corpus.now, *half_life))
             }
             Self::Neighbours(how) => Method::ItemItem(ItemItem::fit(&corpus.once, items, how, threads)),
             Self::Baskets(how) => Method::ItemItem(ItemItem::fit(&corpus.baskets, items, how, threads)),
-            Self::Ease(how) => Method::ItemItem(how.fit(&corpus.once, items, threads)?),
-            Self::BasketEase(how) => Method::ItemItem(how.fit(&corpus.baskets, items, threads)?),
-            Self::Als(how) => Method::Als(Factors::fit(&corpus.once, items, how, threads)),
+            Self::Ease(how) => Method::ItemItem(how.fit(&corpus.once, items, threads, halt)?),
+            Self::BasketEase(how) => Method::ItemItem(how.fit(&corpus.baskets, items, threads, halt)?),
+            Self::Als(how) => Method::Als(Factors::fit(&corpus.once, items, how, threads, halt)?),
             Self::Personal(fading) => Method::Personal(Personal { fading: *fading }),
             Self::Crowd { fading, nearest } => {
                 Method::Crowd(Crowd::fit(&corpus.full, items, corpus.now, *fading, *nearest))
@@ -152,6 +158,8 @@ pub(crate) struct Corpus {
     /// Per basket or session; in sessions an item may repeat.
     pub(crate) baskets: Histories,
     pub(crate) now: f64,
+    /// Whether to go on learning from them.
+    pub(crate) halt: Halt,
 }
 
 impl Corpus {
@@ -162,6 +170,7 @@ impl Corpus {
             once: Histories::group(data, Owner::User, true),
             baskets: Histories::group(data, Owner::Basket, !repeats_in_baskets),
             now: data.now(),
+            halt: Halt::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod diversity;
 pub mod ease;
 pub mod fading;
 pub mod filter;
+mod halt;
 pub mod interactions;
 mod inverse;
 pub mod item_item;
@@ -28,7 +29,8 @@ pub mod sparse;
 mod top;
 mod validate;
 
-pub use choose::{Choice, Trial};
+pub use choose::{Choice, Search, Trial};
+pub use halt::Halt;
 pub use interactions::{Columns, Interactions, parse_time};
 pub use method::{Method, Settings};
 pub use recommender::{Effort, Reason, Recommendation, Recommender};
@@ -88,6 +90,8 @@ pub enum Error {
         /// The ridge that was too small.
         ridge: f64,
     },
+    /// Somebody called the training off.
+    CalledOff,
 }
 
 impl fmt::Display for Error {
@@ -105,6 +109,7 @@ impl fmt::Display for Error {
             }
             Self::TooMany { rows } => write!(f, "{rows} rows are more than a model can number: train on fewer"),
             Self::Singular { ridge } => write!(f, "a ridge of {ridge} is too small for this table: raise it"),
+            Self::CalledOff => write!(f, "the training was called off"),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! purpose: tables without a clock, which have no stretches; there the model says nothing.
 
 use super::{
-    Error,
+    Error, Halt,
     buy_again::Crowd,
     ease::Ease,
     fading::Fading,
@@ -258,7 +258,7 @@ impl Shop {
             items: known,
             common: common.into_iter().map(|(item, _)| item).collect(),
             crowd: Crowd::fit(histories, items, now, fading(0.5), NEAREST),
-            ease: ease.fit(&histories.once(), items, threads)?,
+            ease: ease.fit(&histories.once(), items, threads, &Halt::default())?,
         })
     }
 

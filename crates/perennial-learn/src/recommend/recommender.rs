@@ -5,9 +5,9 @@
 //! popularity fills up.
 
 use super::{
-    Error, Task,
+    Error, Halt, Task,
     blend::scale,
-    choose::{Choice, Trial, choose},
+    choose::{Choice, Search, Trial, choose},
     interactions::{Case, Histories, Interactions, Names},
     method::{Corpus, Method},
     parallel,
@@ -90,18 +90,31 @@ impl Recommender {
         effort: Effort,
         watch: &mut dyn FnMut(&Trial),
     ) -> Result<Self, Error> {
-        let validation = Validation::split(data, task, effort.questions);
-        let choice = choose(&validation, task, effort.threads, watch)?;
-        drop(validation);
-        Self::fit(data, task, choice, effort.threads)
+        let choice = Self::choose(data, task, &Search { effort, ..Search::default() }, watch)?;
+        Self::fit(data, task, choice, effort.threads, &Halt::default())
+    }
+
+    /// The first half of [`Self::train`]: what suits the task, of what the search may try.
+    ///
+    /// # Errors
+    /// As [`Self::train`], and [`Error::CalledOff`].
+    pub fn choose(
+        data: &Interactions,
+        task: Task,
+        search: &Search,
+        watch: &mut dyn FnMut(&Trial),
+    ) -> Result<Choice, Error> {
+        let mut validation = Validation::split(data, task, search.effort.questions);
+        validation.corpus.halt = search.halt.clone();
+        choose(&validation, task, search, watch)
     }
 
     /// Fits a choice that was made before.
     ///
     /// # Errors
-    /// What the methods say.
-    pub fn fit(data: &Interactions, task: Task, choice: Choice, threads: usize) -> Result<Self, Error> {
-        let corpus = Corpus::new(data, task == Task::Session);
+    /// What the methods say, and [`Error::CalledOff`].
+    pub fn fit(data: &Interactions, task: Task, choice: Choice, threads: usize, halt: &Halt) -> Result<Self, Error> {
+        let corpus = Corpus { halt: halt.clone(), ..Corpus::new(data, task == Task::Session) };
         let fitted = |(settings, weight): &(super::Settings, f32)| Ok((settings.fit(&corpus, threads)?, *weight));
         let parts = choice.blend.iter().map(fitted).collect::<Result<_, Error>>()?;
         let popular = Popularity::fit(&corpus.baskets, corpus.items, corpus.now, None).counts;

@@ -1,6 +1,8 @@
 //! Recommenders, from a table to a list with reasons.
 
-use perennial_learn::recommend::{Columns, Effort, Error, Interactions, Reason, Recommender, Task};
+use perennial_learn::recommend::{
+    Columns, Effort, Error, Halt, Interactions, Reason, Recommender, Search, Settings, Task,
+};
 
 /// A made-up table: customers like even or odd items; baskets hold an item and its partner.
 struct Shop {
@@ -36,6 +38,50 @@ fn train(shop: &Shop, task: Task, threads: usize) -> Recommender {
     let columns = Columns { users: &shop.users, items: &shop.items, at: &shop.at, baskets: &shop.baskets };
     let data = Interactions::read(&columns).expect("good columns");
     Recommender::train(&data, task, Effort { questions: 200, threads }, &mut |_| ()).expect("a model")
+}
+
+/// What a search tries before it is called off after `trials`; without, all of it.
+fn tried(task: Task, items_only: bool, trials: usize) -> (Vec<Settings>, Result<usize, Error>) {
+    let shop = shop();
+    let columns = Columns { users: &shop.users, items: &shop.items, at: &shop.at, baskets: &shop.baskets };
+    let data = Interactions::read(&columns).expect("good columns");
+    let halt = Halt::default();
+    let search = Search {
+        effort: Effort { questions: 50, threads: 1 },
+        items_only,
+        keep: items_only.then_some(40),
+        halt: halt.clone(),
+    };
+    let mut seen = Vec::new();
+    let found = Recommender::choose(&data, task, &search, &mut |trial| {
+        seen.push(trial.settings);
+        if seen.len() == trials {
+            halt.call_off();
+        }
+    });
+    (seen, found.map(|choice| choice.blend.len()))
+}
+
+#[test]
+fn a_search_that_is_called_off_tries_nothing_more() {
+    for task in [Task::ForYou, Task::Together, Task::Again, Task::Session] {
+        let (seen, found) = tried(task, false, 2);
+        assert_eq!((seen.len(), found), (2, Err(Error::CalledOff)), "{task:?}");
+    }
+}
+
+#[test]
+fn a_search_for_methods_that_know_items_only_tries_no_others_and_keeps_few_weights() {
+    let carries =
+        |how: &Settings| matches!(how, Settings::Crowd { .. } | Settings::NextBasket(_) | Settings::Sessions(_));
+    for task in [Task::Again, Task::Session] {
+        assert!(tried(task, false, 0).0.iter().any(carries), "{task:?}");
+        let (seen, found) = tried(task, true, 0);
+        assert!(!seen.iter().any(carries) && found.is_ok_and(|methods| methods > 0), "{task:?}: {seen:?}");
+    }
+    let (seen, _) = tried(Task::Together, true, 0);
+    let weights = |how: &Settings| if let Settings::Baskets(how) = how { Some(how.keep) } else { None };
+    assert_eq!(seen.iter().filter_map(weights).max(), Some(40));
 }
 
 fn parity(item: &str) -> u32 {

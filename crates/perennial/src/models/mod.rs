@@ -18,9 +18,10 @@ pub mod value;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use perennial_core::score::{Basis, Model, ModelKind, Score, Scored};
+use perennial_learn::recommend::Halt;
 use perennial_store::{Failure, State};
 
 /// A day in milliseconds.
@@ -60,7 +61,7 @@ impl From<Failure> for Untrained {
 pub struct Progress {
     done: AtomicU64,
     all: AtomicU64,
-    called_off: AtomicBool,
+    halt: Halt,
 }
 
 impl Progress {
@@ -76,12 +77,17 @@ impl Progress {
     /// [`Untrained::Cancelled`] once somebody has called the training off.
     pub fn step(&self, steps: u64) -> Result<(), Untrained> {
         self.done.fetch_add(steps, Ordering::Relaxed);
-        if self.called_off.load(Ordering::Relaxed) { Err(Untrained::Cancelled) } else { Ok(()) }
+        if self.halt.is_called_off() { Err(Untrained::Cancelled) } else { Ok(()) }
     }
 
-    /// Ends the training at its next step.
+    /// Ends the training, also in the middle of a step.
     pub fn call_off(&self) {
-        self.called_off.store(true, Ordering::Relaxed);
+        self.halt.call_off();
+    }
+
+    /// What long steps look at.
+    pub fn halt(&self) -> &Halt {
+        &self.halt
     }
 
     /// Share of the steps that are done, in per cent.

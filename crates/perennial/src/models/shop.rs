@@ -6,15 +6,13 @@
 //! them one of ten recommended items lay.
 //!
 //! Promise: what is published knows items only. Methods that would carry the histories of customers
-//! are left out of the blend, whatever they would add.
+//! are not tried, whatever they would add. A training that is called off ends within a block of a matrix
+//! or a round of factors.
 
 use perennial_core::score::{Model, ModelKind};
-use perennial_learn::recommend::als::Als;
-use perennial_learn::recommend::ease::Ease;
-use perennial_learn::recommend::fading::Fading;
 use perennial_learn::recommend::item_item::Neighbours;
 use perennial_learn::recommend::{
-    Choice, Columns, Effort, Interactions, Reason, Recommendation, Recommender, Settings, Task,
+    Choice, Columns, Effort, Error, Halt, Interactions, Reason, Recommendation, Recommender, Search, Settings, Task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,11 +77,11 @@ pub fn train(lines: &Lines, version: u32, seed: u64, progress: &Progress) -> Res
     let all = Table::of(lines).read()?;
     let mut figures = Vec::new();
     let mut learn = |task: Task, name: &str| -> Result<Recommender, Untrained> {
-        let choice = choose(&earlier, task, seed)?;
+        let choice = choose(&earlier, task, seed, progress.halt())?;
         progress.step(1)?;
-        let judged = Recommender::fit(&earlier, task, choice.clone(), 1).map_err(failed)?;
+        let judged = Recommender::fit(&earlier, task, choice.clone(), 1, progress.halt()).map_err(failed)?;
         figures.extend(judge(&judged, &hidden).map(|share| (name.into(), millionths(share))));
-        let model = Recommender::fit(&all, task, choice, 1).map_err(failed)?;
+        let model = Recommender::fit(&all, task, choice, 1, progress.halt()).map_err(failed)?;
         progress.step(1)?;
         Ok(model.without_customers())
     };
@@ -91,8 +89,10 @@ pub fn train(lines: &Lines, version: u32, seed: u64, progress: &Progress) -> Res
     let together = learn(Task::Together, "together_hits_of_10")?;
     let again = learn(Task::Again, "again_hits_of_10")?;
     let alike = Choice::only(Settings::Neighbours(Neighbours { keep: KEEP, shrink: 5.0, ..Neighbours::default() }));
-    let similar = Recommender::fit(&all, Task::Together, alike, 1).map_err(failed)?.without_customers();
-    let popular = Recommender::fit(&earlier, Task::Again, Choice::only(Settings::Popularity(None)), 1);
+    let similar = Recommender::fit(&all, Task::Together, alike, 1, progress.halt()).map_err(failed)?;
+    let similar = similar.without_customers();
+    let sold = Choice::only(Settings::Popularity(None));
+    let popular = Recommender::fit(&earlier, Task::Again, sold, 1, progress.halt());
     let popular = popular.ok().and_then(|popular| judge(&popular, &hidden));
     figures.extend(popular.map(|share| ("best_sellers_hits_of_10".into(), millionths(share))));
     progress.step(1)?;
@@ -130,7 +130,10 @@ fn thick_enough(lines: &Lines) -> Result<(), Untrained> {
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn failed(why: perennial_learn::recommend::Error) -> Untrained {
-    Untrained::Failed(why.to_string())
+    match why {
+        Error::CalledOff => Untrained::Cancelled,
+        why => Untrained::Failed(why.to_string()),
+    }
 }
 
 impl Table {
@@ -175,29 +178,17 @@ fn split(lines: &Lines) -> (Table, Vec<Hidden>) {
 }
 
 /// The blend that suits a task by its own trials, with methods that know items only.
-fn choose(data: &Interactions, task: Task, seed: u64) -> Result<Choice, Untrained> {
+fn choose(data: &Interactions, task: Task, seed: u64, halt: &Halt) -> Result<Choice, Untrained> {
     let effort = Effort { questions: QUESTIONS, threads: 1 };
-    let mut choice = Recommender::train(data, task, effort, &mut |_| {}).map_err(failed)?.choice;
-    choice.blend = choice.blend.into_iter().filter_map(|(how, weight)| Some((slim(how, seed)?, weight))).collect();
-    if choice.blend.is_empty() {
-        let own = Settings::Personal(Fading { memory: 0.9, half_life: None });
-        choice.blend.push((if task == Task::Again { own } else { Settings::Popularity(None) }, 1.0));
+    let search = Search { effort, items_only: true, keep: Some(KEEP), halt: halt.clone() };
+    let mut choice = Recommender::choose(data, task, &search, &mut |_| {}).map_err(failed)?;
+    for (how, _) in &mut choice.blend {
+        if let Settings::Als(als) = how {
+            als.seed = seed;
+        }
     }
     choice.trials.clear();
     Ok(choice)
-}
-
-/// The same method, small enough to be published; none when it would carry customers.
-fn slim(how: Settings, seed: u64) -> Option<Settings> {
-    Some(match how {
-        Settings::Ease(how) => Settings::Ease(Ease { keep: how.keep.min(KEEP), ..how }),
-        Settings::BasketEase(how) => Settings::BasketEase(Ease { keep: how.keep.min(KEEP), ..how }),
-        Settings::Neighbours(how) => Settings::Neighbours(Neighbours { keep: how.keep.min(KEEP), ..how }),
-        Settings::Baskets(how) => Settings::Baskets(Neighbours { keep: how.keep.min(KEEP), ..how }),
-        Settings::Als(how) => Settings::Als(Als { seed, ..how }),
-        Settings::Popularity(_) | Settings::Personal(_) => how,
-        Settings::Crowd { .. } | Settings::Sessions(_) | Settings::NextBasket(_) => return None,
-    })
 }
 
 /// In which share of the hidden orders one of ten recommended items lay.
