@@ -223,17 +223,17 @@ const RECOMMEND: &[Duel] = &[
                 peer: &["\nease {", "train_cpu_s"],
             },
             Figure {
-                what: "  serving one customer, about 96 weights kept per item",
+                what: "  serving one customer, about 84 weights kept per item",
                 bar: "<= .05 ms",
                 unit: "ms",
-                ours: &["method=ease-96 ", "one_customer_ms="],
+                ours: &["method=ease-84 ", "one_customer_ms="],
                 peer: &["\nease {", "lat_ms"],
             },
             Figure {
                 what: "  serving all customers",
                 bar: ">= 50,000/CPU s",
                 unit: "/s",
-                ours: &["method=ease-96 ", "customers_per_cpu_s="],
+                ours: &["method=ease-84 ", "customers_per_cpu_s="],
                 peer: &["\nease {", "bulk_users_cpu_s"],
             },
             Figure {
