@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perennial_core::score::{Basis, Model, ModelKind, Score, Scored};
+use perennial_core::time::Timestamp;
 use perennial_learn::recommend::Halt;
 use perennial_store::{Failure, State};
 
@@ -130,6 +131,15 @@ impl Ready {
             Self::Recommend(_) | Self::Foreign => return None,
         };
         Some(Scored { version, basis, score })
+    }
+}
+
+impl Ready {
+    /// What the model says of a customer of whose orders none stands any more.
+    pub fn gone(&self, version: u32, at: Timestamp) -> Option<Scored> {
+        let Self::Value(_) = self else { return None };
+        let score = Score::Value { clv_12m: 0, p_alive: 0, churn_risk: 1_000_000, next_purchase: None };
+        Some(Scored { version, basis: Basis { at, orders: 0, first: at, last: at, spend: 0 }, score })
     }
 }
 

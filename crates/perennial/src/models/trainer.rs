@@ -14,7 +14,7 @@ use perennial_core::time::{Span, Timestamp};
 use perennial_store::State;
 use tokio::sync::watch;
 
-use super::{Progress, Untrained, train};
+use super::{DAY_MS, Progress, Untrained, train};
 use crate::pump::{Handle, Trouble};
 use crate::workspace::{Failure, Round, Workspace, ordered};
 
@@ -42,7 +42,12 @@ pub struct Trainer {
 struct Status {
     running: Option<(ModelKind, Arc<Progress>)>,
     refused: BTreeMap<ModelKind, (Timestamp, Untrained)>,
+    /// When scores were last looked at for what has moved.
+    aged: Option<Timestamp>,
 }
+
+/// A part of a round: from after a customer, so many.
+type Part = fn(&mut Workspace, Timestamp, Option<CustomerId>, usize) -> Result<Round, Failure>;
 
 /// How a kind of model stands.
 #[derive(Clone, Debug)]
@@ -193,9 +198,27 @@ impl Trainer {
     }
 
     async fn score_everybody(&self) -> Result<(), Trouble> {
+        self.round(Workspace::score_some).await
+    }
+
+    /// Says anew, once a day between trainings, what has moved since: nobody's chances stand still.
+    async fn age(&self) -> Result<(), Trouble> {
+        let now = self.pump.now();
+        let scored = self.standing().await?.into_iter().find(|standing| standing.kind == ModelKind::Value);
+        let since = scored.filter(|standing| standing.wanted).and_then(|standing| standing.model).map(|(_, at)| at);
+        let last = since.max(self.status().aged);
+        if last.is_none_or(|last| now < last.plus_millis(DAY_MS)) {
+            return Ok(());
+        }
+        self.round(Workspace::age_some).await?;
+        self.status().aged = Some(now);
+        Ok(())
+    }
+
+    async fn round(&self, some: Part) -> Result<(), Trouble> {
         let mut after: Option<CustomerId> = None;
         loop {
-            match self.pump.call(move |workspace, now| workspace.score_some(now, after, BLOCK)).await? {
+            match self.pump.call(move |workspace, now| some(workspace, now, after, BLOCK)).await? {
                 Round::After(id) => after = Some(id),
                 Round::Done => return Ok(()),
             }
@@ -220,6 +243,9 @@ impl Trainer {
                 && let Err(trouble) = self.train(kind).await
             {
                 tracing::warn!(?trouble, kind = kind.word(), "a training was not begun");
+            }
+            if let Err(trouble) = self.age().await {
+                tracing::warn!(?trouble, "scores were not looked at for what has moved");
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}

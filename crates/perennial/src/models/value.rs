@@ -164,6 +164,9 @@ impl Value {
 
     /// Between which values the next twelve months will lie in four of five cases, in minor units.
     pub fn range(&self, basis: &Basis) -> (i64, i64) {
+        if basis.orders == 0 {
+            return (0, 0);
+        }
         let outlook = Outlook::of(&self.buying, self.buying.r, purchases(basis), YEAR / WEEK);
         let worth = |chance| whole(f64::from(outlook.quantile(chance)) * self.worth(basis));
         (worth(0.1), worth(0.9))
@@ -172,6 +175,9 @@ impl Value {
 
 /// Why, in a sentence.
 pub fn reason(basis: &Basis) -> String {
+    if basis.orders == 0 {
+        return "no order stands".into();
+    }
     let (first, last, at) = (day_of(basis.first), day_of(basis.last), day_of(basis.at));
     let times = if basis.orders == 1 { "one day".into() } else { format!("{} days", basis.orders) };
     let rhythm = match i64::from(basis.orders) {

@@ -209,7 +209,7 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Event(event), made);
         customer.folded = seq;
         self.warm.put(customer, true);
-        self.count_demand(self.batch.last());
+        self.count_demand();
         for waiting in waited {
             if self.contain(|workspace| workspace.let_in(id, waiting, &with_it))?.is_none()
                 && let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|entry| entry.input)

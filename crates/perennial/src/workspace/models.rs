@@ -32,6 +32,9 @@ use crate::view::{ClusterView, PartView, ScoresView, ValueView};
 /// Lines of a customer's orders that a recommendation looks at.
 const HISTORY_MAX: usize = 500;
 
+/// A chance that moves by so many millionths is written down anew: one in a hundred.
+const MOVED: u32 = 10_000;
+
 /// What somebody bought, with the days since 1970 of each, oldest first.
 type Bought = Vec<(Box<str>, f64)>;
 
@@ -40,6 +43,8 @@ type Bought = Vec<(Box<str>, f64)>;
 pub(super) struct Models {
     held: BTreeMap<ModelKind, Held>,
     shelf: Arc<Shelf>,
+    /// The latest order that the shop has shown since the training, as far as this process saw.
+    shown: Option<Timestamp>,
 }
 
 /// A model in force.
@@ -89,7 +94,12 @@ impl Models {
 
 impl Held {
     fn score(&self, customer: &Customer, at: Timestamp) -> Option<Scored> {
-        self.ready.score(self.about.version, history::basis(customer, at.max(self.about.until))?)
+        let (version, at) = (self.about.version, at.max(self.about.until));
+        match history::basis(customer, at) {
+            Some(basis) => self.ready.score(version, basis),
+            // All of it was given back: what was said of it holds no more.
+            None => customer.score(self.about.kind).and_then(|_| self.ready.gone(version, at)),
+        }
     }
 }
 
@@ -141,6 +151,26 @@ impl Workspace {
     /// # Errors
     /// The store's failure.
     pub fn score_some(&mut self, now: Timestamp, after: Option<CustomerId>, limit: usize) -> Result<Round, Failure> {
+        self.round(now, after, limit, Self::news_of)
+    }
+
+    /// As [`Workspace::score_some`], as of the latest order that the shop has shown: who orders no more is
+    /// less and less likely to come again, without a training. A score is written down when it has moved by
+    /// a hundredth.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn age_some(&mut self, now: Timestamp, after: Option<CustomerId>, limit: usize) -> Result<Round, Failure> {
+        self.round(now, after, limit, Self::aged)
+    }
+
+    fn round(
+        &mut self,
+        now: Timestamp,
+        after: Option<CustomerId>,
+        limit: usize,
+        news_of: fn(&Self, &Customer) -> Vec<Scored>,
+    ) -> Result<Round, Failure> {
         self.ready(now)?;
         let mut ids: Vec<CustomerId> = self.state.customers(after, limit)?.iter().map(|row| row.id).collect();
         let last = ids.last().copied();
@@ -150,7 +180,7 @@ impl Workspace {
             ids.sort_unstable();
             ids.dedup();
         }
-        self.push_block(ids, Self::news_of)?;
+        self.push_block(ids, news_of)?;
         if last.is_none() {
             self.push_scores(Vec::new());
             self.models.held.values_mut().for_each(|held| held.scored = true);
@@ -216,6 +246,18 @@ impl Workspace {
         said
     }
 
+    /// What the models in force say as of the shop's latest order, where it is news or has moved.
+    fn aged(&self, customer: &Customer) -> Vec<Scored> {
+        let at = self.models.shown.unwrap_or(Timestamp::EPOCH);
+        let news = |new: &Scored| {
+            let old = customer.score(new.kind());
+            old.is_none_or(|old| old.version < new.version || has_moved(&old.score, &new.score))
+        };
+        let mut said = self.models.ask(&self.rules, customer, at);
+        said.retain(news);
+        said
+    }
+
     fn push_scores(&mut self, rows: Vec<(CustomerId, Scored)>) {
         let publication = Publication { at: self.now, by: "models".into(), what: Published::Scores(rows) };
         self.push(None, None, Input::Published(Box::new(publication)), Vec::new());
@@ -273,10 +315,12 @@ impl Workspace {
         Ok(())
     }
 
-    /// Counts an order that was just booked, for what is in demand.
-    pub(super) fn count_demand(&self, entry: Option<&Entry>) {
-        let wanted = self.rules.latest().is_some_and(|e| e.program.models.contains_key(&ModelKind::Recommend));
-        if let Some(items) = entry.filter(|_| wanted).and_then(ordered) {
+    /// Counts an order that was just booked, for what is in demand, and notes that the shop is alive.
+    pub(super) fn count_demand(&mut self) {
+        let Some(entry) = self.batch.last() else { return };
+        let (Some(items), Some(Input::Event(event))) = (ordered(entry), &entry.input) else { return };
+        self.models.shown = self.models.shown.max(Some(event.at.min(self.now)));
+        if self.rules.latest().is_some_and(|e| e.program.models.contains_key(&ModelKind::Recommend)) {
             self.models.shelf.observe(items);
         }
     }
@@ -362,6 +406,17 @@ impl Workspace {
 /// Figures for people have two decimals.
 fn hundredths(n: f64) -> f64 {
     (n * 100.0).round() / 100.0
+}
+
+/// Whether a chance of value has moved enough to be written down.
+fn has_moved(old: &Score, new: &Score) -> bool {
+    match (old, new) {
+        (
+            Score::Value { p_alive: alive, churn_risk: risk, .. },
+            Score::Value { p_alive: now_alive, churn_risk: now_risk, .. },
+        ) => alive.abs_diff(*now_alive) >= MOVED || risk.abs_diff(*now_risk) >= MOVED,
+        _ => false,
+    }
 }
 
 /// The items of an entry that booked an order.

@@ -287,6 +287,54 @@ fn both_sides_of_a_merge_taken_back_are_asked_about_again() {
 }
 
 #[test]
+fn chances_fall_between_trainings_and_only_what_moved_is_written_down() {
+    let disk = MemoryDisk::new();
+    let mut shop = trained(&disk);
+    let alive = |shop: &mut Workspace, n: u32| {
+        let customer = shop.customer(end(), &format!("u{n}").parse().unwrap()).unwrap().unwrap();
+        let scored = customer.score(ModelKind::Value).unwrap().clone();
+        let Score::Value { p_alive, churn_risk, .. } = scored.score else { panic!("{scored:?}") };
+        (p_alive, churn_risk, scored.version)
+    };
+    let round = |shop: &mut Workspace, now: Timestamp| {
+        let (before, mut after) = (shop.last_seq(), None);
+        while let Round::After(id) = shop.age_some(now, after, 500).unwrap() {
+            after = Some(id);
+        }
+        shop.last_seq() - before
+    };
+    assert_eq!(round(&mut shop, end()), 1, "nobody ordered since, so the round ends as it began");
+    let was = alive(&mut shop, 1);
+    let later = DAYS + 60;
+    take(&mut shop, day(later), &[order(2, later)]);
+    assert!(round(&mut shop, day(later)) > 1);
+    let is = alive(&mut shop, 1);
+    assert!(is.0 < was.0 && is.1 > was.1 && is.2 == was.2, "{was:?} {is:?}");
+    assert!(alive(&mut shop, 2).0 > is.0, "who ordered is as alive as one can be");
+    assert_eq!(round(&mut shop, day(later)), 1, "nothing has moved since");
+    let said: Vec<_> = (1..CUSTOMERS).step_by(7).map(|n| alive(&mut shop, n)).collect();
+    assert_eq!(shop.verify(day(later)).unwrap().faults, Vec::<String>::new());
+    drop(shop);
+    let mut again = crate::shop::on(&disk);
+    assert_eq!((1..CUSTOMERS).step_by(7).map(|n| alive(&mut again, n)).collect::<Vec<_>>(), said);
+}
+
+#[test]
+fn a_customer_whose_orders_were_all_given_back_is_expected_no_more() {
+    let mut shop = trained(&MemoryDisk::new());
+    take(&mut shop, end(), &[order(999, DAYS)]);
+    let value = |shop: &mut Workspace| shop.customer_view(end(), &who(999)).unwrap().unwrap().scores.value.unwrap();
+    assert!(value(&mut shop).clv_12m.as_f64().unwrap() > 0.0);
+    let cancelled = json!({"type": "track", "userId": "u999", "messageId": "back", "event": "Order Cancelled",
+        "properties": {"order_id": format!("o999-{DAYS}")}});
+    take(&mut shop, end(), &[cancelled]);
+    let now = value(&mut shop);
+    let figures = [now.clv_12m, now.clv_12m_high, now.p_alive, now.churn_risk].map(|json| json.as_f64().unwrap());
+    assert_eq!((figures, now.reason.as_str()), ([0.0, 0.0, 0.0, 1.0], "no order stands"));
+    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
 fn a_thin_history_gives_no_model_and_says_what_is_missing() {
     let shop = open_on(&MemoryDisk::new(), 30);
     for (kind, missing) in [
