@@ -354,6 +354,14 @@ fn whole(n: Decimal) -> Option<i64> {
     if n.scale() == 0 { i64::try_from(n.mantissa()).ok() } else { None }
 }
 
+/// The digits of a number that needs no more than 63 bits for them.
+#[inline]
+fn short(n: Decimal) -> Option<i64> {
+    let parts = n.unpack();
+    let digits = i64::try_from(u64::from(parts.mid) << 32 | u64::from(parts.lo)).ok()?;
+    (parts.hi == 0).then_some(if parts.negative { -digits } else { digits })
+}
+
 /// Powers of ten up to the largest scale of a decimal that an `i64` holds.
 const TENS: [i64; 19] = {
     let mut tens = [1i64; 19];
@@ -368,8 +376,13 @@ const TENS: [i64; 19] = {
 /// Exact, with the common cases first: as many decimal places, or a few more on one side.
 #[inline]
 fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
-    let (m, n) = (a.mantissa(), b.mantissa());
     let (more, fewer) = (a.scale(), b.scale());
+    if more == fewer
+        && let (Some(m), Some(n)) = (short(a), short(b))
+    {
+        return m.cmp(&n);
+    }
+    let (m, n) = (a.mantissa(), b.mantissa());
     if more == fewer {
         return m.cmp(&n);
     }
