@@ -357,6 +357,8 @@ impl Writer {
         loop {
             let job = match next.take() {
                 Some(job) => Ok(job),
+                // While a checkpoint is in the making there is always something to do.
+                None if self.workspace.makes_checkpoint() => work.recv_timeout(Duration::ZERO),
                 None => work.recv_timeout(TICK),
             };
             match job {
@@ -368,6 +370,9 @@ impl Writer {
             if ticked.elapsed() >= TICK {
                 self.tick();
                 ticked = Instant::now();
+            } else if self.workspace.makes_checkpoint() {
+                let now = self.shared.now();
+                self.in_background(|workspace| workspace.checkpoint_if_due(now));
             }
         }
         self.tick();
@@ -383,18 +388,18 @@ impl Writer {
         call(&mut self.workspace, self.shared.now());
     }
 
-    fn background(&mut self, now: Timestamp) -> Result<(), Trouble> {
-        contained(&mut self.workspace, |workspace| {
-            workspace.advance(now)?;
-            workspace.pass_midnight(now)?;
-            workspace.checkpoint_if_due(now)
-        })
-    }
-
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
     fn tick(&mut self) {
         let now = self.shared.now();
-        match self.background(now) {
+        self.in_background(|workspace| {
+            workspace.advance(now)?;
+            workspace.pass_midnight(now)?;
+            workspace.checkpoint_if_due(now)
+        });
+    }
+
+    fn in_background(&mut self, work: impl FnOnce(&mut Workspace) -> Result<(), Failure>) {
+        match contained(&mut self.workspace, work) {
             Err(trouble) => {
                 tracing::error!(error = %trouble, "timers or checkpoint failed");
                 self.shared.report(false);

@@ -1,7 +1,9 @@
 //! Checkpoints: what changed since the last one, written by another thread.
 //!
-//! Promise: gathering is quick and intake goes on while the disk works; what is being written stays
-//! in memory until it is there; a checkpoint that fails is written with the next one.
+//! Promise: intake goes on while a checkpoint is gathered and while the disk works. Customers are
+//! written out a few at a time, and before they change, so that all are as they were at its position.
+//! What is being written stays in memory until it is there; a checkpoint that fails is written with
+//! the next one.
 
 use std::thread::JoinHandle;
 
@@ -14,6 +16,11 @@ use super::{Workspace, tail};
 const ENTRIES_DUE: u64 = 20_000;
 /// After so long it is due when anything changed.
 const QUIET_MS: i64 = 3_000;
+/// Bytes of customers written out at a time: two or three milliseconds.
+const SLICE: usize = 1 << 20;
+
+/// Messages of a checkpoint in the making.
+pub(super) struct InTheMaking(DuplicatesCheckpoint);
 
 /// A checkpoint on its way to the disk.
 pub(super) struct InFlight {
@@ -28,7 +35,8 @@ impl InFlight {
 }
 
 impl Workspace {
-    /// Starts a checkpoint when one is due, and finishes the one before.
+    /// Starts a checkpoint when one is due, takes the one in the making a step further, and finishes
+    /// the one before.
     ///
     /// # Errors
     /// When the last one failed: the journal still has everything, and memory is made again from it.
@@ -38,11 +46,17 @@ impl Workspace {
         }
         self.land()?;
         let waited = now.since(self.checkpoint_at) >= QUIET_MS;
-        if self.warm.behind() >= ENTRIES_DUE || (waited && self.warm.behind() > 0) {
+        let due = self.warm.behind() >= ENTRIES_DUE || (waited && self.warm.behind() > 0);
+        if due && !self.makes_checkpoint() {
             self.checkpoint_at = now;
-            self.launch()?;
+            self.begin()?;
         }
-        Ok(())
+        self.launch(SLICE)
+    }
+
+    /// Whether a checkpoint is in the making: [`Workspace::checkpoint_if_due`] has something to do.
+    pub fn makes_checkpoint(&self) -> bool {
+        self.warm.is_gathering() && !self.broken
     }
 
     /// Writes what changed since the last checkpoint, and waits for it.
@@ -52,23 +66,32 @@ impl Workspace {
     pub fn checkpoint(&mut self) -> Result<(), Failure> {
         // What a failed checkpoint took along is no longer news: memory is made again first.
         self.ready(self.now)?;
+        self.launch(usize::MAX)?;
         self.land()?;
-        self.launch()?;
+        self.begin()?;
+        self.launch(usize::MAX)?;
         self.land()
     }
 
-    fn launch(&mut self) -> Result<(), Failure> {
+    /// Takes down what is news at this position.
+    fn begin(&mut self) -> Result<(), Failure> {
         self.settle()?; // The state says nothing that the journal might not.
         let position = self.journal.last_seq();
-        let mut news = self.warm.gather()?;
-        news.position = position;
-        if std::mem::take(&mut self.changed) {
-            news.workspace = Some(tail::encode(self)?);
-        }
-        let (state, messages) = (self.state.clone(), self.duplicates.checkpoint(position));
+        let workspace = if std::mem::take(&mut self.changed) { Some(tail::encode(self)?) } else { None };
+        self.in_the_making = Some(InTheMaking(self.duplicates.checkpoint(position)));
+        self.warm.gather(position, workspace);
+        Ok(())
+    }
+
+    /// Writes customers out, and sends the checkpoint on its way once it is whole.
+    fn launch(&mut self, bytes: usize) -> Result<(), Failure> {
+        let Some(news) = self.warm.gather_on(bytes).inspect_err(|_| self.broken = true)? else { return Ok(()) };
+        let Some(InTheMaking(messages)) = self.in_the_making.take() else { return Ok(()) };
+        let state = self.state.clone();
         let thread =
             std::thread::Builder::new().name("checkpoint".into()).spawn(move || write(&state, news, &messages));
-        let thread = thread.map_err(|e| super::misfit("start a checkpoint", &e.to_string()))?;
+        let thread = thread.map_err(|e| super::misfit("start a checkpoint", &e.to_string()));
+        let thread = thread.inspect_err(|_| self.broken = true)?;
         self.in_flight = Some(InFlight { thread });
         Ok(())
     }

@@ -55,8 +55,7 @@ impl Workspace {
             self.erased.points.add(&erase::remains(customer));
             self.changed = true;
         }
-        self.warm.bury(id);
-        Ok(())
+        self.warm.bury(id)
     }
 
     /// Takes the names of erased persons off an event; a reject when it is about one of them: it

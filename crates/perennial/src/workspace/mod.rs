@@ -61,6 +61,7 @@ pub struct Workspace {
     duplicates: Duplicates,
     /// Names of the sources that ever sent anything.
     senders: BTreeSet<Box<str>>,
+    in_the_making: Option<checkpoint::InTheMaking>,
     in_flight: Option<checkpoint::InFlight>,
     checkpoint_at: Timestamp,
     /// What is done once a day was last done before the first midnight after this.
@@ -154,6 +155,7 @@ impl Workspace {
             sources: Vec::new(),
             duplicates: store.duplicates,
             senders: BTreeSet::new(),
+            in_the_making: None,
             in_flight: None,
             checkpoint_at: Timestamp::EPOCH,
             midnight_after: None,
@@ -587,6 +589,7 @@ impl Workspace {
             let _ = flight.ended(); // What it did not write is in the journal.
         }
         self.batch.clear();
+        self.in_the_making = None;
         self.warm = Warm::new(self.state.clone());
         self.rules = Rules::new(secret);
         self.sources.clear();

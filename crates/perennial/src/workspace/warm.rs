@@ -47,6 +47,15 @@ pub(super) struct Warm {
     moved_after: u64,
     /// What a checkpoint on its way holds, until it has landed.
     older: Older,
+    /// A checkpoint of which some customers are still to be written out.
+    outgoing: Option<Outgoing>,
+}
+
+/// A checkpoint in the making. Its customers are written out a few at a time, and before they change,
+/// so that nobody waits for all of them.
+struct Outgoing {
+    news: Checkpoint,
+    left: Vec<CustomerId>,
 }
 
 /// Index rows of a checkpoint on its way.
@@ -58,6 +67,7 @@ struct Older {
     timeline: Vec<(CustomerId, u64)>,
 }
 
+#[derive(Default)]
 struct Slot {
     /// None while the customer is taken out to be changed.
     customer: Option<Box<Customer>>,
@@ -65,6 +75,8 @@ struct Slot {
     dirty: bool,
     /// Part of the checkpoint on its way.
     leaving: bool,
+    /// Not written out for it yet.
+    unwritten: bool,
 }
 
 impl Warm {
@@ -85,6 +97,7 @@ impl Warm {
             moved: VecDeque::new(),
             moved_after,
             older: Older::default(),
+            outgoing: None,
         }
     }
 
@@ -97,6 +110,7 @@ impl Warm {
     /// A customer to change in place; its alarm is set when it is put back.
     pub(super) fn get_mut(&mut self, id: CustomerId) -> Result<Option<&mut Customer>, Failure> {
         self.fetch(id)?;
+        self.write_out(id)?;
         Ok(self.customers.get_mut(&id).and_then(|slot| {
             slot.dirty = true;
             slot.customer.as_deref_mut()
@@ -106,6 +120,7 @@ impl Warm {
     /// A customer to change; put it back.
     pub(super) fn take(&mut self, id: CustomerId) -> Result<Option<Box<Customer>>, Failure> {
         self.fetch(id)?;
+        self.write_out(id)?;
         Ok(self.customers.get_mut(&id).and_then(|slot| slot.customer.take()))
     }
 
@@ -115,8 +130,9 @@ impl Warm {
         self.put_away(&mut customer);
         let id = customer.id;
         let next = customer.next_due();
-        let slot =
-            self.customers.entry(id).or_insert(Slot { customer: None, alarm: None, dirty: false, leaving: false });
+        // What cannot be written out fails the checkpoint when its turn comes.
+        let _ = self.write_out(id);
+        let slot = self.customers.entry(id).or_default();
         if slot.alarm != next {
             slot.alarm.iter().for_each(|at| {
                 self.alarms.remove(&(*at, id));
@@ -297,10 +313,12 @@ impl Warm {
 
     /// Takes a customer out for good: erased. The index goes on naming them, so that their names are
     /// known to lead to nobody.
-    pub(super) fn bury(&mut self, id: CustomerId) {
+    pub(super) fn bury(&mut self, id: CustomerId) -> Result<(), Failure> {
+        self.write_out(id)?;
         self.forget(id);
         self.gone.insert(id);
         self.news.gone.push(id);
+        Ok(())
     }
 
     /// A customer who stands alone again, with the names and orders that are theirs.
@@ -410,27 +428,59 @@ impl Warm {
         found.identifiers.first().map(|(id, _)| id.clone())
     }
 
-    /// Everything that is news, handed to a checkpoint; it stays here too until the checkpoint has
+    /// Begins a checkpoint of everything that is news. It stays here too until the checkpoint has
     /// landed.
-    pub(super) fn gather(&mut self) -> Result<Checkpoint, Failure> {
-        let mut checkpoint = std::mem::take(&mut self.news);
-        for (id, slot) in self.customers.iter_mut().filter(|(_, slot)| slot.dirty) {
-            let Some(customer) = &slot.customer else { continue };
-            checkpoint.customers.push(CustomerRow { id: *id, next_due: slot.alarm, body: encode(customer)? });
-            slot.dirty = false;
-            slot.leaving = true;
-        }
-        checkpoint.identifiers = self.identifiers.iter().map(|(hash, id)| (*hash, *id)).collect();
-        checkpoint.orders = self.orders.iter().map(|(order, id)| (*order, *id)).collect();
-        checkpoint.kept = self.shelf.iter().map(|(key, body)| (*key, body.clone())).collect();
+    pub(super) fn gather(&mut self, position: u64, workspace: Option<Vec<u8>>) {
+        let mut news = std::mem::take(&mut self.news);
+        (news.position, news.workspace) = (position, workspace);
+        let dirty = self.customers.iter_mut().filter(|(_, slot)| slot.dirty && slot.customer.is_some());
+        let left = dirty.map(|(id, slot)| {
+            (slot.dirty, slot.leaving, slot.unwritten) = (false, true, true);
+            *id
+        });
+        let left = left.collect();
+        news.identifiers = self.identifiers.iter().map(|(hash, id)| (*hash, *id)).collect();
+        news.orders = self.orders.iter().map(|(order, id)| (*order, *id)).collect();
+        news.kept = self.shelf.iter().map(|(key, body)| (*key, body.clone())).collect();
         self.older = Older {
             identifiers: std::mem::take(&mut self.identifiers),
             orders: std::mem::take(&mut self.orders),
             shelf: std::mem::take(&mut self.shelf),
-            timeline: checkpoint.timeline.clone(),
+            timeline: news.timeline.clone(),
         };
         self.entries = 0;
-        Ok(checkpoint)
+        self.outgoing = Some(Outgoing { news, left });
+    }
+
+    /// Whether a checkpoint is in the making.
+    pub(super) fn is_gathering(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
+    /// Writes customers out for about so many bytes; the checkpoint, once it is whole.
+    pub(super) fn gather_on(&mut self, bytes: usize) -> Result<Option<Checkpoint>, Failure> {
+        let mut written = 0;
+        while written < bytes {
+            match self.outgoing.as_mut().map(|outgoing| outgoing.left.pop()) {
+                Some(Some(id)) => written += self.write_out(id)?,
+                Some(None) => return Ok(self.outgoing.take().map(|outgoing| outgoing.news)),
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes a customer out as they are, if that is still to be done for the checkpoint in the making;
+    /// how many bytes that took.
+    fn write_out(&mut self, id: CustomerId) -> Result<usize, Failure> {
+        let Some(outgoing) = &mut self.outgoing else { return Ok(0) };
+        let Some(slot) = self.customers.get_mut(&id).filter(|slot| slot.unwritten) else { return Ok(0) };
+        let Some(customer) = &slot.customer else { return Ok(0) };
+        let body = encode(customer)?;
+        let bytes = body.len();
+        outgoing.news.customers.push(CustomerRow { id, next_due: slot.alarm, body });
+        slot.unwritten = false;
+        Ok(bytes)
     }
 
     /// The checkpoint that was on its way is on disk.

@@ -3,6 +3,7 @@
 // The macro that rewrites expectations always writes hashes.
 #![allow(clippy::needless_raw_string_hashes)]
 
+mod checkpoint;
 mod crash;
 mod erase;
 mod expiry;

@@ -1,0 +1,51 @@
+//! Checkpoints that are gathered while the shop goes on.
+
+use perennial::wire::segment::Call;
+use perennial_core::value::Value;
+use serde_json::json;
+
+use crate::stage::{Shop, enroll};
+
+const CUSTOMERS: u32 = 400;
+
+/// What a customer said last, and how much has stood since.
+fn plan(shop: &mut Shop, n: u32) -> (Option<Value>, i64) {
+    let customer = shop.customer(&format!("u{n}"));
+    (customer.profile.traits.get("plan").map(|(value, _)| value.clone()), customer.orders.standing.spend)
+}
+
+fn say(shop: &mut Shop, n: u32, word: &str) {
+    // A long text, so that a checkpoint takes several steps.
+    let plan = format!("{word} {}", "x".repeat(8_000));
+    shop.call(Call::Identify, json!({ "userId": format!("u{n}"), "traits": { "plan": plan } }));
+}
+
+#[test]
+fn customers_that_change_while_a_checkpoint_is_in_the_making_are_in_it_as_they_were() {
+    let mut shop = Shop::open();
+    for n in 0..CUSTOMERS {
+        shop.ask(&format!("u{n}"), "e", enroll()).unwrap();
+        say(&mut shop, n, "first");
+    }
+    let (position, mut steps) = (shop.workspace.last_seq(), 0);
+    shop.workspace.checkpoint_if_due(shop.now).unwrap();
+    while shop.workspace.makes_checkpoint() {
+        for n in (steps * 7..CUSTOMERS).step_by(50) {
+            shop.order(&format!("u{n}"), &format!("o{n} {steps}"), 10, 0);
+            say(&mut shop, n, "second");
+        }
+        shop.call(Call::Identify, json!({ "userId": format!("new {steps}"), "traits": { "plan": "late" } }));
+        shop.workspace.checkpoint_if_due(shop.now).unwrap();
+        steps += 1;
+    }
+    assert!(steps >= 2, "{steps} steps are too few to show anything");
+    let before: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
+    while shop.workspace.state().position().unwrap() < position {
+        std::thread::yield_now(); // Another thread writes.
+    }
+    shop.reopen(); // A crash: the checkpoint is there, the journal has a tail.
+    assert!(shop.workspace.behind() > 0 && shop.workspace.behind() < 100, "{} entries", shop.workspace.behind());
+    let after: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
+    assert_eq!(before, after);
+    shop.verify();
+}
