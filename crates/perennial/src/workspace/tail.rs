@@ -305,8 +305,9 @@ impl Workspace {
         let mut merged = Vec::new();
         for fact in &entry.outcome {
             if let Fact::Merged { from } = fact
-                && let Some(gone) = self.warm.remove(*from)?
+                && let Some(mut gone) = self.warm.remove(*from)?
             {
+                self.follow_latest(&mut gone, entry.seq)?; // As both sides did before they were merged.
                 self.warm.redirect(&gone, id, self.secret());
                 merged.push(*gone);
             }

@@ -8,6 +8,8 @@ use perennial_core::input::{Asked, Command};
 use perennial_core::time::{DAY_MS, Timestamp};
 use perennial_store::{Checkpoint, Fault, MemoryDisk, Store, Write};
 
+use crate::stage::{PROGRAM, Shop};
+
 fn at(day: i64) -> Timestamp {
     Timestamp::from_millis(1_772_366_400_000 + day * DAY_MS) // 2026-03-01T12:00:00Z and so many days.
 }
@@ -124,4 +126,16 @@ fn time_does_not_go_back_over_a_restart() {
     let last = workspace.journal().entry(workspace.last_seq()).unwrap().unwrap();
     assert_eq!(last.recorded_at, at(30));
     assert!(workspace.verify(at(2)).unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_merge_of_two_who_had_not_followed_the_newest_programme_comes_out_the_same_again() {
+    let mut shop = Shop::open();
+    for who in ["ana", "bo"] {
+        (0..3).for_each(|n| shop.order(who, &format!("{who} {n}"), 10, 0));
+    }
+    let spend = "features: { spend_30d: { sum: order.eligible, on: Order Completed, within: P30D }, ";
+    shop.publish(&PROGRAM.replace("features: { ", spend));
+    shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap();
+    shop.verify();
 }
