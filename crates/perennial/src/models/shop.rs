@@ -128,7 +128,6 @@ fn thick_enough(lines: &Lines) -> Result<(), Untrained> {
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn failed(why: perennial_learn::recommend::Error) -> Untrained {
     match why {
         Error::CalledOff => Untrained::Cancelled,
