@@ -51,14 +51,6 @@ impl FromStr for Who {
 }
 
 impl Workspace {
-    /// A customer as of now.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub fn customer_view(&mut self, now: Timestamp, who: &Who) -> Result<Option<CustomerView>, Failure> {
-        Ok(self.glimpse(now, who)?.and_then(Glimpse::view))
-    }
-
     /// What a view of a customer is made of, so that whoever asked makes it and the next one need not
     /// wait for that.
     ///

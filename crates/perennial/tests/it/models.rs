@@ -12,7 +12,7 @@ use perennial::models::{Progress, Untrained, train};
 use perennial::pump::{Clock, Pump};
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
-use perennial::workspace::{Round, Who, Workspace};
+use perennial::workspace::{Glimpse, Round, Who, Workspace};
 use perennial_core::input::{Asked, Command, Input, Published};
 use perennial_core::score::{ModelKind, Score};
 use perennial_core::time::Timestamp;
@@ -111,7 +111,7 @@ fn everybody_is_scored_and_segments_follow_at_once() {
     let mut shop = trained(&MemoryDisk::new());
     let mut at_risk = 0;
     for n in 0..CUSTOMERS {
-        let view = shop.customer_view(end(), &who(n)).unwrap().unwrap();
+        let view = shop.glimpse(end(), &who(n)).unwrap().and_then(Glimpse::view).unwrap();
         let (value, cluster) = (view.scores.value.unwrap(), view.scores.cluster.unwrap());
         assert_eq!((value.model, cluster.model), (1, 1));
         assert!(value.reason.starts_with("ordered on "), "{}", value.reason);
@@ -218,8 +218,8 @@ fn a_round_that_was_cut_off_goes_on_after_a_restart() {
     let entries = again.last_seq();
     score_everybody(&mut again);
     assert!(!again.owes_scores());
-    let scored =
-        (0..CUSTOMERS).filter(|n| again.customer_view(end(), &who(*n)).unwrap().unwrap().scores.value.is_some());
+    let scored = (0..CUSTOMERS)
+        .filter(|n| again.glimpse(end(), &who(*n)).unwrap().and_then(Glimpse::view).unwrap().scores.value.is_some());
     assert_eq!(scored.count(), CUSTOMERS as usize);
     let news = again.journal();
     let blocks = (entries + 1..=again.last_seq()).filter_map(|seq| match news.entry(seq).unwrap()?.input? {
@@ -323,7 +323,9 @@ fn chances_fall_between_trainings_and_only_what_moved_is_written_down() {
 fn a_customer_whose_orders_were_all_given_back_is_expected_no_more() {
     let mut shop = trained(&MemoryDisk::new());
     take(&mut shop, end(), &[order(999, DAYS)]);
-    let value = |shop: &mut Workspace| shop.customer_view(end(), &who(999)).unwrap().unwrap().scores.value.unwrap();
+    let value = |shop: &mut Workspace| {
+        shop.glimpse(end(), &who(999)).unwrap().and_then(Glimpse::view).unwrap().scores.value.unwrap()
+    };
     assert!(value(&mut shop).clv_12m.as_f64().unwrap() > 0.0);
     let cancelled = json!({"type": "track", "userId": "u999", "messageId": "back", "event": "Order Cancelled",
         "properties": {"order_id": format!("o999-{DAYS}")}});
