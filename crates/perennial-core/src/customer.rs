@@ -54,6 +54,9 @@ pub struct Customer {
     pub orders: Orders,
     /// Present once joined.
     pub member: Option<Member>,
+    /// Lots ever numbered under this customer's name, the next lot's number less one. It outlives a
+    /// membership: that of a merge may be taken back, and its lots' names are not given again.
+    pub lots_opened: u32,
     /// Segments they are in.
     pub segments: Vec<InSegment>,
     /// Wake-ups, the next one first.
@@ -288,6 +291,7 @@ impl Customer {
             cart: Vec::new(),
             orders: Orders::default(),
             member: None,
+            lots_opened: 0,
             segments: Vec::new(),
             timers: Timers::default(),
             tick: None,
@@ -313,6 +317,7 @@ impl Customer {
             cart: self.cart.clone(),
             orders: self.orders.outline(),
             member: self.member.clone(),
+            lots_opened: self.lots_opened,
             segments: self.segments.clone(),
             timers: self.timers.clone(),
             tick: self.tick,

@@ -328,10 +328,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
         | Fact::Parked { .. }
         | Fact::Erased { .. } => {}
         Fact::Recalled { order } => customer.orders.recall(*order),
-        Fact::Parted(parted) => {
-            let member = customer.member.iter_mut();
-            member.for_each(|m| m.wallet.opened = m.wallet.opened.max(parted.lots));
-        }
+        Fact::Parted(parted) => customer.lots_opened = customer.lots_opened.max(parted.lots),
         Fact::SetAside { again } => again.iter().for_each(|timer| customer.timers.put(*timer)),
         Fact::Scored(scored) => customer.keep_score(scored),
         fact => of_member(edition, customer, at, fact),
@@ -431,7 +428,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             if let Some(member) = &mut customer.member {
                 member.wallet.open(born);
                 if born.lot.owner == owner {
-                    member.wallet.opened = member.wallet.opened.max(born.lot.number);
+                    customer.lots_opened = customer.lots_opened.max(born.lot.number);
                 }
                 if born.order.is_none() {
                     member.paid.push((Box::from(&*born.rule), born.earned_at));

@@ -24,8 +24,6 @@ pub struct Wallet {
     pub archived: Buckets,
     /// Owed to the house; never negative.
     pub arrears: i64,
-    /// Lots ever numbered under this customer's name: the next lot's number less one.
-    pub opened: u32,
     /// Borne by the shop.
     pub waived: i64,
     /// The last earning or spending, for expiry by inactivity.

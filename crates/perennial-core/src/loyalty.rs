@@ -273,7 +273,8 @@ pub(crate) fn grant(
     rule: Word,
 ) -> Option<LotId> {
     let owner = book.customer.id;
-    let number = book.customer.member.as_ref()?.wallet.opened + 1;
+    book.customer.member.as_ref()?;
+    let number = book.customer.lots_opened + 1;
     let lot = LotId { owner, number };
     let expires_at = lapse(book, earned_at, available_at);
     let version = book.program().version;

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 /// Version byte of encoded customers and of the workspace's own part: one for both, so that whoever
 /// reads the workspace knows that the customers can be read.
-pub(super) const ENCODING: u8 = 5;
+pub(super) const ENCODING: u8 = 6;
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
 /// Names whose customers are remembered, though the state knows them too.

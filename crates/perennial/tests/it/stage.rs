@@ -100,10 +100,8 @@ impl Shop {
         // A late event changes a segment at the latest instant that was folded: the merge's own, too.
         customer.segments.iter_mut().for_each(|segment| segment.since = self.now);
         let dropped = "LotId";
-        let wallet = customer.member.as_mut().map(|member| {
-            member.wallet.opened = 0;
-            std::mem::take(&mut member.wallet.lots)
-        });
+        customer.lots_opened = 0;
+        let wallet = customer.member.as_mut().map(|member| std::mem::take(&mut member.wallet.lots));
         let lots: Vec<String> = wallet
             .iter()
             .flatten()

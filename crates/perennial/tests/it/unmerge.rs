@@ -3,6 +3,7 @@
 use perennial::wire::segment::{Call, parse};
 use perennial::wire::{Arrival, Circumstances};
 use perennial::workspace::{Who, Workspace};
+use perennial_core::fact::Fact;
 use perennial_core::input::{Command, Entry, Input};
 use perennial_core::rules::Rules;
 use perennial_core::{engine, program};
@@ -441,4 +442,27 @@ fn two_random_lives_are_the_same_with_and_without_a_merge_between() {
             assert!(differ.is_none() && apart.len() == once_one.len(), "seed {seed}: {differ:?}\n{apart}\n{once_one}");
         }
     }
+}
+
+#[test]
+fn a_lot_never_gets_the_name_of_one_that_was_booked_before() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    shop.order("guest", "G1", 30, 0);
+    // The guest is Ana, buys as a member, and turns out to be somebody else.
+    shop.ask("guest", "m", Command::Merge { from: "ana".parse().unwrap() }).unwrap();
+    shop.order("ana", "A1", 10, 0);
+    shop.ask("ana", "u", Command::Unmerge).unwrap();
+    shop.ask("guest", "e", enroll()).unwrap();
+    shop.order("guest", "G2", 56, 0);
+    let entries = shop.workspace.journal().iter(1).map(Result::unwrap);
+    let mut lots: Vec<_> = entries
+        .flat_map(|entry| entry.outcome)
+        .filter_map(|fact| if let Fact::LotOpened(born) = fact { Some(born.lot) } else { None })
+        .collect();
+    let opened = lots.len();
+    lots.sort_unstable();
+    lots.dedup();
+    assert_eq!((opened, lots.len()), (3, 3)); // G1, which the merge claimed, A1 and G2.
+    shop.verify();
 }
