@@ -19,6 +19,8 @@ use crate::value::{Properties, Value};
 
 /// Orders kept in warm state; older ones leave, and are put away to be fetched by their key.
 pub const ORDERS_MAX: usize = 256;
+/// Orders that have not earned, among them, that later ones don't drive out.
+pub const UNEARNED_MAX: usize = ORDERS_MAX / 2;
 /// Lines kept of one order; the rest is gathered in the last one.
 pub const LINES_MAX: usize = 500;
 /// Refunds that one order takes: their keys are kept with it.
@@ -253,11 +255,14 @@ impl Orders {
         self.records.push_back(record);
     }
 
-    /// The oldest leave a list that is too long.
+    /// The oldest leave a list that is too long, those last that may still earn: only a list finds the
+    /// orders of a visitor who joins a member (rule 6).
     pub(crate) fn trim(&mut self) {
         while self.records.len() > ORDERS_MAX {
-            self.refs.pop_front();
-            self.left.extend(self.records.pop_front().map(|record| *record));
+            let old = self.records.iter().take(UNEARNED_MAX);
+            let at = old.map(|record| record.earns || !record.stands()).position(|is_done| is_done).unwrap_or(0);
+            self.refs.remove(at);
+            self.left.extend(self.records.remove(at).map(|record| *record));
         }
     }
 

@@ -87,7 +87,7 @@ pub fn run(seed: u64, steps: u64) -> Result<Report, Finding> {
     Ok(report)
 }
 
-/// Plays one shop's story and prints every step, up to the first broken law or so many steps.
+/// Plays one shop's story and prints every step and what it wrote, up to the first broken law or so many steps.
 ///
 /// # Errors
 /// The broken law.

@@ -1,5 +1,5 @@
 //! `perennial-sim --seed N --steps M`: a random shop, looking for broken laws. `--tell` prints each
-//! step of the one shop with this seed.
+//! step of the one shop with this seed, and what it wrote.
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -167,7 +167,9 @@ impl Shop {
             _ => dice.between(1, 25 * DAY),
         };
         let (ids, body, properties) = self.body(dice);
-        let at = self.clock.plus_millis(-late);
+        // No two at the very same instant: which of their lots is taken first only names decide, and the
+        // oracle knows none.
+        let at = self.clock.plus_millis(-late - self.count % 1_000);
         Event {
             message_id: format!("m{}", self.number()).into(),
             source: "shop".into(),

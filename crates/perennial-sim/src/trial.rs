@@ -44,6 +44,7 @@ struct Trial<'a> {
     /// What was acknowledged: by message id, the body and the entry.
     acknowledged: BTreeMap<Box<str>, (Event, Option<u64>)>,
     people: Vec<Identifier>,
+    care: Care,
     report: &'a mut Report,
 }
 
@@ -56,7 +57,7 @@ pub(crate) enum Care {
     Usual,
     /// Everybody is looked at, and everything verified, after every step.
     Close,
-    /// The same, and each step is printed.
+    /// As usual, and each step is printed with the entries that it wrote.
     Told,
 }
 
@@ -75,12 +76,13 @@ pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Res
         in_flight: false,
         acknowledged: BTreeMap::new(),
         people: Vec::new(),
+        care,
         report,
     };
     let at = |step| move |what| Finding { seed, step, what };
     trial.open().and_then(|()| trial.publish()).and_then(|()| trial.stock_up()).map_err(at(0))?;
     for step in 1..=steps {
-        trial.step(step, care).map_err(at(step))?;
+        trial.step(step).map_err(at(step))?;
         trial.report.steps += 1;
     }
     trial.verify().map_err(at(steps))
@@ -184,13 +186,13 @@ impl Trial<'_> {
         }
     }
 
-    fn step(&mut self, step: u64, care: Care) -> Held {
+    fn step(&mut self, step: u64) -> Held {
         let mut act = self.shop.next(&mut self.dice);
         self.keep_to_what_is_reckoned(&mut act);
-        if care == Care::Told {
+        if self.care == Care::Told {
             println!("{step} at {}: {act:?}", self.shop.clock);
         }
-        let closely = care != Care::Usual;
+        let closely = self.care == Care::Close;
         self.sabotage();
         self.now = self.now.max(self.shop.clock);
         let clock = self.now;
@@ -375,7 +377,11 @@ impl Trial<'_> {
     fn read_on(&mut self) -> Held {
         let Some(workspace) = &self.workspace else { return Ok(()) };
         for entry in workspace.journal().iter(self.books.read + 1) {
-            self.books.read(&entry.map_err(|failure| failure.to_string())?)?;
+            let entry = entry.map_err(|failure| failure.to_string())?;
+            if self.care == Care::Told {
+                println!("  {entry:?}");
+            }
+            self.books.read(&entry)?;
         }
         Ok(())
     }

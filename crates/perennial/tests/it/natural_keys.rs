@@ -128,3 +128,17 @@ fn more_than_a_customer_may_have_waiting_is_not_lost() {
     assert_eq!(granted(&mut shop, "ana"), (1_000, 500));
     shop.verify();
 }
+
+#[test]
+fn a_visitors_order_may_still_earn_however_many_follow() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    shop.order("bo", "before", 70, 0);
+    shop.ask("bo", "e", enroll()).unwrap();
+    (0..ORDERS_MAX + 20).for_each(|n| shop.order("bo", &format!("order {n}"), 1, 0));
+    let before = granted(&mut shop, "bo").0;
+    // Bo is Ana, who had joined before that first order.
+    shop.ask("bo", "m", Command::Merge { from: "ana".parse().unwrap() }).unwrap();
+    assert_eq!(granted(&mut shop, "bo").0, before + 70);
+    shop.verify();
+}
