@@ -12,10 +12,17 @@ use perennial_store::{Checkpoint, DuplicatesCheckpoint, Failure, State};
 
 use super::{Workspace, tail};
 
-/// Entries after which a checkpoint is due at the latest.
+/// Entries after which a checkpoint is due, if the last one was small.
 const ENTRIES_DUE: u64 = 20_000;
-/// After so long it is due when anything changed.
+/// Entries after which one is due however large it will be: a restart folds them again in a second.
+const ENTRIES_MAX: u64 = 100_000;
+/// Bytes of customers that one entry is worth: what is large is written after more of them, so that
+/// what is written keeps to the goal of four kilobytes an entry.
+const BYTES_AN_ENTRY: u64 = 2_048;
+/// After so long one is due when it is worth it.
 const QUIET_MS: i64 = 3_000;
+/// After so long one is due when anything changed.
+const IDLE_MS: i64 = 60_000;
 /// Bytes of customers written out at a time: two or three milliseconds.
 const SLICE: usize = 1 << 20;
 
@@ -45,13 +52,18 @@ impl Workspace {
             return Ok(());
         }
         self.land()?;
-        let waited = now.since(self.checkpoint_at) >= QUIET_MS;
-        let due = self.warm.behind() >= ENTRIES_DUE || (waited && self.warm.behind() > 0);
-        if due && !self.makes_checkpoint() {
+        if self.is_checkpoint_due(now) && !self.makes_checkpoint() {
             self.checkpoint_at = now;
             self.begin()?;
         }
         self.launch(SLICE)
+    }
+
+    /// Whether what changed is worth a checkpoint, if that is about as large as the last one was.
+    fn is_checkpoint_due(&self, now: Timestamp) -> bool {
+        let (behind, waited) = (self.warm.behind(), now.since(self.checkpoint_at));
+        let worth = (self.warm.bytes_gathered() / BYTES_AN_ENTRY).clamp(1, ENTRIES_MAX);
+        behind >= worth.max(ENTRIES_DUE) || (waited >= QUIET_MS && behind >= worth) || (waited >= IDLE_MS && behind > 0)
     }
 
     /// Whether a checkpoint is in the making: [`Workspace::checkpoint_if_due`] has something to do.

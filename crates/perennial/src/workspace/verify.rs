@@ -52,7 +52,7 @@ impl Workspace {
         }
         for id in mine {
             findings.customers += 1;
-            again.adopt(id)?; // A version that brought nothing has no entry of its own.
+            again.take_up(id)?;
             let (held, refolded) = (self.settled(id)?, again.settled(id)?);
             if held != refolded && findings.faults.len() < FAULTS_MAX {
                 findings.faults.push(difference(id, held.as_ref(), refolded.as_ref()));
@@ -67,6 +67,18 @@ impl Workspace {
             self.wake(id, self.now)?;
         }
         self.commit()
+    }
+
+    /// Takes up the programme in force as whoever followed it without an entry did: it brought nothing
+    /// then, so nothing is decided now, when thresholds may be others.
+    fn take_up(&mut self, id: CustomerId) -> Result<(), Failure> {
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
+        if customer.adopted < self.rules.latest_version() {
+            let seen = self.refill(&customer, self.next_seq)?;
+            engine::take_up(&self.rules, &mut customer, seen);
+        }
+        self.warm.put(customer, false);
+        Ok(())
     }
 
     fn settled(&mut self, id: CustomerId) -> Result<Option<Customer>, Failure> {

@@ -49,6 +49,8 @@ pub(super) struct Warm {
     older: Older,
     /// A checkpoint of which some customers are still to be written out.
     outgoing: Option<Outgoing>,
+    /// Bytes of customers in the last checkpoint.
+    gathered: u64,
 }
 
 /// A checkpoint in the making. Its customers are written out a few at a time, and before they change,
@@ -98,6 +100,7 @@ impl Warm {
             moved_after,
             older: Older::default(),
             outgoing: None,
+            gathered: 0,
         }
     }
 
@@ -452,6 +455,11 @@ impl Warm {
         self.outgoing = Some(Outgoing { news, left });
     }
 
+    /// Bytes of customers in the last checkpoint, the one in the making left out.
+    pub(super) fn bytes_gathered(&self) -> u64 {
+        self.gathered
+    }
+
     /// Whether a checkpoint is in the making.
     pub(super) fn is_gathering(&self) -> bool {
         self.outgoing.is_some()
@@ -463,7 +471,11 @@ impl Warm {
         while written < bytes {
             match self.outgoing.as_mut().map(|outgoing| outgoing.left.pop()) {
                 Some(Some(id)) => written += self.write_out(id)?,
-                Some(None) => return Ok(self.outgoing.take().map(|outgoing| outgoing.news)),
+                Some(None) => {
+                    let news = self.outgoing.take().map(|outgoing| outgoing.news);
+                    self.gathered = news.iter().flat_map(|n| &n.customers).map(|row| row.body.len() as u64).sum();
+                    return Ok(news);
+                }
                 None => return Ok(None),
             }
         }
