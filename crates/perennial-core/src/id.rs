@@ -37,6 +37,8 @@ impl Secret {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Writes an id as text for people and as bytes for the journal.
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -47,7 +49,11 @@ macro_rules! opaque_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str($prefix)?;
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut text = [0; 32];
+                for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+                    *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                }
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 

@@ -147,6 +147,15 @@ impl Journal {
         guard(&self.failed).clone().map_or(Ok(()), Err)
     }
 
+    /// Whether everything that was begun is durable.
+    pub fn is_settled(&self) -> bool {
+        let begun = match &self.backend {
+            Writer::Sqlite(desk) => desk.begun.load(Ordering::Acquire),
+            Writer::Memory(_) => 0,
+        };
+        begun == 0 && !self.has_failed()
+    }
+
     /// Whether something failed since the last [`Journal::resume`].
     pub fn has_failed(&self) -> bool {
         guard(&self.failed).is_some()

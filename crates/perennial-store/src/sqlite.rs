@@ -28,8 +28,10 @@ pub(crate) struct Layout {
 
 /// How long a statement waits for a lock.
 const WAIT: Duration = Duration::from_secs(30);
-/// How much of a file readers map.
+/// How much of a file readers of single keys map.
 const MAP_BYTES: i64 = 4 << 30;
+/// Pages that other readers keep, in KiB.
+const CACHE_KIB: i64 = 1_024;
 /// Readers that stay open when nobody reads.
 const IDLE_READERS: usize = 4;
 
@@ -95,12 +97,19 @@ pub(crate) fn checkpoint_truncate(db: &Connection) -> Result<bool, Failure> {
 pub(crate) struct Readers {
     path: PathBuf,
     name: &'static str,
+    map_bytes: i64,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
+    /// Readers of single keys: they map the file.
     pub(crate) fn new(path: &Path, name: &'static str) -> Self {
-        Self { path: path.into(), name, idle: Mutex::new(Vec::new()) }
+        Self { path: path.into(), name, map_bytes: MAP_BYTES, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Readers that walk through a whole table: what they pass by does not stay in our memory.
+    pub(crate) fn walking(path: &Path, name: &'static str) -> Self {
+        Self { map_bytes: 0, ..Self::new(path, name) }
     }
 
     /// Lends a reader to `work`.
@@ -123,8 +132,8 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).doing(&doing)?;
         db.busy_timeout(WAIT).doing(&doing)?;
-        db.pragma_update(None, "mmap_size", MAP_BYTES).doing(&doing)?;
-        db.pragma_update(None, "cache_size", -1024).doing(&doing)?;
+        db.pragma_update(None, "mmap_size", self.map_bytes).doing(&doing)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB).doing(&doing)?;
         db.set_prepared_statement_cache_capacity(32);
         Ok(db)
     }

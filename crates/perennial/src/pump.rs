@@ -1,4 +1,5 @@
-//! The pump: one thread owns the workspace; everybody else sends it work and waits for the answer.
+//! The pump: one thread works on the workspace; everybody else sends it work and waits for the answer,
+//! or glances at the workspace while the thread rests.
 //!
 //! Promise: an event or a command is answered only after it is durable. While one group is on its way
 //! to the disk the next one comes together and is folded, up to [`GROUP_EVENTS`] events: a slow disk
@@ -11,7 +12,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -182,17 +183,26 @@ impl Shared {
     }
 }
 
+/// The workspace, until its thread gives it back. Held by the thread while it does something, and by
+/// others for as long as a glance takes.
+type Place = Arc<Mutex<Option<Workspace>>>;
+
+fn lock(place: &Place) -> MutexGuard<'_, Option<Workspace>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The way to the workspace; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     jobs: Sender<Job>,
     shared: Arc<Shared>,
+    place: Place,
 }
 
 /// The running thread; stop it to get the workspace back.
 pub struct Pump {
     handle: Handle,
-    thread: JoinHandle<Workspace>,
+    thread: JoinHandle<Option<Workspace>>,
 }
 
 impl Pump {
@@ -220,9 +230,9 @@ impl Pump {
             notices: broadcast::channel(NOTICES).0,
             shelf: workspace.shelf(),
         });
-        let handle = Handle { jobs, shared: shared.clone() };
-        let writer = Writer { workspace, shared };
-        let thread = std::thread::Builder::new().name("pump".into()).spawn(move || writer.run(&work))?;
+        let place: Place = Arc::new(Mutex::new(Some(workspace)));
+        let handle = Handle { jobs, shared: shared.clone(), place: place.clone() };
+        let thread = std::thread::Builder::new().name("pump".into()).spawn(move || run(&place, &shared, &work))?;
         Ok(Self { handle, thread })
     }
 
@@ -238,7 +248,7 @@ impl Pump {
     pub fn stop(self) -> Result<Workspace, Trouble> {
         let died = || Trouble::Unavailable("the writer has stopped".into());
         self.handle.jobs.send(Job::Stop).map_err(|_| died())?;
-        self.thread.join().map_err(|_| died())
+        self.thread.join().ok().flatten().ok_or_else(died)
     }
 }
 
@@ -309,6 +319,14 @@ impl Handle {
         wait(answer).await?
     }
 
+    /// Looks at the workspace on the caller's thread, unless something is being done with it; for
+    /// questions that memory answers in microseconds. None says to [`Handle::call`].
+    pub fn peek<T>(&self, look: impl FnOnce(&Workspace, Timestamp) -> Option<T>) -> Option<T> {
+        let held = self.place.try_lock().ok()?;
+        let workspace = held.as_ref()?;
+        catch_unwind(AssertUnwindSafe(|| look(workspace, self.shared.now()))).ok().flatten()
+    }
+
     fn send(&self, job: Job, weight: usize) -> Result<(), Trouble> {
         self.jobs.send(job).map_err(|_| {
             self.shared.release(weight);
@@ -341,51 +359,51 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Trouble> {
     }
 }
 
-struct Writer {
-    workspace: Workspace,
-    shared: Arc<Shared>,
-}
-
 /// How long the doors stay shut after a failure when nothing is appended.
 const RETRY: Duration = Duration::from_secs(5);
 
-impl Writer {
-    fn run(mut self, work: &Receiver<Job>) -> Workspace {
-        let _gone = MarkGone(self.shared.clone());
-        let mut next = None;
-        let mut ticked = Instant::now();
-        loop {
-            let job = match next.take() {
-                Some(job) => Ok(job),
-                // While a checkpoint is in the making there is always something to do.
-                None if self.workspace.makes_checkpoint() => work.recv_timeout(Duration::ZERO),
-                None => work.recv_timeout(TICK),
-            };
-            match job {
-                Ok(Job::Call(call)) => self.answer(call),
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(job) => next = self.take_group(job, work),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if ticked.elapsed() >= TICK {
-                self.tick();
-                ticked = Instant::now();
-            } else if self.workspace.makes_checkpoint() {
-                let now = self.shared.now();
-                self.in_background(|workspace| workspace.checkpoint_if_due(now));
-            }
+/// Does what comes in until it is told to stop; gives the workspace back.
+fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Workspace> {
+    let _gone = MarkGone(shared.clone());
+    let (mut next, mut ticked, mut patience) = (None, Instant::now(), TICK);
+    loop {
+        let job = next.take().map_or_else(|| work.recv_timeout(patience), Ok);
+        let mut held = lock(place);
+        let mut writer = Writer { workspace: held.as_mut()?, shared };
+        match job {
+            Ok(Job::Call(call)) => writer.answer(call),
+            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(job) => next = writer.take_group(job, work),
+            Err(RecvTimeoutError::Timeout) => {}
         }
-        self.tick();
-        if let Err(failure) = self.workspace.checkpoint() {
-            tracing::error!(error = %failure, "the last checkpoint failed; the next start folds the journal's tail");
+        if ticked.elapsed() >= TICK {
+            writer.tick();
+            ticked = Instant::now();
+        } else {
+            writer.go_on();
         }
-        self.workspace
+        // While a checkpoint is in the making there is always something to do.
+        patience = if writer.workspace.makes_checkpoint() { Duration::ZERO } else { TICK };
     }
+    let mut workspace = lock(place).take()?;
+    Writer { workspace: &mut workspace, shared }.tick();
+    if let Err(failure) = workspace.checkpoint() {
+        tracing::error!(error = %failure, "the last checkpoint failed; the next start folds the journal's tail");
+    }
+    Some(workspace)
+}
 
+/// The workspace in the hands of its thread.
+struct Writer<'a> {
+    workspace: &'a mut Workspace,
+    shared: &'a Arc<Shared>,
+}
+
+impl Writer<'_> {
     /// A question sees only what is durable.
     fn answer(&mut self, call: Call) {
         let _ = self.workspace.settle(); // What failed is mended before the question is asked.
-        call(&mut self.workspace, self.shared.now());
+        call(self.workspace, self.shared.now());
     }
 
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
@@ -398,8 +416,16 @@ impl Writer {
         });
     }
 
+    /// Takes a checkpoint in the making a step further.
+    fn go_on(&mut self) {
+        let now = self.shared.now();
+        if self.workspace.makes_checkpoint() {
+            self.in_background(|workspace| workspace.checkpoint_if_due(now));
+        }
+    }
+
     fn in_background(&mut self, work: impl FnOnce(&mut Workspace) -> Result<(), Failure>) {
-        match contained(&mut self.workspace, work) {
+        match contained(self.workspace, work) {
             Err(trouble) => {
                 tracing::error!(error = %trouble, "timers or checkpoint failed");
                 self.shared.report(false);
@@ -423,8 +449,8 @@ impl Writer {
             match self.fold(now, job) {
                 Ok(folded) => group.push(folded),
                 Err((job, trouble)) => {
-                    turn_away(job, &trouble, &self.shared);
-                    refuse(group, &trouble.of_a_neighbour(), &self.shared);
+                    turn_away(job, &trouble, self.shared);
+                    refuse(group, &trouble.of_a_neighbour(), self.shared);
                     return None;
                 }
             }
@@ -453,14 +479,14 @@ impl Writer {
                 let heard = self.shared.notices.receiver_count() > 0;
                 let names = if heard { taking.batch.iter().map(name_of).collect() } else { Vec::new() };
                 let batch = std::mem::take(&mut taking.batch);
-                match contained(&mut self.workspace, |workspace| workspace.fold_in(now, batch)) {
+                match contained(self.workspace, |workspace| workspace.fold_in(now, batch)) {
                     Ok(receipts) => Ok(Folded::Took { taking, receipts, names }),
                     Err(trouble) => Err((Job::Take(taking), trouble)),
                 }
             }
             Job::Ask(asking) => {
                 let asked = (*asking.asked).clone();
-                match contained(&mut self.workspace, |workspace| workspace.decide_in(now, asked)) {
+                match contained(self.workspace, |workspace| workspace.decide_in(now, asked)) {
                     Ok(answer) => Ok(Folded::Asked { asking, answer }),
                     Err(trouble) => Err((Job::Ask(asking), trouble)),
                 }

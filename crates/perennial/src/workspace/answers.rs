@@ -65,10 +65,28 @@ impl Workspace {
         let Some(id) = id else { return Ok(None) };
         self.wake(id, self.now)?;
         self.commit()?;
-        let Some(customer) = self.warm.get(id)?.map(Customer::outline) else { return Ok(None) };
-        let Some(edition) = self.rules.latest() else { return Ok(None) };
-        let scores = self.scores_view(&edition.program, &customer);
-        Ok(Some(Glimpse { rules: self.rules.without_catalog(), customer, scores, now: self.now }))
+        self.warm.get(id)?;
+        Ok(self.warm.peek(id).and_then(|customer| self.glimpse_of(customer, self.now)))
+    }
+
+    /// The same, if it can be had at once: memory knows the customer, nothing is due for them, and
+    /// everything is durable. None says nothing.
+    pub fn glance(&self, now: Timestamp, who: &Who) -> Option<Glimpse> {
+        let customer = match who {
+            Who::Id(id) => self.warm.peek(*id),
+            Who::Named(name) => self.warm.recognise(name.hashed(&self.rules.secret)),
+        }?;
+        let now = now.max(self.now);
+        let is_current = customer.adopted == self.rules.latest_version();
+        let is_awake = customer.next_due().is_none_or(|due| due > now);
+        let is_durable = !self.broken && self.batch.is_empty() && self.journal.is_settled();
+        if is_current && is_awake && is_durable { self.glimpse_of(customer, now) } else { None }
+    }
+
+    fn glimpse_of(&self, customer: &Customer, now: Timestamp) -> Option<Glimpse> {
+        let edition = self.rules.latest()?;
+        let (customer, scores) = (customer.outline(), self.scores_view(&edition.program, customer));
+        Some(Glimpse { rules: self.rules.without_catalog(), customer, scores, now })
     }
 
     pub(super) fn who(&mut self, now: Timestamp, who: &Who) -> Result<Option<Customer>, Failure> {

@@ -274,6 +274,18 @@ impl Warm {
         Ok(found)
     }
 
+    /// A customer by a name, if memory knows both.
+    pub(super) fn recognise(&self, hash: IdentifierHash) -> Option<&Customer> {
+        let recent = self.identifiers.get(&hash).or_else(|| self.older.identifiers.get(&hash));
+        let id = *recent.or_else(|| self.known.get(&hash))?;
+        self.peek(id?)
+    }
+
+    /// A customer, if memory has them.
+    pub(super) fn peek(&self, id: CustomerId) -> Option<&Customer> {
+        self.customers.get(&id)?.customer.as_deref()
+    }
+
     pub(super) fn link(&mut self, hash: IdentifierHash, id: CustomerId) {
         self.identifiers.insert(hash, Some(id));
     }

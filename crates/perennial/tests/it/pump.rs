@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use perennial::pump::{Clock, Pump, Trouble};
 use perennial::wire::segment::{Call, parse};
 use perennial::wire::{Arrival, Circumstances};
-use perennial::workspace::Status;
+use perennial::workspace::{Glimpse, Status, Who};
 use perennial_core::time::Timestamp;
+
+use crate::stage::{PROGRAM, Shop, enroll};
 
 fn messages(names: &[&str]) -> Vec<Arrival> {
     let items: Vec<String> =
@@ -83,4 +85,34 @@ async fn a_listener_hears_names_and_no_persons() {
     handle.submit(messages(&["m"]), 10).await.unwrap();
     let notice = serde_json::to_string(&notices.recv().await.unwrap()).unwrap();
     assert!(notice.contains(r#""name":"identify","status":"accepted""#) && !notice.contains("ana"), "{notice}");
+}
+
+#[test]
+fn a_glance_shows_what_a_question_is_answered_or_nothing() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    shop.order("ana", "A1", 300, 2);
+    let ana = "ana".parse().unwrap();
+    let by_id = Who::Id(shop.customer("ana").id);
+    let view = |glimpse: Option<Glimpse>| glimpse.and_then(Glimpse::view).map(|v| serde_json::to_value(v).unwrap());
+    let asked = |shop: &mut Shop, who: &Who| view(shop.workspace.glimpse(shop.now, who).unwrap());
+    for who in [&ana, &by_id] {
+        let glance = view(shop.workspace.glance(shop.now, who));
+        assert!(glance.is_some());
+        assert_eq!(glance, asked(&mut shop, who));
+    }
+    // Points are due: somebody has to wake her first.
+    shop.now = shop.now.plus_millis(20 * 86_400_000);
+    assert_eq!(view(shop.workspace.glance(shop.now, &ana)), None);
+    let awake = asked(&mut shop, &ana);
+    assert_eq!(awake.as_ref().map(|v| &v["points"]["pending"]), Some(&0.into()));
+    assert_eq!(view(shop.workspace.glance(shop.now, &ana)), awake);
+    // Another programme: she has to follow it first. Nor does memory know her after a restart.
+    shop.publish(&PROGRAM.replace("points: 100", "points: 90"));
+    assert_eq!(view(shop.workspace.glance(shop.now, &ana)), None);
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    assert_eq!(view(shop.workspace.glance(shop.now, &ana)), None);
+    assert!(asked(&mut shop, &ana).is_some());
+    assert_eq!(view(shop.workspace.glance(shop.now, &"nobody".parse().unwrap())), None);
 }
