@@ -376,22 +376,16 @@ const TENS: [i64; 19] = {
 /// Exact, with the common cases first: as many decimal places, or a few more on one side.
 #[inline]
 fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
-    let (more, fewer) = (a.scale(), b.scale());
-    if more == fewer
-        && let (Some(m), Some(n)) = (short(a), short(b))
-    {
+    let (Some(m), Some(n)) = (short(a), short(b)) else { return a.cmp(&b) };
+    let (here, there) = (a.scale(), b.scale());
+    if here == there {
         return m.cmp(&n);
     }
-    let (m, n) = (a.mantissa(), b.mantissa());
-    if more == fewer {
-        return m.cmp(&n);
-    }
-    // A mantissa of 64 bits times at most 10^18 fits 128 bits.
-    let tens = TENS.get(more.abs_diff(fewer) as usize);
-    match (i64::try_from(m), i64::try_from(n), tens) {
-        (Ok(short), Ok(_), Some(tens)) if more < fewer => (i128::from(short) * i128::from(*tens)).cmp(&n),
-        (Ok(_), Ok(short), Some(tens)) => m.cmp(&(i128::from(short) * i128::from(*tens))),
-        _ => a.cmp(&b),
+    // 63 bits times at most 10^18 fit 128.
+    match TENS.get(here.abs_diff(there) as usize) {
+        Some(tens) if here < there => (i128::from(m) * i128::from(*tens)).cmp(&n.into()),
+        Some(tens) => i128::from(m).cmp(&(i128::from(n) * i128::from(*tens))),
+        None => a.cmp(&b),
     }
 }
 

@@ -98,6 +98,7 @@ impl<'a> View<'a> {
             Field::Trait(name) => {
                 customer.profile.traits.get(name).map_or(expr::View::Null, |(value, _)| expr::View::of(value))
             }
+            Field::Tier => self.tier().map_or(expr::View::Null, expr::View::Text),
             Field::Member => expr::View::Bool(customer.member.is_some()),
             Field::Score(name) => expr::View::made(name.of(customer, self.program.currency)),
             _ => self.of_member(field),
@@ -119,7 +120,6 @@ impl<'a> View<'a> {
                 let year = self.program.zone.year(self.now());
                 expr::View::Number(member.years.get(&year).map_or(0, |y| y.points).into())
             }
-            Field::Tier => self.tier().map_or(expr::View::Null, expr::View::Text),
             _ => expr::View::Null,
         }
     }
@@ -152,8 +152,13 @@ impl Scope for View<'_> {
             Field::OrderId | Field::OrderEligible | Field::OrderTotal | Field::OrderCurrency | Field::OrderLines => {
                 self.of_order(field)
             }
-            field if field.is_of_customer() => self.of_customer(field),
-            field => self.of_product(field),
+            Field::ProductId
+            | Field::ProductTags
+            | Field::ProductPrice
+            | Field::ProductQuantity
+            | Field::ProductImpact(_)
+            | Field::ProductAbout(_) => self.of_product(field),
+            field => self.of_customer(field),
         }
     }
 
