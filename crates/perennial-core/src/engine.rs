@@ -318,6 +318,11 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
                 record.rules.clone_from(rules);
             }
         }
+        Fact::Reread { order, values } => {
+            if let Some(record) = customer.orders.get_mut(*order) {
+                record.recalled.clone_from(values);
+            }
+        }
         Fact::Merged { .. }
         | Fact::Unmerged { .. }
         | Fact::Created

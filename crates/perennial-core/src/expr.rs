@@ -72,6 +72,11 @@ pub enum Field {
 }
 
 impl Field {
+    /// Whether only a member has it.
+    pub fn is_of_member(&self) -> bool {
+        matches!(self, Self::Impact(_) | Self::PointsAvailable | Self::PointsEarned | Self::Tier | Self::Member)
+    }
+
     /// Whether the field belongs to the customer rather than to the event, order or line at hand.
     pub fn is_of_customer(&self) -> bool {
         !matches!(

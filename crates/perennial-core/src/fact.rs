@@ -183,6 +183,13 @@ pub enum Fact {
     },
     /// A model was asked again, because the customer's orders changed, and said this.
     Scored(Box<Scored>),
+    /// What rules read of a member counts for an order as it is now, because a member claims it (rule 6).
+    Reread {
+        /// The order.
+        order: OrderRef,
+        /// All values that its rules recall, in the order of [`crate::program::Program::recalled`].
+        values: Vec<crate::value::Value>,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

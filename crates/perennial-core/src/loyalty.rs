@@ -161,6 +161,19 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     tier::regrade(book, year, Some(name));
 }
 
+/// What an order's rules recall, with what only a member has as it is now; none when nothing changes.
+pub(crate) fn reread(book: &Book<'_>, order: OrderRef) -> Option<Vec<Value>> {
+    let record = book.customer.orders.get(order)?;
+    let fields = &book.rules.edition(record.version)?.program.recalled;
+    let view = View::of(book.program(), book.customer);
+    let now = fields
+        .iter()
+        .zip(&record.recalled)
+        .map(|(field, then)| if field.is_of_member() { view.field(field).into_owned() } else { then.clone() });
+    let values: Vec<Value> = now.collect();
+    (values != record.recalled).then_some(values)
+}
+
 /// What is left of an order in minor units of the programme's currency, at the rate it was booked
 /// with, rounded down.
 fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {

@@ -122,6 +122,9 @@ fn book_late_orders(book: &mut Book<'_>) {
         let edition = book.edition();
         let rules = edition.earning("Order Completed").map(|r| r.id.clone()).collect();
         book.record(Fact::Claimed { order, rules });
+        if let Some(values) = loyalty::reread(book, order) {
+            book.record(Fact::Reread { order, values });
+        }
         loyalty::reward_order(book, order);
     }
 }

@@ -5,11 +5,14 @@
 //!
 //! A sealed input is `version, key kind, 16 random bytes, sealed postcard`; the nonce is the random
 //! bytes and the entry's number, the associated data the version and the number. An outcome is
-//! `version, postcard`: it carries opaque ids only and stays readable after an erasure. Facts that say
-//! something of the person that no book needs are sealed behind the input, each with its place in the
-//! outcome, and go with the key.
+//! `version, postcard`: it carries opaque ids only and stays readable after an erasure. What facts say
+//! of the person that no book needs is sealed behind the input, each piece with its place in the
+//! outcome, and goes with the key: whole facts, and what an order recalled.
 
-use perennial_core::fact::{Fact, Outcome};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use perennial_core::fact::{Booking, Fact, Outcome, Parted};
 use perennial_core::id::CustomerId;
 use perennial_core::input::{Entry, Input};
 use perennial_core::time::Timestamp;
@@ -50,7 +53,7 @@ pub(crate) fn encode(entry: &Entry, key: Option<&Key>, random: [u8; 16]) -> Resu
         (Some(input), Some(key)) => Some(seal_input(entry, input, key, random)?),
         _ => None,
     };
-    let open: Vec<&Fact> = entry.outcome.iter().filter(|fact| !is_personal(fact)).collect();
+    let open: Vec<Cow<'_, Fact>> = entry.outcome.iter().filter_map(open_part).collect();
     let outcome = postcard::to_extend(&open, vec![OUTCOME_V1]).map_err(|e| unwritable(entry.seq, &e))?;
     Ok(Row {
         seq: entry.seq,
@@ -63,14 +66,50 @@ pub(crate) fn encode(entry: &Entry, key: Option<&Key>, random: [u8; 16]) -> Resu
     })
 }
 
-/// Whether a fact is about the person rather than about points and orders.
-fn is_personal(fact: &Fact) -> bool {
-    matches!(fact, Fact::Scored(_))
+/// What of a fact is about points and orders rather than about the person.
+fn open_part(fact: &Fact) -> Option<Cow<'_, Fact>> {
+    match fact {
+        Fact::Scored(_) | Fact::Reread { .. } => None,
+        Fact::Booked(booking) if !booking.recalled.is_empty() => {
+            let open = Booking { recalled: Vec::new(), ..(**booking).clone() };
+            Some(Cow::Owned(Fact::Booked(Box::new(open))))
+        }
+        Fact::Parted(parted) => {
+            let mut open = parted.clone();
+            for step in &mut open.steps {
+                step.facts = step.facts.iter().filter_map(open_part).map(Cow::into_owned).collect();
+            }
+            Some(if open == *parted { Cow::Borrowed(fact) } else { Cow::Owned(Fact::Parted(open)) })
+        }
+        _ => Some(Cow::Borrowed(fact)),
+    }
+}
+
+/// The rest of it: the fact whole, or a booking with what the order recalled and little else.
+fn personal_part(fact: &Fact) -> Option<Cow<'_, Fact>> {
+    match fact {
+        Fact::Booked(booking) if !booking.recalled.is_empty() => {
+            let (lines, rules, recalled) = (Vec::new(), Arc::default(), booking.recalled.clone());
+            Some(Cow::Owned(Fact::Booked(Box::new(Booking { lines, rules, recalled, ..**booking }))))
+        }
+        _ => (!matches!(open_part(fact), Some(Cow::Borrowed(_)))).then_some(Cow::Borrowed(fact)),
+    }
+}
+
+/// Puts a personal part where it was taken from.
+fn put_back(outcome: &mut Outcome, place: usize, personal: Fact) {
+    match (outcome.get_mut(place), personal) {
+        (Some(Fact::Booked(open)), Fact::Booked(sealed)) => open.recalled = sealed.recalled,
+        (Some(open @ Fact::Parted(Parted { .. })), whole @ Fact::Parted(_)) => *open = whole,
+        (_, fact) => outcome.insert(place.min(outcome.len()), fact),
+    }
 }
 
 fn seal_input(entry: &Entry, input: &Input, key: &Key, random: [u8; 16]) -> Result<Vec<u8>, Failure> {
     let mut plain = Zeroizing::new(postcard::to_stdvec(input).map_err(|e| unwritable(entry.seq, &e))?);
-    let personal: Vec<(u32, &Fact)> = (0..).zip(&entry.outcome).filter(|(_, fact)| is_personal(fact)).collect();
+    let placed = (0u32..).zip(&entry.outcome);
+    let personal: Vec<(u32, Cow<'_, Fact>)> =
+        placed.filter_map(|(at, fact)| Some((at, personal_part(fact)?))).collect();
     if !personal.is_empty() {
         let facts = Zeroizing::new(postcard::to_stdvec(&personal).map_err(|e| unwritable(entry.seq, &e))?);
         plain.extend_from_slice(&facts);
@@ -102,8 +141,7 @@ pub(crate) fn decode(row: &Row, key: Option<&Key>) -> Result<Entry, Failure> {
     };
     let mut outcome = read_outcome(row.seq, &row.outcome)?;
     for (place, fact) in personal {
-        let place = usize::try_from(place).unwrap_or(usize::MAX).min(outcome.len());
-        outcome.insert(place, fact);
+        put_back(&mut outcome, usize::try_from(place).unwrap_or(usize::MAX), fact);
     }
     Ok(Entry {
         seq: row.seq,
@@ -176,7 +214,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use perennial_core::event::{Body, Event, Line, Order, Origin};
-    use perennial_core::fact::{Account, Cause, Fact, LotOpened, Posting, Redemption, Unit};
+    use perennial_core::fact::{Account, Cause, Fact, Happened, LotOpened, Posting, Redemption, Step, Unit};
     use perennial_core::id::{Identifier, IdentifierHash, LotId, OrderRef};
     use perennial_core::input::{Asked, Command, Publication, Published, Reject, Timer, TimerKind};
     use perennial_core::score::{Basis, Score, Scored};
@@ -357,8 +395,49 @@ mod tests {
         let row = encode(&entry, Some(&key), [5; 16]).unwrap();
         assert!(!row.outcome.windows(10).any(|bytes| bytes == b"night owls"));
         assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
-        entry.outcome.retain(|fact| !is_personal(fact));
+        entry.outcome.retain(|fact| open_part(fact).is_some());
         assert_eq!(decode(&row, None).unwrap(), Entry { input: None, ..entry });
+    }
+
+    #[test]
+    fn what_an_order_recalled_is_sealed_too_also_in_the_steps_of_an_unmerge() {
+        let key = Key::new(KEY);
+        let order = OrderRef([6; 16]);
+        let booked = |recalled| {
+            let (lines, rules) = (Vec::new(), std::sync::Arc::default());
+            Fact::Booked(Box::new(Booking {
+                order,
+                version: 1,
+                eligible: 10,
+                earns: true,
+                lines,
+                recalled,
+                paid_points: 0,
+                rules,
+            }))
+        };
+        let values = vec![Value::from("Denver"), Value::Null];
+        let reread = Fact::Reread { order, values: values.clone() };
+        let parted = |facts| {
+            let steps = vec![Step { of: Happened::Entry(3), facts }];
+            Fact::Parted(Parted { since: 2, roots: vec![CustomerId([1; 16])], lots: 0, steps })
+        };
+        let noted = Fact::Noted("order_known".into());
+        let told = vec![
+            booked(values.clone()),
+            parted(vec![booked(values.clone()), reread.clone(), noted.clone()]),
+            reread,
+            booked(Vec::new()),
+            parted(vec![noted.clone()]),
+            booked(values),
+        ];
+        let entry = Entry { outcome: told, ..entries_v1().remove(0) };
+        let row = encode(&entry, Some(&key), [5; 16]).unwrap();
+        assert!(!row.outcome.windows(6).any(|bytes| bytes == b"Denver"));
+        assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
+        let bare = || booked(Vec::new());
+        let open = vec![bare(), parted(vec![bare(), noted.clone()]), bare(), parted(vec![noted]), bare()];
+        assert_eq!(decode(&row, None).unwrap().outcome, open);
     }
 
     #[test]
