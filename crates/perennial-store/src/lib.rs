@@ -41,12 +41,14 @@
 mod backup;
 mod duplicates;
 mod failure;
+mod filter;
 mod format;
 mod journal;
 mod keyring;
 mod keys;
 mod memory;
 mod seal;
+mod seen_orders;
 mod sqlite;
 mod state;
 

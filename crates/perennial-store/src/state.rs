@@ -19,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use crate::Taken;
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::memory::{Contents, MemoryDisk, StateContents, Write};
+use crate::seen_orders::SeenOrders;
 use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, guard, open, to_sql};
 
 pub(crate) const LAYOUT: Layout = Layout {
@@ -123,7 +124,7 @@ pub struct State {
 }
 
 enum Backend {
-    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers, walkers: Readers },
+    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers, walkers: Readers, seen_orders: SeenOrders },
     Memory(MemoryDisk),
 }
 
@@ -132,7 +133,8 @@ impl State {
         let writer = open(path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
-        let backend = Arc::new(Backend::Sqlite { writer: Box::new(Mutex::new(writer)), readers, walkers });
+        let seen_orders = SeenOrders::new();
+        let backend = Arc::new(Backend::Sqlite { writer: Box::new(Mutex::new(writer)), readers, walkers, seen_orders });
         Ok(Self { backend, _taken: taken })
     }
 
@@ -144,9 +146,11 @@ impl State {
     pub fn checkpoint(&self, mut checkpoint: Checkpoint) -> Result<(), Failure> {
         checkpoint.sort();
         match &*self.backend {
-            Backend::Sqlite { writer, .. } => {
+            Backend::Sqlite { writer, seen_orders, .. } => {
                 let mut db = guard(writer);
                 check_position(position_of(&db)?, checkpoint.position)?;
+                seen_orders.read_on(&db)?;
+                seen_orders.note(checkpoint.orders.iter().map(|(order, _)| *order));
                 let tx = db.transaction().doing("write a checkpoint")?;
                 write(&tx, &checkpoint)?;
                 tx.commit().doing("write a checkpoint")?;
@@ -217,6 +221,11 @@ impl State {
 
     /// Whose an order is.
     pub fn order_owner(&self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
+        if let Backend::Sqlite { seen_orders, .. } = &*self.backend
+            && seen_orders.lacks(order)
+        {
+            return Ok(None);
+        }
         self.read(
             |db| owner(db, "SELECT customer FROM orders WHERE hash = ?1", order.0),
             |state| state.orders.get(&order).copied(),

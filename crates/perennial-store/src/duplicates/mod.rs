@@ -11,7 +11,6 @@
 //!
 //! Beyond that natural keys (order, refund, redemption) decide, which are never forgotten.
 
-mod filter;
 mod rows;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,9 +22,9 @@ use perennial_core::id::Secret;
 
 use crate::Taken;
 use crate::failure::Failure;
+use crate::filter::Filter;
 use crate::memory::MemoryDisk;
 use crate::sqlite::guard;
-use filter::Filter;
 pub(crate) use rows::DuplicateContents;
 use rows::{Batch, Rows, SavedFilter};
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Mark;
-use super::filter::Filter;
 use crate::failure::{Doing as _, Failure};
+use crate::filter::Filter;
 use crate::memory::{MemoryDisk, Write};
 use crate::sqlite::{Layout, Readers, checkpoint_passive, from_sql, guard, open, to_sql};
 

@@ -1,7 +1,8 @@
-//! A cuckoo filter: two bytes a message, no false "never", about one false "perhaps" in ten thousand.
+//! A cuckoo filter (Fan et al. 2014): two bytes a key, no false "never", about one false "perhaps" in
+//! ten thousand.
 //!
-//! Each message has a tag of 16 bits that lies in one of two buckets of four; the second bucket
-//! follows from the first and the tag, so that tags can move without the message being known.
+//! Each key has a tag of 16 bits that lies in one of two buckets of four; the second bucket follows
+//! from the first and the tag, so that tags can move without the key being known.
 
 /// Tags in a bucket.
 const BUCKET: usize = 4;
