@@ -29,6 +29,12 @@ pub fn resolve<E>(
     mut owner: impl FnMut(&Identifier) -> Result<Option<CustomerId>, E>,
     mut known: impl FnMut(CustomerId) -> Result<Vec<Identifier>, E>,
 ) -> Result<Resolution, E> {
+    // One name joins nobody and breaks no limit.
+    if let [only] = ids {
+        let customer = owner(only)?;
+        let link = if customer.is_some() { Vec::new() } else { vec![only.clone()] };
+        return Ok(Resolution { customer, merge: Vec::new(), link, left_out: Vec::new() });
+    }
     let mut ids: Vec<Identifier> = ids.to_vec();
     ids.sort();
     ids.dedup();

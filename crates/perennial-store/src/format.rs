@@ -26,6 +26,9 @@ const OUTCOME_V1: u8 = 1;
 /// Version, key kind and the random half of the nonce.
 const HEADER: usize = 2 + 16;
 
+/// Room that most inputs and outcomes need, so that they are written without moving.
+const USUAL_BYTES: usize = 512;
+
 /// An entry as it lies on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -54,7 +57,9 @@ pub(crate) fn encode(entry: &Entry, key: Option<&Key>, random: [u8; 16]) -> Resu
         _ => None,
     };
     let open: Vec<Cow<'_, Fact>> = entry.outcome.iter().filter_map(open_part).collect();
-    let outcome = postcard::to_extend(&open, vec![OUTCOME_V1]).map_err(|e| unwritable(entry.seq, &e))?;
+    let mut outcome = Vec::with_capacity(USUAL_BYTES);
+    outcome.push(OUTCOME_V1);
+    let outcome = postcard::to_extend(&open, outcome).map_err(|e| unwritable(entry.seq, &e))?;
     Ok(Row {
         seq: entry.seq,
         recorded_at: entry.recorded_at.as_millis(),
@@ -106,7 +111,8 @@ fn put_back(outcome: &mut Outcome, place: usize, personal: Fact) {
 }
 
 fn seal_input(entry: &Entry, input: &Input, key: &Key, random: [u8; 16]) -> Result<Vec<u8>, Failure> {
-    let mut plain = Zeroizing::new(postcard::to_stdvec(input).map_err(|e| unwritable(entry.seq, &e))?);
+    let plain = postcard::to_extend(input, Vec::with_capacity(USUAL_BYTES));
+    let mut plain = Zeroizing::new(plain.map_err(|e| unwritable(entry.seq, &e))?);
     let placed = (0u32..).zip(&entry.outcome);
     let personal: Vec<(u32, Cow<'_, Fact>)> =
         placed.filter_map(|(at, fact)| Some((at, personal_part(fact)?))).collect();

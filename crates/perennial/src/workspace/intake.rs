@@ -57,6 +57,9 @@ pub struct History {
     pub rejected: u64,
 }
 
+/// Room that most messages need, so that they are written without moving.
+const MESSAGE_BYTES: usize = 512;
+
 enum Past {
     New,
     Known,
@@ -329,7 +332,8 @@ impl Workspace {
             Body::Alias { .. } => Vec::new(),
             _ => event.ids.iter().filter(whom).collect(),
         };
-        let said = postcard::to_stdvec(&(ids, &event.body, &event.properties, &event.traits)).unwrap_or_default();
+        let said = (ids, &event.body, &event.properties, &event.traits);
+        let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
         Fingerprint::of(&self.secret(), &event.source, &event.message_id, &said)
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Warm {
 struct Outgoing {
     news: Checkpoint,
     left: Vec<CustomerId>,
+    /// Room to write a customer into, used again and again.
+    scratch: Vec<u8>,
 }
 
 /// Index rows of a checkpoint on its way.
@@ -464,7 +466,7 @@ impl Warm {
             timeline: news.timeline.clone(),
         };
         self.entries = 0;
-        self.outgoing = Some(Outgoing { news, left });
+        self.outgoing = Some(Outgoing { news, left, scratch: Vec::new() });
     }
 
     /// Bytes of customers in the last checkpoint, the one in the making left out.
@@ -500,7 +502,7 @@ impl Warm {
         let Some(outgoing) = &mut self.outgoing else { return Ok(0) };
         let Some(slot) = self.customers.get_mut(&id).filter(|slot| slot.unwritten) else { return Ok(0) };
         let Some(customer) = &slot.customer else { return Ok(0) };
-        let body = encode(customer)?;
+        let body = encode(customer, &mut outgoing.scratch)?;
         let bytes = body.len();
         outgoing.news.customers.push(CustomerRow { id, next_due: slot.alarm, body });
         slot.unwritten = false;
@@ -545,9 +547,13 @@ pub(super) fn outdated(doing: &str) -> Failure {
     Failure { trouble: Trouble::Outdated, doing: doing.into(), detail: "another version wrote the state".into() }
 }
 
-pub(super) fn encode(customer: &Customer) -> Result<Vec<u8>, Failure> {
-    let bytes = postcard::to_extend(customer, vec![ENCODING]);
-    bytes.map_err(|e| super::misfit("encode a customer", &e.to_string()))
+/// A customer as bytes, no more of them than needed; `scratch` is left larger for the next one.
+fn encode(customer: &Customer, scratch: &mut Vec<u8>) -> Result<Vec<u8>, Failure> {
+    scratch.clear();
+    scratch.push(ENCODING);
+    *scratch = postcard::to_extend(customer, std::mem::take(scratch))
+        .map_err(|e| super::misfit("encode a customer", &e.to_string()))?;
+    Ok(scratch.as_slice().into())
 }
 
 fn damaged(detail: String) -> Failure {
