@@ -12,7 +12,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -147,9 +147,51 @@ struct Shared {
     clock: Clock,
     notices: broadcast::Sender<Notice>,
     shelf: Arc<Shelf>,
+    meters: OnceLock<Meters>,
+}
+
+/// What is measured; found once, because finding a meter by its labels costs more than using it.
+struct Meters {
+    queue_bytes: metrics::Gauge,
+    append_events: metrics::Histogram,
+    append_seconds: metrics::Histogram,
+    accepted: metrics::Counter,
+    duplicate: metrics::Counter,
+    rejected: metrics::Counter,
+    quarantined: metrics::Counter,
+}
+
+impl Meters {
+    fn find() -> Self {
+        let events = |status: &'static str| metrics::counter!("events_total", "status" => status);
+        Self {
+            queue_bytes: metrics::gauge!("pump_queue_bytes"),
+            append_events: metrics::histogram!("pump_append_events"),
+            append_seconds: metrics::histogram!("pump_append_seconds"),
+            accepted: events("accepted"),
+            duplicate: events("duplicate"),
+            rejected: events("rejected"),
+            quarantined: events("quarantined"),
+        }
+    }
+
+    fn count(&self, status: &Status) {
+        let counter = match status {
+            Status::Accepted => &self.accepted,
+            Status::Duplicate => &self.duplicate,
+            Status::Rejected { .. } => &self.rejected,
+            Status::Quarantined => &self.quarantined,
+        };
+        counter.increment(1);
+    }
 }
 
 impl Shared {
+    /// Looked for at their first use: whoever collects them is there by then.
+    fn meters(&self) -> &Meters {
+        self.meters.get_or_init(Meters::find)
+    }
+
     /// The time, which never goes back even if the machine's clock does.
     fn now(&self) -> Timestamp {
         let ms = self.clock.read();
@@ -179,7 +221,7 @@ impl Shared {
 
     fn release(&self, weight: usize) {
         let before = self.queued.fetch_sub(weight, Ordering::AcqRel);
-        metrics::gauge!("pump_queue_bytes").set(precise(before - weight));
+        self.meters().queue_bytes.set(precise(before - weight));
     }
 }
 
@@ -229,6 +271,7 @@ impl Pump {
             clock,
             notices: broadcast::channel(NOTICES).0,
             shelf: workspace.shelf(),
+            meters: OnceLock::new(),
         });
         let place: Place = Arc::new(Mutex::new(Some(workspace)));
         let handle = Handle { jobs, shared: shared.clone(), place: place.clone() };
@@ -459,10 +502,10 @@ impl Writer<'_> {
                 break;
             }
         }
-        metrics::histogram!("pump_append_events").record(precise(events));
+        self.shared.meters().append_events.record(precise(events));
         let shared = self.shared.clone();
         self.workspace.flush(move |done| {
-            metrics::histogram!("pump_append_seconds").record(started.elapsed());
+            shared.meters().append_seconds.record(started.elapsed());
             shared.report(done.is_ok());
             match done {
                 Ok(()) => deliver(now, group, &shared),
@@ -511,7 +554,7 @@ fn deliver(at: Timestamp, group: Vec<Folded>, shared: &Shared) {
         match folded {
             Folded::Took { taking, receipts, names } => {
                 for receipt in &receipts {
-                    metrics::counter!("events_total", "status" => status_word(&receipt.status)).increment(1);
+                    shared.meters().count(&receipt.status);
                 }
                 shared.release(taking.weight);
                 tell(at, &receipts, names, shared);
