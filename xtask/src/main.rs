@@ -4,6 +4,7 @@ mod bench;
 mod browser;
 mod crash;
 mod demo;
+mod fuzz;
 mod outside;
 mod sim;
 mod tidy;
@@ -19,6 +20,7 @@ const CHORES: &str = "chores:
   bench   the goals of speed and size as one table; --quick for one small round
   sim     a random shop, looking for broken laws: --seed N --steps M
   crash   the server killed under load: --kills N (200 unless told)
+  fuzz    parsers fed with what nobody would write: --target T --seconds N (each target a minute unless told)
   tidy    crate arrows, no clock in core, function length";
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&root(), arguments.get(1..).unwrap_or_default()),
         Some("sim") => sim::run(arguments.get(1..).unwrap_or_default()),
         Some("crash") => crash::run(arguments.get(1..).unwrap_or_default()),
+        Some("fuzz") => fuzz::run(&root(), arguments.get(1..).unwrap_or_default()),
         Some("tidy") => tidy::check(&root()),
         _ => Err(CHORES.into()),
     };

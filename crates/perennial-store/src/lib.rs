@@ -43,6 +43,9 @@ mod duplicates;
 mod failure;
 mod filter;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod keyring;
 mod keys;
