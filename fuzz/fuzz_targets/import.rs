@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use perennial::import::{Options, Sink, SinkError, Taken, compile};
-use perennial_core::catalog::Product;
+use perennial_core::event::Product;
 use perennial_core::input::Input;
 use perennial_core::time::Timestamp;
 

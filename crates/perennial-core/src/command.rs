@@ -9,6 +9,7 @@ use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
 use crate::id::LotId;
 use crate::input::{Asked, Command};
+use crate::ledger::POINTS_MAX;
 use crate::loyalty;
 use crate::rules::Rules;
 use crate::tier;
@@ -221,6 +222,9 @@ fn sum(lots: &[(LotId, i64)]) -> i64 {
 }
 
 fn adjust(book: &mut Book<'_>, points: i64, granted: bool) -> Result<(), Refusal> {
+    if points > POINTS_MAX {
+        return Err(Refusal::new("limit_reached", format!("at most {POINTS_MAX} points at a time")));
+    }
     if points > 0 {
         let at = book.at;
         loyalty::grant(book, points, None, at, at, "adjustment".into());

@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 
 /// Lots kept one by one; older ones that are closed live on in the totals.
 pub const LOTS_MAX: usize = 1_024;
+/// The most points that one order or one adjustment moves, so that no balance leaves what a number holds.
+pub const POINTS_MAX: i64 = 1_000_000_000_000;
 
 /// Points of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,8 @@ use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{LotId, OrderRef, Word};
+use crate::ledger::POINTS_MAX;
+use crate::money::ORDER_MAX;
 use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
 use crate::program::{Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
 use crate::rules::Edition;
@@ -179,7 +181,7 @@ pub(crate) fn reread(book: &Book<'_>, order: OrderRef) -> Option<Vec<Value>> {
 fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {
     let rate = book.rules.edition(record.version).and_then(|e| e.program.rate(record.currency));
     let exact = Decimal::from(record.net_left()).checked_mul(rate.unwrap_or_default());
-    exact.and_then(|n| n.floor().to_i64()).unwrap_or(i64::MAX)
+    exact.and_then(|n| n.floor().to_i64()).unwrap_or(ORDER_MAX).min(ORDER_MAX)
 }
 
 /// Exact points of what is left of an order, under the programme version it was booked by and so
@@ -205,7 +207,7 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
         _ => sum,
     });
     let fixed: i64 = matching.iter().map(|rule| if let Gives::Fixed(n) = rule.gives { n } else { 0 }).sum();
-    exact.floor().saturating_add(fixed)
+    exact.floor().saturating_add(fixed).min(POINTS_MAX)
 }
 
 /// Minor units of an order, each line times its factor.

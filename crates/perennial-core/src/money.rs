@@ -9,6 +9,10 @@ use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// The most that one order counts for, in minor units: a million million of those with cents. It keeps
+/// sums over all of a customer's orders far from what a number holds.
+pub const ORDER_MAX: i64 = 100_000_000_000_000;
+
 /// An ISO 4217 currency code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Line, Order, Product, Refund};
 use crate::fact::{BookedLine, Booking, LineReturn, Return};
 use crate::id::{LotId, OrderRef, Word};
-use crate::money::{Currency, apportion};
+use crate::money::{Currency, ORDER_MAX, apportion};
 use crate::time::Timestamp;
 use crate::value::{Properties, Value};
 
@@ -329,18 +329,23 @@ pub fn currency(order: &Order, default: Currency) -> Option<Currency> {
 }
 
 /// What was paid for goods, in minor units: the subtotal; without it the revenue; without it lines
-/// less discount; without lines what the total leaves after tax and shipping. Never negative.
+/// less discount; without lines what the total leaves after tax and shipping. Never negative, and at
+/// most [`ORDER_MAX`].
 pub fn eligible(order: &Order, currency: Currency) -> i64 {
+    paid_for_goods(order, currency).clamp(0, ORDER_MAX)
+}
+
+fn paid_for_goods(order: &Order, currency: Currency) -> i64 {
     let minor = |amount: Option<Decimal>| amount.and_then(|a| currency.minor(a));
     if let Some(goods) = minor(order.subtotal).or_else(|| minor(order.revenue)) {
-        return goods.max(0);
+        return goods;
     }
     let or_zero = |amount| minor(amount).unwrap_or(0);
     if order.lines.iter().any(|l| l.price.is_some()) {
         let gross = order.lines.iter().fold(0i64, |sum, l| sum.saturating_add(gross(l, currency)));
-        return gross.saturating_sub(or_zero(order.discount)).max(0);
+        return gross.saturating_sub(or_zero(order.discount));
     }
-    or_zero(order.total).saturating_sub(or_zero(order.tax)).saturating_sub(or_zero(order.shipping)).max(0)
+    or_zero(order.total).saturating_sub(or_zero(order.tax)).saturating_sub(or_zero(order.shipping))
 }
 
 fn gross(line: &Line, currency: Currency) -> i64 {

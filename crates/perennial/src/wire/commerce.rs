@@ -57,6 +57,9 @@ const TYPED: &[&str] = &[
     "Product Viewed",
 ];
 
+/// The largest amount that a message may name; what is larger is a slip or an attack.
+const AMOUNT_MAX: Decimal = Decimal::from_parts(0xd4a5_1000, 0xe8, 0, false, 0);
+
 /// The version 2 name of a track call; other names stay as they are.
 pub fn canonical_name(name: &str) -> &str {
     let name = name.trim();
@@ -216,7 +219,8 @@ fn amount_at(of: &mut Properties, name: &str, path: &str) -> Result<Option<Decim
         None | Some(Value::Null) => Ok(None),
         Some(Value::Text(text)) if text.trim().is_empty() => Ok(None),
         Some(value) => match value.as_number() {
-            Some(number) => Ok(Some(number)),
+            Some(number) if number.abs() <= AMOUNT_MAX => Ok(Some(number)),
+            Some(_) => Err(bad_number(&format!("{path}.{name}"), "an amount of at most 1,000,000,000,000")),
             None => Err(bad_number(
                 &format!("{path}.{name}"),
                 "a number like 19.90, without currency sign or thousands marks",
