@@ -137,6 +137,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value, E> {
+        if let Some(number) = hundredths(n) {
+            return Ok(Value::Number(number));
+        }
         // The shortest text that reads back as this float is what the sender wrote, up to 17 digits.
         match n.to_string().parse::<Decimal>() {
             Ok(number) if n.abs() < EXACT_BELOW => Ok(Value::Number(number)),
@@ -185,6 +188,22 @@ impl<'de> Visitor<'de> for Seed<'_> {
         keep_last(&mut entries);
         Ok(Value::Map(Properties(entries)))
     }
+}
+
+/// A number with no more than two decimals, as prices are: no other number of up to fifteen digits
+/// reads as the same float.
+fn hundredths(n: f64) -> Option<Decimal> {
+    let all = (n * 100.0).round();
+    if all.abs() >= 1e15 || all / 100.0 != n {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "below 10^15")]
+    let all = all as i64;
+    Some(match (all % 100, all % 10) {
+        (0, _) => Decimal::new(all / 100, 0),
+        (_, 0) => Decimal::new(all / 10, 1),
+        _ => Decimal::new(all, 2),
+    })
 }
 
 /// The name of a property.
@@ -244,6 +263,20 @@ mod tests {
         check(r#"{"n":9007199254740993,"p":19.90,"q":-0.05}"#, Ok(r#"{"n":9007199254740993,"p":19.9,"q":-0.05}"#));
         check(r#"{"a":1,"b":2,"a":3}"#, Ok(r#"{"b":2,"a":3}"#));
         check(r#"{"name":"ılık 🛒 مرحبا"}"#, Ok(r#"{"name":"ılık 🛒 مرحبا"}"#));
+    }
+
+    #[test]
+    fn prices_are_read_as_their_shortest_texts_are() {
+        let cents = (-2_000..2_000).map(|n| f64::from(n) / 100.0);
+        let others =
+            [0.001, 1e15, 123_456_789_012.345, 9_999_999_999_999.99, 1e-9, -0.0, 1.005, 4.35, 2.675, 1e14 + 0.5];
+        for n in cents.chain(others).chain((1..3_000).map(|n| f64::from(n * 7_919) / 997.0)) {
+            let exact: Decimal = n.to_string().parse().unwrap();
+            if let Some(fast) = hundredths(n) {
+                assert_eq!((fast.mantissa(), fast.scale()), (exact.mantissa(), exact.scale()), "{n}");
+            }
+        }
+        assert!(hundredths(19.99).is_some() && hundredths(0.001).is_none());
     }
 
     #[test]

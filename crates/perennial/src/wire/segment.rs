@@ -83,12 +83,16 @@ pub fn parse(call: Call, body: &[u8], from: &Circumstances<'_>) -> Result<Vec<Ar
         return Err(Malformed::new("too_large", "", "the body is larger than 4,000 KB; send smaller batches"));
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = String::from_utf8_lossy(body);
+    let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     if call == Call::Batch {
         return batch(&text, from);
     }
-    whole(&text)?;
-    Ok(vec![Reading { from, shared: None, damaged: matches!(text, Cow::Owned(_)) }.arrival(Some(call), &text, None)])
+    let reading = Reading { from, shared: None, damaged: matches!(text, Cow::Owned(_)) };
+    let arrival = reading.arrival(Some(call), &text, None);
+    if matches!(arrival, Arrival::Reject(_)) {
+        whole(&text)?; // No message at all is the request's fault.
+    }
+    Ok(vec![arrival])
 }
 
 /// The write key that a body carries, for clients that send it nowhere else.
