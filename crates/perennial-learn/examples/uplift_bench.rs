@@ -3,12 +3,15 @@
 //! usage: `cargo run --release -p perennial-learn --example uplift_bench -- HILLSTROM.csv[.gz] ARM [SPLIT.csv | SEED]`
 //! `ARM` is womens, mens or any. Half of the rows train, half test: those that `SPLIT.csv` (columns
 //! row, test: 0 train, 1 test) names, or a random half stratified by treatment and outcome.
+//!
+//! usage: `... -- made-up ROWS THREADS`: only the automatic choice, on as many drawn customers with ten columns.
 
 mod tables;
 
 use std::{error::Error, fs::File, io::Read};
 
 use perennial_learn::{
+    seed::{generator, uniform},
     table::{Column, Table, stratified_folds},
     uplift::{self, LEARNERS, metrics},
 };
@@ -20,6 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [path, arm, rest @ ..] = args.as_slice() else {
         return Err("usage: uplift_bench HILLSTROM.csv[.gz] womens|mens|any [SPLIT.csv | SEED]".into());
     };
+    if path == "made-up" {
+        return speed(arm.parse()?, rest.first().map_or(Ok(2), |threads| threads.parse())?);
+    }
     let trial = read(path, arm)?;
     let how = rest.first().map_or("42", String::as_str);
     let test = match how.parse::<u64>() {
@@ -30,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (train, test) = (trial.take(&rows(false))?, trial.take(&rows(true))?);
     println!("{arm}: {} rows train, {} test", train.treated.len(), test.treated.len());
     let outcome: Vec<f64> = train.outcome.iter().map(|&y| f64::from(u8::from(y))).collect();
-    let (auto, seconds) = timed(1, || uplift::fit(&train.table, &train.treated, &outcome, 1));
+    let (auto, seconds) = timed(1, || uplift::fit(&train.table, &train.treated, &outcome, 1, 2, &|_| ()));
     let auto = auto?;
     println!("{}", auto.report);
     test.tell("automatic", &auto.effect.uplift(&test.table)?, seconds)?;
@@ -39,6 +45,42 @@ fn main() -> Result<(), Box<dyn Error>> {
         test.tell(learner.name(), &effect?.uplift(&test.table)?, seconds)?;
     }
     Ok(())
+}
+
+/// Trains on half of drawn customers and tells how long it takes.
+fn speed(rows: usize, threads: usize) -> Result<(), Box<dyn Error>> {
+    let trial = drawn(rows)?;
+    let (train, test): (Vec<usize>, Vec<usize>) = (0..rows).partition(|i| i % 3 > 0);
+    let (train, test) = (trial.take(&train)?, trial.take(&test)?);
+    let outcome: Vec<f64> = train.outcome.iter().map(|&y| f64::from(u8::from(y))).collect();
+    let start = std::time::Instant::now();
+    let (told, seconds) = timed(1, || -> Result<_, Box<dyn Error>> {
+        let auto = uplift::fit(&train.table, &train.treated, &outcome, 1, threads, &|_| ())?;
+        Ok((auto.effect.uplift(&test.table)?, auto.report))
+    });
+    let (score, report) = told?;
+    println!("{report}\n{} rows, {threads} threads: {:.2} s", train.treated.len(), start.elapsed().as_secs_f64());
+    test.tell("automatic", &score, seconds)
+}
+
+/// An experiment of which some columns drive the outcome and others the effect.
+fn drawn(rows: usize) -> Result<Trial, Box<dyn Error>> {
+    let mut rng = generator(5);
+    let mut draw = || uniform(&mut rng);
+    let mut columns = vec![vec![0.0; rows]; 9];
+    let kind: Vec<&str> = (0..rows).map(|_| ["red", "green", "blue", "grey"][(draw() * 4.0) as usize % 4]).collect();
+    let (mut treated, mut outcome) = (Vec::new(), Vec::new());
+    for row in 0..rows {
+        columns.iter_mut().for_each(|column| column[row] = draw());
+        let x = |column: usize| columns[column][row];
+        let effect = 0.02 + if x(3) > 0.5 && x(4) < 0.5 { 0.06 } else { 0.0 } + 0.05 * (x(5) - 0.5);
+        let base = 0.05 + 0.15 * x(0) + 0.2 * x(1) * x(2) + if kind[row] == "red" { 0.1 } else { 0.0 };
+        treated.push(draw() < 0.5);
+        outcome.push(draw() < base + if treated[row] { effect } else { 0.0 });
+    }
+    let numbers = columns.into_iter().enumerate().map(|(i, values)| Column::numbers(&format!("x{i}"), values));
+    let table = Table::new(numbers.chain([Column::categories("kind", kind)]).collect())?;
+    Ok(Trial { table, treated, outcome, origin: (0..rows).collect() })
 }
 
 struct Trial {

@@ -30,5 +30,6 @@ pub mod shap;
 
 pub mod input;
 pub mod optimise;
+mod parallel;
 pub mod seed;
 pub mod special;

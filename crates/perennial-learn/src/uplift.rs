@@ -12,7 +12,10 @@
 mod forest;
 pub mod metrics;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -21,6 +24,7 @@ use crate::{
     boosting::{self, Ensemble, Loss, Settings},
     input::{self, BadInput, same_length},
     optimise::solve_dense,
+    parallel,
     propensity::{self, Propensity},
     table::{Column, Table, stratified_folds},
 };
@@ -198,14 +202,29 @@ impl<'a> Trial<'a> {
 
     /// Effects of single rows whose mean, given the columns, is the true effect: the transformed
     /// residual of each row added to the models' difference (Robins, Rotnitzky & Zhao 1994).
+    fn robust_effect(&self, row: usize, [control, treated]: [f64; 2]) -> f64 {
+        let (own, scale) =
+            if self.treated[row] { (treated, 1.0 / self.share) } else { (control, -1.0 / (1.0 - self.share)) };
+        treated - control + (self.outcome[row] - own) * scale
+    }
+
     fn robust_effects(&self, expected: &[Vec<f64>; 2]) -> Vec<f64> {
-        (0..self.outcome.len())
-            .map(|i| {
-                let residual = self.outcome[i] - expected[usize::from(self.treated[i])][i];
-                let scale = if self.treated[i] { 1.0 / self.share } else { -1.0 / (1.0 - self.share) };
-                expected[1][i] - expected[0][i] + residual * scale
-            })
-            .collect()
+        let expected = expected[0].iter().zip(&expected[1]);
+        expected.enumerate().map(|(i, (&control, &treated))| self.robust_effect(i, [control, treated])).collect()
+    }
+
+    /// Arm and answer of a row as one number.
+    fn class(&self, row: usize) -> usize {
+        usize::from(self.treated[row]) + if self.binary && self.outcome[row] > 0.5 { 2 } else { 0 }
+    }
+
+    /// All rows, or about `most` of them with each class's share, in their order.
+    fn sample(&self, most: usize) -> Vec<usize> {
+        let rows = self.outcome.len();
+        let class: Vec<usize> = (0..rows).map(|i| self.class(i)).collect();
+        let part = rows.div_ceil(most).min(200);
+        let fold = stratified_folds(&class, part, self.seed.wrapping_add(1));
+        (0..rows).filter(|&i| fold[i] == 0).collect()
     }
 }
 
@@ -222,21 +241,30 @@ struct Responses {
     expected: [Vec<f64>; 2],
 }
 
+/// The model of one arm, with every row's expected outcome in it.
+struct OfArm {
+    model: Response,
+    expected: Vec<f64>,
+}
+
+impl OfArm {
+    fn fit(trial: &Trial, arm: bool) -> Result<Self, BadInput> {
+        let rows = trial.rows_of(arm);
+        let outcome: Vec<f64> = rows.iter().map(|&i| trial.outcome[i]).collect();
+        let (model, left_out) = respond(&trial.table.take(&rows)?, &outcome, trial.binary, trial.seed)?;
+        let mut expected = model.expected(trial.table)?;
+        rows.iter().zip(left_out).for_each(|(&i, e)| expected[i] = e);
+        Ok(Self { model, expected })
+    }
+}
+
 impl Responses {
     fn of(trial: &Trial) -> Result<Self, BadInput> {
-        let mut expected = [vec![], vec![]];
-        let mut models = Vec::new();
-        for arm in [false, true] {
-            let rows = trial.rows_of(arm);
-            let outcome: Vec<f64> = rows.iter().map(|&i| trial.outcome[i]).collect();
-            let (model, left_out) = respond(&trial.table.take(&rows)?, &outcome, trial.binary, trial.seed)?;
-            let mut all = model.expected(trial.table)?;
-            rows.iter().zip(left_out).for_each(|(&i, e)| all[i] = e);
-            expected[usize::from(arm)] = all;
-            models.push(model);
-        }
-        let treated = models.remove(1);
-        Ok(Self { treated, control: models.remove(0), expected })
+        Ok(Self::new(OfArm::fit(trial, false)?, OfArm::fit(trial, true)?))
+    }
+
+    fn new(control: OfArm, treated: OfArm) -> Self {
+        Self { treated: treated.model, control: control.model, expected: [control.expected, treated.expected] }
     }
 }
 
@@ -369,64 +397,177 @@ pub struct Trained {
 /// Folds of the comparison.
 const FOLDS: usize = 3;
 
+/// Rows on which learners are weighed, at most: what their weights need to be steady.
+const MOST_WEIGHED: usize = 45_000;
+
 /// Trains all learners and weighs them by what they foretell on rows left out.
-pub fn fit(table: &Table, treated: &[bool], outcome: &[f64], seed: u64) -> Result<Trained, BadInput> {
+///
+/// The answer does not depend on `threads`. `watch` hears now and then what share of the work is done,
+/// from 0 to 1, from whichever thread did it.
+pub fn fit(
+    table: &Table,
+    treated: &[bool],
+    outcome: &[f64],
+    seed: u64,
+    threads: usize,
+    watch: &(dyn Fn(f64) + Sync),
+) -> Result<Trained, BadInput> {
     let trial = Trial::new(table, treated, outcome, seed)?;
-    let honest = leave_out(&trial)?;
+    let sample = trial.sample(MOST_WEIGHED);
+    let courses = courses(&trial, &sample)?;
+    let work = Work::of(&courses, watch);
+    let responses = respond_all(&courses, threads, &work)?;
+    let learners = learn_all(&courses, &responses, threads, &work)?;
+    let honest = Honest::of(&trial, &sample, &courses, &responses, &learners)?;
     let weights = weigh(&honest);
-    let responses = Responses::of(&trial)?;
-    let mut parts = Vec::new();
-    for (learner, &weight) in LEARNERS.into_iter().zip(&weights) {
-        let effect = learn(learner, &trial, Some(&responses))?;
-        let centre = mean(&effect.uplift(table)?);
-        parts.push(Part { weight, centre, effect });
-    }
-    let report = report(&trial, &honest, &weights)?;
+    let report = report(&trial, &honest, &weights, &responses[0])?;
+    let parts = learners.into_iter().take(LEARNERS.len()).zip(weights);
+    let parts = parts.map(|(l, weight)| Part { weight, centre: mean(&l.foretold), effect: l.effect }).collect();
     Ok(Trained { effect: Effect::Weighted { mean: report.mean_effect, parts }, report })
+}
+
+/// Rows that learners are trained on, and rows that they are asked about.
+struct Course {
+    table: Table,
+    treated: Vec<bool>,
+    outcome: Vec<f64>,
+    asked: Vec<usize>,
+    asked_table: Table,
+    binary: bool,
+    share: f64,
+    seed: u64,
+}
+
+impl Course {
+    fn of(trial: &Trial, train: &[usize], asked: Vec<usize>) -> Result<Self, BadInput> {
+        Ok(Self {
+            table: trial.table.take(train)?,
+            treated: train.iter().map(|&i| trial.treated[i]).collect(),
+            outcome: train.iter().map(|&i| trial.outcome[i]).collect(),
+            asked_table: trial.table.take(&asked)?,
+            asked,
+            binary: trial.binary,
+            share: trial.share,
+            seed: trial.seed,
+        })
+    }
+
+    fn trial(&self) -> Trial<'_> {
+        let Self { table, treated, outcome, .. } = self;
+        Trial { table, treated, outcome, binary: self.binary, share: self.share, seed: self.seed }
+    }
+}
+
+/// First that of all rows, asked about the sample; then, fold by fold, the sample's others, asked
+/// about the fold.
+fn courses(trial: &Trial, sample: &[usize]) -> Result<Vec<Course>, BadInput> {
+    let class: Vec<usize> = sample.iter().map(|&i| trial.class(i)).collect();
+    let fold = stratified_folds(&class, FOLDS, trial.seed);
+    let all: Vec<usize> = (0..trial.outcome.len()).collect();
+    let mut courses = vec![Course::of(trial, &all, sample.to_vec())?];
+    for f in 0..FOLDS {
+        let of = |inside: bool| {
+            let pairs = sample.iter().zip(&fold).filter(move |(_, g)| (usize::from(**g) == f) == inside);
+            pairs.map(|(&i, _)| i).collect::<Vec<usize>>()
+        };
+        courses.push(Course::of(trial, &of(false), of(true))?);
+    }
+    Ok(courses)
+}
+
+/// How much is done: each piece of a course counts the rows that it learns from.
+struct Work<'a> {
+    total: f64,
+    done: AtomicUsize,
+    watch: &'a (dyn Fn(f64) + Sync),
+}
+
+impl<'a> Work<'a> {
+    fn of(courses: &[Course], watch: &'a (dyn Fn(f64) + Sync)) -> Self {
+        let rows: usize = courses.iter().map(|course| course.outcome.len()).sum();
+        Self { total: float(rows * (2 + LEARNERS.len())), done: AtomicUsize::new(0), watch }
+    }
+
+    fn done(&self, course: &Course) {
+        let rows = course.outcome.len();
+        (self.watch)(float(self.done.fetch_add(rows, Ordering::Relaxed) + rows) / self.total);
+    }
+}
+
+/// Both arms' models of every course.
+fn respond_all(courses: &[Course], threads: usize, work: &Work) -> Result<Vec<Responses>, BadInput> {
+    let arms = parallel::runs(2 * courses.len(), 1, threads, |run| {
+        let course = &courses[run.start / 2];
+        let arm = OfArm::fit(&course.trial(), run.start % 2 == 1);
+        work.done(course);
+        arm
+    });
+    let mut arms = arms.into_iter();
+    let mut all = Vec::with_capacity(courses.len());
+    while let (Some(control), Some(treated)) = (arms.next(), arms.next()) {
+        all.push(Responses::new(control?, treated?));
+    }
+    Ok(all)
+}
+
+/// A learner after its course.
+struct Taught {
+    effect: Effect,
+    /// Of the rows asked about.
+    foretold: Vec<f64>,
+}
+
+/// Every learner on every course, course by course.
+fn learn_all(
+    courses: &[Course],
+    responses: &[Responses],
+    threads: usize,
+    work: &Work,
+) -> Result<Vec<Taught>, BadInput> {
+    let learners = LEARNERS.len();
+    let taught = parallel::runs(learners * courses.len(), 1, threads, |run| {
+        let course = run.start / learners;
+        let effect = learn(LEARNERS[run.start % learners], &courses[course].trial(), Some(&responses[course]))?;
+        let foretold = effect.uplift(&courses[course].asked_table)?;
+        work.done(&courses[course]);
+        Ok(Taught { effect, foretold })
+    });
+    taught.into_iter().collect()
 }
 
 /// Effects foretold by each learner for rows it had not seen, and the rows' robust effects.
 struct Honest {
+    rows: Vec<usize>,
     foretold: Vec<Vec<f64>>,
     robust: Vec<f64>,
 }
 
-fn leave_out(trial: &Trial) -> Result<Honest, BadInput> {
-    let class: Vec<usize> = trial
-        .treated
-        .iter()
-        .zip(trial.outcome)
-        .map(|(&t, &y)| usize::from(t) + if trial.binary && y > 0.5 { 2 } else { 0 })
-        .collect();
-    let fold = stratified_folds(&class, FOLDS, trial.seed);
-    let n = trial.outcome.len();
-    let mut foretold = vec![vec![0.0; n]; LEARNERS.len()];
-    let mut expected = [vec![0.0; n], vec![0.0; n]];
-    for f in 0..FOLDS {
-        let (test, train): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| usize::from(fold[i]) == f);
-        let (table, unseen) = (trial.table.take(&train)?, trial.table.take(&test)?);
-        let treated: Vec<bool> = train.iter().map(|&i| trial.treated[i]).collect();
-        let outcome: Vec<f64> = train.iter().map(|&i| trial.outcome[i]).collect();
-        let inner = Trial {
-            table: &table,
-            treated: &treated,
-            outcome: &outcome,
-            binary: trial.binary,
-            share: trial.share,
-            seed: trial.seed,
-        };
-        let responses = Responses::of(&inner)?;
-        for (arm, model) in [&responses.control, &responses.treated].into_iter().enumerate() {
-            let told = model.expected(&unseen)?;
-            test.iter().zip(told).for_each(|(&i, e)| expected[arm][i] = e);
+impl Honest {
+    fn of(
+        trial: &Trial,
+        sample: &[usize],
+        courses: &[Course],
+        responses: &[Responses],
+        taught: &[Taught],
+    ) -> Result<Self, BadInput> {
+        let mut place = vec![0; trial.outcome.len()];
+        sample.iter().enumerate().for_each(|(at, &i)| place[i] = at);
+        let mut foretold = vec![vec![0.0; sample.len()]; LEARNERS.len()];
+        let mut expected = [vec![0.0; sample.len()], vec![0.0; sample.len()]];
+        for (c, course) in courses.iter().enumerate().skip(1) {
+            let fill = |own: &mut Vec<f64>, told: &[f64]| {
+                course.asked.iter().zip(told).for_each(|(&i, &e)| own[place[i]] = e);
+            };
+            fill(&mut expected[0], &responses[c].control.expected(&course.asked_table)?);
+            fill(&mut expected[1], &responses[c].treated.expected(&course.asked_table)?);
+            for (own, one) in foretold.iter_mut().zip(&taught[c * LEARNERS.len()..]) {
+                fill(own, &one.foretold);
+            }
         }
-        for (learner, own) in LEARNERS.into_iter().zip(&mut foretold) {
-            let told = learn(learner, &inner, Some(&responses))?.uplift(&unseen)?;
-            test.iter().zip(told).for_each(|(&i, e)| own[i] = e);
-        }
+        let robust =
+            sample.iter().enumerate().map(|(at, &i)| trial.robust_effect(i, [expected[0][at], expected[1][at]]));
+        Ok(Self { rows: sample.to_vec(), robust: robust.collect(), foretold })
     }
-    let robust = trial.robust_effects(&expected);
-    Ok(Honest { foretold, robust })
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -467,18 +608,20 @@ fn weigh(honest: &Honest) -> Vec<f64> {
     weights.into_iter().map(|w| 0.5 * w + 0.5 / float(k)).collect()
 }
 
-fn report(trial: &Trial, honest: &Honest, weights: &[f64]) -> Result<Report, BadInput> {
+fn report(trial: &Trial, honest: &Honest, weights: &[f64], all: &Responses) -> Result<Report, BadInput> {
+    let robust = trial.robust_effects(&all.expected);
+    let mean_effect = mean(&robust);
+    let spread = mean(&robust.iter().map(|e| (e - mean_effect).powi(2)).collect::<Vec<f64>>());
     let n = honest.robust.len();
-    let mean_effect = mean(&honest.robust);
-    let spread = honest.robust.iter().map(|e| (e - mean_effect).powi(2)).sum::<f64>() / float(n);
     let mixture: Vec<f64> = (0..n).map(|i| honest.foretold.iter().zip(weights).map(|(v, w)| w * v[i]).sum()).collect();
     let (slope, slope_error) = slope(&mixture, &honest.robust);
-    let label: Vec<bool> = trial.outcome.iter().map(|&y| y > 0.5).collect();
+    let label: Vec<bool> = honest.rows.iter().map(|&i| trial.outcome[i] > 0.5).collect();
+    let treated: Vec<bool> = honest.rows.iter().map(|&i| trial.treated[i]).collect();
     let qini = |score: &[f64]| -> Result<Option<f64>, BadInput> {
         if !trial.binary {
             return Ok(None);
         }
-        Ok(Some(metrics::measure(&label, trial.treated, score, 0.3)?.qini_auc))
+        Ok(Some(metrics::measure(&label, &treated, score, 0.3)?.qini_auc))
     };
     let mut candidates = Vec::new();
     for ((learner, &weight), told) in LEARNERS.into_iter().zip(weights).zip(&honest.foretold) {
@@ -488,7 +631,7 @@ fn report(trial: &Trial, honest: &Honest, weights: &[f64]) -> Result<Report, Bad
     let qini_auc = qini(&mixture)?;
     Ok(Report {
         mean_effect,
-        mean_effect_error: (spread / float(n)).sqrt(),
+        mean_effect_error: (spread / float(robust.len())).sqrt(),
         candidates,
         slope,
         slope_error,
@@ -592,12 +735,36 @@ mod tests {
     #[test]
     fn the_report_tells_difference_from_sameness() {
         let (table, treated, outcome, _) = drawn(1_500, true, 3);
-        let differs = fit(&table, &treated, &outcome, 5).unwrap();
+        let differs = fit(&table, &treated, &outcome, 5, 2, &|_| ()).unwrap();
         assert!(differs.report.p_value < 1e-3, "{}", differs.report);
         assert!((differs.report.mean_effect - 0.15).abs() < 4.0 * differs.report.mean_effect_error);
         let (table, treated, outcome, _) = drawn(1_500, false, 4);
-        let same = fit(&table, &treated, &outcome, 5).unwrap();
+        let same = fit(&table, &treated, &outcome, 5, 2, &|_| ()).unwrap();
         assert!(same.report.p_value > 0.01, "{}", same.report);
+    }
+
+    #[test]
+    fn the_model_does_not_depend_on_the_number_of_threads() {
+        let (table, treated, outcome, _) = drawn(600, true, 8);
+        let told = std::sync::Mutex::new(0.0);
+        let watch = |share: f64| {
+            let mut most = told.lock().unwrap();
+            *most = share.max(*most);
+        };
+        let fit = |threads| fit(&table, &treated, &outcome, 5, threads, &watch).unwrap();
+        assert_eq!(fit(1), fit(3));
+        assert_eq!(*told.lock().unwrap(), 1.0, "all of the work was told");
+    }
+
+    #[test]
+    fn learners_are_weighed_on_a_sample_with_each_class_s_share() {
+        let (table, treated, outcome, _) = drawn(3_000, true, 9);
+        let trial = Trial::new(&table, &treated, &outcome, 5).unwrap();
+        let sample = trial.sample(1_000);
+        let share = |rows: &[usize]| mean(&rows.iter().map(|&i| float(trial.class(i))).collect::<Vec<f64>>());
+        assert!((990..=1_010).contains(&sample.len()) && sample.is_sorted(), "{}", sample.len());
+        assert!((share(&sample) - share(&trial.sample(3_000))).abs() < 0.01);
+        assert_eq!(trial.sample(3_000).len(), 3_000);
     }
 
     #[test]
@@ -605,18 +772,18 @@ mod tests {
         let (table, treated, outcome, _) = drawn(1_000, true, 6);
         let spent: Vec<f64> =
             outcome.iter().enumerate().map(|(i, y)| y * (10.0 + f64::from(u8::from(i % 2 == 0)))).collect();
-        let trained = fit(&table, &treated, &spent, 5).unwrap();
+        let trained = fit(&table, &treated, &spent, 5, 2, &|_| ()).unwrap();
         assert!(trained.report.qini_auc.is_none() && trained.report.slope > 0.0);
     }
 
     #[test]
     fn trials_that_cannot_be_are_refused() {
         let (table, treated, outcome, _) = drawn(200, true, 7);
-        assert!(matches!(fit(&table, &[true; 200], &outcome, 1), Err(BadInput::OneClass { .. })));
-        assert!(matches!(fit(&table, &treated, &[0.0; 200], 1), Err(BadInput::OneClass { .. })));
-        assert!(matches!(fit(&table, &treated[1..], &outcome, 1), Err(BadInput::Length { .. })));
+        assert!(matches!(fit(&table, &[true; 200], &outcome, 1, 2, &|_| ()), Err(BadInput::OneClass { .. })));
+        assert!(matches!(fit(&table, &treated, &[0.0; 200], 1, 2, &|_| ()), Err(BadInput::OneClass { .. })));
+        assert!(matches!(fit(&table, &treated[1..], &outcome, 1, 2, &|_| ()), Err(BadInput::Length { .. })));
         let mut few = vec![false; 200];
         few[0] = true;
-        assert!(matches!(fit(&table, &few, &outcome, 1), Err(BadInput::TooFew { .. })));
+        assert!(matches!(fit(&table, &few, &outcome, 1, 2, &|_| ()), Err(BadInput::TooFew { .. })));
     }
 }

@@ -21,7 +21,6 @@ pub mod item_item;
 pub mod live;
 pub mod method;
 pub mod next_basket;
-mod parallel;
 pub mod popularity;
 pub mod recommender;
 pub mod session;
@@ -35,6 +34,7 @@ pub use interactions::{Columns, Interactions, parse_time};
 pub use method::{Method, Settings};
 pub use recommender::{Effort, Reason, Recommendation, Recommender};
 
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

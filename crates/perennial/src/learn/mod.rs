@@ -175,6 +175,33 @@ fn progress(what: &'static str, total: u64, quiet: bool) -> ProgressBar {
     shown(Some(total), "{msg:24} [{bar:30}] {percent:>3} %  {elapsed} gone, {eta} to go", what, quiet)
 }
 
+/// A bar for work that tells what share of it is done; it goes when it is dropped.
+struct Shares(ProgressBar);
+
+/// Steps of a bar of shares.
+const SHARES: u16 = 1_000;
+
+fn shares(what: &'static str, quiet: bool) -> Shares {
+    Shares(progress(what, u64::from(SHARES), quiet))
+}
+
+impl Shares {
+    /// Moves to a share from 0 to 1; never back, whichever thread tells first.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the steps")]
+    fn reach(&self, share: f64) {
+        let step = (share.clamp(0.0, 1.0) * f64::from(SHARES)) as u64;
+        if step > self.0.position() {
+            self.0.set_position(step);
+        }
+    }
+}
+
+impl Drop for Shares {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// A running mark for work whose length is not known beforehand.
 fn working(what: &'static str, quiet: bool) -> ProgressBar {
     shown(None, "{spinner} {msg}  {elapsed} gone", what, quiet)

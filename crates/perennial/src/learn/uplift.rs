@@ -14,7 +14,7 @@ use super::frame::Frame;
 use super::page::{Bar, Chapter, Figure, Line, Page, Plot, Point};
 use super::propensity::IDS;
 use super::words::{figure, many, short};
-use super::{Common, Outputs, amounts, working};
+use super::{Common, Outputs, amounts, shares};
 
 /// An experiment in, effects out.
 #[derive(Args, Debug)]
@@ -77,10 +77,13 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     without.extend([treatment, outcome].into_iter().chain(id));
     let (table, assumed) = frame.features(&without)?;
     let trial = Trial { table, treated: treated(&frame, treatment, arguments)?, outcome: yes(&frame, outcome)? };
-    let bar = working("fitting", common.quiet);
-    let told = |why: BadInput| frame.wrong(&why.to_string());
-    let measured = trial.measure(common.seed).map_err(told)?;
-    bar.finish_and_clear();
+    let told = |why: BadInput| match why {
+        BadInput::Constant { .. } => {
+            frame.wrong("no feature differs within the treated and within the untreated; give features that do")
+        }
+        why => frame.wrong(&why.to_string()),
+    };
+    let measured = trial.measure(common).map_err(told)?;
     let ids = frame.ids(id);
     let rows = (0..ids.len()).map(|i| {
         let held = if measured.held[i] { "yes" } else { "no" };
@@ -111,14 +114,17 @@ struct Measured {
 }
 
 impl Trial {
-    fn measure(&self, seed: u64) -> Result<Measured, BadInput> {
+    fn measure(&self, common: &Common) -> Result<Measured, BadInput> {
         let class: Vec<usize> =
             (0..self.treated.len()).map(|i| usize::from(self.treated[i]) + 2 * usize::from(self.outcome[i])).collect();
-        let held: Vec<bool> = stratified_folds(&class, 3, seed).into_iter().map(|fold| fold == 0).collect();
+        let held: Vec<bool> = stratified_folds(&class, 3, common.seed).into_iter().map(|fold| fold == 0).collect();
         let train: Vec<usize> = (0..held.len()).filter(|&i| !held[i]).collect();
         let treated: Vec<bool> = train.iter().map(|&i| self.treated[i]).collect();
         let answer: Vec<f64> = train.iter().map(|&i| f64::from(u8::from(self.outcome[i]))).collect();
-        let taught = uplift::fit(&self.table.take(&train)?, &treated, &answer, seed)?;
+        let bar = shares("fitting", common.quiet);
+        let watch = |share| bar.reach(share);
+        let taught = uplift::fit(&self.table.take(&train)?, &treated, &answer, common.seed, common.threads(), &watch)?;
+        drop(bar);
         let effects = taught.effect.uplift(&self.table)?;
         Ok(Measured { taught, effects, held })
     }
