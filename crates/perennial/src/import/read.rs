@@ -63,8 +63,30 @@ enum Kind {
     Parquet {
         rows: RowIter<'static>,
         total: u64,
-        local: Vec<bool>,
+        clocks: Vec<Clock>,
     },
+}
+
+/// How a Parquet column tells time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    /// Its times are those of a place that the file does not name.
+    local: bool,
+    /// Steps in a millisecond, where the file only says by its logical type that whole numbers are times.
+    per_millisecond: Option<i64>,
+}
+
+impl Clock {
+    /// Of a column; `old` is the twelve-byte time that Hive and Impala wrote, which is local.
+    fn of(logical: Option<&LogicalType>, old: bool) -> Self {
+        let Some(LogicalType::Timestamp(time)) = logical else { return Self { local: old, per_millisecond: None } };
+        let per_millisecond = match time.unit {
+            TimeUnit::MILLIS => 1,
+            TimeUnit::MICROS => 1_000,
+            TimeUnit::NANOS => 1_000_000,
+        };
+        Self { local: !time.is_adjusted_to_u_t_c, per_millisecond: Some(per_millisecond) }
+    }
 }
 
 /// How far reading has come, and how much of it the current row has used.
@@ -130,10 +152,10 @@ impl Rows {
                 Ok(more)
             }
             Kind::Lines { reader, buffer } => next_line(reader, buffer, &mut self.line, record, &self.header),
-            Kind::Parquet { rows, local, .. } => {
+            Kind::Parquet { rows, clocks, .. } => {
                 self.line += 1;
                 record.line = self.line;
-                next_parquet(rows, local, record).map_err(|e| format!("row {}: {e}", self.line))
+                next_parquet(rows, clocks, record).map_err(|e| format!("row {}: {e}", self.line))
             }
         }
     }
@@ -187,31 +209,22 @@ impl Rows {
             contained(|| Ok(Box::new(SerializedFileReader::new(file)?)))?
         };
         let total = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let (mut header, mut local) = (Vec::new(), Vec::new());
+        let (mut header, mut clocks) = (Vec::new(), Vec::new());
         for field in reader.metadata().file_metadata().schema().get_fields() {
             header.push(field.name().to_owned());
             let old = field.is_primitive() && field.get_physical_type() == Physical::INT96;
-            local.push(match field.get_basic_info().logical_type_ref() {
-                Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => {
-                    return Err(format!(
-                        "column '{}' has nanoseconds; write it in micro- or milliseconds",
-                        field.name()
-                    ));
-                }
-                Some(LogicalType::Timestamp(time)) => !time.is_adjusted_to_u_t_c,
-                _ => old,
-            });
+            clocks.push(Clock::of(field.get_basic_info().logical_type_ref(), old));
         }
         let rows = RowIter::from_file_into(reader);
-        Ok(Self { header, source: Kind::Parquet { rows, total, local }, meter, line: 0 })
+        Ok(Self { header, source: Kind::Parquet { rows, total, clocks }, meter, line: 0 })
     }
 }
 
 /// The parquet crate is made for files of friends and asserts on others; a panic is an error here.
 fn contained<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|e| format!("not a Parquet file we can read: {e}")),
-        Err(_) => Err("not a Parquet file we can read: it contradicts itself".into()),
+        Ok(result) => result.map_err(|e| format!("not a Parquet file we can read; is it whole? ({e})")),
+        Err(_) => Err("not a Parquet file we can read; is it whole? (it contradicts itself)".into()),
     }
 }
 
@@ -335,16 +348,19 @@ fn next_line(
     Ok(true)
 }
 
-fn next_parquet(rows: &mut RowIter<'static>, local: &[bool], record: &mut Record) -> Result<bool, String> {
+fn next_parquet(rows: &mut RowIter<'static>, clocks: &[Clock], record: &mut Record) -> Result<bool, String> {
     let Some(row) = contained(|| rows.next().transpose())? else { return Ok(false) };
     record.fields.clear();
     for (i, (_, field)) in row.get_column_iter().enumerate() {
-        let is_local = local.get(i).copied().unwrap_or(false);
+        let Clock { local, per_millisecond } = clocks.get(i).copied().unwrap_or_default();
         match field {
             Field::Null => record.fields.push_field(""),
             Field::Str(text) => record.fields.push_field(text),
-            Field::TimestampMillis(ms) => record.fields.push_field(&instant(*ms, is_local)),
-            Field::TimestampMicros(us) => record.fields.push_field(&instant(us.div_euclid(1_000), is_local)),
+            Field::TimestampMillis(ms) => record.fields.push_field(&instant(*ms, local)),
+            Field::TimestampMicros(us) => record.fields.push_field(&instant(us.div_euclid(1_000), local)),
+            Field::Long(steps) if per_millisecond.is_some() => {
+                record.fields.push_field(&instant(steps.div_euclid(per_millisecond.unwrap_or(1)), local));
+            }
             Field::Date(days) => {
                 let midnight = instant(i64::from(*days) * 86_400_000, true);
                 record.fields.push_field(midnight.split('T').next().unwrap_or(""));

@@ -586,6 +586,44 @@ fn parquet_file(path: &Path) {
 }
 
 #[test]
+fn parquet_times_in_nanoseconds_are_read_as_pandas_writes_them() {
+    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+    let mapping = TILL
+        .replace("till.csv", "till.parquet")
+        .replace("decimal: ','", "decimals: 2")
+        .replace("phone: { type: phone }", "phone: { may_be_missing: true }");
+    let shop = Shop::new(&mapping, "till.parquet", "");
+    for (unit, per_second) in [("NANOS", 1_000_000_000), ("MICROS", 1_000_000)] {
+        let schema = format!(
+            "message sales {{ required int64 receipt; required int64 at (TIMESTAMP({unit},false)); required binary card (UTF8); \
+            required binary sku (UTF8); required int64 quantity; required double price; }}"
+        );
+        let schema = parquet::schema::parser::parse_message_type(&schema).unwrap();
+        let file = fs::File::create(shop.path("till.parquet")).unwrap();
+        let mut writer =
+            parquet::file::writer::SerializedFileWriter::new(file, schema.into(), std::sync::Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let numbers = [31_198_570_044, 1_483_266_600 * per_second, 0, 0, 2];
+        let mut column = 0;
+        while let Some(mut c) = group.next_column().unwrap() {
+            match column {
+                2 | 3 => c.typed::<ByteArrayType>().write_batch(&[ByteArray::from("tea")], None, None),
+                5 => c.typed::<DoubleType>().write_batch(&[3.59], None, None),
+                other => c.typed::<Int64Type>().write_batch(&[numbers[other]], None, None),
+            }
+            .unwrap();
+            c.close().unwrap();
+            column += 1;
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+        let mut sink = Counting::keeping();
+        assert_eq!(shop.run(&mut sink).orders, 1, "{unit}");
+        assert_eq!(sink.named("Order Completed")[0].at.to_string(), "2017-01-01T09:30:00Z", "10:30 in Paris, {unit}");
+    }
+}
+
+#[test]
 fn parquet_is_read_with_its_local_times_and_its_floats_rounded_as_declared() {
     let mapping = TILL
         .replace("till.csv", "till.parquet")
