@@ -63,6 +63,7 @@ impl Workspace {
     fn is_checkpoint_due(&self, now: Timestamp) -> bool {
         let (behind, waited) = (self.warm.behind(), now.since(self.checkpoint_at));
         let worth = (self.warm.bytes_gathered() / BYTES_AN_ENTRY).clamp(1, ENTRIES_MAX);
+        let worth = if self.warm.is_urgent() { 1 } else { worth };
         behind >= worth.max(ENTRIES_DUE) || (waited >= QUIET_MS && behind >= worth) || (waited >= IDLE_MS && behind > 0)
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Warm {
     outgoing: Option<Outgoing>,
     /// Bytes of customers in the last checkpoint.
     gathered: u64,
+    /// Somebody was erased whom the state still holds.
+    urgent: bool,
 }
 
 /// A checkpoint in the making. Its customers are written out a few at a time, and before they change,
@@ -103,6 +105,7 @@ impl Warm {
             older: Older::default(),
             outgoing: None,
             gathered: 0,
+            urgent: false,
         }
     }
 
@@ -335,6 +338,7 @@ impl Warm {
         self.forget(id);
         self.gone.insert(id);
         self.news.gone.push(id);
+        self.urgent = true;
         Ok(())
     }
 
@@ -465,13 +469,18 @@ impl Warm {
             shelf: std::mem::take(&mut self.shelf),
             timeline: news.timeline.clone(),
         };
-        self.entries = 0;
+        (self.entries, self.urgent) = (0, false);
         self.outgoing = Some(Outgoing { news, left, scratch: Vec::new() });
     }
 
     /// Bytes of customers in the last checkpoint, the one in the making left out.
     pub(super) fn bytes_gathered(&self) -> u64 {
         self.gathered
+    }
+
+    /// Whether the next checkpoint should not wait until it is worth it.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// Whether a checkpoint is in the making.

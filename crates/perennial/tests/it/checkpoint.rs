@@ -1,6 +1,7 @@
 //! Checkpoints that are gathered while the shop goes on.
 
 use perennial::wire::segment::Call;
+use perennial_core::input::Command;
 use perennial_core::value::Value;
 use serde_json::json;
 
@@ -48,4 +49,36 @@ fn customers_that_change_while_a_checkpoint_is_in_the_making_are_in_it_as_they_w
     let after: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
     assert_eq!(before, after);
     shop.verify();
+}
+
+/// Whether a checkpoint is made so much later. Another thread writes the one before.
+fn makes_one_after(shop: &mut Shop, ms: i64) -> bool {
+    shop.now = shop.now.plus_millis(ms);
+    for _ in 0..20 {
+        shop.workspace.checkpoint_if_due(shop.now).unwrap();
+        if shop.workspace.behind() == 0 {
+            while shop.workspace.makes_checkpoint() {
+                shop.workspace.checkpoint_if_due(shop.now).unwrap();
+            }
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    false
+}
+
+#[test]
+fn large_customers_are_written_when_it_is_worth_it_and_an_erasure_waits_for_nothing() {
+    let mut shop = Shop::open();
+    (0..CUSTOMERS).for_each(|n| say(&mut shop, n, "first"));
+    assert!(makes_one_after(&mut shop, 0));
+    say(&mut shop, 1, "second");
+    assert!(!makes_one_after(&mut shop, 4_000), "one message is not worth megabytes");
+    assert!(makes_one_after(&mut shop, 57_000), "but a minute is long enough");
+    (0..CUSTOMERS).for_each(|n| say(&mut shop, n, "third"));
+    assert!(makes_one_after(&mut shop, 4_000), "the last one was small");
+    say(&mut shop, 1, "fourth");
+    assert!(!makes_one_after(&mut shop, 4_000));
+    shop.ask("u7", "gone", Command::Erase).unwrap();
+    assert!(makes_one_after(&mut shop, 1_000));
 }
