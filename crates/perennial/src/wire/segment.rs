@@ -244,9 +244,10 @@ impl Reading<'_> {
             return Err(Malformed::new("too_large", "", reason));
         }
         if self.damaged && raw.contains(char::REPLACEMENT_CHARACTER) {
+            *id = message_id_of(raw);
             return Err(Malformed::new("not_utf8", "", "the message is not UTF-8; encode it as UTF-8"));
         }
-        let mut item = json::object(raw)?;
+        let mut item = json::object(raw).inspect_err(|_| *id = message_id_of(raw))?;
         let message_id = match message_id(&item)? {
             Some(given) => given,
             None => derived_id(raw, nameless),

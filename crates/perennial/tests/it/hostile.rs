@@ -111,6 +111,22 @@ async fn nonsense_is_told_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_has_a_receipt_under_its_id() {
+    let place = Place::open().await;
+    let bodies: [&[u8]; 3] = [
+        br#"{"messageId":"m0","userId":"ana","event":"Paid","properties":{"sum":1e300}}"#,
+        br#"{"messageId":"m1","userId":"a\ud800","event":"Paid"}"#,
+        b"{\"messageId\":\"m2\",\"userId\":\"\xff\",\"event\":\"Paid\"}",
+    ];
+    for (n, body) in bodies.iter().enumerate() {
+        let (status, text) = place.track("", body).await;
+        assert_eq!(status, 400, "{text}");
+        let (status, text) = place.get(&format!("/v1/events/m{n}")).await;
+        assert!(status == 200 && text.contains("\"rejected\""), "m{n}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_head_is_not_waited_for() {
     let place = Place::open().await;
     let mut stream = TcpStream::connect(place.address).await.unwrap();
