@@ -59,13 +59,17 @@ async function refreshHealth() {
   at('health').replaceChildren(...health(overview))
 }
 
+/** Who is the largest spender of several groups is named once, with all of them. */
 function examples() {
-  const item = e => {
+  const groups = new Map()
+  for (const e of overview.examples) {
     const [kind, id] = e.why.split(':')
-    return el('li', {}, el('a', { href: `#${encodeURIComponent(e.customer)}` }, `Customer ${e.customer}`),
-      el('span.soft', {}, `largest spender in ${kind} ${title(id)}: ${plural(e.orders, 'order')}, ${plural(e.available, 'point')} to spend`))
+    const known = groups.get(e.customer) ?? { e, of: [] }
+    groups.set(e.customer, { e, of: [...known.of, `${kind} ${title(id)}`] })
   }
-  at('examples')?.replaceChildren(...overview.examples.slice(0, 10).map(item))
+  const item = ({ e, of }) => el('li', {}, el('a', { href: `#${encodeURIComponent(e.customer)}` }, `Customer ${e.customer}`),
+    el('span.soft', {}, `largest spender in ${of.join(' and in ')}: ${plural(e.orders, 'order')}, ${plural(e.available, 'point')} to spend`))
+  at('examples')?.replaceChildren(...[...groups.values()].slice(0, 10).map(item))
 }
 
 /** `#email:ana@example.com` opens a customer, so that addresses can be shared and go back works. */
