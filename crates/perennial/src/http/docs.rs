@@ -151,12 +151,15 @@ fn escape(text: &str) -> String {
 }
 
 fn html(title: &str, body: &str) -> String {
-    const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2421}\
+    // The colours of the page at `/`, which `console/first/style.css` names.
+    const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
+        background:#faf6ee;color:#1f2421}h1,h2,h3{font-family:Palatino,Georgia,serif}a{color:#2f5d3a}\
         code{font-size:.9em}table{border-collapse:collapse;margin:.5rem 0}td,th{text-align:left;vertical-align:top;\
-        padding:.2rem 1rem .2rem 0;border-top:1px solid #dde3de}summary{cursor:pointer;padding:.3rem 0}h4{margin:.8rem 0 0}\
-        @media(prefers-color-scheme:dark){body{background:#131715;color:#e3e9e5}td,th{border-color:#333b37}a{color:#8fd0ae}}";
+        padding:.2rem 1rem .2rem 0;border-top:1px solid #d3c9b4}summary{cursor:pointer;padding:.3rem 0}h4{margin:.8rem 0 0}\
+        code,td{overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{background:#161e19;color:#ece6d8}\
+        td,th{border-color:#3a473e}a{color:#9ccaa3}}";
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
-        <title>{title} · Perennial</title><style>{STYLE}</style><body>{body}</body></html>"
+        <link rel=icon href=/console/leaf.svg><title>{title} · Perennial</title><style>{STYLE}</style><body>{body}</body></html>"
     )
 }
