@@ -51,10 +51,10 @@ const REDRAWS: usize = 6;
 /// A number of groups counts as stable from here on.
 const STABLE: f64 = 0.85;
 
-/// Tries 2 to `most` groups.
+/// Tries 2 to `most` groups, or to as many as the redrawn customers still fill.
 ///
 /// # Errors
-/// When `most` is below two or there are fewer distinct rows than `most`.
+/// When `most` is below two or the redrawn customers are too few, or too much alike, for two groups.
 pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, BadInput> {
     if most < 2 {
         return Err(BadInput::range("most", real(most), "2 or more"));
@@ -66,8 +66,13 @@ pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, BadI
     let mut evidence = Vec::new();
     // One more than asked for, because the gap rule looks at the next number.
     for k in 1..=(most + 1).min(sample.len() - 1) {
-        evidence.push(witness(&sample, &boxes, &halves, k, seed)?);
+        match witness(&sample, &boxes, &halves, k, seed) {
+            Ok(seen) => evidence.push(seen),
+            Err(why) if k <= 2 => return Err(why),
+            Err(_) => break,
+        }
     }
+    let most = most.min(evidence.len()).max(2);
     let by_gap = gap_choice(&evidence, most);
     let tried: Vec<Evidence> = evidence.into_iter().filter(|e| (2..=most).contains(&e.k)).collect();
     let top = |f: fn(&Evidence) -> f64| {
@@ -147,6 +152,14 @@ fn gap_choice(evidence: &[Evidence], most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handful_of_customers_is_grouped_as_far_as_it_goes() {
+        let points = Points::new(vec![0.0, 0.1, 0.2, 5.0, 5.1, 9.0, 9.1], 1).unwrap();
+        let chosen = choose_k(&points, 6, 1).unwrap();
+        assert!((2..=5).contains(&chosen.k), "redrawn, five of seven are left: {chosen:?}");
+        assert!(choose_k(&Points::new(vec![1.0; 5], 1).unwrap(), 3, 1).is_err(), "all alike");
+    }
 
     #[test]
     fn four_clear_groups_are_counted() {

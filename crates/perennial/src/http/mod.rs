@@ -6,7 +6,11 @@
 //! unless told otherwise).
 
 use std::cell::RefCell;
+use std::future::{Future as _, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -250,14 +254,20 @@ async fn nothing_here() -> ApiError {
 }
 
 /// What every request gets, in one layer, because each costs as much as a small handler: a limit in
-/// time for the head of its answer (a stream's body may go on), our shape for errors that the framework
-/// answers, and a line in the books.
+/// time for the head of its answer (a stream's body may go on), an answer also when we panic, our shape
+/// for errors that the framework answers, and a line in the books.
 async fn accompany(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
-        Ok(response) => explain(response),
+    let mut work = pin!(next.run(request));
+    let contained = poll_fn(|task| {
+        let step = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(task)));
+        step.map_or(Poll::Ready(None), |answer| answer.map(Some))
+    });
+    let response = match tokio::time::timeout(REQUEST_MAX, contained).await {
+        Ok(Some(response)) => explain(response),
+        Ok(None) => ApiError::from(Trouble::Broken).into_response(),
         Err(_) => ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.")
             .into_response(),
     };
@@ -347,3 +357,24 @@ impl Meter {
 
 /// For handlers that only need the state.
 type AppState = State<App>;
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_for() {
+        async fn broken() {
+            panic!("a fault of ours");
+        }
+        let router: Router = Router::new().route("/", get(broken)).layer(middleware::from_fn(accompany));
+        let answer = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        assert!(String::from_utf8_lossy(&body).contains("internal_error"));
+    }
+}

@@ -239,12 +239,7 @@ impl Groups {
         }
         let chosen = match wanted {
             Some(_) => None,
-            None => Some(choose_k(&points, MOST.min(different - 1), seed).map_err(|why| match why {
-                BadInput::TooFew { found, needed, .. } => {
-                    format!("only {} can be placed; finding groups needs {needed} at least", many(found, "customer"))
-                }
-                why => why.to_string(),
-            })?),
+            None => Some(choose_k(&points, MOST.min(different - 1), seed).map_err(told)?),
         };
         let k = wanted.or(chosen.as_ref().map(useful)).unwrap_or(2);
         let fit = KMeans::fit(&points, k, seed).map_err(told)?;
