@@ -23,7 +23,9 @@ use crate::format::{Row, decode, encode, key_of, key_of_row};
 use crate::keys::Keys;
 use crate::memory::{MemoryDisk, Write};
 use crate::seal::entropy;
-use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, guard, open, to_sql};
+use crate::sqlite::{
+    Layout, Readers, checkpoint_passive, checkpoint_restart, checkpoint_truncate, from_sql, guard, open, to_sql,
+};
 
 pub(crate) const LAYOUT: Layout = Layout {
     name: "journal",
@@ -53,11 +55,11 @@ const PAGE: usize = 512;
 const PAGES_AHEAD: usize = 4;
 /// Bytes of appended rows after which the log is copied into the file.
 const COPY_AFTER: u64 = 4 << 20;
-/// Bytes after which the log is emptied, even if the writer must wait for a moment.
-const EMPTY_AFTER: u64 = 64 << 20;
-/// How long emptying waits for readers, and so, at worst, the writer for it. While a reader stays
-/// longer (a backup), the log grows and is emptied later.
-const EMPTY_WAIT: Duration = Duration::from_millis(20);
+/// Bytes after which the log is begun anew, even if the writer must wait for a moment.
+const ANEW_AFTER: u64 = 64 << 20;
+/// How long that waits for readers, and so, at worst, the writer for it. While a reader stays longer (a
+/// backup), the log grows and is begun anew later.
+const ANEW_WAIT: Duration = Duration::from_millis(20);
 
 /// Called once entries are durable, or have failed and are not.
 type Done = Box<dyn FnOnce(Result<(), Failure>) + Send>;
@@ -96,7 +98,7 @@ impl Journal {
         let db = open(path, &LAYOUT)?;
         let last = Arc::new(AtomicU64::new(last_of(&db)?));
         let second = open(path, &LAYOUT)?;
-        second.busy_timeout(EMPTY_WAIT).doing("open the journal")?;
+        second.busy_timeout(ANEW_WAIT).doing("open the journal")?;
         let copier = Copier::start(second, keys.clone())?;
         let failed = Failed::default();
         let scribe = Scribe {
@@ -553,13 +555,13 @@ struct Copier {
     orders: Option<SyncSender<Copy>>,
     thread: Option<JoinHandle<()>>,
     since_copy: u64,
-    since_empty: u64,
+    since_anew: u64,
 }
 
 #[derive(Clone, Copy)]
 enum Copy {
     Passive,
-    Empty,
+    Anew,
 }
 
 impl Copier {
@@ -569,15 +571,15 @@ impl Copier {
             .name("journal-copier".into())
             .spawn(move || copy_on_order(&db, &keys, &inbox))
             .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
-        Ok(Self { orders: Some(orders), thread: Some(thread), since_copy: 0, since_empty: 0 })
+        Ok(Self { orders: Some(orders), thread: Some(thread), since_copy: 0, since_anew: 0 })
     }
 
     /// Notes what was written; orders a copy when enough has come together.
     fn wrote(&mut self, bytes: u64) {
         self.since_copy += bytes;
-        self.since_empty += bytes;
-        let order = match (self.since_empty >= EMPTY_AFTER, self.since_copy >= COPY_AFTER) {
-            (true, _) => Copy::Empty,
+        self.since_anew += bytes;
+        let order = match (self.since_anew >= ANEW_AFTER, self.since_copy >= COPY_AFTER) {
+            (true, _) => Copy::Anew,
             (false, true) => Copy::Passive,
             (false, false) => return,
         };
@@ -585,8 +587,8 @@ impl Copier {
         match orders.try_send(order) {
             Ok(()) => {
                 self.since_copy = 0;
-                if matches!(order, Copy::Empty) {
-                    self.since_empty = 0;
+                if matches!(order, Copy::Anew) {
+                    self.since_anew = 0;
                 }
             }
             // It is still busy with the last one: ask again after the next append. A thread that
@@ -600,8 +602,8 @@ fn copy_on_order(db: &Connection, keys: &Keys, inbox: &Receiver<Copy>) {
     while let Ok(order) = inbox.recv() {
         // A failed copy loses nothing: the log stays, and the next order copies it too. So with keys.
         let _ = checkpoint_passive(db);
-        if matches!(order, Copy::Empty) {
-            let _ = checkpoint_truncate(db);
+        if matches!(order, Copy::Anew) {
+            let _ = checkpoint_restart(db);
         }
         let _ = keys.tidy();
     }

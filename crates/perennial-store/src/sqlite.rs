@@ -85,6 +85,12 @@ pub(crate) fn checkpoint_passive(db: &Connection) -> Result<(), Failure> {
     db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing("copy the write-ahead log into the file")
 }
 
+/// Copies the write-ahead log, and lets the next write begin it anew. The file keeps its size: to cut
+/// it off takes hundreds of milliseconds, and the writer waits for that.
+pub(crate) fn checkpoint_restart(db: &Connection) -> Result<(), Failure> {
+    db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).doing("begin the write-ahead log anew")
+}
+
 /// Copies the write-ahead log and empties it; waits for readers, at most as long as the connection
 /// waits for locks. `false` when somebody was still reading.
 pub(crate) fn checkpoint_truncate(db: &Connection) -> Result<bool, Failure> {
