@@ -33,6 +33,8 @@ pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 const JOB_BYTES: usize = 1_024;
 /// How often timers are looked at while nothing comes in.
 const TICK: Duration = Duration::from_millis(250);
+/// How long those who wait are served between two steps of a checkpoint.
+const BREATH: Duration = Duration::from_millis(2);
 /// How long a caller waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many notices a slow listener may fall behind.
@@ -408,7 +410,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Does what comes in until it is told to stop; gives the workspace back.
 fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Workspace> {
     let _gone = MarkGone(shared.clone());
-    let (mut next, mut ticked, mut patience) = (None, Instant::now(), TICK);
+    let (mut next, mut ticked, mut went_on, mut patience) = (None, Instant::now(), Instant::now(), TICK);
     loop {
         let job = next.take().map_or_else(|| work.recv_timeout(patience), Ok);
         let mut held = lock(place);
@@ -419,11 +421,13 @@ fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Work
             Ok(job) => next = writer.take_group(job, work),
             Err(RecvTimeoutError::Timeout) => {}
         }
+        next = next.or_else(|| work.try_recv().ok());
         if ticked.elapsed() >= TICK {
             writer.tick();
             ticked = Instant::now();
-        } else {
+        } else if next.is_none() || went_on.elapsed() >= BREATH {
             writer.go_on();
+            went_on = Instant::now();
         }
         // While a checkpoint is in the making there is always something to do.
         patience = if writer.workspace.makes_checkpoint() { Duration::ZERO } else { TICK };

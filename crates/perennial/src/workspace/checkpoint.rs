@@ -23,8 +23,8 @@ const BYTES_AN_ENTRY: u64 = 2_048;
 const QUIET_MS: i64 = 3_000;
 /// After so long one is due when anything changed.
 const IDLE_MS: i64 = 60_000;
-/// Bytes of customers written out at a time: two or three milliseconds.
-const SLICE: usize = 1 << 20;
+/// Bytes of customers written out at a time: less than a millisecond.
+const SLICE: usize = 1 << 18;
 
 /// Messages of a checkpoint in the making.
 pub(super) struct InTheMaking(DuplicatesCheckpoint);

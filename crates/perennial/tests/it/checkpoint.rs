@@ -45,7 +45,7 @@ fn customers_that_change_while_a_checkpoint_is_in_the_making_are_in_it_as_they_w
         std::thread::yield_now(); // Another thread writes.
     }
     shop.reopen(); // A crash: the checkpoint is there, the journal has a tail.
-    assert!(shop.workspace.behind() > 0 && shop.workspace.behind() < 100, "{} entries", shop.workspace.behind());
+    assert!(shop.workspace.behind() > 0 && shop.workspace.behind() < 500, "{} entries", shop.workspace.behind());
     let after: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
     assert_eq!(before, after);
     shop.verify();
