@@ -68,7 +68,13 @@ fn drawn(rows: usize) -> Result<Trial, Box<dyn Error>> {
     let mut rng = generator(5);
     let mut draw = || uniform(&mut rng);
     let mut columns = vec![vec![0.0; rows]; 9];
-    let kind: Vec<&str> = (0..rows).map(|_| ["red", "green", "blue", "grey"][(draw() * 4.0) as usize % 4]).collect();
+    let colour = |share: f64| match share {
+        s if s < 0.25 => "red",
+        s if s < 0.5 => "green",
+        s if s < 0.75 => "blue",
+        _ => "grey",
+    };
+    let kind: Vec<&str> = (0..rows).map(|_| colour(draw())).collect();
     let (mut treated, mut outcome) = (Vec::new(), Vec::new());
     for row in 0..rows {
         columns.iter_mut().for_each(|column| column[row] = draw());

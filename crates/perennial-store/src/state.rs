@@ -124,7 +124,7 @@ pub struct State {
 }
 
 enum Backend {
-    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers, walkers: Readers, seen_orders: SeenOrders },
+    Sqlite { writer: Box<Mutex<Connection>>, readers: Readers, walkers: Readers, seen_orders: Box<SeenOrders> },
     Memory(MemoryDisk),
 }
 
@@ -133,7 +133,7 @@ impl State {
         let writer = open(path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
-        let seen_orders = SeenOrders::new();
+        let seen_orders = Box::new(SeenOrders::new());
         let backend = Arc::new(Backend::Sqlite { writer: Box::new(Mutex::new(writer)), readers, walkers, seen_orders });
         Ok(Self { backend, _taken: taken })
     }

@@ -1,7 +1,7 @@
 //! One tree asked about many rows at once: the leaves that are still possible as bits of a number.
 //!
 //! Each branch leaves some leaves possible, depending on one bin; the row's leaf is the one that all
-//! branches leave (Lucchese et al. 2015, "QuickScorer"). So a row costs a few look-ups and no jump that
+//! branches leave (Lucchese et al. 2015, "`QuickScorer`"). So a row costs a few look-ups and no jump that
 //! the processor could guess wrongly. Promise: the same answers as walking the tree.
 
 use super::{Node, Tree};
@@ -60,6 +60,7 @@ impl Lookup {
     }
 
     /// Adds the tree's answers for the rows from `first` on to `totals`.
+    #[expect(clippy::large_stack_arrays, reason = "64 kilobytes, and no allocation for each tree")]
     pub(super) fn add(&self, binned: &[Vec<u8>], first: usize, totals: &mut [f64]) {
         let mut left = [u64::MAX; BLOCK];
         let left = &mut left[..totals.len()];

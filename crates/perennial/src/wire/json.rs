@@ -192,6 +192,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
 /// A number with no more than two decimals, as prices are: no other number of up to fifteen digits
 /// reads as the same float.
+#[expect(clippy::float_cmp, reason = "whether it is the same float is the question")]
 fn hundredths(n: f64) -> Option<Decimal> {
     let all = (n * 100.0).round();
     if all.abs() >= 1e15 || all / 100.0 != n {
