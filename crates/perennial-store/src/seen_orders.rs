@@ -88,7 +88,9 @@ impl Seen {
             let steps = u32::try_from(self.filters.len()).unwrap_or(LARGEST_BITS);
             self.filters.push(Filter::with_bits((SMALLEST_BITS + steps).min(LARGEST_BITS)));
         }
-        self.filters.iter_mut().last().into_iter().for_each(|filter| filter.insert(hash(order)));
+        if let Some(filter) = self.filters.last_mut() {
+            filter.insert(hash(order));
+        }
     }
 }
 

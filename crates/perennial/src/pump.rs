@@ -365,7 +365,8 @@ impl Handle {
     }
 
     /// Looks at the workspace on the caller's thread, unless something is being done with it; for
-    /// questions that memory answers in microseconds. None says to [`Handle::call`].
+    /// questions that memory answers in microseconds. None says to [`Handle::call`], also when the look
+    /// panicked: there the panic is told and contained.
     pub fn peek<T>(&self, look: impl FnOnce(&Workspace, Timestamp) -> Option<T>) -> Option<T> {
         let held = self.place.try_lock().ok()?;
         let workspace = held.as_ref()?;

@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type, Int96, Int96Type};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use perennial::import::command::{Arguments, Shown, run};
 use perennial::import::{Failure, Options, Plan, Reconciliation, Sink, SinkError, Sums, Taken, compile, schema};
 use perennial_core::event::{Body, Event, Origin, Product};
@@ -552,26 +554,26 @@ fn a_return_can_name_its_order_and_so_be_mended() {
     assert_eq!((&*refund.refund_id, &*refund.order_id), ("X/OLD-7/stated", "OLD-7"));
 }
 
-/// One row group of one row: an id, a price from floating point, and a local time of the old kind.
-fn parquet_file(path: &Path) {
-    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type, Int96, Int96Type};
-    let schema = "message sales { required int64 receipt; required int96 at; required binary card (UTF8); \
-        required binary sku (UTF8); required int64 quantity; required double price; }";
-    let schema = parquet::schema::parser::parse_message_type(schema).unwrap();
+/// One row group of one row: an id, an instant of some type, texts, pieces, and a price from floating point.
+fn parquet_file(
+    path: &Path,
+    at: &str,
+    write_at: impl Fn(&mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize>,
+) {
+    let schema = format!(
+        "message sales {{ required int64 receipt; required {at}; required binary card (UTF8); \
+        required binary sku (UTF8); required int64 quantity; required double price; }}"
+    );
+    let schema = parquet::schema::parser::parse_message_type(&schema).unwrap();
     let file = fs::File::create(path).unwrap();
-    let mut writer =
-        parquet::file::writer::SerializedFileWriter::new(file, schema.into(), std::sync::Arc::default()).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema.into(), std::sync::Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
-    let mut at = Int96::new();
-    // 10:30 on Julian day 2,457,755, which is 2017-01-01.
-    let nanos: u64 = 37_800_000_000_000;
-    at.set_data(u32::try_from(nanos & 0xffff_ffff).unwrap(), u32::try_from(nanos >> 32).unwrap(), 2_457_755);
     let mut column = 0;
     while let Some(mut c) = group.next_column().unwrap() {
         let text = |t: &str| ByteArray::from(t);
         match column {
             0 => c.typed::<Int64Type>().write_batch(&[31_198_570_044], None, None),
-            1 => c.typed::<Int96Type>().write_batch(&[at], None, None),
+            1 => write_at(&mut c),
             2 => c.typed::<ByteArrayType>().write_batch(&[text("L1")], None, None),
             3 => c.typed::<ByteArrayType>().write_batch(&[text("tea")], None, None),
             4 => c.typed::<Int64Type>().write_batch(&[2], None, None),
@@ -585,38 +587,21 @@ fn parquet_file(path: &Path) {
     writer.close().unwrap();
 }
 
-#[test]
-fn parquet_times_in_nanoseconds_are_read_as_pandas_writes_them() {
-    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+fn parquet_shop() -> Shop {
     let mapping = TILL
         .replace("till.csv", "till.parquet")
         .replace("decimal: ','", "decimals: 2")
         .replace("phone: { type: phone }", "phone: { may_be_missing: true }");
-    let shop = Shop::new(&mapping, "till.parquet", "");
+    Shop::new(&mapping, "till.parquet", "")
+}
+
+#[test]
+fn parquet_times_in_nanoseconds_are_read_as_pandas_writes_them() {
+    let shop = parquet_shop();
     for (unit, per_second) in [("NANOS", 1_000_000_000), ("MICROS", 1_000_000)] {
-        let schema = format!(
-            "message sales {{ required int64 receipt; required int64 at (TIMESTAMP({unit},false)); required binary card (UTF8); \
-            required binary sku (UTF8); required int64 quantity; required double price; }}"
-        );
-        let schema = parquet::schema::parser::parse_message_type(&schema).unwrap();
-        let file = fs::File::create(shop.path("till.parquet")).unwrap();
-        let mut writer =
-            parquet::file::writer::SerializedFileWriter::new(file, schema.into(), std::sync::Arc::default()).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        let numbers = [31_198_570_044, 1_483_266_600 * per_second, 0, 0, 2];
-        let mut column = 0;
-        while let Some(mut c) = group.next_column().unwrap() {
-            match column {
-                2 | 3 => c.typed::<ByteArrayType>().write_batch(&[ByteArray::from("tea")], None, None),
-                5 => c.typed::<DoubleType>().write_batch(&[3.59], None, None),
-                other => c.typed::<Int64Type>().write_batch(&[numbers[other]], None, None),
-            }
-            .unwrap();
-            c.close().unwrap();
-            column += 1;
-        }
-        group.close().unwrap();
-        writer.close().unwrap();
+        parquet_file(&shop.path("till.parquet"), &format!("int64 at (TIMESTAMP({unit},false))"), |c| {
+            c.typed::<Int64Type>().write_batch(&[1_483_266_600 * per_second], None, None)
+        });
         let mut sink = Counting::keeping();
         assert_eq!(shop.run(&mut sink).orders, 1, "{unit}");
         assert_eq!(sink.named("Order Completed")[0].at.to_string(), "2017-01-01T09:30:00Z", "10:30 in Paris, {unit}");
@@ -625,12 +610,12 @@ fn parquet_times_in_nanoseconds_are_read_as_pandas_writes_them() {
 
 #[test]
 fn parquet_is_read_with_its_local_times_and_its_floats_rounded_as_declared() {
-    let mapping = TILL
-        .replace("till.csv", "till.parquet")
-        .replace("decimal: ','", "decimals: 2")
-        .replace("phone: { type: phone }", "phone: { may_be_missing: true }");
-    let shop = Shop::new(&mapping, "till.parquet", "");
-    parquet_file(&shop.path("till.parquet"));
+    let shop = parquet_shop();
+    let mut at = Int96::new();
+    // 10:30 on Julian day 2,457,755, which is 2017-01-01.
+    let nanos: u64 = 37_800_000_000_000;
+    at.set_data(u32::try_from(nanos & 0xffff_ffff).unwrap(), u32::try_from(nanos >> 32).unwrap(), 2_457_755);
+    parquet_file(&shop.path("till.parquet"), "int96 at", |c| c.typed::<Int96Type>().write_batch(&[at], None, None));
     let mut sink = Counting::keeping();
     assert_eq!(shop.run(&mut sink).orders, 1);
     let event = sink.named("Order Completed")[0];
