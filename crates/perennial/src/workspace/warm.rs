@@ -138,8 +138,6 @@ impl Warm {
         self.put_away(&mut customer);
         let id = customer.id;
         let next = customer.next_due();
-        // What cannot be written out fails the checkpoint when its turn comes.
-        let _ = self.write_out(id);
         let slot = self.customers.entry(id).or_default();
         if slot.alarm != next {
             slot.alarm.iter().for_each(|at| {

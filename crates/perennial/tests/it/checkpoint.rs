@@ -1,6 +1,7 @@
 //! Checkpoints that are gathered while the shop goes on.
 
-use perennial::wire::segment::Call;
+use perennial::wire::Circumstances;
+use perennial::wire::segment::{Call, parse};
 use perennial_core::input::Command;
 use perennial_core::value::Value;
 use serde_json::json;
@@ -46,6 +47,34 @@ fn customers_that_change_while_a_checkpoint_is_in_the_making_are_in_it_as_they_w
     }
     shop.reopen(); // A crash: the checkpoint is there, the journal has a tail.
     assert!(shop.workspace.behind() > 0 && shop.workspace.behind() < 500, "{} entries", shop.workspace.behind());
+    let after: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
+    assert_eq!(before, after);
+    shop.verify();
+}
+
+#[test]
+fn what_the_journal_lost_is_in_no_checkpoint() {
+    let mut shop = Shop::open();
+    (0..CUSTOMERS).for_each(|n| say(&mut shop, n, "first"));
+    let before: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
+    let (position, mut sent) = (shop.workspace.last_seq(), 0);
+    shop.workspace.checkpoint_if_due(shop.now).unwrap();
+    while shop.workspace.makes_checkpoint() {
+        for n in (sent * 7 % 50..CUSTOMERS).step_by(50) {
+            let body = json!({ "userId": format!("u{n}"), "messageId": format!("lost {sent} {n}"),
+                "traits": { "plan": "lost" } });
+            let circumstances = Circumstances::live("shop", shop.now);
+            let arrivals = parse(Call::Identify, body.to_string().as_bytes(), &circumstances).unwrap();
+            shop.workspace.fold_in(shop.now, arrivals).unwrap(); // Folded, but never flushed.
+        }
+        shop.workspace.checkpoint_if_due(shop.now).unwrap();
+        sent += 1;
+    }
+    assert!(sent >= 2, "{sent} steps are too few to show anything");
+    while shop.workspace.state().position().unwrap() < position {
+        std::thread::yield_now(); // Another thread writes.
+    }
+    shop.reopen();
     let after: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
     assert_eq!(before, after);
     shop.verify();
