@@ -4,10 +4,9 @@
 //! reversed + forfeited, none below zero; the balance is the sum of the lots less arrears.
 //! Absent on purpose: rules. What to post is decided elsewhere; here it is only done and counted.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
+use crate::blocks::Blocks;
 use crate::fact::{Account, LotOpened, Posting, Unit};
 use crate::id::{LotId, OrderRef, Word};
 use crate::time::Timestamp;
@@ -21,7 +20,7 @@ pub const POINTS_MAX: i64 = 1_000_000_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wallet {
     /// Lots in the order of their opening.
-    pub lots: VecDeque<Lot>,
+    pub lots: Blocks<Lot>,
     /// What lots dropped from the list had, by bucket.
     pub archived: Buckets,
     /// Owed to the house; never negative.
@@ -139,9 +138,9 @@ impl Wallet {
     /// never merged has it as far from the last one as the numbers differ.
     fn position(&self, id: LotId) -> Option<usize> {
         let last = self.lots.len().checked_sub(1)?;
-        let newer = self.lots[last].id.number.checked_sub(id.number).and_then(|n| usize::try_from(n).ok());
+        let newer = self.lots.get(last)?.id.number.checked_sub(id.number).and_then(|n| usize::try_from(n).ok());
         let likely = newer.and_then(|n| last.checked_sub(n));
-        let there = likely.filter(|at| self.lots[*at].id == id);
+        let there = likely.filter(|at| self.lots.get(*at).is_some_and(|lot| lot.id == id));
         there.or_else(|| self.lots.iter().rposition(|lot| lot.id == id))
     }
 
@@ -162,7 +161,7 @@ impl Wallet {
         if self.lots.len() >= LOTS_MAX {
             self.archive_oldest();
         }
-        self.lots.push_back(Lot {
+        self.lots.push(Lot {
             id: born.lot,
             order: born.order,
             earned_at: born.earned_at,
@@ -247,7 +246,7 @@ impl Wallet {
     /// Takes over the points of another member.
     pub(crate) fn unite(&mut self, other: Self) {
         self.lots.extend(other.lots);
-        self.lots.make_contiguous().sort_by_key(|lot| (lot.earned_at, lot.id));
+        self.lots.rearrange(|lots| lots.sort_by_key(|lot| (lot.earned_at, lot.id)));
         self.archived.add(&other.archived);
         self.arrears += other.arrears;
         self.waived += other.waived;

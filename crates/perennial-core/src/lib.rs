@@ -3,6 +3,7 @@
 //! Absent on purpose: clocks, randomness, I/O, runtimes, hash-map order, and floats wherever points
 //! or money are decided. Time arrives on inputs; ids derive from the customer.
 
+pub mod blocks;
 pub mod catalog;
 pub mod command;
 pub mod customer;

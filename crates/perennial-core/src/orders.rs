@@ -4,12 +4,12 @@
 //! reckoned from the same record. Pieces and money never go below zero; surplus is clamped.
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::blocks::Blocks;
 use crate::event::{Line, Order, Product, Refund};
 use crate::fact::{BookedLine, Booking, LineReturn, Return};
 use crate::id::{LotId, OrderRef, Word};
@@ -31,9 +31,7 @@ pub const PARKED_MAX: usize = 64;
 /// The orders of one customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
-    /// Names of the records, in the same order: searched at every order.
-    refs: VecDeque<OrderRef>,
-    records: VecDeque<Box<OrderRecord>>,
+    records: Blocks<Kept>,
     /// Refunds and cancellations that came before their order.
     pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
@@ -41,6 +39,35 @@ pub struct Orders {
     /// Records that have left the list, until they are put away (rule 22).
     #[serde(skip)]
     pub left: Vec<OrderRecord>,
+}
+
+/// A record beside its name, which is searched at every order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    name: u128,
+    record: Box<OrderRecord>,
+}
+
+impl From<Box<OrderRecord>> for Kept {
+    fn from(record: Box<OrderRecord>) -> Self {
+        Self { name: name(record.order), record }
+    }
+}
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.record.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<OrderRecord>::deserialize(deserializer).map(Self::from)
+    }
+}
+
+fn name(order: OrderRef) -> u128 {
+    u128::from_ne_bytes(order.0)
 }
 
 /// What stands of all orders.
@@ -212,24 +239,29 @@ impl Orders {
 
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
-        self.records.get(self.position(order)?).map(|record| &**record)
+        self.records.get(self.position(order)?).map(|kept| &*kept.record)
     }
 
     /// The record of an order, to change.
     pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
         let at = self.position(order)?;
-        self.records.get_mut(at).map(|record| &mut **record)
+        self.records.get_mut(at).map(|kept| &mut *kept.record)
     }
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
     fn position(&self, order: OrderRef) -> Option<usize> {
-        let name = u128::from_ne_bytes(order.0);
-        self.refs.iter().rposition(|r| u128::from_ne_bytes(r.0) == name)
+        let name = name(order);
+        self.records.iter().rposition(|kept| kept.name == name)
     }
 
     /// All records, in the order they were booked.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
-        self.records.iter().map(|record| &**record)
+        self.records.iter().map(|kept| &*kept.record)
+    }
+
+    /// The list itself, to be written and filled.
+    pub fn list(&mut self) -> &mut Blocks<Kept> {
+        &mut self.records
     }
 
     /// Adds a record and counts it.
@@ -247,22 +279,15 @@ impl Orders {
         if record.counts {
             self.standing.spend += record.left();
         }
-        self.keep(record);
-    }
-
-    fn keep(&mut self, record: Box<OrderRecord>) {
-        self.refs.push_back(record.order);
-        self.records.push_back(record);
+        self.records.push(record.into());
     }
 
     /// The oldest leave a list that is too long, those last that may still earn: only a list finds the
     /// orders of a visitor who joins a member (rule 6).
     pub(crate) fn trim(&mut self) {
         while self.records.len() > ORDERS_MAX {
-            let old = self.records.iter().take(UNEARNED_MAX);
-            let at = old.map(|record| record.earns || !record.stands()).position(|is_done| is_done).unwrap_or(0);
-            self.refs.remove(at);
-            self.left.extend(self.records.remove(at).map(|record| *record));
+            let at = self.iter().take(UNEARNED_MAX).position(|record| record.earns || !record.stands());
+            self.left.extend(self.records.remove(at.unwrap_or(0)).map(|kept| *kept.record));
         }
     }
 
@@ -271,7 +296,7 @@ impl Orders {
         let Some(at) = self.left.iter().rposition(|r| r.order == order) else { return };
         let record = self.left.remove(at);
         if self.get(order).is_none() {
-            self.keep(Box::new(record));
+            self.records.push(Box::new(record).into());
             self.trim();
         }
     }
@@ -279,7 +304,7 @@ impl Orders {
     /// Counts an order out that no longer stands.
     pub(crate) fn leave(&mut self) {
         self.standing.count -= 1;
-        let standing = self.records.iter().filter(|r| r.stands()).map(|r| r.at);
+        let standing = self.records.iter().map(|kept| &kept.record).filter(|r| r.stands()).map(|r| r.at);
         self.standing.last = standing.clone().max();
         if self.standing.count <= i64::try_from(self.records.len()).unwrap_or(i64::MAX) {
             self.standing.first = standing.min();
@@ -291,7 +316,7 @@ impl Orders {
     pub(crate) fn unite(&mut self, other: Self) {
         let (mine, theirs) = (self.standing, other.standing);
         let mut twice = Standing::default();
-        for record in other.records {
+        for Kept { record, .. } in other.records {
             let Some(ours) = self.get_mut(record.order) else {
                 self.add(record);
                 continue;

@@ -16,7 +16,7 @@ use perennial_core::id::{CustomerId, Identifier, LotId, OrderRef};
 use perennial_core::input::{Entry, Input};
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
-use perennial_store::{Checkpoint, CustomerRow, Fingerprint, Seen, Store};
+use perennial_store::{Checkpoint, CustomerRow, Fingerprint, Parts, Seen, Store};
 
 /// Events between two checkpoints.
 const CHECKPOINT: i64 = 100_000;
@@ -77,7 +77,7 @@ impl Dirty {
 
     fn take(&mut self, position: u64) -> Checkpoint {
         let Self { customers, rest } = std::mem::take(self);
-        let row = |id| CustomerRow { id, next_due: None, body: vec![b'c'; 513] };
+        let row = |id| CustomerRow { id, next_due: None, body: vec![b'c'; 513], parts: Parts::default() };
         Checkpoint { position, customers: customers.into_iter().map(row).collect(), ..rest }
     }
 }

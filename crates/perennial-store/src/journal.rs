@@ -31,6 +31,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     name: "journal",
     mark: 0x5052_4a31,
     version: 1,
+    older: Trouble::Corrupt,
     page_size: 8192,
     synchronous: "FULL",
     cache_kib: 4096,
@@ -85,11 +86,13 @@ pub struct JournalReader {
     keys: Keys,
     last: Arc<AtomicU64>,
     backend: Source,
+    /// Reads one entry after the other: what is read does not stay mapped.
+    walks: bool,
 }
 
 #[derive(Clone)]
 enum Source {
-    Sqlite(Arc<Readers>),
+    Sqlite { readers: Arc<Readers>, walkers: Arc<Readers> },
     Memory(MemoryDisk),
 }
 
@@ -109,15 +112,16 @@ impl Journal {
             begun: Arc::default(),
             failed: failed.clone(),
         };
-        let source = Source::Sqlite(Arc::new(Readers::new(path, LAYOUT.name)));
-        let reader = JournalReader { keys, last, backend: source };
+        let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
+        let source = Source::Sqlite { readers: Arc::new(readers), walkers: Arc::new(walkers) };
+        let reader = JournalReader { keys, last, backend: source, walks: false };
         Ok(Self { backend: Writer::Sqlite(Desk::start(scribe)?), reader, failed })
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {
         let last = disk.contents().rows.len() as u64;
         let source = Source::Memory(disk.clone());
-        let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source };
+        let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source, walks: false };
         Self { reader, backend: Writer::Memory(disk.clone()), failed: Failed::default() }
     }
 
@@ -388,7 +392,10 @@ impl JournalReader {
         }
         let expected = (last - from + 1).min(limit.min(READ_MAX) as u64);
         let rows = match &self.backend {
-            Source::Sqlite(readers) => readers.with(|db| read_rows(db, from, expected))?,
+            Source::Sqlite { readers, walkers } => {
+                let readers = if self.walks { walkers } else { readers };
+                readers.with(|db| read_rows(db, from, expected))?
+            }
             Source::Memory(disk) => {
                 let contents = disk.contents();
                 let start = usize::try_from(from - 1).unwrap_or(usize::MAX);
@@ -410,7 +417,12 @@ impl JournalReader {
 
     /// All entries from a number on, a page at a time, up to the end as it was at each page.
     pub fn iter(&self, from: u64) -> Entries {
-        Entries { reader: self.clone(), next: from.max(1), page: Vec::new().into_iter(), failed: false }
+        Entries {
+            reader: Self { walks: true, ..self.clone() },
+            next: from.max(1),
+            page: Vec::new().into_iter(),
+            failed: false,
+        }
     }
 
     /// As [`JournalReader::iter`], but read and unsealed ahead by a thread of its own, for whoever has
@@ -430,6 +442,7 @@ impl JournalReader {
 
     fn open(&self, row: &Row) -> Result<Entry, Failure> {
         let key = match key_of_row(row)? {
+            Some(name) if self.walks => self.keys.get_on_a_walk(name)?,
             Some(name) => self.keys.get(name)?,
             None => None,
         };

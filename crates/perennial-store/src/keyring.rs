@@ -23,6 +23,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     name: "key store",
     mark: 0x5052_4b31,
     version: 1,
+    older: Trouble::Corrupt,
     page_size: 4096,
     synchronous: "FULL",
     cache_kib: 4096,
@@ -55,6 +56,7 @@ pub(crate) struct Keyring {
     /// Sorts and merges, without an `fsync` of its own: nothing is lost if that is undone.
     tidier: Mutex<Connection>,
     readers: Readers,
+    walkers: Readers,
     recent: Mutex<HashMap<KeyName, Known>>,
     run_size: usize,
 }
@@ -68,9 +70,9 @@ impl Keyring {
         }
         tidier.pragma_update(None, "synchronous", "NORMAL").doing(DOING)?;
         writer.execute("UPDATE runs SET state = 'dead' WHERE state = 'building'", []).doing(DOING)?;
-        let readers = Readers::new(path, LAYOUT.name);
+        let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let (writer, tidier, recent) = (writer.into(), tidier.into(), Mutex::default());
-        let ring = Self { master, writer, tidier, readers, recent, run_size: RUN };
+        let ring = Self { master, writer, tidier, readers, walkers, recent, run_size: RUN };
         ring.probe()?;
         *guard(&ring.recent) = ring.load_recent()?;
         Ok(ring)
@@ -114,13 +116,15 @@ impl Keyring {
         sealed.map(|sealed| unwrap(&self.master, name.as_bytes(), &sealed)).transpose()
     }
 
-    pub(crate) fn find(&self, name: KeyName) -> Result<Option<Known>, Failure> {
+    /// What is known of a key. Whoever walks through the journal asks for all of them.
+    pub(crate) fn find(&self, name: KeyName, walks: bool) -> Result<Option<Known>, Failure> {
         if let Some(known) = guard(&self.recent).get(&name) {
             return Ok(Some(known.clone()));
         }
         let sql = "SELECT s.wrapped FROM runs r CROSS JOIN sorted s ON s.run = r.run AND s.name = ?1
                    WHERE r.state = 'live' LIMIT 1";
-        let row: Option<Option<Vec<u8>>> = self.readers.with(|db| {
+        let readers = if walks { &self.walkers } else { &self.readers };
+        let row: Option<Option<Vec<u8>>> = readers.with(|db| {
             let mut statement = db.prepare_cached(sql).doing("read a key")?;
             statement.query_row([name.bytes()], |row| row.get(0)).optional().doing("read a key")
         })?;
@@ -332,7 +336,7 @@ mod tests {
     }
 
     fn key(ring: &Keyring, n: u32) -> Option<[u8; 32]> {
-        match ring.find(name(n)).unwrap() {
+        match ring.find(name(n), false).unwrap() {
             Some(Known::Key(key)) => Some(*key.bytes()),
             _ => None,
         }
@@ -366,9 +370,9 @@ mod tests {
             assert_eq!(key(&ring, n), Some(*bytes), "{n}");
         }
         for gone in [3, 4 * step + 1] {
-            assert!(matches!(ring.find(name(gone)).unwrap(), Some(Known::Destroyed)), "{gone}");
+            assert!(matches!(ring.find(name(gone), gone % 2 == 0).unwrap(), Some(Known::Destroyed)), "{gone}");
         }
-        assert!(ring.find(name(u32::MAX)).unwrap().is_none());
+        assert!(ring.find(name(u32::MAX), true).unwrap().is_none());
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Keys {
 
     /// Whether the key of a root profile was destroyed.
     pub fn is_destroyed(&self, root: CustomerId) -> Result<bool, Failure> {
-        Ok(matches!(self.find(KeyName::Root(root))?, Some(Known::Destroyed)))
+        Ok(matches!(self.find(KeyName::Root(root), false)?, Some(Known::Destroyed)))
     }
 
     /// Destroys the keys of days more than 30 days before `now`: rejects of then become unreadable.
@@ -153,7 +153,7 @@ impl Keys {
         let mut found = Vec::with_capacity(names.len());
         let mut missing = Vec::new();
         for name in names {
-            let known = self.find(*name)?;
+            let known = self.find(*name, false)?;
             if known.is_none() {
                 missing.push(*name);
             }
@@ -165,20 +165,25 @@ impl Keys {
         missing.sort_unstable();
         missing.dedup();
         self.create(&missing)?;
-        names.iter().map(|name| Ok(self.find(*name)?.and_then(key_of))).collect()
+        names.iter().map(|name| Ok(self.find(*name, false)?.and_then(key_of))).collect()
     }
 
     /// The key of a name; `None` when it was destroyed or never made.
     pub(crate) fn get(&self, name: KeyName) -> Result<Option<Key>, Failure> {
-        Ok(self.find(name)?.and_then(key_of))
+        Ok(self.find(name, false)?.and_then(key_of))
     }
 
-    fn find(&self, name: KeyName) -> Result<Option<Known>, Failure> {
+    /// As [`Keys::get`], for whoever walks through the journal: what is read does not stay mapped.
+    pub(crate) fn get_on_a_walk(&self, name: KeyName) -> Result<Option<Key>, Failure> {
+        Ok(self.find(name, true)?.and_then(key_of))
+    }
+
+    fn find(&self, name: KeyName, walks: bool) -> Result<Option<Known>, Failure> {
         if let Some(known) = guard(&self.0.cache).get(name) {
             return Ok(Some(known));
         }
         let known = match &self.0.backend {
-            Backend::Sqlite { ring, .. } => ring.find(name)?,
+            Backend::Sqlite { ring, .. } => ring.find(name, walks)?,
             Backend::Memory(disk) => {
                 let found = disk.contents().keys.get(&name).cloned();
                 found.map(|key| key.map_or(Known::Destroyed, Known::Key))

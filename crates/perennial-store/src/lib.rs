@@ -18,7 +18,7 @@
 //! use perennial_core::id::CustomerId;
 //! use perennial_core::input::Entry;
 //! use perennial_core::time::Timestamp;
-//! use perennial_store::{Checkpoint, CustomerRow, Store};
+//! use perennial_store::{Checkpoint, CustomerRow, Parts, Store};
 //!
 //! # fn main() -> Result<(), perennial_store::Failure> {
 //! let Store { mut journal, state, .. } = Store::memory(); // or Store::open(folder)?
@@ -28,7 +28,7 @@
 //! };
 //! journal.append(&[entry])?; // on the disk when this returns: reply now
 //!
-//! let row = CustomerRow { id: ana, next_due: None, body: b"what the fold came to".to_vec() };
+//! let row = CustomerRow { id: ana, next_due: None, body: b"what the fold came to".to_vec(), parts: Parts::default() };
 //! state.checkpoint(Checkpoint { position: 1, customers: vec![row], timeline: vec![(ana, 1)], ..Checkpoint::default() })?;
 //! assert_eq!(state.timeline(ana, None, 10)?, [1]);
 //! # Ok(())
@@ -66,7 +66,7 @@ pub use failure::{Failure, Trouble};
 pub use journal::{Entries, Journal, JournalReader, READ_MAX};
 pub use keys::Keys;
 pub use memory::{Fault, MemoryDisk, Write};
-pub use state::{Checkpoint, CustomerRow, KeptKey, PostingRow, ROWS_MAX, State};
+pub use state::{Checkpoint, CustomerRow, KeptKey, Parts, PostingRow, ROWS_MAX, State};
 
 /// All that is kept of one workspace. Take it apart: the journal goes to the writer, the others to
 /// whoever needs them. The folder belongs to this process until the last part is dropped.

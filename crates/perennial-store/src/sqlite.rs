@@ -16,6 +16,8 @@ pub(crate) struct Layout {
     pub(crate) mark: i32,
     /// `user_version` of the header.
     pub(crate) version: i32,
+    /// What a file of an older layout is: to be made again, or damaged, when no release wrote one.
+    pub(crate) older: Trouble,
     /// Bytes per page.
     pub(crate) page_size: u32,
     /// `synchronous`: `FULL` where an answer depends on it.
@@ -74,8 +76,8 @@ fn check_mark(db: &Connection, layout: &Layout, doing: &str) -> Result<(), Failu
         return Err(Failure::new(Trouble::Newer, doing, detail));
     }
     if version < layout.version {
-        let detail = format!("its layout is {version}, which no release ever wrote");
-        return Err(Failure::corrupt(doing, detail));
+        let detail = format!("its layout is {version}, and this version writes {}", layout.version);
+        return Err(Failure::new(layout.older, doing, detail));
     }
     Ok(())
 }

@@ -8,13 +8,14 @@
 //! Absent on purpose: migrations. A new layout means a refold.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use perennial_core::fact::Posting;
 use perennial_core::id::{CustomerId, IdentifierHash, OrderRef};
 use perennial_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use crate::Taken;
 use crate::failure::{Doing as _, Failure, Trouble};
@@ -25,7 +26,8 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, fr
 pub(crate) const LAYOUT: Layout = Layout {
     name: "state store",
     mark: 0x5052_5331,
-    version: 2,
+    version: 3,
+    older: Trouble::Outdated,
     page_size: 4096,
     synchronous: "NORMAL", // a lost checkpoint is folded again
     cache_kib: 32_768,
@@ -38,8 +40,11 @@ pub(crate) const LAYOUT: Layout = Layout {
             id BLOB NOT NULL UNIQUE,
             next_due INTEGER,
             head INTEGER NOT NULL, -- the last entry of the customer's timeline
+            in_parts INTEGER NOT NULL DEFAULT 0, -- whether the next table has something of them
             body BLOB
         );
+        -- What of a customer is kept apart: n * 2^32 + the part's number.
+        CREATE TABLE parts(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
         CREATE INDEX customers_due ON customers(next_due) WHERE next_due IS NOT NULL;
         -- Each entry names the one before it of the same customer: a timeline is read backwards and
         -- written at the end of the table, whoever it belongs to.
@@ -78,6 +83,24 @@ pub struct CustomerRow {
     pub next_due: Option<Timestamp>,
     /// The encoded customer.
     pub body: Vec<u8>,
+    /// What of the customer is kept apart from the body, because it seldom changes.
+    pub parts: Parts,
+}
+
+/// Parts of a customer, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Parts that are no more. Nothing when the customer was read.
+    pub gone: Vec<Range<u32>>,
+    /// Parts that changed, or all that there are, in ascending order.
+    pub bodies: Vec<(u32, Vec<u8>)>,
+}
+
+impl CustomerRow {
+    /// Bytes that this row writes.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.parts.bodies.iter().map(|(_, body)| body.len()).sum::<usize>()
+    }
 }
 
 /// A posting, for lists and SQL.
@@ -329,7 +352,15 @@ fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
     for (id, mut seqs) in checkpoint.timelines() {
         state.timeline.entry(id).or_default().append(&mut seqs);
     }
-    state.customers.extend(checkpoint.customers.into_iter().map(|row| (row.id, row)));
+    for mut row in checkpoint.customers {
+        let old = state.customers.remove(&row.id).map(|old| old.parts.bodies).unwrap_or_default();
+        let gone = std::mem::take(&mut row.parts.gone);
+        let mut bodies: BTreeMap<u32, Vec<u8>> = old.into_iter().collect();
+        bodies.retain(|number, _| !gone.iter().any(|range| range.contains(number)));
+        bodies.extend(std::mem::take(&mut row.parts.bodies));
+        row.parts.bodies = bodies.into_iter().collect();
+        state.customers.insert(row.id, row);
+    }
     for id in &checkpoint.gone {
         state.customers.remove(id);
     }
@@ -371,6 +402,7 @@ struct Stub {
     n: i64,
     next_due: Option<i64>,
     head: i64,
+    in_parts: bool,
 }
 
 fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
@@ -381,7 +413,10 @@ fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), 
         write_customer(tx, stub.as_ref(), row, &seqs)?;
     }
     for id in &checkpoint.gone {
-        let sql = "UPDATE customers SET body = NULL, next_due = NULL WHERE id = ?1";
+        if let Some(stub) = stub(tx, *id)? {
+            write_parts(tx, &stub, &Parts { gone: vec![0..u32::MAX], bodies: Vec::new() })?;
+        }
+        let sql = "UPDATE customers SET body = NULL, next_due = NULL, in_parts = 0 WHERE id = ?1";
         tx.prepare_cached(sql).and_then(|mut s| s.execute([id.0])).doing(WRITING)?;
     }
     for (id, seqs) in timelines {
@@ -397,10 +432,12 @@ fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), 
 }
 
 fn stub(db: &Connection, id: CustomerId) -> Result<Option<Stub>, Failure> {
-    let sql = "SELECT n, next_due, head FROM customers WHERE id = ?1";
+    let sql = "SELECT n, next_due, head, in_parts FROM customers WHERE id = ?1";
     let mut statement = db.prepare_cached(sql).doing("find a customer")?;
     let stub = statement
-        .query_row([id.0], |row| Ok(Stub { n: row.get(0)?, next_due: row.get(1)?, head: row.get(2)? }))
+        .query_row([id.0], |row| {
+            Ok(Stub { n: row.get(0)?, next_due: row.get(1)?, head: row.get(2)?, in_parts: row.get(3)? })
+        })
         .optional();
     stub.doing("find a customer")
 }
@@ -420,25 +457,48 @@ fn write_customer(tx: &Transaction<'_>, stub: Option<&Stub>, row: &CustomerRow, 
     let next_due = row.next_due.map(Timestamp::as_millis);
     let Some(stub) = stub else {
         let n = insert_customer(tx, row.id, next_due, Some(&row.body))?;
-        if seqs.is_empty() {
+        let head = write_timeline(tx, n, 0, seqs)?;
+        let in_parts = write_parts(tx, &Stub { n, next_due, head, in_parts: false }, &row.parts)?;
+        if head == 0 && !in_parts {
             return Ok(());
         }
-        let head = write_timeline(tx, n, 0, seqs)?;
-        let sql = "UPDATE customers SET head = ?2 WHERE n = ?1";
-        tx.prepare_cached(sql).and_then(|mut s| s.execute([n, head])).doing(WRITING)?;
+        let sql = "UPDATE customers SET head = ?2, in_parts = ?3 WHERE n = ?1";
+        tx.prepare_cached(sql).and_then(|mut s| s.execute(params![n, head, in_parts])).doing(WRITING)?;
         return Ok(());
     };
     let head = write_timeline(tx, stub.n, stub.head, seqs)?;
+    let in_parts = write_parts(tx, stub, &row.parts)?;
     if stub.next_due == next_due {
         // Naming `next_due` would rewrite its index entry, even with the same value.
-        let sql = "UPDATE customers SET head = ?2, body = ?3 WHERE n = ?1";
-        tx.prepare_cached(sql).and_then(|mut s| s.execute(params![stub.n, head, row.body])).doing(WRITING)?;
+        let sql = "UPDATE customers SET head = ?2, in_parts = ?3, body = ?4 WHERE n = ?1";
+        let values = params![stub.n, head, in_parts, row.body];
+        tx.prepare_cached(sql).and_then(|mut s| s.execute(values)).doing(WRITING)?;
     } else {
-        let sql = "UPDATE customers SET head = ?2, body = ?3, next_due = ?4 WHERE n = ?1";
-        let values = params![stub.n, head, row.body, next_due];
+        let sql = "UPDATE customers SET head = ?2, in_parts = ?3, body = ?4, next_due = ?5 WHERE n = ?1";
+        let values = params![stub.n, head, in_parts, row.body, next_due];
         tx.prepare_cached(sql).and_then(|mut s| s.execute(values)).doing(WRITING)?;
     }
     Ok(())
+}
+
+/// Brings a customer's parts up to date; whether there may be any now.
+fn write_parts(tx: &Transaction<'_>, stub: &Stub, parts: &Parts) -> Result<bool, Failure> {
+    if stub.in_parts {
+        for gone in parts.gone.iter().filter(|gone| !gone.is_empty()) {
+            let ids = [part_id(stub.n, gone.start), part_id(stub.n, gone.end)];
+            let mut statement = tx.prepare_cached("DELETE FROM parts WHERE id >= ?1 AND id < ?2").doing(WRITING)?;
+            statement.execute(ids).doing(WRITING)?;
+        }
+    }
+    for (number, body) in &parts.bodies {
+        let mut statement = tx.prepare_cached("INSERT OR REPLACE INTO parts VALUES(?1, ?2)").doing(WRITING)?;
+        statement.execute(params![part_id(stub.n, *number), body]).doing(WRITING)?;
+    }
+    Ok(stub.in_parts || !parts.bodies.is_empty())
+}
+
+fn part_id(n: i64, number: u32) -> i64 {
+    (n << 32) | i64::from(number)
 }
 
 /// Chains new entries to a timeline and returns its new head.
@@ -528,13 +588,35 @@ fn position_of(db: &Connection) -> Result<u64, Failure> {
 }
 
 fn load(db: &Connection, id: CustomerId) -> Result<Option<CustomerRow>, Failure> {
-    let sql = "SELECT next_due, body FROM customers WHERE id = ?1 AND body IS NOT NULL";
-    let mut statement = db.prepare_cached(sql).doing("load a customer")?;
-    let row = statement.query_row([id.0], |row| {
-        let next_due = row.get::<_, Option<i64>>(0)?.map(Timestamp::from_millis);
-        Ok(CustomerRow { id, next_due, body: row.get(1)? })
-    });
-    row.optional().doing("load a customer")
+    const DOING: &str = "load a customer";
+    let sql = "SELECT id, next_due, body, n, in_parts FROM customers WHERE id = ?1 AND body IS NOT NULL";
+    let mut statement = db.prepare_cached(sql).doing(DOING)?;
+    let mut rows = statement.query([id.0]).doing(DOING)?;
+    // The row is held while its parts are read, so that all are of the same checkpoint.
+    let row = rows.next().doing(DOING)?;
+    row.map(|row| customer_row(db, row)).transpose()
+}
+
+fn customer_row(db: &Connection, row: &Row<'_>) -> Result<CustomerRow, Failure> {
+    const DOING: &str = "read a customer's row";
+    let body = || {
+        let next_due = row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis);
+        Ok(CustomerRow { id: CustomerId(row.get(0)?), next_due, body: row.get(2)?, parts: Parts::default() })
+    };
+    let (mut found, n, in_parts) =
+        body().and_then(|body| Ok((body, row.get(3)?, row.get::<_, bool>(4)?))).doing(DOING)?;
+    if in_parts {
+        found.parts.bodies = parts(db, n)?;
+    }
+    Ok(found)
+}
+
+fn parts(db: &Connection, n: i64) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
+    const DOING: &str = "read a customer's parts";
+    let sql = "SELECT id & 4294967295, body FROM parts WHERE id >= ?1 AND id < ?2 ORDER BY id";
+    let mut statement = db.prepare_cached(sql).doing(DOING)?;
+    let rows = statement.query_map([part_id(n, 0), part_id(n + 1, 0)], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.and_then(Iterator::collect).doing(DOING)
 }
 
 fn owner(db: &Connection, sql: &str, key: [u8; 16]) -> Result<Option<CustomerId>, Failure> {
@@ -589,14 +671,16 @@ fn timeline(db: &Connection, id: CustomerId, before: u64, limit: usize) -> Resul
 
 fn customers(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerRow>, Failure> {
     const DOING: &str = "list customers";
-    let sql = "SELECT id, next_due, body FROM customers WHERE id > ?1 AND body IS NOT NULL ORDER BY id LIMIT ?2";
+    let sql = "SELECT id, next_due, body, n, in_parts FROM customers WHERE id > ?1 AND body IS NOT NULL
+               ORDER BY id LIMIT ?2";
     let mut statement = db.prepare_cached(sql).doing(DOING)?;
     let after = after.map_or_else(Vec::new, |id| id.0.to_vec());
-    let rows = statement.query_map(params![after, to_sql(limit as u64)], |row| {
-        let next_due = row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis);
-        Ok(CustomerRow { id: CustomerId(row.get(0)?), next_due, body: row.get(2)? })
-    });
-    rows.and_then(Iterator::collect).doing(DOING)
+    let mut rows = statement.query(params![after, to_sql(limit as u64)]).doing(DOING)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        found.push(customer_row(db, row)?);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -605,7 +689,8 @@ mod tests {
     use crate::Store;
 
     fn checkpoint(position: u64, count: u8) -> Checkpoint {
-        let row = |n| CustomerRow { id: CustomerId([n; 16]), next_due: None, body: vec![n; 3_000] };
+        let row =
+            |n| CustomerRow { id: CustomerId([n; 16]), next_due: None, body: vec![n; 3_000], parts: Parts::default() };
         Checkpoint { position, customers: (0..count).map(row).collect(), ..Checkpoint::default() }
     }
 

@@ -273,20 +273,25 @@ fn grown(plan: &Plan, table: &mut Table) -> Result<(), String> {
     let key = format!("Bearer {}", server.write_key);
     let (short, long) = plan.grown;
     let piece = short / 200; // Batches of 100: half of the short history.
-    let mut rates = Vec::new();
+    let mut pieces = Vec::new();
     for from in (0..long / 100).step_by(usize::try_from(piece).unwrap_or(1)) {
         let request = |n: u64| load::post("/v1/batch", &key, &batch(plan, from + n));
+        let before = server.usage();
         let outcome = run_load(server.port, 8, piece, None, &request)?;
-        rates.push(all_good(&outcome, "batches")?.rate() * 100.0);
+        let (rate, after) = (all_good(&outcome, "batches")?.rate() * 100.0, server.usage());
+        let each = |now: f64, then: f64| (now - then) / (piece * 100) as f64;
+        pieces.push((rate, each(after.cpu, before.cpu) * 1e6, each(after.written, before.written)));
     }
-    let (early, late) = (rates.get(1), rates.last());
-    let (early, late) = (early.copied().unwrap_or(f64::NAN), late.copied().unwrap_or(f64::NAN));
+    let early = pieces.get(1).copied().unwrap_or((f64::NAN, f64::NAN, f64::NAN));
+    let late = pieces.last().copied().unwrap_or(early);
     let what = match long {
         10_000_000 => "intake after 10 million events beside after 1 million",
         2_000_000 => "intake after 2 million events beside after 200,000",
         _ => "intake after a history ten times as long",
     };
-    table.put(what, ">= 0.80", "/s", late, Some(early));
+    table.put(what, ">= 0.80", "/s", late.0, Some(early.0));
+    table.put("  server processor time an event, late beside early", "", "us", late.1, Some(early.1));
+    table.put("  written an event, late beside early", "<= 4000 B", "B", late.2, Some(early.2));
     table.put("  stored an event, after all of them", "<= 900 B", "B", folder.bytes() / long as f64, None);
     server.stop()
 }

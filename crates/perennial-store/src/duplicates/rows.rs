@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Mark;
-use crate::failure::{Doing as _, Failure};
+use crate::failure::{Doing as _, Failure, Trouble};
 use crate::filter::Filter;
 use crate::memory::{MemoryDisk, Write};
 use crate::sqlite::{Layout, Readers, checkpoint_passive, from_sql, guard, open, to_sql};
@@ -17,6 +17,7 @@ const LAYOUT: Layout = Layout {
     name: "duplicates",
     mark: 0x5052_4431,
     version: 1,
+    older: Trouble::Corrupt,
     page_size: 8192,
     synchronous: "NORMAL", // a lost checkpoint is remembered again from the journal's tail
     cache_kib: 4096,

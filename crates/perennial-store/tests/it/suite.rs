@@ -1,12 +1,14 @@
 //! What every store promises, stated once and run on each.
 
+use std::ops::Range;
+
 use perennial_core::event::{Body, Event, Origin};
 use perennial_core::fact::{Account, Cause, Fact, Posting, Unit};
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, LotId, OrderRef};
 use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
-use perennial_store::{Checkpoint, CustomerRow, Fingerprint, MemoryDisk, PostingRow, Seen, Store, Trouble};
+use perennial_store::{Checkpoint, CustomerRow, Fingerprint, MemoryDisk, Parts, PostingRow, Seen, Store, Trouble};
 
 /// A place where a store can be opened again after a crash.
 pub(crate) enum Place {
@@ -161,6 +163,7 @@ fn row(n: u8, position: u64) -> CustomerRow {
         id: customer(n),
         next_due: (n != 2).then(|| at(100 * i64::from(10 - n))),
         body: format!("customer {n} at {position}").into_bytes(),
+        parts: Parts::default(),
     }
 }
 
@@ -362,6 +365,35 @@ fn timers_come_due_earliest_first() {
         let moved = Checkpoint { position: 10, customers: vec![later, never], ..Checkpoint::default() };
         state.checkpoint(moved).unwrap();
         assert_eq!(state.due(at(5_000), 9).unwrap(), [(at(4_000), customer(3))]);
+    });
+}
+
+#[test]
+fn parts_stay_until_they_change_or_are_no_more() {
+    on_each(|place| {
+        let mut store = place.open();
+        store.journal.append(&entries(1, 12)).unwrap();
+        let write = |position, customers: Vec<CustomerRow>| {
+            store.state.checkpoint(Checkpoint { position, customers, ..Checkpoint::default() }).unwrap();
+        };
+        let with = |n: u8, gone: Vec<Range<u32>>, bodies: &[(u32, &str)]| {
+            let bodies = bodies.iter().map(|(number, body)| (*number, body.as_bytes().to_vec())).collect();
+            CustomerRow { parts: Parts { gone, bodies }, ..row(n, 1) }
+        };
+        let last = u32::MAX - 1;
+        write(9, vec![with(1, vec![0..last], &[(0, "a"), (7, "b"), (last, "c")]), with(2, vec![], &[(7, "d")])]);
+        write(10, vec![with(1, vec![0..1], &[(7, "new")]), row(3, 1)]);
+        drop(store);
+        let store = place.open();
+        let first = with(1, vec![], &[(7, "new"), (last, "c")]);
+        assert_eq!(store.state.load(customer(1)).unwrap(), Some(first.clone()));
+        let all = vec![first, with(2, vec![], &[(7, "d")]), row(3, 1)];
+        assert_eq!(store.state.customers(None, 9).unwrap(), all);
+        let gone = Checkpoint { position: 11, gone: vec![customer(1)], ..Checkpoint::default() };
+        store.state.checkpoint(gone).unwrap();
+        let back = Checkpoint { position: 12, customers: vec![row(1, 1)], ..Checkpoint::default() };
+        store.state.checkpoint(back).unwrap();
+        assert_eq!(store.state.load(customer(1)).unwrap(), Some(row(1, 1)), "what was erased does not come back");
     });
 }
 

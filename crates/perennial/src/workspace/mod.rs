@@ -16,6 +16,7 @@ mod intake;
 mod models;
 pub mod overview;
 mod rank;
+mod rows;
 mod tail;
 mod unmerge;
 pub mod verify;
@@ -79,8 +80,8 @@ pub struct Workspace {
     now: Timestamp,
     /// The workspace's own part of the state changed since the last checkpoint.
     changed: bool,
-    /// Set while a journal is verified: differences found when deciding again.
-    audit: Option<Vec<String>>,
+    /// Set while a journal is verified.
+    audit: Option<tail::Audit>,
     /// Set while a journal is verified: where its entries are read.
     origin: Option<(JournalReader, State)>,
     /// An append failed: memory must be made again before anything else.
@@ -114,7 +115,7 @@ impl Workspace {
     /// # Errors
     /// When the folder is in use, damaged or out of reach.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
-        match Self::on(Store::open(folder)?) {
+        match Store::open(folder).and_then(Self::on) {
             Err(failure) if failure.trouble == Trouble::Outdated => {
                 tracing::info!("another version wrote the state; the journal is folded again");
                 perennial_store::discard_state(folder)?;

@@ -23,7 +23,7 @@ use perennial_store::{Failure, State};
 use serde_json::Value as Json;
 
 use super::answers::json;
-use super::{Who, Workspace, warm};
+use super::{Who, Workspace, rows};
 use crate::models::clusters::Part;
 use crate::models::shelf::Shelf;
 use crate::models::{Ready, history, value};
@@ -108,7 +108,7 @@ impl Held {
 /// # Errors
 /// The store's failure.
 pub(crate) fn customers(state: &State, after: Option<CustomerId>, limit: usize) -> Result<Vec<Customer>, Failure> {
-    state.customers(after, limit)?.iter().map(warm::decode).collect()
+    state.customers(after, limit)?.iter().map(rows::decode).collect()
 }
 
 /// How far a round of scoring is.

@@ -21,7 +21,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Workspace, warm};
+use super::{Workspace, rows};
 
 /// Customers that the writer looks at itself; with more news everybody is read again.
 const NEWS_MAX: usize = 2_000;
@@ -300,7 +300,7 @@ impl Survey {
             let Some(last) = rows.last() else { return Ok(tally) };
             after = Some(last.id);
             for row in rows.iter().filter(|row| !counted.contains(&row.id)) {
-                let share = Share::of(&self.rules, warm::decode(row)?, self.now);
+                let share = Share::of(&self.rules, rows::decode(row)?, self.now);
                 if shares.of.len() <= SHARES_MAX {
                     shares.of.insert(row.id, share);
                 } else {

@@ -18,7 +18,7 @@ use perennial_core::segment;
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, JournalReader, State};
 
-use super::{Workspace, tail, warm};
+use super::{Workspace, rows, tail};
 
 /// Rows read at once.
 const SLICE: usize = 1_000;
@@ -100,7 +100,7 @@ impl Question {
             let Some(last) = rows.last() else { break };
             after = Some(last.id);
             for row in &rows {
-                let customer = self.as_of_now(warm::decode(row)?)?;
+                let customer = self.as_of_now(rows::decode(row)?)?;
                 let view = View::of(&edition.program, &customer);
                 ranked.iter_mut().for_each(|(.., by, values)| values.extend(segment::ranked_value(&view, by)));
             }

@@ -18,7 +18,7 @@ use perennial_store::{Failure, JournalReader, State, Trouble};
 use serde::{Deserialize, Serialize};
 
 use super::erase::Erased;
-use super::warm::{self, ENCODING};
+use super::rows::{self, ENCODING};
 use super::{Workspace, unmerge as side};
 
 /// A programme version, as it was published.
@@ -237,7 +237,7 @@ impl Workspace {
     fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
         let kept: Kept = match kept.split_first() {
             Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| corrupt(e.to_string()))?,
-            _ => return Err(warm::outdated("read the workspace")),
+            _ => return Err(rows::outdated("read the workspace")),
         };
         for (at, source) in kept.sources {
             let what = Published::Program { version: 0, source: source.text };
@@ -254,6 +254,9 @@ impl Workspace {
 
     fn refold_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         self.now = self.now.max(entry.recorded_at);
+        if let (Some(audit), None, Some(root)) = (&mut self.audit, &entry.input, entry.root) {
+            audit.unreadable.insert(root);
+        }
         match &entry.input {
             Some(Input::Published(news)) => {
                 self.put_in_force(entry.seq, news)?;
@@ -352,9 +355,21 @@ impl Workspace {
     }
 }
 
+/// What is found while a journal is verified.
+#[derive(Default)]
+pub(super) struct Audit {
+    /// Entries that, decided again, come to something else.
+    pub(super) differences: Vec<String>,
+    /// Root profiles whose keys are destroyed.
+    unreadable: BTreeSet<CustomerId>,
+}
+
 impl Workspace {
     /// Decides an entry again on the customer as it was, and notes what comes out differently.
     fn decide_again(&mut self, entry: &Entry, mut before: Customer, named: &Customer) {
+        if self.includes_unreadable(&before) {
+            return; // What it was decided on can no longer be read.
+        }
         before.identifiers.clone_from(&named.identifiers);
         for fact in &entry.outcome {
             if let Fact::Recalled { order } = fact {
@@ -384,10 +399,15 @@ impl Workspace {
         }
         let again = decided.ok().flatten(); // None when it panics now.
         if again.is_none_or(|facts| facts.iter().ne(written))
-            && let Some(findings) = &mut self.audit
+            && let Some(audit) = &mut self.audit
         {
-            findings.push(format!("entry {}: deciding again gives other facts", entry.seq));
+            audit.differences.push(format!("entry {}: deciding again gives other facts", entry.seq));
         }
+    }
+
+    /// Whether somebody who was erased, perhaps after they were set free, is part of a customer.
+    fn includes_unreadable(&self, customer: &Customer) -> bool {
+        self.audit.iter().any(|audit| customer.roots.iter().any(|root| audit.unreadable.contains(root)))
     }
 
     /// Decides an un-merge again, at the first of its two entries, and notes a difference.
@@ -399,8 +419,8 @@ impl Workspace {
         }
         let parting = self.parting(&union, asked, entry.seq)?;
         let same = side::same(parting, entry, self.entry(entry.seq + 1)?.as_ref());
-        self.audit.iter_mut().filter(|_| !same).for_each(|findings| {
-            findings.push(format!("entry {}: parting the sides again gives other facts", entry.seq));
+        self.audit.iter_mut().filter(|_| !same).for_each(|audit| {
+            audit.differences.push(format!("entry {}: parting the sides again gives other facts", entry.seq));
         });
         Ok(())
     }
@@ -409,7 +429,7 @@ impl Workspace {
     pub(super) fn from_journal(journal: &JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
-        fresh.audit = Some(Vec::new());
+        fresh.audit = Some(Audit::default());
         let entries = journal.ahead(1)?;
         fresh.origin = Some((journal.clone(), state));
         for entry in entries {

@@ -99,8 +99,7 @@ impl Workspace {
         };
         customer.folded = entry.seq;
         let orders: Vec<OrderRef> = own.iter().flat_map(|e| &e.outcome).filter_map(super::booked).collect();
-        self.warm.restore(customer, &orders, self.secret());
-        Ok(())
+        self.warm.restore(customer, &orders, self.secret())
     }
 
     /// A workspace in memory for deciding or folding a side.

@@ -37,7 +37,7 @@ impl Workspace {
         let mut again = Self::from_journal(&self.journal.reader(), self.state.clone(), self.secret())?;
         again.next_seq = self.next_seq;
         again.ready(self.now)?; // Both are compared at the same instant, whenever the last entry was written.
-        findings.faults.extend(again.audit.take().unwrap_or_default().into_iter().take(FAULTS_MAX));
+        findings.faults.extend(again.audit.take().unwrap_or_default().differences.into_iter().take(FAULTS_MAX));
         again.now = self.now;
         let (mine, theirs) = (self.everybody()?, again.everybody()?);
         if mine != theirs {

@@ -11,12 +11,11 @@ use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secre
 use perennial_core::input::{Entry, Input};
 use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
-use perennial_store::{Checkpoint, CustomerRow, Failure, KeptKey, PostingRow, ROWS_MAX, State, Trouble};
+use perennial_store::{Checkpoint, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
 
-/// Version byte of encoded customers and of the workspace's own part: one for both, so that whoever
-/// reads the workspace knows that the customers can be read.
-pub(super) const ENCODING: u8 = 6;
+use super::rows;
+
 /// Customers kept in memory before clean ones are dropped.
 const WARM_MAX: usize = 200_000;
 /// Names whose customers are remembered, though the state knows them too.
@@ -180,7 +179,7 @@ impl Warm {
             Some(known) => known.clone(),
             None => self.state.kept(key)?,
         };
-        body.map(|body| postcard::from_bytes(&body).map_err(|e| damaged(e.to_string()))).transpose()
+        body.map(|body| postcard::from_bytes(&body).map_err(|e| rows::damaged(e.to_string()))).transpose()
     }
 
     /// An order that has left its customer's list, as it stood.
@@ -232,7 +231,7 @@ impl Warm {
             return Ok(());
         }
         if let Some(row) = self.state.load(id)? {
-            let customer = decode(&row)?;
+            let customer = rows::decode(&row)?;
             self.put(customer, false);
             self.evict();
         }
@@ -340,9 +339,17 @@ impl Warm {
         Ok(())
     }
 
-    /// A customer who stands alone again, with the names and orders that are theirs.
-    pub(super) fn restore(&mut self, customer: Box<Customer>, orders: &[OrderRef], secret: Secret) {
+    /// A customer who stands alone again, with the names and orders that are theirs, in the place of
+    /// whoever has the id.
+    pub(super) fn restore(
+        &mut self,
+        mut customer: Box<Customer>,
+        orders: &[OrderRef],
+        secret: Secret,
+    ) -> Result<(), Failure> {
         let id = customer.id;
+        self.write_out(id)?;
+        rows::renew(&mut customer);
         self.identifiers.insert(old_name(id), None);
         self.gone.remove(&id);
         self.news.gone.retain(|gone| *gone != id);
@@ -351,6 +358,7 @@ impl Warm {
         }
         self.orders.extend(orders.iter().map(|order| (*order, id)));
         self.put(customer, true);
+        Ok(())
     }
 
     /// Takes a customer out for good: it became part of another one.
@@ -494,7 +502,7 @@ impl Warm {
                 Some(Some(id)) => written += self.write_out(id)?,
                 Some(None) => {
                     let news = self.outgoing.take().map(|outgoing| outgoing.news);
-                    self.gathered = news.iter().flat_map(|n| &n.customers).map(|row| row.body.len() as u64).sum();
+                    self.gathered = news.iter().flat_map(|n| &n.customers).map(|row| row.bytes() as u64).sum();
                     return Ok(news);
                 }
                 None => return Ok(None),
@@ -508,10 +516,10 @@ impl Warm {
     fn write_out(&mut self, id: CustomerId) -> Result<usize, Failure> {
         let Some(outgoing) = &mut self.outgoing else { return Ok(0) };
         let Some(slot) = self.customers.get_mut(&id).filter(|slot| slot.unwritten) else { return Ok(0) };
-        let Some(customer) = &slot.customer else { return Ok(0) };
-        let body = encode(customer, &mut outgoing.scratch)?;
-        let bytes = body.len();
-        outgoing.news.customers.push(CustomerRow { id, next_due: slot.alarm, body });
+        let Some(customer) = &mut slot.customer else { return Ok(0) };
+        let row = rows::encode(customer, slot.alarm, &mut outgoing.scratch)?;
+        let bytes = row.bytes();
+        outgoing.news.customers.push(row);
         slot.unwritten = false;
         Ok(bytes)
     }
@@ -547,29 +555,4 @@ fn key(kind: u8, name: [u8; 16]) -> KeptKey {
     let mut key = [kind; 17];
     key[1..].copy_from_slice(&name);
     key
-}
-
-/// Another version wrote what is to be read.
-pub(super) fn outdated(doing: &str) -> Failure {
-    Failure { trouble: Trouble::Outdated, doing: doing.into(), detail: "another version wrote the state".into() }
-}
-
-/// A customer as bytes, no more of them than needed; `scratch` is left larger for the next one.
-fn encode(customer: &Customer, scratch: &mut Vec<u8>) -> Result<Vec<u8>, Failure> {
-    scratch.clear();
-    scratch.push(ENCODING);
-    *scratch = postcard::to_extend(customer, std::mem::take(scratch))
-        .map_err(|e| super::misfit("encode a customer", &e.to_string()))?;
-    Ok(scratch.as_slice().into())
-}
-
-fn damaged(detail: String) -> Failure {
-    Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() }
-}
-
-pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
-    match row.body.split_first() {
-        Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| damaged(e.to_string())),
-        _ => Err(outdated("read a customer")),
-    }
 }

@@ -2,7 +2,7 @@
 
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
-use perennial_core::input::Command;
+use perennial_core::input::{Asked, Command};
 use perennial_core::value::Value;
 use serde_json::json;
 
@@ -56,9 +56,12 @@ fn customers_that_change_while_a_checkpoint_is_in_the_making_are_in_it_as_they_w
 fn what_the_journal_lost_is_in_no_checkpoint() {
     let mut shop = Shop::open();
     (0..CUSTOMERS).for_each(|n| say(&mut shop, n, "first"));
+    shop.ask("u3", "m", Command::Merge { from: "u4".parse().unwrap() }).unwrap();
     let before: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
     let (position, mut sent) = (shop.workspace.last_seq(), 0);
     shop.workspace.checkpoint_if_due(shop.now).unwrap();
+    let part = Asked::new(shop.now, "test", "u4".parse().unwrap(), Some("p".into()), Command::Unmerge);
+    shop.workspace.decide_in(shop.now, part).unwrap(); // Decided, but never flushed.
     while shop.workspace.makes_checkpoint() {
         for n in (sent * 7 % 50..CUSTOMERS).step_by(50) {
             let body = json!({ "userId": format!("u{n}"), "messageId": format!("lost {sent} {n}"),
@@ -77,6 +80,43 @@ fn what_the_journal_lost_is_in_no_checkpoint() {
     shop.reopen();
     let after: Vec<_> = (0..CUSTOMERS).map(|n| plan(&mut shop, n)).collect();
     assert_eq!(before, after);
+    shop.verify();
+}
+
+/// Draws a number below `limit`, the same ones every time.
+fn draw(seed: &mut u64, limit: u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % limit
+}
+
+#[test]
+fn long_histories_are_the_same_after_every_restart() {
+    let (mut shop, mut seed) = (Shop::open(), 7);
+    let people = ["ana", "bo", "cy"];
+    for who in people {
+        shop.ask(who, "e", enroll()).unwrap();
+    }
+    for n in 0..900_u64 {
+        let who = people[usize::try_from(draw(&mut seed, 3)).unwrap()];
+        match draw(&mut seed, 40) {
+            0 => shop.workspace.checkpoint().unwrap(),
+            1 => {
+                let before = people.map(|who| shop.told(who));
+                shop.reopen();
+                assert_eq!(people.map(|who| shop.told(who)), before, "step {n}");
+            }
+            2..6 => shop.refund(who, &format!("o{}", draw(&mut seed, n + 1)), 3),
+            6 => shop.days(10),
+            7 if n > 300 => drop(shop.ask(who, &format!("m{n}"), Command::Merge { from: people[2].parse().unwrap() })),
+            8 => drop(shop.ask(people[2], &format!("p{n}"), Command::Unmerge)),
+            9 => drop(shop.ask(who, &format!("r{n}"), Command::Redeem { reward: "mug".into(), quantity: 1 })),
+            _ => shop.order(who, &format!("o{n}"), 10, 0),
+        }
+    }
+    shop.verify();
+    shop.ask("ana", "gone", Command::Erase).unwrap();
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
     shop.verify();
 }
 

@@ -6,7 +6,7 @@ use perennial::workspace::Workspace;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::{DAY_MS, Timestamp};
-use perennial_store::{Checkpoint, Fault, MemoryDisk, Store, Write};
+use perennial_store::{Checkpoint, Fault, MemoryDisk, Store, Trouble, Write};
 
 use crate::stage::{PROGRAM, Shop};
 
@@ -58,12 +58,19 @@ fn a_state_of_another_version_is_made_again_and_loses_nothing() {
     buy(&mut workspace, at(0), "r");
     workspace.checkpoint().unwrap();
     drop(workspace);
-    for how in ["start", "rebuild"] {
+    for how in ["start", "rebuild", "layout"] {
         let store = Store::open(&folder).unwrap();
         let position = store.state.position().unwrap();
-        let other = Checkpoint { position, workspace: Some(vec![1, 2, 3]), ..Checkpoint::default() };
-        store.state.checkpoint(other).unwrap();
+        let workspace = (how != "layout").then(|| vec![1, 2, 3]);
+        store.state.checkpoint(Checkpoint { position, workspace, ..Checkpoint::default() }).unwrap();
         drop(store);
+        if how == "layout" {
+            let _ = std::fs::remove_file(folder.join("state.db-wal")); // It may hold the first page.
+            let mut file = std::fs::read(folder.join("state.db")).unwrap();
+            file[63] = 2; // SQLite's `user_version`, the last byte of it.
+            std::fs::write(folder.join("state.db"), file).unwrap();
+            assert_eq!(Store::open(&folder).err().unwrap().trouble, Trouble::Outdated);
+        }
         if how == "rebuild" {
             perennial::commands::rebuild(&folder).unwrap();
         }

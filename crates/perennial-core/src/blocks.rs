@@ -1,0 +1,336 @@
+//! A list that is written in blocks: what stands in a long list and did not change is not written
+//! again.
+//!
+//! Promise: the list's own bytes hold its bounds and its last, incomplete block. Complete blocks are
+//! named by [`Blocks::take_changes`] when they are to be written, and given back with [`Blocks::fill`].
+//! Two lists are equal when they hold equal items, whatever is written of them.
+
+use std::collections::{VecDeque, vec_deque};
+use std::ops::Range;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Items of a complete block.
+pub const BLOCK: u32 = 16;
+/// Numbers of blocks are below this.
+pub const NUMBERS: u32 = u32::MAX / BLOCK;
+
+/// Items in the order they came, the oldest of which may leave.
+#[derive(Clone, Debug)]
+pub struct Blocks<T> {
+    /// The first item's number, counted since the list began.
+    first: u32,
+    /// Items at the front that are still to be filled in.
+    absent: u32,
+    items: VecDeque<T>,
+    /// Blocks that changed since they were last taken.
+    touched: Vec<u32>,
+    /// Earlier blocks have left since. None for a list that was never taken.
+    taken_from: Option<u32>,
+}
+
+/// Some items of a list, as they are written apart from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block<T> {
+    /// The number of the first one.
+    from: u32,
+    items: Vec<T>,
+}
+
+/// What is to be written of a list, by the numbers of blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Blocks that are no more: all of them where another list stood before.
+    pub gone: Range<u32>,
+    /// Complete blocks that changed.
+    pub changed: Vec<u32>,
+}
+
+impl<T> Default for Blocks<T> {
+    fn default() -> Self {
+        Self { first: 0, absent: 0, items: VecDeque::new(), touched: Vec::new(), taken_from: None }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Blocks<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items && self.absent == other.absent
+    }
+}
+
+impl<T: Eq> Eq for Blocks<T> {}
+
+impl<T> Blocks<T> {
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// All items, the oldest first.
+    pub fn iter(&self) -> vec_deque::Iter<'_, T> {
+        self.items.iter()
+    }
+
+    /// An item by its place.
+    pub fn get(&self, at: usize) -> Option<&T> {
+        self.items.get(at)
+    }
+
+    /// An item by its place, to change.
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        if at < self.items.len() {
+            self.touch(self.block_of(at));
+        }
+        self.items.get_mut(at)
+    }
+
+    /// Adds an item.
+    pub fn push(&mut self, item: T) {
+        self.items.push_back(item);
+        self.touch(self.block_of(self.items.len() - 1));
+    }
+
+    /// Takes an item out; the ones before it take the next places.
+    pub fn remove(&mut self, at: usize) -> Option<T> {
+        let item = self.items.remove(at)?;
+        self.first += 1;
+        if at > 0 {
+            (self.block_of(0)..=self.block_of(at - 1)).for_each(|block| self.touch(block));
+        }
+        Some(item)
+    }
+
+    /// Brings the items into another order.
+    pub fn rearrange(&mut self, how: impl FnOnce(&mut [T])) {
+        how(self.items.make_contiguous());
+        self.touch_all();
+    }
+
+    /// Begins anew as a list that was never taken: for one that takes the place of another.
+    pub fn renew(&mut self) {
+        self.taken_from = None;
+        self.touch_all();
+    }
+
+    /// What is to be written since this was last asked. Whoever asks writes it, and the list with it.
+    pub fn take_changes(&mut self) -> Changes {
+        let complete = self.first / BLOCK..self.complete();
+        let gone = self.taken_from.map_or(0..NUMBERS, |from| from..complete.start);
+        self.taken_from = Some(complete.start);
+        let mut changed = std::mem::take(&mut self.touched); // What completes a block touches it.
+        changed.retain(|block| complete.contains(block));
+        changed.sort_unstable();
+        Changes { gone, changed }
+    }
+
+    /// A block, to be written.
+    pub fn block(&self, number: u32) -> Block<&T> {
+        let start = self.first + self.absent;
+        let (from, end) = ((number * BLOCK).max(start), (number + 1) * BLOCK);
+        let place = |number: u32| self.items.len().min((number.saturating_sub(start)) as usize);
+        Block { from, items: self.items.range(place(from)..place(end)).collect() }
+    }
+
+    /// Takes in the last block that is still absent; any other is of the past and left out.
+    pub fn fill(&mut self, block: Block<T>) {
+        let numbers = block.from..block.from.saturating_add(u32::try_from(block.items.len()).unwrap_or(u32::MAX));
+        if self.absent == 0 || numbers.end != self.first + self.absent {
+            return;
+        }
+        for (_, item) in numbers.zip(block.items).rev().take_while(|(number, _)| *number >= self.first) {
+            self.items.push_front(item);
+            self.absent -= 1;
+        }
+    }
+
+    /// Whether all blocks were filled in.
+    pub fn is_whole(&self) -> bool {
+        self.absent == 0
+    }
+
+    /// The block that follows the complete ones.
+    fn complete(&self) -> u32 {
+        (self.first + self.absent + u32::try_from(self.items.len()).unwrap_or(u32::MAX)) / BLOCK
+    }
+
+    fn block_of(&self, at: usize) -> u32 {
+        (self.first + self.absent + u32::try_from(at).unwrap_or(u32::MAX)) / BLOCK
+    }
+
+    fn touch(&mut self, block: u32) {
+        if self.touched.last() != Some(&block) && !self.touched.contains(&block) {
+            self.touched.push(block);
+        }
+    }
+
+    fn touch_all(&mut self) {
+        self.touched = (self.first / BLOCK..=self.complete()).collect();
+    }
+}
+
+impl<T> Extend<T> for Blocks<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+        items.into_iter().for_each(|item| self.push(item));
+    }
+}
+
+impl<T> IntoIterator for Blocks<T> {
+    type Item = T;
+    type IntoIter = vec_deque::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Blocks<T> {
+    type Item = &'a T;
+    type IntoIter = vec_deque::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
+/// The number of the first item, and the last block.
+#[derive(Serialize, Deserialize)]
+struct Tail<T> {
+    first: u32,
+    last: Block<T>,
+}
+
+impl<T: Serialize> Serialize for Blocks<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Tail { first: self.first, last: self.block(self.complete()) }.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Blocks<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Tail { first, last: Block { from, items } } = Tail::<T>::deserialize(deserializer)?;
+        let fits = items.len() < (BLOCK - from % BLOCK) as usize;
+        if from < first || from / BLOCK >= NUMBERS || !fits || (from > first && from % BLOCK > 0) {
+            return Err(D::Error::custom("the last block of a list does not follow the others"));
+        }
+        let (absent, taken_from) = (from - first, Some(first / BLOCK));
+        Ok(Self { first, absent, items: items.into(), touched: Vec::new(), taken_from })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(u16),
+        Change(usize, u16),
+        Remove(usize),
+        Turn,
+        Replace,
+        Write,
+        Read,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            20 => any::<u16>().prop_map(Step::Push),
+            4 => (0..100usize, any::<u16>()).prop_map(|(at, n)| Step::Change(at, n)),
+            6 => Just(Step::Remove(0)),
+            2 => (0..100usize).prop_map(Step::Remove),
+            1 => Just(Step::Turn),
+            1 => Just(Step::Replace),
+            3 => Just(Step::Write),
+            2 => Just(Step::Read),
+        ]
+    }
+
+    /// What a store holds of a list.
+    #[derive(Default)]
+    struct Written {
+        list: Option<Vec<u8>>,
+        blocks: BTreeMap<u32, Vec<u8>>,
+    }
+
+    impl Written {
+        fn write(&mut self, list: &mut Blocks<u16>) {
+            let Changes { gone, changed } = list.take_changes();
+            self.blocks.retain(|number, _| !gone.contains(number));
+            for number in changed {
+                self.blocks.insert(number, postcard::to_stdvec(&list.block(number)).unwrap());
+            }
+            self.list = Some(postcard::to_stdvec(list).unwrap());
+        }
+
+        fn read(&self) -> Option<Blocks<u16>> {
+            let mut list: Blocks<u16> = postcard::from_bytes(self.list.as_ref()?).unwrap();
+            self.blocks.values().rev().for_each(|block| list.fill(postcard::from_bytes(block).unwrap()));
+            assert!(list.is_whole());
+            Some(list)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_again(steps in proptest::collection::vec(step(), 0..300)) {
+            let (mut list, mut plain, mut written) = (Blocks::default(), Vec::new(), Written::default());
+            let mut as_written = None;
+            for step in steps {
+                match step {
+                    Step::Push(n) => { list.push(n); plain.push(n); }
+                    Step::Change(at, n) => {
+                        list.get_mut(at).into_iter().for_each(|item| *item = n);
+                        plain.get_mut(at).into_iter().for_each(|item| *item = n);
+                    }
+                    Step::Remove(at) => {
+                        let gone = (at < plain.len()).then(|| plain.remove(at));
+                        prop_assert_eq!(list.remove(at), gone);
+                    }
+                    Step::Turn => { list.rearrange(<[u16]>::reverse); plain.reverse(); }
+                    Step::Replace => { list = plain.iter().rev().copied().fold(Blocks::default(), |mut l, n| { l.push(n); l }); plain.reverse(); }
+                    Step::Write => { written.write(&mut list); as_written = Some(plain.clone()); }
+                    Step::Read => if let Some(read) = written.read() {
+                        plain = as_written.clone().unwrap_or_default();
+                        list = read;
+                    }
+                }
+                prop_assert_eq!(list.iter().copied().collect::<Vec<_>>(), plain.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_written_again() {
+        let mut list: Blocks<u16> = Blocks::default();
+        list.extend(0..100);
+        assert_eq!(list.take_changes(), Changes { gone: 0..NUMBERS, changed: (0..6).collect() });
+        list.push(100);
+        assert_eq!(list.take_changes(), Changes { gone: 0..0, changed: vec![] });
+        list.get_mut(40);
+        (0..20).for_each(|n| assert_eq!(list.remove(0), Some(n)));
+        assert_eq!(list.take_changes(), Changes { gone: 0..1, changed: vec![2] });
+        list.extend(101..112);
+        assert_eq!(list.take_changes(), Changes { gone: 1..1, changed: vec![6] });
+        list.renew();
+        assert_eq!(list.take_changes(), Changes { gone: 0..NUMBERS, changed: (1..7).collect() });
+    }
+
+    #[test]
+    fn a_list_whose_end_does_not_fit_is_refused() {
+        for wrong in [(0, 3, 1), (5, 4, 1), (0, 0, 16), (0, 16, 16), (0, u32::MAX, 0)] {
+            let (first, from, items) = wrong;
+            let bytes = postcard::to_stdvec(&(first, from, vec![0_u16; items])).unwrap();
+            assert!(postcard::from_bytes::<Blocks<u16>>(&bytes).is_err(), "{wrong:?}");
+        }
+    }
+}
