@@ -9,7 +9,7 @@
 //! Promise: the same seed and the same rewards give the same choices.
 //! Absent on purpose: clocks and delayed rewards; the caller reports a reward when it is known.
 
-use crate::input::{BadInput, Problem, finite, positive, real, same_length};
+use crate::input::{BadInput, Problem, all, finite, positive, real, same_length};
 use crate::seed::{Rng, uniform};
 use serde::{Deserialize, Serialize};
 
@@ -125,13 +125,19 @@ impl Arms {
 /// Mixes probabilities with the uniform choice so that none falls below `floor`.
 ///
 /// # Errors
-/// When `floor` is negative or exceeds one over the number of arms.
+/// When `floor` is negative or exceeds one over the number of arms, or a share is no probability.
 pub fn with_floor(shares: &[f64], floor: f64) -> Result<Vec<f64>, BadInput> {
-    let k = real(shares.len());
+    all("shares", shares, "a probability", is_probability)?;
+    let k = real(shares.len().max(1));
     if !(0.0..=1.0 / k).contains(&floor) {
         return Err(BadInput::range("floor", floor, "between 0 and 1 / number of arms"));
     }
     Ok(shares.iter().map(|p| floor + (1.0 - k * floor) * p).collect())
+}
+
+/// Sums of many small shares may end a rounding error above one.
+fn is_probability(share: f64) -> bool {
+    (0.0..=1.0 + 1e-9).contains(&share)
 }
 
 /// Chooses by probabilities; gives the arm and the probability to be logged.
@@ -139,8 +145,9 @@ pub fn with_floor(shares: &[f64], floor: f64) -> Result<Vec<f64>, BadInput> {
 /// # Errors
 /// When there are no probabilities or they do not add up to one.
 pub fn choose(probabilities: &[f64], rng: &mut impl Rng) -> Result<(usize, f64), BadInput> {
+    all("probabilities", probabilities, "a probability", is_probability)?;
     let total: f64 = probabilities.iter().sum();
-    if probabilities.is_empty() || (total - 1.0).abs() > 1e-6 {
+    if (total - 1.0).abs() > 1e-6 {
         return Err(BadInput::range("probabilities", total, "a sum of 1"));
     }
     let mut left = uniform(rng) * total;

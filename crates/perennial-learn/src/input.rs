@@ -161,12 +161,24 @@ pub fn same_length(field: &str, found: usize, expected: usize) -> Result<(), Bad
     Err(BadInput::Length { field: field.into(), found, expected })
 }
 
-/// Refuses NaN and infinities.
+/// Larger numbers measure nothing, and their squares and cubes could not be added up.
+pub const LARGEST: f64 = 1e100;
+
+/// Refuses NaN, infinities, and numbers beyond [`LARGEST`] either way.
 pub fn finite(field: &str, values: &[f64]) -> Result<(), BadInput> {
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(row) => Err(BadInput::NotFinite { field: field.into(), row }),
+    match values.iter().position(|v| v.is_nan() || v.abs() > LARGEST) {
+        Some(row) => Err(no_measure(field, row, values[row])),
         None => Ok(()),
     }
+}
+
+/// Why a number that is not finite, or lies beyond [`LARGEST`], is refused.
+pub(crate) fn no_measure(field: &str, row: usize, value: f64) -> BadInput {
+    let field = field.into();
+    if value.is_finite() {
+        return BadInput::OutOfRange { field, row, allowed: "between -1e100 and 1e100" };
+    }
+    BadInput::NotFinite { field, row }
 }
 
 /// Refuses the first value for which `allowed` is false; `wanted` completes "must be ...".
@@ -201,14 +213,24 @@ pub(crate) const fn real64(count: u64) -> f64 {
     count as f64
 }
 
-/// Refuses a probability outside the open unit interval.
+/// Refuses a probability outside the open unit interval, or so small that its inverse is beyond [`LARGEST`].
 pub(crate) fn open_unit(field: &str, value: f64) -> Result<(), BadInput> {
-    if value > 0.0 && value < 1.0 { Ok(()) } else { Err(BadInput::range(field, value, "above 0 and below 1")) }
+    let inside = (1.0 / LARGEST..1.0).contains(&value);
+    if inside { Ok(()) } else { Err(BadInput::range(field, value, "above 0 (from 1e-100) and below 1")) }
 }
 
-/// Refuses numbers that are not finite and positive.
+/// Refuses numbers that are not positive, beyond [`LARGEST`], or so small that their inverse is.
 pub(crate) fn positive(field: &str, value: f64) -> Result<(), BadInput> {
-    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(BadInput::range(field, value, "positive and finite")) }
+    if (1.0 / LARGEST..=LARGEST).contains(&value) {
+        return Ok(());
+    }
+    Err(BadInput::range(field, value, "positive, from 1e-100 to 1e100"))
+}
+
+/// Refuses counts that doubles cannot hold, so that sums of counts cannot overflow.
+pub(crate) fn countable(field: &str, count: u64) -> Result<(), BadInput> {
+    const MOST: u64 = 1 << 53;
+    if count <= MOST { Ok(()) } else { Err(BadInput::range(field, real64(count), "at most 2^53")) }
 }
 
 #[cfg(test)]

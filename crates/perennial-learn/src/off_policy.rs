@@ -4,7 +4,7 @@
 //! 2011 (doubly robust). Standard errors treat rounds as independent.
 //! Absent on purpose: repairing logs without probabilities; they cannot be evaluated honestly.
 
-use crate::input::{BadInput, Problem, finite, real};
+use crate::input::{BadInput, LARGEST, Problem, finite, real};
 use serde::{Deserialize, Serialize};
 
 /// One logged round.
@@ -40,8 +40,12 @@ fn weights(rounds: &[Round], cap: f64) -> Result<Vec<f64>, BadInput> {
         return Err(BadInput::range("cap", cap, "positive; infinity for no cap"));
     }
     for r in rounds {
-        if !(r.logged_probability > 0.0 && r.logged_probability <= 1.0) {
-            return Err(BadInput::range("logged_probability", r.logged_probability, "above 0 and at most 1"));
+        if !(1.0 / LARGEST..=1.0).contains(&r.logged_probability) {
+            return Err(BadInput::range(
+                "logged_probability",
+                r.logged_probability,
+                "above 0 (from 1e-100), at most 1",
+            ));
         }
         if !(0.0..=1.0).contains(&r.target_probability) {
             return Err(BadInput::range("target_probability", r.target_probability, "between 0 and 1"));

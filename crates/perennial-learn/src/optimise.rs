@@ -221,7 +221,7 @@ pub fn lbfgs(start: Vec<f64>, tolerance: f64, most: usize, mut f: impl FnMut(&[f
             }
             let value = f(&trial, &mut trial_gradient);
             evaluations += 1;
-            if value >= peak.value + 1e-4 * length * slope {
+            if value.is_finite() && value >= peak.value + 1e-4 * length * slope {
                 break Some(value);
             }
             length *= 0.4;

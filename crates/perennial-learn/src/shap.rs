@@ -11,7 +11,7 @@
 //!
 //! Promise: contributions and bias add up to the ensemble's answer. Absent on purpose: training.
 
-use crate::input::{BadInput, Problem, real, same_length};
+use crate::input::{BadInput, Problem, finite, positive, real, same_length};
 use serde::{Deserialize, Serialize};
 
 /// A node of a tree: a question or an answer.
@@ -97,8 +97,9 @@ impl Ensemble {
                 return Err(BadInput::new(field(), Problem::Empty, "give at least a leaf"));
             }
             for (at, node) in tree.nodes.iter().enumerate() {
-                if node.cover() <= 0.0 || !node.cover().is_finite() {
-                    return Err(BadInput::range(format!("{}.cover", field()), node.cover(), "positive and finite"));
+                positive(&format!("{}.cover", field()), node.cover())?;
+                if let &Node::Leaf { value, .. } = node {
+                    finite(&format!("{}.value", field()), &[value])?;
                 }
                 let &Node::Split { feature, left, right, .. } = node else {
                     continue;

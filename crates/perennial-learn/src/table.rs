@@ -5,7 +5,7 @@
 
 #![allow(clippy::float_cmp, reason = "values that were copied or counted are compared, not computed ones")]
 
-use crate::input::BadInput;
+use crate::input::{BadInput, LARGEST, no_measure};
 
 /// The code of a category that is not known.
 pub const UNKNOWN: u32 = u32::MAX;
@@ -13,7 +13,7 @@ pub const UNKNOWN: u32 = u32::MAX;
 /// The values of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// Numbers; NaN is a gap, infinities are refused.
+    /// Numbers; NaN is a gap, infinities and what lies beyond [`LARGEST`] are refused.
     Numbers(Vec<f64>),
     /// Categories as positions in `names`; [`UNKNOWN`] is a gap.
     Categories {
@@ -108,8 +108,8 @@ impl Table {
             }
             match &column.values {
                 Values::Numbers(values) => {
-                    if let Some(row) = values.iter().position(|v| v.is_infinite()) {
-                        return Err(BadInput::NotFinite { field: field(), row });
+                    if let Some(row) = values.iter().position(|v| v.abs() > LARGEST) {
+                        return Err(no_measure(&column.name, row, values[row]));
                     }
                 }
                 Values::Categories { codes, names } => {

@@ -206,7 +206,7 @@ const RECOMMEND: &[Duel] = &[
         ],
     },
     Duel {
-        part: "recommend",
+        part: "training",
         ours: &[
             "{python} {bench}/recsys_eval.py split --set movielens_1m --data {data} --out {out}",
             "{examples}/recommend_bench {out}/train.csv speed",

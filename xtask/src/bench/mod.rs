@@ -86,7 +86,7 @@ fn number(n: f64) -> String {
 /// Measures and prints. `--quick`: one round and small counts. `--long`: the history that throughput is
 /// measured over grows to ten million events instead of two. `--dev`: debug builds, to try the
 /// measurement itself. `--built`: what is built already. `--only=fold,intake,requests,grown,cold,retail,predicates`
-/// or the parts of `learn`: recommend, check, clv, segment, shap, link, link-million, bandit, uplift, propensity, sentiment.
+/// or the parts of `learn`: recommend, training, check, clv, segment, shap, link, link-million, bandit, uplift, propensity, sentiment.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let asked = |flag: &str| arguments.iter().any(|a| a == flag);
     let (quick, release) = (asked("--quick"), !asked("--dev"));

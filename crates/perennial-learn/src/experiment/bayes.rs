@@ -2,7 +2,7 @@
 
 use super::distribution::{beta_density, normal_cdf, normal_density, normal_quantile, simpson};
 use super::{Difference, Effect};
-use crate::input::{BadInput, open_unit, positive};
+use crate::input::{BadInput, finite, open_unit, positive};
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
 
@@ -84,11 +84,16 @@ pub fn gaussian_posterior(
             (PriorScale::Absolute, Difference::Relative) => 1.0 / effect.control_mean.abs(),
             _ => 1.0,
         };
-        let (prior_precision, data_precision) = (1.0 / (prior_variance * unit * unit), 1.0 / variance);
-        variance = 1.0 / (prior_precision + data_precision);
-        mean = variance * (prior_precision * prior_mean * unit + data_precision * mean);
+        let prior_variance = prior_variance * unit * unit;
+        // The data's share of what is known; both certain, or both vague, is half.
+        let share = prior_variance / (prior_variance + variance);
+        let share = if share.is_nan() { 0.5 } else { share };
+        mean = share * mean + (1.0 - share) * prior_mean * unit;
+        variance *= share;
     }
     let deviation = variance.sqrt();
+    positive("effect.standard_error", deviation)?;
+    finite("effect.estimate", &[mean])?;
     let z = mean / deviation;
     let reach = -normal_quantile(alpha / 2.0) * deviation;
     Ok(Posterior {

@@ -1,7 +1,7 @@
 //! From two variants to one effect with its standard error.
 
 use super::statistic::{Cuped, Statistic, pooled_theta};
-use crate::input::{BadInput, Problem, real64};
+use crate::input::{BadInput, LARGEST, Problem, real64};
 use serde::{Deserialize, Serialize};
 
 /// How an effect is expressed.
@@ -108,12 +108,15 @@ pub fn compare(control: &Statistic, treatment: &Statistic, difference: Differenc
         effect.estimate = absolute / base;
         effect.standard_error = variance.sqrt() / base.abs();
     }
-    Ok(effect)
+    if [effect.estimate, effect.standard_error, effect.degrees_of_freedom].iter().all(|v| v.abs() <= LARGEST) {
+        return Ok(effect);
+    }
+    Err(BadInput::range("control mean", base, "far enough from zero, and the measure not beyond 1e100"))
 }
 
 fn satterthwaite(var_a: f64, n_a: f64, var_b: f64, n_b: f64) -> f64 {
-    let total = var_a + var_b;
-    total * total / (var_a * var_a / (n_a - 1.0) + var_b * var_b / (n_b - 1.0))
+    let (a, b) = (var_a / (var_a + var_b), var_b / (var_a + var_b));
+    1.0 / (a * a / (n_a - 1.0) + b * b / (n_b - 1.0))
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ pub fn proportion_sample_size(plan: &ProportionPlan, power: f64) -> Result<f64, 
 pub fn mean_power(plan: &MeanPlan, n_control: f64) -> Result<f64, BadInput> {
     check_plan(plan.alpha, plan.ratio)?;
     crate::input::finite("effect", &[plan.effect])?;
+    positive("n_control", n_control)?;
     let df = n_control * (1.0 + plan.ratio) - 2.0;
     if df <= 0.0 {
         return Err(BadInput::range("n_control", n_control, "more than one customer per variant"));

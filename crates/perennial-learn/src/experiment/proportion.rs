@@ -1,13 +1,14 @@
 //! Shares of customers: intervals and exact tests.
 
 use super::distribution::{beta_quantile, normal_cdf, normal_quantile};
-use crate::input::{BadInput, Problem, open_unit, real64};
+use crate::input::{BadInput, Problem, countable, open_unit, real64};
 use statrs::function::gamma::ln_gamma;
 
 fn check(field: &str, count: u64, n: u64) -> Result<(), BadInput> {
     if n == 0 {
         return Err(BadInput::new(format!("{field}.n"), Problem::Empty, "wait for the first customers"));
     }
+    countable(&format!("{field}.n"), n)?;
     if count > n {
         return Err(BadInput::range(format!("{field}.count"), real64(count), "between 0 and n"));
     }

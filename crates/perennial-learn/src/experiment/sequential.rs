@@ -44,7 +44,7 @@ pub fn always_valid(effect: &Effect, side: Side, alpha: f64, tuning: f64) -> Res
     let v = real64(effect.n) * rho_squared(level, tuning);
     let (lower, upper, p_value) = match side {
         Side::Both => {
-            let reach = se * (2.0 * (v + 1.0) / v * ((v + 1.0).sqrt() / alpha).ln()).sqrt();
+            let reach = se * (2.0 * (v + 1.0) / v * (0.5 * v.ln_1p() - alpha.ln())).sqrt();
             let p = ((v + 1.0).sqrt() * (-0.5 * z * z * v / (v + 1.0)).exp()).min(1.0);
             (estimate - reach, estimate + reach, p)
         }
@@ -121,7 +121,7 @@ impl ConfidenceSequence {
         let t = real64(self.count);
         let v = t * self.rho * self.rho;
         let spread = (self.scatter / t).sqrt();
-        spread * (2.0 * (v + 1.0) / (t * v) * ((v + 1.0).sqrt() / self.alpha).ln()).sqrt()
+        spread * (2.0 * (v + 1.0) / (t * v) * (0.5 * v.ln_1p() - self.alpha.ln())).sqrt()
     }
 }
 

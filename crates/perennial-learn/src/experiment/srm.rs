@@ -4,7 +4,7 @@
 //! Malek, "Anytime-valid inference for multinomial count data" (2022), whose inverse is an
 //! always-valid p-value.
 
-use crate::input::{BadInput, Problem, real, real64, same_length};
+use crate::input::{BadInput, Problem, countable, positive, real, real64, same_length};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{gamma_ur, ln_gamma};
 
@@ -22,9 +22,7 @@ fn shares(weights: &[f64]) -> Result<Vec<f64>, BadInput> {
         let problem = Problem::TooFew { found: weights.len(), needed: 2 };
         return Err(BadInput::new("weights", problem, "give one weight per variant"));
     }
-    if let Some(&w) = weights.iter().find(|w| !(w.is_finite() && **w > 0.0)) {
-        return Err(BadInput::range("weights", w, "positive and finite"));
-    }
+    weights.iter().try_for_each(|&weight| positive("weights", weight))?;
     let total: f64 = weights.iter().sum();
     Ok(weights.iter().map(|w| w / total).collect())
 }
@@ -37,6 +35,7 @@ fn shares(weights: &[f64]) -> Result<Vec<f64>, BadInput> {
 pub fn sample_ratio(users: &[u64], weights: &[f64]) -> Result<SampleRatio, BadInput> {
     same_length("users", users.len(), weights.len())?;
     let shares = shares(weights)?;
+    users.iter().try_for_each(|&count| countable("users", count))?;
     let total = real64(users.iter().sum());
     if total <= 0.0 {
         return Err(BadInput::new("users", Problem::Empty, "wait for the first customers"));
@@ -75,6 +74,7 @@ impl SequentialSampleRatio {
     /// When the list's length differs from the number of variants.
     pub fn add(&mut self, users: &[u64]) -> Result<f64, BadInput> {
         same_length("users", users.len(), self.shares.len())?;
+        self.counts.iter().zip(users).try_for_each(|(count, new)| countable("users", count.saturating_add(*new)))?;
         self.counts.iter_mut().zip(users).for_each(|(c, u)| *c += u);
         self.smallest_p = self.smallest_p.min((-self.log_bayes_factor()).exp());
         Ok(self.smallest_p)

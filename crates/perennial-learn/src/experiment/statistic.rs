@@ -2,7 +2,7 @@
 //!
 //! All of them merge by addition, in any order and any grouping.
 
-use crate::input::{BadInput, Problem, positive, real64};
+use crate::input::{BadInput, LARGEST, Problem, countable, positive, real64};
 use serde::{Deserialize, Serialize};
 
 /// Yes or no per customer.
@@ -180,6 +180,7 @@ impl Statistic {
             let problem = Problem::TooFew { found: usize::from(self.n() == 1), needed: 2 };
             return Err(BadInput::new(format!("{field}.n"), problem, "wait for more customers"));
         }
+        countable(&format!("{field}.n"), self.n())?;
         match self {
             Self::Proportion(p) if !(0.0..=real64(p.n)).contains(&p.sum) => {
                 Err(BadInput::range(format!("{field}.sum"), p.sum, "between 0 and n"))
@@ -203,8 +204,15 @@ fn check_mean(m: &Mean, n: u64, field: &str) -> Result<(), BadInput> {
     if m.n != n {
         return Err(BadInput::range(format!("{field}.n"), real64(m.n), "the same number of customers as its partner"));
     }
-    if m.sum.is_finite() && m.sum_squares.is_finite() {
+    if m.sum.abs() <= LARGEST && (0.0..=LARGEST * LARGEST).contains(&m.sum_squares) {
         return Ok(());
+    }
+    if m.sum.is_finite() && m.sum_squares.is_finite() {
+        return Err(BadInput::range(
+            format!("{field}.sum"),
+            m.sum,
+            "at most 1e100 either way, with the sum of its squares",
+        ));
     }
     Err(BadInput::new(format!("{field}.sum"), Problem::NotFinite { at: 0 }, "remove or fill the missing values"))
 }

@@ -68,7 +68,10 @@ pub fn fit(customers: &[Purchases], covariates: &[Covariate]) -> Result<WithCova
     let likelihood = |at: &[f64], gradient: &mut [f64]| likelihood(at, customers, &scaled, gradient);
     let peak = optimise::lbfgs(start, tolerance, MOST, likelihood);
     let errors = errors(&peak.at, likelihood);
-    Ok(publish(&peak, plain.log_likelihood, errors.as_deref(), &scaled))
+    let found = publish(&peak, plain.log_likelihood, errors.as_deref(), &scaled);
+    let Bgnbd { r, alpha, a, b } = found.baseline;
+    let sound = [r, alpha, a, b].iter().all(|p| *p > 0.0 && p.is_finite()) && found.log_likelihood.is_finite();
+    if sound { Ok(found) } else { Err(BadInput::NoMaximum { model: "BG/NBD with covariates" }) }
 }
 
 /// A covariate moved to mean 0 and spread 1, and how to move back.

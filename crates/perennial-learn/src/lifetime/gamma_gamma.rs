@@ -13,7 +13,7 @@ use super::{
     fit::{climb, finish},
 };
 use crate::{
-    input::{self, BadInput},
+    input::{BadInput, LARGEST, no_measure},
     optimise::Local,
     special::trigamma,
 };
@@ -61,7 +61,9 @@ pub fn fit(spends: &[Spend]) -> Result<Fit<GammaGamma>, BadInput> {
 fn repeats(spends: &[Spend]) -> Result<Vec<Spend>, BadInput> {
     let mut repeats = Vec::with_capacity(spends.len());
     for (row, spend) in spends.iter().enumerate().filter(|(_, s)| s.frequency > 0) {
-        input::finite("spend", &[spend.mean]).map_err(|_| BadInput::NotFinite { field: "spend".into(), row })?;
+        if spend.mean.is_nan() || spend.mean.abs() > LARGEST {
+            return Err(no_measure("spend", row, spend.mean));
+        }
         if spend.mean < 0.0 {
             return Err(BadInput::OutOfRange { field: "spend".into(), row, allowed: "0 or more (net of refunds)" });
         }

@@ -23,7 +23,7 @@ pub mod value;
 
 use serde::{Deserialize, Serialize};
 
-use crate::input::BadInput;
+use crate::input::{BadInput, LARGEST, no_measure};
 
 pub use fit::{Fit, Parameters};
 
@@ -148,9 +148,10 @@ fn check(customers: &[Purchases]) -> Result<(), BadInput> {
     }
     for (row, c) in customers.iter().enumerate() {
         let wrong = |field: &str, allowed| Err(BadInput::OutOfRange { field: field.into(), row, allowed });
-        if !(c.recency.is_finite() && c.age.is_finite()) {
-            let field = if c.age.is_finite() { "recency" } else { "age" };
-            return Err(BadInput::NotFinite { field: field.into(), row });
+        for (field, value) in [("recency", c.recency), ("age", c.age)] {
+            if value.is_nan() || value.abs() > LARGEST {
+                return Err(no_measure(field, row, value));
+            }
         }
         if c.age <= 0.0 {
             return wrong("age", "more than 0 (observed for some time after the first purchase)");

@@ -5,7 +5,7 @@
 //! calendars. Days are whole numbers counted from any origin.
 
 use super::{Purchases, gamma_gamma::Spend};
-use crate::input::{BadInput, same_length};
+use crate::input::{BadInput, LARGEST, no_measure, same_length};
 
 /// One purchase, or one line of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,16 +42,32 @@ pub struct Period {
     pub days_per_unit: f64,
 }
 
+/// Days that a calendar has: three million years either way.
+const NEAR: &str = "between -1e9 and 1e9";
+
+fn far(day: i64) -> bool {
+    !(-1_000_000_000..=1_000_000_000).contains(&day)
+}
+
 /// Sums purchases up per customer.
 ///
 /// Customers whose first purchase is after `until`, or on it (no time to observe them), are left
-/// out. Refuses amounts that are not finite and periods that make no sense.
+/// out. Refuses amounts that are not finite, days that no calendar has and periods that make no sense.
 pub fn summarise(purchases: &[Bought], period: Period) -> Result<Summary, BadInput> {
     if !(period.days_per_unit.is_finite() && period.days_per_unit > 0.0) {
         return Err(BadInput::OutOfRange { field: "days_per_unit".into(), row: 0, allowed: "more than 0" });
     }
-    if let Some(row) = purchases.iter().position(|b| !b.amount.is_finite()) {
-        return Err(BadInput::NotFinite { field: "amount".into(), row });
+    let ends = [period.until, period.follow_until.unwrap_or(period.until)];
+    if ends.iter().any(|&day| far(day)) {
+        return Err(BadInput::OutOfRange { field: "until".into(), row: 0, allowed: NEAR });
+    }
+    for (row, bought) in purchases.iter().enumerate() {
+        if bought.amount.is_nan() || bought.amount.abs() > LARGEST {
+            return Err(no_measure("amount", row, bought.amount));
+        }
+        if far(bought.day) {
+            return Err(BadInput::OutOfRange { field: "day".into(), row, allowed: NEAR });
+        }
     }
     let mut sorted = purchases.to_vec();
     sorted.sort_by(|a, b| (a.customer, a.day).cmp(&(b.customer, b.day)).then(a.amount.total_cmp(&b.amount)));

@@ -99,12 +99,15 @@ pub(crate) enum Order {
     None,
 }
 
+/// Times lie nearer than this to nought, in any unit: their differences must fit single precision.
+pub const FARTHEST: f64 = 1e30;
+
 impl Interactions {
     /// Reads and checks columns.
     ///
     /// # Errors
     /// [`Error::Empty`] without rows, [`Error::Length`] when columns differ in length,
-    /// [`Error::Undefined`] for a time that is not a finite number, [`Error::TooMany`] beyond
+    /// [`Error::Undefined`] for a time that is not a number within [`FARTHEST`] of nought, [`Error::TooMany`] beyond
     /// four thousand million rows.
     pub fn read(columns: &Columns) -> Result<Self, Error> {
         let rows = columns.users.len();
@@ -124,7 +127,7 @@ impl Interactions {
                 return Err(Error::Length { field, found, expected: rows });
             }
         }
-        if let Some(row) = columns.at.iter().position(|at| !at.is_finite()) {
+        if let Some(row) = columns.at.iter().position(|at| at.is_nan() || at.abs() > FARTHEST) {
             return Err(Error::Undefined { field: "at", row });
         }
         let (users, user) = Names::read(columns.users);

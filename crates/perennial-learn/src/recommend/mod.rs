@@ -30,7 +30,7 @@ mod validate;
 
 pub use choose::{Choice, Search, Trial};
 pub use halt::Halt;
-pub use interactions::{Columns, Interactions, parse_time};
+pub use interactions::{Columns, FARTHEST, Interactions, parse_time};
 pub use method::{Method, Settings};
 pub use recommender::{Effort, Reason, Recommendation, Recommender};
 
@@ -73,7 +73,7 @@ pub enum Error {
         /// The rows of the first column.
         expected: usize,
     },
-    /// A number that is not finite.
+    /// A number that is not finite, or too large to measure anything.
     Undefined {
         /// The column.
         field: &'static str,
@@ -105,7 +105,10 @@ impl fmt::Display for Error {
                 )
             }
             Self::Undefined { field, row } => {
-                write!(f, "column `{field}`, row {row}: not a finite number; fill it in or leave the row out")
+                write!(
+                    f,
+                    "column `{field}`, row {row}: not a number between -1e30 and 1e30; correct it or leave the row out"
+                )
             }
             Self::TooMany { rows } => write!(f, "{rows} rows are more than a model can number: train on fewer"),
             Self::Singular { ridge } => write!(f, "a ridge of {ridge} is too small for this table: raise it"),

@@ -51,11 +51,12 @@ const REDRAWS: usize = 6;
 /// A number of groups counts as stable from here on.
 const STABLE: f64 = 0.85;
 
-/// Tries 2 to `most` groups, or to as many as the redrawn customers still fill.
+/// Tries 2 to `most` groups, or to as many as the redrawn customers still fill. `watch` hears what
+/// share of the work is done, from 0 to 1.
 ///
 /// # Errors
 /// When `most` is below two or the redrawn customers are too few, or too much alike, for two groups.
-pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, BadInput> {
+pub fn choose_k(points: &Points, most: usize, seed: u64, watch: &mut dyn FnMut(f64)) -> Result<ChosenK, BadInput> {
     if most < 2 {
         return Err(BadInput::range("most", real(most), "2 or more"));
     }
@@ -65,7 +66,10 @@ pub fn choose_k(points: &Points, most: usize, seed: u64) -> Result<ChosenK, BadI
     let halves: Vec<Points> = (0..REDRAWS).map(|_| redraw(&sample, sample.len() * 4 / 5, &mut rng)).collect();
     let mut evidence = Vec::new();
     // One more than asked for, because the gap rule looks at the next number.
-    for k in 1..=(most + 1).min(sample.len() - 1) {
+    let last = (most + 1).min(sample.len() - 1);
+    for k in 1..=last {
+        // A clustering takes time in proportion to its groups.
+        watch(real((k - 1) * k) / real(last * (last + 1)));
         match witness(&sample, &boxes, &halves, k, seed) {
             Ok(seen) => evidence.push(seen),
             Err(why) if k <= 2 => return Err(why),
@@ -156,9 +160,9 @@ mod tests {
     #[test]
     fn a_handful_of_customers_is_grouped_as_far_as_it_goes() {
         let points = Points::new(vec![0.0, 0.1, 0.2, 5.0, 5.1, 9.0, 9.1], 1).unwrap();
-        let chosen = choose_k(&points, 6, 1).unwrap();
+        let chosen = choose_k(&points, 6, 1, &mut |_| ()).unwrap();
         assert!((2..=5).contains(&chosen.k), "redrawn, five of seven are left: {chosen:?}");
-        assert!(choose_k(&Points::new(vec![1.0; 5], 1).unwrap(), 3, 1).is_err(), "all alike");
+        assert!(choose_k(&Points::new(vec![1.0; 5], 1).unwrap(), 3, 1, &mut |_| ()).is_err(), "all alike");
     }
 
     #[test]
@@ -170,8 +174,10 @@ mod tests {
                 [x + uniform(&mut rng), y + uniform(&mut rng)]
             })
             .collect();
-        let chosen = choose_k(&Points::new(values, 2).unwrap(), 7, 1).unwrap();
+        let mut heard = Vec::new();
+        let chosen = choose_k(&Points::new(values, 2).unwrap(), 7, 1, &mut |share| heard.push(share)).unwrap();
         assert_eq!(chosen.k, 4, "{chosen:?}");
         assert_eq!(chosen.evidence.len(), 6);
+        assert!(heard.len() == 8 && heard.is_sorted() && heard[0] == 0.0 && heard[7] < 1.0, "{heard:?}");
     }
 }

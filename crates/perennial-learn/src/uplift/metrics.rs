@@ -15,7 +15,8 @@ use crate::{
     seed::{below, generator},
 };
 
-/// Measures of one ranking.
+/// Measures of one ranking. A figure that the rows do not define is not a number: an area where no
+/// order is better than chance, an uplift where the best share holds one group only.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Qini area over random, divided by that of the perfect order; 0 for random, 1 at best.
@@ -30,7 +31,7 @@ pub struct Metrics {
     pub uplift_at_share_overall: f64,
 }
 
-/// An interval from the bootstrap.
+/// An interval from the bootstrap; not a number where no draw had an order better than chance.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
@@ -202,6 +203,9 @@ fn check<'a>(outcome: &'a [bool], treated: &'a [bool], score: &[f64]) -> Result<
 
 /// Measures a ranking; `share` in (0, 1] is that of the uplift among the best.
 pub fn measure(outcome: &[bool], treated: &[bool], score: &[f64], share: f64) -> Result<Metrics, BadInput> {
+    if !(share > 0.0 && share <= 1.0) {
+        return Err(BadInput::range("share", share, "above 0 and at most 1"));
+    }
     let ranked = check(outcome, treated, score)?;
     let order = Order::of(|i| score[i], score.len());
     let over_random = |kind, perfect: &Order| ranked.area(&order, None, kind) / ranked.area(perfect, None, kind);

@@ -100,6 +100,9 @@ fn bare(text: &str) -> &str {
     text
 }
 
+/// Numbers beyond this are slips: no sum of them, nor of their products, would mean anything.
+const LARGEST: f64 = 1e40;
+
 /// A column of numbers where empty texts are gaps (NaN); anything else that is no number is an error
 /// that names its line.
 pub(super) fn column(frame: &Frame, at: usize) -> Result<(Vec<f64>, Option<String>), String> {
@@ -109,10 +112,12 @@ pub(super) fn column(frame: &Frame, at: usize) -> Result<(Vec<f64>, Option<Strin
         if text.is_empty() {
             return Ok(f64::NAN);
         }
-        read(text, mark).ok_or_else(|| {
+        let wrong = |what: &str| {
             let (name, line) = (&frame.header[at], frame.line(row));
-            frame.wrong(&format!("`{name}` in line {line} is `{text}`, not a number; correct or leave out that row"))
-        })
+            frame.wrong(&format!("`{name}` in line {line} is `{text}`, {what}; correct or leave out that row"))
+        };
+        let value = read(text, mark).ok_or_else(|| wrong("not a number"))?;
+        if value.abs() <= LARGEST { Ok(value) } else { Err(wrong("too large to be an amount or a measurement")) }
     };
     let values = texts.iter().enumerate().map(one).collect::<Result<_, _>>()?;
     Ok((values, told.map(|told| format!("`{}` {told}.", frame.header[at]))))

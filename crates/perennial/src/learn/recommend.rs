@@ -10,7 +10,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use perennial_learn::recommend::{Columns, Effort, Error, Interactions, Reason, Recommendation, Recommender, Task};
+use perennial_learn::recommend::{
+    Columns, Effort, Error, Halt, Interactions, Reason, Recommendation, Recommender, Search, Task,
+};
 
 use super::frame::Frame;
 use super::orders::{Named, Reading, Roles};
@@ -250,8 +252,9 @@ impl Lists {
             return Err(frame.wrong("there is only one item; a recommendation needs a choice of two at least"));
         }
         let bar = progress("trying methods", asked.trials(), common.quiet);
-        let effort = Effort { threads: common.threads(), ..Effort::default() };
-        let model = Recommender::train(&data, asked.task(), effort, &mut |trial| {
+        let threads = common.threads();
+        let search = Search { effort: Effort { threads, ..Effort::default() }, ..Search::default() };
+        let choice = Recommender::choose(&data, asked.task(), &search, &mut |trial| {
             bar.inc(1);
             if bar.length().is_some_and(|length| length <= bar.position()) {
                 bar.inc_length(5);
@@ -260,23 +263,26 @@ impl Lists {
         })
         .map_err(told)?;
         bar.finish_and_clear();
-        let bar = super::working("writing lists", common.quiet);
+        let bar = super::working("training on everything", common.quiet);
+        let model = Recommender::fit(&data, asked.task(), choice, threads, &Halt::default()).map_err(told)?;
+        bar.finish_and_clear();
         let by_item = asked == Asked::Together && contexts.is_none();
         let (names, lists) = match contexts {
-            Some((names, contexts)) => (names, model.after_each(&contexts, top, common.threads())),
+            Some((names, contexts)) => {
+                (names, in_parts(&contexts, common.quiet, |part| model.after_each(part, top, threads)))
+            }
             None if by_item => {
                 let items = each(&bought.items);
                 let contexts: Vec<Vec<&String>> = items.iter().map(|item| vec![item]).collect();
-                let lists = model.after_each(&contexts, top, common.threads());
+                let lists = in_parts(&contexts, common.quiet, |part| model.after_each(part, top, threads));
                 (items, lists)
             }
             None => {
                 let users = each(&bought.users);
-                let lists = model.for_customers(&users, top, common.threads());
+                let lists = in_parts(&users, common.quiet, |part| model.for_customers(part, top, threads));
                 (users, lists)
             }
         };
-        bar.finish_and_clear();
         let pairs = by_item.then(|| Pairs::count(bought, &names, &lists));
         Ok(Self { asked, top, model, names, entries: lists, pairs })
     }
@@ -325,6 +331,25 @@ impl Lists {
             ),
         }
     }
+}
+
+/// Lists that are made between two steps of a bar.
+const PART: usize = 1_024;
+
+/// Makes lists part by part, so that a bar can tell how far they are.
+fn in_parts<T>(
+    asked: &[T],
+    quiet: bool,
+    answer: impl Fn(&[T]) -> Vec<Vec<Recommendation>>,
+) -> Vec<Vec<Recommendation>> {
+    let bar = progress("writing lists", asked.len() as u64, quiet);
+    let mut lists = Vec::with_capacity(asked.len());
+    for part in asked.chunks(PART) {
+        lists.extend(answer(part));
+        bar.inc(part.len() as u64);
+    }
+    bar.finish_and_clear();
+    lists
 }
 
 /// Names in the order of their first appearance.

@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     let bar = progress("values", PARTS, common.quiet);
     let study = Study::of(&history, horizon, common);
     step(&bar, "groups");
-    let groups = Groups::of(Customers::of_orders(&history), None, common.seed);
+    let groups = Groups::of(Customers::of_orders(&history), None, common);
     let mut page = Page {
         kind: "What your orders say",
         source: history.source(&frame),

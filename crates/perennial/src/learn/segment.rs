@@ -17,7 +17,7 @@ use super::frame::Frame;
 use super::orders::{self, History, Named, Roles};
 use super::page::Page;
 use super::words::{figure, many, short};
-use super::{Common, Outputs, amounts, working};
+use super::{Common, Outputs, amounts, shares, working};
 
 /// Customers in, groups out.
 #[derive(Args, Debug)]
@@ -54,6 +54,8 @@ pub(super) struct Customers {
     pub(super) names: Vec<String>,
     features: Vec<String>,
     columns: Vec<Vec<f64>>,
+    /// Whether the features are recency, frequency and spend.
+    of_orders: bool,
     notes: Vec<String>,
 }
 
@@ -72,9 +74,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
         let source = format!("{}: {}", frame.name(), many(customers.names.len(), "row"));
         (customers, source)
     };
-    let bar = working("grouping", common.quiet);
-    let groups = Groups::of(customers, arguments.groups, common.seed).map_err(|why| frame.wrong(&why))?;
-    bar.finish_and_clear();
+    let groups = Groups::of(customers, arguments.groups, common).map_err(|why| frame.wrong(&why))?;
     let names: Vec<&str> = groups.customers.features.iter().map(String::as_str).collect();
     let header: Vec<&str> = ["customer_id", "segment", "segment_name", "reason"].into_iter().chain(names).collect();
     let rows = (0..groups.len()).map(|row| {
@@ -114,7 +114,7 @@ impl Customers {
             "Recency is days since the last purchase, frequency days with a purchase, spend the sum of what was paid."
                 .into(),
         ];
-        Self { names, features, columns, notes }
+        Self { names, features, columns, of_orders: true, notes }
     }
 
     fn of_columns(frame: &Frame, arguments: &Arguments) -> Result<Self, String> {
@@ -156,7 +156,13 @@ impl Customers {
         let names = frame.ids(id);
         let columns = columns.iter().map(|column| whole.iter().map(|&row| column[row]).collect()).collect();
         let features = used.iter().map(|&at| frame.header[at].clone()).collect();
-        Ok(Self { names: whole.iter().map(|&row| names[row].clone()).collect(), features, columns, notes })
+        Ok(Self {
+            names: whole.iter().map(|&row| names[row].clone()).collect(),
+            features,
+            columns,
+            of_orders: false,
+            notes,
+        })
     }
 
     /// Leaves out features that are the same for everybody.
@@ -219,7 +225,8 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Groups customers into `wanted` groups, or as many as the data show.
-    pub(super) fn of(customers: Customers, wanted: Option<usize>, seed: u64) -> Result<Self, String> {
+    pub(super) fn of(customers: Customers, wanted: Option<usize>, common: &Common) -> Result<Self, String> {
+        let seed = common.seed;
         let customers = customers.vary()?;
         let told = |why: BadInput| why.to_string();
         let raw = Points::from_columns(&customers.columns).map_err(told)?;
@@ -239,8 +246,13 @@ impl Groups {
         }
         let chosen = match wanted {
             Some(_) => None,
-            None => Some(choose_k(&points, MOST.min(different - 1), seed).map_err(told)?),
+            None => {
+                let bar = shares("trying numbers of groups", common.quiet);
+                let most = MOST.min(different - 1);
+                Some(choose_k(&points, most, seed, &mut |share| bar.reach(share)).map_err(told)?)
+            }
         };
+        let bar = working("grouping everybody", common.quiet);
         let k = wanted.or(chosen.as_ref().map(useful)).unwrap_or(2);
         let fit = KMeans::fit(&points, k, seed).map_err(told)?;
         let words: Vec<FeatureWords> = customers.features.iter().map(|name| FeatureWords::of(name)).collect();
@@ -248,6 +260,7 @@ impl Groups {
         let quality = silhouette_sampled(&points, &fit.labels, 2_000, seed).ok();
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_by_key(|&g| std::cmp::Reverse(fit.model.sizes[g]));
+        bar.finish_and_clear();
         Ok(Self { customers, raw, points, fit, names, order, chosen, quality })
     }
 

@@ -70,7 +70,7 @@ pub fn train(history: &History, version: u32, seed: u64, progress: &Progress) ->
     let scaling = Scaling::learn_automatically(&raw).map_err(failed)?;
     let points = scaling.apply(&raw).map_err(failed)?;
     progress.step(1)?;
-    let chosen = choose_k(&points, MOST, seed).map_err(failed)?;
+    let chosen = choose_k(&points, MOST, seed, &mut |_| ()).map_err(failed)?;
     progress.step(1)?;
     let mut k = chosen.k;
     let mut fit = KMeans::fit(&points, k, seed).map_err(failed)?;

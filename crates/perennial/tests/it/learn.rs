@@ -122,9 +122,23 @@ fn orders_become_values_without_naming_a_column() {
         assert!(number(value) >= 0.0, "{row:?}");
     }
     desk.holds_a_page("v.html");
+    assert!(!told.contains("No sign of customers leaving"), "some have left: {told}");
     let again = desk.told("clv --input table.csv --out w.csv --threads 1");
     assert!(again.contains("Validation"));
     assert_eq!(rows, desk.rows("w.csv"), "the same answers whatever the threads");
+}
+
+#[test]
+fn a_table_in_which_nobody_leaves_says_so() {
+    let mut table = String::from("customer,date,amount\n");
+    for customer in 0..60 {
+        // Each comes at a pace of their own until the last month.
+        for day in (customer % 10..364).step_by(8 + customer % 23) {
+            writeln!(table, "c{customer},2024-{:02}-{:02},{}", 1 + day / 31, 1 + day % 28, 5 + customer % 7).unwrap();
+        }
+    }
+    let told = Desk::with(&table).told("clv --input table.csv --out v.csv");
+    assert!(told.contains("No sign of customers leaving for good"), "{told}");
 }
 
 #[test]
@@ -250,6 +264,11 @@ fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
     refused("customer,date,amount\na,soon,1\n", clv, &["`date`", "line 2", "soon"]);
     refused("customer,date,amount\na,2024-01-01,NaN\na,2024-01-02,1\n", clv, &["1 row without an amount", "line 2"]);
     refused("customer,date,amount\na,2024-01-01,inf\na,2024-01-02,1\n", clv, &["`amount`", "line 2", "not a number"]);
+    refused(
+        "customer,date,amount\na,2024-01-01,1\na,2024-01-02,1e308\n",
+        clv,
+        &["`amount`", "line 3", "1e308", "too large", "correct or leave out that row"],
+    );
     refused("customer,date,amount\na,2024-02-30,1\n", clv, &["`date`", "line 2", "not a date", "2026-01-31"]);
     refused("customer,date,amount\n\"a\nb\",2024-01-01,1\nc,soon,1\n", clv, &["line 4", "soon"]);
     refused("customer,date,amount,amount\na,2024-01-01,1,1\n", clv, &["two columns", "`amount`", "rename"]);

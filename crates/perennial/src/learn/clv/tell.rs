@@ -82,6 +82,7 @@ impl Study<'_> {
         if order.len() < ROUGH {
             told.push(format!("{customers} are few to learn from: take everything here as a rough guess."));
         }
+        told.extend(self.nobody_leaves());
         let mut figures = vec![self.tenths(&order), self.months()];
         match &self.foresight {
             Ok(foresight) => {
@@ -94,6 +95,14 @@ impl Study<'_> {
         figures.push(self.best(&order));
         figures.extend(self.slipping());
         Chapter { name: "Value", finding, told, figures, words: WORDS.to_vec(), how: self.how() }
+    }
+
+    /// A caution where the model takes everybody for active, however long they were silent.
+    fn nobody_leaves(&self) -> Option<String> {
+        let least = self.rows.iter().map(|row| row.alive).fold(1.0, f64::min);
+        (least > 0.99).then(|| {
+            "No sign of customers leaving for good: whoever paused came back often enough, so that everybody counts as active (p_alive near 1), and silence shows in fewer expected orders and more days to the next one. A longer history tells more.".into()
+        })
     }
 
     /// What all customers are worth, to go after their number.

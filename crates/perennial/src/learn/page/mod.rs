@@ -74,7 +74,7 @@ impl Figure {
 }
 
 /// Tables longer than this scroll within themselves.
-const TALL: usize = 14;
+const TALL: usize = 32;
 
 impl Page {
     /// The page as one file.

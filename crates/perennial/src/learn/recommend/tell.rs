@@ -25,6 +25,23 @@ const NDCG: (&str, &str) = (
     "How well lists meet purchases that were hidden: 0 finds nothing, 1 puts everything first. In shops with thousands of items 0.05 to 0.2 is usual for new items, more for items bought before.",
 );
 
+/// The methods by their names in [`perennial_learn::recommend::Settings::name`].
+const METHODS: [(&str, &str); 10] = [
+    ("popularity", "What most customers buy, lately if that does better."),
+    (
+        "item-kNN of customers",
+        "Items that the same customers buy as those in a list's history; kNN: k nearest neighbours.",
+    ),
+    ("item-kNN of baskets", "Items that stand in the same orders."),
+    ("EASE", "Weights between all items, learnt together so that each history is explained best by its other items."),
+    ("EASE of baskets", "The same, learnt from orders."),
+    ("iALS", "Customers and items as points; who lies near an item is expected to like it."),
+    ("own purchases", "What a customer bought before, fading with time."),
+    ("similar customers", "What customers with a like history bought."),
+    ("V-SKNN", "What followed in the sessions most like this one."),
+    ("learnt next basket", "Decision trees over how often, how lately and how regularly a customer buys an item."),
+];
+
 impl Lists {
     /// Everything about the lists, for a page.
     pub(in crate::learn) fn chapter(&self, bought: &Bought) -> Chapter {
@@ -36,6 +53,8 @@ impl Lists {
         figures.push(self.trials());
         let mut words = if self.pairs.is_some() { TOGETHER.to_vec() } else { Vec::new() };
         words.push(NDCG);
+        let names: Vec<&str> = self.best_of_each().into_iter().map(|(name, _)| name).collect();
+        words.extend(METHODS.into_iter().filter(|(name, _)| names.contains(name)));
         let name = match self.asked {
             Asked::ForYou => "For each customer",
             Asked::Together => "Bought together",
@@ -84,15 +103,17 @@ impl Lists {
         let best = self.best_of_each();
         let leader = best.first().map_or("nothing", |b| b.0);
         Figure {
-            title: format!("Alone, {leader} does best on hidden purchases"),
+            title: format!("Of single methods, {leader} does best on hidden purchases"),
             note: format!(
-                "NDCG@{} of each method with its best settings; the lists blend what helps.",
+                "NDCG@{} of each method with its best settings, in % of a perfect list; the lists blend what helps.",
                 self.asked.depth()
             ),
             sample: many(self.model.choice.questions, "hidden question"),
             rows: best.iter().map(|(name, value)| vec![(*name).to_owned(), format!("{value:.4}")]).collect(),
             plot: Plot::Bars(
-                best.iter().map(|(name, value)| Bar { label: (*name).into(), value: *value, interval: None }).collect(),
+                best.iter()
+                    .map(|(name, value)| Bar { label: (*name).into(), value: 100.0 * value, interval: None })
+                    .collect(),
             ),
             head: ["method", "NDCG"].map(String::from).to_vec(),
         }
@@ -141,7 +162,7 @@ impl Lists {
                 vec![title(owner), other(owner, at), count(pair.both), percent(pair.share()), figure(pair.lift())]
             });
             figures.push(Figure {
-                title: format!("The {} bought together most often", many(strongest.len(), "pair")),
+                title: format!("The {} bought together most often, in % of orders with the first", many(strongest.len(), "pair")),
                 note: format!("Per cent of orders with the first item that also hold the second, with 95 % intervals; pairs at least {LEAST_LIFT} times as frequent as chance, those in most orders first."),
                 sample: many(self.pairs.as_ref().map_or(0, super::Pairs::baskets), "order"),
                 plot: Plot::Dots(bars.collect()),

@@ -23,6 +23,15 @@ impl Groups {
         (0..self.len()).filter(|&row| self.fit.labels[row] == group).collect()
     }
 
+    /// A feature's name with its unit, where it is one of those made from orders.
+    fn with_unit(&self, feature: &str) -> String {
+        match feature {
+            "recency" if self.customers.of_orders => format!("{feature}, days"),
+            "frequency" if self.customers.of_orders => format!("{feature}, days with a purchase"),
+            _ => feature.to_owned(),
+        }
+    }
+
     fn median(&self, rows: &[usize], feature: usize) -> f64 {
         let mut values: Vec<f64> = rows.iter().map(|&row| self.raw.row(row)[feature]).collect();
         values.sort_by(f64::total_cmp);
@@ -48,9 +57,7 @@ impl Groups {
         let mut figures = vec![self.table()];
         figures.extend(values.and_then(|values| self.worth(values)));
         figures.push(self.typical());
-        let orders =
-            self.customers.features.iter().all(|name| ["recency", "frequency", "spend"].contains(&name.as_str()));
-        let words = if orders { WORDS.to_vec() } else { WORDS[3..].to_vec() };
+        let words = if self.customers.of_orders { WORDS.to_vec() } else { WORDS[3..].to_vec() };
         Chapter { name: "Groups", finding, told: self.told(), figures, words, how: self.how() }
     }
 
@@ -91,7 +98,7 @@ impl Groups {
         let all: Vec<usize> = (0..self.len()).collect();
         let features = &self.customers.features;
         let mut head: Vec<String> = ["group", "customers", "share"].map(String::from).to_vec();
-        head.extend(features.iter().map(|name| format!("typical {name}")));
+        head.extend(features.iter().map(|name| format!("typical {}", self.with_unit(name))));
         head.push("why this name".into());
         let everybody = std::iter::once("all customers".to_owned())
             .chain([count(self.len()), percent(1.0)])
@@ -187,7 +194,8 @@ impl Groups {
                     value: self.median(rows, feature),
                     interval: None,
                 };
-                (self.customers.features[feature].clone(), self.order.iter().zip(&members).map(bar).collect())
+                let name = self.with_unit(&self.customers.features[feature]);
+                (name, self.order.iter().zip(&members).map(bar).collect())
             })
             .collect();
         let (name, bars) = &sets[0];
