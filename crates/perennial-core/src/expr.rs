@@ -69,6 +69,10 @@ pub enum Field {
     Member,
     /// `clv_12m` and other scores: what a model said of the customer.
     Score(ScoreName),
+    /// `order.weekday`: `monday` to `sunday`, where the programme is.
+    OrderWeekday,
+    /// `order.day`: month and day, as `03-14`, where the programme is.
+    OrderDay,
 }
 
 impl Field {
@@ -87,6 +91,8 @@ impl Field {
                 | Self::OrderTotal
                 | Self::OrderCurrency
                 | Self::OrderLines
+                | Self::OrderWeekday
+                | Self::OrderDay
                 | Self::ProductId
                 | Self::ProductTags
                 | Self::ProductPrice

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::expr::{self, Field, Scope};
 use crate::orders::{OrderLine, OrderRecord};
 use crate::program::Program;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, weekday};
 use crate::value::Value;
 
 /// A view of one moment.
@@ -55,6 +55,11 @@ impl<'a> View<'a> {
             Field::OrderEligible => self.money(order.net_left()),
             Field::OrderTotal => self.money(order.total),
             Field::OrderCurrency => expr::View::Text(order.currency.code()),
+            Field::OrderWeekday => expr::View::Text(weekday(self.program.zone.date(order.at))),
+            Field::OrderDay => {
+                let date = self.program.zone.date(order.at);
+                expr::View::made(format!("{:02}-{:02}", date.month(), date.day()).as_str().into())
+            }
             Field::OrderLines => {
                 let standing = order.lines.iter().filter(|l| l.pieces > 0);
                 expr::View::Owned(Value::List(standing.map(|l| Value::Text(l.product_id.clone())).collect()))
@@ -149,9 +154,13 @@ impl Scope for View<'_> {
         }
         match field {
             Field::Event(path) => self.of_event(path).map_or(expr::View::Null, expr::View::of),
-            Field::OrderId | Field::OrderEligible | Field::OrderTotal | Field::OrderCurrency | Field::OrderLines => {
-                self.of_order(field)
-            }
+            Field::OrderId
+            | Field::OrderEligible
+            | Field::OrderTotal
+            | Field::OrderCurrency
+            | Field::OrderLines
+            | Field::OrderWeekday
+            | Field::OrderDay => self.of_order(field),
             Field::ProductId
             | Field::ProductTags
             | Field::ProductPrice

@@ -261,6 +261,14 @@ impl<'de> Deserialize<'de> for Span {
 const FIRST_YEAR: i16 = 1970;
 const LAST_YEAR: i16 = 2200;
 
+/// The days of a week, as expressions name them.
+pub const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
+/// The name of a date's day.
+pub fn weekday(date: Date) -> &'static str {
+    WEEKDAYS[date.weekday().to_monday_zero_offset().unsigned_abs() as usize % WEEKDAYS.len()]
+}
+
 /// A time zone with the calendar questions that programmes ask.
 #[derive(Clone, Debug)]
 pub struct Zone {

@@ -12,7 +12,7 @@ use super::TraitKind;
 use super::problem::{did_you_mean, one_of};
 use crate::expr::{Arithmetic, Field, Op, Predicate, Term};
 use crate::score::{ModelKind, ScoreName};
-use crate::time::{Span, Timestamp};
+use crate::time::{Span, Timestamp, WEEKDAYS};
 use crate::value::Value;
 
 /// The type of a term, as far as it is known.
@@ -214,6 +214,7 @@ impl Lowering<'_> {
         }
         for (one, other) in [(&left, &right), (&right, &left)] {
             self.check_level(one, other)?;
+            self.check_weekday(one, other)?;
             self.check_case(one, other)?;
         }
         // Constants stand on the right, where `next_change` and readers expect them.
@@ -226,16 +227,20 @@ impl Lowering<'_> {
     /// A tier that is compared with something that is no level is a slip of the pen.
     fn check_level(&mut self, term: &Term, other: &Term) -> Option<()> {
         let (Term::Field(Field::Tier), Term::Const(constant)) = (term, other) else { return Some(()) };
-        let written: Vec<&str> = match constant {
-            Value::List(items) => items.iter().filter_map(Value::as_text).collect(),
-            value => value.as_text().into_iter().collect(),
-        };
+        let written = texts(constant);
         let levels = || self.names.levels.iter().map(|level| &**level);
         let Some(level) = written.into_iter().find(|w| !levels().any(|level| level == *w)) else { return Some(()) };
         let hint = did_you_mean(level, levels());
         let known =
             if hint.is_empty() && levels().count() > 0 { format!(": levels are {}", one_of(levels())) } else { hint };
         self.wrong(format!("unknown tier '{level}'{known}"))
+    }
+
+    /// A day that is none, or one with a capital, would never come.
+    fn check_weekday(&mut self, term: &Term, other: &Term) -> Option<()> {
+        let (Term::Field(Field::OrderWeekday), Term::Const(constant)) = (term, other) else { return Some(()) };
+        let wrong = texts(constant).into_iter().find(|day| !WEEKDAYS.contains(day));
+        wrong.map_or(Some(()), |day| self.wrong(format!("unknown day '{day}': write {}", one_of(WEEKDAYS))))
     }
 
     /// A text with capitals is never in small letters.
@@ -260,6 +265,7 @@ impl Lowering<'_> {
             return self.wrong(format!("{} is never in a list", kind.noun()));
         }
         self.check_level(&needle, &list)?;
+        self.check_weekday(&needle, &list)?;
         self.check_case(&list, &needle)?;
         Some(Predicate::In(needle, list))
     }
@@ -352,7 +358,11 @@ impl Lowering<'_> {
             (name, ..) => {
                 let known =
                     ["since", "has", "size", "lower", "duration", "timestamp", "startsWith", "endsWith", "contains"];
-                let hint = did_you_mean(name, known);
+                let hint = if name.starts_with("get") {
+                    ": ask order.weekday == 'tuesday', or order.day for the month and day".into()
+                } else {
+                    did_you_mean(name, known)
+                };
                 self.wrong(format!("unknown function '{name}'{hint}"))
             }
         }
@@ -521,6 +531,14 @@ impl Lowering<'_> {
     }
 }
 
+/// The texts of a constant, or of its items.
+fn texts(constant: &Value) -> Vec<&str> {
+    match constant {
+        Value::List(items) => items.iter().filter_map(Value::as_text).collect(),
+        value => value.as_text().into_iter().collect(),
+    }
+}
+
 /// Names that every programme has.
 const BUILT_IN: &[(&str, Field, Type)] = &[
     ("order.id", Field::OrderId, Type::Text),
@@ -528,6 +546,8 @@ const BUILT_IN: &[(&str, Field, Type)] = &[
     ("order.total", Field::OrderTotal, Type::Number),
     ("order.currency", Field::OrderCurrency, Type::Text),
     ("order.lines", Field::OrderLines, Type::List),
+    ("order.weekday", Field::OrderWeekday, Type::Text),
+    ("order.day", Field::OrderDay, Type::Text),
     ("product.id", Field::ProductId, Type::Text),
     ("product.tags", Field::ProductTags, Type::List),
     ("product.price", Field::ProductPrice, Type::Number),

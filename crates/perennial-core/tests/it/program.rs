@@ -237,18 +237,11 @@ fn what_is_no_document_is_said_plainly() {
 }
 
 #[test]
-fn earning_rules_are_held_to_what_they_can_do() {
+fn a_rule_gives_points_or_multiplies_them() {
     check(
         "earn: [ { id: a, on: Sign Up, points: 1 per 1.00 } ]",
         expect![[r#"
         line 6: earn[0].points: a rate needs money, so only 'on: Order Completed' has one: write a whole number
-    "#]],
-    );
-    check(
-        "earn: [ { id: a, on: Sign Up, when: order.total > 5, multiply: 2 } ]",
-        expect![[r#"
-        line 6: earn[0].when: order.total is only known on order events
-        line 6: earn[0].multiply: only orders are multiplied: write 'on: Order Completed'
     "#]],
     );
     check(
@@ -264,35 +257,9 @@ fn earning_rules_are_held_to_what_they_can_do() {
     "#]],
     );
     check(
-        "earn: [ { id: a, on: Order Completed, points: 5, lines: product.price > 1 } ]",
-        expect![[r#"
-        line 6: earn[0].lines: 'lines' belongs to 'multiply': it says which lines count more
-    "#]],
-    );
-    check(
-        "earn: [ { id: a, on: Order Completed, when: product.price > 1, points: 5 } ]",
-        expect![[r#"
-        line 6: earn[0].when: product.price is only known in 'lines' of an earning rule, for each line
-    "#]],
-    );
-    check(
         "earn: [ { id: a, on: Order Completed, multiply: 2, limit: 1 } ]",
         expect![[r#"
         line 6: earn[0].limit: 'limit' belongs to rules with 'points', not with 'multiply'
-    "#]],
-    );
-    check(
-        "earn: [ { id: a, on: Sign Up, points: 5, limit: 1 per P1M, review: yes } ]",
-        expect![[r#"
-        line 6: earn[0].review: unknown review 'yes': write required
-        line 6: earn[0].limit: '1 per P1M' follows the calendar: write 'per month' or 'per year', or days as P30D
-    "#]],
-    );
-    check(
-        "earn: [ { id: a, on: Sign Up, points: 5, limit: once per day, unique_by: event. } ]",
-        expect![[r#"
-        line 6: earn[0].unique_by: this is no expression, at its end: compare like order.total > 100.00, join with && and ||, quote texts
-        line 6: earn[0].limit: 'once per day' is no limit like 1 per P30D, 2 per month or 1 per day
     "#]],
     );
     check(
@@ -311,6 +278,47 @@ fn earning_rules_are_held_to_what_they_can_do() {
         "bonuses: { combine: multiplied }",
         expect![[r#"
         line 6: bonuses.combine: unknown policy 'multiplied': write add or multiply, did you mean 'multiply'?
+    "#]],
+    );
+}
+
+#[test]
+fn a_rule_asks_what_its_event_has() {
+    check(
+        "earn: [ { id: a, on: Sign Up, when: order.total > 5, multiply: 2 } ]",
+        expect![[r#"
+        line 6: earn[0].when: order.total is only known on order events
+        line 6: earn[0].multiply: only orders are multiplied: write 'on: Order Completed'
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, points: 5, lines: product.price > 1 } ]",
+        expect![[r#"
+        line 6: earn[0].lines: 'lines' belongs to 'multiply': it says which lines count more
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Order Completed, when: product.price > 1, points: 5 } ]",
+        expect![[r#"
+        line 6: earn[0].when: product.price is only known in 'lines' of an earning rule, for each line
+    "#]],
+    );
+}
+
+#[test]
+fn a_rule_limits_and_reviews_what_it_counts() {
+    check(
+        "earn: [ { id: a, on: Sign Up, points: 5, limit: 1 per P1M, review: yes } ]",
+        expect![[r#"
+        line 6: earn[0].review: unknown review 'yes': write required
+        line 6: earn[0].limit: '1 per P1M' follows the calendar: write 'per month' or 'per year', or days as P30D
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Sign Up, points: 5, limit: once per day, unique_by: event. } ]",
+        expect![[r#"
+        line 6: earn[0].unique_by: this is no expression, at its end: compare like order.total > 100.00, join with && and ||, quote texts
+        line 6: earn[0].limit: 'once per day' is no limit like 1 per P30D, 2 per month or 1 per day
     "#]],
     );
 }
@@ -543,13 +551,18 @@ fn who_joins_and_how_they_are_recognised() {
 }
 
 #[test]
-fn expressions_are_typed_and_read_only_what_is_there() {
+fn conditions_of_every_type_compile() {
     asks("orders >= 2 && since(last_order) >= P90D", expect![[r#"compiles"#]]);
     asks("since(first_visit) < duration('PT36H') || visits > 3", expect![[r#"compiles"#]]);
     asks("customer.vip && !('tea' in customer.likes) && size(customer.likes) > 1", expect![[r#"compiles"#]]);
     asks("customer.email.endsWith('.fr') && has(customer.age) && member", expect![[r#"compiles"#]]);
     asks("last_order > timestamp('2026-03-01T09:00:00Z') && tier in ['bronze', 'gold']", expect![[r#"compiles"#]]);
     asks("-5 < orders * 2 - 1", expect![[r#"compiles"#]]);
+    asks("member == true && customer.age != null", expect![[r#"compiles"#]]);
+}
+
+#[test]
+fn a_condition_reads_only_names_that_are_there() {
     asks(
         "ordrs > 5",
         expect![[r#"
@@ -563,6 +576,69 @@ fn expressions_are_typed_and_read_only_what_is_there() {
         unknown field 'customer.size': declare it under 'traits'
     "#]],
     );
+    asks(
+        "tier == 'silver'",
+        expect![[r#"
+            unknown tier 'silver': levels are bronze or gold
+        "#]],
+    );
+    asks(
+        "tier == 'glod'",
+        expect![[r#"
+        unknown tier 'glod', did you mean 'gold'?
+    "#]],
+    );
+    asks(
+        "event.x == 1 || order.total > 5 || product.price > 1",
+        expect![[r#"
+        event.* is not known here: this is asked of the customer, not of an event
+        order.total is only known on order events
+        product.price is only known in 'lines' of an earning rule, for each line
+    "#]],
+    );
+    asks(
+        "customer > 5",
+        expect![[r#"
+        'customer' needs a name after the dot: customer.email, customer.age, customer.likes or customer.vip
+    "#]],
+    );
+    asks(
+        "has(last_order)",
+        expect![[r#"
+        has() asks for a name with a dot, like has(customer.birthday); built-in names and features are compared instead, like orders > 0
+    "#]],
+    );
+    asks(
+        "matches(customer.email, 'x')",
+        expect![[r#"
+        unknown function 'matches'
+    "#]],
+    );
+}
+
+#[test]
+fn an_order_knows_its_day() {
+    const EARN: &str = "traits: { birthday: { type: date } }\nearn: [ { id: a, on: Order Completed, points: 1, when: ";
+    let asks = |when: &str, expected: Expect| check(&format!("{EARN}{} }} ]", json!(when)), expected);
+    asks("order.weekday == 'tuesday'", expect!["compiles"]);
+    asks("order.weekday in ['saturday', 'sunday']", expect!["compiles"]);
+    asks("customer.birthday.endsWith(order.day)", expect!["compiles"]);
+    asks(
+        "order.weekday == 'Tuesday'",
+        expect![[r#"
+            line 7: earn[0].when: unknown day 'Tuesday': write monday, tuesday, wednesday, thursday, friday, saturday or sunday
+        "#]],
+    );
+    asks(
+        "order.at.getDayOfWeek() == 2",
+        expect![[r#"
+            line 7: earn[0].when: unknown function 'getDayOfWeek': ask order.weekday == 'tuesday', or order.day for the month and day
+        "#]],
+    );
+}
+
+#[test]
+fn a_condition_compares_what_can_be_compared() {
     asks(
         "orders > '5'",
         expect![[r#"
@@ -594,6 +670,28 @@ fn expressions_are_typed_and_read_only_what_is_there() {
         "#]],
     );
     asks(
+        "orders",
+        expect![[r#"
+        a number is no condition: compare it with something
+    "#]],
+    );
+    asks(
+        "member > true",
+        expect![[r#"
+        a yes or no has no order: ask == or !=
+    "#]],
+    );
+    asks(
+        "(orders > 5) == member",
+        expect![[r#"
+        a condition cannot be compared: join conditions with && and ||
+    "#]],
+    );
+}
+
+#[test]
+fn texts_and_lists_are_asked_in_their_own_way() {
+    asks(
         "customer.likes == 'tea'",
         expect![[r#"
         a list cannot be compared with a text: ask "'x' in list" or size(list)
@@ -612,18 +710,6 @@ fn expressions_are_typed_and_read_only_what_is_there() {
     "#]],
     );
     asks(
-        "tier == 'silver'",
-        expect![[r#"
-            unknown tier 'silver': levels are bronze or gold
-        "#]],
-    );
-    asks(
-        "tier == 'glod'",
-        expect![[r#"
-        unknown tier 'glod', did you mean 'gold'?
-    "#]],
-    );
-    asks(
         "lower(customer.email) == 'Ana@example.com'",
         expect![[r#"
         lower() has no capitals, so it is never 'Ana@example.com': write 'ana@example.com'
@@ -635,26 +721,10 @@ fn expressions_are_typed_and_read_only_what_is_there() {
         lower() has no capitals, so it is never 'Tea': write 'tea'
     "#]],
     );
-    asks(
-        "event.x == 1 || order.total > 5 || product.price > 1",
-        expect![[r#"
-        event.* is not known here: this is asked of the customer, not of an event
-        order.total is only known on order events
-        product.price is only known in 'lines' of an earning rule, for each line
-    "#]],
-    );
-    asks(
-        "customer > 5",
-        expect![[r#"
-        'customer' needs a name after the dot: customer.email, customer.age, customer.likes or customer.vip
-    "#]],
-    );
-    asks(
-        "orders",
-        expect![[r#"
-        a number is no condition: compare it with something
-    "#]],
-    );
+}
+
+#[test]
+fn what_conditions_have_not_is_named_with_what_to_write() {
     asks(
         "orders > 5 ? true : false",
         expect![[r#"
@@ -668,21 +738,9 @@ fn expressions_are_typed_and_read_only_what_is_there() {
     "#]],
     );
     asks(
-        "has(last_order)",
-        expect![[r#"
-        has() asks for a name with a dot, like has(customer.birthday); built-in names and features are compared instead, like orders > 0
-    "#]],
-    );
-    asks(
         "orders / 2 > 5",
         expect![[r#"
         division is not part of rules: multiply the other side
-    "#]],
-    );
-    asks(
-        "matches(customer.email, 'x')",
-        expect![[r#"
-        unknown function 'matches'
     "#]],
     );
     asks(
@@ -697,19 +755,6 @@ fn expressions_are_typed_and_read_only_what_is_there() {
         this is no expression, near '=> 5': compare like order.total > 100.00, join with && and ||, quote texts
     "#]],
     );
-    asks(
-        "member > true",
-        expect![[r#"
-        a yes or no has no order: ask == or !=
-    "#]],
-    );
-    asks(
-        "(orders > 5) == member",
-        expect![[r#"
-        a condition cannot be compared: join conditions with && and ||
-    "#]],
-    );
-    asks("member == true && customer.age != null", expect![[r#"compiles"#]]);
 }
 
 /// The YAML examples of the reference, as they are printed.
