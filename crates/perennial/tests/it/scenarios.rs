@@ -27,3 +27,17 @@ fn an_expectation_that_does_not_hold_names_step_and_field() {
     assert_eq!(verdict.failures.len(), 1);
     assert_eq!((verdict.failures[0].step, &*verdict.failures[0].field), (2, "points.pending"));
 }
+
+#[test]
+fn the_story_of_the_guide_holds_under_its_programme() {
+    let guide = include_str!("../../../../docs/scenarios.md");
+    let blocks: Vec<&str> =
+        guide.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    let [story, programme] = blocks[..] else { panic!("a story and its programme are printed") };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("two-beans.yaml"), programme).unwrap();
+    let file = folder.path().join("story.yaml");
+    std::fs::write(&file, story).unwrap();
+    let verdict = scenario::run(&file);
+    assert!(verdict.holds(), "{verdict}");
+}
