@@ -17,7 +17,7 @@ use perennial_core::id::CustomerId;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
-use crate::{Options, Store, take};
+use crate::{Options, Store, discard_duplicates, discard_state, take};
 
 const JOURNAL: &str = "journal.db";
 const KEYS: &str = "keys.db";
@@ -65,34 +65,64 @@ pub struct Restored {
 
 /// Puts a backup in the place of a data folder, which is moved aside if it is there. Keys that were
 /// destroyed since the backup are destroyed in it too, and its state is left to be folded again.
+///
+/// # Errors
+/// When the backup is not whole: every entry of its journal is read with its key before anything is
+/// moved. What is there stays as it is then.
 pub fn restore(from: &Path, to: &Path, options: Options) -> Result<Restored, Failure> {
     const DOING: &str = "restore";
     refuse_incomplete(DOING, from)?;
+    let _whole = if has_logs(from) { Some(take(from)?) } else { None };
     let held = if to.exists() { Some(take(to)?) } else { None };
     let newer: Vec<CustomerId> = erasures(to)?.difference(&erasures(from)?).copied().collect();
     let partial = beside(to, "restoring");
     remove_folder(&partial)?;
-    std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
-    for file in [JOURNAL, KEYS, MASTER, ERASURES, API_KEYS, STATE, DUPLICATES] {
-        // A state from before an erasure still holds the person: it is folded again instead.
-        if file != STATE || newer.is_empty() {
-            copy_file(&from.join(file), &partial.join(file))?;
-        }
-    }
-    let last_seq = finish(&partial, options, &newer)?;
+    let prepared = copy_all(from, &partial, newer.is_empty()).and_then(|()| finish(&partial, options, &newer));
+    let last_seq = prepared.map_err(|failure| {
+        let _ = remove_folder(&partial); // Half a backup is worth nothing, and it holds keys.
+        Failure { doing: format!("restore {}: {}", from.display(), failure.doing).into(), ..failure }
+    })?;
     let replaced = if held.is_some() { Some(move_aside(to)?) } else { None };
     move_whole(&partial, to)?;
     drop(held);
     Ok(Restored { last_seq, erased: newer, replaced })
 }
 
-/// Opens what was copied, which proves it whole, and destroys what must stay destroyed.
+/// Whether a process has, or had, these files open: what it wrote last may stand in their logs only. A
+/// backup has none until somebody looks into it.
+fn has_logs(folder: &Path) -> bool {
+    [JOURNAL, KEYS].iter().any(|file| folder.join(format!("{file}-wal")).exists())
+}
+
+/// A state from before an erasure still holds the person: it is folded again instead.
+fn copy_all(from: &Path, partial: &Path, with_state: bool) -> Result<(), Failure> {
+    std::fs::create_dir_all(partial).map_err(|e| Failure::io("restore", partial, &e))?;
+    let files = [JOURNAL, KEYS, MASTER, ERASURES, API_KEYS, STATE, DUPLICATES];
+    for file in files.into_iter().filter(|file| *file != STATE || with_state) {
+        copy_file(&from.join(file), &partial.join(file))?;
+        let log = format!("{file}-wal");
+        copy_file(&from.join(&log), &partial.join(&log))?;
+    }
+    Ok(())
+}
+
+/// Reads all of what was copied, which proves it whole, and destroys what must stay destroyed.
 fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, Failure> {
-    let store = Store::open_with(folder, options)?;
+    let store = Store::open_with(folder, options).or_else(|_| open_without_state(folder, options))?;
+    for entry in store.journal.reader().iter(1) {
+        entry?;
+    }
     for root in newer {
         store.keys.destroy(*root)?;
     }
     Ok(store.journal.last_seq())
+}
+
+/// State and duplicates that cannot be used are made again from the journal.
+fn open_without_state(folder: &Path, options: Options) -> Result<Store, Failure> {
+    discard_state(folder)?;
+    discard_duplicates(folder)?;
+    Store::open_with(folder, options)
 }
 
 /// Notes that a root is erased, durably, before its key is destroyed.

@@ -65,6 +65,15 @@ impl Failure {
         Self::new(trouble, doing, format!("{}: {error}", path.display()))
     }
 
+    /// Says in which file, where that is not said yet.
+    pub(crate) fn of(mut self, path: &Path) -> Self {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        if !self.doing.contains(&*file) && !self.detail.contains(&*file) {
+            self.doing = format!("{} ({file})", self.doing).into();
+        }
+        self
+    }
+
     /// Whether the same call may succeed later without anybody changing the caller.
     pub fn may_pass(&self) -> bool {
         matches!(self.trouble, Trouble::DiskFull | Trouble::Io | Trouble::Busy)
@@ -74,10 +83,14 @@ impl Failure {
     pub fn remedy(&self) -> &'static str {
         match self.trouble {
             Trouble::DiskFull => "free some space on the disk; writing resumes by itself",
-            Trouble::Io => "look at the disk and at the permissions of the data folder",
+            Trouble::Io => "look at the disk, also whether it is full, and at the permissions of the data folder",
             Trouble::InUse => "stop the other process, or give this one a data folder of its own",
-            Trouble::Corrupt => "restore the last backup; a damaged state file alone may be deleted and is rebuilt",
-            Trouble::Foreign => "name another data folder, or move that file away",
+            Trouble::Corrupt => {
+                "restore the last backup; where only state.db or duplicates.db is damaged, `perennial rebuild` makes them again"
+            }
+            Trouble::Foreign => {
+                "name another data folder, or move that file away: a backup has journal.db and keys.db, the others are made again"
+            }
             Trouble::Newer => "start the version that wrote it, or a newer one",
             Trouble::Outdated => "let `perennial rebuild` make the state again from the journal",
             Trouble::MasterKey => "put the right master key back; without it what is sealed cannot be read",

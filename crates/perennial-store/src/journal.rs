@@ -96,6 +96,13 @@ enum Source {
     Memory(MemoryDisk),
 }
 
+/// Whether a file bears the journal's mark, which stands big-endian at byte 68 of its header.
+pub(crate) fn is_one(path: &Path) -> bool {
+    let mut header = [0; 72];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
+    read.is_ok() && header[68..] == LAYOUT.mark.to_be_bytes()
+}
+
 impl Journal {
     pub(crate) fn open(path: &Path, keys: Keys) -> Result<Self, Failure> {
         let db = open(path, &LAYOUT)?;
@@ -447,6 +454,16 @@ impl JournalReader {
             None => None,
         };
         decode(row, key.as_ref())
+    }
+
+    /// Whether the keys are those of this journal: the first and the last entry, which tell a key
+    /// store that is new, another one's, or older than the journal.
+    pub(crate) fn check_keys(&self) -> Result<(), Failure> {
+        let last = self.last_seq();
+        for seq in [1, last].into_iter().filter(|_| last > 0) {
+            self.entry(seq)?;
+        }
+        Ok(())
     }
 }
 

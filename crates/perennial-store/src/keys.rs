@@ -168,14 +168,17 @@ impl Keys {
         names.iter().map(|name| Ok(self.find(*name, false)?.and_then(key_of))).collect()
     }
 
-    /// The key of a name; `None` when it was destroyed or never made.
+    /// The key of a name that something was sealed with; `None` when it was destroyed.
+    ///
+    /// # Errors
+    /// When it was never made here: these are the keys of another journal, or they are lost.
     pub(crate) fn get(&self, name: KeyName) -> Result<Option<Key>, Failure> {
-        Ok(self.find(name, false)?.and_then(key_of))
+        known_or_lost(self.find(name, false)?)
     }
 
     /// As [`Keys::get`], for whoever walks through the journal: what is read does not stay mapped.
     pub(crate) fn get_on_a_walk(&self, name: KeyName) -> Result<Option<Key>, Failure> {
-        Ok(self.find(name, true)?.and_then(key_of))
+        known_or_lost(self.find(name, true)?)
     }
 
     fn find(&self, name: KeyName, walks: bool) -> Result<Option<Known>, Failure> {
@@ -252,6 +255,12 @@ fn key_of(known: Known) -> Option<Key> {
     }
 }
 
+/// Destroyed keys leave a row behind, so that one which is not there was lost.
+fn known_or_lost(known: Option<Known>) -> Result<Option<Key>, Failure> {
+    const LOST: &str = "the journal is sealed with keys that are neither there nor destroyed";
+    known.map(key_of).ok_or_else(|| Failure::corrupt("find a key (keys.db)", LOST))
+}
+
 /// Reads the master key, or makes it when the key store is new too.
 fn master_key(path: &Path, may_make: bool) -> Result<Key, Failure> {
     match File::open(path) {
@@ -274,16 +283,19 @@ fn read_master(file: File, path: &Path) -> Result<Key, Failure> {
     })
 }
 
+/// Written beside and moved into place: a start on a full disk leaves no half of a key.
 fn make_master(path: &Path) -> Result<Key, Failure> {
     let failed = |e: std::io::Error| Failure::io("make the master key", path, &e);
+    let beside = path.with_extension("new");
     let mut bytes = Zeroizing::new([0; 32]);
     entropy(&mut *bytes)?;
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(failed)?;
+    let mut file = options.open(&beside).map_err(failed)?;
     file.write_all(&*bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)?;
     if let Some(folder) = path.parent() {
         File::open(folder).and_then(|f| f.sync_all()).map_err(failed)?;
     }

@@ -114,6 +114,7 @@ impl Store {
     pub fn open_with(folder: &Path, options: Options) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder).map_err(|e| Failure::io("make the data folder", folder, &e))?;
         let taken = Arc::new(take(folder)?);
+        refuse_lost_keys(folder)?;
         let keys = Keys::open(folder, options.master_key, taken.clone())?;
         let journal = Journal::open(&folder.join("journal.db"), keys.clone())?;
         let state = State::open(&folder.join("state.db"), taken.clone())?;
@@ -139,7 +140,9 @@ impl Store {
     }
 
     /// A state that is ahead of its journal is the state of another journal, or the journal is cut.
+    /// The keys are looked at before anything is sealed with others.
     fn checked(self) -> Result<Self, Failure> {
+        self.journal.reader().check_keys()?;
         let last = self.journal.last_seq();
         for (what, position) in [("state", self.state.position()?), ("list of duplicates", self.duplicates.position())]
         {
@@ -152,19 +155,41 @@ impl Store {
     }
 }
 
+/// A journal without its keys gets no new ones: what is sealed could never be read again, and nobody
+/// would be recognised.
+fn refuse_lost_keys(folder: &Path) -> Result<(), Failure> {
+    if journal::is_one(&folder.join("journal.db")) && !folder.join("keys.db").exists() {
+        let detail = format!("{} has a journal, but no keys.db", folder.display());
+        return Err(Failure::corrupt("open the key store", detail));
+    }
+    Ok(())
+}
+
 /// Deletes the state of a folder that nobody has open, so that the next start folds the journal again.
 ///
 /// # Errors
 /// When the folder is in use or holds no journal, or the files cannot be deleted.
 pub fn discard_state(folder: &Path) -> Result<(), Failure> {
-    const DOING: &str = "discard the state";
+    discard(folder, "state.db")
+}
+
+/// As [`discard_state`], with the list of messages that were seen.
+///
+/// # Errors
+/// As [`discard_state`].
+pub fn discard_duplicates(folder: &Path) -> Result<(), Failure> {
+    discard(folder, "duplicates.db")
+}
+
+fn discard(folder: &Path, file: &str) -> Result<(), Failure> {
+    let doing = format!("discard {file}");
     if !folder.join("journal.db").is_file() {
-        return Err(Failure::new(Trouble::Foreign, DOING, format!("{} has no journal.db", folder.display())));
+        return Err(Failure::new(Trouble::Foreign, doing, format!("{} has no journal.db", folder.display())));
     }
     let _taken = take(folder)?;
-    for file in ["state.db", "state.db-wal", "state.db-shm"] {
-        match std::fs::remove_file(folder.join(file)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::io(DOING, folder, &e)),
+    for part in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(folder.join(format!("{file}{part}"))) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::io(&doing, folder, &e)),
             _ => {}
         }
     }

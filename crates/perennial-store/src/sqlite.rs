@@ -127,7 +127,7 @@ impl Readers {
             Some(db) => db,
             None => self.open()?,
         };
-        let result = work(&db);
+        let result = work(&db).map_err(|failure| failure.of(&self.path));
         let mut idle = guard(&self.idle);
         if idle.len() < IDLE_READERS {
             idle.push(db);

@@ -255,12 +255,14 @@ pub fn verify(data: &Path) -> Result<Findings, Trouble> {
     Ok(Workspace::open(data)?.verify(now())?)
 }
 
-/// Makes the state of a data folder again from its journal; entries folded and customers.
+/// Makes the state and the list of duplicates of a data folder again from its journal; entries folded and
+/// customers.
 ///
 /// # Errors
 /// When the folder cannot be used.
 pub fn rebuild(data: &Path) -> Result<(u64, usize), Trouble> {
     perennial_store::discard_state(data)?;
+    perennial_store::discard_duplicates(data)?;
     let mut workspace = Workspace::open(data)?;
     workspace.checkpoint()?;
     Ok((workspace.last_seq(), workspace.everybody()?.len()))

@@ -17,6 +17,10 @@ fn refused(folder: &Path) -> Trouble {
     failure.trouble
 }
 
+fn refusal(folder: &Path) -> String {
+    Store::open(folder).map(|_| ()).unwrap_err().to_string()
+}
+
 #[test]
 fn a_folder_belongs_to_one_process() {
     let dir = folder();
@@ -74,6 +78,50 @@ fn a_missing_or_wrong_master_key_is_named() {
     assert_eq!(refused(dir.path()), Trouble::MasterKey);
     let options = Options { master_key: Some(right.try_into().unwrap()) };
     Store::open_with(dir.path(), options).unwrap();
+}
+
+#[test]
+fn a_first_start_that_died_over_the_master_key_is_finished_by_the_next() {
+    let dir = folder();
+    std::fs::write(dir.path().join("master.new"), [7; 5]).unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    assert!(!dir.path().join("master.new").exists());
+}
+
+#[test]
+fn a_journal_without_the_keys_that_it_is_sealed_with_is_not_opened() {
+    let (dir, older, other) = (folder(), folder(), folder());
+    let mut store = Store::open(dir.path()).unwrap();
+    store.journal.append(&[entry(1, 1)]).unwrap();
+    drop(store);
+    backup(dir.path(), &older.path().join("copy")).unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.journal.append(&[entry(2, 2)]).unwrap();
+    drop(store);
+    let master_key = std::fs::read(dir.path().join("master.key")).unwrap().try_into().unwrap();
+    let options = Options { master_key: Some(master_key) };
+    drop(Store::open_with(other.path(), options).unwrap());
+
+    let clear = || {
+        for file in ["keys.db", "keys.db-wal", "keys.db-shm"] {
+            let _ = std::fs::remove_file(dir.path().join(file));
+        }
+    };
+    let swap = |from: &Path| {
+        clear();
+        std::fs::copy(from.join("keys.db"), dir.path().join("keys.db")).unwrap();
+    };
+    let right = folder();
+    backup(dir.path(), &right.path().join("copy")).unwrap();
+    swap(other.path());
+    assert!(refusal(dir.path()).contains("neither there nor destroyed"), "keys of another journal");
+    swap(&older.path().join("copy"));
+    assert!(refusal(dir.path()).contains("neither there nor destroyed"), "keys older than the journal");
+    clear();
+    assert!(refusal(dir.path()).contains("has a journal, but no keys.db"), "no keys");
+    assert!(!dir.path().join("keys.db").exists(), "and none were made");
+    swap(&right.path().join("copy"));
+    assert_eq!(read_all(dir.path()).unwrap().len(), 2, "with the right ones nothing is lost");
 }
 
 #[cfg(unix)]
@@ -144,6 +192,59 @@ fn read_all(folder: &Path) -> Result<Vec<perennial_core::input::Entry>, perennia
     let store = Store::open(folder)?;
     store.state.customers(None, 10)?;
     store.journal.reader().iter(1).collect()
+}
+
+#[test]
+fn a_folder_that_a_crash_left_is_restored_with_what_stands_in_its_logs() {
+    let (from, home) = (crashed(), folder());
+    let to = home.path().join("data");
+    assert_eq!(restore(from.path(), &to, Options::default()).unwrap().last_seq, 200);
+    assert_eq!(read_all(&to).unwrap().len(), 200);
+    let open = Store::open(from.path()).unwrap();
+    let failure = restore(from.path(), &home.path().join("other"), Options::default()).unwrap_err();
+    assert_eq!(failure.trouble, Trouble::InUse, "half of what a server writes is no backup");
+    drop(open);
+}
+
+/// A backup of 200 entries, and a data folder with 200 of its own.
+fn backup_and_home() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
+    let home = folder();
+    let (copy, data) = (home.path().join("copy"), home.path().join("data"));
+    let mut store = Store::open(&data).unwrap();
+    store.journal.append(&(1..=200).map(|seq| entry(seq, 1)).collect::<Vec<_>>()).unwrap();
+    drop(store);
+    backup(&data, &copy).unwrap();
+    (home, copy, data)
+}
+
+fn turn_a_byte(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_broken_backup_replaces_nothing_and_says_what_is_broken() {
+    for (file, names) in [("journal.db", "entry"), ("master.key", "master key")] {
+        let (home, copy, data) = backup_and_home();
+        turn_a_byte(&copy.join(file));
+        let failure = restore(&copy, &data, Options::default()).unwrap_err().to_string();
+        assert!(failure.contains("restore ") && failure.contains(names), "{file}: {failure}");
+        assert_eq!(read_all(&data).unwrap().len(), 200, "{file}");
+        let left = std::fs::read_dir(home.path()).unwrap().count();
+        assert_eq!(left, 2, "nothing half restored is left");
+    }
+}
+
+#[test]
+fn a_backup_whose_state_is_broken_is_restored_without_it() {
+    let (_home, copy, data) = backup_and_home();
+    for file in ["state.db", "duplicates.db"] {
+        std::fs::write(copy.join(file), "no database").unwrap();
+    }
+    assert_eq!(restore(&copy, &data, Options::default()).unwrap().last_seq, 200);
+    assert_eq!(Store::open(&data).unwrap().state.position().unwrap(), 0, "to be folded again");
 }
 
 #[test]
