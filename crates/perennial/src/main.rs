@@ -1,5 +1,6 @@
 //! The one program. Every command is a thin door to the library.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -148,6 +149,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal()) // Colours are for eyes, not for files.
         .init();
     match run(Arguments::parse().command) {
         Ok(code) => code,
@@ -177,8 +179,8 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
             println!("{} holds a copy", to.display());
         }
         Verb::Restore { folder, from } => match commands::restore(&from, &folder.path)? {
-            Some(aside) => println!("restored; what was there before is in {}", aside.display()),
-            None => println!("restored"),
+            Some(aside) => println!("restored and read through; what was there before is in {}", aside.display()),
+            None => println!("restored and read through"),
         },
         Verb::Journal { folder, from, limit, customer } => commands::journal(&folder.path, from, limit, customer)?,
         Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),

@@ -5,7 +5,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use perennial_core::id::{Identifier, Secret};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::extract::{Parameters, Part};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use super::{App, AppState};
@@ -65,7 +66,7 @@ fn unknown() -> ApiError {
 )]
 pub async fn show(
     State(app): AppState,
-    Path(reference): Path<String>,
+    Part(reference): Part,
     headers: HeaderMap,
 ) -> Result<Json<CustomerView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
@@ -95,8 +96,8 @@ pub async fn show(
 )]
 pub async fn timeline(
     State(app): AppState,
-    Path(reference): Path<String>,
-    Query(page): Query<Page>,
+    Part(reference): Part,
+    Parameters(page): Parameters<Page>,
     headers: HeaderMap,
 ) -> Result<Json<Entries<TimelineEntry>>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
@@ -123,8 +124,8 @@ pub async fn timeline(
 )]
 pub async fn ledger(
     State(app): AppState,
-    Path(reference): Path<String>,
-    Query(page): Query<Page>,
+    Part(reference): Part,
+    Parameters(page): Parameters<Page>,
     headers: HeaderMap,
 ) -> Result<Json<Entries<LedgerEntry>>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
@@ -176,7 +177,7 @@ macro_rules! command {
         )]
         pub async fn $handler(
             State(app): AppState,
-            Path(reference): Path<String>,
+            Part(reference): Part,
             headers: HeaderMap,
             body: Bytes,
         ) -> Result<Response, ApiError> {
@@ -450,10 +451,22 @@ pub struct NothingBody {}
 /// An empty body is an empty object.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| {
-        let code = if error.is_data() { "invalid" } else { "malformed" };
-        ApiError::new(code, format!("The body does not fit: {error}."))
-    })
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+        let path = error.path().to_string();
+        unfit(error.inner(), path)
+    })?;
+    text.end().map_err(|error| unfit(&error, String::new()))?;
+    Ok(parsed)
+}
+
+/// What is missing stands in no path, but in the sentence: ``missing field `reward` ``.
+fn unfit(error: &serde_json::Error, path: String) -> ApiError {
+    let said = error.to_string();
+    let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let field = missing.map_or(path, Into::into);
+    let code = if error.is_data() { "invalid" } else { "malformed" };
+    ApiError::new(code, format!("The body does not fit: {said}.")).at(if field == "." { "" } else { &field })
 }
 
 fn named(name: &str, field: &str) -> Result<Identifier, ApiError> {

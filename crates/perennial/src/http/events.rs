@@ -1,11 +1,12 @@
 //! Event receipts: what became of a message.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 
 use super::AppState;
+use super::extract::{Parameters, Part};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use crate::view::ReceiptView;
@@ -37,8 +38,8 @@ pub struct Sender {
 )]
 pub async fn receipt(
     State(app): AppState,
-    Path(message_id): Path<String>,
-    Query(sender): Query<Sender>,
+    Part(message_id): Part,
+    Parameters(sender): Parameters<Sender>,
     headers: HeaderMap,
 ) -> Result<Json<ReceiptView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;

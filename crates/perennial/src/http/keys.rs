@@ -75,6 +75,28 @@ fn damaged(path: &Path, why: &serde_json::Error) -> io::Error {
     io::Error::other(format!("{}: this is no list of keys ({why}); {mend}", path.display()))
 }
 
+/// Written beside and moved into place, so that a crash leaves the old file or the new one.
+fn write(path: &Path, keys: &[Key]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&beside)?;
+    serde_json::to_writer_pretty(&file, keys)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> io::Error {
+    let mend = "look at the disk, also whether it is full, and at the permissions of the data folder";
+    io::Error::new(error.kind(), format!("{}: {error}; {mend}", path.display()))
+}
+
 /// Most keys of one installation.
 const KEYS_MAX: usize = 1_000;
 
@@ -93,7 +115,7 @@ impl KeyRing {
         let keys: Vec<Key> = match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(path, &e))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(unusable(path, &error)),
         };
         let fresh = keys.is_empty();
         let ring = Self { path: Some(path.to_owned()), keys: RwLock::new(keys) };
@@ -157,22 +179,9 @@ impl KeyRing {
         Ok(found)
     }
 
-    /// Written beside and moved into place, so that a crash leaves the old file or the new one.
     fn save(&self, keys: &[Key]) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let beside = path.with_extension("new");
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&beside)?;
-        serde_json::to_writer_pretty(&file, keys)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
+        write(path, keys).map_err(|error| unusable(path, &error))
     }
 
     fn find(&self, token: &str) -> Option<(String, Grant)> {

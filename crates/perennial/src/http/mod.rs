@@ -29,6 +29,7 @@ pub mod console;
 pub mod customers;
 pub mod docs;
 pub mod events;
+mod extract;
 pub mod ingest;
 pub mod keys;
 pub mod models;
@@ -293,7 +294,7 @@ fn explain(response: Response) -> Response {
             ApiError::new("too_large", "The body is too large; at most 64 KB here, 1 MB for a programme.")
         }
         _ if status.is_server_error() => ApiError::new("unavailable", "Something failed here; send it again."),
-        _ => ApiError::new("bad_parameter", "A part of the address or the body cannot be read; see /docs."),
+        _ => ApiError::new("bad_parameter", "The request cannot be read; see /docs for what this address takes."),
     };
     let mut shaped = problem.into_response();
     for (name, value) in response.headers() {

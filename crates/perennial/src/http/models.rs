@@ -1,12 +1,13 @@
 //! Models: how they stand, and training them now.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use perennial_core::score::ModelKind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::extract::Part;
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use super::{App, AppState};
@@ -152,7 +153,7 @@ pub async fn list(State(app): AppState, headers: HeaderMap) -> Result<Json<Vec<M
 )]
 pub async fn train(
     State(app): AppState,
-    Path(word): Path<String>,
+    Part(word): Part,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Vec<ModelView>>), ApiError> {
     app.keys().authorise(&headers, Scope::Admin)?;
@@ -187,7 +188,7 @@ pub async fn train(
 )]
 pub async fn call_off(
     State(app): AppState,
-    Path(word): Path<String>,
+    Part(word): Part,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Vec<ModelView>>), ApiError> {
     app.keys().authorise(&headers, Scope::Admin)?;

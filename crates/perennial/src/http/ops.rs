@@ -59,7 +59,7 @@ pub async fn readyz(State(app): AppState) -> Result<&'static str, ApiError> {
     if app.pump().healthy() {
         Ok("ready\n")
     } else {
-        Err(ApiError::new("unavailable", "The journal does not take entries now."))
+        Err(ApiError::new("unavailable", "The journal does not take entries now; the log says why.").after(5))
     }
 }
 

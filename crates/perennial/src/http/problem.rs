@@ -58,7 +58,7 @@ pub const TABLE: &[Known] = &[
     ),
     known("bad_encoding", 400, "The content encoding cannot be undone", "Send gzip, deflate or nothing."),
     known("bad_reference", 400, "The customer's name cannot be read", "Use an id, a userId, or email:ana@example.com."),
-    known("bad_parameter", 400, "A parameter cannot be read", "See the API description."),
+    known("bad_parameter", 400, "A parameter cannot be read", "Mend the parameter that is named."),
     known("invalid_write_key", 401, "The write key is unknown", "Use a write key of this installation."),
     known("invalid_key", 401, "The secret key is missing or unknown", "Send Authorization: Bearer with a secret key."),
     known("not_authorised", 403, "This key or person may not do that", "Use a key with the scope that is named."),
@@ -163,7 +163,9 @@ impl ApiError {
         self
     }
 
-    fn after(mut self, seconds: u32) -> Self {
+    /// Says after how many seconds to come back.
+    #[must_use]
+    pub(super) fn after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }

@@ -4,7 +4,8 @@
 //! once. Publishing what is in force already changes nothing, so a repetition is harmless.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::HeaderMap;
 use perennial_core::program::{self, Problem as Fault};
 use perennial_core::time::Timestamp;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::AppState;
+use super::extract::{Parameters, Part};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use crate::pump::Trouble;
@@ -77,11 +79,7 @@ pub struct Asked {
     ),
     security(("secret_key" = []))
 )]
-pub async fn show(
-    State(app): AppState,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<ProgramView>, ApiError> {
+pub async fn show(State(app): AppState, Part(id): Part, headers: HeaderMap) -> Result<Json<ProgramView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
     let found = app.pump().call(|workspace, _| Ok(in_force(workspace))).await?;
     found.filter(|program| *program.id == id).map(Json).ok_or_else(|| {
@@ -109,12 +107,14 @@ pub async fn show(
 )]
 pub async fn publish(
     State(app): AppState,
-    Path(id): Path<String>,
-    Query(asked): Query<Asked>,
+    Part(id): Part,
+    Parameters(asked): Parameters<Asked>,
     headers: HeaderMap,
-    source: String,
+    body: Bytes,
 ) -> Result<Json<PublishedView>, ApiError> {
     let by = app.keys().authorise(&headers, Scope::Admin)?;
+    let unreadable = |_| ApiError::new("not_utf8", "The document is not UTF-8; save it as UTF-8.");
+    let source = String::from_utf8(body.into()).map_err(unreadable)?;
     let draft = program::compile(&source).map_err(|faults| problems(&faults))?;
     if *draft.id != id {
         let detail = format!("The address says '{id}', but the document says '{}'; make them agree.", draft.id);

@@ -4,13 +4,14 @@
 //! not what was asked for, `instead` says what it is.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use perennial_learn::recommend::Reason;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::AppState;
+use super::extract::{Parameters, Part};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use crate::models::shelf::{Found, Kind, Shelf, Wanted};
@@ -110,8 +111,8 @@ pub struct ReasonView {
 )]
 pub async fn show(
     State(app): AppState,
-    Path(word): Path<String>,
-    Query(asked): Query<Asked>,
+    Part(word): Part,
+    Parameters(asked): Parameters<Asked>,
     headers: HeaderMap,
 ) -> Result<Json<RecommendationsView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;

@@ -54,7 +54,10 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(config: Config, router: Router, stop: Stop) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.listen).await?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            let mend = "end what listens there, or name another address with --listen";
+            io::Error::new(error.kind(), format!("listen on {}: {error}; {mend}", config.listen))
+        })?;
         Ok(Self { listener, router, stop, config })
     }
 

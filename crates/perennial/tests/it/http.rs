@@ -427,8 +427,39 @@ async fn bodies_of_commands_are_read_strictly() {
     let large = format!(r#"{{"points":1,"reason":"{}"}}"#, "x".repeat(100_000));
     let answer = house.post("/v1/customers/ana/adjust", &[("authorization", &bearer)], large).await;
     answer.check(400, "too_large");
-    house.get("/v1/customers/ana/timeline?limit=many").await.check(400, "bad_parameter");
-    house.get("/v1/customers/%ff").await.check(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_named_with_what_mends_it() {
+    let house = House::open();
+    for (address, field, mends) in [
+        ("/v1/customers/ana/timeline?limit=many", "limit", "Send a whole number, 0 or more."),
+        ("/v1/customers/ana/ledger?before=-1", "before", "Send a whole number, 0 or more."),
+        ("/v1/customers/ana/ledger?limit=1&limit=2", "limit", "This parameter is given twice; send it once."),
+        ("/v1/recommendations/trending?price_to=cheap", "price_to", "Send a number like 19.90."),
+        ("/v1/recommendations/nonsense", "kind", "There is for-you, similar, together, again, trending and session."),
+        ("/v1/customers/%ff", "ref", "This part of the address is not UTF-8 when its escapes are undone."),
+    ] {
+        let answer = house.get(address).await;
+        answer.check(400, "bad_parameter");
+        assert_eq!((&answer.json()["field"], &answer.json()["detail"]), (&field.into(), &mends.into()), "{address}");
+    }
+    let bearer = format!("Bearer {}", house.secret);
+    for (call, body, field) in [
+        ("redeem", r#"{"reward":"r","quantity":-1}"#, "quantity"),
+        ("redeem", r#"{"reward":"r","colour":"red"}"#, "colour"),
+        ("redeem", "{}", "reward"),
+        ("hold", r#"{"points":1,"for":"15 minutes","hold":"h"}"#, "for"),
+    ] {
+        let answer = house.post(&format!("/v1/customers/ana/{call}"), &[("authorization", &bearer)], body).await;
+        answer.check(422, "invalid");
+        assert_eq!(answer.json()["field"], field, "{body}: {}", answer.text);
+    }
+    let answer = house
+        .post("/v1/customers/emial:ana@example.com/redeem", &[("authorization", &bearer)], r#"{"reward":"r"}"#)
+        .await;
+    answer.check(404, "unknown_customer");
+    assert!(answer.text.contains("nobody is known as 'emial:ana@example.com'"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -438,7 +469,9 @@ async fn nothing_is_acknowledged_while_the_journal_fails() {
     let answer = house.ingest("/v1/track", &track("m")).await;
     answer.check(503, "unavailable");
     assert_eq!(answer.header("retry-after"), Some("5"));
-    house.get("/readyz").await.check(503, "unavailable");
+    let ready = house.get("/readyz").await;
+    ready.check(503, "unavailable");
+    assert_eq!(ready.header("retry-after"), Some("5"));
     assert_eq!(house.get("/healthz").await.status, StatusCode::OK);
     assert_eq!(house.ingest("/v1/track", &track("m")).await.status, StatusCode::OK);
     assert_eq!(house.get("/readyz").await.status, StatusCode::OK);
