@@ -264,10 +264,12 @@ impl Pump {
     /// When the system refuses a thread.
     pub fn start_with(workspace: Workspace, clock: Clock, queue_bytes: usize) -> std::io::Result<Self> {
         let (jobs, work) = mpsc::channel();
+        let last = workspace.latest();
+        warn_of_the_past(clock.read(), last);
         let shared = Arc::new(Shared {
             queued: AtomicUsize::new(0),
             limit: queue_bytes,
-            last_ms: AtomicI64::new(i64::MIN),
+            last_ms: AtomicI64::new(last.as_millis()),
             healthy: AtomicBool::new(true),
             failed: Mutex::new(None),
             clock,
@@ -297,8 +299,22 @@ impl Pump {
     }
 }
 
+/// So far a clock may be behind the journal before it is worth a line, in milliseconds.
+const BEHIND_MS: i64 = 60_000;
+
+/// What is dated by a clock that was set back would be booked in the past: the time stands still instead.
+fn warn_of_the_past(clock_ms: i64, last: Timestamp) {
+    if clock_ms < last.as_millis().saturating_sub(BEHIND_MS) {
+        let clock = Timestamp::from_millis(clock_ms);
+        tracing::warn!(
+            "the machine's clock says {clock}, before the last entry of the journal at {last}: set it right; \
+             until it has caught up, everything is dated at the last entry"
+        );
+    }
+}
+
 impl Handle {
-    /// The time.
+    /// The time: never before the last entry of the journal.
     pub fn now(&self) -> Timestamp {
         self.shared.now()
     }

@@ -160,16 +160,20 @@ impl Trainer {
         kind: ModelKind,
         progress: Arc<Progress>,
     ) -> Result<Result<(), Untrained>, NotNow> {
-        let (wanted, version, seq, state) = self
+        let (wanted, version, seq, state, anybody) = self
             .pump
             .call(move |workspace, _| {
                 let Known { wanted, model, .. } = known(workspace, kind);
                 let version = model.map_or(1, |(model, _)| model.version + 1);
-                Ok((wanted, version, workspace.last_seq(), workspace.state().clone()))
+                let anybody = workspace.knows_anybody()?;
+                Ok((wanted, version, workspace.last_seq(), workspace.state().clone(), anybody))
             })
             .await?;
         if !wanted {
             return Err(NotNow::Unwanted);
+        }
+        if !anybody {
+            return Ok(Err(Untrained::Thin("nobody has ordered yet".into())));
         }
         self.wait_for_checkpoint(seq, &state).await?;
         let work = tokio::task::spawn_blocking(move || train(kind, &state, version, &progress));

@@ -209,6 +209,11 @@ impl Workspace {
         self.journal.last_seq()
     }
 
+    /// The workspace's time: that of the last entry, or the last it was told, if later.
+    pub fn latest(&self) -> Timestamp {
+        self.now
+    }
+
     /// Pieces left of a reward; none when there is no limit.
     pub fn stock(&self, reward: &str) -> Option<i64> {
         let stock = self.rules.latest()?.program.reward(reward)?.stock?;
@@ -645,8 +650,13 @@ impl From<Failure> for PublishError {
     }
 }
 
+/// Characters of a name that an answer repeats to whoever sent it.
+const NAME_SHOWN: usize = 60;
+
+/// An answer and no entry: what it repeats of a name is written down nowhere.
 fn unknown(who: &Identifier) -> Answer {
-    let message = format!("nobody is known as '{}'; check the reference, or enrol them first", who.kind);
+    let name: String = who.to_string().chars().take(NAME_SHOWN).collect();
+    let message = format!("nobody is known as '{name}'; check the reference, or enrol them first");
     Answer {
         seq: 0,
         customer: None,

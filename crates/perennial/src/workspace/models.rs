@@ -121,6 +121,14 @@ pub enum Round {
 }
 
 impl Workspace {
+    /// Whether there is a customer at all, in memory or in the last checkpoint.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn knows_anybody(&self) -> Result<bool, Failure> {
+        Ok(self.warm.find(|_| true).is_some() || !self.state().customers(None, 1)?.is_empty())
+    }
+
     /// The model of a kind in force.
     pub fn model(&self, kind: ModelKind) -> Option<&Held> {
         self.models.held.get(&kind)

@@ -433,6 +433,15 @@ async fn a_running_server_trains_by_its_rhythm_and_one_at_a_time() {
     keeping.await.unwrap();
 }
 
+#[tokio::test]
+async fn where_nobody_has_ordered_a_training_waits_for_no_checkpoint() {
+    let pump = Pump::start(crate::shop::on(&MemoryDisk::new()), Clock::System).unwrap();
+    let trainer = Trainer::new(pump.handle());
+    trainer.train(ModelKind::Value).await.unwrap();
+    let refused = trainer.standing().await.unwrap().remove(0).refused.map(|(_, why)| why);
+    assert_eq!(refused, Some(Untrained::Thin("nobody has ordered yet".into())));
+}
+
 /// A server over the made-up shop.
 async fn serve(customers: u32) -> House {
     let disk = MemoryDisk::new();

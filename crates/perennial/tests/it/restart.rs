@@ -1,5 +1,9 @@
 //! What a checkpoint and a restart keep, also when one of them failed.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use perennial::pump::{Clock, Pump};
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
 use perennial::workspace::Workspace;
@@ -133,6 +137,9 @@ fn time_does_not_go_back_over_a_restart() {
     let last = workspace.journal().entry(workspace.last_seq()).unwrap().unwrap();
     assert_eq!(last.recorded_at, at(30));
     assert!(workspace.verify(at(2)).unwrap().faults.is_empty());
+    // What arrives is dated by the same time, so that nobody's order is booked before they joined.
+    let clock = Clock::Manual(Arc::new(AtomicI64::new(at(2).as_millis())));
+    assert_eq!(Pump::start(workspace, clock).unwrap().handle().now(), at(30));
 }
 
 #[test]
