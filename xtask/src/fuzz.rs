@@ -58,6 +58,9 @@ fn targets(root: &Path) -> Result<Vec<String>, String> {
 fn seed(root: &Path, target: &str) -> Result<PathBuf, String> {
     let corpus = root.join("fuzz/corpus").join(target);
     fs::create_dir_all(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;
+    if target == "state" {
+        customers(&corpus)?;
+    }
     for (at, seed) in seeds(root, target)?.into_iter().enumerate() {
         fs::write(corpus.join(format!("seed-{at:03}")), seed).map_err(|e| e.to_string())?;
     }
@@ -119,6 +122,16 @@ fn journal(root: &Path) -> Result<Vec<Vec<u8>>, String> {
         pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
     };
     Ok(text.lines().flat_map(|line| line.split(' ').skip(5).map(unhex).collect::<Vec<_>>()).collect())
+}
+
+/// Customers of two shops of the simulation: one that is reckoned again, and one that does everything.
+fn customers(corpus: &Path) -> Result<(), String> {
+    let corpus = corpus.to_string_lossy();
+    for seed in ["2", "3"] {
+        let shop = ["--seed", seed, "--steps", "300", "--customers", &corpus];
+        run_with("cargo", &[&["run", "--quiet", "--package", "perennial-sim", "--"], &shop[..]].concat(), &[])?;
+    }
+    Ok(())
 }
 
 /// Files below a folder that end so, in order.

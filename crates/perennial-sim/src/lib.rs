@@ -14,6 +14,7 @@ mod trial;
 use std::fmt;
 
 pub use oracle::Balance;
+use perennial_core::customer::Customer;
 use trial::Care;
 
 /// Steps of one shop; a longer run opens another one, so that customers stay of a likely size.
@@ -103,6 +104,14 @@ pub fn look_closely(seed: u64, steps: u64) -> Result<Report, Finding> {
 pub fn tell(seed: u64, steps: u64) -> Result<Report, Finding> {
     let mut report = Report::default();
     trial::run(seed, steps, Care::Told, &mut report).map(|()| report)
+}
+
+/// Plays one shop's story; everybody that it knows in the end, as states to try other things with.
+///
+/// # Errors
+/// The first broken law.
+pub fn customers(seed: u64, steps: u64) -> Result<Vec<Customer>, Finding> {
+    trial::customers(seed, steps)
 }
 
 #[cfg(test)]

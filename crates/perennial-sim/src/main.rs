@@ -1,7 +1,9 @@
 //! `perennial-sim --seed N --steps M`: a random shop, looking for broken laws. `--tell` prints each
 //! step of the one shop with this seed, and what it wrote; `--close` looks at everybody, and verifies
-//! everything, after each step.
+//! everything, after each step; `--customers FOLDER` writes everybody that the one shop knows in the end,
+//! one file each, as the state store keeps them.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -10,10 +12,14 @@ fn main() -> ExitCode {
     let (seed, steps) = match (number(&arguments, "--seed", 7), number(&arguments, "--steps", 10_000)) {
         (Ok(seed), Ok(steps)) => (seed, steps),
         (Err(error), _) | (_, Err(error)) => {
-            eprintln!("{error}; usage: perennial-sim [--seed N] [--steps M] [--tell | --close]");
+            eprintln!("{error}; usage: perennial-sim [--seed N] [--steps M] [--tell | --close | --customers FOLDER]");
             return ExitCode::from(2);
         }
     };
+    if let Some(at) = arguments.iter().position(|a| a == "--customers") {
+        let folder = arguments.get(at + 1).map_or(".", String::as_str);
+        return told(write_customers(seed, steps, Path::new(folder)));
+    }
     let start = Instant::now();
     let asked = |flag: &str| arguments.iter().any(|a| a == flag);
     let ran = match (asked("--tell"), asked("--close")) {
@@ -21,17 +27,33 @@ fn main() -> ExitCode {
         (_, true) => perennial_sim::look_closely(seed, steps),
         _ => perennial_sim::run(seed, steps),
     };
-    match ran {
-        Ok(report) => {
-            let seconds = start.elapsed().as_secs_f64();
-            println!("seed {seed}: no law broken in {seconds:.1} s\n{report:#?}");
+    told(ran.map_err(|found| found.to_string()).map(|report| {
+        let seconds = start.elapsed().as_secs_f64();
+        format!("seed {seed}: no law broken in {seconds:.1} s\n{report:#?}")
+    }))
+}
+
+fn told(outcome: Result<String, String>) -> ExitCode {
+    match outcome {
+        Ok(done) => {
+            println!("{done}");
             ExitCode::SUCCESS
         }
-        Err(found) => {
-            eprintln!("{found}");
+        Err(why) => {
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn write_customers(seed: u64, steps: u64, folder: &Path) -> Result<String, String> {
+    let customers = perennial_sim::customers(seed, steps).map_err(|found| found.to_string())?;
+    for (at, customer) in customers.iter().enumerate() {
+        let body = postcard::to_stdvec(customer).map_err(|error| error.to_string())?;
+        let file = folder.join(format!("customer-{seed}-{at:03}"));
+        std::fs::write(&file, body).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(format!("{} customers in {}", customers.len(), folder.display()))
 }
 
 fn number(arguments: &[String], name: &str, default: u64) -> Result<u64, String> {

@@ -63,6 +63,23 @@ pub(crate) enum Care {
 
 /// Runs one shop. Every fourth one does everything, under `EcoExplorers` and without the oracle.
 pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<(), Finding> {
+    play(seed, steps, care, report).map(drop)
+}
+
+/// Runs one shop; everybody that it knows in the end.
+pub(crate) fn customers(seed: u64, steps: u64) -> Result<Vec<Customer>, Finding> {
+    let mut report = Report::default();
+    let mut trial = play(seed, steps, Care::Usual, &mut report)?;
+    let clock = trial.now;
+    let mut everybody = || -> Held<Vec<Customer>> {
+        let ids = trial.insist(Workspace::everybody)?;
+        let known = ids.into_iter().map(|id| trial.insist(|w| w.customer_by_id(clock, id)));
+        known.filter_map(Result::transpose).collect()
+    };
+    everybody().map_err(|what| Finding { seed, step: steps, what })
+}
+
+fn play(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<Trial<'_>, Finding> {
     let everything = seed % 4 == 3;
     let mut trial = Trial {
         disk: MemoryDisk::new(),
@@ -85,7 +102,8 @@ pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Res
         trial.step(step).map_err(at(step))?;
         trial.report.steps += 1;
     }
-    trial.verify().map_err(at(steps))
+    trial.verify().map_err(at(steps))?;
+    Ok(trial)
 }
 
 impl Trial<'_> {
