@@ -33,14 +33,22 @@ const API_KEYS: &str = "api-keys.json";
 ///
 /// # Errors
 /// When the folder holds no journal and keys, the new one exists, or the disk fails; what was begun
-/// is left as `TO.partial` and overwritten by the next backup.
+/// is removed. A process that dies leaves it as `TO.partial`, and the next backup overwrites it.
 pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
     const DOING: &str = "back up";
     refuse_incomplete(DOING, folder)?;
     refuse_existing(DOING, to)?;
     let partial = beside(to, "partial");
     remove_folder(&partial)?;
-    std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
+    if let Err(failure) = copy_live(folder, &partial) {
+        let _ = remove_folder(&partial); // A disk that is full needs the room.
+        return Err(failure);
+    }
+    move_whole(&partial, to)
+}
+
+fn copy_live(folder: &Path, partial: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(partial).map_err(|e| Failure::io("back up", partial, &e))?;
     // The order is the promise: what depends on the journal before it, what it depends on after.
     for file in [DUPLICATES, STATE, JOURNAL, KEYS] {
         copy_database(&folder.join(file), &partial.join(file))?;
@@ -48,7 +56,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
     for file in [MASTER, ERASURES, API_KEYS] {
         copy_file(&folder.join(file), &partial.join(file))?;
     }
-    move_whole(&partial, to)
+    Ok(())
 }
 
 /// What a restore came to.
@@ -108,7 +116,7 @@ fn copy_all(from: &Path, partial: &Path, with_state: bool) -> Result<(), Failure
 
 /// Reads all of what was copied, which proves it whole, and destroys what must stay destroyed.
 fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, Failure> {
-    let store = Store::open_with(folder, options).or_else(|_| open_without_state(folder, options))?;
+    let store = Store::open_with(folder, options).or_else(|failure| open_without_state(folder, options, failure))?;
     for entry in store.journal.reader().iter(1) {
         entry?;
     }
@@ -118,8 +126,12 @@ fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, 
     Ok(store.journal.last_seq())
 }
 
-/// State and duplicates that cannot be used are made again from the journal.
-fn open_without_state(folder: &Path, options: Options) -> Result<Store, Failure> {
+/// A state or a list of duplicates that cannot be read is made again from the journal. One that is ahead of
+/// the journal tells that the journal is cut: that failure stays.
+fn open_without_state(folder: &Path, options: Options, failure: Failure) -> Result<Store, Failure> {
+    if ![STATE, DUPLICATES].iter().any(|file| failure.doing.contains(file)) {
+        return Err(failure);
+    }
     discard_state(folder)?;
     discard_duplicates(folder)?;
     Store::open_with(folder, options)
@@ -162,7 +174,9 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), Failure> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other,
     };
-    copied.and_then(|_| File::open(to)?.sync_all()).map_err(|e| Failure::io("copy", from, &e))
+    copied
+        .and_then(|_| File::open(to)?.sync_all())
+        .map_err(|e| Failure::io(&format!("copy {}", from.display()), to, &e))
 }
 
 fn beside(folder: &Path, suffix: &str) -> PathBuf {
@@ -174,8 +188,12 @@ fn beside(folder: &Path, suffix: &str) -> PathBuf {
 
 /// Without these two a folder is nothing; the others can be made again.
 fn refuse_incomplete(doing: &str, folder: &Path) -> Result<(), Failure> {
-    match [JOURNAL, KEYS].iter().find(|file| !folder.join(file).is_file()) {
-        Some(file) => Err(Failure::new(Trouble::Foreign, doing, format!("{} has no {file}", folder.display()))),
+    let empty = |file: &&&str| std::fs::metadata(folder.join(file)).map_or(true, |found| found.len() == 0);
+    match [JOURNAL, KEYS].iter().find(empty) {
+        Some(file) => {
+            let detail = format!("{} has no {file}, or an empty one", folder.display());
+            Err(Failure::new(Trouble::Foreign, doing, detail))
+        }
         None => Ok(()),
     }
 }

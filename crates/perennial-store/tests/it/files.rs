@@ -238,6 +238,24 @@ fn a_broken_backup_replaces_nothing_and_says_what_is_broken() {
 }
 
 #[test]
+fn a_backup_whose_journal_is_behind_its_state_is_not_restored() {
+    let (_home, copy, data) = backup_and_home();
+    let store = Store::open(&copy).unwrap();
+    store.state.checkpoint(perennial_store::Checkpoint { position: 200, ..Default::default() }).unwrap();
+    drop(store);
+    let fresh = folder();
+    drop(Store::open(fresh.path()).unwrap());
+    let _ = std::fs::remove_file(copy.join("journal.db-wal"));
+    std::fs::copy(fresh.path().join("journal.db"), copy.join("journal.db")).unwrap();
+    let failure = restore(&copy, &data, Options::default()).unwrap_err();
+    assert!(failure.detail.contains("the journal ends at entry 0, but the state goes to 200"), "{failure}");
+    std::fs::write(copy.join("journal.db"), "").unwrap();
+    let failure = restore(&copy, &data, Options::default()).unwrap_err();
+    assert!(failure.detail.contains("no journal.db, or an empty one"), "{failure}");
+    assert_eq!(read_all(&data).unwrap().len(), 200, "nothing is replaced");
+}
+
+#[test]
 fn a_backup_whose_state_is_broken_is_restored_without_it() {
     let (_home, copy, data) = backup_and_home();
     for file in ["state.db", "duplicates.db"] {

@@ -289,7 +289,8 @@ impl<E: Into<ApiError>> From<E> for SdkError {
 impl IntoResponse for SdkError {
     fn into_response(self) -> Response {
         let ApiError { code, detail, field, .. } = self.0.clone();
-        let message = field.map_or(detail.clone(), |field| format!("{field}: {detail}"));
+        let said = |field: &String| !detail.starts_with(field.as_str());
+        let message = field.filter(said).map_or(detail.clone(), |field| format!("{field}: {detail}"));
         self.0.finish((self.0.status(), Json(SdkProblem { code, message })).into_response())
     }
 }
