@@ -368,8 +368,9 @@ impl Customer {
         let mut faults = member.wallet.faults();
         let impact = member.impact.iter().filter(|(_, amount)| **amount < 0);
         faults.extend(impact.map(|(unit, amount)| format!("impact {unit} is {amount}")));
-        let held: i64 = member.holds.iter().filter(|h| !h.ended).flat_map(|h| &h.lots).map(|(_, n)| n).sum();
-        if held != member.wallet.totals().held {
+        let held = member.holds.iter().filter(|h| !h.ended).flat_map(|h| &h.lots).map(|(_, n)| i128::from(*n));
+        let held: i128 = held.sum();
+        if held != member.wallet.totals().held.into() {
             faults.push(format!("holds say {held}, lots say {}", member.wallet.totals().held));
         }
         faults

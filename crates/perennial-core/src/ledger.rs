@@ -90,7 +90,8 @@ impl Buckets {
         })
     }
 
-    /// Whether every point granted is somewhere, and nowhere twice.
+    /// Whether every point granted is somewhere, and nowhere twice. Summed in more bits than a point has: a
+    /// damaged state may hold any number.
     pub fn balances(&self) -> bool {
         let parts = [
             self.pending,
@@ -102,24 +103,25 @@ impl Buckets {
             self.reversed,
             self.forfeited,
         ];
-        parts.iter().all(|p| *p >= 0) && parts.iter().sum::<i64>() == self.granted
+        parts.iter().all(|p| *p >= 0) && parts.iter().map(|p| i128::from(*p)).sum::<i128>() == self.granted.into()
     }
 
     fn is_closed(&self) -> bool {
         self.pending == 0 && self.available == 0 && self.held == 0
     }
 
-    /// Adds another's points, bucket by bucket.
+    /// Adds another's points, bucket by bucket. Sums of what was ever granted stay far below the limit that
+    /// they stop at ([`POINTS_MAX`]).
     pub fn add(&mut self, other: &Self) {
-        self.granted += other.granted;
-        self.pending += other.pending;
-        self.available += other.available;
-        self.held += other.held;
-        self.spent += other.spent;
-        self.settled += other.settled;
-        self.expired += other.expired;
-        self.reversed += other.reversed;
-        self.forfeited += other.forfeited;
+        self.granted = self.granted.saturating_add(other.granted);
+        self.pending = self.pending.saturating_add(other.pending);
+        self.available = self.available.saturating_add(other.available);
+        self.held = self.held.saturating_add(other.held);
+        self.spent = self.spent.saturating_add(other.spent);
+        self.settled = self.settled.saturating_add(other.settled);
+        self.expired = self.expired.saturating_add(other.expired);
+        self.reversed = self.reversed.saturating_add(other.reversed);
+        self.forfeited = self.forfeited.saturating_add(other.forfeited);
     }
 }
 
@@ -263,5 +265,22 @@ impl Wallet {
             faults.push(format!("archive or arrears do not balance: {:?}, {}", self.archived, self.arrears));
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_points_than_a_number_holds_do_not_balance() {
+        // Parts that wrap around to what was granted, as only a damaged state has them.
+        let damaged = Buckets { granted: 0, available: i64::MAX, spent: i64::MAX, held: 2, ..Buckets::default() };
+        assert!(!damaged.balances());
+        let wallet = Wallet { archived: damaged, ..Wallet::default() };
+        assert_eq!(wallet.faults().len(), 1);
+        let mut sum = damaged;
+        sum.add(&damaged);
+        assert_eq!((sum.available, sum.held), (i64::MAX, 4));
     }
 }
