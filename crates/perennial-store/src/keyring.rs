@@ -1,9 +1,7 @@
 //! The key file: wrapped keys, written in order of arrival and sorted later, off the writer's path.
 //!
-//! Ids are hashes, so a sorted table alone would rewrite a page per new customer and batch. New keys
-//! are appended to `recent` (and held in a map); when 20,000 have come together they become a sorted
-//! *run*, and eight runs of a level are merged into one of the next. A run that is being built or
-//! taken down is marked so, and an interrupted merge is cleared away by the next.
+//! New keys are appended to `recent` (and held in a map); when 20,000 have come together they become a
+//! sorted *run* ([`crate::runs`]).
 //!
 //! Invariant: a name is in `recent` or in one live run, and whatever run holds it, also one that is
 //! being built or taken down, [`Keyring::destroy`] overwrites it there.
@@ -12,10 +10,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use zeroize::Zeroizing;
 
 use crate::failure::{Doing as _, Failure, Trouble};
+use crate::runs::{Runs, begin, give_up_building, new_run};
 use crate::seal::{Key, KeyName, entropy};
 use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, guard, open};
 
@@ -36,10 +35,9 @@ pub(crate) const LAYOUT: Layout = Layout {
     ",
 };
 
+const RUNS: Runs = Runs { key: "name", value: "wrapped" };
 /// Keys that become a run.
 const RUN: usize = 20_000;
-/// Runs of a level that are merged into one.
-const FAN: i64 = 8;
 
 /// What is known of a key.
 #[derive(Clone)]
@@ -69,7 +67,7 @@ impl Keyring {
             db.pragma_update(None, "secure_delete", true).doing(DOING)?;
         }
         tidier.pragma_update(None, "synchronous", "NORMAL").doing(DOING)?;
-        writer.execute("UPDATE runs SET state = 'dead' WHERE state = 'building'", []).doing(DOING)?;
+        give_up_building(&writer).doing(DOING)?;
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let (writer, tidier, recent) = (writer.into(), tidier.into(), Mutex::default());
         let ring = Self { master, writer, tidier, readers, walkers, recent, run_size: RUN };
@@ -196,10 +194,7 @@ impl Keyring {
         if guard(&self.recent).len() >= self.run_size {
             self.sort_recent(&mut db)?;
         }
-        while let Some(sources) = mergeable(&db)? {
-            merge(&mut db, &sources)?;
-        }
-        clear_dead(&db)?;
+        RUNS.tidy(&mut db)?;
         checkpoint_passive(&db)
     }
 
@@ -223,68 +218,6 @@ impl Keyring {
         recent.shrink_to(self.run_size);
         Ok(())
     }
-}
-
-fn begin<'c>(db: &'c mut Connection, doing: &str) -> Result<Transaction<'c>, Failure> {
-    db.transaction_with_behavior(TransactionBehavior::Immediate).doing(doing)
-}
-
-const MERGING: &str = "merge sorted keys";
-
-fn new_run(db: &Connection, level: i64, state: &str) -> Result<i64, Failure> {
-    let sql = "INSERT INTO runs SELECT coalesce(max(run), 0) + 1, ?1, ?2 FROM runs";
-    db.execute(sql, params![level, state]).doing(MERGING)?;
-    Ok(db.last_insert_rowid())
-}
-
-/// The live runs of the lowest level that has enough of them, and that level.
-fn mergeable(db: &Connection) -> Result<Option<(i64, Vec<i64>)>, Failure> {
-    let sql = "SELECT level FROM runs WHERE state = 'live' GROUP BY level HAVING count(*) >= ?1 ORDER BY level LIMIT 1";
-    let level: Option<i64> = db.query_row(sql, [FAN], |row| row.get(0)).optional().doing(MERGING)?;
-    let Some(level) = level else { return Ok(None) };
-    let mut statement = db.prepare_cached("SELECT run FROM runs WHERE state = 'live' AND level = ?1").doing(MERGING)?;
-    let runs = statement.query_map([level], |row| row.get(0));
-    Ok(Some((level, runs.and_then(Iterator::collect).doing(MERGING)?)))
-}
-
-/// Merges slice by slice, each in a transaction of its own, so that new keys never wait for long.
-fn merge(db: &mut Connection, (level, sources): &(i64, Vec<i64>)) -> Result<(), Failure> {
-    let target = new_run(db, level + 1, "building")?;
-    for (from, to) in slices() {
-        let tx = begin(db, MERGING)?;
-        for source in sources {
-            let sql =
-                "INSERT INTO sorted SELECT ?1, name, wrapped FROM sorted WHERE run = ?2 AND name >= ?3 AND name < ?4";
-            let values = params![target, source, from, to];
-            tx.prepare_cached(sql).and_then(|mut s| s.execute(values)).doing(MERGING)?;
-        }
-        tx.commit().doing(MERGING)?;
-    }
-    let tx = begin(db, MERGING)?;
-    for source in sources {
-        tx.execute("UPDATE runs SET state = 'dead' WHERE run = ?1", [source]).doing(MERGING)?;
-    }
-    tx.execute("UPDATE runs SET state = 'live' WHERE run = ?1", [target]).doing(MERGING)?;
-    tx.commit().doing(MERGING)
-}
-
-fn clear_dead(db: &Connection) -> Result<(), Failure> {
-    let mut statement = db.prepare_cached("SELECT run FROM runs WHERE state = 'dead'").doing(MERGING)?;
-    let runs: Vec<i64> = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).doing(MERGING)?;
-    for run in runs {
-        for (from, to) in slices() {
-            let sql = "DELETE FROM sorted WHERE run = ?1 AND name >= ?2 AND name < ?3";
-            db.prepare_cached(sql).and_then(|mut s| s.execute(params![run, from, to])).doing(MERGING)?;
-        }
-        db.execute("DELETE FROM runs WHERE run = ?1", [run]).doing(MERGING)?;
-    }
-    Ok(())
-}
-
-/// All names in 257 slices: the hashes of roots by their first byte, then everything else.
-fn slices() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    let roots = (0..=u8::MAX).map(|byte| (vec![1, byte], byte.checked_add(1).map_or(vec![2], |next| vec![1, next])));
-    roots.chain([(vec![2], vec![255])])
 }
 
 fn known(master: &Key, name: KeyName, wrapped: Option<&[u8]>) -> Result<Known, Failure> {

@@ -50,6 +50,7 @@ mod journal;
 mod keyring;
 mod keys;
 mod memory;
+mod runs;
 mod seal;
 mod seen_orders;
 mod sqlite;

@@ -12,12 +12,21 @@ use rusqlite::Connection;
 use crate::failure::{Doing as _, Failure};
 use crate::filter::Filter;
 use crate::sqlite::{guard, to_sql};
+use crate::state::{KeptKey, ORDER};
 
 /// Tags of the first filter and of the largest, as powers of two.
 const SMALLEST_BITS: u32 = 17;
 const LARGEST_BITS: u32 = 22;
 /// Filters at most: some 70 million orders, 150 MB. A larger shop asks the file.
 const FILTERS_MAX: usize = 24;
+const READING: &str = "read the orders";
+/// Keys of orders lie between these.
+const FIRST: KeptKey = [ORDER; 17];
+const LAST: KeptKey = {
+    let mut key = [u8::MAX; 17];
+    key[0] = ORDER;
+    key
+};
 /// Orders that are read in at a time, so that nobody waits for long.
 const SLICE: usize = if cfg!(test) { 100 } else { 20_000 };
 /// Slices of one checkpoint.
@@ -33,15 +42,16 @@ struct Seen {
 /// How far the file is read in.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
-    /// In the order of keys, up to this one.
-    UpTo(Option<OrderRef>),
+    /// Runs in the order of their numbers, each in the order of keys, up to here. What a merge moves
+    /// comes again in a run of a larger number.
+    UpTo(i64, KeptKey),
     Done,
     GivenUp,
 }
 
 impl SeenOrders {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Seen { filters: Vec::new(), reading: Reading::UpTo(None) }))
+        Self(Mutex::new(Seen { filters: Vec::new(), reading: Reading::UpTo(0, LAST) }))
     }
 
     /// Whether an order is surely not in the file.
@@ -53,23 +63,23 @@ impl SeenOrders {
     /// Takes note of orders that are about to be written. Call it first.
     pub(crate) fn note(&self, orders: impl Iterator<Item = OrderRef>) {
         let mut seen = guard(&self.0);
-        for order in orders {
-            let comes_later = matches!(seen.reading, Reading::UpTo(last) if last.is_none_or(|last| order > last));
-            if !comes_later {
-                seen.insert(order);
-            }
-        }
+        orders.for_each(|order| seen.insert(order));
     }
 
     /// Reads in some of what the file holds.
     pub(crate) fn read_on(&self, db: &Connection) -> Result<(), Failure> {
         for _ in 0..SLICES {
-            let Reading::UpTo(last) = guard(&self.0).reading else { return Ok(()) };
-            let slice = slice(db, last)?;
+            let Reading::UpTo(run, last) = guard(&self.0).reading else { return Ok(()) };
+            let slice = slice(db, run, last)?;
+            let next = match slice.last() {
+                Some(last) if slice.len() == SLICE => Reading::UpTo(run, *last),
+                _ => run_after(db, run)?.map_or(Reading::Done, |run| Reading::UpTo(run, FIRST)),
+            };
             let mut seen = guard(&self.0);
-            let next = if slice.len() < SLICE { Reading::Done } else { Reading::UpTo(slice.last().copied()) };
-            seen.reading = next;
-            slice.into_iter().for_each(|order| seen.insert(order));
+            slice.iter().for_each(|key| seen.insert(order_of(key)));
+            if seen.reading != Reading::GivenUp {
+                seen.reading = next;
+            }
         }
         Ok(())
     }
@@ -94,13 +104,20 @@ impl Seen {
     }
 }
 
-fn slice(db: &Connection, after: Option<OrderRef>) -> Result<Vec<OrderRef>, Failure> {
-    const DOING: &str = "read the orders";
-    let mut statement =
-        db.prepare_cached("SELECT hash FROM orders WHERE hash > ?1 ORDER BY hash LIMIT ?2").doing(DOING)?;
-    let after = after.map_or_else(Vec::new, |order| order.0.to_vec());
-    let rows = statement.query_map((after, to_sql(SLICE as u64)), |row| row.get(0).map(OrderRef));
-    rows.and_then(Iterator::collect).doing(DOING)
+fn run_after(db: &Connection, run: i64) -> Result<Option<i64>, Failure> {
+    let sql = "SELECT min(run) FROM runs WHERE run > ?1 AND state IN ('open', 'live')";
+    db.query_row(sql, [run], |row| row.get(0)).doing(READING)
+}
+
+fn slice(db: &Connection, run: i64, after: KeptKey) -> Result<Vec<KeptKey>, Failure> {
+    let sql = "SELECT key FROM sorted WHERE run = ?1 AND key > ?2 AND key <= ?3 ORDER BY key LIMIT ?4";
+    let mut statement = db.prepare_cached(sql).doing(READING)?;
+    let rows = statement.query_map((run, after, LAST, to_sql(SLICE as u64)), |row| row.get(0));
+    rows.and_then(Iterator::collect).doing(READING)
+}
+
+fn order_of(key: &KeptKey) -> OrderRef {
+    OrderRef(key.last_chunk().copied().unwrap_or_default())
 }
 
 /// Names of orders are keyed hashes, so their first bytes are as random as any.
@@ -140,9 +157,13 @@ mod tests {
     #[test]
     fn a_stranger_is_absent_without_a_look_into_the_file_once_all_is_read_in() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("CREATE TABLE orders(hash BLOB PRIMARY KEY, customer BLOB) WITHOUT ROWID").unwrap();
+        db.execute_batch(crate::state::LAYOUT.schema).unwrap();
+        for run in 1..=2 {
+            db.execute("INSERT INTO runs(run, level, state) VALUES(?1, 0, 'live')", [run]).unwrap();
+        }
         for n in 0..7_000 {
-            db.execute("INSERT INTO orders VALUES(?1, ?2)", (order(n).0, ANA.0)).unwrap();
+            let key = [&[ORDER][..], &order(n).0].concat();
+            db.execute("INSERT INTO sorted VALUES(?1, ?2, ?3)", (1 + n % 2, key, ANA.0)).unwrap();
         }
         let seen = SeenOrders::new();
         let absent = |range: std::ops::Range<u32>| range.filter(|n| seen.lacks(order(*n))).count();

@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use crate::Taken;
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::memory::{Contents, MemoryDisk, StateContents, Write};
+use crate::runs::{Runs, give_up_building, new_run};
 use crate::seen_orders::SeenOrders;
 use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, from_sql, guard, open, to_sql};
 
@@ -50,8 +51,9 @@ pub(crate) const LAYOUT: Layout = Layout {
         -- written at the end of the table, whoever it belongs to.
         CREATE TABLE timeline(seq INTEGER PRIMARY KEY, customer INTEGER NOT NULL, before INTEGER NOT NULL);
         CREATE TABLE identifiers(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
-        CREATE TABLE orders(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
-        CREATE TABLE kept(key BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+        -- What is found by a key, in runs: whose an order is, and what is kept. One run is open.
+        CREATE TABLE runs(run INTEGER PRIMARY KEY, level INTEGER NOT NULL, state TEXT NOT NULL, rows INTEGER NOT NULL DEFAULT 0);
+        CREATE TABLE sorted(run INTEGER NOT NULL, key BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY(run, key)) WITHOUT ROWID;
         CREATE TABLE postings(
             seq INTEGER NOT NULL,
             nth INTEGER NOT NULL,
@@ -68,8 +70,14 @@ pub(crate) const LAYOUT: Layout = Layout {
     ",
 };
 
-/// The key of something kept: what sort of thing it is, and a hash of its name.
+/// The key of something kept: what sort of thing it is (1, 2 or 3), and a hash of its name.
 pub type KeptKey = [u8; 17];
+
+const RUNS: Runs = Runs { key: "key", value: "body" };
+/// Rows of the open run, after which it is closed.
+const RUN: i64 = if cfg!(test) { 1_000 } else { 20_000 };
+/// The sort of keys that say whose an order is.
+pub(crate) const ORDER: u8 = 0;
 
 /// Most rows that one call returns.
 pub const ROWS_MAX: usize = 10_000;
@@ -155,6 +163,7 @@ impl State {
     pub(crate) fn open(path: &Path, taken: Arc<Taken>) -> Result<Self, Failure> {
         let writer = open(path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
+        give_up_building(&writer).doing("open the state store")?;
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let seen_orders = Box::new(SeenOrders::new());
         let backend = Arc::new(Backend::Sqlite { writer: Box::new(Mutex::new(writer)), readers, walkers, seen_orders });
@@ -176,14 +185,22 @@ impl State {
                 seen_orders.note(checkpoint.orders.iter().map(|(order, _)| *order));
                 let tx = db.transaction().doing("write a checkpoint")?;
                 write(&tx, &checkpoint)?;
-                tx.commit().doing("write a checkpoint")?;
-                checkpoint_passive(&db)
+                tx.commit().doing("write a checkpoint")
             }
             Backend::Memory(disk) => {
                 check_position(disk.contents().state.position, checkpoint.position)?;
                 disk.write(Write::Checkpoint, |c| write_memory(c, checkpoint))
             }
         }
+    }
+
+    /// Merges what has come together and copies the log into the file. For a thread that has time, after
+    /// a checkpoint; nothing is lost when it fails.
+    pub fn tidy(&self) -> Result<(), Failure> {
+        let Backend::Sqlite { writer, .. } = &*self.backend else { return Ok(()) };
+        let mut db = guard(writer);
+        RUNS.tidy(&mut db)?;
+        checkpoint_passive(&db)
     }
 
     /// Overwrites what the write-ahead log still holds of erased customers; call it after the
@@ -250,20 +267,18 @@ impl State {
             return Ok(None);
         }
         self.read(
-            |db| owner(db, "SELECT customer FROM orders WHERE hash = ?1", order.0),
+            |db| {
+                let Some(owner) = found(db, order_key(order))? else { return Ok(None) };
+                let owner = owner.as_slice().try_into().map_err(|_| Failure::corrupt(FINDING, "an owner has no id"))?;
+                Ok(Some(CustomerId(owner)))
+            },
             |state| state.orders.get(&order).copied(),
         )
     }
 
     /// Something kept by its key.
     pub fn kept(&self, key: KeptKey) -> Result<Option<Vec<u8>>, Failure> {
-        self.read(
-            |db| {
-                let mut statement = db.prepare_cached("SELECT body FROM kept WHERE key = ?1").doing("fetch by key")?;
-                statement.query_row([key], |row| row.get(0)).optional().doing("fetch by key")
-            },
-            |state| state.kept.get(&key).cloned(),
-        )
+        self.read(|db| found(db, key), |state| state.kept.get(&key).cloned())
     }
 
     /// Customers with a timer at or before an instant, the earliest first.
@@ -389,8 +404,7 @@ const WRITING: &str = "write a checkpoint";
 fn write(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     write_customers(tx, checkpoint)?;
     write_identifiers(tx, &checkpoint.identifiers)?;
-    write_orders(tx, &checkpoint.orders)?;
-    write_kept(tx, &checkpoint.kept)?;
+    write_found(tx, checkpoint)?;
     write_postings(tx, &checkpoint.postings)?;
     let sql = "UPDATE progress SET position = ?1, workspace = coalesce(?2, workspace)";
     tx.execute(sql, params![to_sql(checkpoint.position), checkpoint.workspace]).doing(WRITING)?;
@@ -525,25 +539,50 @@ fn write_identifiers(tx: &Transaction<'_>, rows: &[(IdentifierHash, Option<Custo
     Ok(())
 }
 
-fn write_orders(tx: &Transaction<'_>, rows: &[(OrderRef, CustomerId)]) -> Result<(), Failure> {
-    let mut statement = tx.prepare_cached("INSERT OR REPLACE INTO orders VALUES(?1, ?2)").doing(WRITING)?;
-    for (order, customer) in rows {
-        statement.execute([order.0, customer.0]).doing(WRITING)?;
+/// Adds to the open run, or to another one when that is full. What is let go is overwritten wherever
+/// it lies.
+fn write_found(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    let mut run = open_run(tx)?;
+    let orders = checkpoint.orders.iter().map(|(order, customer)| (order_key(*order), Some(&customer.0[..])));
+    let kept = checkpoint.kept.iter().map(|(key, body)| (*key, body.as_deref()));
+    let mut put = tx.prepare_cached("INSERT OR REPLACE INTO sorted VALUES(?1, ?2, ?3)").doing(WRITING)?;
+    let mut let_go =
+        tx.prepare_cached("DELETE FROM sorted WHERE run IN (SELECT run FROM runs) AND key = ?1").doing(WRITING)?;
+    for (key, body) in orders.chain(kept) {
+        let Some(body) = body else {
+            let_go.execute([key]).doing(WRITING)?;
+            continue;
+        };
+        put.execute(params![run.number, key, body]).doing(WRITING)?;
+        run.rows += 1;
     }
+    tx.execute("UPDATE runs SET rows = ?2 WHERE run = ?1", [run.number, run.rows]).doing(WRITING)?;
     Ok(())
 }
 
-fn write_kept(tx: &Transaction<'_>, rows: &[(KeptKey, Option<Vec<u8>>)]) -> Result<(), Failure> {
-    for (key, body) in rows {
-        let done = match body {
-            Some(body) => tx
-                .prepare_cached("INSERT OR REPLACE INTO kept VALUES(?1, ?2)")
-                .and_then(|mut s| s.execute(params![key, body])),
-            None => tx.prepare_cached("DELETE FROM kept WHERE key = ?1").and_then(|mut s| s.execute([key])),
-        };
-        done.doing(WRITING)?;
+struct Open {
+    number: i64,
+    rows: i64,
+}
+
+fn open_run(tx: &Transaction<'_>) -> Result<Open, Failure> {
+    let sql = "SELECT run, rows FROM runs WHERE state = 'open'";
+    let open = tx.query_row(sql, [], |row| Ok(Open { number: row.get(0)?, rows: row.get(1)? }));
+    match open.optional().doing(WRITING)? {
+        Some(open) if open.rows < RUN => Ok(open),
+        full => {
+            if let Some(full) = full {
+                tx.execute("UPDATE runs SET state = 'live' WHERE run = ?1", [full.number]).doing(WRITING)?;
+            }
+            Ok(Open { number: new_run(tx, 0, "open")?, rows: 0 })
+        }
     }
-    Ok(())
+}
+
+fn order_key(order: OrderRef) -> KeptKey {
+    let mut key = [ORDER; 17];
+    key[1..].copy_from_slice(&order.0);
+    key
 }
 
 fn write_postings(tx: &Transaction<'_>, rows: &[PostingRow]) -> Result<(), Failure> {
@@ -622,6 +661,16 @@ fn parts(db: &Connection, n: i64) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
 fn owner(db: &Connection, sql: &str, key: [u8; 16]) -> Result<Option<CustomerId>, Failure> {
     let mut statement = db.prepare_cached(sql).doing("find an owner")?;
     statement.query_row([key], |row| row.get(0)).optional().map(|id| id.map(CustomerId)).doing("find an owner")
+}
+
+const FINDING: &str = "find by key";
+
+/// What the newest run says of a key. The open run, of level 0, has the largest number of that level.
+fn found(db: &Connection, key: KeptKey) -> Result<Option<Vec<u8>>, Failure> {
+    let sql = "SELECT s.body FROM runs r CROSS JOIN sorted s ON s.run = r.run AND s.key = ?1
+               WHERE r.state IN ('open', 'live') ORDER BY r.level, r.run DESC LIMIT 1";
+    let mut statement = db.prepare_cached(sql).doing(FINDING)?;
+    statement.query_row([key], |row| row.get(0)).optional().doing(FINDING)
 }
 
 fn due(db: &Connection, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
@@ -707,6 +756,44 @@ mod tests {
         store.state.checkpoint(checkpoint(1, 200)).unwrap();
         assert_eq!((store.state.position().unwrap(), store.state.count().unwrap()), (1, 200));
         assert!(store.journal.append(&[]).is_ok());
+    }
+
+    #[test]
+    fn of_a_key_the_newest_row_counts_through_runs_and_merges() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |sort: u8, n: u64| {
+            let mut key = [sort; 17];
+            key[1..].copy_from_slice(&perennial_core::id::Secret([3; 16]).digest(&[&n.to_le_bytes()]));
+            key
+        };
+        let mut known: BTreeMap<u64, Option<Vec<u8>>> = BTreeMap::new();
+        let mut state = Store::open(dir.path()).unwrap().state;
+        for round in 0..40_u64 {
+            // New ones, some of them said again and some let go in every later round.
+            let news: BTreeMap<u64, Option<Vec<u8>>> = (round * 400..(round + 1) * 400)
+                .map(|n| (n, Some(n.to_le_bytes().to_vec())))
+                .chain((0..round * 400).step_by(97).map(|n| (n, (n % 3 > 0).then(|| round.to_le_bytes().to_vec()))))
+                .collect();
+            known.extend(news.clone());
+            let kept = news.iter().map(|(n, body)| (name(1, *n), body.clone())).collect();
+            let owner = |n: u64| CustomerId(name(9, n + round)[1..].try_into().unwrap());
+            let orders = news.keys().map(|n| (OrderRef(name(0, *n)[1..].try_into().unwrap()), owner(*n))).collect();
+            state.checkpoint(Checkpoint { kept, orders, ..Checkpoint::default() }).unwrap();
+            state.tidy().unwrap();
+            if round % 13 == 12 {
+                drop(state);
+                state = Store::open(dir.path()).unwrap().state;
+            }
+        }
+        let runs = |sql: &str| state.read(|db| Ok(db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()), |_| 0);
+        assert!(runs("SELECT max(level) FROM runs").unwrap() >= 1, "runs were merged");
+        assert_eq!(runs("SELECT count(*) FROM runs WHERE state NOT IN ('open', 'live')").unwrap(), 0);
+        for (n, body) in &known {
+            assert_eq!(state.kept(name(1, *n)).unwrap(), *body, "{n}");
+            let last = if n % 97 == 0 { 39.max(n / 400) } else { n / 400 };
+            let owner = state.order_owner(OrderRef(name(0, *n)[1..].try_into().unwrap())).unwrap();
+            assert_eq!(owner, Some(CustomerId(name(9, n + last)[1..].try_into().unwrap())), "{n}");
+        }
     }
 
     #[test]

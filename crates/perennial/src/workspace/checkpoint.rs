@@ -137,6 +137,9 @@ fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Re
     messages.write()?;
     let somebody_left = !news.gone.is_empty();
     state.checkpoint(news)?;
+    if let Err(failure) = state.tidy() {
+        tracing::warn!(error = %failure, "the state is written, but not sorted together; the next checkpoint tries again");
+    }
     if somebody_left && let Err(failure) = state.purge() {
         // A reader holds the log; what it holds is overwritten as the log goes on.
         tracing::warn!(error = %failure, "the state's log still holds customers that are no more");
