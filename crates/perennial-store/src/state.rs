@@ -428,7 +428,8 @@ fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), 
     }
     for id in &checkpoint.gone {
         if let Some(stub) = stub(tx, *id)? {
-            write_parts(tx, &stub, &Parts { gone: vec![0..u32::MAX], bodies: Vec::new() })?;
+            let all = std::iter::once(0..u32::MAX).collect();
+            write_parts(tx, &stub, &Parts { gone: all, bodies: Vec::new() })?;
         }
         let sql = "UPDATE customers SET body = NULL, next_due = NULL, in_parts = 0 WHERE id = ?1";
         tx.prepare_cached(sql).and_then(|mut s| s.execute([id.0])).doing(WRITING)?;

@@ -376,18 +376,18 @@ fn parts_stay_until_they_change_or_are_no_more() {
         let write = |position, customers: Vec<CustomerRow>| {
             store.state.checkpoint(Checkpoint { position, customers, ..Checkpoint::default() }).unwrap();
         };
-        let with = |n: u8, gone: Vec<Range<u32>>, bodies: &[(u32, &str)]| {
+        let with = |n: u8, gone: Option<Range<u32>>, bodies: &[(u32, &str)]| {
             let bodies = bodies.iter().map(|(number, body)| (*number, body.as_bytes().to_vec())).collect();
-            CustomerRow { parts: Parts { gone, bodies }, ..row(n, 1) }
+            CustomerRow { parts: Parts { gone: gone.into_iter().collect(), bodies }, ..row(n, 1) }
         };
         let last = u32::MAX - 1;
-        write(9, vec![with(1, vec![0..last], &[(0, "a"), (7, "b"), (last, "c")]), with(2, vec![], &[(7, "d")])]);
-        write(10, vec![with(1, vec![0..1], &[(7, "new")]), row(3, 1)]);
+        write(9, vec![with(1, Some(0..last), &[(0, "a"), (7, "b"), (last, "c")]), with(2, None, &[(7, "d")])]);
+        write(10, vec![with(1, Some(0..1), &[(7, "new")]), row(3, 1)]);
         drop(store);
         let store = place.open();
-        let first = with(1, vec![], &[(7, "new"), (last, "c")]);
+        let first = with(1, None, &[(7, "new"), (last, "c")]);
         assert_eq!(store.state.load(customer(1)).unwrap(), Some(first.clone()));
-        let all = vec![first, with(2, vec![], &[(7, "d")]), row(3, 1)];
+        let all = vec![first, with(2, None, &[(7, "d")]), row(3, 1)];
         assert_eq!(store.state.customers(None, 9).unwrap(), all);
         let gone = Checkpoint { position: 11, gone: vec![customer(1)], ..Checkpoint::default() };
         store.state.checkpoint(gone).unwrap();

@@ -244,13 +244,12 @@ impl Groups {
                 "--groups {groups} does not fit; give 2 to {different}, as many as there are different customers"
             ));
         }
-        let chosen = match wanted {
-            Some(_) => None,
-            None => {
-                let bar = shares("trying numbers of groups", common.quiet);
-                let most = MOST.min(different - 1);
-                Some(choose_k(&points, most, seed, &mut |share| bar.reach(share)).map_err(told)?)
-            }
+        let chosen = if wanted.is_some() {
+            None
+        } else {
+            let bar = shares("trying numbers of groups", common.quiet);
+            let most = MOST.min(different - 1);
+            Some(choose_k(&points, most, seed, &mut |share| bar.reach(share)).map_err(told)?)
         };
         let bar = working("grouping everybody", common.quiet);
         let k = wanted.or(chosen.as_ref().map(useful)).unwrap_or(2);
