@@ -779,7 +779,7 @@ mod tests {
             let kept = news.iter().map(|(n, body)| (name(1, *n), body.clone())).collect();
             let owner = |n: u64| CustomerId(name(9, n + round)[1..].try_into().unwrap());
             let orders = news.keys().map(|n| (OrderRef(name(0, *n)[1..].try_into().unwrap()), owner(*n))).collect();
-            state.checkpoint(Checkpoint { kept, orders, ..Checkpoint::default() }).unwrap();
+            state.checkpoint(Checkpoint { orders, kept, ..Checkpoint::default() }).unwrap();
             state.tidy().unwrap();
             if round % 13 == 12 {
                 drop(state);
