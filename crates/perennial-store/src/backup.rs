@@ -12,12 +12,13 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use perennial_core::id::CustomerId;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
-use crate::{Options, Store, discard_duplicates, discard_state, take};
+use crate::{Duplicates, Options, State, Store, discard_duplicates, discard_state, take};
 
 const JOURNAL: &str = "journal.db";
 const KEYS: &str = "keys.db";
@@ -116,7 +117,8 @@ fn copy_all(from: &Path, partial: &Path, with_state: bool) -> Result<(), Failure
 
 /// Reads all of what was copied, which proves it whole, and destroys what must stay destroyed.
 fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, Failure> {
-    let store = Store::open_with(folder, options).or_else(|failure| open_without_state(folder, options, failure))?;
+    discard_what_cannot_be_read(folder)?;
+    let store = Store::open_with(folder, options)?;
     for entry in store.journal.reader().iter(1) {
         entry?;
     }
@@ -127,14 +129,20 @@ fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, 
 }
 
 /// A state or a list of duplicates that cannot be read is made again from the journal. One that is ahead of
-/// the journal tells that the journal is cut: that failure stays.
-fn open_without_state(folder: &Path, options: Options, failure: Failure) -> Result<Store, Failure> {
-    if ![STATE, DUPLICATES].iter().any(|file| failure.doing.contains(file)) {
-        return Err(failure);
+/// the journal can be read, and tells that the journal is cut.
+fn discard_what_cannot_be_read(folder: &Path) -> Result<(), Failure> {
+    let taken = Arc::new(take(folder)?);
+    let state = State::open(&folder.join(STATE), taken.clone()).and_then(|state| state.position());
+    let duplicates = Duplicates::open(&folder.join(DUPLICATES), taken);
+    let (no_state, no_duplicates) = (state.is_err(), duplicates.is_err());
+    drop(duplicates);
+    if no_state {
+        discard_state(folder)?;
     }
-    discard_state(folder)?;
-    discard_duplicates(folder)?;
-    Store::open_with(folder, options)
+    if no_duplicates {
+        discard_duplicates(folder)?;
+    }
+    Ok(())
 }
 
 /// Notes that a root is erased, durably, before its key is destroyed.

@@ -50,8 +50,11 @@ enum Reading {
 }
 
 impl SeenOrders {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Seen { filters: Vec::new(), reading: Reading::UpTo(0, LAST) }))
+    /// Nothing of a file is read in yet, but that it is empty is known at once: a refold would else ask
+    /// it for every order.
+    pub(crate) fn of(db: &Connection) -> Result<Self, Failure> {
+        let reading = run_after(db, 0)?.map_or(Reading::Done, |run| Reading::UpTo(run, FIRST));
+        Ok(Self(Mutex::new(Seen { filters: Vec::new(), reading })))
     }
 
     /// Whether an order is surely not in the file.
@@ -165,7 +168,7 @@ mod tests {
             let key = [&[ORDER][..], &order(n).0].concat();
             db.execute("INSERT INTO sorted VALUES(?1, ?2, ?3)", (1 + n % 2, key, ANA.0)).unwrap();
         }
-        let seen = SeenOrders::new();
+        let seen = SeenOrders::of(&db).unwrap();
         let absent = |range: std::ops::Range<u32>| range.filter(|n| seen.lacks(order(*n))).count();
         seen.read_on(&db).unwrap();
         assert_eq!(absent(0..20_000), 0, "2,000 orders are still to be read");
