@@ -264,6 +264,17 @@ fn all_good<'a>(outcome: &'a Outcome, what: &str) -> Result<&'a Outcome, String>
     if outcome.bad == 0 { Ok(outcome) } else { Err(format!("{} of the {what} were refused", outcome.bad)) }
 }
 
+/// Pieces of a growing history that are measured as one.
+const TOGETHER: usize = 4;
+
+/// Rate, processor time and bytes of several pieces of equal size.
+#[expect(clippy::cast_precision_loss, reason = "a report")]
+fn mean(pieces: &[(f64, f64, f64)]) -> (f64, f64, f64) {
+    let count = pieces.len() as f64;
+    let sum = |of: fn(&(f64, f64, f64)) -> f64| pieces.iter().map(of).sum::<f64>();
+    (count / sum(|p| 1.0 / p.0), sum(|p| p.1) / count, sum(|p| p.2) / count)
+}
+
 /// Throughput after a short and after a long history of the same shop.
 #[expect(clippy::cast_precision_loss, reason = "a report")]
 fn grown(plan: &Plan, table: &mut Table) -> Result<(), String> {
@@ -282,8 +293,9 @@ fn grown(plan: &Plan, table: &mut Table) -> Result<(), String> {
         let each = |now: f64, then: f64| (now - then) / (piece * 100) as f64;
         pieces.push((rate, each(after.cpu, before.cpu) * 1e6, each(after.written, before.written)));
     }
-    let early = pieces.get(1).copied().unwrap_or((f64::NAN, f64::NAN, f64::NAN));
-    let late = pieces.last().copied().unwrap_or(early);
+    // Several pieces together: a checkpoint falls into one of them or into the next.
+    let last = pieces.len().saturating_sub(TOGETHER);
+    let (early, late) = (mean(pieces.get(1..=TOGETHER).unwrap_or(&pieces)), mean(&pieces[last..]));
     let what = match long {
         10_000_000 => "intake after 10 million events beside after 1 million",
         2_000_000 => "intake after 2 million events beside after 200,000",
