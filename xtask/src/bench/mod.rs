@@ -297,8 +297,8 @@ fn grown(plan: &Plan, table: &mut Table) -> Result<(), String> {
     let last = pieces.len().saturating_sub(TOGETHER);
     let (early, late) = (mean(pieces.get(1..=TOGETHER).unwrap_or(&pieces)), mean(&pieces[last..]));
     let what = match long {
-        10_000_000 => "intake after 10 million events beside after 1 million",
-        2_000_000 => "intake after 2 million events beside after 200,000",
+        10_000_000 => "intake after 10 million events beside the first 2.5 million",
+        2_000_000 => "intake after 2 million events beside the first 500,000",
         _ => "intake after a history ten times as long",
     };
     table.put(what, ">= 0.80", "/s", late.0, Some(early.0));
