@@ -313,15 +313,13 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
         }
         Fact::Claimed { order, rules } => {
-            if let Some(record) = customer.orders.get_mut(*order) {
+            customer.orders.amend(*order, |record| {
                 record.earns = true;
                 record.rules.clone_from(rules);
-            }
+            });
         }
         Fact::Reread { order, values } => {
-            if let Some(record) = customer.orders.get_mut(*order) {
-                record.recalled.clone_from(values);
-            }
+            customer.orders.amend(*order, |record| record.recalled.clone_from(values));
         }
         Fact::Merged { .. }
         | Fact::Unmerged { .. }
@@ -382,9 +380,8 @@ fn key_of(order: OrderRef) -> u64 {
 
 fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, back: &Return) {
     let Some(before) = customer.orders.get(back.order).cloned() else { return };
-    let Some(record) = customer.orders.get_mut(back.order) else { return };
-    orders::take_back(record, back);
-    let after = record.clone();
+    customer.orders.amend(back.order, |record| orders::take_back(record, back));
+    let Some(after) = customer.orders.get(back.order).cloned() else { return };
     if before.counts {
         customer.orders.standing.spend -= before.left() - after.left();
     }
@@ -440,9 +437,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                     cap(&mut member.paid, ACTIVITIES_MAX);
                 }
             }
-            if let Some(order) = born.order.and_then(|o| customer.orders.get_mut(o)) {
-                order.lot = Some(born.lot);
-            }
+            born.order.iter().for_each(|order| customer.orders.amend(*order, |record| record.lot = Some(born.lot)));
             customer.wake(born.available_at, TimerKind::Activate, born.lot.number, born.lot.owner);
             watch_inactivity(edition, customer);
         }
@@ -453,12 +448,12 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             watch_lot(edition, customer, *lot);
         }
         Fact::Benefited { benefit, order, granted } => {
-            if let Some(record) = customer.orders.get_mut(*order) {
+            customer.orders.amend(*order, |record| {
                 record.benefits.retain(|b| b != benefit);
                 if *granted {
                     record.benefits.push(benefit.clone());
                 }
-            }
+            });
         }
         Fact::Paid { order, lots } => {
             paid(customer, *order, lots, at);
@@ -563,9 +558,7 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64) {
 }
 
 fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Timestamp) {
-    if let Some(record) = customer.orders.get_mut(order) {
-        record.paid_lots = lots.to_vec();
-    }
+    customer.orders.amend(order, |record| record.paid_lots = lots.to_vec());
     let Some(member) = &mut customer.member else { return };
     member.wallet.active_at = member.wallet.active_at.max(at);
     for (lot, amount) in lots {
@@ -596,9 +589,9 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     let Some(lot) = posting.lot else { return };
     if posting.cause == Cause::Earn
         && posting.from == Account::Issued
-        && let Some(order) = member.wallet.lot(lot).and_then(|l| l.order).and_then(|o| customer.orders.get_mut(o))
+        && let Some(order) = member.wallet.lot(lot).and_then(|l| l.order)
     {
-        order.points += posting.amount;
+        customer.orders.amend(order, |record| record.points += posting.amount);
     }
     if posting.to == Account::Available && matches!(posting.from, Account::Pending | Account::Issued) {
         watch_lot(edition, customer, lot);

@@ -41,17 +41,30 @@ pub struct Orders {
     pub left: Vec<OrderRecord>,
 }
 
-/// A record beside its name, which is searched at every order.
+/// A record beside what is looked through at every order: a long list of records lies all over memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     name: u128,
+    /// When it was placed; never, if it does not count or nothing of it stands.
+    counted: Timestamp,
     record: Box<OrderRecord>,
+}
+
+impl Kept {
+    fn change(&mut self, change: impl FnOnce(&mut OrderRecord)) {
+        change(&mut self.record);
+        self.counted = counted(&self.record);
+    }
 }
 
 impl From<Box<OrderRecord>> for Kept {
     fn from(record: Box<OrderRecord>) -> Self {
-        Self { name: name(record.order), record }
+        Self { name: name(record.order), counted: counted(&record), record }
     }
+}
+
+fn counted(record: &OrderRecord) -> Timestamp {
+    if record.counts && record.stands() { record.at } else { Timestamp::NEVER }
 }
 
 impl Serialize for Kept {
@@ -242,10 +255,11 @@ impl Orders {
         self.records.get(self.position(order)?).map(|kept| &*kept.record)
     }
 
-    /// The record of an order, to change.
-    pub(crate) fn get_mut(&mut self, order: OrderRef) -> Option<&mut OrderRecord> {
-        let at = self.position(order)?;
-        self.records.get_mut(at).map(|kept| &mut *kept.record)
+    /// Changes the record of an order, if there is one.
+    pub(crate) fn amend(&mut self, order: OrderRef, change: impl FnOnce(&mut OrderRecord)) {
+        if let Some(kept) = self.position(order).and_then(|at| self.records.get_mut(at)) {
+            kept.change(change);
+        }
     }
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
@@ -257,6 +271,11 @@ impl Orders {
     /// All records, in the order they were booked.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
         self.records.iter().map(|kept| &*kept.record)
+    }
+
+    /// When the orders were placed that count and stand, as far as their records are here.
+    pub fn counted(&self) -> impl Iterator<Item = Timestamp> {
+        self.records.iter().map(|kept| kept.counted).filter(|at| *at != Timestamp::NEVER)
     }
 
     /// The list itself, to be written and filled.
@@ -317,11 +336,14 @@ impl Orders {
         let (mine, theirs) = (self.standing, other.standing);
         let mut twice = Standing::default();
         for Kept { record, .. } in other.records {
-            let Some(ours) = self.get_mut(record.order) else {
+            let Some(ours) = self.position(record.order).and_then(|at| self.records.get_mut(at)) else {
                 self.add(record);
                 continue;
             };
-            let gone = if record.is_earlier(ours) { std::mem::replace(ours, *record) } else { *record };
+            let mut gone = record;
+            if gone.is_earlier(&ours.record) {
+                ours.change(|ours| std::mem::swap(ours, &mut gone));
+            }
             twice.count += i64::from(gone.stands());
             twice.spend += if gone.counts { gone.left() } else { 0 };
         }

@@ -143,7 +143,7 @@ impl Days<'_> {
 /// What is known of one customer at an instant; nothing of someone without an order that stands.
 pub fn basis(customer: &Customer, at: Timestamp) -> Option<Basis> {
     let standing = customer.orders.standing;
-    let mut days: Vec<i32> = customer.orders.iter().filter(|o| o.counts && o.stands()).map(|o| day_of(o.at)).collect();
+    let mut days: Vec<i32> = customer.orders.counted().map(day_of).collect();
     let listed = i64::try_from(days.len()).unwrap_or(i64::MAX);
     days.sort_unstable();
     days.dedup();

@@ -87,16 +87,18 @@ impl Models {
     /// What the models in force, as far as the programme wants them, say of a customer as of an instant.
     pub(super) fn ask(&self, rules: &Rules, customer: &Customer, at: Timestamp) -> Vec<Scored> {
         let wanted = |kind| rules.latest().is_some_and(|e| e.program.models.contains_key(kind));
-        let held = self.held.iter().filter(|(kind, _)| wanted(kind));
-        held.filter_map(|(_, held)| held.score(customer, at)).collect()
+        let mut held = self.held.iter().filter(|(kind, _)| wanted(kind)).peekable();
+        let basis = held.peek().and_then(|_| history::basis(customer, at));
+        held.filter_map(|(_, held)| held.score(customer, basis, at)).collect()
     }
 }
 
 impl Held {
-    fn score(&self, customer: &Customer, at: Timestamp) -> Option<Scored> {
+    /// What the model says of a customer of whom so much is known as of an instant.
+    fn score(&self, customer: &Customer, basis: Option<Basis>, at: Timestamp) -> Option<Scored> {
         let (version, at) = (self.about.version, at.max(self.about.until));
-        match history::basis(customer, at) {
-            Some(basis) => self.ready.score(version, basis),
+        match basis {
+            Some(basis) => self.ready.score(version, Basis { at: basis.at.max(at), ..basis }),
             // All of it was given back: what was said of it holds no more.
             None => customer.score(self.about.kind).and_then(|_| self.ready.gone(version, at)),
         }
