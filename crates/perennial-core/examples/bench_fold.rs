@@ -18,6 +18,7 @@ use perennial_core::engine;
 use perennial_core::event::{Body, Event, Line, Order, Origin, Product};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, Secret};
 use perennial_core::input::{Asked, Command};
+use perennial_core::packed::Packed;
 use perennial_core::program;
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
@@ -173,10 +174,10 @@ fn purchase(n: u32, nth: u32) -> Event {
         ids: Identifier::user("ana").into_iter().collect(),
         traits: Properties::default(),
         body: Body::Ordered(order),
-        properties: Properties::default(),
+        properties: Packed::default(),
         consent: Vec::new(),
         opted_out: false,
-        context: Properties::default(),
+        context: Packed::default(),
     }
 }
 

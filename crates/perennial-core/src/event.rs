@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Identifier, Word};
+use crate::packed::Packed;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value, decimal};
 
@@ -37,13 +38,13 @@ pub struct Event {
     /// What happened.
     pub body: Body,
     /// Properties that the typed body has no field for.
-    pub properties: Properties,
+    pub properties: Packed,
     /// Data purposes accepted or refused (`context.consent.categoryPreferences`).
     pub consent: Vec<(Box<str>, bool)>,
     /// The `Sec-GPC: 1` header was present: opted out of sale and sharing.
     pub opted_out: bool,
     /// The rest of the context, as sent.
-    pub context: Properties,
+    pub context: Packed,
 }
 
 /// Whether an event happens now or is history that is being brought in.
@@ -175,7 +176,7 @@ pub struct Line {
     /// Pieces; 1 when not said.
     pub quantity: u32,
     /// Name, category, brand and whatever else was said of the product.
-    pub about: Properties,
+    pub about: Packed,
 }
 
 /// A refund: of pieces, of an amount, or of everything.
@@ -214,7 +215,7 @@ impl Event {
     }
 
     /// A property by its name: what the sender called it.
-    pub fn property(&self, name: &str) -> Option<&Value> {
+    pub fn property(&self, name: &str) -> Option<Value> {
         self.properties.get(name)
     }
 

@@ -21,6 +21,7 @@ pub mod loyalty;
 pub mod merge;
 pub mod money;
 pub mod orders;
+pub mod packed;
 mod profile;
 pub mod program;
 pub mod rules;

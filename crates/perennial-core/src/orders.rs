@@ -14,8 +14,9 @@ use crate::event::{Line, Order, Product, Refund};
 use crate::fact::{BookedLine, Booking, LineReturn, Return};
 use crate::id::{LotId, OrderRef, Word};
 use crate::money::{Currency, ORDER_MAX, apportion};
+use crate::packed::Packed;
 use crate::time::Timestamp;
-use crate::value::{Properties, Value};
+use crate::value::Value;
 
 /// Orders kept in warm state; older ones leave, and are put away to be fetched by their key.
 pub const ORDERS_MAX: usize = 256;
@@ -178,7 +179,7 @@ pub struct OrderLine {
     /// Impact of one piece, in thousandths.
     pub impact: Arc<[(Word, i64)]>,
     /// Category, brand and the like.
-    pub about: Properties,
+    pub about: Packed,
 }
 
 impl OrderLine {

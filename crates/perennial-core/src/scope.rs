@@ -39,11 +39,11 @@ impl<'a> View<'a> {
         expr::View::Number(self.order.map_or(self.program.currency, |o| o.currency).major(minor))
     }
 
-    /// A property of the event, where it lies.
-    fn of_event(&self, path: &[Box<str>]) -> Option<&'a Value> {
+    /// A property of the event.
+    fn of_event(&self, path: &[Box<str>]) -> Option<Value> {
         let (first, deeper) = path.split_first()?;
         deeper.iter().try_fold(self.event?.property(first)?, |value, name| match value {
-            Value::Map(map) => map.get(name),
+            Value::Map(mut map) => map.take(name),
             _ => None,
         })
     }
@@ -76,7 +76,7 @@ impl<'a> View<'a> {
             Field::ProductPrice => self.money(line.price),
             Field::ProductQuantity => expr::View::Number(line.pieces.into()),
             Field::ProductImpact(unit) => impact(line.impact.iter().find(|(u, _)| **u == **unit).map(|(_, n)| *n)),
-            Field::ProductAbout(name) => line.about.get(name).map_or(expr::View::Null, expr::View::of),
+            Field::ProductAbout(name) => line.about.get(name).map_or(expr::View::Null, expr::View::made),
             _ => expr::View::Null,
         }
     }
@@ -153,7 +153,7 @@ impl Scope for View<'_> {
             return values.get(at).map_or(expr::View::Null, expr::View::of);
         }
         match field {
-            Field::Event(path) => self.of_event(path).map_or(expr::View::Null, expr::View::of),
+            Field::Event(path) => self.of_event(path).map_or(expr::View::Null, expr::View::made),
             Field::OrderId
             | Field::OrderEligible
             | Field::OrderTotal

@@ -7,6 +7,7 @@ use perennial::wire::Arrival;
 use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, Refund};
 use perennial_core::id::{Identifier, IdentifierKind};
 use perennial_core::input::{Asked, Command};
+use perennial_core::packed::Packed;
 use perennial_core::time::{Span, Timestamp};
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
@@ -127,7 +128,9 @@ impl Shop {
         let mut event = dice.one_of(&self.sent).cloned().unwrap_or_else(|| unreachable!("something was sent"));
         event.received_at = self.clock;
         if dice.per_mille(250) {
-            event.properties.set("again", Value::from(self.count));
+            let mut properties = event.properties.unpack();
+            properties.set("again", Value::from(self.count));
+            event.properties = properties.into();
         }
         event
     }
@@ -180,10 +183,10 @@ impl Shop {
             ids,
             traits: Properties::default(),
             body,
-            properties,
+            properties: properties.into(),
             consent: Vec::new(),
             opted_out: false,
-            context: Properties::default(),
+            context: Packed::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use perennial_core::event::{Body, Event, Origin};
 use perennial_core::fact::{Account, Cause, Fact, LotOpened, Posting, Unit};
 use perennial_core::id::{CustomerId, Identifier, LotId, OrderRef};
 use perennial_core::input::{Entry, Input};
+use perennial_core::packed::Packed;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
 use perennial_store::{Checkpoint, CustomerRow, Fingerprint, Parts, Seen, Store};
@@ -100,10 +101,10 @@ fn entry(seq: u64, customer: CustomerId) -> Entry {
         ids: Identifier::user(&customer.to_string()).into_iter().collect(),
         traits: Properties::default(),
         body: Body::Track { name: "Tea Tasted".into() },
-        properties: Properties(vec![("said".into(), Value::Text(text.into()))]),
+        properties: Properties(vec![("said".into(), Value::Text(text.into()))]).into(),
         consent: Vec::new(),
         opted_out: false,
-        context: Properties::default(),
+        context: Packed::default(),
     };
     Entry {
         seq,

@@ -271,10 +271,11 @@ mod tests {
             properties: Properties(vec![
                 ("gift".into(), Value::Bool(true)),
                 ("steps".into(), Value::List(vec![Value::from(1), Value::Null])),
-            ]),
+            ])
+            .into(),
             consent: vec![("marketing".into(), false)],
             opted_out: true,
-            context: Properties(vec![("page".into(), Value::Map(Properties::default()))]),
+            context: Properties(vec![("page".into(), Value::Map(Properties::default()))]).into(),
         }))
     }
 

@@ -6,6 +6,7 @@ use perennial_core::event::{Body, Event, Origin};
 use perennial_core::fact::{Account, Cause, Fact, Posting, Unit};
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, LotId, OrderRef};
 use perennial_core::input::{Entry, Input, Reject};
+use perennial_core::packed::Packed;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
 use perennial_store::{Checkpoint, CustomerRow, Fingerprint, MemoryDisk, Parts, PostingRow, Seen, Store, Trouble};
@@ -50,10 +51,10 @@ fn event(who: &str, about: &str) -> Input {
         ids: vec![Identifier::user(who).unwrap()],
         traits: Properties(vec![("city".into(), Value::from("Lyon"))]),
         body: Body::Track { name: about.into() },
-        properties: Properties::default(),
+        properties: Packed::default(),
         consent: vec![("marketing".into(), true)],
         opted_out: false,
-        context: Properties::default(),
+        context: Packed::default(),
     }))
 }
 

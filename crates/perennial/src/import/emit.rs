@@ -7,6 +7,7 @@
 use perennial_core::event::{Body, Event, Line, Order, Origin, Refund};
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command, Input};
+use perennial_core::packed::Packed;
 use perennial_core::time::Timestamp;
 use perennial_core::value::Properties;
 use rust_decimal::Decimal;
@@ -172,10 +173,10 @@ impl<'p> Script<'p> {
             ids,
             traits: Properties::default(),
             body,
-            properties: Properties::default(),
+            properties: Packed::default(),
             consent: Vec::new(),
             opted_out: false,
-            context: Properties::default(),
+            context: Packed::default(),
         }
     }
 
@@ -231,7 +232,7 @@ impl<'p> Script<'p> {
         };
         let ids = self.gathered.people[draft.person as usize].ids.clone();
         let mut event = self.event(&format!("order:{}", draft.id), draft.at, ids, Body::Ordered(order));
-        event.properties.clone_from(&draft.properties);
+        event.properties = Packed::from(&draft.properties);
         Input::Event(Box::new(event))
     }
 
@@ -262,7 +263,7 @@ impl<'p> Script<'p> {
         let name = self.gathered.plan.events[draft.kind].name.clone();
         let ids = self.gathered.people[draft.person as usize].ids.clone();
         let mut event = self.event(&format!("event:{}", hex(draft.key)), draft.at, ids, Body::Track { name });
-        event.properties.clone_from(&draft.properties);
+        event.properties = Packed::from(&draft.properties);
         Input::Event(Box::new(event))
     }
 }

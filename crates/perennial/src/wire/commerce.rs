@@ -3,7 +3,10 @@
 //! Promise: an order that counts has its id, and its amounts are numbers; otherwise it is rejected
 //! with the field named. Properties that a typed body has no field for stay where they are.
 
+use std::fmt;
+
 use perennial_core::event::{Body, CartChange, Line, Order, PaidWithPoints, Refund};
+use perennial_core::packed::Packed;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
@@ -89,12 +92,10 @@ fn one_product(name: &str, properties: &mut Properties) -> Result<Body, Malforme
     if !known || !names_product {
         return Ok(Body::Track { name: name.into() });
     }
-    let mut line = line(properties, "properties")?.unwrap_or_default();
-    for field in ["name", "category", "brand", "coupon", "position", "url", "image_url", "currency"] {
-        if let Some(value) = properties.take(field) {
-            line.about.set(field, value);
-        }
-    }
+    let mut line = line(properties, Place::Event)?.unwrap_or_default();
+    let about = ["name", "category", "brand", "coupon", "position", "url", "image_url", "currency"];
+    let about = about.into_iter().filter_map(|field| Some((field.into(), properties.take(field)?)));
+    line.about = Properties(about.collect()).into();
     Ok(match name {
         "Product Added" => Body::Cart { change: CartChange::Added, lines: vec![line] },
         "Product Removed" => Body::Cart { change: CartChange::Removed, lines: vec![line] },
@@ -157,16 +158,16 @@ fn lines(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
         Some(Value::List(items)) => {
             let mut lines = Vec::with_capacity(items.len());
             for (i, item) in items.into_iter().enumerate() {
-                let path = format!("properties.products[{i}]");
+                let place = Place::Product(i);
                 let Value::Map(mut product) = item else {
                     return Err(Malformed::new(
                         "wrong_type",
-                        path,
+                        place.to_string(),
                         "must be an object with product_id, price, quantity",
                     ));
                 };
-                if let Some(mut line) = line(&mut product, &path)? {
-                    line.about = product;
+                if let Some(mut line) = line(&mut product, place)? {
+                    line.about = product.into();
                     lines.push(line);
                 }
             }
@@ -177,31 +178,30 @@ fn lines(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
 }
 
 /// One line, taken out of its properties; none when the quantity is zero.
-fn line(product: &mut Properties, path: &str) -> Result<Option<Line>, Malformed> {
+fn line(product: &mut Properties, place: Place) -> Result<Option<Line>, Malformed> {
     let product_id = take_text(product, &["product_id", "productId", "id"]).unwrap_or_default();
     let sku = take_text(product, &["sku"]);
     let variant = take_text(product, &["variant"]);
-    let price = amount_at(product, "price", path)?;
-    let quantity = amount_at(product, "quantity", path)?.unwrap_or(Decimal::ONE);
+    let price = amount_at(product, "price", place)?;
+    let quantity = amount_at(product, "quantity", place)?.unwrap_or(Decimal::ONE);
     if quantity.is_zero() {
         return Ok(None);
     }
-    let field = format!("{path}.quantity");
     if quantity.is_sign_negative() || quantity > Decimal::from(1_000_000) {
-        return Err(bad_number(&field, "a number of pieces above 0, at most 1,000,000"));
+        return Err(bad_number(&format!("{place}.quantity"), "a number of pieces above 0, at most 1,000,000"));
     }
     if quantity.is_integer() {
         let quantity = quantity.to_u32().unwrap_or(1);
-        return Ok(Some(Line { product_id, sku, variant, price, quantity, about: Properties::default() }));
+        return Ok(Some(Line { product_id, sku, variant, price, quantity, about: Packed::default() }));
     }
     // Goods by weight or length: one piece of the whole price; the measure stays readable.
     product.set("quantity", Value::Number(quantity));
     let price = price.and_then(|p| p.checked_mul(quantity));
-    Ok(Some(Line { product_id, sku, variant, price, quantity: 1, about: Properties::default() }))
+    Ok(Some(Line { product_id, sku, variant, price, quantity: 1, about: Packed::default() }))
 }
 
 fn amount(properties: &mut Properties, name: &str) -> Result<Option<Decimal>, Malformed> {
-    amount_at(properties, name, "properties")
+    amount_at(properties, name, Place::Event)
 }
 
 fn not_negative(properties: &mut Properties, name: &str) -> Result<Option<Decimal>, Malformed> {
@@ -213,16 +213,32 @@ fn not_negative(properties: &mut Properties, name: &str) -> Result<Option<Decima
     }
 }
 
+/// Whose fields are read: a fault names them.
+#[derive(Clone, Copy)]
+enum Place {
+    Event,
+    Product(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event => f.write_str("properties"),
+            Self::Product(at) => write!(f, "properties.products[{at}]"),
+        }
+    }
+}
+
 /// A number, or a text that is one; nothing for null and empty texts.
-fn amount_at(of: &mut Properties, name: &str, path: &str) -> Result<Option<Decimal>, Malformed> {
+fn amount_at(of: &mut Properties, name: &str, place: Place) -> Result<Option<Decimal>, Malformed> {
     match of.take(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Text(text)) if text.trim().is_empty() => Ok(None),
         Some(value) => match value.as_number() {
             Some(number) if number.abs() <= AMOUNT_MAX => Ok(Some(number)),
-            Some(_) => Err(bad_number(&format!("{path}.{name}"), "an amount of at most 1,000,000,000,000")),
+            Some(_) => Err(bad_number(&format!("{place}.{name}"), "an amount of at most 1,000,000,000,000")),
             None => Err(bad_number(
-                &format!("{path}.{name}"),
+                &format!("{place}.{name}"),
                 "a number like 19.90, without currency sign or thousands marks",
             )),
         },

@@ -304,10 +304,10 @@ fn build(call: Call, mut item: Properties, message_id: Box<str>, reading: &Readi
         ids,
         traits,
         body,
-        properties,
+        properties: properties.into(),
         consent,
         opted_out: from.opted_out,
-        context,
+        context: context.into(),
     })
 }
 
