@@ -6,6 +6,9 @@
 use std::fmt;
 use std::path::Path;
 
+/// Files that are folds of the journal, and are made again from it.
+const MADE_AGAIN: [&str; 2] = ["state.db", "duplicates.db"];
+
 /// What sort of trouble it is. Closed, so that callers can decide by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -68,10 +71,14 @@ impl Failure {
     /// Says in which file, where that is not said yet.
     pub(crate) fn of(mut self, path: &Path) -> Self {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        if !self.doing.contains(&*file) && !self.detail.contains(&*file) {
+        if !self.names(&file) {
             self.doing = format!("{} ({file})", self.doing).into();
         }
         self
+    }
+
+    fn names(&self, file: &str) -> bool {
+        self.doing.contains(file) || self.detail.contains(file)
     }
 
     /// Whether the same call may succeed later without anybody changing the caller.
@@ -85,6 +92,9 @@ impl Failure {
             Trouble::DiskFull => "free some space on the disk; writing resumes by itself",
             Trouble::Io => "look at the disk, also whether it is full, and at the permissions of the data folder",
             Trouble::InUse => "stop the other process, or give this one a data folder of its own",
+            Trouble::Corrupt if MADE_AGAIN.iter().any(|file| self.names(file)) => {
+                "stop the server and let `perennial rebuild` make that file again from the journal: nothing is lost"
+            }
             Trouble::Corrupt => {
                 "restore the last backup; where only state.db or duplicates.db is damaged, `perennial rebuild` makes them again"
             }

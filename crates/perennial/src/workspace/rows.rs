@@ -67,12 +67,14 @@ const fn part(list: u32, number: u32) -> u32 {
     (list << LIST_BITS) | number
 }
 
+const READ_A_CUSTOMER: &str = "read a customer from state.db";
+
 /// The customer of a row.
 ///
 /// # Errors
 /// When another version wrote it, or it is damaged.
 pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
-    let Some((&ENCODING, body)) = row.body.split_first() else { return Err(outdated("read a customer")) };
+    let Some((&ENCODING, body)) = row.body.split_first() else { return Err(outdated(READ_A_CUSTOMER)) };
     let mut customer: Customer = unpack(body)?;
     for (number, body) in row.parts.bodies.iter().rev() {
         match (number >> LIST_BITS, &mut customer.member) {
@@ -82,11 +84,11 @@ pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
         }
     }
     let whole = customer.orders.list().is_whole() && customer.member.iter().all(|m| m.wallet.lots.is_whole());
-    if whole { Ok(customer) } else { Err(damaged("a part is missing".into())) }
+    if whole { Ok(customer) } else { Err(damaged(READ_A_CUSTOMER, "a part of a row is missing")) }
 }
 
 fn unpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    postcard::from_bytes(body).map_err(|e| damaged(e.to_string()))
+    postcard::from_bytes(body).map_err(|e| unreadable(READ_A_CUSTOMER, &e))
 }
 
 /// Another version wrote what is to be read.
@@ -94,6 +96,11 @@ pub(super) fn outdated(doing: &str) -> Failure {
     Failure { trouble: Trouble::Outdated, doing: doing.into(), detail: "another version wrote the state".into() }
 }
 
-pub(super) fn damaged(detail: String) -> Failure {
-    Failure { trouble: Trouble::Corrupt, doing: "read a customer".into(), detail: detail.into() }
+/// What is written cannot be read; `doing` names the file, by which the failure knows what mends it.
+pub(super) fn unreadable(doing: &str, why: &postcard::Error) -> Failure {
+    damaged(doing, &format!("a row is damaged ({why})"))
+}
+
+fn damaged(doing: &str, detail: &str) -> Failure {
+    Failure { trouble: Trouble::Corrupt, doing: doing.into(), detail: detail.into() }
 }

@@ -60,6 +60,8 @@ pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
     postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
 }
 
+const READ: &str = "read the workspace from state.db";
+
 fn corrupt(detail: impl Into<Box<str>>) -> Failure {
     Failure { trouble: Trouble::Corrupt, doing: "read the workspace".into(), detail: detail.into() }
 }
@@ -236,8 +238,8 @@ impl Workspace {
 
     fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
         let kept: Kept = match kept.split_first() {
-            Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| corrupt(e.to_string()))?,
-            _ => return Err(rows::outdated("read the workspace")),
+            Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| rows::unreadable(READ, &e))?,
+            _ => return Err(rows::outdated(READ)),
         };
         for (at, source) in kept.sources {
             let what = Published::Program { version: 0, source: source.text };

@@ -179,7 +179,8 @@ impl Warm {
             Some(known) => known.clone(),
             None => self.state.kept(key)?,
         };
-        body.map(|body| postcard::from_bytes(&body).map_err(|e| rows::damaged(e.to_string()))).transpose()
+        let read = |body: Vec<u8>| postcard::from_bytes(&body);
+        body.map(read).transpose().map_err(|e| rows::unreadable("read an old order or answer from state.db", &e))
     }
 
     /// An order that has left its customer's list, as it stood.

@@ -85,6 +85,36 @@ fn a_state_of_another_version_is_made_again_and_loses_nothing() {
 }
 
 #[test]
+fn a_damaged_row_names_its_file_and_what_mends_it() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("data");
+    let mut workspace = crate::shop::in_folder(&folder);
+    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
+    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points: 700, reason: "".into(), by: "".into() }));
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    for what in ["a customer", "the workspace"] {
+        let store = Store::open(&folder).unwrap();
+        let (position, own) = (store.state.position().unwrap(), store.state.workspace().unwrap());
+        let mut customers = store.state.customers(None, 10).unwrap();
+        assert_eq!(customers.len(), 1);
+        customers[0].body.truncate(20);
+        let damage = match what {
+            "a customer" => Checkpoint { position, customers, ..Checkpoint::default() },
+            _ => Checkpoint { position, workspace: own.map(|own| own[..20].to_vec()), ..Checkpoint::default() },
+        };
+        store.state.checkpoint(damage).unwrap();
+        drop(store);
+        let complaint = perennial::commands::verify(&folder).err().unwrap().0;
+        assert!(complaint.contains(&format!("read {what} from state.db: a row is damaged")), "{complaint}");
+        assert!(complaint.contains("`perennial rebuild`") && !complaint.contains("backup"), "{complaint}");
+        perennial::commands::rebuild(&folder).unwrap();
+        assert!(perennial::commands::verify(&folder).unwrap().faults.is_empty());
+        assert_eq!(points(&mut Workspace::open(&folder).unwrap()), Some(700), "nothing is lost");
+    }
+}
+
+#[test]
 fn an_order_that_earns_by_a_merge_earns_also_when_it_is_older_than_the_last_256() {
     let mut workspace = crate::shop::workspace();
     let order = |who: &str, name: &str, day: i64| {
