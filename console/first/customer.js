@@ -11,7 +11,7 @@ export function customer(view, timeline, ledger, shop, models, shown) {
     purchase(view, shop),
     table(points(view), `As of ${instant(view.as_of)}`,
       [['pending', 'n'], ['available', 'n'], ['held', 'n'], ['spent', 'n'], ['expired', 'n'], ['owed', 'n'], ['earned this year', 'n']],
-      [['pending', 'available', 'held', 'spent', 'expired', 'arrears', 'earned_this_year'].map(name => whole(view.points[name]))]),
+      [['pending', 'available', 'held', 'spent', 'expired', 'arrears', 'earned_this_year'].map(name => whole(view.points[name]))], 'wide'),
     lots(view.points.lots),
     ...future(view, models, shown),
     el('h3', {}, 'Segments'), segments(view.segments),
@@ -54,7 +54,7 @@ function lots(all) {
   if (!all.length) return el('p', {}, 'No open lots. Points earned together form a lot; the one that expires first is spent first.')
   return table(`${plural(all.length, 'open lot')}; the first expires ${all[0].expires_at ? day(all[0].expires_at) : 'never'}`, 'The earliest to expire first',
     [['earned'], ['by'], ['available from'], ['expires'], ['pending', 'n'], ['available', 'n'], ['held', 'n']],
-    all.map(l => [day(l.earned_at), title(l.rule), day(l.available_at), l.expires_at ? day(l.expires_at) : 'never', whole(l.pending), whole(l.available), whole(l.held)]), all.length > 8)
+    all.map(l => [day(l.earned_at), title(l.rule), day(l.available_at), l.expires_at ? day(l.expires_at) : 'never', whole(l.pending), whole(l.available), whole(l.held)]), all.length > 8 ? 'wide tall' : 'wide')
 }
 
 function segments(all) {
@@ -79,8 +79,16 @@ function fold(name, about, open, content) {
 function happened(entries) {
   if (!entries.length) return el('p', {}, 'Nothing yet.')
   return table(`The last ${plural(entries.length, 'entry', 'entries')}`, null, [['when'], ['what'], ['what followed']],
-    entries.map(e => [instant(e.at), `${e.kind === 'timer' ? 'Due: ' : ''}${e.kind === 'event' ? e.name : title(e.name)}`, followed(e.facts)]))
+    entries.map(e => [instant(e.at), what(e), followed(e.facts)]), 'story')
 }
+
+/** What time brings, as one would say it. */
+const DUE = {
+  holdlapse: 'A hold lapsed', activate: 'Points became available', expire: 'Points expired', remind: 'Points will expire soon',
+  firm: 'A milestone became final', review: 'The tier was reviewed', tick: 'Time moved a segment',
+}
+
+const what = e => e.kind === 'timer' ? DUE[e.name] ?? title(e.name) : e.kind === 'event' ? e.name : title(e.name)
 
 function followed(facts) {
   const said = facts.map(fact).filter(Boolean)
@@ -102,7 +110,7 @@ function fact({ kind, details: d }) {
     case 'benefited': return d.granted ? `benefit ${title(d.benefit)}` : `benefit ${title(d.benefit)} taken back`
     case 'refused': return `refused: ${title(String(d))}`
     case 'noted': return `noted: ${title(String(d))}`
-    case 'queued': return `message ${title(d.template)} queued`
+    case 'queued': return `message “${title(d.template)}” queued`
     case 'returned': return 'return booked'
     case 'scored': return scored(d)
     case 'merged': return 'two profiles became one'
@@ -121,7 +129,7 @@ function postings(entries) {
     [['booked for'], ['from → to'], ['amount', 'n'], ['why']],
     entries.map(p => [instant(p.at), `${p.from} → ${p.to}`,
       p.unit === 'points' ? plural(p.amount, 'point') : p.unit.startsWith('impact') ? impactOf(p.unit.split(':')[1], p.amount / 1000) : `${p.amount} ${p.unit}`,
-      el('ol.why', {}, p.reasons.map(r => el('li', {}, readable(r))))]))
+      el('ol.why', {}, p.reasons.map(r => el('li', {}, readable(r))))]), 'story')
 }
 
 function purchase(view, shop) {

@@ -19,9 +19,9 @@ export function future(view, models, shown) {
 }
 
 function sentence(v) {
-  const gone = v.p_alive < 0.5
   return [
-    gone ? 'More likely gone than not: ' : 'Likely still a customer: ', figure(percent(v.p_alive)), '. Expected to spend ', figure(money(v.clv_12m, v.currency)),
+    v.p_alive < 0.5 ? 'More likely gone than not; still a customer' : 'Likely still a customer,', ' with a chance of ', figure(percent(v.p_alive)),
+    '. Expected to spend ', figure(money(v.clv_12m, v.currency)),
     ' in the next twelve months', v.clv_12m_high == null ? '' : `, in four of five cases between ${money(v.clv_12m_low, v.currency)} and ${money(v.clv_12m_high, v.currency)}`, '. ',
     v.next_purchase ? ['An order has come by ', figure(day(v.next_purchase)), ' with a chance of one half. '] : 'No further order is more likely than one. ',
     `They ${v.reason}.`,
@@ -43,10 +43,12 @@ function range(v) {
 }
 
 function reason(c) {
-  const [first, second] = c.because.filter(p => p.weight > 0)
-  if (!first) return ['.']
-  const said = p => `${p.feature} ${whole(p.value)} (${whole(p.weight)} % of the reason)`
-  return [': ', said(first), second ? ` and ${said(second)}` : '', c.next ? `. Next nearest: ${c.next}.` : '.']
+  const said = (sign, words) => {
+    const parts = c.because.filter(p => sign * p.weight > 0).slice(0, 2).map(p => `${p.feature} (${whole(p.value)})`)
+    return parts.length ? `${parts.join(' and ')} ${parts.length > 1 ? 'speak' : 'speaks'} ${words}` : ''
+  }
+  const reasons = [said(1, 'for it'), said(-1, 'against it')].filter(Boolean)
+  return [reasons.length ? `: ${reasons.join(', ')}` : '', '.', c.next ? ` Next nearest: ${c.next}.` : '']
 }
 
 function figures(v) {
@@ -61,8 +63,8 @@ function figures(v) {
 
 function parts(c) {
   if (!c?.because.length) return null
-  return table(`Why “${c.name}”`, `Against the next nearest group, ${c.next}; parts add up to 100 %. Model version ${c.model}`,
-    [['feature'], ['theirs', 'n'], ['part of the reason, %', 'n']], c.because.map(p => [p.feature, whole(p.value), whole(p.weight)]))
+  return table(`Why “${c.name}”`, `Against the next nearest group, ${c.next}; parts add up to 100 %, and one below zero speaks for the other. Model version ${c.model}`,
+    [['feature'], ['theirs', 'n'], ['part of the reason, %', 'n']], c.because.map(p => [p.feature, whole(p.value), whole(Math.round(p.weight))]))
 }
 
 function model(m) {
@@ -78,7 +80,10 @@ function nothing(models, kind) {
 }
 
 function recommended(shown) {
-  const lists = [['New to them', shown.fresh], ['To buy again', shown.again]].filter(([, list]) => list?.items.length)
+  const { fresh, again } = shown
+  // Where both fall back on what many buy, one list says it.
+  const all = fresh?.instead && again?.instead ? [['What many buy', fresh]] : [['New to them', fresh], ['To buy again', again]]
+  const lists = all.filter(([, list]) => list?.items.length)
   if (!lists.length) return el('p', {}, 'Nothing to show yet: recommendations need orders of products.')
   return el('div.pair', {}, lists.map(([name, list]) => table(name,
     list.instead ?? `Model version ${list.model.version}, trained ${instant(list.model.trained_at)}`,

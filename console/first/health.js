@@ -1,6 +1,6 @@
 // The programme's health: sentences first, then tables that say where each figure comes from.
 
-import { bar, clock, day, el, figure, impactOf, money, plural, table, title, whole } from './words.js'
+import { bar, clock, day, el, figure, impactOf, money, plural, rate, table, title, whole } from './words.js'
 
 const PLACES = [
   ['pending', 'pending', true],
@@ -41,7 +41,7 @@ function sentences(view) {
     'Of ', figure(whole(points.granted)), ' points ever granted, ', figure(whole(points.pending)), ' are pending, ',
     figure(whole(points.available)), ' available, ', figure(whole(points.spent)), ' spent and ',
     figure(whole(points.expired)), ' expired. ',
-    liability ? `A point costs ${liability.cost_per_point} ${programme.currency}, so the liability is ` : null,
+    liability ? `A point costs ${rate(liability.cost_per_point, programme.currency)}, so the liability is ` : null,
     liability ? figure(money(liability.amount, programme.currency)) : null, liability ? '. ' : null,
     points.arrears ? [figure(whole(points.arrears)), ' points are owed after refunds. '] : null,
     impact.length ? `Credited impact: ${impact.join(', ')}.` : null)
@@ -56,10 +56,17 @@ function teach(view) {
 function points({ points }, period) {
   const rows = PLACES.filter(([name]) => points[name] || ['pending', 'available', 'spent', 'expired'].includes(name))
   const most = Math.max(...rows.map(([name]) => points[name]))
-  const lapsed = points.granted ? `${whole(points.granted - points.pending - points.available - points.held)} of ${whole(points.granted)} points are gone, the rest can still be used` : 'No points were granted yet'
-  return table(lapsed, `Where the granted points are now: pending are inside the return window (outlined), taken back after refunds. Orders of ${period}`,
+  return table(gone(points), `Where the granted points are now: pending are inside the return window (outlined), taken back after refunds. Orders of ${period}`,
     [['place'], ['points', 'n'], ['in proportion', 'bar']],
     rows.map(([name, words, outline]) => [words, whole(points[name]), bar(points[name], most, outline)]))
+}
+
+function gone({ granted, pending, available, held }) {
+  if (!granted) return 'No points were granted yet'
+  const used = granted - pending - available - held
+  return used
+    ? `${whole(used)} of ${whole(granted)} points are spent, expired or taken back; members hold the rest`
+    : `None of ${whole(granted)} points is spent or expired yet; members hold them all`
 }
 
 function tiers(view) {

@@ -2,6 +2,8 @@
 
 export const whole = n => new Intl.NumberFormat().format(n)
 export const money = (amount, currency) => new Intl.NumberFormat(undefined, { style: 'currency', currency }).format(amount)
+/** A price of one point, which may be less than the smallest coin. */
+export const rate = (amount, currency) => new Intl.NumberFormat(undefined, { style: 'currency', currency, maximumFractionDigits: 6 }).format(amount)
 export const day = iso => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric' }) : '—'
 export const clock = iso => new Date(iso).toLocaleTimeString()
 export const instant = iso => new Date(iso).toLocaleString(undefined, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
@@ -30,14 +32,18 @@ export function el(what, attributes = {}, ...children) {
 
 export const figure = text => el('span.figure', {}, text)
 
-/** A table with a finding for its title. `columns`: [heading, class]. */
-export function table(finding, about, columns, rows, tall = false) {
-  const head = el('tr', {}, columns.map(([name, kind]) => el(`th${kind === 'n' ? '.n' : ''}${kind === 'bar' ? '.barred' : ''}`, { scope: 'col' }, name)))
-  const body = rows.map(cells => el('tr', {}, cells.map((cell, i) => i === 0
-    ? el(`th${columns[0][1] === 'n' ? '.n' : ''}`, { scope: 'row' }, cell)
-    : el(`td${columns[i][1] === 'n' ? '.n' : ''}`, {}, cell))))
+/**
+ * A table with a finding for its title. `columns`: [heading, class]. `kind`: `tall` scrolls within its height, `wide`
+ * keeps each cell on one line, `story` stands in one column on a narrow screen; there the roles keep it a table.
+ */
+export function table(finding, about, columns, rows, kind = '') {
+  const head = el('tr', { role: 'row' }, columns.map(([name, sort]) => el(`th${sort === 'n' ? '.n' : ''}${sort === 'bar' ? '.barred' : ''}`, { scope: 'col', role: 'columnheader' }, name)))
+  const body = rows.map(cells => el('tr', { role: 'row' }, cells.map((cell, i) => i === 0
+    ? el(`th${columns[0][1] === 'n' ? '.n' : ''}`, { scope: 'row', role: 'rowheader' }, cell)
+    : el(`td${columns[i][1] === 'n' ? '.n' : ''}`, { role: 'cell' }, cell))))
   const caption = el('caption', {}, finding, about ? el('small', {}, about) : null)
-  return el(tall ? 'div.scroll.tall' : 'div.scroll', { tabindex: 0, role: 'region', 'aria-label': finding }, el('table', {}, caption, el('thead', {}, head), el('tbody', {}, body)))
+  const whole = el('table', { role: 'table' }, caption, el('thead', { role: 'rowgroup' }, head), el('tbody', { role: 'rowgroup' }, body))
+  return el(['div', 'scroll', ...kind.split(' ').filter(Boolean)].join('.'), { tabindex: 0, role: 'region', 'aria-label': finding }, whole)
 }
 
 /** A bar beside its figure, which is what readers of the table hear. */

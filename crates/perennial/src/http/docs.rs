@@ -68,26 +68,42 @@ fn page() -> &'static str {
         let api: Value = serde_json::from_str(openapi_json()).unwrap_or_default();
         let mut body = String::from("<h1>Perennial API</h1>");
         let _ = write!(body, "<p>{}</p>", escape(text(&api["info"], "description")));
-        body.push_str("<p><a href=/openapi.json>openapi.json</a> · <a href=/docs/problems>problems</a></p>");
-        for tag in ["Events", "Customers", "Commands", "Operations"] {
-            let _ = write!(body, "<h2>{tag}</h2>");
+        for tag in tags(&api) {
+            let _ = write!(body, "<h2>{}</h2>", escape(tag));
             operations(&api, tag).for_each(|(path, method, op)| operation(&mut body, &api, path, method, op));
         }
         html("API", &body)
     })
 }
 
+/// Every tag of the description: those known first, as one would read, then any other.
+fn tags(api: &Value) -> Vec<&str> {
+    let mut tags = vec!["Events", "Customers", "Commands", "Recommendations", "Models", "Programme"];
+    for (_, _, op) in every_operation(api) {
+        let tag = op["tags"][0].as_str().unwrap_or("Operations");
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
+}
+
 fn operations<'a>(api: &'a Value, tag: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a Value)> {
+    every_operation(api).filter(move |(_, _, op)| op["tags"][0] == tag)
+}
+
+/// Path, method and what the description says of them.
+fn every_operation(api: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     let paths = api["paths"].as_object().into_iter().flatten();
-    let all = paths.flat_map(|(path, item)| {
+    paths.flat_map(|(path, item)| {
         item.as_object().into_iter().flatten().map(move |(method, op)| (path.as_str(), method.as_str(), op))
-    });
-    all.filter(move |(_, _, op)| op["tags"][0] == tag)
+    })
 }
 
 fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value) {
     let (method, summary) = (method.to_ascii_uppercase(), escape(text(op, "summary")));
-    let _ = write!(out, "<details><summary><b>{method}</b> <code>{}</code> {summary}</summary>", escape(path));
+    let _ =
+        write!(out, "<details><summary><b>{method}</b> <code>{}</code> <span>{summary}</span></summary>", escape(path));
     let _ = write!(out, "<p>{}</p>", escape(text(op, "description")));
     let parameters = op["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !parameters.is_empty() {
@@ -151,15 +167,23 @@ fn escape(text: &str) -> String {
 }
 
 fn html(title: &str, body: &str) -> String {
-    // The colours of the page at `/`, which `console/first/style.css` names.
-    const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-        background:#faf6ee;color:#1f2421}h1,h2,h3{font-family:Palatino,Georgia,serif}a{color:#2f5d3a}\
-        code{font-size:.9em}table{border-collapse:collapse;margin:.5rem 0}td,th{text-align:left;vertical-align:top;\
-        padding:.2rem 1rem .2rem 0;border-top:1px solid #d3c9b4}summary{cursor:pointer;padding:.3rem 0}h4{margin:.8rem 0 0}\
-        code,td{overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{background:#161e19;color:#ece6d8}\
-        td,th{border-color:#3a473e}a{color:#9ccaa3}}";
+    // Colours and faces of the page at `/`, as `console/first/style.css` names them.
+    const STYLE: &str = "html{color-scheme:light dark}body{font:1rem/1.55 Seravek,'Gill Sans Nova','Source Sans 3',Ubuntu,\
+        Calibri,'Segoe UI','DejaVu Sans',sans-serif;max-width:60rem;margin:0 auto;padding:0 1rem 4rem;background:#faf6ee;\
+        color:#1f2421}header{display:flex;gap:.4rem 2rem;flex-wrap:wrap;align-items:baseline;border-bottom:3px double #d3c9b4;\
+        padding:1rem 0 .8rem}header b,h1,h2,h3{font-family:'Iowan Old Style','Palatino Linotype',Palatino,'URW Palladio L',\
+        P052,'Source Serif 4',Georgia,'DejaVu Serif',serif;font-weight:600;line-height:1.25}header b{font-size:1.5rem}\
+        header b a{text-decoration:none}h2{margin:2rem 0 .6rem}a{color:#2f5d3a;text-underline-offset:.18em}:focus-visible{\
+        outline:3px solid #2f5d3a;outline-offset:2px}code{font-size:.9em;overflow-wrap:anywhere}table{\
+        border-collapse:collapse;margin:.5rem 0}td,th{text-align:left;vertical-align:top;padding:.2rem 1rem .2rem 0;\
+        border-top:1px solid #d3c9b4}th{font-weight:400;color:#565c55}td{overflow-wrap:anywhere}details{border-top:1px solid #d3c9b4}\
+        summary{cursor:pointer;padding:.4rem 0;min-height:24px}summary b{display:inline-block;min-width:4.6em}\
+        h4{margin:.8rem 0 0}@media(prefers-color-scheme:dark){body{background:#161e19;color:#ece6d8}td,th,details,header{\
+        border-color:#3a473e}th{color:#a9b0a3}a{color:#9ccaa3}:focus-visible{outline-color:#9ccaa3}}";
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
-        <link rel=icon href=/console/leaf.svg><title>{title} · Perennial</title><style>{STYLE}</style><body>{body}</body></html>"
+        <meta name=color-scheme content='light dark'><link rel=icon href=/console/leaf.svg><title>{title} · Perennial</title>\
+        <style>{STYLE}</style><body><header><b><a href=/>Perennial</a></b><nav aria-label=Documentation><a href=/docs>API</a> · \
+        <a href=/docs/problems>Problems</a> · <a href=/openapi.json>openapi.json</a></nav></header><main>{body}</main></body></html>"
     )
 }

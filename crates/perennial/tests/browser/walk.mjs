@@ -65,11 +65,11 @@ const steps = {
     const page = await visit('light')
     await page.locator('#examples a').first().click()
     await page.waitForSelector('#future-sentence')
-    assert.match(await page.locator('#future-sentence').innerText(), /still a customer: \d+ %|gone than not: \d+ %/)
-    assert.match(await page.locator('#cluster-sentence').innerText(), /Shops like the group .* % of the reason/)
+    assert.match(await page.locator('#future-sentence').innerText(), /(Likely still a customer,|gone than not; still a customer) with a chance of \d+ %/)
+    assert.match(await page.locator('#cluster-sentence').innerText(), /Shops like the group .* speaks? for it/)
     await page.getByText('Where this comes from').click()
     await page.getByText('orders that came').waitFor()
-    assert.ok(await page.getByRole('table', { name: /New to them|To buy again/ }).locator('tbody tr').count() > 0)
+    assert.ok(await page.getByRole('table', { name: /New to them|To buy again|What many buy/ }).locator('tbody tr').count() > 0)
     await accessible(page, 'what is to be expected, light')
     await page.screenshot({ path: join(SHOTS, 'future-light.png'), fullPage: true })
     assert.deepEqual(page.wrong, [])
@@ -111,6 +111,12 @@ const steps = {
     await page.waitForSelector('#customer-sentence')
     const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
     assert.ok(wide <= seen, `${wide} > ${seen}`)
+    // What followed and why is read without scrolling inside a table either.
+    for (const story of ['#fold-timeline .story', '#fold-ledger .story']) {
+      const [inner, outer] = await page.locator(story).evaluate(node => [node.scrollWidth, node.clientWidth])
+      assert.ok(inner <= outer, `${story}: ${inner} > ${outer}`)
+    }
+    await accessible(page, 'a customer, narrow')
     await page.screenshot({ path: join(SHOTS, 'narrow.png') })
   },
 
@@ -120,6 +126,8 @@ const steps = {
     await page.getByLabel('Secret key').fill('sk_wrong')
     await page.getByRole('button', { name: 'Read' }).click()
     await page.getByText('not known here').waitFor()
+    // Nothing is offered that the key would have to read.
+    assert.ok(!await page.locator('#below').isVisible())
   },
 }
 
