@@ -112,7 +112,8 @@ impl<T> Blocks<T> {
         self.touch_all();
     }
 
-    /// Begins anew as a list that was never taken: for one that takes the place of another.
+    /// Begins anew as a list that was never taken: for one that takes the place of another, or that
+    /// goes to another owner.
     pub fn renew(&mut self) {
         self.taken_from = None;
         self.touch_all();

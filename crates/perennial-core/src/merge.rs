@@ -69,7 +69,10 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
     }
     match (&mut into.member, from.member) {
         (Some(member), Some(other)) => unite_members(member, other),
-        (mine @ None, theirs) => *mine = theirs,
+        (mine @ None, Some(mut theirs)) => {
+            theirs.wallet.lots.renew(); // Written so far under the other's id.
+            *mine = Some(theirs);
+        }
         _ => {}
     }
 }

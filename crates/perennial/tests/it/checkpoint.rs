@@ -120,6 +120,22 @@ fn long_histories_are_the_same_after_every_restart() {
     shop.verify();
 }
 
+#[test]
+fn a_visitor_who_turns_out_to_be_a_member_has_all_their_lots_after_a_restart() {
+    let mut shop = Shop::open();
+    shop.call(Call::Identify, json!({ "userId": "visitor" }));
+    shop.ask("ana", "e", enroll()).unwrap();
+    (0..40).for_each(|n| shop.order("ana", &format!("o{n}"), 10, 0)); // More lots than one block holds.
+    shop.workspace.checkpoint().unwrap();
+    shop.ask("visitor", "m", Command::Merge { from: "ana".parse().unwrap() }).unwrap();
+    let before = shop.customer("visitor").member;
+    assert_eq!(before.as_ref().unwrap().wallet.lots.len(), 40);
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    assert_eq!(shop.customer("visitor").member, before);
+    shop.verify();
+}
+
 /// Whether a checkpoint is made so much later. Another thread writes the one before.
 fn makes_one_after(shop: &mut Shop, ms: i64) -> bool {
     shop.now = shop.now.plus_millis(ms);
