@@ -73,6 +73,8 @@ pub enum Field {
     OrderWeekday,
     /// `order.day`: month and day, as `03-14`, where the programme is.
     OrderDay,
+    /// `02-29`, on the day that stands for it in a year without one; nothing on any other day.
+    OrderLeapDay,
 }
 
 impl Field {
@@ -93,6 +95,7 @@ impl Field {
                 | Self::OrderLines
                 | Self::OrderWeekday
                 | Self::OrderDay
+                | Self::OrderLeapDay
                 | Self::ProductId
                 | Self::ProductTags
                 | Self::ProductPrice

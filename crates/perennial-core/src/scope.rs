@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::expr::{self, Field, Scope};
 use crate::orders::{OrderLine, OrderRecord};
 use crate::program::Program;
-use crate::time::{Timestamp, weekday};
+use crate::time::{LEAP_DAY, Timestamp, weekday};
 use crate::value::Value;
 
 /// A view of one moment.
@@ -59,6 +59,10 @@ impl<'a> View<'a> {
             Field::OrderDay => {
                 let date = self.program.zone.date(order.at);
                 expr::View::made(format!("{:02}-{:02}", date.month(), date.day()).as_str().into())
+            }
+            Field::OrderLeapDay => {
+                let kept = self.program.leap_day.stands_on(self.program.zone.date(order.at));
+                if kept { expr::View::Text(LEAP_DAY) } else { expr::View::Null }
             }
             Field::OrderLines => {
                 let standing = order.lines.iter().filter(|l| l.pieces > 0);
@@ -160,7 +164,8 @@ impl Scope for View<'_> {
             | Field::OrderCurrency
             | Field::OrderLines
             | Field::OrderWeekday
-            | Field::OrderDay => self.of_order(field),
+            | Field::OrderDay
+            | Field::OrderLeapDay => self.of_order(field),
             Field::ProductId
             | Field::ProductTags
             | Field::ProductPrice

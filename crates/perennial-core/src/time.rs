@@ -264,6 +264,30 @@ const LAST_YEAR: i16 = 2200;
 /// The days of a week, as expressions name them.
 pub const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
+/// Month and day of 29 February.
+pub const LEAP_DAY: &str = "02-29";
+
+/// The day on which 29 February is kept in a year without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeapDay {
+    /// 28 February (the default).
+    #[default]
+    Feb28,
+    /// 1 March.
+    Mar1,
+}
+
+impl LeapDay {
+    /// Whether a day stands for 29 February.
+    pub fn stands_on(self, date: Date) -> bool {
+        let day = match self {
+            Self::Feb28 => (2, 28),
+            Self::Mar1 => (3, 1),
+        };
+        (date.month(), date.day()) == day && !date.in_leap_year()
+    }
+}
+
 /// The name of a date's day.
 pub fn weekday(date: Date) -> &'static str {
     WEEKDAYS[date.weekday().to_monday_zero_offset().unsigned_abs() as usize % WEEKDAYS.len()]

@@ -22,7 +22,7 @@ use crate::expr::{Field, Predicate, Term};
 use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
 use crate::score::ModelKind;
-use crate::time::{Span, Zone};
+use crate::time::{LeapDay, Span, Zone};
 
 /// Compiles a programme written as YAML or JSON.
 ///
@@ -72,7 +72,11 @@ fn names(document: &Node) -> Names {
     features.sort_by(|a, b| a.0.cmp(&b.0));
     let declared = |kind: &ModelKind| part("models").is_some_and(|models| models.get(kind.word()).is_some());
     let models = ModelKind::ALL.into_iter().filter(declared).collect();
-    Names { traits: entries(part("traits"), of_trait), features, levels: level_ids(document), models }
+    let is_date = |node: &Node| node.get("type").and_then(Node::text) == Some("date");
+    let mut dates = entries(part("traits"), is_date);
+    dates.retain(|(_, is_date)| *is_date);
+    let dates = dates.into_iter().map(|(name, _)| name).collect();
+    Names { traits: entries(part("traits"), of_trait), dates, features, levels: level_ids(document), models }
 }
 
 fn level_ids(document: &Node) -> Vec<Box<str>> {
@@ -135,6 +139,10 @@ impl Compiler<'_> {
             rates,
             zone: zone?,
             traits,
+            leap_day: match source.birthday.leap {
+                source::Leap::Feb28 => LeapDay::Feb28,
+                source::Leap::Mar1 => LeapDay::Mar1,
+            },
             join,
             pilot,
             points,

@@ -32,6 +32,8 @@ pub(super) enum Type {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) traits: Vec<(Box<str>, Type)>,
+    /// Traits that are calendar dates.
+    pub(super) dates: Vec<Box<str>>,
     /// In the order of the programme's features.
     pub(super) features: Vec<(Box<str>, Type)>,
     pub(super) levels: Vec<Box<str>>,
@@ -161,7 +163,7 @@ impl Lowering<'_> {
             (operators::GREATER_EQUALS, [a, b], _) => self.compare(a, Op::Ge, b),
             (operators::IN, [needle, list], _) => self.is_in(needle, list),
             ("startsWith", [part], Some(text)) => self.text(text, part, Predicate::StartsWith),
-            ("endsWith", [part], Some(text)) => self.text(text, part, Predicate::EndsWith),
+            ("endsWith", [part], Some(text)) => self.text(text, part, |t, p| ends_with(self.names, t, p)),
             ("contains", [part], Some(text)) => self.text(text, part, Predicate::Contains),
             _ => return None,
         })
@@ -529,6 +531,20 @@ impl Lowering<'_> {
         }
         names
     }
+}
+
+/// A date that ends with the order's day is the same day of another year; 29 February is kept on another
+/// day where the year has none.
+fn ends_with(names: &Names, text: Term, part: Term) -> Predicate {
+    let is_yearly = match (&text, &part) {
+        (Term::Field(Field::Trait(name)), Term::Field(Field::OrderDay)) => names.dates.contains(name),
+        _ => false,
+    };
+    if !is_yearly {
+        return Predicate::EndsWith(text, part);
+    }
+    let leap_day = Predicate::EndsWith(text.clone(), Term::Field(Field::OrderLeapDay));
+    Predicate::Any(vec![Predicate::EndsWith(text, part), leap_day])
 }
 
 /// The texts of a constant, or of its items.

@@ -20,7 +20,7 @@ use crate::expr::{Field, Predicate, Term};
 use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
 use crate::score::ModelKind;
-use crate::time::{Span, Zone};
+use crate::time::{LeapDay, Span, Zone};
 
 pub use compile::{compile, compile_value};
 pub use document::{SOURCE_MAX, merge_patch, parse_value};
@@ -44,6 +44,8 @@ pub struct Program {
     pub zone: Zone,
     /// Declared traits.
     pub traits: BTreeMap<Box<str>, Trait>,
+    /// When a birthday on 29 February is kept in other years.
+    pub leap_day: LeapDay,
     /// How a customer joins besides by command.
     pub join: Vec<Join>,
     /// Who may join; everybody when absent.

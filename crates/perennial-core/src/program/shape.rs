@@ -16,7 +16,6 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Source).
 
 /// Sections and keys that the format will have; a document cannot use them yet.
 const NOT_BUILT: &[&str] = &[
-    "birthday",
     "budget",
     "campaigns",
     "cases",

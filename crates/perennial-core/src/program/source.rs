@@ -33,6 +33,9 @@ pub struct Source {
     /// What may be known about a customer, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub traits: BTreeMap<String, Trait>,
+    /// When birthdays are kept.
+    #[serde(default)]
+    pub birthday: Birthday,
     /// How a customer joins besides by command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<Join>,
@@ -103,6 +106,27 @@ pub enum TraitKind {
     Date,
     /// A list of texts.
     List,
+}
+
+/// When birthdays are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "a policy like { leap: feb28 }")]
+pub struct Birthday {
+    /// The day that stands for 29 February in a year without one.
+    pub leap: Leap,
+}
+
+/// The day that stands for 29 February in a year without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(title = "a policy")]
+pub enum Leap {
+    /// 28 February.
+    #[default]
+    Feb28,
+    /// 1 March.
+    Mar1,
 }
 
 /// Whether a trait recognises the customer, and as what.
