@@ -46,10 +46,10 @@ pub fn problems_markdown() -> String {
 fn problems_page() -> &'static str {
     static PAGE: OnceLock<String> = OnceLock::new();
     PAGE.get_or_init(|| {
-        let mut body = String::from("<h1>Problems</h1><p>Codes are stable; new ones are added.</p><table>");
+        let mut body = String::from("<h1>Problems</h1><p>Codes are stable; new ones are added.</p><table class=codes>");
         body.push_str("<tr><th>Code<th>Status<th>Means<th>What mends it</tr>");
         for k in TABLE {
-            let (code, mend) = (k.code, escape(k.mend));
+            let (code, mend) = (k.code, marked(k.mend));
             let _ = write!(
                 body,
                 "<tr id={code}><td><code>{code}</code><td>{}<td>{}<td>{mend}</tr>",
@@ -104,12 +104,12 @@ fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value
     let (method, summary) = (method.to_ascii_uppercase(), escape(text(op, "summary")));
     let _ =
         write!(out, "<details><summary><b>{method}</b> <code>{}</code> <span>{summary}</span></summary>", escape(path));
-    let _ = write!(out, "<p>{}</p>", escape(text(op, "description")));
+    let _ = write!(out, "<p>{}</p>", marked(text(op, "description")));
     let parameters = op["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !parameters.is_empty() {
         out.push_str("<table>");
         for p in parameters {
-            let (name, place, about) = (text(p, "name"), text(p, "in"), escape(text(p, "description")));
+            let (name, place, about) = (text(p, "name"), text(p, "in"), marked(text(p, "description")));
             let _ = write!(out, "<tr><td><code>{name}</code><td>{place}<td>{about}</tr>");
         }
         out.push_str("</table>");
@@ -137,7 +137,7 @@ fn fields(out: &mut String, properties: Option<&Map<String, Value>>) {
     out.push_str("<table>");
     for (name, schema) in properties {
         let _ = write!(out, "<tr><td><code>{name}</code><td>{}", escape(&kind(schema)));
-        let _ = write!(out, "<td>{}</tr>", escape(text(schema, "description")));
+        let _ = write!(out, "<td>{}</tr>", marked(text(schema, "description")));
     }
     out.push_str("</table>");
 }
@@ -162,6 +162,13 @@ fn text<'a>(of: &'a Value, name: &str) -> &'a str {
     of[name].as_str().unwrap_or_default()
 }
 
+/// A text of the description, with what stands between backticks as code.
+fn marked(text: &str) -> String {
+    let escaped = escape(text);
+    let parts = escaped.split('`').enumerate();
+    parts.map(|(n, part)| if n % 2 == 0 { part.to_owned() } else { format!("<code>{part}</code>") }).collect()
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -174,11 +181,12 @@ fn html(title: &str, body: &str) -> String {
         padding:1rem 0 .8rem}header b,h1,h2,h3{font-family:'Iowan Old Style','Palatino Linotype',Palatino,'URW Palladio L',\
         P052,'Source Serif 4',Georgia,'DejaVu Serif',serif;font-weight:600;line-height:1.25}header b{font-size:1.5rem}\
         header b a{text-decoration:none}h2{margin:2rem 0 .6rem}a{color:#2f5d3a;text-underline-offset:.18em}:focus-visible{\
-        outline:3px solid #2f5d3a;outline-offset:2px}code{font-size:.9em;overflow-wrap:anywhere}table{\
+        outline:3px solid #2f5d3a;outline-offset:2px}code{font-size:.9em;overflow-wrap:break-word}table{\
         border-collapse:collapse;margin:.5rem 0}td,th{text-align:left;vertical-align:top;padding:.2rem 1rem .2rem 0;\
-        border-top:1px solid #d3c9b4}th{font-weight:400;color:#565c55}td{overflow-wrap:anywhere}details{border-top:1px solid #d3c9b4}\
+        border-top:1px solid #d3c9b4}th{font-weight:400;color:#565c55}td{overflow-wrap:break-word}details{border-top:1px solid #d3c9b4}\
         summary{cursor:pointer;padding:.4rem 0;min-height:24px}summary b{display:inline-block;min-width:4.6em}\
-        h4{margin:.8rem 0 0}@media(prefers-color-scheme:dark){body{background:#161e19;color:#ece6d8}td,th,details,header{\
+        h4{margin:.8rem 0 0}@media(max-width:40rem){.codes tr{display:block;border-top:1px solid #d3c9b4;padding:.4rem 0}.codes tr:first-child{display:none}.codes td{display:block;\
+        border:none;padding:0}}@media(prefers-color-scheme:dark){body{background:#161e19;color:#ece6d8}.codes tr,td,th,details,header{\
         border-color:#3a473e}th{color:#a9b0a3}a{color:#9ccaa3}:focus-visible{outline-color:#9ccaa3}}";
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\

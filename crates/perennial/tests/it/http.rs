@@ -626,6 +626,7 @@ async fn the_documentation_needs_no_network() {
         assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "{path}");
     }
     let page = house.get("/docs").await.text;
+    assert!(page.contains("<code>GET /v1/models</code>") && !page.contains('`'), "code is shown as code");
     let description = house.get("/openapi.json").await.json();
     assert_eq!(description["openapi"], "3.1.0");
     let paths = description["paths"].as_object().unwrap();
