@@ -25,19 +25,39 @@ impl ItemMatrix {
         state: impl Fn() -> State + Sync,
         row: impl Fn(&mut State, usize) -> Row + Sync,
     ) -> Self {
+        // A row cut to its strongest still has the room of all that were counted: it is copied and let go at once.
         let parts = parallel::runs(items, 64, threads, |range| {
             let mut state = state();
-            range.map(|item| row(&mut state, item)).collect::<Vec<Row>>()
+            let mut part = Self::with_room(0, 0);
+            range.for_each(|item| part.push(row(&mut state, item)));
+            part.targets.shrink_to_fit();
+            part.weights.shrink_to_fit();
+            part
         });
-        let mut matrix = Self { starts: vec![0], ..Self::default() };
-        for row in parts.into_iter().flatten() {
-            for (target, weight) in row {
-                matrix.targets.push(target);
-                matrix.weights.push(weight);
-            }
-            matrix.starts.push(matrix.targets.len());
-        }
+        let mut matrix = Self::with_room(items, parts.iter().map(Self::kept).sum());
+        parts.into_iter().for_each(|part| matrix.append(part));
         matrix
+    }
+
+    /// A matrix without a row.
+    fn with_room(items: usize, weights: usize) -> Self {
+        let mut starts = Vec::with_capacity(items + 1);
+        starts.push(0);
+        Self { starts, targets: Vec::with_capacity(weights), weights: Vec::with_capacity(weights) }
+    }
+
+    fn push(&mut self, row: Row) {
+        self.targets.extend(row.iter().map(|&(target, _)| target));
+        self.weights.extend(row.iter().map(|&(_, weight)| weight));
+        self.starts.push(self.targets.len());
+    }
+
+    /// Adds the rows of another matrix below.
+    fn append(&mut self, other: Self) {
+        let before = self.kept();
+        self.starts.extend(other.starts[1..].iter().map(|end| before + end));
+        self.targets.extend(other.targets);
+        self.weights.extend(other.weights);
     }
 
     /// Number of items.
@@ -135,6 +155,16 @@ pub(crate) fn reached(weights: impl Iterator<Item = f32>, keep: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_many_parts_stand_in_their_order() {
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let row = |item: usize| -> Row { (0..index(item % 7)).map(|target| (target, item as f32 + 1.0)).collect() };
+        let matrix = ItemMatrix::build(200, 3, || (), |(), item| row(item));
+        assert_eq!(matrix.items(), 200);
+        assert!((0..200).all(|item| matrix.row(index(item)).collect::<Row>() == row(item)));
+        assert_eq!(matrix, ItemMatrix::build(200, 1, || (), |(), item| row(item)));
+    }
 
     #[test]
     fn about_as_many_weights_are_reached_as_asked() {
