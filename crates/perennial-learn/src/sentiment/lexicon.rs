@@ -185,6 +185,11 @@ impl Lexicon {
         };
     }
 
+    /// Whether a word judges or negates rather than names a thing; `word` in lower case.
+    pub(super) fn judges(&self, word: &str) -> bool {
+        self.words.get(word).is_some_and(|known| known.valence.is_some() || known.negates)
+    }
+
     /// Scores a sentence; an empty one is all zeros.
     pub fn score(&self, text: &str) -> Scores {
         if text.is_ascii() {

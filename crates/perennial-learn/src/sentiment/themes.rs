@@ -2,7 +2,8 @@
 //!
 //! Candidates are runs of one to three words between function words (as in RAKE, Rose et al. 2010),
 //! scored by how many texts hold them and how long they are. Phrases that mostly occur in the same
-//! texts, or of which one holds the other, become one theme.
+//! texts, or of which one holds the other, become one theme. A word that only judges ("great", "never")
+//! names no theme: what a text is about is asked, its mood is told beside it.
 
 use super::lexicon::Lexicon;
 use crate::input::{BadInput, Problem, real};
@@ -40,7 +41,8 @@ pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Them
     }
     let mut found: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for (i, text) in texts.iter().enumerate() {
-        for phrase in candidates(text) {
+        for phrase in candidates(text).into_iter().filter(|phrase| !phrase.split(' ').all(|word| lexicon.judges(word)))
+        {
             found.entry(phrase).or_default().insert(i);
         }
     }
@@ -132,6 +134,8 @@ mod tests {
         let screen = found.iter().find(|t| t.phrases.iter().any(|p| p == "screen")).unwrap();
         assert_eq!((battery.texts.len(), screen.texts.len()), (3, 3));
         assert!(battery.mood < 0.0 && screen.mood > 0.0);
+        let judging = ["great", "love", "terrible", "hate", "bad", "wonderful"];
+        assert!(found.iter().flat_map(|t| &t.phrases).all(|p| !judging.contains(&p.as_str())), "{found:?}");
         assert!(themes(&[], 2, &Lexicon::new()).is_err());
     }
 }

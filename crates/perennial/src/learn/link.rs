@@ -164,8 +164,10 @@ fn weights(linkage: &Linkage) -> Figure {
 
 /// The pairs that a person should look at first.
 fn doubtful(frame: &Frame, linkage: &Linkage, ids: &[String]) -> Figure {
+    let compared = |name: &String| linkage.model.plan.iter().any(|column| column.name == *name);
     let shown = |row: u32| {
-        let texts = frame.columns.iter().map(|column| column[row as usize].as_str());
+        let columns = frame.header.iter().zip(&frame.columns).filter(|(name, _)| compared(name));
+        let texts = columns.map(|(_, column)| column[row as usize].as_str());
         texts.filter(|text| !text.is_empty()).take(8).collect::<Vec<_>>().join(", ")
     };
     let rows = linkage.questions(10).into_iter().map(|q| {
@@ -178,8 +180,8 @@ fn doubtful(frame: &Frame, linkage: &Linkage, ids: &[String]) -> Figure {
         ]
     });
     Figure::table(
-        "Pairs to look at first",
-        "The program is least sure about these: your answers would teach it most.",
+        "The program is least sure about these pairs: look at them first",
+        "What the compared columns say, and how likely the two are one person. Your answers would teach most here.",
         &["record", "says", "other record", "says", "probability"],
         rows.collect(),
     )

@@ -100,6 +100,8 @@ pub(super) struct Bought {
     /// What items are called, where a column says so.
     titles: HashMap<String, String>,
     pub(super) reading: Reading,
+    /// Whether rows are views of running sessions and not purchases.
+    views: bool,
 }
 
 /// Reads, trains, writes.
@@ -126,7 +128,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
             "{}: {}, {}, {}",
             frame.name(),
             many(bought.reading.rows, "row"),
-            many(lists.model.users.len(), "customer"),
+            many(lists.model.users.len(), if arguments.task == Asked::Session { "session" } else { "customer" }),
             many(lists.model.items.len(), "item")
         ),
         chapters: vec![chapter],
@@ -185,7 +187,7 @@ impl Bought {
             None => Vec::new(),
         };
         let titles = titles(frame, item, &rows)?;
-        Ok(Self { users, items: pick(item), at, baskets, titles, reading })
+        Ok(Self { users, items: pick(item), at, baskets, titles, reading, views: task == Asked::Session })
     }
 
     fn title<'a>(&'a self, item: &'a str) -> &'a str {
@@ -194,6 +196,10 @@ impl Bought {
 
     fn because(&self, reason: &Reason) -> String {
         match reason {
+            Reason::BoughtBefore(1) if self.views => "viewed once in this session".into(),
+            Reason::BoughtBefore(times) if self.views => format!("viewed {times} times in this session"),
+            Reason::SimilarCustomers if self.views => "similar sessions went on to it".into(),
+            Reason::Popular if self.views => "many view it".into(),
             Reason::BoughtBefore(1) => "bought once before".into(),
             Reason::BoughtBefore(times) => format!("bought {times} times before"),
             Reason::GoesWith(item) => format!("goes with {}", self.title(item)),

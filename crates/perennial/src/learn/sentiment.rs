@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use perennial_learn::experiment::wilson;
 use perennial_learn::sentiment::{Classifier, Lexicon, Theme, themes};
 
 use super::frame::Frame;
@@ -185,7 +186,7 @@ fn tell(texts: &[&str], read: &Read, learnt: Option<&Learnt>, lexicon: &Lexicon)
     };
     let finding = format!("{:.0} % of texts are positive, {:.0} % negative", moods[0].value, moods[2].value);
     let mut figures = vec![Figure {
-        title: finding.clone(),
+        title: balance(&moods, texts.len()).to_owned(),
         note: "Per cent of texts in each mood, with 95 % intervals.".into(),
         sample: many(texts.len(), "text"),
         head: ["mood", "per cent", "low", "high"].map(String::from).to_vec(),
@@ -207,15 +208,28 @@ fn tell(texts: &[&str], read: &Read, learnt: Option<&Learnt>, lexicon: &Lexicon)
 const CHOSEN: &str = "Chosen: moods by the shipped model of English reviews, which has learnt from 2,000 sentences \
                       about products and restaurants; compound scores by the lexicon.";
 
+/// Which mood is the commoner, where chance does not explain the difference.
+#[expect(clippy::cast_precision_loss, reason = "counts of texts")]
+fn balance([positive, _, negative]: &[Bar; 3], texts: usize) -> &'static str {
+    let (good, bad) = (positive.value / 100.0, negative.value / 100.0);
+    let error = ((good + bad - (good - bad).powi(2)) / texts as f64).sqrt();
+    match good - bad {
+        more if more > 1.96 * error => "Positive texts outnumber negative ones",
+        more if more < -1.96 * error => "Negative texts outnumber positive ones",
+        _ => "Neither positive nor negative texts clearly prevail",
+    }
+}
+
 /// The share of each mood with its interval.
 #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
 fn moods(positive: &[f64]) -> [Bar; 3] {
     let n = positive.len() as f64;
     ["positive", "neutral", "negative"].map(|name| {
-        let p = positive.iter().filter(|p| mood(**p) == name).count() as f64 / n;
-        let half = 1.96 * (p * (1.0 - p) / n).sqrt();
-        let interval = Some((100.0 * (p - half).max(0.0), 100.0 * (p + half).min(1.0)));
-        Bar { label: name.into(), value: 100.0 * p, interval }
+        let count = positive.iter().filter(|p| mood(**p) == name).count();
+        // None found is not none there: the interval of Wilson stays honest at 0 and 100 %.
+        let interval = wilson(count as u64, positive.len() as u64, 0.05).ok();
+        let interval = interval.map(|(low, high)| (100.0 * low, 100.0 * high));
+        Bar { label: name.into(), value: 100.0 * count as f64 / n, interval }
     })
 }
 

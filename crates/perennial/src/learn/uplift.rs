@@ -50,8 +50,6 @@ const TREATMENTS: &str = "treatment treated treatmentgroup arm variant exposure 
 const OUTCOMES: &str = "outcome conversion converted visit response purchased bought label y";
 /// Samples drawn anew for the interval of the Qini.
 const REDRAWN: usize = 200;
-/// The share of customers whose effect is told.
-const BEST: f64 = 0.3;
 
 struct Trial {
     table: Table,
@@ -90,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
         [ids[i].clone(), format!("{:.6}", measured.effects[i]), held.into()]
     });
     drafts.csv(&arguments.outputs.out, &["customer_id", "uplift", "held_out"], rows)?;
-    let mut chapter = tell(&trial, &measured, common.seed).map_err(told)?;
+    let mut chapter = tell(&trial, &measured, &frame.header[outcome], common.seed).map_err(told)?;
     let used: Vec<String> = trial.table.columns().iter().map(|c| format!("`{}`", c.name)).collect();
     let names = [treatment, outcome].map(|at| &frame.header[at]);
     chapter.how.push(format!("Columns: treatment `{}`, outcome `{}`; learnt from {}. Whatever was known only after the treatment must not be among these (--ignore).", names[0], names[1], used.join(", ")));
@@ -186,36 +184,37 @@ const WORDS: [(&str, &str); 2] = [
     ),
 ];
 
-fn tell(trial: &Trial, measured: &Measured, seed: u64) -> Result<Chapter, BadInput> {
+fn tell(trial: &Trial, measured: &Measured, what: &str, seed: u64) -> Result<Chapter, BadInput> {
     let rows: Vec<usize> = (0..measured.held.len()).filter(|&i| measured.held[i]).collect();
     let outcome: Vec<bool> = rows.iter().map(|&i| trial.outcome[i]).collect();
     let treated: Vec<bool> = rows.iter().map(|&i| trial.treated[i]).collect();
     let score: Vec<f64> = rows.iter().map(|&i| measured.effects[i]).collect();
-    let told = metrics::measure(&outcome, &treated, &score, BEST)?;
+    let told = metrics::measure(&outcome, &treated, &score, 1.0 / 3.0)?;
     let [qini, _] = metrics::intervals(&outcome, &treated, &score, REDRAWN, 0.95, seed)?;
     let report = &measured.taught.report;
-    let (effect, half) = (100.0 * report.mean_effect, 196.0 * report.mean_effect_error);
-    let proved = if effect.abs() > half { "changes" } else { "is not proved to change" };
-    let by = if effect.abs() > half { "by" } else { "at all:" };
-    let finding = format!(
-        "The treatment {proved} the outcome {by} {effect:.2} points on average ({:.2} to {:.2})",
-        effect - half,
-        effect + half
-    );
+    let finding = on_average(what, 100.0 * report.mean_effect, 196.0 * report.mean_effect_error);
     let validation = format!(
-        "Validation: normalised Qini {:.4} (95 % interval {:.4} to {:.4}) on {} left out; among the best {:.0} % of them the treatment changes the outcome by {:.2} points.",
+        "Validation: normalised Qini {:.4} (95 % interval {:.4} to {:.4}) on {} left out.",
         told.qini_auc,
         qini.low,
         qini.high,
         many(score.len(), "customer"),
-        100.0 * BEST,
-        100.0 * told.uplift_at_share_by_group
     );
     let sure = qini.low > 0.0;
     let gained = gained(&metrics::qini_curve(&outcome, &treated, &score)?, sure, score.len(), (qini.low, qini.high));
     let how = report.to_string().lines().map(str::to_owned).collect();
-    let figures = vec![gained, thirds(&outcome, &treated, &score)];
+    let figures = vec![gained, thirds(what, &outcome, &treated, &score)];
     Ok(Chapter { name: "Whom it changes", finding, told: vec![validation], figures, words: WORDS.to_vec(), how })
+}
+
+/// The mean effect, and whether it is one at all; in points, with half the width of its interval.
+fn on_average(what: &str, effect: f64, half: f64) -> String {
+    let range = format!("{:.2} to {:.2}", effect - half, effect + half);
+    match effect {
+        up if up > half => format!("The treatment raises `{what}` by {up:.2} points on average ({range})"),
+        down if down < -half => format!("The treatment lowers `{what}` by {:.2} points on average ({range})", -down),
+        none => format!("The treatment is not proved to change `{what}`: {none:.2} points on average ({range})"),
+    }
 }
 
 /// Extra outcomes as more customers are reached, against a random order.
@@ -250,9 +249,18 @@ fn gained(curve: &[metrics::Point], sure: bool, count: usize, (low, high): (f64,
     }
 }
 
+/// What the highest scores gain against the lowest, and whether that may be chance.
+fn between(what: &str, best: &Bar, last: &Bar) -> String {
+    let half = |bar: &Bar| bar.interval.map_or(0.0, |(low, high)| 0.5 * (high - low));
+    let apart = (best.value - last.value).abs() > half(best).hypot(half(last));
+    let chance = if apart { "" } else { "; the difference may be chance" };
+    let (best, last) = (figure(best.value), figure(last.value));
+    format!("Where scores are highest, `{what}` changes by {best} points, where lowest by {last}{chance}")
+}
+
 /// The effect measured in the best, middle and last third by score.
 #[expect(clippy::cast_precision_loss, reason = "counts of customers")]
-fn thirds(outcome: &[bool], treated: &[bool], score: &[f64]) -> Figure {
+fn thirds(what: &str, outcome: &[bool], treated: &[bool], score: &[f64]) -> Figure {
     let mut order: Vec<usize> = (0..score.len()).collect();
     order.sort_by(|&a, &b| score[b].total_cmp(&score[a]));
     let part = |i: usize| &order[i * order.len() / 3..(i + 1) * order.len() / 3];
@@ -276,11 +284,33 @@ fn thirds(outcome: &[bool], treated: &[bool], score: &[f64]) -> Figure {
         vec![bar.label.clone(), many(part(i).len(), "customer"), figure(bar.value), figure(low), figure(high)]
     });
     Figure {
-        title: format!("Among the highest scores the treatment changes the outcome by {} points, among the lowest by {}", figure(bars[0].value), figure(bars[2].value)),
+        title: between(what, &bars[0], &bars[2]),
         note: "The difference between treated and untreated in each third of customers by score, in points, with 95 % intervals; zero is no effect.".into(),
         sample: format!("{} left out", many(score.len(), "customer")),
         rows: rows.collect(),
         plot: Plot::Dots(bars),
         head: ["third", "customers", "points", "low", "high"].map(String::from).to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_effect_has_a_direction_and_may_be_none() {
+        assert_eq!(
+            on_average("visit", 6.1, 0.6),
+            "The treatment raises `visit` by 6.10 points on average (5.50 to 6.70)"
+        );
+        assert!(on_average("churn", -2.0, 0.5).starts_with("The treatment lowers `churn` by 2.00 points"));
+        assert!(on_average("visit", 0.3, 0.5).contains("not proved to change"));
+    }
+
+    #[test]
+    fn two_thirds_whose_intervals_leave_room_for_chance_say_so() {
+        let third = |value, half| Bar { label: String::new(), value, interval: Some((value - half, value + half)) };
+        assert!(between("visit", &third(6.8, 1.8), &third(4.9, 1.4)).ends_with("may be chance"));
+        assert!(between("visit", &third(9.0, 1.8), &third(4.9, 1.4)).ends_with("by 4.9"));
     }
 }

@@ -73,6 +73,9 @@ impl Figure {
     }
 }
 
+/// Columns that name things: digits there are no amounts.
+const NAMES: [&str; 4] = ["item", "goes with", "other record", "customer"];
+
 /// Tables longer than this scroll within themselves.
 const TALL: usize = 32;
 
@@ -186,9 +189,19 @@ impl Figure {
     /// The table; `label` names the region that a long one scrolls in.
     fn rows_html(&self, label: &str) -> String {
         let numeric: Vec<bool> = (0..self.head.len())
-            .map(|at| at > 0 && self.rows.iter().all(|row| row.get(at).is_some_and(|text| is_number(text))))
+            .map(|at| {
+                at > 0
+                    && !NAMES.contains(&self.head[at].as_str())
+                    && self.rows.iter().all(|row| row.get(at).is_some_and(|text| is_number(text)))
+            })
             .collect();
-        let class = |at: usize| if numeric.get(at) == Some(&true) { " class=\"n\"" } else { "" };
+        let brief: Vec<bool> =
+            (0..self.head.len()).map(|at| self.rows.iter().all(|row| is_brief(row.get(at)))).collect();
+        let class = |at: usize| match (numeric.get(at), brief.get(at)) {
+            (Some(true), _) => " class=\"n\"",
+            (_, Some(true)) => " class=\"s\"",
+            _ => "",
+        };
         let tall = if self.rows.len() > TALL { " tall" } else { "" };
         let mut out = format!(
             "<div class=\"scroll{tall}\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table><thead><tr>"
@@ -211,8 +224,17 @@ impl Figure {
     }
 }
 
-/// Whether a cell is set flush right: a number, perhaps with signs around it, or nothing; no date.
+/// Whether a cell is too short to break into lines, as a date is.
+fn is_brief(text: Option<&String>) -> bool {
+    text.is_none_or(|text| text.chars().count() <= 12)
+}
+
+/// Whether a cell is set flush right: a number, perhaps with signs around it, a range of numbers, or
+/// nothing; no date.
 fn is_number(text: &str) -> bool {
+    if let Some((low, high)) = text.split_once(" to ") {
+        return is_number(low) && is_number(high);
+    }
     text.chars().all(|c| c.is_ascii_digit() || "\u{a0} .,-+%".contains(c)) && text.matches('-').count() < 2
 }
 
@@ -225,6 +247,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_ranges_stand_flush_right_and_dates_do_not() {
+        assert!(["1,204", "-3.5", "43\u{a0}%", "28 to 49", ""].into_iter().all(is_number));
+        assert!(["2011-12-09", "to 49 days", "Alan to 7", "28 to"].into_iter().all(|text| !is_number(text)));
+    }
 
     #[test]
     fn a_page_stands_alone_and_shows_its_numbers_twice() {

@@ -54,7 +54,7 @@ impl Lists {
         let mut words = if self.pairs.is_some() { TOGETHER.to_vec() } else { Vec::new() };
         words.push(NDCG);
         let names: Vec<&str> = self.best_of_each().into_iter().map(|(name, _)| name).collect();
-        words.extend(METHODS.into_iter().filter(|(name, _)| names.contains(name)));
+        words.extend(self.methods().filter(|(name, _)| names.contains(name)));
         let name = match self.asked {
             Asked::ForYou => "For each customer",
             Asked::Together => "Bought together",
@@ -62,6 +62,23 @@ impl Lists {
             Asked::Session => "Next in the session",
         };
         Chapter { name, finding, told: vec![self.validation()], figures, words, how: self.how() }
+    }
+
+    /// The methods in words; in a session nothing was bought yet.
+    fn methods(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let session = self.asked == Asked::Session;
+        METHODS.into_iter().map(move |(name, meaning)| match name {
+            "own purchases" if session => (name, "The items of this session again, the latest first."),
+            "popularity" if session => (name, "What is viewed most, lately if that does better."),
+            "item-kNN of baskets" if session => (name, "Items that stand near one another in the same sessions."),
+            _ => (name, meaning),
+        })
+    }
+
+    /// What listing the most popular items to everybody reaches.
+    fn popular(&self) -> Option<f64> {
+        let found = self.best_of_each().into_iter().find(|(name, _)| *name == "popularity");
+        found.map(|(_, value)| value).filter(|value| *value > 0.0)
     }
 
     /// The best value of each method, the best first.
@@ -78,10 +95,8 @@ impl Lists {
 
     fn validation(&self) -> String {
         let choice = &self.model.choice;
-        let popular = self.best_of_each().into_iter().find(|(name, _)| *name == "popularity").map(|(_, value)| value);
-        let beside = popular
-            .filter(|value| *value > 0.0)
-            .map_or(String::new(), |value| format!("; listing what sells best reaches {value:.4}"));
+        let most = if self.asked == Asked::Session { "is viewed most" } else { "sells best" };
+        let beside = self.popular().map_or(String::new(), |value| format!("; listing what {most} reaches {value:.4}"));
         format!(
             "Validation: on {} that were hidden from training the lists reach NDCG@{} {:.4}{beside} (1 is perfect, 0 finds nothing).",
             many(choice.questions, "question"),
@@ -103,7 +118,7 @@ impl Lists {
         let best = self.best_of_each();
         let leader = best.first().map_or("nothing", |b| b.0);
         Figure {
-            title: format!("Of single methods, {leader} does best on hidden purchases"),
+            title: format!("Of single methods, {leader} does best on hidden {}", self.asked.hidden()),
             note: format!(
                 "NDCG@{} of each method with its best settings, in % of a perfect list; the lists blend what helps.",
                 self.asked.depth()
@@ -227,9 +242,17 @@ impl Lists {
     }
 
     fn examples(&self, bought: &Bought) -> (String, Vec<Figure>) {
-        let whose = if self.asked == Asked::ForYou { "customer" } else { "context" };
-        let finding = format!("{}, each of {} items with reasons", many(self.names.len(), "list"), self.top);
-        let finding = format!("{finding}, one for each {whose}");
+        let (lists, hidden) = (many(self.names.len(), "list"), self.asked.hidden());
+        let finding = match self.popular().map(|popular| self.model.choice.value / popular) {
+            Some(times) if times >= 1.05 => {
+                format!(
+                    "{lists}: they foretell hidden {hidden} {} times as well as the most popular items do",
+                    figure(times)
+                )
+            }
+            Some(_) => format!("{lists}: they foretell hidden {hidden} no better than the most popular items do"),
+            None => format!("{lists}, each of {} items with reasons", self.top),
+        };
         (finding, vec![self.some(bought)])
     }
 
@@ -245,8 +268,24 @@ impl Lists {
         Figure::table(
             "Some lists, with reasons",
             "The first three entries, of lists spread over the table. The table beside the page has all lists in full.",
-            &["who", "item", "why"],
+            &[self.asked.asker(), "item", "why"],
             rows.collect(),
         )
+    }
+}
+
+impl Asked {
+    /// Whom a list is for.
+    pub(super) fn asker(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Together => "basket",
+            Self::ForYou | Self::Again => "customer",
+        }
+    }
+
+    /// What was hidden to judge the lists.
+    fn hidden(self) -> &'static str {
+        if self == Self::Session { "views" } else { "purchases" }
     }
 }

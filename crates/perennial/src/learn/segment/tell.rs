@@ -11,8 +11,11 @@ const DRAWN: usize = 6;
 const DIFFERS: f64 = 0.35;
 
 const WORDS: [(&str, &str); 4] = [
-    ("recency", "Days from a customer's last purchase to the last day of the table."),
-    ("frequency", "Days on which a customer bought."),
+    (
+        "days since last purchase",
+        "From a customer's last purchase to the last day of the table; the file beside the page calls it recency.",
+    ),
+    ("days with a purchase", "Days on which a customer bought; the file beside the page calls it frequency."),
     ("spend", "The sum of what a customer paid, refunds taken off on the day they happened."),
     ("typical", "The median: half of the group lies below, half above."),
 ];
@@ -23,13 +26,19 @@ impl Groups {
         (0..self.len()).filter(|&row| self.fit.labels[row] == group).collect()
     }
 
-    /// A feature's name with its unit, where it is one of those made from orders.
-    fn with_unit(&self, feature: &str) -> String {
+    /// A feature in a reader's words, where it is one of those made from orders.
+    fn in_words<'a>(&self, feature: &'a str) -> &'a str {
         match feature {
-            "recency" if self.customers.of_orders => format!("{feature}, days"),
-            "frequency" if self.customers.of_orders => format!("{feature}, days with a purchase"),
-            _ => feature.to_owned(),
+            "recency" if self.customers.of_orders => "days since last purchase",
+            "frequency" if self.customers.of_orders => "days with a purchase",
+            _ => feature,
         }
+    }
+
+    /// The group whose centre lies furthest from the average customer.
+    fn furthest(&self) -> usize {
+        let far = |group: usize| self.fit.model.centre(group).iter().map(|z| z * z).sum::<f64>();
+        self.order.iter().copied().max_by(|&a, &b| far(a).total_cmp(&far(b))).unwrap_or(self.order[0])
     }
 
     fn median(&self, rows: &[usize], feature: usize) -> f64 {
@@ -98,7 +107,7 @@ impl Groups {
         let all: Vec<usize> = (0..self.len()).collect();
         let features = &self.customers.features;
         let mut head: Vec<String> = ["group", "customers", "share"].map(String::from).to_vec();
-        head.extend(features.iter().map(|name| format!("typical {}", self.with_unit(name))));
+        head.extend(features.iter().map(|name| format!("typical {}", self.in_words(name))));
         head.push("why this name".into());
         let everybody = std::iter::once("all customers".to_owned())
             .chain([count(self.len()), percent(1.0)])
@@ -107,9 +116,13 @@ impl Groups {
             .collect();
         let mut rows: Vec<Vec<String>> = self.order.iter().map(|&group| self.line(group)).collect();
         rows.push(everybody);
-        let names: Vec<String> = self.order.iter().map(|&g| format!("\"{}\"", self.names[g])).collect();
+        let apart = self.furthest();
         Figure {
-            title: format!("The groups: {}", names.join("; ")),
+            title: format!(
+                "\"{}\" stands furthest from the average customer: {} of all",
+                self.names[apart],
+                percent(self.share(apart))
+            ),
             note: "The typical customer of each group beside that of all; further than a third of a standard deviation from the average counts as a reason.".into(),
             sample: many(self.len(), "customer"),
             plot: Plot::None,
@@ -126,7 +139,7 @@ impl Groups {
             .iter()
             .zip(centre)
             .filter(|(_, z)| z.abs() >= DIFFERS)
-            .map(|(name, z)| (z.abs(), format!("{name} {} average", side(*z))))
+            .map(|(name, z)| (z.abs(), format!("{} {} average", self.in_words(name), side(*z))))
             .collect();
         reasons.sort_by(|a, b| b.0.total_cmp(&a.0));
         let why = reasons.into_iter().map(|reason| reason.1).collect::<Vec<_>>().join(", ");
@@ -194,20 +207,21 @@ impl Groups {
                     value: self.median(rows, feature),
                     interval: None,
                 };
-                let name = self.with_unit(&self.customers.features[feature]);
+                let name = self.in_words(&self.customers.features[feature]).to_owned();
                 (name, self.order.iter().zip(&members).map(bar).collect())
             })
             .collect();
         let (name, bars) = &sets[0];
-        let (least, most) =
-            bars.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), b| (l.min(b.value), m.max(b.value)));
+        let by_value = |a: &&Bar, b: &&Bar| a.value.total_cmp(&b.value);
+        let said = |bar: Option<&Bar>| bar.map_or(String::new(), |b| format!("{} in \"{}\"", figure(b.value), b.label));
+        let (least, most) = (said(bars.iter().min_by(by_value)), said(bars.iter().max_by(by_value)));
         let head = std::iter::once("group".to_owned()).chain(sets.iter().map(|(name, _)| format!("typical {name}")));
         let rows = (0..self.order.len()).map(|at| {
             let label = self.names[self.order[at]].clone();
             std::iter::once(label).chain(sets.iter().map(|(_, bars)| figure(bars[at].value))).collect()
         });
         Figure {
-            title: format!("From group to group typical {name} runs from {} to {}", figure(least), figure(most)),
+            title: format!("Typical {name}: from {least} to {most}"),
             note: "The typical customer (median) of each group, groups by size, each feature with its own scale."
                 .into(),
             sample: many(self.len(), "customer"),
