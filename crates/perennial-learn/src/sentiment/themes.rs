@@ -21,8 +21,8 @@ pub struct Theme {
     pub mood: f64,
 }
 
-const FUNCTION_WORDS: &str = " a about above after again all also am an and any are as at be because been before being below both but by can \
-cannot could did do does doing done don't down each else even ever every few for from further get gets getting give go going got had has have having he her \
+const FUNCTION_WORDS: &str = " a about above after again all also am an and any are as at back be because been before being below both but by came can \
+cannot come could did do does doing done don't down each else even ever every few first for from further get gets getting give go going got had has have having he her \
 here hers him his how i i'd i'll i'm i've if in into is isn't it it's its itself just let like made make many may me might more most much must my myself no \
 nor not now of off on once one only or other our ours out over own please put quite really said same say see she should so some still such take than that \
 that's the their them then there these they thing things this those though through to too two under until up upon us use used using very was wasn't we well \
