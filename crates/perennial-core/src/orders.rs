@@ -184,7 +184,12 @@ pub struct OrderLine {
 
 impl OrderLine {
     fn left(&self) -> i64 {
-        self.net_left + self.paid_left
+        self.net_left.saturating_add(self.paid_left) // A damaged row may say anything.
+    }
+
+    /// Whether it never cost anything.
+    fn is_free(&self) -> bool {
+        self.net.saturating_add(self.paid) == 0
     }
 
     fn matches(&self, wanted: &Line) -> bool {
@@ -208,7 +213,7 @@ impl OrderRecord {
 
     /// Minor units left of the goods, however paid.
     pub fn left(&self) -> i64 {
-        self.lines.iter().map(OrderLine::left).sum()
+        self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.left()))
     }
 
     /// Whether this record of an order was made before another one of it.
@@ -226,13 +231,13 @@ impl OrderRecord {
 
     /// Whether anything is left.
     pub fn stands(&self) -> bool {
-        !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| l.pieces > 0 && l.net + l.paid == 0))
+        !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| l.pieces > 0 && l.is_free()))
     }
 
     /// Impact left, by unit, in thousandths.
     pub fn impact_left(&self) -> Vec<(Word, i64)> {
         let mut sums: Vec<(Word, i64)> = Vec::new();
-        for line in self.lines.iter().filter(|l| l.pieces > 0 && (l.left() > 0 || l.net + l.paid == 0)) {
+        for line in self.lines.iter().filter(|l| l.pieces > 0 && (l.left() > 0 || l.is_free())) {
             for (unit, each) in line.impact.iter() {
                 let amount = each.saturating_mul(i64::from(line.pieces));
                 match sums.iter_mut().find(|(u, _)| u == unit) {
@@ -559,5 +564,30 @@ pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
         record.refunds.push(key);
     } else {
         record.cancelled = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_row_is_read_whatever_amounts_it_holds() {
+        let booking = Booking {
+            order: OrderRef([1; 16]),
+            version: 1,
+            eligible: 0,
+            earns: true,
+            lines: vec![BookedLine::default(); 2],
+            recalled: Vec::new(),
+            paid_points: 0,
+            rules: Arc::default(),
+        };
+        let usd: Currency = "USD".parse().unwrap();
+        let mut order = record(&booking, None, (Timestamp::EPOCH, Timestamp::EPOCH), usd);
+        order.lines.iter_mut().for_each(|line| (line.net_left, line.paid_left) = (i64::MAX, i64::MAX));
+        let bytes = postcard::to_stdvec(&order).unwrap();
+        let kept: Kept = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!((kept.record.left(), &*kept.record), (i64::MAX, &order));
     }
 }

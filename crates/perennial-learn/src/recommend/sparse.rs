@@ -29,7 +29,7 @@ impl ItemMatrix {
         let parts = parallel::runs(items, 64, threads, |range| {
             let mut state = state();
             let mut part = Self::with_room(0, 0);
-            range.for_each(|item| part.push(row(&mut state, item)));
+            range.for_each(|item| part.push(&row(&mut state, item)));
             part.targets.shrink_to_fit();
             part.weights.shrink_to_fit();
             part
@@ -46,7 +46,7 @@ impl ItemMatrix {
         Self { starts, targets: Vec::with_capacity(weights), weights: Vec::with_capacity(weights) }
     }
 
-    fn push(&mut self, row: Row) {
+    fn push(&mut self, row: &[(u32, f32)]) {
         self.targets.extend(row.iter().map(|&(target, _)| target));
         self.weights.extend(row.iter().map(|&(_, weight)| weight));
         self.starts.push(self.targets.len());
