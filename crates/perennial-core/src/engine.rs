@@ -114,11 +114,13 @@ pub fn apply_and_score(
     let standing = customer.orders.standing;
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
-    book.facts.reserve(8);
     observe(book.edition, book.customer, event);
     loyalty::join(&mut book, event);
     match &event.body {
-        Body::Ordered(order) | Body::OrderUpdated(order) => loyalty::ordered(&mut book, event, order),
+        Body::Ordered(order) | Body::OrderUpdated(order) => {
+            book.facts.reserve(8);
+            loyalty::ordered(&mut book, event, order);
+        }
         Body::Refunded(refund) => {
             let name = OrderRef::derive(&rules.secret, &refund.order_id);
             if loyalty::refunded(&mut book, refund, name).is_err() {

@@ -3,8 +3,9 @@
 //! Ids are newtypes that refuse to be empty. Those of ours derive from a root profile and its own
 //! entry number, never from a journal position or a clock (rule 26).
 
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -34,6 +35,29 @@ impl Secret {
             hasher.write_u64(part.len() as u64);
         }
         hasher.finish128().as_bytes()
+    }
+}
+
+/// A map by keyed digests, as our opaque ids are: nobody can choose them, so they need no other hash.
+pub type DigestMap<K, V> = HashMap<K, V, BuildHasherDefault<LastBytes>>;
+
+/// Hashes a digest to its last eight bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastBytes(u64);
+
+impl Hasher for LastBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.last_chunk().into_iter().for_each(|last| self.0 ^= u64::from_le_bytes(*last));
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 ^= digest;
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -114,8 +138,8 @@ opaque_id! {
 impl CustomerId {
     /// The id of the `nth` profile (from 0) that this identifier makes.
     pub fn derive(secret: &Secret, first: &Identifier, nth: u32) -> Self {
-        let kind = first.kind.to_string();
-        Self(secret.digest(&[b"customer", kind.as_bytes(), first.value.as_bytes(), &nth.to_le_bytes()]))
+        let kind = first.kind.name().as_bytes();
+        Self(secret.digest(&[b"customer", kind, first.value.as_bytes(), &nth.to_le_bytes()]))
     }
 }
 
@@ -176,18 +200,22 @@ impl IdentifierKind {
     pub fn limit(&self) -> usize {
         if *self == Self::User { 1 } else { 5 }
     }
-}
 
-impl fmt::Display for IdentifierKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    fn name(&self) -> &str {
+        match self {
             Self::User => "user",
             Self::Email => "email",
             Self::Anonymous => "anonymous",
             Self::External(name) => name,
             Self::Loyalty => "loyalty",
             Self::Phone => "phone",
-        })
+        }
+    }
+}
+
+impl fmt::Display for IdentifierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -234,8 +262,7 @@ impl Identifier {
 
     /// The opaque name under which the identifier index knows this one.
     pub fn hashed(&self, secret: &Secret) -> IdentifierHash {
-        let kind = self.kind.to_string();
-        IdentifierHash(secret.digest(&[b"identifier", kind.as_bytes(), self.value.as_bytes()]))
+        IdentifierHash(secret.digest(&[b"identifier", self.kind.name().as_bytes(), self.value.as_bytes()]))
     }
 }
 

@@ -13,12 +13,12 @@
 
 mod rows;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use perennial_core::id::Secret;
+use perennial_core::id::{DigestMap, Secret};
 
 use crate::Taken;
 use crate::failure::Failure;
@@ -72,7 +72,7 @@ pub enum Seen {
 }
 
 /// Messages by fingerprint: the entry and the body's hash.
-type Exact = HashMap<u64, (u64, u32)>;
+type Exact = DigestMap<u64, (u64, u32)>;
 
 /// A remembered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Duplicates {
             Arc::new(Shared { rows, queue: Mutex::default(), writing: Mutex::default(), written, _taken: taken });
         let generations = saved.filters.iter().map(Generation::read).collect::<Result<_, _>>()?;
         let mut set = Self {
-            recent: HashMap::new(),
+            recent: Exact::default(),
             closing: None,
             unsaved: Vec::new(),
             segment: saved.segment,

@@ -199,7 +199,12 @@ impl Workspace {
         let mut customer = self.warm.take(id)?.ok_or_else(|| gone("its customer is not there"))?;
         let with_it = customer.orders.parked.clone();
         let event = place.as_ref().ok_or_else(|| gone("it is folded already"))?;
-        made.extend(self.fold_into(&mut customer, event));
+        let facts = self.fold_into(&mut customer, event);
+        if made.is_empty() {
+            made = facts;
+        } else {
+            made.extend(facts);
+        }
         #[cfg(test)]
         self.spring(&event.message_id);
         let event = place.take().ok_or_else(|| gone("it is folded already"))?;

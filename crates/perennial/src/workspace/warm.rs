@@ -2,12 +2,12 @@
 //!
 //! Invariant: a customer that changed is never dropped before it is written.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use perennial_core::command;
 use perennial_core::customer::{Customer, Recorded};
 use perennial_core::fact::Fact;
-use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
+use perennial_core::id::{CustomerId, DigestMap, Identifier, IdentifierHash, OrderRef, Secret};
 use perennial_core::input::{Entry, Input};
 use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
@@ -27,15 +27,15 @@ const MOVED_MAX: usize = 10_000;
 
 pub(super) struct Warm {
     state: State,
-    customers: HashMap<CustomerId, Slot>,
+    customers: DigestMap<CustomerId, Slot>,
     /// Warm customers by their next wake-up.
     alarms: BTreeSet<(Timestamp, CustomerId)>,
-    identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
+    identifiers: DigestMap<IdentifierHash, Option<CustomerId>>,
     /// What the state answered, or holds by now.
-    known: HashMap<IdentifierHash, Option<CustomerId>>,
-    orders: HashMap<OrderRef, CustomerId>,
+    known: DigestMap<IdentifierHash, Option<CustomerId>>,
+    orders: DigestMap<OrderRef, CustomerId>,
     /// What is fetched by its key: old orders and answers, and what waits for an order.
-    shelf: HashMap<KeptKey, Option<Vec<u8>>>,
+    shelf: DigestMap<KeptKey, Option<Vec<u8>>>,
     /// Customers that became part of another one or were erased, of which the state may still hold a row.
     gone: BTreeSet<CustomerId>,
     news: Checkpoint,
@@ -66,9 +66,9 @@ struct Outgoing {
 /// Index rows of a checkpoint on its way.
 #[derive(Default)]
 struct Older {
-    identifiers: HashMap<IdentifierHash, Option<CustomerId>>,
-    orders: HashMap<OrderRef, CustomerId>,
-    shelf: HashMap<KeptKey, Option<Vec<u8>>>,
+    identifiers: DigestMap<IdentifierHash, Option<CustomerId>>,
+    orders: DigestMap<OrderRef, CustomerId>,
+    shelf: DigestMap<KeptKey, Option<Vec<u8>>>,
     timeline: Vec<(CustomerId, u64)>,
 }
 
@@ -90,12 +90,12 @@ impl Warm {
         let moved_after = state.position().unwrap_or(u64::MAX);
         Self {
             state,
-            customers: HashMap::new(),
+            customers: DigestMap::default(),
             alarms: BTreeSet::new(),
-            identifiers: HashMap::new(),
-            known: HashMap::new(),
-            orders: HashMap::new(),
-            shelf: HashMap::new(),
+            identifiers: DigestMap::default(),
+            known: DigestMap::default(),
+            orders: DigestMap::default(),
+            shelf: DigestMap::default(),
             gone: BTreeSet::new(),
             news: Checkpoint::default(),
             entries: 0,
