@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 
 /// Lots kept one by one; older ones that are closed live on in the totals.
 pub const LOTS_MAX: usize = 1_024;
+/// Closed lots that are archived at once.
+const ARCHIVED_TOGETHER: usize = 16;
 /// The most points that one order or one adjustment moves, so that no balance leaves what a number holds.
 pub const POINTS_MAX: i64 = 1_000_000_000_000;
 
@@ -160,7 +162,7 @@ impl Wallet {
 
     /// Opens an empty lot; the posting that fills it follows.
     pub fn open(&mut self, born: &LotOpened) {
-        if self.lots.len() >= LOTS_MAX {
+        if self.lots.len() >= LOTS_MAX && self.lots.len().is_multiple_of(ARCHIVED_TOGETHER) {
             self.archive_oldest();
         }
         self.lots.push(Lot {
@@ -176,10 +178,13 @@ impl Wallet {
         self.active_at = self.active_at.max(born.earned_at);
     }
 
-    /// The oldest closed lot gives its place; with none closed the list may grow, for points are
-    /// never dropped.
+    /// The oldest closed lots give their places, several at a time, so that a long list is not looked
+    /// through for every new one; with none closed it may grow, for points are never dropped.
     fn archive_oldest(&mut self) {
-        if let Some(at) = self.lots.iter().position(|lot| lot.buckets.is_closed()) {
+        let surplus = self.lots.len() + ARCHIVED_TOGETHER - LOTS_MAX;
+        let closed = self.lots.iter().enumerate().filter(|(_, lot)| lot.buckets.is_closed());
+        let closed: Vec<usize> = closed.map(|(at, _)| at).take(surplus).collect();
+        for at in closed.into_iter().rev() {
             let lot = self.lots.remove(at);
             lot.iter().for_each(|lot| self.archived.add(&lot.buckets));
         }

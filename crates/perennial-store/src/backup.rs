@@ -23,7 +23,7 @@ use crate::{Duplicates, Options, State, Store, discard_duplicates, discard_state
 const JOURNAL: &str = "journal.db";
 const KEYS: &str = "keys.db";
 const STATE: &str = "state.db";
-const DUPLICATES: &str = "duplicates.db";
+pub(crate) const DUPLICATES: &str = "duplicates.db";
 const MASTER: &str = "master.key";
 const ERASURES: &str = "erasures.txt";
 /// Hashes of the keys that clients call with; without them a restored server would refuse everybody.
@@ -136,8 +136,8 @@ fn discard_what_cannot_be_read(folder: &Path) -> Result<(), Failure> {
     let duplicates = Duplicates::open(&folder.join(DUPLICATES), taken);
     let (no_state, no_duplicates) = (state.is_err(), duplicates.is_err());
     drop(duplicates);
-    if no_state {
-        discard_state(folder)?;
+    if no_state || no_duplicates {
+        discard_state(folder)?; // Whoever folds the journal again remembers its messages, too.
     }
     if no_duplicates {
         discard_duplicates(folder)?;

@@ -61,6 +61,7 @@ use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use backup::DUPLICATES;
 pub use backup::{Restored, backup, restore};
 pub use duplicates::{Duplicates, DuplicatesCheckpoint, Fingerprint, Seen};
 pub use failure::{Failure, Trouble};
@@ -119,7 +120,7 @@ impl Store {
         let keys = Keys::open(folder, options.master_key, taken.clone())?;
         let journal = Journal::open(&folder.join("journal.db"), keys.clone())?;
         let state = State::open(&folder.join("state.db"), taken.clone())?;
-        let duplicates = Duplicates::open(&folder.join("duplicates.db"), taken)?;
+        let duplicates = Duplicates::open(&folder.join(DUPLICATES), taken)?;
         Self { journal, keys, state, duplicates }.checked()
     }
 
@@ -179,7 +180,7 @@ pub fn discard_state(folder: &Path) -> Result<(), Failure> {
 /// # Errors
 /// As [`discard_state`].
 pub fn discard_duplicates(folder: &Path) -> Result<(), Failure> {
-    discard(folder, "duplicates.db")
+    discard(folder, DUPLICATES)
 }
 
 fn discard(folder: &Path, file: &str) -> Result<(), Failure> {

@@ -88,7 +88,7 @@ pub struct Duplicates {
     /// Messages that are in no segment yet.
     recent: Exact,
     /// Messages of a segment that is being written, and its number.
-    closing: Option<(u64, Exact)>,
+    closing: Option<(u64, Arc<Exact>)>,
     /// What the next checkpoint saves.
     unsaved: Vec<Mark>,
     /// The number of the segment that `recent` will be.
@@ -191,9 +191,10 @@ impl Duplicates {
         self.settle();
         let mut batch = Batch { position, marks: std::mem::take(&mut self.unsaved), close: None, ..Batch::default() };
         if self.recent.len() >= SEGMENT && self.closing.is_none() {
-            batch.close = Some(self.segment);
+            let closing = (self.segment, Arc::new(std::mem::take(&mut self.recent)));
+            batch.close = Some(closing.clone());
             batch.filters = self.generations.iter_mut().filter(|g| g.changed).map(Generation::save).collect();
-            self.closing = Some((self.segment, std::mem::take(&mut self.recent)));
+            self.closing = Some(closing);
             self.segment += 1;
             self.drop_oldest();
         }
@@ -301,8 +302,8 @@ impl DuplicatesCheckpoint {
             // The queue is free while the disk works: the writer may gather the next one.
             let Some(batch) = guard(&self.0.queue).front().cloned() else { return Ok(()) };
             self.0.rows.write(&batch)?;
-            if let Some(segment) = batch.close {
-                self.0.written.store(segment, Ordering::Release);
+            if let Some((segment, _)) = &batch.close {
+                self.0.written.store(*segment, Ordering::Release);
             }
             guard(&self.0.queue).pop_front();
         }

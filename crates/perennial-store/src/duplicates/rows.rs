@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::Mark;
+use super::{Exact, Mark};
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::filter::Filter;
 use crate::memory::{MemoryDisk, Write};
@@ -16,8 +16,8 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, from_sql, guard, open, 
 const LAYOUT: Layout = Layout {
     name: "duplicates",
     mark: 0x5052_4431,
-    version: 1,
-    older: Trouble::Corrupt,
+    version: 2,
+    older: Trouble::Outdated,
     page_size: 8192,
     synchronous: "NORMAL", // a lost checkpoint is remembered again from the journal's tail
     cache_kib: 4096,
@@ -25,13 +25,13 @@ const LAYOUT: Layout = Layout {
         CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, segment INTEGER NOT NULL);
         INSERT INTO progress VALUES(1, 0, 1);
         CREATE TABLE recent(id INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL);
-        -- Segment first: a new one is written at the end of the table, whatever its fingerprints.
+        -- Segment first: a new one is written at the end of the table, whatever its fingerprints. A row
+        -- is some marks in the order of their ids, from the first one's on.
         CREATE TABLE seen(
             segment INTEGER NOT NULL,
-            id INTEGER NOT NULL,
-            seq INTEGER NOT NULL,
-            body INTEGER NOT NULL,
-            PRIMARY KEY(segment, id)
+            first INTEGER NOT NULL,
+            marks BLOB NOT NULL,
+            PRIMARY KEY(segment, first)
         ) WITHOUT ROWID;
         CREATE TABLE filters(
             number INTEGER PRIMARY KEY,
@@ -52,8 +52,8 @@ pub(super) enum Rows {
 pub(super) struct Batch {
     pub(super) position: u64,
     pub(super) marks: Vec<Mark>,
-    /// The segment that everything recent becomes.
-    pub(super) close: Option<u64>,
+    /// The segment that everything recent becomes, and that.
+    pub(super) close: Option<(u64, Arc<Exact>)>,
     pub(super) filters: Vec<FilterSnapshot>,
     pub(super) oldest_generation: u64,
     pub(super) oldest_segment: u64,
@@ -173,13 +173,29 @@ fn load(db: &Connection) -> Result<Saved, Failure> {
     Ok(Saved { position, segment, recent, filters })
 }
 
+/// Marks of one row.
+const ROW: usize = 128;
+/// Bytes of a mark: id, entry and body, each little-endian.
+const MARK: usize = 8 + 8 + 4;
+
 fn find(db: &Connection, id: u64, segment: u64) -> Result<Option<Mark>, Failure> {
-    let sql = "SELECT seq, body FROM seen WHERE segment = ?1 AND id = ?2";
+    let sql = "SELECT marks FROM seen WHERE segment = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
     let mut statement = db.prepare_cached(sql).doing("look for a duplicate")?;
-    let mark = statement.query_row(params![to_sql(segment), id.cast_signed()], |row| {
-        Ok(Mark { id, seq: from_sql(row.get(0)?), body: row.get(1)? })
-    });
-    mark.optional().doing("look for a duplicate")
+    let marks = statement.query_row(params![to_sql(segment), id.cast_signed()], |row| row.get::<_, Vec<u8>>(0));
+    let marks = marks.optional().doing("look for a duplicate")?.unwrap_or_default();
+    Ok(marks.as_chunks().0.iter().map(read_mark).find(|mark| mark.id == id))
+}
+
+fn read_mark(bytes: &[u8; MARK]) -> Mark {
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+    let body = u32::from_le_bytes(bytes[16..].try_into().unwrap_or_default());
+    Mark { id: number(0), seq: number(8), body }
+}
+
+fn write_mark(mark: &Mark, out: &mut Vec<u8>) {
+    out.extend_from_slice(&mark.id.to_le_bytes());
+    out.extend_from_slice(&mark.seq.to_le_bytes());
+    out.extend_from_slice(&mark.body.to_le_bytes());
 }
 
 fn write(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
@@ -187,17 +203,25 @@ fn write(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
     for mark in &batch.marks {
         statement.execute(params![mark.id.cast_signed(), to_sql(mark.seq), mark.body]).doing(SAVING)?;
     }
-    if let Some(segment) = batch.close {
-        close(tx, batch, segment)?;
+    if let Some((segment, recent)) = &batch.close {
+        close(tx, batch, *segment, recent)?;
     }
+    let closed = batch.close.as_ref().map(|(segment, _)| to_sql(*segment));
     let sql = "UPDATE progress SET position = ?1, segment = coalesce(?2 + 1, segment)";
-    tx.execute(sql, params![to_sql(batch.position), batch.close.map(to_sql)]).doing(SAVING)?;
+    tx.execute(sql, params![to_sql(batch.position), closed]).doing(SAVING)?;
     Ok(())
 }
 
-fn close(tx: &Transaction<'_>, batch: &Batch, segment: u64) -> Result<(), Failure> {
-    let sql = "INSERT OR IGNORE INTO seen SELECT ?1, id, seq, body FROM recent ORDER BY id, seq DESC";
-    tx.execute(sql, [to_sql(segment)]).doing(SAVING)?;
+fn close(tx: &Transaction<'_>, batch: &Batch, segment: u64, recent: &Exact) -> Result<(), Failure> {
+    let mut marks: Vec<Mark> = recent.iter().map(|(&id, &(seq, body))| Mark { id, seq, body }).collect();
+    marks.sort_unstable_by_key(|mark| mark.id.cast_signed());
+    let mut statement = tx.prepare_cached("INSERT INTO seen VALUES(?1, ?2, ?3)").doing(SAVING)?;
+    let mut bytes = Vec::with_capacity(ROW * MARK);
+    for row in marks.chunks(ROW) {
+        bytes.clear();
+        row.iter().for_each(|mark| write_mark(mark, &mut bytes));
+        statement.execute(params![to_sql(segment), row[0].id.cast_signed(), bytes]).doing(SAVING)?;
+    }
     tx.execute("DELETE FROM recent", []).doing(SAVING)?;
     for snapshot in &batch.filters {
         let values = params![
@@ -216,7 +240,7 @@ fn close(tx: &Transaction<'_>, batch: &Batch, segment: u64) -> Result<(), Failur
 fn write_memory(contents: &mut DuplicateContents, batch: &Batch) {
     contents.recent.extend_from_slice(&batch.marks);
     contents.position = batch.position;
-    let Some(segment) = batch.close else { return };
+    let Some(segment) = batch.close.as_ref().map(|(segment, _)| *segment) else { return };
     for mark in contents.recent.drain(..) {
         contents.seen.insert((segment, mark.id), mark);
     }

@@ -117,8 +117,9 @@ impl Workspace {
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         match Store::open(folder).and_then(Self::on) {
             Err(failure) if failure.trouble == Trouble::Outdated => {
-                tracing::info!("another version wrote the state; the journal is folded again");
+                tracing::info!(reason = %failure.detail, "the journal is folded again from its beginning");
                 perennial_store::discard_state(folder)?;
+                perennial_store::discard_duplicates(folder)?;
                 Self::on(Store::open(folder)?)
             }
             opened => opened,
@@ -146,6 +147,15 @@ impl Workspace {
     /// # Errors
     /// Those of the store.
     pub fn on(store: Store) -> Result<Self, Failure> {
+        let (known, folded) = (store.duplicates.position(), store.state.position()?);
+        if known < folded {
+            let detail = format!("the list of duplicates goes to entry {known}, the state to {folded}");
+            return Err(Failure {
+                trouble: Trouble::Outdated,
+                doing: "open the workspace".into(),
+                detail: detail.into(),
+            });
+        }
         let secret = store.keys.secret("workspace")?;
         let mut workspace = Self {
             journal: store.journal,

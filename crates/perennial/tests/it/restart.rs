@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicI64;
 use perennial::pump::{Clock, Pump};
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
-use perennial::workspace::Workspace;
+use perennial::workspace::{Status, Workspace};
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::{DAY_MS, Timestamp};
@@ -62,24 +62,33 @@ fn a_state_of_another_version_is_made_again_and_loses_nothing() {
     buy(&mut workspace, at(0), "r");
     workspace.checkpoint().unwrap();
     drop(workspace);
-    for how in ["start", "rebuild", "layout"] {
+    for how in ["start", "rebuild", "layout", "older duplicates", "no duplicates"] {
         let store = Store::open(&folder).unwrap();
         let position = store.state.position().unwrap();
-        let workspace = (how != "layout").then(|| vec![1, 2, 3]);
+        let workspace = matches!(how, "start" | "rebuild").then(|| vec![1, 2, 3]);
         store.state.checkpoint(Checkpoint { position, workspace, ..Checkpoint::default() }).unwrap();
         drop(store);
-        if how == "layout" {
-            let _ = std::fs::remove_file(folder.join("state.db-wal")); // It may hold the first page.
-            let mut file = std::fs::read(folder.join("state.db")).unwrap();
-            file[63] = 2; // SQLite's `user_version`, the last byte of it.
-            std::fs::write(folder.join("state.db"), file).unwrap();
-            assert_eq!(Store::open(&folder).err().unwrap().trouble, Trouble::Outdated);
+        for (older, name, version) in [("layout", "state.db", 2), ("older duplicates", "duplicates.db", 1)] {
+            if how == older {
+                let _ = std::fs::remove_file(folder.join(format!("{name}-wal"))); // It may hold the first page.
+                let mut file = std::fs::read(folder.join(name)).unwrap();
+                file[63] = version; // SQLite's `user_version`, the last byte of it.
+                std::fs::write(folder.join(name), file).unwrap();
+                assert_eq!(Store::open(&folder).err().unwrap().trouble, Trouble::Outdated);
+            }
+        }
+        if how == "no duplicates" {
+            std::fs::remove_file(folder.join("duplicates.db")).unwrap();
         }
         if how == "rebuild" {
             perennial::commands::rebuild(&folder).unwrap();
         }
         let mut workspace = Workspace::open(&folder).unwrap();
         assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)), "{how}");
+        let said = br#"{"type":"track","messageId":"once","userId":"ana","event":"Seen"}"#;
+        let said = parse(Call::Track, said, &Circumstances::live("shop", at(0))).unwrap();
+        let receipt = workspace.take(at(0), said).unwrap().remove(0);
+        assert_eq!(receipt.status == Status::Duplicate, how != "start", "{how}: only the first is new");
         workspace.checkpoint().unwrap();
     }
 }
