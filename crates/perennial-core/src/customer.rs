@@ -10,7 +10,7 @@ use crate::fact::Redemption;
 use crate::feature::Seen;
 use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
 use crate::input::{Timer, TimerKind};
-use crate::ledger::Wallet;
+use crate::ledger::{Lot, Wallet};
 use crate::orders::Orders;
 use crate::score::Scored;
 use crate::time::Timestamp;
@@ -28,6 +28,8 @@ pub const ANSWERS_MAX: usize = 256;
 pub const HOLDS_MAX: usize = 64;
 /// Activities kept.
 pub const ACTIVITIES_MAX: usize = 512;
+/// About how many bytes a trait, a name or an answer takes.
+const SAID_BYTES: usize = 128;
 
 /// One person as we know them now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,6 +333,19 @@ impl Customer {
     /// The next wake-up.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.timers.first().map(|t| t.at)
+    }
+
+    /// About how many bytes of memory the customer takes: for whoever holds many.
+    pub fn weight(&self) -> usize {
+        let lots = self.member.as_ref().map_or(0, |member| member.wallet.lots.len());
+        let features: usize = self.features.iter().map(Seen::weight).sum();
+        let said = self.identifiers.len() + self.profile.traits.len() + self.cart.len() + self.answers.len();
+        size_of::<Self>()
+            + features
+            + self.orders.weight()
+            + lots * size_of::<Lot>()
+            + self.timers.0.len() * size_of::<Timer>()
+            + said * SAID_BYTES
     }
 
     /// Whether the customer is in a segment.

@@ -145,6 +145,16 @@ impl Recent {
 }
 
 impl Seen {
+    /// About how many bytes it takes beyond its own.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Recent(recent) => {
+                recent.entries.len() * size_of::<Sighting>() + recent.hours.len() * size_of::<Hour>()
+            }
+            _ => 0,
+        }
+    }
+
     /// What a feature remembers before it saw anything.
     pub fn nothing(feature: &Feature) -> Self {
         match (feature.within, &feature.what) {

@@ -256,6 +256,11 @@ impl Orders {
         Self { standing: self.standing, ..Self::default() }
     }
 
+    /// About how many bytes the records take, with two lines each.
+    pub(crate) fn weight(&self) -> usize {
+        self.records.len() * (size_of::<Kept>() + size_of::<OrderRecord>() + 2 * size_of::<OrderLine>())
+    }
+
     /// The record of an order.
     pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
         self.records.get(self.position(order)?).map(|kept| &*kept.record)

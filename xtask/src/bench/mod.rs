@@ -334,6 +334,9 @@ fn batch(plan: &Plan, nth: u64) -> String {
     format!(r#"{{"batch":[{}]}}"#, messages.join(","))
 }
 
+/// Shops, tills and apps that send batches at the same time, each the next when the last is durable.
+const SENDERS: u64 = 32;
+
 /// Batches of 100 against the lean loop and the row loop; what is written and stored; what a
 /// restart and a refold take.
 #[expect(clippy::cast_precision_loss, reason = "a report")]
@@ -347,7 +350,7 @@ fn intake(plan: &Plan, table: &mut Table) -> Result<(), String> {
     let key = format!("Bearer {}", server.write_key);
     let before = server.usage();
     let request = |n: u64| load::post("/v1/batch", &key, &batch(plan, n));
-    let outcome = run_load(server.port, 8, plan.events / 100, None, &request)?;
+    let outcome = run_load(server.port, SENDERS, plan.events / 100, None, &request)?;
     all_good(&outcome, "batches")?;
     let rate = outcome.rate() * 100.0;
     let cpu = server.usage().cpu - before.cpu;

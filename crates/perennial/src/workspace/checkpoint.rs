@@ -12,13 +12,11 @@ use perennial_store::{Checkpoint, DuplicatesCheckpoint, Failure, State};
 
 use super::{Workspace, tail};
 
-/// Entries after which a checkpoint is due, if the last one was small: a restart folds them again in
-/// less than half a second.
-const ENTRIES_DUE: u64 = 50_000;
-/// Entries after which one is due however large it will be: a restart folds them again in a second.
-const ENTRIES_MAX: u64 = 100_000;
-/// Bytes of customers that one entry is worth, about as many as it takes in the journal: what is large
-/// is written after more of them, so that the state never more than doubles what is written.
+/// Entries after which a checkpoint is due however small it will be, or large: a restart folds them
+/// again in a second.
+const ENTRIES_DUE: u64 = 100_000;
+/// Bytes of customers that one entry is worth, about as many as it takes in the journal: where little
+/// comes in, what is large waits for more of it.
 const BYTES_AN_ENTRY: u64 = 512;
 /// After so long one is due when it is worth it.
 const QUIET_MS: i64 = 3_000;
@@ -68,9 +66,9 @@ impl Workspace {
     /// Whether what changed is worth a checkpoint, if that is about as large as the last one was.
     fn is_checkpoint_due(&self, now: Timestamp) -> bool {
         let (behind, waited) = (self.warm.behind(), now.since(self.checkpoint_at));
-        let worth = (self.warm.bytes_gathered() / BYTES_AN_ENTRY).clamp(1, ENTRIES_MAX);
+        let worth = (self.warm.bytes_gathered() / BYTES_AN_ENTRY).clamp(1, ENTRIES_DUE);
         let worth = if self.warm.is_urgent() { 1 } else { worth };
-        behind >= worth.max(ENTRIES_DUE) || (waited >= QUIET_MS && behind >= worth) || (waited >= IDLE_MS && behind > 0)
+        behind >= ENTRIES_DUE || (waited >= QUIET_MS && behind >= worth) || (waited >= IDLE_MS && behind > 0)
     }
 
     /// Whether a checkpoint is in the making: [`Workspace::checkpoint_if_due`] has something to do.

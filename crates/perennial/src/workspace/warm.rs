@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 
 use super::rows;
 
-/// Customers kept in memory before clean ones are dropped.
-const WARM_MAX: usize = 200_000;
+/// Bytes of customers kept in memory before clean ones are dropped, about.
+const WARM_BYTES: usize = 2 << 30;
 /// Names whose customers are remembered, though the state knows them too.
 const KNOWN_MAX: usize = 400_000;
 /// Stands in the index for whoever an order will belong to that something waits for.
@@ -28,6 +28,12 @@ const MOVED_MAX: usize = 10_000;
 pub(super) struct Warm {
     state: State,
     customers: DigestMap<CustomerId, Slot>,
+    /// About how many bytes they take.
+    weight: usize,
+    /// As many may be kept.
+    bound: usize,
+    /// Beyond so many, clean ones leave.
+    too_heavy: usize,
     /// Warm customers by their next wake-up.
     alarms: BTreeSet<(Timestamp, CustomerId)>,
     identifiers: DigestMap<IdentifierHash, Option<CustomerId>>,
@@ -76,6 +82,7 @@ struct Older {
 struct Slot {
     /// None while the customer is taken out to be changed.
     customer: Option<Box<Customer>>,
+    weight: usize,
     alarm: Option<Timestamp>,
     dirty: bool,
     /// Part of the checkpoint on its way.
@@ -91,6 +98,9 @@ impl Warm {
         Self {
             state,
             customers: DigestMap::default(),
+            weight: 0,
+            bound: WARM_BYTES,
+            too_heavy: 0,
             alarms: BTreeSet::new(),
             identifiers: DigestMap::default(),
             known: DigestMap::default(),
@@ -136,8 +146,10 @@ impl Warm {
         let mut customer = customer.into();
         self.put_away(&mut customer);
         let id = customer.id;
-        let next = customer.next_due();
+        let (next, weight) = (customer.next_due(), customer.weight());
         let slot = self.customers.entry(id).or_default();
+        self.weight = self.weight - slot.weight + weight;
+        slot.weight = weight;
         if slot.alarm != next {
             slot.alarm.iter().for_each(|at| {
                 self.alarms.remove(&(*at, id));
@@ -233,31 +245,33 @@ impl Warm {
         }
         if let Some(row) = self.state.load(id)? {
             let customer = rows::decode(&row)?;
-            self.put(customer, false);
             self.evict();
+            self.put(customer, false);
         }
         Ok(())
     }
 
     /// Clean customers leave when memory is full; which ones does not matter for any result.
     fn evict(&mut self) {
-        if self.customers.len() <= WARM_MAX {
+        if self.weight <= self.bound.max(self.too_heavy) {
             return;
         }
-        let clean: Vec<CustomerId> = self
-            .customers
-            .iter()
-            .filter(|(_, slot)| !slot.dirty && !slot.leaving && slot.customer.is_some())
-            .take(WARM_MAX / 10)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in clean {
-            self.forget(id);
-        }
+        let mut left = self.weight;
+        let clean = self.customers.iter().filter(|(_, slot)| !slot.dirty && !slot.leaving && slot.customer.is_some());
+        let clean = clean.take_while(|(_, slot)| {
+            let full = left > self.bound / 10 * 9;
+            left = left.saturating_sub(slot.weight);
+            full
+        });
+        let clean: Vec<CustomerId> = clean.map(|(id, _)| *id).collect();
+        clean.into_iter().for_each(|id| self.forget(id));
+        // When all have changed, they are not looked through again for each one that comes.
+        self.too_heavy = self.weight + self.bound / 20;
     }
 
     fn forget(&mut self, id: CustomerId) {
         if let Some(slot) = self.customers.remove(&id) {
+            self.weight -= slot.weight;
             slot.alarm.iter().for_each(|at| {
                 self.alarms.remove(&(*at, id));
             });
@@ -556,4 +570,45 @@ fn key(kind: u8, name: [u8; 16]) -> KeptKey {
     let mut key = [kind; 17];
     key[1..].copy_from_slice(&name);
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use perennial_core::customer::Customer;
+    use perennial_core::time::Timestamp;
+
+    use super::WARM_BYTES;
+    use crate::wire::Circumstances;
+    use crate::wire::segment::{Call, parse};
+    use crate::workspace::Workspace;
+
+    /// Sixty shoppers who come again and again, with so much memory; how many of them are in it then,
+    /// and what each looks like.
+    fn shoppers(bound: usize) -> (usize, Vec<Customer>) {
+        let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut workspace = Workspace::memory().unwrap();
+        workspace.publish(at, "test", include_str!("../../../../programs/ecoexplorers.yaml")).unwrap();
+        workspace.warm.bound = bound;
+        for n in 0..600 {
+            let (order, who) = (format!("o{n}"), n * 7 % 60);
+            let said = format!(
+                r#"{{"messageId":"m{n}","userId":"u{who}","event":"Order Completed","properties":{{"order_id":"{order}","total":20}}}}"#
+            );
+            let said = parse(Call::Track, said.as_bytes(), &Circumstances::live("shop", at)).unwrap();
+            workspace.take(at.plus_millis(n), said).unwrap();
+            if n % 20 == 0 {
+                workspace.checkpoint().unwrap();
+            }
+        }
+        let held = workspace.warm.customers.len();
+        let customer = |who| workspace.customer(at, &format!("u{who}").parse().unwrap()).unwrap().unwrap();
+        (held, (0..60).map(customer).collect())
+    }
+
+    #[test]
+    fn who_leaves_a_full_memory_comes_back_as_they_were() {
+        let ((all, free), (few, tight)) = (shoppers(WARM_BYTES), shoppers(100_000));
+        assert_eq!((all, free), (60, tight));
+        assert!((1..40).contains(&few), "{few} of 60 are held");
+    }
 }
