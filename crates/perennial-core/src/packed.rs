@@ -144,7 +144,8 @@ impl<'de> Visitor<'de> for Copied<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        put(self.0, text);
+        put(self.0, &text.len());
+        self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
@@ -168,8 +169,8 @@ impl<'de> Visitor<'de> for Copied<'_> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<(), A::Error> {
         let bytes = self.0;
-        let (tag, variant) = data.variant::<u32>()?;
-        put(bytes, &tag);
+        let (tag, variant) = data.variant::<u8>()?;
+        bytes.push(tag); // A variant below 128 is one byte.
         match tag {
             0 => variant.unit_variant(),
             1 => variant.newtype_variant::<bool>().map(|yes| put(bytes, &yes)),

@@ -276,10 +276,11 @@ impl Workspace {
         {
             self.refold_customer(entry, id)?;
         }
-        self.warm.index(entry);
         if let Some(Input::Event(event)) = &entry.input {
+            // Before it is indexed, as it was then: the index says at once that nothing waits for a new order.
             self.follow_order(event, &entry.outcome, entry.seq)?;
         }
+        self.warm.index(entry);
         self.warm.settled(std::slice::from_ref(entry));
         self.count_stock(&entry.outcome);
         Ok(())
