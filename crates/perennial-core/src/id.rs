@@ -3,9 +3,8 @@
 //! Ids are newtypes that refuse to be empty. Those of ours derive from a root profile and its own
 //! entry number, never from a journal position or a clock (rule 26).
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -35,29 +34,6 @@ impl Secret {
             hasher.write_u64(part.len() as u64);
         }
         hasher.finish128().as_bytes()
-    }
-}
-
-/// A map by keyed digests, as our opaque ids are: nobody can choose them, so they need no other hash.
-pub type DigestMap<K, V> = HashMap<K, V, BuildHasherDefault<LastBytes>>;
-
-/// Hashes a digest to its last eight bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LastBytes(u64);
-
-impl Hasher for LastBytes {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.last_chunk().into_iter().for_each(|last| self.0 ^= u64::from_le_bytes(*last));
-    }
-
-    fn write_u64(&mut self, digest: u64) {
-        self.0 ^= digest;
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -39,6 +39,7 @@
 //! suite in `tests/it/suite.rs` states what it must promise.
 
 mod backup;
+mod digests;
 mod duplicates;
 mod failure;
 mod filter;
@@ -63,6 +64,7 @@ use std::sync::Arc;
 
 use backup::DUPLICATES;
 pub use backup::{Restored, backup, restore};
+pub use digests::DigestMap;
 pub use duplicates::{Duplicates, DuplicatesCheckpoint, Fingerprint, Seen};
 pub use failure::{Failure, Trouble};
 pub use journal::{Entries, Journal, JournalReader, READ_MAX};

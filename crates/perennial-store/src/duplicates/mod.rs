@@ -18,9 +18,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use perennial_core::id::{DigestMap, Secret};
+use perennial_core::id::Secret;
 
 use crate::Taken;
+use crate::digests::DigestMap;
 use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::memory::MemoryDisk;

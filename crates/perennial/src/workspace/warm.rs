@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, VecDeque};
 use perennial_core::command;
 use perennial_core::customer::{Customer, Recorded};
 use perennial_core::fact::Fact;
-use perennial_core::id::{CustomerId, DigestMap, Identifier, IdentifierHash, OrderRef, Secret};
+use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
 use perennial_core::input::{Entry, Input};
 use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
-use perennial_store::{Checkpoint, Failure, KeptKey, PostingRow, ROWS_MAX, State};
+use perennial_store::{Checkpoint, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
 
 use super::rows;
