@@ -50,8 +50,9 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
 
 fn copy_live(folder: &Path, partial: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(partial).map_err(|e| Failure::io("back up", partial, &e))?;
-    // The order is the promise: what depends on the journal before it, what it depends on after.
-    for file in [DUPLICATES, STATE, JOURNAL, KEYS] {
+    // The order is the promise: what depends on the journal before it, what it depends on after. The
+    // state comes first: it must not be ahead of the messages that were seen.
+    for file in [STATE, DUPLICATES, JOURNAL, KEYS] {
         copy_database(&folder.join(file), &partial.join(file))?;
     }
     for file in [MASTER, ERASURES, API_KEYS] {

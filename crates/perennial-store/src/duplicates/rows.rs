@@ -183,7 +183,11 @@ fn find(db: &Connection, id: u64, segment: u64) -> Result<Option<Mark>, Failure>
     let mut statement = db.prepare_cached(sql).doing("look for a duplicate")?;
     let marks = statement.query_row(params![to_sql(segment), id.cast_signed()], |row| row.get::<_, Vec<u8>>(0));
     let marks = marks.optional().doing("look for a duplicate")?.unwrap_or_default();
-    Ok(marks.as_chunks().0.iter().map(read_mark).find(|mark| mark.id == id))
+    let (marks, rest) = marks.as_chunks();
+    if !rest.is_empty() {
+        return Err(Failure::corrupt("look for a duplicate in duplicates.db", "a row is cut short"));
+    }
+    Ok(marks.iter().map(read_mark).find(|mark| mark.id == id))
 }
 
 fn read_mark(bytes: &[u8; MARK]) -> Mark {
