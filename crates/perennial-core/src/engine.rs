@@ -439,7 +439,9 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                     cap(&mut member.paid, ACTIVITIES_MAX);
                 }
             }
-            born.order.iter().for_each(|order| customer.orders.amend(*order, |record| record.lot = Some(born.lot)));
+            if let Some(order) = born.order {
+                customer.orders.amend(order, |record| record.lot = Some(born.lot));
+            }
             customer.wake(born.available_at, TimerKind::Activate, born.lot.number, born.lot.owner);
             watch_inactivity(edition, customer);
         }

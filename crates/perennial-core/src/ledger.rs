@@ -288,4 +288,35 @@ mod tests {
         sum.add(&damaged);
         assert_eq!((sum.available, sum.held), (i64::MAX, 4));
     }
+
+    #[test]
+    fn closed_lots_leave_a_long_list_and_live_on_in_the_totals() {
+        let play = |spent: bool| {
+            let mut wallet = Wallet::default();
+            for number in 1..=1_500 {
+                let lot = LotId { owner: crate::id::CustomerId([1; 16]), number };
+                let at = Timestamp::EPOCH;
+                let (rule, order) = ("rule".into(), None);
+                wallet.open(&LotOpened {
+                    lot,
+                    order,
+                    earned_at: at,
+                    available_at: at,
+                    expires_at: at,
+                    rule,
+                    version: 1,
+                });
+                let post = |from, to, cause| Posting { unit: Unit::Points, from, to, amount: 5, lot: Some(lot), cause };
+                wallet.post(&post(Account::Issued, Account::Available, crate::fact::Cause::Earn));
+                if spent {
+                    wallet.post(&post(Account::Available, Account::Spent, crate::fact::Cause::Redeem));
+                }
+            }
+            (wallet.lots.len(), wallet.archived.spent)
+        };
+        let (kept, archived) = play(true);
+        assert!(kept <= LOTS_MAX && kept > LOTS_MAX - 2 * ARCHIVED_TOGETHER, "{kept} are kept");
+        assert_eq!(archived, 5 * (1_500 - i64::try_from(kept).unwrap()));
+        assert_eq!(play(false), (1_500, 0), "points are never dropped");
+    }
 }

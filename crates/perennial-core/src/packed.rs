@@ -93,9 +93,12 @@ impl<'de> Deserialize<'de> for Packed {
     }
 }
 
-/// Appends something in the journal's form. It always fits: there is no limit.
+/// Appends something in the journal's form.
+///
+/// # Panics
+/// Never: postcard refuses only lists of unknown length and full buffers, and there are neither.
 fn put(bytes: &mut Vec<u8>, what: &(impl Serialize + ?Sized)) {
-    *bytes = postcard::to_extend(what, std::mem::take(bytes)).unwrap_or_default();
+    *bytes = postcard::to_extend(what, std::mem::take(bytes)).expect("memory takes every value");
 }
 
 /// What comes next in the journal's form of properties.

@@ -201,7 +201,7 @@ impl Workspace {
         let event = place.as_ref().ok_or_else(|| gone("it is folded already"))?;
         let facts = self.fold_into(&mut customer, event);
         if made.is_empty() {
-            made = facts;
+            made = facts; // As a rule: nobody new, and nothing to copy.
         } else {
             made.extend(facts);
         }

@@ -119,8 +119,18 @@ impl Workspace {
             Err(failure) if failure.trouble == Trouble::Outdated => {
                 tracing::info!(reason = %failure.detail, "the journal is folded again from its beginning");
                 perennial_store::discard_state(folder)?;
+                Self::on(Self::store_without_state(folder)?)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The list of messages stays if it can be read: it knows those of the erased, too.
+    fn store_without_state(folder: &Path) -> Result<Store, Failure> {
+        match Store::open(folder) {
+            Err(failure) if failure.trouble == Trouble::Outdated => {
                 perennial_store::discard_duplicates(folder)?;
-                Self::on(Store::open(folder)?)
+                Store::open(folder)
             }
             opened => opened,
         }

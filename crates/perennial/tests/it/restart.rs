@@ -31,6 +31,15 @@ fn open(disk: &MemoryDisk) -> Workspace {
     workspace
 }
 
+/// The same in a folder `data`, with so many points and nothing bought.
+fn in_folder(points: i64) -> (tempfile::TempDir, Workspace) {
+    let home = tempfile::tempdir().unwrap();
+    let mut workspace = crate::shop::in_folder(&home.path().join("data"));
+    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
+    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points, reason: "".into(), by: "".into() }));
+    (home, workspace)
+}
+
 fn buy(workspace: &mut Workspace, at: Timestamp, key: &str) {
     assert!(ask(workspace, at, key, Command::Redeem { reward: "water-bottle".into(), quantity: 1 }));
 }
@@ -54,11 +63,8 @@ fn stock_that_was_taken_stays_taken() {
 
 #[test]
 fn a_state_of_another_version_is_made_again_and_loses_nothing() {
-    let home = tempfile::tempdir().unwrap();
+    let (home, mut workspace) = in_folder(1_000);
     let folder = home.path().join("data");
-    let mut workspace = crate::shop::in_folder(&folder);
-    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
-    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points: 1_000, reason: "".into(), by: "".into() }));
     buy(&mut workspace, at(0), "r");
     workspace.checkpoint().unwrap();
     drop(workspace);
@@ -95,11 +101,8 @@ fn a_state_of_another_version_is_made_again_and_loses_nothing() {
 
 #[test]
 fn a_damaged_row_names_its_file_and_what_mends_it() {
-    let home = tempfile::tempdir().unwrap();
+    let (home, mut workspace) = in_folder(700);
     let folder = home.path().join("data");
-    let mut workspace = crate::shop::in_folder(&folder);
-    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
-    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points: 700, reason: "".into(), by: "".into() }));
     workspace.checkpoint().unwrap();
     drop(workspace);
     for what in ["a customer", "the workspace"] {
