@@ -309,8 +309,10 @@ impl Scribe {
         match order {
             Order::Append(entries, done) => {
                 let failed = self.failed.clone();
-                done(refuse_after(&failed, || self.append(&entries)));
+                let written = refuse_after(&failed, || self.append(&entries));
+                // Before it is told: whoever hears of it may begin the next one.
                 self.begun.fetch_sub(1, Ordering::Release);
+                done(written);
             }
             Order::Wait(reply) => {
                 let _ = reply.send(()); // Whoever waited may have gone.

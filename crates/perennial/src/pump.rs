@@ -2,16 +2,16 @@
 //! or glances at the workspace while the thread rests.
 //!
 //! Promise: an event or a command is answered only after it is durable. While one group is on its way
-//! to the disk the next one comes together and is folded, up to [`GROUP_EVENTS`] events: a slow disk
-//! makes larger groups, a fast one small and early ones. What waits is bounded by [`QUEUE_BYTES`];
-//! beyond it callers are told to come back. The wall clock is read here and nowhere else, and never
-//! goes back.
+//! to the disk the next one comes together and is folded as it arrives, up to [`GROUP_EVENTS`] events,
+//! and leaves as soon as the disk is free: a slow disk makes larger groups, a fast one small and early
+//! ones. What waits is bounded by [`QUEUE_BYTES`]; beyond it callers are told to come back. The wall
+//! clock is read here and nowhere else, and never goes back.
 //! Absent on purpose: HTTP, and any second writer.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -35,6 +35,8 @@ const JOB_BYTES: usize = 1_024;
 const TICK: Duration = Duration::from_millis(250);
 /// How long those who wait are served between two steps of a checkpoint.
 const BREATH: Duration = Duration::from_millis(2);
+/// How long the thread lets work come together while the journal is busy.
+const NAP: Duration = Duration::from_micros(250);
 /// How long a caller waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many notices a slow listener may fall behind.
@@ -51,13 +53,9 @@ pub enum Trouble {
     Broken,
 }
 
-impl Trouble {
-    /// What it is to work that shared a group with the cause: worth another try.
-    fn of_a_neighbour(&self) -> Self {
-        match self {
-            Self::Broken => Self::Unavailable("other work of the same moment failed".into()),
-            other => other.clone(),
-        }
+impl From<&Failure> for Trouble {
+    fn from(failure: &Failure) -> Self {
+        Self::Unavailable(failure.to_string())
     }
 }
 
@@ -111,31 +109,25 @@ pub struct Notice {
 }
 
 type Call = Box<dyn FnOnce(&mut Workspace, Timestamp) + Send>;
-type Reply = oneshot::Sender<Result<Vec<Receipt>, Trouble>>;
 
 enum Job {
-    Take(Taking),
-    Ask(Asking),
+    Take(Vec<Arrival>, Caller<Vec<Receipt>>),
+    Ask(&'static str, Box<Asked>, Caller<Answer>),
     Call(Call),
     Stop,
 }
 
-struct Taking {
-    batch: Vec<Arrival>,
+/// Who waits for an answer, and what the work weighed that was sent with the question.
+struct Caller<T> {
     weight: usize,
-    reply: Reply,
+    reply: oneshot::Sender<Result<T, Trouble>>,
 }
 
-struct Asking {
-    name: &'static str,
-    asked: Box<Asked>,
-    reply: oneshot::Sender<Result<Answer, Trouble>>,
-}
-
-/// Work that is folded, and what its callers are told once that is durable.
-enum Folded {
-    Took { taking: Taking, receipts: Vec<Receipt>, names: Vec<String> },
-    Asked { asking: Asking, answer: Answer },
+impl<T> Caller<T> {
+    fn tell(self, shared: &Shared, answer: Result<T, Trouble>) {
+        shared.release(self.weight);
+        let _ = self.reply.send(answer); // the caller may have gone
+    }
 }
 
 /// What the thread and its callers share.
@@ -345,7 +337,7 @@ impl Handle {
         let weight = bytes + JOB_BYTES;
         self.shared.reserve(weight)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Take(Taking { batch, weight, reply }), weight)?;
+        self.send(Job::Take(batch, Caller { weight, reply }), weight)?;
         wait(answer).await?
     }
 
@@ -356,7 +348,7 @@ impl Handle {
     pub async fn ask(&self, name: &'static str, asked: Asked) -> Result<Answer, Trouble> {
         self.shared.reserve(JOB_BYTES)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Ask(Asking { name, asked: Box::new(asked), reply }), JOB_BYTES)?;
+        self.send(Job::Ask(name, Box::new(asked), Caller { weight: JOB_BYTES, reply }), JOB_BYTES)?;
         wait(answer).await?
     }
 
@@ -403,7 +395,7 @@ fn contained<T>(
     work: impl FnOnce(&mut Workspace) -> Result<T, Failure>,
 ) -> Result<T, Trouble> {
     if let Ok(done) = catch_unwind(AssertUnwindSafe(|| work(workspace))) {
-        return done.map_err(|failure| Trouble::Unavailable(failure.to_string()));
+        return done.map_err(|failure| Trouble::from(&failure));
     }
     workspace.distrust();
     Err(Trouble::Broken)
@@ -424,21 +416,36 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Trouble> {
 /// How long the doors stay shut after a failure when nothing is appended.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// What was folded and is not yet on its way to the journal.
+struct Group {
+    events: usize,
+    began: Instant,
+}
+
 /// Does what comes in until it is told to stop; gives the workspace back.
 fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Workspace> {
     let _gone = MarkGone(shared.clone());
     let (mut next, mut ticked, mut went_on, mut patience) = (None, Instant::now(), Instant::now(), TICK);
+    let mut group = None;
     loop {
-        let job = next.take().map_or_else(|| work.recv_timeout(patience), Ok);
+        let job = match next.take() {
+            Some(job) => Ok(job),
+            None if group.is_some() => nap(work),
+            None => work.recv_timeout(patience),
+        };
         let mut held = lock(place);
-        let mut writer = Writer { workspace: held.as_mut()?, shared };
+        let mut writer = Writer { workspace: held.as_mut()?, shared, group: &mut group };
         match job {
+            Ok(Job::Take(batch, caller)) => writer.take(batch, caller),
+            Ok(Job::Ask(name, asked, caller)) => writer.decide(name, *asked, caller),
             Ok(Job::Call(call)) => writer.answer(call),
             Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-            Ok(job) => next = writer.take_group(job, work),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        next = next.or_else(|| work.try_recv().ok());
+        next = work.try_recv().ok();
+        if writer.is_group_due(next.is_some()) {
+            writer.hand_over();
+        }
         if ticked.elapsed() >= TICK {
             writer.tick();
             ticked = Instant::now();
@@ -450,28 +457,41 @@ fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Work
         patience = if writer.workspace.makes_checkpoint() { Duration::ZERO } else { TICK };
     }
     let mut workspace = lock(place).take()?;
-    Writer { workspace: &mut workspace, shared }.tick();
+    Writer { workspace: &mut workspace, shared, group: &mut group }.tick();
     if let Err(failure) = workspace.checkpoint() {
         tracing::error!(error = %failure, "the last checkpoint failed; the next start folds the journal's tail");
     }
     Some(workspace)
 }
 
+/// Waits until the journal is free or a moment has passed. To be woken for every event of a group that
+/// must wait anyway would cost more than to fold it.
+fn nap(work: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+    std::thread::park_timeout(NAP);
+    work.try_recv().map_err(|empty| match empty {
+        TryRecvError::Empty => RecvTimeoutError::Timeout,
+        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+    })
+}
+
 /// The workspace in the hands of its thread.
 struct Writer<'a> {
     workspace: &'a mut Workspace,
     shared: &'a Arc<Shared>,
+    group: &'a mut Option<Group>,
 }
 
 impl Writer<'_> {
     /// A question sees only what is durable.
     fn answer(&mut self, call: Call) {
+        self.hand_over();
         let _ = self.workspace.settle(); // What failed is mended before the question is asked.
         call(self.workspace, self.shared.now());
     }
 
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
     fn tick(&mut self) {
+        self.hand_over();
         let now = self.shared.now();
         self.in_background(|workspace| {
             workspace.advance(now)?;
@@ -499,64 +519,82 @@ impl Writer<'_> {
         }
     }
 
-    /// Folds this piece of work and what waits behind it, and hands all of it to the journal; the first
-    /// piece of another kind that was met is handed back.
-    fn take_group(&mut self, first: Job, work: &Receiver<Job>) -> Option<Job> {
-        let (now, started) = (self.shared.now(), Instant::now());
-        let (mut group, mut events) = (Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(job) = next.take() {
-            events += match &job {
-                Job::Take(taking) => taking.batch.len(),
-                _ => 1,
-            };
-            match self.fold(now, job) {
-                Ok(folded) => group.push(folded),
-                Err((job, trouble)) => {
-                    turn_away(job, &trouble, self.shared);
-                    refuse(group, &trouble.of_a_neighbour(), self.shared);
-                    return None;
-                }
+    fn take(&mut self, batch: Vec<Arrival>, caller: Caller<Vec<Receipt>>) {
+        let now = self.shared.now();
+        let heard = self.shared.notices.receiver_count() > 0;
+        let names: Vec<_> = if heard { batch.iter().map(name_of).collect() } else { Vec::new() };
+        self.grow(batch.len());
+        let folded = contained(self.workspace, |workspace| workspace.fold_in(now, batch));
+        self.promise(folded, caller, move |receipts, shared| {
+            for receipt in receipts {
+                shared.meters().count(&receipt.status);
             }
-            next = if events < GROUP_EVENTS { work.try_recv().ok() } else { None };
-            if matches!(next, Some(Job::Call(_) | Job::Stop)) {
-                break;
-            }
-        }
-        self.shared.meters().append_events.record(precise(events));
-        let shared = self.shared.clone();
-        self.workspace.flush(move |done| {
-            shared.meters().append_seconds.record(started.elapsed());
-            shared.report(done.is_ok());
-            match done {
-                Ok(()) => deliver(now, group, &shared),
-                Err(failure) => refuse(group, &Trouble::Unavailable(failure.to_string()), &shared),
-            }
+            tell(now, receipts, names, shared);
         });
-        next
     }
 
-    /// Folds one piece of work; when that fails the whole group is lost.
-    fn fold(&mut self, now: Timestamp, job: Job) -> Result<Folded, (Job, Trouble)> {
-        match job {
-            Job::Take(mut taking) => {
-                let heard = self.shared.notices.receiver_count() > 0;
-                let names = if heard { taking.batch.iter().map(name_of).collect() } else { Vec::new() };
-                let batch = std::mem::take(&mut taking.batch);
-                match contained(self.workspace, |workspace| workspace.fold_in(now, batch)) {
-                    Ok(receipts) => Ok(Folded::Took { taking, receipts, names }),
-                    Err(trouble) => Err((Job::Take(taking), trouble)),
+    fn decide(&mut self, name: &'static str, asked: Asked, caller: Caller<Answer>) {
+        let now = self.shared.now();
+        self.grow(1);
+        let decided = contained(self.workspace, |workspace| workspace.decide_in(now, asked));
+        self.promise(decided, caller, move |answer, shared| {
+            let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
+            let (seq, name) = (Some(answer.seq), name.into());
+            let _ = shared.notices.send(Notice { kind: "command", seq, at: now, name, status, customer: None });
+        });
+    }
+
+    fn grow(&mut self, events: usize) {
+        self.group.get_or_insert_with(|| Group { events: 0, began: Instant::now() }).events += events;
+    }
+
+    /// Answers once it is durable, and lets listeners know. When the work failed, what was folded with
+    /// it is lost too: its callers are told to come again.
+    fn promise<T: Send + 'static>(
+        &mut self,
+        folded: Result<T, Trouble>,
+        caller: Caller<T>,
+        announce: impl FnOnce(&T, &Shared) + Send + 'static,
+    ) {
+        let shared = self.shared.clone();
+        match folded {
+            Ok(answer) => self.workspace.when_durable(move |done| {
+                let answer = done.as_ref().map(|()| answer).map_err(Trouble::from);
+                if let Ok(answer) = &answer {
+                    announce(answer, &shared);
                 }
+                caller.tell(&shared, answer);
+            }),
+            Err(trouble) => {
+                tracing::error!(error = %trouble, "folding failed; nothing of its group was acknowledged");
+                shared.report(false);
+                self.workspace.distrust();
+                *self.group = None;
+                caller.tell(&shared, Err(trouble));
             }
-            Job::Ask(asking) => {
-                let asked = (*asking.asked).clone();
-                match contained(self.workspace, |workspace| workspace.decide_in(now, asked)) {
-                    Ok(answer) => Ok(Folded::Asked { asking, answer }),
-                    Err(trouble) => Err((Job::Ask(asking), trouble)),
-                }
-            }
-            other => Err((other, stopped())),
         }
+    }
+
+    /// A group leaves when it is full, or when nothing else waits and the journal is free.
+    fn is_group_due(&self, more_waits: bool) -> bool {
+        let is_due = |group: &Group| group.events >= GROUP_EVENTS || (!more_waits && self.workspace.is_settled());
+        self.group.as_ref().is_some_and(is_due)
+    }
+
+    /// Hands what was folded to the journal, which tells its callers, and then that it is free.
+    fn hand_over(&mut self) {
+        let Some(group) = self.group.take() else { return };
+        let (shared, pump) = (self.shared.clone(), std::thread::current());
+        self.shared.meters().append_events.record(precise(group.events));
+        self.workspace.when_durable(move |done| {
+            shared.meters().append_seconds.record(group.began.elapsed());
+            shared.report(done.is_ok());
+            if let Err(failure) = done {
+                tracing::error!(error = %failure, "append failed; nothing of it was acknowledged");
+            }
+            pump.unpark(); // The journal is free.
+        });
+        self.workspace.flush();
     }
 }
 
@@ -569,29 +607,7 @@ impl Drop for MarkGone {
     }
 }
 
-/// Tells callers and listeners what became of their work. Whoever has gone is not told.
-fn deliver(at: Timestamp, group: Vec<Folded>, shared: &Shared) {
-    for folded in group {
-        match folded {
-            Folded::Took { taking, receipts, names } => {
-                for receipt in &receipts {
-                    shared.meters().count(&receipt.status);
-                }
-                shared.release(taking.weight);
-                tell(at, &receipts, names, shared);
-                let _ = taking.reply.send(Ok(receipts));
-            }
-            Folded::Asked { asking, answer } => {
-                let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
-                let (seq, name) = (Some(answer.seq), asking.name.into());
-                shared.release(JOB_BYTES);
-                let _ = shared.notices.send(Notice { kind: "command", seq, at, name, status, customer: None });
-                let _ = asking.reply.send(Ok(answer));
-            }
-        }
-    }
-}
-
+/// Tells listeners what became of events.
 fn tell(at: Timestamp, receipts: &[Receipt], names: Vec<String>, shared: &Shared) {
     for (receipt, name) in receipts.iter().zip(names) {
         let status = status_word(&receipt.status);
@@ -600,33 +616,6 @@ fn tell(at: Timestamp, receipts: &[Receipt], names: Vec<String>, shared: &Shared
         if shared.notices.send(notice).is_err() {
             return; // the last listener left
         }
-    }
-}
-
-/// Nothing of a group was acknowledged, and its callers are told so.
-fn refuse(group: Vec<Folded>, trouble: &Trouble, shared: &Shared) {
-    for folded in group {
-        let job = match folded {
-            Folded::Took { taking, .. } => Job::Take(taking),
-            Folded::Asked { asking, .. } => Job::Ask(asking),
-        };
-        turn_away(job, trouble, shared);
-    }
-    tracing::error!(error = %trouble, "append failed; nothing of it was acknowledged");
-    shared.report(false);
-}
-
-fn turn_away(job: Job, trouble: &Trouble, shared: &Shared) {
-    match job {
-        Job::Take(taking) => {
-            shared.release(taking.weight);
-            let _ = taking.reply.send(Err(trouble.clone())); // the caller may have gone
-        }
-        Job::Ask(asking) => {
-            shared.release(JOB_BYTES);
-            let _ = asking.reply.send(Err(trouble.clone())); // the caller may have gone
-        }
-        Job::Call(_) | Job::Stop => {}
     }
 }
 

@@ -70,7 +70,7 @@ impl Workspace {
     }
 
     /// The same, if it can be had at once: memory knows the customer, nothing is due for them, and
-    /// everything is durable. None says nothing.
+    /// everything that was folded into them is durable. None says nothing.
     pub fn glance(&self, now: Timestamp, who: &Who) -> Option<Glimpse> {
         let customer = match who {
             Who::Id(id) => self.warm.peek(*id),
@@ -79,7 +79,7 @@ impl Workspace {
         let now = now.max(self.now);
         let is_current = customer.adopted == self.rules.latest_version();
         let is_awake = customer.next_due().is_none_or(|due| due > now);
-        let is_durable = !self.broken && self.batch.is_empty() && self.journal.is_settled();
+        let is_durable = !self.broken && !self.journal.has_failed() && customer.folded <= self.journal.last_seq();
         if is_current && is_awake && is_durable { self.glimpse_of(customer, now) } else { None }
     }
 

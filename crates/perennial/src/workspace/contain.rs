@@ -19,7 +19,7 @@ use perennial_core::time::DAY_MS;
 use perennial_store::Failure;
 
 use super::intake::{Receipt, Status, reject_of};
-use super::{Answer, Workspace, tail, unknown};
+use super::{Answer, Workspace, misfit, tail, tell_all, unknown};
 
 /// How often something is folded before it is set aside: the second time in case memory was at fault.
 const TRIES: u32 = 2;
@@ -51,9 +51,13 @@ impl Workspace {
         Ok(None)
     }
 
-    /// Memory is made again before anything else is done: a panic went through it.
+    /// Memory is made again before anything else is done: a failure or a panic went through it. What was
+    /// folded and not flushed is lost, and whoever waits for it is told.
     pub(crate) fn distrust(&mut self) {
         self.broken = true;
+        self.batch.clear();
+        let why = "other work of the same moment failed; send it again";
+        tell_all(std::mem::take(&mut self.waiting), &Err(misfit("fold", why)));
     }
 
     /// An event that cannot be folded becomes a reject record that holds all of it.

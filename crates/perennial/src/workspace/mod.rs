@@ -76,6 +76,8 @@ pub struct Workspace {
     models: models::Models,
     /// Entries of the batch at hand, not yet appended.
     batch: Vec<Entry>,
+    /// Who waits until that is durable.
+    waiting: Vec<Told>,
     next_seq: u64,
     now: Timestamp,
     /// The workspace's own part of the state changed since the last checkpoint.
@@ -185,6 +187,7 @@ impl Workspace {
             erased: erase::Erased::default(),
             models: models::Models::default(),
             batch: Vec::new(),
+            waiting: Vec::new(),
             next_seq: 1,
             now: Timestamp::EPOCH,
             changed: false,
@@ -308,12 +311,23 @@ impl Workspace {
         answer
     }
 
-    /// Begins to make durable what was folded, and tells `done` once it is, or why it is not, on
-    /// another thread. Waits for the one before, so that what comes next can be folded meanwhile.
-    pub fn flush(&mut self, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
-        let batch = std::mem::take(&mut self.batch);
+    /// Tells once everything folded so far is durable, or why it is not, on another thread or on this
+    /// one; with the next [`Workspace::flush`] at the earliest.
+    pub fn when_durable(&mut self, told: impl FnOnce(&Result<(), Failure>) + Send + 'static) {
+        self.waiting.push(Box::new(told));
+    }
+
+    /// Begins to make durable what was folded. Waits for the one before, so that what comes next can
+    /// be folded meanwhile.
+    pub fn flush(&mut self) {
+        let (batch, waiting) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.waiting));
         self.warm.settled(&batch); // Should it fail, memory is made again without it.
-        self.journal.begin(batch, done);
+        self.journal.begin(batch, move |done| tell_all(waiting, &done));
+    }
+
+    /// Whether everything flushed is durable, so that the next flush need not wait.
+    pub fn is_settled(&self) -> bool {
+        self.journal.is_settled()
     }
 
     /// Waits until everything flushed is durable.
@@ -594,10 +608,10 @@ impl Workspace {
 
     /// Makes the batch durable, or makes memory again without it.
     fn commit(&mut self) -> Result<(), Failure> {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() && self.waiting.is_empty() {
             return Ok(());
         }
-        self.flush(|_| ());
+        self.flush();
         self.settle()
     }
 
@@ -614,7 +628,7 @@ impl Workspace {
         if let Some(flight) = self.in_flight.take() {
             let _ = flight.ended(); // What it did not write is in the journal.
         }
-        self.batch.clear();
+        self.distrust();
         self.in_the_making = None;
         self.warm = Warm::new(self.state.clone());
         self.rules = Rules::new(secret);
@@ -690,6 +704,13 @@ fn reused(id: CustomerId, seq: u64) -> Answer {
     let message = "this idempotency key was used for another command; choose a new key";
     let refusal = Refusal::new("idempotency_key_reused", message);
     Answer { seq, customer: Some(id), replayed: false, key_reused: true, outcome: Err(refusal) }
+}
+
+/// Told once what somebody waits for is durable, or why it is not.
+type Told = Box<dyn FnOnce(&Result<(), Failure>) + Send>;
+
+fn tell_all(waiting: Vec<Told>, done: &Result<(), Failure>) {
+    waiting.into_iter().for_each(|told| told(done));
 }
 
 fn misfit(doing: &str, detail: &str) -> Failure {
