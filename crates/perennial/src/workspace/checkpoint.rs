@@ -92,7 +92,8 @@ impl Workspace {
 
     /// Takes down what is news at this position.
     fn begin(&mut self) -> Result<(), Failure> {
-        self.settle()?; // The state says nothing that the journal might not.
+        self.commit()?; // The state says nothing that the journal might not.
+        self.settle()?;
         let position = self.journal.last_seq();
         let workspace = if std::mem::take(&mut self.changed) { Some(tail::encode(self)?) } else { None };
         self.in_the_making = Some(InTheMaking(self.duplicates.checkpoint(position)));

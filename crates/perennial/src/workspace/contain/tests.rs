@@ -10,7 +10,7 @@ use perennial_core::event::Event;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command, Input};
 use perennial_core::time::{DAY_MS, Timestamp};
-use perennial_store::MemoryDisk;
+use perennial_store::{Fault, MemoryDisk, Write};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -250,6 +250,43 @@ fn a_programme_that_cannot_be_adopted_is_followed_all_the_same() {
     let mut workspace = Workspace::on_disk(&disk).unwrap();
     assert_eq!(points(&mut workspace, day(1), "ana").0, 30);
     is_sound(&mut workspace, day(1));
+}
+
+#[test]
+fn whoever_waits_for_a_fold_is_told_once_and_told_the_truth() {
+    let fail = |workspace: &mut Workspace, disk: &MemoryDisk| {
+        disk.fail_next(Write::Append, Fault::Before);
+        workspace.take(noon(), messages(noon(), &[order("other", "bo", 1)])).unwrap_err();
+    };
+    type Next<'a> = &'a dyn Fn(&mut Workspace, &MemoryDisk);
+    let counts: [(&str, Next<'_>, bool); 6] = [
+        ("its flush", &|workspace, _| workspace.flush(), true),
+        ("somebody's question", &|workspace, _| drop(workspace.advance(day(1)).unwrap()), true),
+        ("a checkpoint", &|workspace, _| workspace.checkpoint().unwrap(), true),
+        ("a panic in other work", &|workspace, _| poisoned(workspace), true),
+        ("a disk that fails under other work", &fail, false),
+        ("a panic where none is contained", &|workspace, _| workspace.distrust(), false),
+    ];
+    for (after, next, counted) in counts {
+        let (disk, mut workspace) = shop(COFFEE);
+        let (tell, told) = std::sync::mpsc::channel();
+        workspace.fold_in(noon(), messages(noon(), &[order("o", "ana", 10)])).unwrap();
+        workspace.when_durable(move |done| tell.send(done.is_ok()).unwrap());
+        assert!(told.try_recv().is_err(), "{after}: told before it was durable");
+        next(&mut workspace, &disk);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [counted], "{after}");
+        drop(workspace);
+        let mut workspace = Workspace::on_disk(&disk).unwrap();
+        assert_eq!(points(&mut workspace, noon(), "ana").0, if counted { 10 } else { 0 }, "{after}");
+        let sent_again = workspace.take(noon(), messages(noon(), &[order("o", "ana", 10)])).unwrap();
+        assert_eq!(statuses(&sent_again), [if counted { "duplicate" } else { "accepted" }], "{after}");
+    }
+}
+
+fn poisoned(workspace: &mut Workspace) {
+    trap(workspace, "poison", ALWAYS);
+    let receipts = workspace.take(noon(), messages(noon(), &[order("poison", "bo", 1)])).unwrap();
+    assert_eq!(statuses(&receipts), ["poison"]);
 }
 
 /// A whole server without a socket, on a workspace with traps.
