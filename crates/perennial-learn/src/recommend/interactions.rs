@@ -466,9 +466,14 @@ impl Case {
     /// A question about a history of items with their times, oldest first; with `once`, an item counts
     /// only where it was touched last.
     pub(crate) fn of_history(touches: &[(u32, f64)], now: f64, once: bool) -> Self {
-        let again = |place: usize| touches[place + 1..].iter().any(|(item, _)| *item == touches[place].0);
-        let kept: Vec<(u32, f64)> =
-            (0..touches.len()).filter(|place| !(once && again(*place))).map(|place| touches[place]).collect();
+        let mut kept: Vec<(u32, f64)> = touches.to_vec();
+        if once {
+            let items = touches.iter().map(|(item, _)| *item as usize + 1).max().unwrap_or(0);
+            let mut later = vec![false; items];
+            kept.reverse();
+            kept.retain(|(item, _)| !std::mem::replace(&mut later[*item as usize], true));
+            kept.reverse();
+        }
         let mut case = Self::default();
         let mut step = 0;
         for (place, (item, at)) in kept.iter().enumerate() {

@@ -63,8 +63,14 @@ pub struct ItemItem {
 }
 
 impl ItemItem {
-    /// Counts and damps the neighbours of `items` items.
-    pub(crate) fn fit(histories: &Histories, items: usize, how: &Neighbours, threads: usize) -> Self {
+    /// Counts and damps the neighbours of `items` items; where only some are asked for, rows of the others stay empty.
+    pub(crate) fn fit(
+        histories: &Histories,
+        items: usize,
+        asked: Option<&[bool]>,
+        how: &Neighbours,
+        threads: usize,
+    ) -> Self {
         let postings = histories.postings(items);
         let counter = Counter::new(histories, &postings, how);
         let popular: Vec<f32> = (0..items).map(|item| counter.popularity(item) + how.shrink).collect();
@@ -72,8 +78,11 @@ impl ItemItem {
         let matrix = ItemMatrix::build(
             items,
             threads,
-            || vec![0.0; items],
-            |sums: &mut Vec<f32>, item| {
+            || Sums::new(items),
+            |sums, item| {
+                if asked.is_some_and(|asked| !asked[item]) {
+                    return Row::new();
+                }
                 let own = popular[item].powf(-how.source);
                 let mut row = counter.row(item, sums);
                 for (target, weight) in &mut row {
@@ -150,16 +159,14 @@ impl<'a> Counter<'a> {
         self.postings.of(item).iter().map(fresh).sum::<f32>().max(0.01)
     }
 
-    /// The counted pairs of an item; `sums` is all zero before and after.
-    pub(crate) fn row(&self, item: usize, sums: &mut [f32]) -> Row {
+    /// The counted pairs of an item; `sums` is empty before and after.
+    fn row(&self, item: usize, sums: &mut Sums) -> Row {
         let flat = self.backward >= 1.0 && self.near.last() == Some(&1.0);
         for &(owner, place) in self.postings.of(item) {
             let even = self.even[owner as usize];
             let range = self.histories.range(owner as usize);
             if flat {
-                for &other in &self.histories.items[range] {
-                    sums[other as usize] += even;
-                }
+                self.histories.items[range].iter().for_each(|&other| sums.add(other, even));
                 continue;
             }
             let here = self.histories.steps[place as usize];
@@ -167,15 +174,53 @@ impl<'a> Counter<'a> {
             for (&other, &step) in others {
                 let apart = (step.abs_diff(here) as usize).min(FAR - 1);
                 let side = if step < here { self.backward } else { 1.0 };
-                sums[other as usize] += even * side * self.near[apart];
+                sums.add(other, even * side * self.near[apart]);
             }
         }
-        sums[item] = 0.0;
+        let mut row = sums.take();
+        row.retain(|&(target, _)| target != index(item));
+        row
+    }
+}
+
+/// Items whose sums lie beside one another and are looked at together.
+const BLOCK: usize = 8;
+
+/// Sums per item, most of them zero: what was added to is found again without looking at every item.
+struct Sums {
+    of: Vec<f32>,
+    /// One per block of items: something was added.
+    touched: Vec<u8>,
+}
+
+impl Sums {
+    fn new(items: usize) -> Self {
+        let blocks = items.div_ceil(BLOCK).next_multiple_of(BLOCK);
+        Self { of: vec![0.0; blocks * BLOCK], touched: vec![0; blocks] }
+    }
+
+    #[inline]
+    fn add(&mut self, item: u32, more: f32) {
+        let item = item as usize;
+        self.of[item] += more;
+        self.touched[item / BLOCK] = 1;
+    }
+
+    /// What is not zero, ascending by item; nothing stays.
+    fn take(&mut self) -> Row {
         let mut row = Row::new();
-        for (target, sum) in sums.iter_mut().enumerate() {
-            if *sum != 0.0 {
-                row.push((index(target), *sum));
-                *sum = 0.0;
+        for (eight, touched) in self.touched.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+            if *touched == [0; BLOCK] {
+                continue;
+            }
+            for (nth, mark) in touched.iter_mut().enumerate().filter(|(_, mark)| **mark != 0) {
+                *mark = 0;
+                let first = (eight * BLOCK + nth) * BLOCK;
+                for (offset, sum) in
+                    self.of[first..first + BLOCK].iter_mut().enumerate().filter(|(_, sum)| **sum != 0.0)
+                {
+                    row.push((index(first + offset), std::mem::take(sum)));
+                }
             }
         }
         row
@@ -196,7 +241,7 @@ mod tests {
 
     #[test]
     fn with_even_weights_it_is_cosine() {
-        let cosine = ItemItem::fit(&histories(), 3, &Neighbours::default(), 1).matrix;
+        let cosine = ItemItem::fit(&histories(), 3, None, &Neighbours::default(), 1).matrix;
         assert!((cosine.weight(0, 1) - 3.0 / (4.0f32 * 3.0).sqrt()).abs() < 1e-6);
         assert!((cosine.weight(1, 0) - cosine.weight(0, 1)).abs() < 1e-6);
         assert!(cosine.weight(1, 2).abs() < 1e-6);
@@ -205,15 +250,36 @@ mod tests {
     #[test]
     fn what_came_after_counts_more_than_what_came_before() {
         let how = Neighbours { backward: 0.5, source: 0.0, target: 0.0, ..Neighbours::default() };
-        let ordered = ItemItem::fit(&histories(), 3, &how, 1).matrix;
+        let ordered = ItemItem::fit(&histories(), 3, None, &how, 1).matrix;
         assert!((ordered.weight(0, 1) - 2.5).abs() < 1e-6);
         assert!((ordered.weight(1, 0) - 2.0).abs() < 1e-6);
     }
 
     #[test]
+    fn rows_that_nobody_asks_for_stay_empty() {
+        let how = Neighbours::default();
+        let all = ItemItem::fit(&histories(), 3, None, &how, 1).matrix;
+        let some = ItemItem::fit(&histories(), 3, Some(&[true, false, true]), &how, 1).matrix;
+        assert_eq!(some.row(0).collect::<Row>(), all.row(0).collect::<Row>());
+        assert_eq!(some.row(2).collect::<Row>(), all.row(2).collect::<Row>());
+        assert_eq!((all.row(1).count(), some.row(1).count()), (1, 0));
+    }
+
+    #[test]
+    fn sums_are_taken_in_the_order_of_items_and_leave_nothing() {
+        let mut sums = Sums::new(1000);
+        for item in [999, 3, 64, 3, 500] {
+            sums.add(item, 0.5);
+        }
+        sums.add(7, 0.0);
+        assert_eq!(sums.take(), [(3, 1.0), (64, 0.5), (500, 0.5), (999, 0.5)]);
+        assert_eq!(sums.take(), []);
+    }
+
+    #[test]
     fn old_histories_fade() {
         let how = Neighbours { half_life: Some(7.0), source: 0.0, target: 0.0, ..Neighbours::default() };
-        let faded = ItemItem::fit(&histories(), 3, &how, 1).matrix;
+        let faded = ItemItem::fit(&histories(), 3, None, &how, 1).matrix;
         assert!((faded.weight(0, 1) - 1.5).abs() < 1e-6, "three histories, each one half-life old");
         assert!((faded.weight(2, 0) - 1.0).abs() < 1e-6);
     }

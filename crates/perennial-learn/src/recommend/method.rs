@@ -81,13 +81,14 @@ impl Settings {
     /// Fits the method.
     pub(crate) fn fit(&self, corpus: &Corpus, threads: usize) -> Result<Method, Error> {
         let (items, halt) = (corpus.items, &corpus.halt);
+        let asked = corpus.asked.as_deref();
         halt.check()?;
         Ok(match self {
             Self::Popularity(half_life) => {
                 Method::Popularity(Popularity::fit(&corpus.baskets, items, corpus.now, *half_life))
             }
-            Self::Neighbours(how) => Method::ItemItem(ItemItem::fit(&corpus.once, items, how, threads)),
-            Self::Baskets(how) => Method::ItemItem(ItemItem::fit(&corpus.baskets, items, how, threads)),
+            Self::Neighbours(how) => Method::ItemItem(ItemItem::fit(&corpus.once, items, asked, how, threads)),
+            Self::Baskets(how) => Method::ItemItem(ItemItem::fit(&corpus.baskets, items, asked, how, threads)),
             Self::Ease(how) => Method::ItemItem(how.fit(&corpus.once, items, threads, halt)?),
             Self::BasketEase(how) => Method::ItemItem(how.fit(&corpus.baskets, items, threads, halt)?),
             Self::Als(how) => Method::Als(Factors::fit(&corpus.once, items, how, threads, halt)?),
@@ -158,6 +159,8 @@ pub(crate) struct Corpus {
     /// Per basket or session; in sessions an item may repeat.
     pub(crate) baskets: Histories,
     pub(crate) now: f64,
+    /// The items whose neighbours will be asked for, where it is known that others will not.
+    pub(crate) asked: Option<Vec<bool>>,
     /// Whether to go on learning from them.
     pub(crate) halt: Halt,
 }
@@ -170,6 +173,7 @@ impl Corpus {
             once: Histories::group(data, Owner::User, true),
             baskets: Histories::group(data, Owner::Basket, !repeats_in_baskets),
             now: data.now(),
+            asked: None,
             halt: Halt::default(),
         }
     }

@@ -12,6 +12,7 @@ use super::{
     method::{Corpus, Method},
     parallel,
     popularity::Popularity,
+    sparse::ItemMatrix,
     top,
     validate::{Validation, ban},
 };
@@ -157,6 +158,11 @@ impl Recommender {
         self.answer(&self.case_of(context), top, &mut Desk::new(self), Some(&|item| allow(self.items.name(item))))
     }
 
+    /// As [`Self::after_among`], for items by number.
+    pub fn after_numbers(&self, items: &[u32], top: usize, allow: &dyn Fn(u32) -> bool) -> Vec<Recommendation> {
+        self.answer(&Case::of_session(items), top, &mut Desk::new(self), Some(allow))
+    }
+
     /// As [`Self::after_among`], for a history with its times, oldest first, in the unit of the table:
     /// customers need not be among those it was trained on.
     pub fn after_history(
@@ -167,8 +173,18 @@ impl Recommender {
     ) -> Vec<Recommendation> {
         let known: Vec<(u32, f64)> =
             touches.iter().filter_map(|(name, at)| Some((self.items.find(name)?, *at))).collect();
-        let case = Case::of_history(&known, self.now, self.task == Task::ForYou);
-        self.answer(&case, top, &mut Desk::new(self), Some(&|item| allow(self.items.name(item))))
+        self.after_history_of_numbers(&known, top, &|item| allow(self.items.name(item)))
+    }
+
+    /// As [`Self::after_history`], for items by number.
+    pub fn after_history_of_numbers(
+        &self,
+        touches: &[(u32, f64)],
+        top: usize,
+        allow: &dyn Fn(u32) -> bool,
+    ) -> Vec<Recommendation> {
+        let case = Case::of_history(touches, self.now, self.task == Task::ForYou);
+        self.answer(&case, top, &mut Desk::new(self), Some(allow))
     }
 
     /// The same without the customers it was trained on: it is asked with their histories, and none
@@ -234,7 +250,7 @@ impl Recommender {
     /// Why an item is right for a customer; `None` for names that are not known.
     pub fn why(&self, customer: &str, item: &str) -> Option<Reason> {
         let case = self.histories.case(self.users.find(customer)? as usize, self.now);
-        Some(self.reason(&case, self.items.find(item)?))
+        Some(self.reason(&case, self.items.find(item)?, &self.links(&case)))
     }
 
     fn case_of<S: AsRef<str>>(&self, context: &[S]) -> Case {
@@ -245,8 +261,21 @@ impl Recommender {
     fn answer(&self, case: &Case, top: usize, desk: &mut Desk, allow: Allow) -> Vec<Recommendation> {
         self.rank(case, top, desk, allow);
         let name = |item: u32| self.items.name(item).to_owned();
+        let links = self.links(case);
         let list = desk.list.iter();
-        list.map(|&(item, score)| Recommendation { item: name(item), score, reason: self.reason(case, item) }).collect()
+        list.map(|&(item, score)| Recommendation { item: name(item), score, reason: self.reason(case, item, &links) })
+            .collect()
+    }
+
+    /// The matrices that reasons are read from, with what each touch of the case counts there.
+    fn links(&self, case: &Case) -> Vec<(&ItemMatrix, Vec<f32>)> {
+        let linked = self.parts.iter().filter_map(|(method, _)| method.linked());
+        linked
+            .map(|linked| {
+                let counts = (0..case.items.len()).map(|place| linked.fading.factor(case, place));
+                (&linked.matrix, counts.collect())
+            })
+            .collect()
     }
 
     /// Fills the desk's list with the best items.
@@ -263,26 +292,15 @@ impl Recommender {
             }
         }
         ban(&mut desk.sums, banned);
-        if let Some(allow) = allow {
-            for (item, sum) in desk.sums.iter_mut().enumerate() {
-                if *sum > f32::NEG_INFINITY && !allow(top::index(item)) {
-                    *sum = f32::NEG_INFINITY;
-                }
-            }
-        }
-        top::best(&desk.sums, top, &mut desk.list);
+        allowed(&mut desk.sums, top, allow, &mut desk.list);
     }
 
-    fn reason(&self, case: &Case, item: u32) -> Reason {
+    fn reason(&self, case: &Case, item: u32, links: &[(&ItemMatrix, Vec<f32>)]) -> Reason {
         let before = case.items.iter().filter(|&&other| other == item).count();
         if before > 0 {
             return Reason::BoughtBefore(before);
         }
-        let linked = self
-            .parts
-            .iter()
-            .filter_map(|(method, _)| method.linked())
-            .find_map(|linked| linked.matrix.reason(case, |place| linked.fading.factor(case, place), item));
+        let linked = links.iter().find_map(|(matrix, counts)| matrix.reason(case, |place| counts[place], item));
         match linked {
             Some((source, _)) => Reason::GoesWith(self.items.name(source).to_owned()),
             None if case.items.is_empty() => Reason::Popular,
@@ -293,6 +311,26 @@ impl Recommender {
 
 /// A condition on items by number; none allows all.
 type Allow<'a> = Option<&'a dyn Fn(u32) -> bool>;
+
+/// So many items more than asked for are looked at before all are: a condition mostly leaves out few.
+const SPARE: usize = 16;
+
+/// The best allowed items.
+fn allowed(sums: &mut [f32], top: usize, allow: Allow, list: &mut Vec<(u32, f32)>) {
+    let Some(allow) = allow else { return top::best(sums, top, list) };
+    top::best(sums, top.saturating_add(SPARE), list);
+    let all = list.len() < top.saturating_add(SPARE);
+    list.retain(|&(item, _)| allow(item));
+    if !all && list.len() < top {
+        for (item, sum) in sums.iter_mut().enumerate() {
+            if *sum > f32::NEG_INFINITY && !allow(top::index(item)) {
+                *sum = f32::NEG_INFINITY;
+            }
+        }
+        top::best(sums, top, list);
+    }
+    list.truncate(top);
+}
 
 /// Room to work in, kept between questions.
 struct Desk {
@@ -305,5 +343,30 @@ impl Desk {
     fn new(model: &Recommender) -> Self {
         let items = model.items.len();
         Self { scores: vec![0.0; items], sums: vec![0.0; items], list: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_allowed_items_are_those_that_remain_when_the_others_are_struck_out(
+            scores in prop::collection::vec(-50i16..50, 0..120),
+            top in 0usize..30,
+            every in 1u32..40,
+            keeps in proptest::bool::ANY,
+        ) {
+            let mut sums: Vec<f32> = scores.into_iter().map(f32::from).collect();
+            let allow = |item: u32| (item % every == 0) == keeps;
+            let mut struck = sums.clone();
+            struck.iter_mut().enumerate().filter(|(item, _)| !allow(top::index(*item))).for_each(|(_, sum)| *sum = f32::NEG_INFINITY);
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            top::best(&struck, top, &mut expected);
+            allowed(&mut sums, top, Some(&allow), &mut found);
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{interactions::Case, parallel, top::index};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// A square matrix by rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct ItemMatrix {
     targets: Vec<u32>,
     weights: Vec<f32>,
 }
+
+/// Rows that are made in one go: few enough to share among threads, enough to make room for once.
+const ROWS_AT_ONCE: usize = 256;
 
 /// One row while it is made: targets with weights, ascending by target.
 pub(crate) type Row = Vec<(u32, f32)>;
@@ -26,7 +30,7 @@ impl ItemMatrix {
         row: impl Fn(&mut State, usize) -> Row + Sync,
     ) -> Self {
         // A row cut to its strongest still has the room of all that were counted: it is copied and let go at once.
-        let parts = parallel::runs(items, 64, threads, |range| {
+        let parts = parallel::runs(items, ROWS_AT_ONCE, threads, |range| {
             let mut state = state();
             let mut part = Self::with_room(0, 0);
             range.for_each(|item| part.push(&row(&mut state, item)));
@@ -121,17 +125,27 @@ impl ItemMatrix {
     }
 }
 
-/// Keeps the `keep` entries that are largest in size, ascending by target.
+/// Keeps the `keep` entries that are largest in size; the row ascends by target, before and after. Of equal ones
+/// those with the lower target stay.
 pub(crate) fn strongest(row: &mut Row, keep: usize) {
     row.retain(|&(_, weight)| weight != 0.0);
-    if row.len() > keep {
-        let larger = |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
-        if keep > 0 {
-            row.select_nth_unstable_by(keep - 1, larger);
-        }
-        row.truncate(keep);
+    if row.len() <= keep {
+        return;
     }
-    row.sort_unstable_by_key(|&(target, _)| target);
+    // Of positive numbers the larger has the larger bits.
+    let size = |weight: f32| weight.abs().to_bits();
+    let mut sizes: Vec<u32> = row.iter().map(|&(_, weight)| size(weight)).collect();
+    let least = if keep > 0 { *sizes.select_nth_unstable_by(keep - 1, |a, b| b.cmp(a)).1 } else { u32::MAX };
+    let larger = row.iter().filter(|&&(_, weight)| size(weight) > least).count();
+    let mut equal = keep.saturating_sub(larger);
+    row.retain(|&(_, weight)| match size(weight).cmp(&least) {
+        Ordering::Greater => true,
+        Ordering::Equal if equal > 0 => {
+            equal -= 1;
+            true
+        }
+        _ => false,
+    });
 }
 
 /// The size that about `keep` of some weights reach: the lower edge of one of 128 bins per doubling.
@@ -155,6 +169,7 @@ pub(crate) fn reached(weights: impl Iterator<Item = f32>, keep: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn rows_of_many_parts_stand_in_their_order() {
@@ -175,6 +190,23 @@ mod tests {
             assert!(kept >= keep && kept <= keep + 8, "{kept} of {keep}");
         }
         assert!(reached(weights.iter().copied(), 2000) < f32::MIN_POSITIVE);
+    }
+
+    proptest! {
+        #[test]
+        fn the_strongest_of_a_row_are_those_that_sorting_finds(
+            weights in prop::collection::vec(-20i16..20, 0..80),
+            keep in 0usize..30,
+        ) {
+            let mut row: Row = (0..).zip(weights.into_iter().map(f32::from)).collect();
+            let mut sorted = row.clone();
+            sorted.retain(|&(_, weight)| weight != 0.0);
+            sorted.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
+            sorted.truncate(keep);
+            sorted.sort_by_key(|&(target, _)| target);
+            strongest(&mut row, keep);
+            prop_assert_eq!(row, sorted);
+        }
     }
 
     #[test]

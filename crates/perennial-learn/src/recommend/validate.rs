@@ -37,7 +37,15 @@ impl Validation {
             Task::Session => by_session(data),
         };
         validation.thin(limit);
+        validation.corpus.asked = Some(validation.asked());
         validation
+    }
+
+    /// The items that questions hold: neighbours of others decide nothing.
+    fn asked(&self) -> Vec<bool> {
+        let mut asked = vec![false; self.corpus.items];
+        self.cases.iter().flat_map(|case| &case.items).for_each(|&item| asked[item as usize] = true);
+        asked
     }
 
     /// Keeps at most `limit` questions, evenly spread.

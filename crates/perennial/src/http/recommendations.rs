@@ -14,8 +14,7 @@ use super::AppState;
 use super::extract::{Parameters, Part};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
-use crate::models::shelf::{Found, Kind, Shelf, Wanted};
-use crate::models::shop::Question;
+use crate::models::shelf::{Bought, Found, Kind, Question, Shelf, Wanted};
 
 /// Items of a list when none are asked for, and the most that may be.
 const ITEMS: usize = 10;
@@ -128,7 +127,7 @@ pub async fn show(
         None if kind.needs_customer() => {
             return Err(ApiError::new("missing_field", "Name the customer this is for.").at("customer"));
         }
-        None => Vec::new(),
+        None => Bought::default(),
     };
     let limit = asked.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
     let wanted = asked.wanted();
@@ -159,9 +158,12 @@ fn context(asked: &Asked) -> Result<Vec<String>, ApiError> {
 }
 
 /// What the customer's orders hold; nothing for somebody who is not known.
-async fn history(app: &super::App, reference: &str) -> Result<Vec<(Box<str>, f64)>, ApiError> {
+async fn history(app: &super::App, reference: &str) -> Result<Bought, ApiError> {
     let who = super::customers::who(reference).map_err(|error| error.at("customer"))?;
-    Ok(app.pump().call(move |workspace, now| workspace.bought(now, &who)).await?.unwrap_or_default())
+    match app.pump().peek(|workspace, now| workspace.bought_at_once(now, &who)) {
+        Some(bought) => Ok(bought),
+        None => Ok(app.pump().call(move |workspace, now| workspace.bought(now, &who)).await?.unwrap_or_default()),
+    }
 }
 
 fn view(kind: Kind, found: Found, shelf: &Shelf) -> RecommendationsView {

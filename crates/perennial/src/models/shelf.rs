@@ -15,7 +15,7 @@ use perennial_learn::recommend::live::{LiveNeighbours, Weighting};
 use perennial_learn::recommend::{Reason, Recommendation};
 use rust_decimal::prelude::ToPrimitive as _;
 
-use super::shop::{Question, Shop};
+use super::shop::{self, Known, Shop};
 
 /// Pairs counted between trainings at most; then pairs wait for the next training.
 const PAIRS_MAX: usize = 200_000;
@@ -82,9 +82,45 @@ pub struct Wanted {
     pub except: Vec<String>,
 }
 
-/// What the catalogue says of an item.
+/// What somebody bought, oldest first: the ids in one text, because a shelf is asked often and keeps none of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bought {
+    ids: String,
+    /// Where each id ends, and the days since 1970 of its order.
+    lines: Vec<(usize, f64)>,
+}
+
+impl Bought {
+    /// Adds what was bought next.
+    pub fn push(&mut self, item: &str, at: f64) {
+        self.ids.push_str(item);
+        self.lines.push((self.ids.len(), at));
+    }
+
+    /// The items with the days since 1970 of their orders.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        let mut begin = 0;
+        self.lines.iter().map(move |&(end, at)| (&self.ids[std::mem::replace(&mut begin, end)..end], at))
+    }
+}
+
+/// What is asked, and whom for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The customer's orders.
+    pub history: &'a Bought,
+    /// Items shown, in the basket, or looked at, oldest first.
+    pub items: &'a [String],
+    /// How many are wanted.
+    pub limit: usize,
+}
+
+/// What is known of an item.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Good {
+    /// What the model calls it, when the model knows it.
+    number: Option<u32>,
+    /// What the catalogue says of it.
     name: Option<Box<str>>,
     category: Option<Box<str>>,
     price: Option<f64>,
@@ -125,6 +161,10 @@ impl Shelf {
     /// A model is in force; what was counted before it counts no more.
     pub fn put(&self, version: u32, at: Timestamp, shop: Arc<Shop>) {
         let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        stock.goods.values_mut().for_each(|good| good.number = None);
+        for (number, item) in shop.names() {
+            stock.goods.entry(item.into()).or_default().number = Some(number);
+        }
         stock.shop = Some((version, at, shop));
         stock.live = Live::default();
     }
@@ -137,7 +177,10 @@ impl Shelf {
     /// What the catalogue says of products.
     pub fn learn<'a>(&self, products: impl Iterator<Item = &'a Product>) {
         let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        stock.goods.extend(products.map(|product| (product.product_id.clone(), Good::of(product))));
+        for product in products {
+            let good = stock.goods.entry(product.product_id.clone()).or_default();
+            *good = Good { number: good.number, ..Good::of(product) };
+        }
     }
 
     /// An order was taken.
@@ -184,11 +227,17 @@ impl Stock {
     /// What was asked for itself.
     fn own(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
         let Some((_, _, shop)) = &self.shop else { return self.live_beside(kind, question, allow) };
+        let number = |item: &str| self.goods.get(item).and_then(|good| good.number);
+        let history: Vec<(u32, f64)> =
+            question.history.iter().filter_map(|(item, at)| Some((number(item)?, at))).collect();
+        let items: Vec<u32> = question.items.iter().filter_map(|item| number(item)).collect();
+        let asked = shop::Question { history: &history, items: &items, limit: question.limit };
+        let may = |item: u32| allow(shop.name(item));
         let list = match kind {
-            Kind::ForYou => shop.for_you(question, allow),
-            Kind::Similar => shop.similar(question, allow),
-            Kind::Together | Kind::Session => shop.together(question, allow),
-            Kind::Again => shop.again(question, allow),
+            Kind::ForYou => shop.for_you(asked, &may),
+            Kind::Similar => shop.similar(asked, &may),
+            Kind::Together | Kind::Session => shop.together(asked, &may),
+            Kind::Again => shop.again(asked, &may),
             Kind::Trending => self.demand(question.limit, allow),
         };
         if list.is_empty() { self.live_beside(kind, question, allow) } else { list }
@@ -204,9 +253,16 @@ impl Stock {
     }
 
     fn demand(&self, limit: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        let live = |item: &str| self.live.orders.get(item).copied().unwrap_or(0.0);
         if let Some((_, _, shop)) = &self.shop {
-            return shop.trending(limit, &live, allow);
+            let known =
+                |item| self.goods.get(item).and_then(|good| good.number).map_or(Known::Name(item), Known::Number);
+            let mut fresh: Vec<(Known<'_>, f32)> =
+                self.live.orders.iter().map(|(item, orders)| (known(&**item), *orders)).collect();
+            fresh.sort_unstable_by_key(|(item, _)| match item {
+                Known::Number(number) => (*number, ""),
+                Known::Name(name) => (u32::MAX, *name),
+            });
+            return shop.trending(limit, &fresh, allow);
         }
         let mut list: Vec<(&str, f32)> = self.live.orders.iter().map(|(item, n)| (&**item, *n)).collect();
         list.retain(|(item, _)| allow(item));
@@ -259,6 +315,7 @@ impl Good {
         let denied = matches!(product.about.get("in_stock"), Some(Value::Bool(false)));
         let said = text(&["availability"]).is_some_and(|a: Box<str>| a.to_lowercase().starts_with("out"));
         Self {
+            number: None,
             name: text(&["name", "title"]),
             category: text(&["category"]),
             price: number("price"),

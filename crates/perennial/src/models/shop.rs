@@ -71,8 +71,7 @@ struct Hidden {
 pub fn train(lines: &Lines, version: u32, seed: u64, progress: &Progress) -> Result<Model, Untrained> {
     thick_enough(lines)?;
     progress.begin(8);
-    let (earlier, hidden) = split(lines);
-    let earlier = earlier.read()?;
+    let (earlier, hidden) = split(lines)?;
     progress.step(1)?;
     let all = Table::of(lines).read()?;
     let mut figures = Vec::new();
@@ -157,7 +156,7 @@ impl Table {
 
 /// Hides the latest order of some customers who have an earlier one.
 #[expect(clippy::float_cmp, reason = "lines of one order carry the same instant")]
-fn split(lines: &Lines) -> (Table, Vec<Hidden>) {
+fn split(lines: &Lines) -> Result<(Interactions, Vec<Hidden>), Untrained> {
     let every = (lines.customers as usize).div_ceil(JUDGED).max(1);
     let (mut earlier, mut hidden) = (Table::default(), Vec::new());
     for (nth, rows) in lines.rows.chunk_by(|a, b| a.0 == b.0).enumerate() {
@@ -173,7 +172,7 @@ fn split(lines: &Lines) -> (Table, Vec<Hidden>) {
             hidden.push(Hidden { before, order });
         }
     }
-    (earlier, hidden)
+    Ok((earlier.read()?, hidden))
 }
 
 /// The blend that suits a task by its own trials, with methods that know items only.
@@ -240,96 +239,127 @@ fn demand(lines: &Lines, model: &Recommender) -> Vec<(f32, f32)> {
     demand
 }
 
-/// What is asked of a shop, and whom for.
+/// What is asked of a shop, and whom for; items are numbers that it gave them.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// Items of the customer's orders with their times in days, oldest first.
-    pub history: &'a [(Box<str>, f64)],
+    pub history: &'a [(u32, f64)],
     /// Items shown, in the basket, or looked at, oldest first.
-    pub items: &'a [String],
+    pub items: &'a [u32],
     /// How many are wanted.
     pub limit: usize,
 }
 
+/// Whether an item may be recommended, by its number.
+pub type Allow<'a> = &'a dyn Fn(u32) -> bool;
+
 impl Shop {
     /// New items for a customer.
-    pub fn for_you(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        self.by_history(&self.for_you, question, allow)
+    pub fn for_you(&self, question: Question<'_>, allow: Allow<'_>) -> Vec<Recommendation> {
+        by_history(&self.for_you, question, allow)
     }
 
     /// What a customer buys again.
-    pub fn again(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        let mut list = self.by_history(&self.again, question, allow);
-        list.retain(|found| matches!(found.reason, Reason::BoughtBefore(_)));
-        list
-    }
-
-    fn by_history(
-        &self,
-        model: &Recommender,
-        question: Question<'_>,
-        allow: &dyn Fn(&str) -> bool,
-    ) -> Vec<Recommendation> {
-        let touches: Vec<(&str, f64)> = question.history.iter().map(|(item, at)| (&**item, *at)).collect();
-        if self.knows(touches.iter().map(|(item, _)| *item)) {
-            model.after_history(&touches, question.limit, allow)
-        } else {
-            Vec::new()
-        }
+    pub fn again(&self, question: Question<'_>, allow: Allow<'_>) -> Vec<Recommendation> {
+        let mut own: Vec<u32> = question.history.iter().map(|(item, _)| *item).collect();
+        own.sort_unstable();
+        own.dedup();
+        by_history(&self.again, question, &|item| own.binary_search(&item).is_ok() && allow(item))
     }
 
     /// What customers of these items bought too.
-    pub fn similar(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        self.beside(&self.similar, question, allow)
+    pub fn similar(&self, question: Question<'_>, allow: Allow<'_>) -> Vec<Recommendation> {
+        beside(&self.similar, question, allow)
     }
 
     /// What lies in baskets with these items.
-    pub fn together(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        self.beside(&self.together, question, allow)
+    pub fn together(&self, question: Question<'_>, allow: Allow<'_>) -> Vec<Recommendation> {
+        beside(&self.together, question, allow)
     }
 
-    fn beside(&self, model: &Recommender, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        if self.knows(question.items.iter().map(String::as_str)) {
-            model.after_among(question.items, question.limit, allow)
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn knows<'a>(&self, mut items: impl Iterator<Item = &'a str>) -> bool {
-        items.any(|item| self.for_you.items.find(item).is_some())
-    }
-
-    /// Items in demand: ordered lately, and more than their share of all time suggests. `live` adds
-    /// what was ordered since the training.
+    /// Items in demand: ordered lately, and more than their share of all time suggests. `fresh` is what was
+    /// ordered since the training; items that came since stand there by their name.
     pub fn trending(
         &self,
         limit: usize,
-        live: &dyn Fn(&str) -> f32,
+        fresh: &[(Known<'_>, f32)],
         allow: &dyn Fn(&str) -> bool,
     ) -> Vec<Recommendation> {
-        let names = &self.for_you.items;
-        let demand = (0u32..).zip(&self.demand).map(|(item, (lately, ever))| {
-            let fresh = live(names.name(item));
-            (item, lately + fresh, ever + fresh)
-        });
-        let demand: Vec<(u32, f32, f32)> = demand.collect();
-        let (lately, ever) = demand.iter().fold((0.0, f32::MIN_POSITIVE), |(a, b), (_, x, y)| (a + x, b + y));
+        let (mut demand, mut newer) = (self.demand.clone(), Vec::new());
+        for (item, orders) in fresh {
+            match item {
+                Known::Number(number) => {
+                    if let Some(of) = demand.get_mut(*number as usize) {
+                        *of = (of.0 + orders, of.1 + orders);
+                    }
+                }
+                Known::Name(name) => {
+                    demand.push((*orders, *orders));
+                    newer.push(*name);
+                }
+            }
+        }
+        let (lately, ever) = demand.iter().fold((0.0, f32::MIN_POSITIVE), |(a, b), (x, y)| (a + x, b + y));
         let scale = lately / ever;
-        let mut scored: Vec<(u32, f32)> = demand
-            .iter()
-            .filter(|(item, lately, _)| *lately > 0.0 && allow(names.name(*item)))
-            .map(|(item, lately, ever)| (*item, lately * (lately + DOUBT) / (ever * scale + DOUBT)))
-            .collect();
-        scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        scored.truncate(limit);
-        let named =
-            |(item, score)| Recommendation { item: names.name(item).to_owned(), score, reason: Reason::Popular };
-        scored.into_iter().map(named).collect()
+        let rise = |(lately, ever): (f32, f32)| lately * (lately + DOUBT) / (ever * scale + DOUBT);
+        let risen = demand.into_iter().enumerate().filter(|(_, (lately, _))| *lately > 0.0);
+        let mut scored: Vec<(usize, f32)> = risen.map(|(item, of)| (item, rise(of))).collect();
+        let name = |item: usize| {
+            let newer = item.checked_sub(self.items()).and_then(|at| newer.get(at).copied());
+            newer.unwrap_or_else(|| self.name(u32::try_from(item).unwrap_or(u32::MAX)))
+        };
+        let better = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        // Most items are allowed: a few more than asked for are sorted before all are.
+        let mut sorted = limit.saturating_mul(2).saturating_add(16).min(scored.len());
+        if sorted > 0 && sorted < scored.len() {
+            scored.select_nth_unstable_by(sorted - 1, better);
+        }
+        scored[..sorted].sort_unstable_by(better);
+        if scored[..sorted].iter().filter(|(item, _)| allow(name(*item))).count() < limit {
+            scored.sort_unstable_by(better);
+            sorted = scored.len();
+        }
+        let found = scored[..sorted].iter().filter(|(item, _)| allow(name(*item))).take(limit);
+        found
+            .map(|(item, score)| Recommendation { item: name(*item).into(), score: *score, reason: Reason::Popular })
+            .collect()
+    }
+
+    /// What an item is called by its number.
+    pub fn name(&self, item: u32) -> &str {
+        self.for_you.items.name(item)
+    }
+
+    /// The names of its items, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = (u32, &str)> {
+        (0u32..).map_while(|item| ((item as usize) < self.items()).then(|| (item, self.name(item))))
     }
 
     /// How many items it knows.
     pub fn items(&self) -> usize {
         self.for_you.items.len()
     }
+}
+
+/// An item that the shop knows, or one that came after it was trained.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// By the number that the shop gave it.
+    Number(u32),
+    /// By its id.
+    Name(&'a str),
+}
+
+fn by_history(model: &Recommender, question: Question<'_>, allow: Allow<'_>) -> Vec<Recommendation> {
+    if question.history.is_empty() {
+        return Vec::new();
+    }
+    model.after_history_of_numbers(question.history, question.limit, allow)
+}
+
+fn beside(model: &Recommender, question: Question<'_>, allow: Allow<'_>) -> Vec<Recommendation> {
+    if question.items.is_empty() {
+        return Vec::new();
+    }
+    model.after_numbers(question.items, question.limit, allow)
 }

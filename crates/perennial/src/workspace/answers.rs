@@ -57,6 +57,12 @@ impl Workspace {
     /// # Errors
     /// The store's failure.
     pub fn glimpse(&mut self, now: Timestamp, who: &Who) -> Result<Option<Glimpse>, Failure> {
+        let found = self.current(now, who)?;
+        Ok(found.and_then(|id| self.warm.peek(id)).and_then(|customer| self.glimpse_of(customer, self.now)))
+    }
+
+    /// Brings a customer into memory with all that was due until now, and all of it durable; their id.
+    pub(super) fn current(&mut self, now: Timestamp, who: &Who) -> Result<Option<CustomerId>, Failure> {
         self.ready(now)?;
         let id = match who {
             Who::Id(id) => Some(self.warm.survivor(*id)?),
@@ -66,12 +72,17 @@ impl Workspace {
         self.wake(id, self.now)?;
         self.commit()?;
         self.warm.get(id)?;
-        Ok(self.warm.peek(id).and_then(|customer| self.glimpse_of(customer, self.now)))
+        Ok(Some(id))
     }
 
     /// The same, if it can be had at once: memory knows the customer, nothing is due for them, and
     /// everything that was folded into them is durable. None says nothing.
     pub fn glance(&self, now: Timestamp, who: &Who) -> Option<Glimpse> {
+        self.at_hand(now, who).and_then(|customer| self.glimpse_of(customer, now.max(self.now)))
+    }
+
+    /// A customer as [`Workspace::current`] would find them, if that takes nothing.
+    pub(super) fn at_hand(&self, now: Timestamp, who: &Who) -> Option<&Customer> {
         let customer = match who {
             Who::Id(id) => self.warm.peek(*id),
             Who::Named(name) => self.warm.recognise(name.hashed(&self.rules.secret)),
@@ -80,7 +91,7 @@ impl Workspace {
         let is_current = customer.adopted == self.rules.latest_version();
         let is_awake = customer.next_due().is_none_or(|due| due > now);
         let is_durable = !self.broken && !self.journal.has_failed() && customer.folded <= self.journal.last_seq();
-        if is_current && is_awake && is_durable { self.glimpse_of(customer, now) } else { None }
+        (is_current && is_awake && is_durable).then_some(customer)
     }
 
     fn glimpse_of(&self, customer: &Customer, now: Timestamp) -> Option<Glimpse> {

@@ -14,6 +14,7 @@ use perennial_core::event::Body;
 use perennial_core::fact::Fact;
 use perennial_core::id::CustomerId;
 use perennial_core::input::{Entry, Input, Publication, Published};
+use perennial_core::orders::OrderRecord;
 use perennial_core::program::Program;
 use perennial_core::rules::Rules;
 use perennial_core::score::{Basis, Model, ModelKind, Score, ScoreName, Scored};
@@ -25,7 +26,7 @@ use serde_json::Value as Json;
 use super::answers::json;
 use super::{Who, Workspace, rows};
 use crate::models::clusters::Part;
-use crate::models::shelf::Shelf;
+use crate::models::shelf::{Bought, Shelf};
 use crate::models::{Ready, history, value};
 use crate::view::{ClusterView, PartView, ScoresView, ValueView};
 
@@ -34,9 +35,6 @@ const HISTORY_MAX: usize = 500;
 
 /// A chance that moves by so many millionths is written down anew: one in a hundred.
 const MOVED: u32 = 10_000;
-
-/// What somebody bought, with the days since 1970 of each, oldest first.
-type Bought = Vec<(Box<str>, f64)>;
 
 /// The models in force, one of each kind at most.
 #[derive(Default)]
@@ -335,21 +333,34 @@ impl Workspace {
         }
     }
 
-    /// What a customer's standing orders hold, with the days since 1970 of each, oldest first.
+    /// What a customer's standing orders hold, the latest of it when that is much.
     ///
     /// # Errors
     /// The store's failure.
     pub fn bought(&mut self, now: Timestamp, who: &Who) -> Result<Option<Bought>, Failure> {
-        let Some(customer) = self.who(now, who)? else { return Ok(None) };
-        let orders = customer.orders.iter().filter(|order| order.stands());
-        let mut lines: Bought = orders
-            .flat_map(|order| {
-                order.lines.iter().filter(|l| l.pieces > 0).map(|l| (l.product_id.clone(), history::days(order.at)))
-            })
-            .collect();
-        lines.sort_by(|a, b| a.1.total_cmp(&b.1));
-        Ok(Some(lines.split_off(lines.len().saturating_sub(HISTORY_MAX))))
+        let found = self.current(now, who)?;
+        Ok(found.and_then(|id| self.warm.peek(id)).map(bought_by))
     }
+
+    /// The same, if it can be had at once; none says nothing.
+    pub fn bought_at_once(&self, now: Timestamp, who: &Who) -> Option<Bought> {
+        self.at_hand(now, who).map(bought_by)
+    }
+}
+
+/// What the standing orders of a customer hold, oldest first.
+fn bought_by(customer: &Customer) -> Bought {
+    let mut orders: Vec<&OrderRecord> = customer.orders.iter().filter(|order| order.stands()).collect();
+    orders.sort_by_key(|order| order.at);
+    let kept = |order: &OrderRecord| order.lines.iter().filter(|line| line.pieces > 0).count();
+    let all: usize = orders.iter().map(|order| kept(order)).sum();
+    let lines = orders.iter().flat_map(|order| {
+        let at = history::days(order.at);
+        order.lines.iter().filter(|line| line.pieces > 0).map(move |line| (&*line.product_id, at))
+    });
+    let mut bought = Bought::default();
+    lines.skip(all.saturating_sub(HISTORY_MAX)).for_each(|(item, at)| bought.push(item, at));
+    bought
 }
 
 impl Workspace {

@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use perennial::commands;
-use perennial::models::shelf::{Kind, Wanted};
-use perennial::models::shop::Question;
+use perennial::models::shelf::{Bought, Kind, Question, Wanted};
 use perennial::models::trainer::{NotNow, Trainer};
 use perennial::models::{Progress, Untrained, train};
 use perennial::pump::{Clock, Pump};
@@ -368,6 +367,8 @@ fn recommendations_keep_to_what_the_customer_likes_and_hold_no_customer() {
     train_now(&mut shop, ModelKind::Recommend);
     let shelf = shop.shelf();
     let history = shop.bought(end(), &who(5)).unwrap().unwrap();
+    assert_eq!(shop.bought_at_once(end(), &who(5)), Some(history.clone()));
+    assert_eq!(shop.bought_at_once(end(), &"nobody".parse().unwrap()), None);
     let question = |items: &'static [&'static str]| items.iter().map(ToString::to_string).collect::<Vec<_>>();
     let ask = |kind, items: &[String], wanted: &Wanted| {
         shelf.answer(kind, Question { history: &history, items, limit: 5 }, wanted)
@@ -383,7 +384,8 @@ fn recommendations_keep_to_what_the_customer_likes_and_hold_no_customer() {
     let except = Wanted { except: vec!["p12".into(), "p13".into()], ..Wanted::default() };
     let session = ask(Kind::Session, &question(&["p10"]), &except);
     assert!(session.items.iter().all(|(r, _)| r.item != "p12" && r.item != "p13"));
-    let cold = shelf.answer(Kind::ForYou, Question { history: &[], items: &[], limit: 5 }, &Wanted::default());
+    let cold =
+        shelf.answer(Kind::ForYou, Question { history: &Bought::default(), items: &[], limit: 5 }, &Wanted::default());
     assert_eq!((cold.instead.is_some(), cold.items.len()), (true, 5));
     let entry = shop.journal().entry(shop.model(ModelKind::Recommend).unwrap().seq).unwrap().unwrap();
     let Some(Input::Published(news)) = entry.input else { panic!("no publication") };
@@ -406,7 +408,7 @@ fn an_item_that_is_new_goes_with_what_it_is_ordered_with() {
     new["properties"]["products"][0]["product_id"] = json!("brand-new");
     take(&mut shop, day(DAYS + 1), &[new]);
     let items = ["brand-new".to_owned()];
-    let question = Question { history: &[], items: &items, limit: 5 };
+    let question = Question { history: &Bought::default(), items: &items, limit: 5 };
     let found = shop.shelf().answer(Kind::Together, question, &Wanted::default());
     assert_eq!((found.instead, found.items.len()), (None, 2), "{found:?}");
 }
