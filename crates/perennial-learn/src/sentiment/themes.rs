@@ -54,9 +54,16 @@ pub fn themes(texts: &[&str], most: usize, lexicon: &Lexicon) -> Result<Vec<Them
     Ok(gather(phrases, most, texts, lexicon))
 }
 
+/// A text without what is no word of its author: addresses of pages, and signs that markup writes in letters.
+fn plain(text: &str) -> String {
+    let address = |word: &str| ["http://", "https://", "www."].iter().any(|begin| word.contains(begin));
+    let words: Vec<&str> = text.split_whitespace().map(|word| if address(word) { "." } else { word }).collect();
+    ["&amp;", "&lt;", "&gt;", "&quot;", "&nbsp;"].iter().fold(words.join(" "), |text, sign| text.replace(sign, "."))
+}
+
 /// Runs of one to three content words of a text.
 fn candidates(text: &str) -> BTreeSet<String> {
-    let lower = text.to_lowercase();
+    let lower = plain(&text.to_lowercase());
     let mut out = BTreeSet::new();
     for clause in lower.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == ' ' || c == '-')) {
         let mut run: Vec<&str> = Vec::new();
@@ -117,6 +124,13 @@ fn contains_words(long: &str, short: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_and_markup_name_no_theme() {
+        let found = candidates("Lost bag &amp; no answer https://t.co/Ab1 (see www.example.com)");
+        assert!(found.contains("lost bag") && found.contains("answer"), "{found:?}");
+        assert!(["co", "amp", "https", "www", "example"].iter().all(|odd| !found.contains(*odd)), "{found:?}");
+    }
 
     #[test]
     fn recurring_complaints_and_praise_become_themes_with_a_mood() {

@@ -49,12 +49,14 @@ pub(super) struct Rows {
 }
 
 enum Kind {
-    /// `above`: lines before the one that names the columns.
     Csv {
         reader: Box<csv::Reader<Box<dyn BufRead>>>,
         spare: ByteRecord,
         encoding: Encoding,
+        /// Lines before the one that names the columns.
         above: u64,
+        /// Line feeds behind a row that the reader takes with the next one: one where lines end in `\r\n`.
+        behind: u64,
     },
     Lines {
         reader: Box<dyn BufRead>,
@@ -141,10 +143,10 @@ impl Rows {
         self.meter.row.store(0, Relaxed);
         record.damage = None;
         match &mut self.source {
-            Kind::Csv { reader, spare, encoding, above } => {
+            Kind::Csv { reader, spare, encoding, above, behind } => {
                 let more = reader.read_byte_record(spare).map_err(|e| format!("line {}: {e}", self.line + 1))?;
                 if more {
-                    self.line = spare.position().map_or(self.line + 1, |at| at.line() + *above);
+                    self.line = *above + first_line(reader, spare, *behind);
                     decode(spare, *encoding, record);
                     widths(record, self.header.len());
                 }
@@ -170,6 +172,9 @@ impl Rows {
         if above > 0 {
             reader.read_until(b'\n', &mut Vec::new()).map_err(|e| e.to_string())?;
         }
+        let start = reader.fill_buf().map_err(|e| e.to_string())?;
+        let ended = start.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let behind = u64::from(ended > 0 && start[ended - 1] == b'\r');
         // Our own reject files are plain CSV, whatever the file they came from was.
         let ours = reader.fill_buf().map_err(|e| e.to_string())?.starts_with(LINE.as_bytes());
         let (delimiter, encoding) = if ours { (b',', Encoding::Utf8) } else { (file.delimiter, file.encoding) };
@@ -186,7 +191,7 @@ impl Rows {
         if header.len() > MOST_COLUMNS {
             return Err(format!("has {} columns, more than {MOST_COLUMNS}", header.len()));
         }
-        let source = Kind::Csv { reader: Box::new(reader), spare: ByteRecord::new(), encoding, above };
+        let source = Kind::Csv { reader: Box::new(reader), spare: ByteRecord::new(), encoding, above, behind };
         Ok(Self { header, source, meter, line: 1 + above })
     }
 
@@ -218,6 +223,14 @@ impl Rows {
         let rows = RowIter::from_file_into(reader);
         Ok(Self { header, source: Kind::Parquet { rows, total, clocks }, meter, line: 0 })
     }
+}
+
+/// The line on which a row that was just read begins. The reader counts from where the row before ended, so that
+/// empty lines and the `\n` of `\r\n` lie between; from where it is now, the row's own line feeds count back.
+fn first_line(reader: &csv::Reader<Box<dyn BufRead>>, row: &ByteRecord, behind: u64) -> u64 {
+    let own = row.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+    let from_end = (reader.position().line() + behind).saturating_sub(1 + own);
+    row.position().map_or(1, |at| at.line() + behind).max(from_end)
 }
 
 /// The parquet crate is made for files of friends and asserts on others; a panic is an error here.

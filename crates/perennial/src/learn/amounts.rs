@@ -112,15 +112,21 @@ pub(super) fn column(frame: &Frame, at: usize) -> Result<(Vec<f64>, Option<Strin
         if text.is_empty() {
             return Ok(f64::NAN);
         }
-        let wrong = |what: &str| {
-            let (name, line) = (&frame.header[at], frame.line(row));
-            frame.wrong(&format!("`{name}` in line {line} is `{text}`, {what}; correct or leave out that row"))
-        };
-        let value = read(text, mark).ok_or_else(|| wrong("not a number"))?;
-        if value.abs() <= LARGEST { Ok(value) } else { Err(wrong("too large to be an amount or a measurement")) }
+        let value = read(text, mark).ok_or_else(|| wrong(frame, at, row, "not a number"))?;
+        if value.abs() <= LARGEST { Ok(value) } else { Err(beyond(frame, at, row)) }
     };
     let values = texts.iter().enumerate().map(one).collect::<Result<_, _>>()?;
     Ok((values, told.map(|told| format!("`{}` {told}.", frame.header[at]))))
+}
+
+/// An error about a value that measures nothing, for all its digits.
+pub(super) fn beyond(frame: &Frame, at: usize, row: usize) -> String {
+    wrong(frame, at, row, "too large to be an amount or a measurement")
+}
+
+fn wrong(frame: &Frame, at: usize, row: usize, what: &str) -> String {
+    let (name, line, text) = (&frame.header[at], frame.line(row), &frame.columns[at][row]);
+    frame.wrong(&format!("`{name}` in line {line} is `{text}`, {what}; correct or leave out that row"))
 }
 
 #[cfg(test)]

@@ -78,7 +78,10 @@ pub(super) fn horizon(months: u32, discount: f64) -> Result<Horizon, String> {
         return Err(format!("--months {months} cannot be foretold; give 1 to 120"));
     }
     let horizon = Horizon { periods: months, length: WEEKS_PER_MONTH, discount };
-    horizon.check().map_err(|_| format!("--discount {discount} is no share; give 0.01 for one per cent a month"))?;
+    let share = |horizon: &Horizon| horizon.check().is_ok() && discount < 1.0;
+    Some(horizon)
+        .filter(share)
+        .ok_or_else(|| format!("--discount {discount} is no share; give 0.01 for one per cent a month"))?;
     Ok(horizon)
 }
 

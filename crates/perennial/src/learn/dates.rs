@@ -51,8 +51,38 @@ pub(super) fn column(frame: &Frame, at: usize, day_first: bool) -> Result<(Vec<f
             frame.wrong(&format!("{why}; write dates as 2026-01-31"))
         })
     };
-    let days = column.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    let days: Vec<f64> = column.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    if !matches!(form, Form::Running)
+        && let Some((row, years)) = astray(&days)
+    {
+        return Err(frame.wrong(&format!(
+            "`{}` in line {} is `{}`, {years:.0} years from all other dates; correct or leave out that row",
+            frame.header[at],
+            frame.line(row),
+            column[row]
+        )));
+    }
     Ok((days, told.map(str::to_owned)))
+}
+
+/// Days from the others beyond which a rare date is a slip of the pen, such as 9999-12-31 for "never".
+const ASTRAY: f64 = 3_653.0;
+/// One date in so many is rare.
+const RARE: usize = 1_000;
+
+/// A date far from all others, by its row, and the years between; none where such dates are many.
+fn astray(days: &[f64]) -> Option<(usize, f64)> {
+    let mut sorted: Vec<f64> = days.iter().copied().filter(|day| day.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    let few = n.div_ceil(RARE).min(n.saturating_sub(2) / 2);
+    let wide = |gap: f64, rest: f64| gap > ASTRAY && gap > rest;
+    let late = (n - few..n).find(|&at| wide(sorted[at] - sorted[at - 1], sorted[at - 1] - sorted[0]));
+    let early = (0..few).rev().find(|&at| wide(sorted[at + 1] - sorted[at], sorted[n - 1] - sorted[at + 1]));
+    let (day, gap) = late
+        .map(|at| (sorted[at], sorted[at] - sorted[at - 1]))
+        .or_else(|| early.map(|at| (sorted[at], sorted[at + 1] - sorted[at])))?;
+    Some((days.iter().position(|other| other.to_bits() == day.to_bits())?, gap / 365.25))
 }
 
 /// Whether the texts of a column are dates, and not mere numbers.
@@ -226,6 +256,21 @@ mod tests {
         let column: Vec<String> = texts.iter().map(|t| (*t).to_owned()).collect();
         let (form, _) = Form::of(&column, false);
         column.iter().map(|text| form.read(text).map(|d| date_of(floor(d)))).collect()
+    }
+
+    #[test]
+    fn a_date_far_from_all_others_is_found_and_an_old_customer_is_none() {
+        let year = |n: i32| 15_000.0 + 365.25 * f64::from(n);
+        let usual: Vec<f64> = (0..40).map(|n| year(0) + f64::from(n)).collect();
+        let with = |more: &[f64]| astray(&[&usual[..20], more, &usual[20..]].concat());
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&[year(5)]), None);
+        assert_eq!(with(&[f64::NAN]), None);
+        let (row, years) = with(&[year(100)]).unwrap();
+        assert!(row == 20 && (years - 99.9).abs() < 0.1, "{row} {years}");
+        assert_eq!(with(&[year(-41)]).map(|found| found.0), Some(20));
+        assert_eq!(with(&[year(60), year(60), year(61)]), None, "not rare");
+        assert_eq!((astray(&[]), astray(&[1.0, 90_000.0])), (None, None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
+use perennial_learn::input::LARGEST;
 use perennial_learn::table::{Column, Table};
 
 use super::{amounts, progress};
@@ -27,6 +28,8 @@ pub(super) struct Frame {
 
 /// Texts that stand for nothing.
 const GAPS: [&str; 7] = ["na", "n/a", "#n/a", "nan", "null", "\\n", "-"];
+/// A column with more different values than this answers no question of yes or no.
+const MANY: usize = 20;
 /// A column counts as numbers from this share of readable texts on; the others are gaps.
 const MOSTLY: f64 = 0.95;
 
@@ -126,7 +129,7 @@ impl Frame {
                 flat.push(format!("`{}`", self.header[at]));
                 continue;
             }
-            let (column, told) = self.feature(at);
+            let (column, told) = self.feature(at)?;
             columns.push(column);
             notes.extend(told);
         }
@@ -140,7 +143,7 @@ impl Frame {
     }
 
     /// A column of numbers when nearly all of it is numbers, of categories otherwise.
-    fn feature(&self, at: usize) -> (Column, Vec<String>) {
+    fn feature(&self, at: usize) -> Result<(Column, Vec<String>), String> {
         let (name, texts) = (&self.header[at], &self.columns[at]);
         let (mark, assumed) = amounts::mark(texts, self.semicolons);
         let values: Vec<Option<f64>> = texts.iter().map(|text| amounts::read(text, mark)).collect();
@@ -149,7 +152,10 @@ impl Frame {
         #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
         let mostly = read as f64 >= MOSTLY * given as f64;
         if !mostly {
-            return (Column::categories(name, texts.iter().map(String::as_str)), Vec::new());
+            return Ok((Column::categories(name, texts.iter().map(String::as_str)), Vec::new()));
+        }
+        if let Some(row) = (0..texts.len()).find(|&row| values[row].is_some_and(|value| value.abs() > LARGEST)) {
+            return Err(amounts::beyond(self, at, row));
         }
         let mut notes: Vec<String> = assumed.map(|told| format!("`{name}` {told}.")).into_iter().collect();
         if let Some(row) = (0..texts.len()).find(|&row| values[row].is_none() && !texts[row].is_empty()) {
@@ -160,7 +166,7 @@ impl Frame {
                 self.line(row)
             ));
         }
-        (Column::numbers(name, values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect()), notes)
+        Ok((Column::numbers(name, values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect()), notes))
     }
 
     /// Who each row is about: the id column, or the row's number.
@@ -198,9 +204,9 @@ impl Frame {
                 })?
             }
             None => {
-                let why =
-                    format!("`{name}` has {} values ({}); name the one that means yes", values.len(), sample(&values));
-                return Err(self.wrong(&why));
+                let (count, some) = (values.len(), sample(&values));
+                let remedy = if count > MANY { "give a column of yes and no" } else { "name the one that means yes" };
+                return Err(self.wrong(&format!("`{name}` has {count} values ({some}); {remedy}")));
             }
         };
         Ok((self.columns[at].iter().map(|text| text == yes).collect(), yes.to_owned()))

@@ -3,8 +3,10 @@
 //! Promise: everything is chosen from the records; how often the answer errs is told as expected from the
 //! pairs' own probabilities. Absent on purpose: the truth; a column of labels is never looked at.
 
+mod ask;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use perennial_learn::link::{self, Linkage, Settings, Table};
@@ -12,14 +14,18 @@ use perennial_learn::link::{self, Linkage, Settings, Table};
 use super::frame::Frame;
 use super::page::{Bar, Chapter, Figure, Page, Plot};
 use super::words::{count, figure, many, percent};
-use super::{Common, Outputs, working};
+use super::{Common, Outputs, file_name, print, working};
 
 /// Records in, persons out.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  perennial learn link --input persons.csv --id customer_no --out persons-linked.csv --report persons.html\n\n\
+    after_help = "Examples:\n  perennial learn link --input persons.csv --id customer_no --out persons-linked.csv --report persons.html\n  \
+perennial learn link --input persons.csv --id customer_no --out persons-linked.csv --questions doubtful.csv\n  \
+perennial learn link --input persons.csv --id customer_no --out persons-linked.csv --answers doubtful.csv\n\n\
 Records that get the same cluster_id are held to be one person. Every column but the id is compared; leave\n\
-out with --ignore what does not tell people apart, such as the date of the export."
+out with --ignore what does not tell people apart, such as the date of the export. Write yes or no into the\n\
+column `same` of the doubtful pairs and hand the file back with --answers: your word decides these pairs and\n\
+teaches the others."
 )]
 pub struct Arguments {
     /// Records of persons: names, dates of birth, addresses, whatever tells people apart.
@@ -36,8 +42,16 @@ pub struct Arguments {
     /// Two records count as one person from this probability on.
     #[arg(long, default_value_t = 0.5, value_name = "PROBABILITY")]
     threshold: f64,
+    /// Where doubtful pairs are asked about, the most telling first.
+    #[arg(long, value_name = "FILE.csv")]
+    questions: Option<PathBuf>,
+    /// Such a file with yes or no in its column `same`.
+    #[arg(long, value_name = "FILE.csv")]
+    answers: Option<PathBuf>,
 }
 
+/// What a row of the file of questions is.
+const ASKED: &str = "a doubtful pair; write yes or no into `same` and hand it back with --answers";
 const IDS: &str = "uniqueid recid recordid id rowid customerid personid";
 /// Columns that hold the answer to the question, not a trait of a person.
 const LABELS: &str = "cluster clusterid truth groundtruth";
@@ -47,7 +61,9 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     if !(arguments.threshold > 0.0 && arguments.threshold < 1.0) {
         return Err(format!("--threshold {} is no probability; give a number between 0 and 1", arguments.threshold));
     }
-    let drafts = arguments.outputs.begin(&[&arguments.input])?;
+    let inputs: Vec<&Path> =
+        std::iter::once(&arguments.input).chain(&arguments.answers).map(PathBuf::as_path).collect();
+    let drafts = arguments.outputs.begin_with(&inputs, arguments.questions.as_deref())?;
     let frame = Frame::read(&arguments.input, common.quiet)?;
     let id = frame.named_or_usual(arguments.id.as_deref(), IDS)?;
     let mut hidden = frame.all_of(&arguments.ignore)?;
@@ -61,11 +77,16 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     }
     let bar = working("linking", common.quiet);
     let settings = Settings { seed: common.seed, threshold: arguments.threshold };
-    let linkage = link::link(&table, &settings).map_err(told)?;
-    bar.finish_and_clear();
     let ids = frame.ids(id);
+    let answers = arguments.answers.as_deref().map(|path| ask::read(path, &ids, common.quiet)).transpose()?;
+    let answers = answers.unwrap_or_default();
+    let linkage = link::link_with(&table, &settings, &answers).map_err(told)?;
+    bar.finish_and_clear();
     let rows = ids.iter().zip(&linkage.clusters).map(|(id, &cluster)| [id, &ids[cluster as usize]]);
     drafts.csv(&arguments.outputs.out, &["unique_id", "cluster_id"], rows)?;
+    if let Some(path) = &arguments.questions {
+        ask::write(&drafts, path, &frame, &linkage, &ids)?;
+    }
     let columns = format!(
         "Compared: {}; record named by {}{}.",
         linkage.model.plan.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", "),
@@ -74,14 +95,22 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     );
     let mut chapter = tell(&frame, &linkage, &ids, arguments.threshold);
     chapter.how.insert(0, columns);
+    if arguments.answers.is_some() {
+        chapter.how.push(format!("{} were decided by people.", many(answers.len(), "pair")));
+    }
+    let asked = arguments.questions.as_deref();
     let page = Page {
         kind: "One person in many records",
         finding: chapter.finding.clone(),
         source: format!("{}: {}", frame.name(), many(ids.len(), "record")),
         chapters: vec![chapter],
-        ..Page::default()
+        files: asked.map(|path| (file_name(path), ASKED.to_owned())).into_iter().collect(),
     };
-    arguments.outputs.finish(drafts, page, "a record with the person it belongs to")
+    arguments.outputs.finish(drafts, page, "a record with the person it belongs to")?;
+    if let Some(path) = asked {
+        print(&[format!("{} asks: each row is {ASKED}", path.display())]);
+    }
+    Ok(0)
 }
 
 const WORDS: [(&str, &str); 2] = [
@@ -133,6 +162,7 @@ fn persons(sizes: &BTreeMap<u32, usize>) -> Figure {
         ),
         head: ["records", "persons"].map(String::from).to_vec(),
         rows: by_size.iter().map(|(s, n)| vec![label(*s), n.to_string()]).collect(),
+        ..Figure::default()
     }
 }
 
@@ -158,31 +188,28 @@ fn weights(linkage: &Linkage) -> Figure {
         sample: compared(linkage),
         rows: bars.iter().map(|(name, bits)| vec![name.clone(), figure(*bits)]).collect(),
         plot: Plot::Bars(bars.into_iter().map(|(label, value)| Bar { label, value, interval: None }).collect()),
+        unit: " bits",
         head: ["column", "bits"].map(String::from).to_vec(),
     }
 }
 
 /// The pairs that a person should look at first.
 fn doubtful(frame: &Frame, linkage: &Linkage, ids: &[String]) -> Figure {
-    let compared = |name: &String| linkage.model.plan.iter().any(|column| column.name == *name);
-    let shown = |row: u32| {
-        let columns = frame.header.iter().zip(&frame.columns).filter(|(name, _)| compared(name));
-        let texts = columns.map(|(_, column)| column[row as usize].as_str());
-        texts.filter(|text| !text.is_empty()).take(8).collect::<Vec<_>>().join(", ")
-    };
     let rows = linkage.questions(10).into_iter().map(|q| {
+        let why = linkage.explain(q.left as usize, q.right as usize);
         vec![
             ids[q.left as usize].clone(),
-            shown(q.left),
+            ask::shown(frame, linkage, q.left),
             ids[q.right as usize].clone(),
-            shown(q.right),
-            format!("{:.2}", q.probability),
+            ask::shown(frame, linkage, q.right),
+            percent(q.probability),
+            why.map_or(String::new(), |why| ask::because(&why)),
         ]
     });
     Figure::table(
         "The program is least sure about these pairs: look at them first",
-        "What the compared columns say, and how likely the two are one person. Your answers would teach most here.",
-        &["record", "says", "other record", "says", "probability"],
+        "What the compared columns say, how likely the two are one person, and why, in bits: above 0 speaks for one person, below for two. Your answers would teach most here: --questions writes such pairs to a file, --answers takes it back filled in.",
+        &["record", "says", "other record", "says", "one person", "because"],
         rows.collect(),
     )
 }

@@ -124,9 +124,13 @@ struct Outputs {
 impl Outputs {
     /// Begins the files of a command that reads `inputs`.
     fn begin(&self, inputs: &[&Path]) -> Result<Drafts, String> {
-        let files: Vec<&Path> =
-            std::iter::once(&self.out).chain(&self.report).map(std::path::PathBuf::as_path).collect();
-        Drafts::begin(inputs, &files)
+        self.begin_with(inputs, None)
+    }
+
+    /// The same with one file more.
+    fn begin_with(&self, inputs: &[&Path], more: Option<&Path>) -> Result<Drafts, String> {
+        let own = std::iter::once(&self.out).chain(&self.report).map(std::path::PathBuf::as_path);
+        Drafts::begin(inputs, &own.chain(more).collect::<Vec<_>>())
     }
 
     /// Publishes what a command found, and says it; `row` is what a row of the answers is.

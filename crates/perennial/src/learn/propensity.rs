@@ -3,6 +3,8 @@
 //! Promise: the probabilities and every figure come from models that had not seen the row they speak of.
 //! Absent on purpose: more than two outcomes.
 
+mod drivers;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -76,6 +78,9 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     drafts.csv(&arguments.outputs.out, &["customer_id", "probability"], rows)?;
     let what = format!("`{}` is `{yes}`", frame.header[target]);
     let mut chapter = tell(&trained, &label, &what).map_err(|why| frame.wrong(&why))?;
+    let drivers = drivers::figure_of(&trained, &table, &label, &what, common.seed);
+    let drivers = drivers.map_err(|why| frame.wrong(&why.to_string()))?;
+    drivers.into_iter().for_each(|figure| chapter.figures.insert(1, figure));
     let learnt: Vec<String> = table.columns().iter().map(|column| format!("`{}`", column.name)).collect();
     chapter.how.push(format!("Foretold is that {what}; learnt from {}. What became known only afterwards must not be among these (--ignore).", learnt.join(", ")));
     chapter.how.extend(assumed);
@@ -159,6 +164,7 @@ fn tenths(order: &[usize], label: &[bool], what: &str) -> Figure {
         ),
         sample: many(order.len(), "customer"),
         plot: Plot::Bars(bars),
+        unit: " %",
         head: ["tenth", "customers", "per cent", "low", "high"].map(String::from).to_vec(),
         rows,
     }
@@ -192,6 +198,7 @@ fn calibration(trained: &Trained, label: &[bool]) -> Result<Figure, String> {
             .iter()
             .map(|b| vec![short(b.predicted), short(b.observed), short(b.low), short(b.high), b.rows.to_string()])
             .collect(),
+        ..Figure::default()
     })
 }
 

@@ -6,7 +6,7 @@
 mod pairs;
 mod tell;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -116,11 +116,13 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     let roles = Roles::find(&frame, &arguments.columns)?;
     let bought = Bought::read(&frame, roles, &arguments.columns, arguments.task, &arguments.without)?;
     let contexts = arguments.context.as_deref().map(|path| contexts(path, &arguments.columns, common)).transpose()?;
+    let strange = contexts.as_ref().and_then(|(_, lists)| bought.strange(lists));
     let lists = Lists::make(&frame, &bought, arguments.task, usize::from(arguments.top), contexts, common)?;
     let (header, rows) = lists.table(&bought);
     drafts.csv(&arguments.outputs.out, header, rows)?;
     let mut chapter = lists.chapter(&bought);
     chapter.how.extend(bought.reading.sentences());
+    chapter.how.extend(strange);
     let page = Page {
         kind: "Recommendations",
         finding: chapter.finding.clone(),
@@ -140,6 +142,18 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
 }
 
 impl Bought {
+    /// Items of contexts that nobody took in the table: lists know nothing of them.
+    fn strange(&self, contexts: &[Vec<String>]) -> Option<String> {
+        let known: HashSet<&str> = self.items.iter().map(String::as_str).collect();
+        let all: BTreeSet<&str> = contexts.iter().flatten().map(String::as_str).collect();
+        let mut strange = all.iter().filter(|item| !known.contains(**item)).peekable();
+        let first = (*strange.peek()?).to_owned();
+        let (strange, all) = (strange.count(), many(all.len(), "item"));
+        Some(format!(
+            "Of {all} in the contexts, {strange} do not occur in the table (such as `{first}`) and say nothing."
+        ))
+    }
+
     /// Reads purchases. Returns are left out, and items named in `without`.
     pub(super) fn read(
         frame: &Frame,

@@ -120,7 +120,9 @@ fn headline(study: &Result<Study, String>, groups: &Result<Groups, String>, hist
     match study {
         Ok(study) => format!("{customers} {}{}", study.headline(), in_groups.unwrap_or_default()),
         Err(_) => {
-            format!("{customers} in {}{}", many(history.occasions.len(), "purchase day"), in_groups.unwrap_or_default())
+            let days = many(history.occasions.len(), "purchase day");
+            let fall = in_groups.map_or(String::new(), |told| told.replacen(" and", "", 1));
+            format!("{customers} with {days}{fall}")
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
         (customers, history.source(&frame))
     } else {
         let customers = Customers::of_columns(&frame, arguments)?;
-        let source = format!("{}: {}", frame.name(), many(customers.names.len(), "row"));
+        let source = format!("{}: {}", frame.name(), many(frame.rows(), "row"));
         (customers, source)
     };
     let groups = Groups::of(customers, arguments.groups, common).map_err(|why| frame.wrong(&why))?;
@@ -173,7 +173,11 @@ impl Customers {
         if flat.len() == self.features.len() {
             return Err(match self.names.len() {
                 1 => "there is only one customer; groups need more".into(),
-                _ => format!("{} is the same for every customer; give features that differ", flat.join(", ")),
+                _ => format!(
+                    "`{}` {} the same for every customer; give features that differ",
+                    flat.join("`, `"),
+                    if flat.len() == 1 { "is" } else { "are" }
+                ),
             });
         }
         if !flat.is_empty() {

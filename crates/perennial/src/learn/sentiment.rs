@@ -49,6 +49,8 @@ const THEMED: usize = 20_000;
 const SURE: f64 = 0.75;
 /// Position of the good mood among the labels of the shipped model.
 const POSITIVE: usize = 1;
+/// Labels shown.
+const LABELS: usize = 20;
 /// Themes shown.
 const THEMES: usize = 12;
 
@@ -65,6 +67,19 @@ struct Learnt {
     accuracy: f64,
     commonest: f64,
     held: usize,
+    /// How each label fared among the texts left out.
+    each: Vec<Fared>,
+}
+
+/// How a label fared among texts whose label is known.
+struct Fared {
+    label: String,
+    /// Texts that carry it.
+    texts: usize,
+    /// Those of them that were given it.
+    found: usize,
+    /// Texts that were given it.
+    said: usize,
 }
 
 /// Reads, scores, writes.
@@ -159,10 +174,20 @@ fn learn(frame: &Frame, texts: &[&str], label: usize, lexicon: &Lexicon, common:
     let out = |i: usize| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xff < 51;
     let (held, taught): (Vec<usize>, Vec<usize>) = known.iter().partition(|&&i| out(i));
     let trial = train(&taught)?;
-    let right = held.iter().filter(|&&i| trial.labels[trial.predict(texts[i], lexicon).label] == labels[i]).count();
-    let most = trial.labels.iter().map(|name| held.iter().filter(|&&i| labels[i] == *name).count()).max().unwrap_or(0);
+    let guessed: Vec<&str> =
+        held.iter().map(|&i| trial.labels[trial.predict(texts[i], lexicon).label].as_str()).collect();
+    let fared = |name: &String| Fared {
+        label: name.clone(),
+        texts: held.iter().filter(|&&i| labels[i] == *name).count(),
+        found: held.iter().zip(&guessed).filter(|&(&i, said)| labels[i] == *name && said == name).count(),
+        said: guessed.iter().filter(|said| *said == name).count(),
+    };
+    let mut each: Vec<Fared> = trial.labels.iter().map(fared).collect();
+    each.sort_by(|a, b| b.texts.cmp(&a.texts).then_with(|| a.label.cmp(&b.label)));
+    let right: usize = each.iter().map(|fared| fared.found).sum();
+    let most = each.first().map_or(0, |fared| fared.texts);
     let n = held.len().max(1) as f64;
-    Ok(Learnt { model: train(&known)?, accuracy: right as f64 / n, commonest: most as f64 / n, held: held.len() })
+    Ok(Learnt { model: train(&known)?, accuracy: right as f64 / n, commonest: most as f64 / n, held: held.len(), each })
 }
 
 const WORDS: [(&str, &str); 4] = [
@@ -198,7 +223,9 @@ fn tell(texts: &[&str], read: &Read, learnt: Option<&Learnt>, lexicon: &Lexicon)
             })
             .collect(),
         plot: Plot::Bars(moods.into()),
+        unit: " %",
     }];
+    figures.extend(learnt.map(Learnt::figure));
     figures.extend(themed(texts, &read.positive, lexicon)?);
     let how = vec![CHOSEN.to_owned()];
     Ok(Chapter { name: "Moods", finding, told: vec![told], figures, words: WORDS.to_vec(), how })
@@ -234,6 +261,46 @@ fn moods(positive: &[f64]) -> [Bar; 3] {
 }
 
 impl Learnt {
+    /// How often each label is recognised.
+    #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
+    fn figure(&self) -> Figure {
+        let shown = self.each.iter().filter(|fared| fared.texts > 0).take(LABELS);
+        let bar = |fared: &Fared| {
+            let interval = wilson(fared.found as u64, fared.texts as u64, 0.05).ok();
+            Bar {
+                label: format!("{} ({})", fared.label, count(fared.texts)),
+                value: 100.0 * fared.found as f64 / fared.texts as f64,
+                interval: interval.map(|(low, high)| (100.0 * low, 100.0 * high)),
+            }
+        };
+        let bars: Vec<Bar> = shown.clone().map(bar).collect();
+        let share = |of: usize, all: usize| if all > 0 { percent(of as f64 / all as f64) } else { String::new() };
+        let rows = shown.map(|fared| {
+            let (texts, said) = (count(fared.texts), count(fared.said));
+            vec![fared.label.clone(), texts, share(fared.found, fared.texts), said, share(fared.found, fared.said)]
+        });
+        let weakest = bars.iter().min_by(|a, b| a.value.total_cmp(&b.value));
+        let all = self.each.iter().filter(|fared| fared.texts > 0).count();
+        let cut = if all > LABELS { format!(" The {LABELS} commonest of {all} labels.") } else { String::new() };
+        Figure {
+            title: weakest.map_or("No label was left out".into(), |bar| {
+                let name = bar.label.rsplit_once(" (").map_or(bar.label.as_str(), |(name, _)| name);
+                format!(
+                    "Of your labels, \"{name}\" is the hardest to tell: {} are recognised",
+                    percent(bar.value / 100.0)
+                )
+            }),
+            note: format!(
+                "Per cent of the texts with a label that the classifier gives it, their number in brackets, with 95 % intervals. The table also says how often it is right when it gives the label.{cut}"
+            ),
+            sample: format!("{} left out", many(self.held, "text")),
+            rows: rows.collect(),
+            plot: Plot::Bars(bars),
+            unit: " %",
+            head: ["label", "texts", "recognised", "given", "right when given"].map(String::from).to_vec(),
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
     fn told(&self) -> String {
         let half = 1.96 * (self.accuracy * (1.0 - self.accuracy) / self.held.max(1) as f64).sqrt();
@@ -275,6 +342,7 @@ fn themed(texts: &[&str], positive: &[f64], lexicon: &Lexicon) -> Result<Option<
         head: ["phrases", "texts", "positive"].map(String::from).to_vec(),
         rows: found.iter().map(row).collect(),
         plot: Plot::Dots(found.into_iter().map(|(_, bar)| bar).collect()),
+        unit: " %",
     }))
 }
 

@@ -75,11 +75,21 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
     without.extend([treatment, outcome].into_iter().chain(id));
     let (table, assumed) = frame.features(&without)?;
     let trial = Trial { table, treated: treated(&frame, treatment, arguments)?, outcome: yes(&frame, outcome)? };
-    let told = |why: BadInput| match why {
+    let told = |why: BadInput| {
+        match why {
         BadInput::Constant { .. } => {
             frame.wrong("no feature differs within the treated and within the untreated; give features that do")
         }
+        BadInput::TooFew { found, needed, .. } => frame.wrong(&format!(
+            "after a third was kept to measure, {} treated or untreated that the others can be compared with; {needed} are needed",
+            if found == 1 { "only one customer is".to_owned() } else { format!("only {found} customers are") }
+        )),
+        BadInput::OneClass { .. } => frame.wrong(&format!(
+            "`{}` hardly varies among the treated or among the untreated; give more rows of both outcomes",
+            frame.header[outcome]
+        )),
         why => frame.wrong(&why.to_string()),
+    }
     };
     let measured = trial.measure(common).map_err(told)?;
     let ids = frame.ids(id);
@@ -246,6 +256,7 @@ fn gained(curve: &[metrics::Point], sure: bool, count: usize, (low, high): (f64,
         },
         head: ["customers reached", "extra outcomes"].map(String::from).to_vec(),
         rows,
+        ..Figure::default()
     }
 }
 
@@ -289,6 +300,7 @@ fn thirds(what: &str, outcome: &[bool], treated: &[bool], score: &[f64]) -> Figu
         sample: format!("{} left out", many(score.len(), "customer")),
         rows: rows.collect(),
         plot: Plot::Dots(bars),
+        unit: " points",
         head: ["third", "customers", "points", "low", "high"].map(String::from).to_vec(),
     }
 }

@@ -116,7 +116,8 @@ impl Study<'_> {
         let range =
             interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", rough(n * low), rough(n * high)));
         if self.has_money() {
-            format!("are worth {}{range} in the next {months}", rough(total))
+            let are = if self.rows.len() == 1 { "is" } else { "are" };
+            format!("{are} worth {}{range} in the next {months}", rough(total))
         } else {
             format!("will order {} times{range} in the next {months}", figure(total))
         }
@@ -240,6 +241,7 @@ impl Study<'_> {
             plot: Plot::Bars(bars),
             head: ["customers", "how many", "mean", "low", "high", "share", "share so far"].map(String::from).to_vec(),
             rows,
+            ..Figure::default()
         }
     }
 
@@ -281,6 +283,7 @@ impl Study<'_> {
             plot: Plot::Columns { axis: "purchase days per month", past, coming },
             head: ["month from", "what", "purchase days", "low", "high"].map(String::from).to_vec(),
             rows,
+            ..Figure::default()
         }
     }
 
@@ -335,6 +338,7 @@ impl Study<'_> {
             plot: Plot::Bars(bars.collect()),
             head: ["next order", "customers"].map(String::from).to_vec(),
             rows: labels.into_iter().zip(counts).map(|(label, n)| vec![label.to_owned(), count(n)]).collect(),
+            ..Figure::default()
         }
     }
 
@@ -411,7 +415,7 @@ impl Foresight {
         let along =
             if e.correlation.is_finite() { format!(" (correlation {:.2})", e.correlation) } else { String::new() };
         format!(
-            "Validation: a {} model of the time until {} foretold {} purchases for the rest, which it had not seen; {} came. Per customer it erred by {} on average{along}, and {} bought as often as their 80 % range said.",
+            "Validation: {}, taught by the time until {}, foretold {} purchases for the rest, which it had not seen; {} came. Per customer it erred by {} on average{along}, and {} bought as often as their 80 % range said.",
             self.model,
             date_of(self.from),
             figure(e.predicted.round()),
@@ -478,6 +482,7 @@ impl Foresight {
             plot: Plot::Lines { axes: ["repeat purchases until then", "purchases per customer after"], places, lines },
             head: ["repeat purchases", "customers", "foretold", "came", "low", "high"].map(String::from).to_vec(),
             rows: rows.collect(),
+            ..Figure::default()
         }
     }
 }

@@ -71,14 +71,15 @@ pub(crate) struct Point {
 }
 
 impl Plot {
-    /// The drawing; `title` is its name for those who hear it.
-    pub(super) fn html(&self, title: &str) -> String {
+    /// The drawing; `title` is its name for those who hear it, `unit` follows its numbers.
+    pub(super) fn html(&self, title: &str, unit: &str) -> String {
+        let unit = &escape(unit);
         match self {
             Self::None => String::new(),
-            Self::Bars(bars) => rows(title, "", bars, false),
-            Self::Dots(bars) => rows(title, "", bars, true),
+            Self::Bars(bars) => rows(title, "", unit, bars, false),
+            Self::Dots(bars) => rows(title, "", unit, bars, true),
             Self::Multiples(sets) => {
-                let each = sets.iter().map(|(name, bars)| rows(&escape(name), name, bars, false));
+                let each = sets.iter().map(|(name, bars)| rows(&escape(name), name, unit, bars, false));
                 format!("<div class=\"multiples\">{}</div>", each.collect::<String>())
             }
             Self::Lines { axes, places, lines } => lines_html(title, *axes, places, lines),
@@ -107,7 +108,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 const LONG: usize = 18;
 
 /// A table whose middle column is drawn.
-fn rows(title: &str, caption: &str, bars: &[Bar], dots: bool) -> String {
+fn rows(title: &str, caption: &str, unit: &str, bars: &[Bar], dots: bool) -> String {
     let ends = bars.iter().flat_map(|bar| bar.interval.map_or([bar.value; 3], |(low, high)| [bar.value, low, high]));
     let (low, high) = span(ends);
     let x = |value: f64| 100.0 * (value.clamp(low, high) - low) / (high - low);
@@ -141,8 +142,8 @@ fn rows(title: &str, caption: &str, bars: &[Bar], dots: bool) -> String {
         }
         let range = bar
             .interval
-            .map_or(String::new(), |(from, to)| format!("<small>{} to {}</small>", figure(from), figure(to)));
-        let _ = write!(out, "</svg></td><td class=\"n\">{}{range}</td></tr>", figure(bar.value));
+            .map_or(String::new(), |(from, to)| format!("<small>{} to {}{unit}</small>", figure(from), figure(to)));
+        let _ = write!(out, "</svg></td><td class=\"n\">{}{unit}{range}</td></tr>", figure(bar.value));
     }
     out.push_str("</tbody></table>");
     out

@@ -53,6 +53,8 @@ pub(super) struct Figure {
     pub(super) sample: String,
     /// What is drawn.
     pub(super) plot: Plot,
+    /// What stands after its numbers, such as " %".
+    pub(super) unit: &'static str,
     /// The names of the table's columns.
     pub(super) head: Vec<String>,
     /// The table.
@@ -69,7 +71,7 @@ impl Figure {
     ) -> Self {
         let sample = format!("{} shown", super::many(rows.len(), "row"));
         let head = head.iter().map(|name| (*name).to_owned()).collect();
-        Self { title: title.into(), note: note.into(), sample, plot: Plot::None, head, rows }
+        Self { title: title.into(), note: note.into(), sample, head, rows, ..Self::default() }
     }
 }
 
@@ -148,7 +150,7 @@ impl Page {
         if plain {
             out.push_str(&figure.rows_html(&title));
         } else {
-            let _ = write!(out, "<div class=\"drawn\">{}</div>", figure.plot.html(&title));
+            let _ = write!(out, "<div class=\"drawn\">{}</div>", figure.plot.html(&title, figure.unit));
         }
         let _ = write!(
             out,
@@ -262,6 +264,7 @@ mod tests {
             note: "Shares.".into(),
             sample: "4 customers".into(),
             plot: Plot::Bars(bars),
+            unit: " %",
             head: vec!["x".into(), "y".into()],
             rows: vec![vec!["a < b".into(), "0.25".into()]],
         };
@@ -273,7 +276,13 @@ mod tests {
             ..Page::default()
         };
         let page = page.html();
-        for part in ["All &lt;is&gt; well", "<svg", "<td class=\"n\">0.25</td>", "4 customers. Source: t.csv"] {
+        for part in [
+            "All &lt;is&gt; well",
+            "<svg",
+            "0.25\u{a0}%<small>0.2 to 0.3\u{a0}%</small>",
+            "<td class=\"n\">0.25</td>",
+            "4 customers. Source: t.csv",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         for part in ["http", "<script", "url(", "@import", " src="] {

@@ -54,7 +54,8 @@ impl Lists {
         let mut words = if self.pairs.is_some() { TOGETHER.to_vec() } else { Vec::new() };
         words.push(NDCG);
         let names: Vec<&str> = self.best_of_each().into_iter().map(|(name, _)| name).collect();
-        words.extend(self.methods().filter(|(name, _)| names.contains(name)));
+        let methods = METHODS.into_iter().filter(|(name, _)| names.contains(name));
+        words.extend(methods.map(|(name, meaning)| self.method(name, meaning)));
         let name = match self.asked {
             Asked::ForYou => "For each customer",
             Asked::Together => "Bought together",
@@ -64,15 +65,22 @@ impl Lists {
         Chapter { name, finding, told: vec![self.validation()], figures, words, how: self.how() }
     }
 
-    /// The methods in words; in a session nothing was bought yet.
-    fn methods(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let session = self.asked == Asked::Session;
-        METHODS.into_iter().map(move |(name, meaning)| match name {
-            "own purchases" if session => (name, "The items of this session again, the latest first."),
-            "popularity" if session => (name, "What is viewed most, lately if that does better."),
-            "item-kNN of baskets" if session => (name, "Items that stand near one another in the same sessions."),
+    /// A method's name and meaning; in a session nothing was bought yet.
+    fn method(&self, name: &'static str, meaning: &'static str) -> (&'static str, &'static str) {
+        match name {
+            _ if self.asked != Asked::Session => (name, meaning),
+            "own purchases" => ("this session again", "The items of this session once more, the latest first."),
+            "popularity" => (name, "What is viewed most, lately if that does better."),
+            "item-kNN of baskets" => {
+                ("item-kNN of sessions", "Items that stand near one another in the same sessions.")
+            }
             _ => (name, meaning),
-        })
+        }
+    }
+
+    /// What a method is called.
+    fn called(&self, name: &'static str) -> &'static str {
+        self.method(name, "").0
     }
 
     /// What listing the most popular items to everybody reaches.
@@ -109,14 +117,15 @@ impl Lists {
         let choice = &self.model.choice;
         let whole: f64 = choice.blend.iter().map(|(_, weight)| f64::from(*weight)).sum();
         let part = |weight: f32| percent(f64::from(weight) / whole.max(1e-12));
-        let blend: Vec<String> = choice.blend.iter().map(|(s, w)| format!("{} ({})", s.name(), part(*w))).collect();
+        let blend: Vec<String> =
+            choice.blend.iter().map(|(s, w)| format!("{} ({})", self.called(s.name()), part(*w))).collect();
         vec![format!("Chosen out of {}: {}.", many(choice.trials.len(), "trial"), blend.join(", "))]
     }
 
     /// How well each method does alone.
     fn trials(&self) -> Figure {
         let best = self.best_of_each();
-        let leader = best.first().map_or("nothing", |b| b.0);
+        let leader = best.first().map_or("nothing", |b| self.called(b.0));
         Figure {
             title: format!("Of single methods, {leader} does best on hidden {}", self.asked.hidden()),
             note: format!(
@@ -124,12 +133,13 @@ impl Lists {
                 self.asked.depth()
             ),
             sample: many(self.model.choice.questions, "hidden question"),
-            rows: best.iter().map(|(name, value)| vec![(*name).to_owned(), format!("{value:.4}")]).collect(),
+            rows: best.iter().map(|(name, value)| vec![self.called(name).to_owned(), format!("{value:.4}")]).collect(),
             plot: Plot::Bars(
                 best.iter()
-                    .map(|(name, value)| Bar { label: (*name).into(), value: 100.0 * value, interval: None })
+                    .map(|(name, value)| Bar { label: self.called(name).into(), value: 100.0 * value, interval: None })
                     .collect(),
             ),
+            unit: " %",
             head: ["method", "NDCG"].map(String::from).to_vec(),
         }
     }
@@ -181,6 +191,7 @@ impl Lists {
                 note: format!("Per cent of orders with the first item that also hold the second, with 95 % intervals; pairs at least {LEAST_LIFT} times as frequent as chance, those in most orders first."),
                 sample: many(self.pairs.as_ref().map_or(0, super::Pairs::baskets), "order"),
                 plot: Plot::Dots(bars.collect()),
+                unit: " %",
                 head: ["item", "goes with", "orders with both", "share of orders", "times more than chance"].map(String::from).to_vec(),
                 rows: rows.collect(),
             });
@@ -237,6 +248,7 @@ impl Lists {
             plot: Plot::Bars(bars.collect()),
             head: ["item", "customers"].map(String::from).to_vec(),
             rows: next.iter().take(PAIRS).map(|(item, n)| vec![bought.title(item).to_owned(), count(*n)]).collect(),
+            ..Figure::default()
         };
         (finding, vec![top, self.some(bought)])
     }

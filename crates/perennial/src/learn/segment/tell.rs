@@ -128,6 +128,7 @@ impl Groups {
             plot: Plot::None,
             head,
             rows,
+            ..Figure::default()
         }
     }
 
@@ -193,6 +194,7 @@ impl Groups {
             sample: many(self.len(), "customer"),
             plot: Plot::Dots(found.iter().map(|f| f.2.clone()).collect()),
             head: ["group", "customers", "mean", "low", "high", "share of customers", "share of value"].map(String::from).to_vec(),
+            ..Figure::default()
         })
     }
 
@@ -228,6 +230,7 @@ impl Groups {
             head: head.collect(),
             rows: rows.collect(),
             plot: Plot::Multiples(sets),
+            ..Figure::default()
         }
     }
 }
