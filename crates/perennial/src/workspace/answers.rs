@@ -75,8 +75,8 @@ impl Workspace {
         Ok(Some(id))
     }
 
-    /// The same, if it can be had at once: memory knows the customer, nothing is due for them, and
-    /// everything that was folded into them is durable. None says nothing.
+    /// As [`Workspace::glimpse`], if it can be had at once: memory knows the customer, nothing is due for them,
+    /// and everything that was folded into them is durable. None says nothing.
     pub fn glance(&self, now: Timestamp, who: &Who) -> Option<Glimpse> {
         self.at_hand(now, who).and_then(|customer| self.glimpse_of(customer, now.max(self.now)))
     }
