@@ -18,6 +18,8 @@ pub struct Packed(Box<[u8]>);
 
 /// An empty list, packed.
 const NOTHING: &[u8] = &[0];
+/// Room that most properties need, so that they are packed without moving.
+const USUAL_BYTES: usize = 256;
 
 impl Packed {
     /// The value of a name. Looks through everything before it.
@@ -51,6 +53,7 @@ impl From<&Properties> for Packed {
     fn from(properties: &Properties) -> Self {
         let mut bytes = Vec::new();
         if !properties.is_empty() {
+            bytes.reserve(USUAL_BYTES);
             put(&mut bytes, properties);
         }
         Self(bytes.into())
@@ -160,13 +163,20 @@ impl<'de> Visitor<'de> for Copied<'_> {
             return Ok(());
         }
         let each = if let Shape::Map = self.1 { Shape::Entry } else { Shape::Value };
-        let (start, mut count) = (bytes.len(), 0_usize);
+        let (start, expected) = (bytes.len(), seq.size_hint().unwrap_or_default());
+        if expected > 0 {
+            bytes.reserve(USUAL_BYTES);
+        }
+        put(bytes, &expected);
+        let (first, mut count) = (bytes.len(), 0_usize);
         while seq.next_element_seed(Copied(bytes, each))?.is_some() {
             count += 1;
         }
-        let mut length = Vec::new();
-        put(&mut length, &count);
-        bytes.splice(start..start, length);
+        if count != expected {
+            let mut length = Vec::new();
+            put(&mut length, &count);
+            bytes.splice(start..first, length);
+        }
         Ok(())
     }
 

@@ -421,10 +421,11 @@ struct Stub {
 
 fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     let mut timelines = checkpoint.timelines();
+    let mut chains = Chains(Vec::with_capacity(checkpoint.timeline.len()));
     for row in &checkpoint.customers {
         let stub = stub(tx, row.id)?;
         let seqs = timelines.remove(&row.id).unwrap_or_default();
-        write_customer(tx, stub.as_ref(), row, &seqs)?;
+        write_customer(tx, stub.as_ref(), row, &seqs, &mut chains)?;
     }
     for id in &checkpoint.gone {
         if let Some(stub) = stub(tx, *id)? {
@@ -439,11 +440,11 @@ fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), 
             Some(stub) => (stub.n, stub.head),
             None => (insert_customer(tx, id, None, None)?, 0),
         };
-        let head = write_timeline(tx, n, head, &seqs)?;
+        let head = chains.lengthen(n, head, &seqs);
         let sql = "UPDATE customers SET head = ?2 WHERE n = ?1";
         tx.prepare_cached(sql).and_then(|mut s| s.execute([n, head])).doing(WRITING)?;
     }
-    Ok(())
+    chains.write(tx)
 }
 
 fn stub(db: &Connection, id: CustomerId) -> Result<Option<Stub>, Failure> {
@@ -468,11 +469,17 @@ fn insert_customer(
     statement.insert(params![id.0, next_due, body]).doing(WRITING)
 }
 
-fn write_customer(tx: &Transaction<'_>, stub: Option<&Stub>, row: &CustomerRow, seqs: &[u64]) -> Result<(), Failure> {
+fn write_customer(
+    tx: &Transaction<'_>,
+    stub: Option<&Stub>,
+    row: &CustomerRow,
+    seqs: &[u64],
+    chains: &mut Chains,
+) -> Result<(), Failure> {
     let next_due = row.next_due.map(Timestamp::as_millis);
     let Some(stub) = stub else {
         let n = insert_customer(tx, row.id, next_due, Some(&row.body))?;
-        let head = write_timeline(tx, n, 0, seqs)?;
+        let head = chains.lengthen(n, 0, seqs);
         let in_parts = write_parts(tx, &Stub { n, next_due, head, in_parts: false }, &row.parts)?;
         if head == 0 && !in_parts {
             return Ok(());
@@ -481,7 +488,7 @@ fn write_customer(tx: &Transaction<'_>, stub: Option<&Stub>, row: &CustomerRow, 
         tx.prepare_cached(sql).and_then(|mut s| s.execute(params![n, head, in_parts])).doing(WRITING)?;
         return Ok(());
     };
-    let head = write_timeline(tx, stub.n, stub.head, seqs)?;
+    let head = chains.lengthen(stub.n, stub.head, seqs);
     let in_parts = write_parts(tx, stub, &row.parts)?;
     if stub.next_due == next_due {
         // Naming `next_due` would rewrite its index entry, even with the same value.
@@ -516,15 +523,24 @@ fn part_id(n: i64, number: u32) -> i64 {
     (n << 32) | i64::from(number)
 }
 
-/// Chains new entries to a timeline and returns its new head.
-fn write_timeline(tx: &Transaction<'_>, n: i64, mut head: i64, seqs: &[u64]) -> Result<i64, Failure> {
-    let mut statement = tx.prepare_cached("INSERT INTO timeline VALUES(?1, ?2, ?3)").doing(WRITING)?;
-    for seq in seqs {
-        let seq = to_sql(*seq);
-        statement.execute([seq, n, head]).doing(WRITING)?;
-        head = seq;
+/// New entries of all timelines: the entry, the customer's number, and the entry before.
+struct Chains(Vec<[i64; 3]>);
+
+impl Chains {
+    /// Chains new entries to a timeline; its new head.
+    fn lengthen(&mut self, n: i64, head: i64, seqs: &[u64]) -> i64 {
+        seqs.iter().fold(head, |head, seq| {
+            self.0.push([to_sql(*seq), n, head]);
+            to_sql(*seq)
+        })
     }
-    Ok(head)
+
+    /// In the order of the journal: each goes behind the last row of the table, and fills its pages.
+    fn write(mut self, tx: &Transaction<'_>) -> Result<(), Failure> {
+        self.0.sort_unstable();
+        let mut statement = tx.prepare_cached("INSERT INTO timeline VALUES(?1, ?2, ?3)").doing(WRITING)?;
+        self.0.into_iter().try_for_each(|row| statement.execute(row).map(drop)).doing(WRITING)
+    }
 }
 
 fn write_identifiers(tx: &Transaction<'_>, rows: &[(IdentifierHash, Option<CustomerId>)]) -> Result<(), Failure> {

@@ -416,12 +416,6 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Trouble> {
 /// How long the doors stay shut after a failure when nothing is appended.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What was folded and is not yet on its way to the journal.
-struct Group {
-    events: usize,
-    began: Instant,
-}
-
 /// Does what comes in until it is told to stop; gives the workspace back.
 fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Workspace> {
     let _gone = MarkGone(shared.clone());
@@ -478,7 +472,8 @@ fn nap(work: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
 struct Writer<'a> {
     workspace: &'a mut Workspace,
     shared: &'a Arc<Shared>,
-    group: &'a mut Option<Group>,
+    /// Events that were folded and are not yet on their way to the journal.
+    group: &'a mut Option<usize>,
 }
 
 impl Writer<'_> {
@@ -523,9 +518,9 @@ impl Writer<'_> {
         let now = self.shared.now();
         let heard = self.shared.notices.receiver_count() > 0;
         let names: Vec<_> = if heard { batch.iter().map(name_of).collect() } else { Vec::new() };
-        self.grow(batch.len());
+        let events = batch.len();
         let folded = contained(self.workspace, |workspace| workspace.fold_in(now, batch));
-        self.promise(folded, caller, move |receipts, shared| {
+        self.promise(events, folded, caller, move |receipts, shared| {
             for receipt in receipts {
                 shared.meters().count(&receipt.status);
             }
@@ -535,65 +530,72 @@ impl Writer<'_> {
 
     fn decide(&mut self, name: &'static str, asked: Asked, caller: Caller<Answer>) {
         let now = self.shared.now();
-        self.grow(1);
         let decided = contained(self.workspace, |workspace| workspace.decide_in(now, asked));
-        self.promise(decided, caller, move |answer, shared| {
+        self.promise(1, decided, caller, move |answer, shared| {
             let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
             let (seq, name) = (Some(answer.seq), name.into());
             let _ = shared.notices.send(Notice { kind: "command", seq, at: now, name, status, customer: None });
         });
     }
 
+    /// What begins a group waits for it first, so that whoever is answered finds the doors as they are.
     fn grow(&mut self, events: usize) {
-        self.group.get_or_insert_with(|| Group { events: 0, began: Instant::now() }).events += events;
+        if let Some(open) = self.group {
+            *open += events;
+            return;
+        }
+        *self.group = Some(events);
+        let (shared, began) = (self.shared.clone(), Instant::now());
+        self.workspace.when_durable(move |done| {
+            shared.meters().append_seconds.record(began.elapsed());
+            shared.report(done.is_ok());
+            if let Err(failure) = done {
+                tracing::error!(error = %failure, "append failed; nothing of it was acknowledged");
+            }
+        });
     }
 
     /// Answers once it is durable, and lets listeners know. When the work failed, what was folded with
     /// it is lost too: its callers are told to come again.
     fn promise<T: Send + 'static>(
         &mut self,
+        events: usize,
         folded: Result<T, Trouble>,
         caller: Caller<T>,
         announce: impl FnOnce(&T, &Shared) + Send + 'static,
     ) {
         let shared = self.shared.clone();
-        match folded {
-            Ok(answer) => self.workspace.when_durable(move |done| {
-                let answer = done.as_ref().map(|()| answer).map_err(Trouble::from);
-                if let Ok(answer) = &answer {
-                    announce(answer, &shared);
-                }
-                caller.tell(&shared, answer);
-            }),
+        let answer = match folded {
+            Ok(answer) => answer,
             Err(trouble) => {
                 tracing::error!(error = %trouble, "folding failed; nothing of its group was acknowledged");
-                shared.report(false);
                 self.workspace.distrust();
                 *self.group = None;
-                caller.tell(&shared, Err(trouble));
+                shared.report(false);
+                return caller.tell(&shared, Err(trouble));
             }
-        }
+        };
+        self.grow(events);
+        self.workspace.when_durable(move |done| {
+            let answer = done.as_ref().map(|()| answer).map_err(Trouble::from);
+            if let Ok(answer) = &answer {
+                announce(answer, &shared);
+            }
+            caller.tell(&shared, answer);
+        });
     }
 
     /// A group leaves when it is full, or when nothing else waits and the journal is free.
     fn is_group_due(&self, more_waits: bool) -> bool {
-        let is_due = |group: &Group| group.events >= GROUP_EVENTS || (!more_waits && self.workspace.is_settled());
-        self.group.as_ref().is_some_and(is_due)
+        self.group.is_some_and(|events| events >= GROUP_EVENTS || (!more_waits && self.workspace.is_settled()))
     }
 
     /// Hands what was folded to the journal, which tells its callers, and then that it is free.
     fn hand_over(&mut self) {
-        let Some(group) = self.group.take() else { return };
-        let (shared, pump) = (self.shared.clone(), std::thread::current());
-        self.shared.meters().append_events.record(precise(group.events));
-        self.workspace.when_durable(move |done| {
-            shared.meters().append_seconds.record(group.began.elapsed());
-            shared.report(done.is_ok());
-            if let Err(failure) = done {
-                tracing::error!(error = %failure, "append failed; nothing of it was acknowledged");
-            }
-            pump.unpark(); // The journal is free.
-        });
+        let Some(events) = self.group.take() else { return };
+        self.shared.meters().append_events.record(precise(events));
+        let pump = std::thread::current();
+        self.workspace.when_durable(move |_| pump.unpark());
         self.workspace.flush();
     }
 }

@@ -261,7 +261,7 @@ fn whoever_waits_for_a_fold_is_told_once_and_told_the_truth() {
     type Next<'a> = &'a dyn Fn(&mut Workspace, &MemoryDisk);
     let counts: [(&str, Next<'_>, bool); 6] = [
         ("its flush", &|workspace, _| workspace.flush(), true),
-        ("somebody's question", &|workspace, _| drop(workspace.advance(day(1)).unwrap()), true),
+        ("somebody's question", &|workspace, _| assert!(!workspace.advance(day(1)).unwrap()), true),
         ("a checkpoint", &|workspace, _| workspace.checkpoint().unwrap(), true),
         ("a panic in other work", &|workspace, _| poisoned(workspace), true),
         ("a disk that fails under other work", &fail, false),
