@@ -17,7 +17,7 @@ use super::{Workspace, tail};
 const ENTRIES_DUE: u64 = 100_000;
 /// Entries folded again after which a checkpoint is due: nobody waits meanwhile, and each writes every
 /// customer who moved.
-const REFOLDED_DUE: u64 = if cfg!(test) { 7 } else { 200_000 };
+const REFOLDED_DUE: u64 = if cfg!(test) { 7 } else { 500_000 };
 /// Bytes of customers that one entry is worth, about as many as it takes in the journal: where little
 /// comes in, what is large waits for more of it.
 const BYTES_AN_ENTRY: u64 = 512;
