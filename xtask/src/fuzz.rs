@@ -80,6 +80,7 @@ fn seeds(root: &Path, target: &str) -> Result<Vec<Vec<u8>>, String> {
         "scenario" => texts("scenarios")?.iter().map(|text| at_the_coffee_shop(text).into()).collect(),
         "import" => texts("imports")?.iter().map(|text| with_rows(text)).collect(),
         "journal" => journal(root)?,
+        "rows" => rows(),
         "text" => TEXTS.lines().map(|line| line.as_bytes().to_vec()).collect(),
         _ => Vec::new(),
     })
@@ -111,6 +112,12 @@ fn with_rows(mapping: &str) -> Vec<u8> {
         A,2025-03-01T10:00:00Z,ana,ana@example.com,,01.02.1990,tea,Green tea,2,4.50\n\
         A,2025-03-01T10:00:00Z,ana,,,,cup,Cup,1,9.99\nB,02.03.2025 11:30,ben,,,,tea,Green tea,-1,4.50\n";
     format!("{mapping}\n---\n{rows}").into_bytes()
+}
+
+/// For each file and column one number, one text and some bytes.
+fn rows() -> Vec<Vec<u8>> {
+    let one = |file: u8, column: u8| vec![file, column, 1, 1, 7, column, 3, 1, b'x', column, 4, 2, 0, 255];
+    (0..=1).flat_map(|file| (0..40).map(move |column| one(file, column))).collect()
 }
 
 /// Inputs and outcomes of the frozen fixture.

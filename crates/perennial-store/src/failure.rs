@@ -117,8 +117,14 @@ fn trouble_of(error: &rusqlite::Error) -> Trouble {
         Some(Code::DatabaseCorrupt) => Trouble::Corrupt,
         Some(Code::NotADatabase) => Trouble::Foreign,
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => Trouble::Busy,
+        // Our statements fit our tables: a row that cannot be read or be put there is not as we wrote it.
+        Some(Code::ConstraintViolation | Code::TypeMismatch) => Trouble::Corrupt,
         None => match error {
-            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => Trouble::Corrupt,
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::QueryReturnedNoRows => Trouble::Corrupt,
             _ => Trouble::Io,
         },
         Some(_) => Trouble::Io,

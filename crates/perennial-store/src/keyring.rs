@@ -79,10 +79,15 @@ impl Keyring {
     /// A text that only the right master key opens tells a wrong one at the start.
     fn probe(&self) -> Result<(), Failure> {
         const PROBE: &str = "master key check";
-        if self.kept(PROBE)?.is_none() {
-            self.keep(PROBE, b"fits")?;
+        match self.sealed(PROBE)? {
+            None => self.keep(PROBE, b"fits"),
+            Some(sealed) if unwrap(&self.master, PROBE.as_bytes(), &sealed).is_some() => Ok(()),
+            Some(_) => Err(Failure::new(
+                Trouble::MasterKey,
+                "open the key store (keys.db)",
+                "the master key does not open what it holds",
+            )),
         }
-        Ok(())
     }
 
     fn load_recent(&self) -> Result<HashMap<KeyName, Known>, Failure> {
@@ -107,11 +112,15 @@ impl Keyring {
     }
 
     pub(crate) fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-        let sealed: Option<Vec<u8>> = self.readers.with(|db| {
+        let opened = |sealed: Vec<u8>| unwrap(&self.master, name.as_bytes(), &sealed).ok_or_else(damaged);
+        self.sealed(name)?.map(opened).transpose()
+    }
+
+    fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        self.readers.with(|db| {
             let found = db.query_row("SELECT sealed FROM kept WHERE name = ?1", [name], |row| row.get(0));
             found.optional().doing("read the key store")
-        })?;
-        sealed.map(|sealed| unwrap(&self.master, name.as_bytes(), &sealed)).transpose()
+        })
     }
 
     /// What is known of a key. Whoever walks through the journal asks for all of them.
@@ -222,9 +231,13 @@ impl Keyring {
 
 fn known(master: &Key, name: KeyName, wrapped: Option<&[u8]>) -> Result<Known, Failure> {
     let Some(wrapped) = wrapped else { return Ok(Known::Destroyed) };
-    let plain = Zeroizing::new(unwrap(master, &name.bytes(), wrapped)?);
-    let key = Key::from_slice(&plain).ok_or_else(|| Failure::corrupt("read a key", "it has a wrong length"))?;
-    Ok(Known::Key(key))
+    let plain = Zeroizing::new(unwrap(master, &name.bytes(), wrapped).ok_or_else(damaged)?);
+    Key::from_slice(&plain).map(Known::Key).ok_or_else(damaged)
+}
+
+/// The master key fits, or the file would not have been opened.
+fn damaged() -> Failure {
+    Failure::corrupt("read the key store (keys.db)", "a key in it is damaged")
 }
 
 /// Seals under the master key: 24 random bytes, then the sealed text.
@@ -236,11 +249,10 @@ fn wrap(master: &Key, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> 
     Ok(out)
 }
 
-fn unwrap(master: &Key, context: &[u8], wrapped: &[u8]) -> Result<Vec<u8>, Failure> {
-    let (nonce, sealed) = wrapped.split_first_chunk::<24>().unwrap_or((&[0; 24], &[]));
-    master.open(*nonce, context, sealed).ok_or_else(|| {
-        Failure::new(Trouble::MasterKey, "open the key store", "the master key does not open what it holds")
-    })
+/// What [`wrap`] sealed; nothing when the key does not fit or the bytes are damaged.
+fn unwrap(master: &Key, context: &[u8], wrapped: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, sealed) = wrapped.split_first_chunk::<24>()?;
+    master.open(*nonce, context, sealed)
 }
 
 #[cfg(test)]

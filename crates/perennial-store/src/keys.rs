@@ -97,7 +97,7 @@ impl Keys {
         let row = format!("secret {name}");
         if let Some(bytes) = self.kept(&row)? {
             let bytes = bytes.as_slice().try_into();
-            return bytes.map(Secret).map_err(|_| Failure::corrupt("read a secret", "it has a wrong length"));
+            return bytes.map(Secret).map_err(|_| Failure::corrupt("read a secret (keys.db)", "it has a wrong length"));
         }
         let mut bytes = [0; 16];
         entropy(&mut bytes)?;

@@ -39,6 +39,8 @@
 //! suite in `tests/it/suite.rs` states what it must promise.
 
 mod backup;
+#[cfg(any(test, fuzzing))]
+mod damage;
 mod digests;
 mod duplicates;
 mod failure;

@@ -26,8 +26,11 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Merges what has come together, and clears away what was merged.
+    /// Merges what has come together, and clears away what was merged. What a merge left that failed (on
+    /// a full disk, say) goes first, so that trying again takes no more room each time.
     pub(crate) fn tidy(&self, db: &mut Connection) -> Result<(), Failure> {
+        give_up_building(db).doing(MERGING)?;
+        self.clear_dead(db)?;
         while let Some(sources) = mergeable(db)? {
             self.merge(db, &sources)?;
         }
@@ -40,7 +43,7 @@ impl Runs {
         let sql = format!(
             "INSERT OR IGNORE INTO sorted SELECT ?1, {key}, {value} FROM sorted WHERE run = ?2 AND {key} >= ?3 AND {key} < ?4"
         );
-        let target = new_run(db, level + 1, "building")?;
+        let target = new_run(db, level.saturating_add(1), "building")?;
         for (from, to) in slices() {
             let tx = begin(db, MERGING)?;
             for source in newest_first {
@@ -71,7 +74,8 @@ impl Runs {
     }
 }
 
-/// Marks what an interrupted merge left, so that it is cleared away; for the start.
+/// Marks what an interrupted merge left, so that it is cleared away; for the start, and for whoever
+/// merges.
 pub(crate) fn give_up_building(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE runs SET state = 'dead' WHERE state = 'building'", [])
 }

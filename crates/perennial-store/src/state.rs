@@ -75,7 +75,7 @@ pub type KeptKey = [u8; 17];
 
 const RUNS: Runs = Runs { key: "key", value: "body" };
 /// Rows of the open run, after which it is closed.
-const RUN: i64 = if cfg!(test) { 1_000 } else { 20_000 };
+const RUN: i64 = if cfg!(any(test, fuzzing)) { 200 } else { 20_000 };
 /// The sort of keys that say whose an order is.
 pub(crate) const ORDER: u8 = 0;
 
@@ -161,6 +161,10 @@ enum Backend {
 
 impl State {
     pub(crate) fn open(path: &Path, taken: Arc<Taken>) -> Result<Self, Failure> {
+        Self::open_file(path, taken).map_err(|failure| failure.of(path))
+    }
+
+    fn open_file(path: &Path, taken: Arc<Taken>) -> Result<Self, Failure> {
         let writer = open(path, &LAYOUT)?;
         writer.pragma_update(None, "secure_delete", true).doing("open the state store")?;
         give_up_building(&writer).doing("open the state store")?;
@@ -179,13 +183,7 @@ impl State {
         checkpoint.sort();
         match &*self.backend {
             Backend::Sqlite { writer, seen_orders, .. } => {
-                let mut db = guard(writer);
-                check_position(position_of(&db)?, checkpoint.position)?;
-                seen_orders.read_on(&db)?;
-                seen_orders.note(checkpoint.orders.iter().map(|(order, _)| *order));
-                let tx = db.transaction().doing("write a checkpoint")?;
-                write(&tx, &checkpoint)?;
-                tx.commit().doing("write a checkpoint")
+                write_file(&mut guard(writer), seen_orders, &checkpoint).map_err(in_file)
             }
             Backend::Memory(disk) => {
                 check_position(disk.contents().state.position, checkpoint.position)?;
@@ -199,8 +197,7 @@ impl State {
     pub fn tidy(&self) -> Result<(), Failure> {
         let Backend::Sqlite { writer, .. } = &*self.backend else { return Ok(()) };
         let mut db = guard(writer);
-        RUNS.tidy(&mut db)?;
-        checkpoint_passive(&db)
+        RUNS.tidy(&mut db).and_then(|()| checkpoint_passive(&db)).map_err(in_file)
     }
 
     /// Overwrites what the write-ahead log still holds of erased customers; call it after the
@@ -400,6 +397,19 @@ fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
 }
 
 const WRITING: &str = "write a checkpoint";
+
+fn in_file(failure: Failure) -> Failure {
+    failure.of(Path::new("state.db"))
+}
+
+fn write_file(db: &mut Connection, seen_orders: &SeenOrders, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    check_position(position_of(db)?, checkpoint.position)?;
+    seen_orders.read_on(db)?;
+    seen_orders.note(checkpoint.orders.iter().map(|(order, _)| *order));
+    let tx = db.transaction().doing(WRITING)?;
+    write(&tx, checkpoint)?;
+    tx.commit().doing(WRITING)
+}
 
 fn write(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     write_customers(tx, checkpoint)?;
@@ -669,9 +679,9 @@ fn customer_row(db: &Connection, row: &Row<'_>) -> Result<CustomerRow, Failure> 
 
 fn parts(db: &Connection, n: i64) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
     const DOING: &str = "read a customer's parts";
-    let sql = "SELECT id & 4294967295, body FROM parts WHERE id >= ?1 AND id < ?2 ORDER BY id";
+    let sql = "SELECT id & 4294967295, body FROM parts WHERE id >= ?1 AND id <= ?2 ORDER BY id";
     let mut statement = db.prepare_cached(sql).doing(DOING)?;
-    let rows = statement.query_map([part_id(n, 0), part_id(n + 1, 0)], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows = statement.query_map([part_id(n, 0), part_id(n, u32::MAX)], |row| Ok((row.get(0)?, row.get(1)?)));
     rows.and_then(Iterator::collect).doing(DOING)
 }
 
@@ -759,6 +769,9 @@ fn customers(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ use rows::{Batch, Rows, SavedFilter};
 /// Messages that are remembered at least.
 const KEEP: usize = 72_000_000;
 /// Messages in a segment.
-const SEGMENT: usize = 200_000;
+const SEGMENT: usize = if cfg!(any(test, fuzzing)) { 500 } else { 200_000 };
 /// Tags of the first filter and of the largest, as powers of two.
 const SMALLEST_BITS: u32 = 14;
 const LARGEST_BITS: u32 = 22;
@@ -271,7 +271,7 @@ impl Duplicates {
 impl Generation {
     fn read(saved: &SavedFilter) -> Result<Self, Failure> {
         let filter = Filter::from_bytes(&saved.bytes)
-            .ok_or_else(|| Failure::corrupt("read the duplicates", format!("filter {} is damaged", saved.number)))?;
+            .ok_or_else(|| Failure::corrupt(rows::LOADING, format!("filter {} is damaged", saved.number)))?;
         Ok(Self {
             number: saved.number,
             filter: Arc::new(filter),

@@ -145,8 +145,8 @@ impl Rows {
     }
 }
 
-const LOADING: &str = "read the duplicates";
-const SAVING: &str = "save the duplicates";
+pub(super) const LOADING: &str = "read the messages seen in duplicates.db";
+const SAVING: &str = "save the messages seen in duplicates.db";
 
 fn load(db: &Connection) -> Result<Saved, Failure> {
     let (position, segment) = db
@@ -170,7 +170,19 @@ fn load(db: &Connection) -> Result<Saved, Failure> {
         })
     });
     let filters = filters.and_then(Iterator::collect).doing(LOADING)?;
-    Ok(Saved { position, segment, recent, filters })
+    let saved = Saved { position, segment, recent, filters };
+    let last: Option<i64> = db.query_row("SELECT max(segment) FROM seen", [], |row| row.get(0)).doing(LOADING)?;
+    if plausible(&saved, last.map_or(0, from_sql)) { Ok(saved) } else { Err(Failure::corrupt(LOADING, DISAGREE)) }
+}
+
+const DISAGREE: &str = "its segments, its filters and the number of the next segment do not go together";
+
+/// Segments are numbered from 1 on, and a filter covers some that are there, or the next one.
+fn plausible(saved: &Saved, last_segment: u64) -> bool {
+    let covers = |f: &SavedFilter| {
+        f.number > 0 && f.first_segment > 0 && f.first_segment <= f.last_segment && f.last_segment <= saved.segment
+    };
+    saved.segment == last_segment + 1 && saved.filters.iter().all(covers)
 }
 
 /// Marks of one row.
