@@ -15,6 +15,19 @@ use crate::packed::Packed;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value, decimal};
 
+/// The names whose events have a body of their own. Shops send them in any case; other names are theirs to
+/// choose.
+pub const TYPED: &[&str] = &[
+    "Order Completed",
+    "Order Updated",
+    "Order Refunded",
+    "Order Cancelled",
+    "Product Added",
+    "Product Removed",
+    "Cart Viewed",
+    "Product Viewed",
+];
+
 /// One thing that happened to one customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

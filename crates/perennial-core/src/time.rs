@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant with millisecond resolution: milliseconds since 1970-01-01T00:00:00Z.
@@ -267,10 +268,12 @@ pub const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "
 /// Month and day of 29 February.
 pub const LEAP_DAY: &str = "02-29";
 
-/// The day on which 29 February is kept in a year without one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The day that stands for 29 February in a year without one, as programmes name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(title = "a policy")]
 pub enum LeapDay {
-    /// 28 February (the default).
+    /// 28 February.
     #[default]
     Feb28,
     /// 1 March.

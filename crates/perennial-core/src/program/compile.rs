@@ -14,15 +14,15 @@ use super::lower::{self, Names, Reach, Type};
 use super::problem::{Path, Problems, did_you_mean};
 use super::source::{self, Source};
 use super::{
-    Benefit, Combine, Computed, Drop, EarnRule, Expiry, ExpiryFrom, Feature, Gives, Join, Level, Limit, Milestone,
-    OnRefund, Period, Pilot, PointsPolicy, Problem, Program, Refunds, Reward, Segment, SegmentRule, TierBy, Tiers,
-    Trait, TraitKind, Undo, phrase, shape,
+    Benefit, Computed, EarnRule, Expiry, Feature, Gives, Join, Level, Limit, Milestone, Period, Pilot, PointsPolicy,
+    Problem, Program, Reward, Segment, SegmentRule, TierBy, Tiers, Trait, TraitKind, Undo, phrase, shape,
 };
+use crate::event::TYPED;
 use crate::expr::{Field, Predicate, Term};
 use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
 use crate::score::ModelKind;
-use crate::time::{LeapDay, Span, Zone};
+use crate::time::{Span, Zone};
 
 /// Compiles a programme written as YAML or JSON.
 ///
@@ -30,7 +30,17 @@ use crate::time::{LeapDay, Span, Zone};
 /// All problems at once, in the order of the document, each with its path and line.
 pub fn compile(source_text: &str) -> Result<Program, Vec<Problem>> {
     let document = Node::parse(source_text).map_err(|problem| vec![problem])?;
-    compile_document(&document)
+    compile_document(&document, true)
+}
+
+/// As [`compile`], for a programme that was published: what is in force stays in force, also where a
+/// later version of this compiler would advise against it.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_published(source_text: &str) -> Result<Program, Vec<Problem>> {
+    let document = Node::parse(source_text).map_err(|problem| vec![problem])?;
+    compile_document(&document, false)
 }
 
 /// Compiles a programme that is already a value, such as a patched one.
@@ -38,17 +48,17 @@ pub fn compile(source_text: &str) -> Result<Program, Vec<Problem>> {
 /// # Errors
 /// All problems at once, without lines.
 pub fn compile_value(source: Value) -> Result<Program, Vec<Problem>> {
-    compile_document(&Node::from(source))
+    compile_document(&Node::from(source), true)
 }
 
-fn compile_document(document: &Node) -> Result<Program, Vec<Problem>> {
+fn compile_document(document: &Node, new: bool) -> Result<Program, Vec<Problem>> {
     let mut problems = Problems::default();
     let mut program = None;
     if let Some(source) = shape::check(document, &mut problems) {
         let names = names(document);
         let written = document.get("currency").and_then(Node::text).unwrap_or(&source.currency.0);
         let currency = written.parse().unwrap_or(Currency::USD);
-        program = Compiler { document, names, currency, problems: &mut problems }.program(&source);
+        program = Compiler { document, names, currency, new, problems: &mut problems }.program(&source);
     }
     match program {
         Some(program) if problems.is_empty() => Ok(program),
@@ -60,9 +70,8 @@ fn compile_document(document: &Node) -> Result<Program, Vec<Problem>> {
 fn names(document: &Node) -> Names {
     let part = |name: &str| document.get(name);
     let of_trait = |node: &Node| {
-        let kind: Option<source::TraitKind> =
-            node.get("type").and_then(|kind| serde_json::from_value(Value::from(kind)).ok());
-        kind.map_or(Type::Any, |kind| Type::of_trait(trait_kind(kind)))
+        let kind: Option<TraitKind> = node.get("type").and_then(|kind| serde_json::from_value(Value::from(kind)).ok());
+        kind.map_or(Type::Any, |kind| Type::of_trait(kind))
     };
     let of_feature = |node: &Node| {
         let instant = node.get("first").is_some() || node.get("last").is_some();
@@ -96,20 +105,10 @@ struct Compiler<'a> {
     document: &'a Node,
     names: Names,
     currency: Currency,
+    /// Whether it is yet to be published, so that rules without any effect are refused.
+    new: bool,
     problems: &'a mut Problems,
 }
-
-/// Names that shops send in any case; others are theirs to choose.
-const KNOWN_EVENTS: &[&str] = &[
-    "Order Completed",
-    "Order Updated",
-    "Order Refunded",
-    "Order Cancelled",
-    "Product Added",
-    "Product Removed",
-    "Product Viewed",
-    "Cart Viewed",
-];
 
 /// The path of a section.
 fn section(name: &str) -> Path {
@@ -139,10 +138,7 @@ impl Compiler<'_> {
             rates,
             zone: zone?,
             traits,
-            leap_day: match source.birthday.leap {
-                source::Leap::Feb28 => LeapDay::Feb28,
-                source::Leap::Mar1 => LeapDay::Mar1,
-            },
+            leap_day: source.birthday.leap,
             join,
             pilot,
             points,
@@ -191,7 +187,7 @@ impl Compiler<'_> {
         for (name, written) in traits {
             let path = section("traits").key(name);
             self.word(&path, name, "trait");
-            let kind = trait_kind(written.kind);
+            let kind = written.kind;
             let identifies = written
                 .identifies
                 .as_ref()
@@ -208,8 +204,8 @@ impl Compiler<'_> {
 
     /// Events are listened to by their exact names: a slip would never earn, silently.
     fn event(&mut self, path: &Path, name: &str) {
-        if !KNOWN_EVENTS.contains(&name) {
-            let hint = did_you_mean(name, KNOWN_EVENTS.iter().copied());
+        if !TYPED.contains(&name) {
+            let hint = did_you_mean(name, TYPED.iter().copied());
             if !hint.is_empty() {
                 self.problems.add(path, format!("no event is called '{name}'{hint}"));
             }
@@ -276,14 +272,8 @@ impl Compiler<'_> {
         PointsPolicy {
             pending: self.length(&path.key("pending"), points.pending.as_ref(), any_length).unwrap_or_default(),
             expires: points.expires.as_ref().and_then(|e| self.expires(&path.key("expires"), e)),
-            refunds: match points.refunds.policy {
-                source::RefundPolicy::AllowNegative => Refunds::AllowNegative,
-                source::RefundPolicy::WithinBalance => Refunds::WithinBalance,
-            },
-            combine: match source.bonuses.combine {
-                source::Combine::Add => Combine::Add,
-                source::Combine::Multiply => Combine::Multiply,
-            },
+            refunds: points.refunds.policy,
+            combine: source.bonuses.combine,
             undo: undo.unwrap_or(Undo::OriginalDates),
             cost,
         }
@@ -318,10 +308,7 @@ impl Compiler<'_> {
         }
         Some(Expiry {
             after: after.or(after_inactivity)?,
-            from: match expires.from {
-                source::ExpiresFrom::Available => ExpiryFrom::Available,
-                source::ExpiresFrom::Earned => ExpiryFrom::Earned,
-            },
+            from: expires.from,
             remind,
             after_inactivity,
             grace_existing: expires.grace_existing.0,
@@ -355,7 +342,22 @@ impl Compiler<'_> {
             self.unique(&mut seen, &path, &rule.id.0);
             rules.extend(self.earn_rule(&path, rule));
         }
+        if self.new && rules.len() == self.document.get("earn").map_or(0, |rows| rows.items().len()) {
+            self.factors_without_rates(&rules);
+        }
         rules
+    }
+
+    /// Factors are for the points that rates give; where no rule has a rate they would do nothing.
+    fn factors_without_rates(&mut self, rules: &[EarnRule]) {
+        if rules.iter().any(|rule| matches!(rule.gives, Gives::Rate { .. })) {
+            return;
+        }
+        for at in (0..rules.len()).filter(|at| matches!(rules[*at].gives, Gives::Multiply { .. })) {
+            let message = "there is nothing to multiply: no rule gives points at a rate like '1 per 1.00', and whole \
+                           numbers are not multiplied; write 'points: N' here instead";
+            self.problems.add(&section("earn").at(at).key("multiply"), message);
+        }
     }
 
     fn earn_rule(&mut self, path: &Path, rule: &source::EarnRule) -> Option<EarnRule> {
@@ -455,23 +457,8 @@ impl Compiler<'_> {
     }
 
     fn tiers(&mut self, tiers: &source::Tiers) -> Tiers {
-        let by = match tiers.by {
-            source::TierBy::PointsEarned => TierBy::PointsEarned,
-            source::TierBy::Spend => TierBy::Spend,
-        };
-        Tiers {
-            by,
-            levels: self.levels(by, &tiers.levels),
-            drop: match tiers.drop {
-                source::TierDrop::OneLevel => Drop::OneLevel,
-                source::TierDrop::ToEarned => Drop::ToEarned,
-            },
-            on_refund: match tiers.on_refund {
-                source::TierOnRefund::IfReachingOrderPending => OnRefund::IfReachingOrderPending,
-                source::TierOnRefund::AtReview => OnRefund::AtReview,
-                source::TierOnRefund::AtOnce => OnRefund::AtOnce,
-            },
-        }
+        let levels = self.levels(tiers.by, &tiers.levels);
+        Tiers { by: tiers.by, levels, drop: tiers.drop, on_refund: tiers.on_refund }
     }
 
     fn levels(&mut self, by: TierBy, rows: &source::Rows<source::Level>) -> Vec<Level> {
@@ -725,18 +712,6 @@ fn models(written: &source::Models) -> BTreeMap<ModelKind, Option<Span>> {
 
 fn any_length(text: &str) -> Result<Span, String> {
     text.parse().map_err(|_| format!("'{text}' is no duration like P30D"))
-}
-
-fn trait_kind(kind: source::TraitKind) -> TraitKind {
-    match kind {
-        source::TraitKind::Text => TraitKind::Text,
-        source::TraitKind::Email => TraitKind::Email,
-        source::TraitKind::Phone => TraitKind::Phone,
-        source::TraitKind::Number => TraitKind::Number,
-        source::TraitKind::Bool => TraitKind::Bool,
-        source::TraitKind::Date => TraitKind::Date,
-        source::TraitKind::List => TraitKind::List,
-    }
 }
 
 fn identifies(kind: TraitKind, written: &source::Identifies) -> Result<Option<IdentifierKind>, String> {

@@ -22,10 +22,10 @@ use crate::money::Currency;
 use crate::score::ModelKind;
 use crate::time::{LeapDay, Span, Zone};
 
-pub use compile::{compile, compile_value};
+pub use compile::{compile, compile_published, compile_value};
 pub use document::{SOURCE_MAX, merge_patch, parse_value};
 pub use shape::schema;
-pub use source::Source;
+pub use source::{Combine, Drop, ExpiryFrom, OnRefund, RefundPolicy as Refunds, Source, TierBy, TraitKind};
 
 /// A compiled programme.
 #[derive(Clone, Debug)]
@@ -81,25 +81,6 @@ pub struct Trait {
     pub kind: TraitKind,
     /// Set when the trait's value recognises the customer.
     pub identifies: Option<IdentifierKind>,
-}
-
-/// The type of a trait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TraitKind {
-    /// Any text.
-    Text,
-    /// An e-mail address.
-    Email,
-    /// A phone number.
-    Phone,
-    /// A number.
-    Number,
-    /// Yes or no.
-    Bool,
-    /// A calendar date.
-    Date,
-    /// A list of texts.
-    List,
 }
 
 /// A way to join that is not a command.
@@ -158,33 +139,6 @@ pub struct Expiry {
     /// No lot lapses before this long after the expiry was switched on; the first programme version
     /// with an expiry sets the instant.
     pub grace_existing: bool,
-}
-
-/// From when a lot's validity is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpiryFrom {
-    /// When the lot became available (the default).
-    Available,
-    /// When it was earned.
-    Earned,
-}
-
-/// What a reversal beyond the balance does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refunds {
-    /// The rest is owed: arrears.
-    AllowNegative,
-    /// The shop bears the rest.
-    WithinBalance,
-}
-
-/// How bonuses combine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combine {
-    /// 1 + (a - 1) + (b - 1).
-    Add,
-    /// a x b.
-    Multiply,
 }
 
 /// What undoing a redemption restores.
@@ -273,15 +227,6 @@ pub struct Tiers {
     pub on_refund: OnRefund,
 }
 
-/// What counts for a tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TierBy {
-    /// `points.earned` in a local year.
-    PointsEarned,
-    /// `spend`: minor units of eligible amount in a local year.
-    Spend,
-}
-
 /// One level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -291,26 +236,6 @@ pub struct Level {
     pub from: i64,
     /// What it brings, by benefit id.
     pub benefits: Vec<Box<str>>,
-}
-
-/// What a review may take away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drop {
-    /// At most one level.
-    OneLevel,
-    /// To what last year earned.
-    ToEarned,
-}
-
-/// What the refund of the order that reached a tier does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRefund {
-    /// The tier follows at once if that order's points are pending, else at the review.
-    IfReachingOrderPending,
-    /// At the review.
-    AtReview,
-    /// At once.
-    AtOnce,
 }
 
 /// Something granted by an event to those whose level has the benefit.

@@ -10,6 +10,8 @@ use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::time::LeapDay;
+
 /// A loyalty programme.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,19 +116,7 @@ pub enum TraitKind {
 #[schemars(title = "a policy like { leap: feb28 }")]
 pub struct Birthday {
     /// The day that stands for 29 February in a year without one.
-    pub leap: Leap,
-}
-
-/// The day that stands for 29 February in a year without one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(title = "a policy")]
-pub enum Leap {
-    /// 28 February.
-    #[default]
-    Feb28,
-    /// 1 March.
-    Mar1,
+    pub leap: LeapDay,
 }
 
 /// Whether a trait recognises the customer, and as what.
@@ -227,7 +217,7 @@ pub struct Expires {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Length>,
     /// From when that is counted.
-    pub from: ExpiresFrom,
+    pub from: ExpiryFrom,
     /// How long before a reminder is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remind: Option<Length>,
@@ -242,7 +232,7 @@ pub struct Expires {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(title = "a moment")]
-pub enum ExpiresFrom {
+pub enum ExpiryFrom {
     /// When the points became available.
     #[default]
     Available,
@@ -398,10 +388,10 @@ pub struct Tiers {
     pub kept: TierKept,
     /// What the yearly review may take away.
     #[serde(default)]
-    pub drop: TierDrop,
+    pub drop: Drop,
     /// What happens when the order that reached a level is refunded.
     #[serde(default)]
-    pub on_refund: TierOnRefund,
+    pub on_refund: OnRefund,
     /// From when a new level counts.
     #[serde(default)]
     pub lift: TierLift,
@@ -446,7 +436,7 @@ pub enum TierKept {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(title = "a policy")]
-pub enum TierDrop {
+pub enum Drop {
     /// At most one level.
     #[default]
     OneLevel,
@@ -458,7 +448,7 @@ pub enum TierDrop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(title = "a policy")]
-pub enum TierOnRefund {
+pub enum OnRefund {
     /// The level follows at once while that order's points are pending, else at the review.
     #[default]
     IfReachingOrderPending,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use perennial_core::event::{Body, CartChange, Line, Order, PaidWithPoints, Refund};
+use perennial_core::event::{Body, CartChange, Line, Order, PaidWithPoints, Refund, TYPED};
 use perennial_core::packed::Packed;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
@@ -46,18 +46,6 @@ const RENAMED: &[(&str, &str)] = &[
     ("Removed Coupon", "Coupon Removed"),
     ("Added Product to Wishlist", "Product Added to Wishlist"),
     ("Removed Product from Wishlist", "Product Removed from Wishlist"),
-];
-
-/// The names whose events have a body of their own.
-const TYPED: &[&str] = &[
-    "Order Completed",
-    "Order Updated",
-    "Order Refunded",
-    "Order Cancelled",
-    "Product Added",
-    "Product Removed",
-    "Cart Viewed",
-    "Product Viewed",
 ];
 
 /// The largest amount that a message may name; what is larger is a slip or an attack.

@@ -75,7 +75,7 @@ pub(super) fn publish(
 ) -> Result<(), Failure> {
     match &news.what {
         Published::Program { source, .. } => {
-            let program = program::compile(source).map_err(|problems| {
+            let program = program::compile_published(source).map_err(|problems| {
                 corrupt(problems.first().map_or_else(|| "the programme does not compile".into(), ToString::to_string))
             })?;
             rules.publish(program, news.at);
