@@ -1,7 +1,7 @@
 // One customer: what they hold, what is missing, and why.
 
 import { future } from './future.js'
-import { day, el, figure, impactOf, instant, plural, table, title, whole } from './words.js'
+import { day, el, figure, impactOf, instant, money, plural, table, they, title, whole } from './words.js'
 
 export function customer(view, timeline, ledger, shop, models, shown) {
   return [
@@ -15,7 +15,7 @@ export function customer(view, timeline, ledger, shop, models, shown) {
     lots(view.points.lots),
     ...future(view, models, shown),
     el('h3', {}, 'Segments'), segments(view.segments),
-    el('h3', {}, 'What is computed and known'), known(view),
+    el('h3', {}, 'What is computed and known'), known(view, shop.currency),
     fold('Timeline', 'what happened, the latest first', true, happened(timeline)),
     fold('Ledger', 'every posting with the chain of its reasons', true, postings(ledger)),
   ]
@@ -32,7 +32,7 @@ function sentence(view) {
     figure(whole(points.pending)), ' pending. ',
     tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${day(tier.until)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
     view.badges.length ? `Badges: ${view.badges.map(title).join(', ')}. ` : null,
-    points.arrears ? `${plural(points.arrears, 'point')} are owed after refunds.` : null,
+    points.arrears ? `${they(points.arrears, 'point', 'is', 'are')} owed after refunds.` : null,
   ].flat(2).filter(Boolean)
 }
 
@@ -62,10 +62,14 @@ function segments(all) {
   return el('dl', {}, all.flatMap(s => [el('dt', {}, title(s.id)), el('dd', {}, readable(s.reason))]))
 }
 
-function known(view) {
+/** What of the built-in figures is money. */
+const AMOUNTS = ['cart.value', 'clv_12m', 'spend']
+
+function known(view, currency) {
+  const amount = ([name, value]) => [name, AMOUNTS.includes(name) && value !== null ? money(value, currency) : value]
   const say = ([name, value]) => [el('dt', {}, name), el('dd', {}, value === null ? 'not known' : readable(typeof value === 'string' ? value : JSON.stringify(value)))]
   return el('dl', {},
-    [['id', view.id], ['recognised by', view.identifiers.join(', ')], ...Object.entries(view.features), ...Object.entries(view.traits),
+    [['id', view.id], ['recognised by', view.identifiers.join(', ')], ...Object.entries(view.features).map(amount), ...Object.entries(view.traits),
       ...Object.entries(view.impact).map(([unit, n]) => ['impact', impactOf(unit, n)])].flatMap(say))
 }
 

@@ -1,6 +1,6 @@
 // What models say of one customer: value with its range, the chance of being there, the group, and what to show.
 
-import { day, el, figure, instant, money, table, whole } from './words.js'
+import { day, el, figure, instant, money, table, title, whole } from './words.js'
 
 const percent = share => `${whole(Math.round(100 * share))} %`
 
@@ -86,7 +86,7 @@ function recommended(shown) {
   const lists = all.filter(([, list]) => list?.items.length)
   if (!lists.length) return el('p', {}, 'Nothing to show yet: recommendations need orders of products.')
   return el('div.pair', {}, lists.map(([name, list]) => table(name,
-    list.instead ?? `Model version ${list.model.version}, trained ${instant(list.model.trained_at)}`,
+    list.instead ? title(list.instead) : `Model version ${list.model.version}, trained ${instant(list.model.trained_at)}`,
     [['product'], ['why']], list.items.map(i => [i.name ?? i.item, why(i.reason)]))))
 }
 

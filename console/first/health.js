@@ -1,6 +1,6 @@
 // The programme's health: sentences first, then tables that say where each figure comes from.
 
-import { bar, clock, day, el, figure, impactOf, money, plural, rate, table, title, whole } from './words.js'
+import { bar, clock, day, el, figure, impactOf, money, plural, rate, table, they, title, whole } from './words.js'
 
 const PLACES = [
   ['pending', 'pending', true],
@@ -14,21 +14,23 @@ const PLACES = [
 ]
 
 export function health(view) {
-  const period = view.first_order_at ? `${day(view.first_order_at)} to ${day(view.last_order_at)}` : 'no orders yet'
+  const period = view.first_order_at ? `Orders of ${day(view.first_order_at)} to ${day(view.last_order_at)}` : 'No orders yet'
   return [
     el('h1', { id: 'health-title' }, headline(view)),
     view.members ? sentences(view) : teach(view),
     el('div.multiples', {}, points(view, period), tiers(view), segments(view)),
     el('p.source', {},
-      `${view.programme.name}, version ${view.programme.version}. Orders of ${period}. Source: all ${plural(view.customers, 'customer')} of the workspace, folded from the journal up to entry ${whole(view.seq)}. As of ${clock(view.as_of)}; summed in ${view.took_ms} ms. Counts are complete, not samples, so they carry no interval.`),
+      `${view.programme.name}, version ${view.programme.version}. ${period}. Source: ${who(view.customers)}, folded from the journal up to entry ${whole(view.seq)}. As of ${clock(view.as_of)}; summed in ${view.took_ms} ms. Counts are complete, not samples, so they carry no interval.`),
   ]
 }
 
+const who = n => n > 1 ? `all ${plural(n, 'customer')} of the workspace` : n ? 'the one customer of the workspace' : 'the workspace, which knows no customer yet'
+
 function headline(view) {
   if (!view.members) return 'Nobody has joined the programme yet'
-  if (!view.liability) return `${plural(view.members, 'member')} hold ${plural(view.points.available, 'point')} to spend`
+  if (!view.liability) return `${they(view.members, 'member', 'holds', 'hold')} ${plural(view.points.available, 'point')} to spend`
   const cost = money(view.liability.amount, view.programme.currency)
-  return `${plural(view.members, 'member')} hold ${plural(view.liability.points, 'point')}; to honour them all would cost ${cost}`
+  return `${they(view.members, 'member', 'holds', 'hold')} ${plural(view.liability.points, 'point')}; to honour them all would cost ${cost}`
 }
 
 function sentences(view) {
@@ -36,27 +38,27 @@ function sentences(view) {
   const impact = Object.entries(view.impact).filter(([, n]) => Number(n)).map(([unit, n]) => impactOf(unit, n))
   return el('p.lede', {},
     'Of ', figure(plural(view.members, 'member')), ', ', figure(whole(view.members_active)), ' ordered in the last 90 days and ',
-    figure(whole(view.members_repeat)), ' have ordered at least twice. ',
+    figure(whole(view.members_repeat)), view.members_repeat === 1 ? ' has' : ' have', ' ordered at least twice. ',
     plural(view.orders, 'order'), ' brought ', figure(money(view.spend, programme.currency)), '. ',
-    'Of ', figure(whole(points.granted)), ' points ever granted, ', figure(whole(points.pending)), ' are pending, ',
+    'Of ', figure(plural(points.granted, 'point')), ' ever granted, ', figure(whole(points.pending)), points.pending === 1 ? ' is' : ' are', ' pending, ',
     figure(whole(points.available)), ' available, ', figure(whole(points.spent)), ' spent and ',
     figure(whole(points.expired)), ' expired. ',
     liability ? `A point costs ${rate(liability.cost_per_point, programme.currency)}, so the liability is ` : null,
     liability ? figure(money(liability.amount, programme.currency)) : null, liability ? '. ' : null,
-    points.arrears ? [figure(whole(points.arrears)), ' points are owed after refunds. '] : null,
+    points.arrears ? [figure(they(points.arrears, 'point', 'is', 'are')), ' owed after refunds. '] : null,
     impact.length ? `Credited impact: ${impact.join(', ')}.` : null)
 }
 
 function teach(view) {
   return el('p.lede', {}, view.customers
-    ? `${plural(view.customers, 'customer')} are known, and none is a member: enrol one with POST /v1/customers/{ref}/enroll, or say “join” in the programme.`
+    ? `${they(view.customers, 'customer', 'is', 'are')} known, and none is a member: enrol one with POST /v1/customers/{ref}/enroll, or say “join” in the programme.`
     : 'Send a first event to /v1/track with the write key, or bring history in with “perennial import”. It appears here at once.')
 }
 
 function points({ points }, period) {
   const rows = PLACES.filter(([name]) => points[name] || ['pending', 'available', 'spent', 'expired'].includes(name))
   const most = Math.max(...rows.map(([name]) => points[name]))
-  return table(gone(points), `Where the granted points are now: pending are inside the return window (outlined), taken back after refunds. Orders of ${period}`,
+  return table(gone(points), `Where the granted points are now: pending are inside the return window (outlined), taken back after refunds. ${period}`,
     [['place'], ['points', 'n'], ['in proportion', 'bar']],
     rows.map(([name, words, outline]) => [words, whole(points[name]), bar(points[name], most, outline)]))
 }
@@ -73,7 +75,7 @@ function tiers(view) {
   if (!view.tiers.length) return null
   const top = view.tiers.at(-1)
   const most = Math.max(...view.tiers.map(t => t.members))
-  return table(`${plural(top.members, 'member')} of ${whole(view.members)} hold ${title(top.id)}, the highest tier`, 'Members by the tier they hold now',
+  return table(`${whole(top.members)} of ${plural(view.members, 'member')} ${top.members === 1 ? 'holds' : 'hold'} ${title(top.id)}, the highest tier`, 'Members by the tier they hold now',
     [['tier'], ['members', 'n'], ['in proportion', 'bar']],
     view.tiers.map(t => [title(t.id), whole(t.members), bar(t.members, most)]))
 }

@@ -25,7 +25,7 @@ async function start() {
   at('health').hidden = at('below').hidden = false
   examples()
   listen(heard, here => {
-    at('live-state').textContent = here ? 'Connected: what happens appears within a second.' : 'The stream broke off: figures may be stale. Trying again…'
+    at('live-state').textContent = here ? 'Connected: what happens appears here within a second.' : 'The stream broke off: figures may be stale. Trying again…'
   })
   addEventListener('hashchange', route)
   route()
@@ -70,11 +70,17 @@ function examples() {
   const item = ({ e, of }) => el('li', {}, el('a', { href: `#${encodeURIComponent(e.customer)}` }, `Customer ${e.customer}`),
     el('span.soft', {}, `largest spender in ${of.join(' and in ')}: ${plural(e.orders, 'order')}, ${plural(e.available, 'point')} to spend`))
   at('examples')?.replaceChildren(...[...groups.values()].slice(0, 10).map(item))
+  if (at('choose') && !overview.customers) at('choose').textContent = 'Nobody is known yet. Who buys or joins can be opened here, with every balance and the event that caused it.'
+}
+
+/** An address that somebody typed may hold a `%` that says nothing. */
+function decoded(text) {
+  try { return decodeURIComponent(text) } catch { return text }
 }
 
 /** `#email:ana@example.com` opens a customer, so that addresses can be shared and go back works. */
 function route() {
-  const who = decodeURIComponent(location.hash.slice(1))
+  const who = decoded(location.hash.slice(1))
   if (who.includes('key=')) { keysOfThisTab(); return start() }
   if (who) open(who)
 }

@@ -9,11 +9,15 @@ export const clock = iso => new Date(iso).toLocaleTimeString()
 export const instant = iso => new Date(iso).toLocaleString(undefined, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
 export const title = id => { const words = id.replace(/[-_]/g, ' '); return words.charAt(0).toUpperCase() + words.slice(1) }
 export const plural = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`
+/** `they(1, 'member', 'holds', 'hold')` is `1 member holds`. */
+export const they = (n, who, does, do_) => `${plural(n, who)} ${n === 1 ? does : do_}`
 
-/** `waste_kg` and 1.2 as `1.2 kg waste`, `trees` and 3 as `3 trees`. */
+/** `waste_kg` and 1.2 as `1.2 kg waste`, `trees` and 3 as `3 trees`, and 1 as `1 tree`. */
 export function impactOf(unit, n) {
   const [, what, measure] = unit.match(/^(.*)_(kg|g|l|km|m|kwh)$/) ?? []
-  return measure ? `${whole(n)} ${measure} ${what.replace(/_/g, ' ')}` : `${whole(n)} ${unit.replace(/_/g, ' ')}`
+  if (measure) return `${whole(n)} ${measure} ${what.replace(/_/g, ' ')}`
+  const counted = unit.replace(/_/g, ' ')
+  return `${whole(n)} ${Number(n) === 1 ? counted.replace(/([^s])s$/, '$1') : counted}`
 }
 
 /** An element: `el('td.n', {}, 'text', child)`; attributes that are functions become listeners. */

@@ -287,16 +287,22 @@ fn a_rule_gives_points_or_multiplies_them() {
 fn a_factor_needs_points_at_a_rate_unless_it_is_in_force_already() {
     let only_whole =
         "earn:\n  - { id: visit, on: Order Completed, points: 5 }\n  - { id: happy, on: Order Completed, multiply: 2 }";
-    check(only_whole, expect![[r#"
+    check(
+        only_whole,
+        expect![[r#"
         line 8: earn[1].multiply: there is nothing to multiply: no rule gives points at a rate like '1 per 1.00', and whole numbers are not multiplied; write 'points: N' here instead
-    "#]]);
+    "#]],
+    );
     assert!(program::compile_published(&with(only_whole)).is_ok());
     let rate = only_whole.replace("points: 5", "points: 5 per 1.00");
     assert!(program::compile(&with(&rate)).is_ok());
     // What is wrong with the rate itself is said alone.
-    check(&only_whole.replace("points: 5", "points: 5 per 0"), expect![[r#"
+    check(
+        &only_whole.replace("points: 5", "points: 5 per 0"),
+        expect![[r#"
         line 7: earn[0].points: '5 per 0': both numbers of a rate are more than 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -448,9 +448,12 @@ pub struct MergeBody {
 #[serde(deny_unknown_fields)]
 pub struct NothingBody {}
 
-/// An empty body is an empty object.
+/// An empty body is an empty object. A list would be read as the fields in their order, so it is refused.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(ApiError::new("malformed", "The body must be one JSON object."));
+    }
     let mut text = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut text).map_err(|error| {
         let path = error.path().to_string();
@@ -466,7 +469,20 @@ fn unfit(error: &serde_json::Error, path: String) -> ApiError {
     let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     let field = missing.map_or(path, Into::into);
     let code = if error.is_data() { "invalid" } else { "malformed" };
-    ApiError::new(code, format!("The body does not fit: {said}.")).at(if field == "." { "" } else { &field })
+    let nowhere = matches!(field.as_str(), "." | "?");
+    ApiError::new(code, format!("The body does not fit: {}.", plain(said))).at(if nowhere { "" } else { &field })
+}
+
+/// The parser names our types; callers know theirs.
+fn plain(said: String) -> String {
+    const WORDS: [(&str, &str); 5] = [
+        ("expected i64", "expected a whole number"),
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected u32", "expected a whole number, 0 or more"),
+        ("expected f64", "expected a number"),
+        ("floating point `", "the number `"),
+    ];
+    WORDS.iter().fold(said, |said, (theirs, ours)| said.replace(theirs, ours))
 }
 
 fn named(name: &str, field: &str) -> Result<Identifier, ApiError> {
@@ -518,7 +534,11 @@ async fn ask(app: &App, headers: &HeaderMap, asking: Asking) -> Result<Response,
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::new("bad_parameter", "This header is sent twice; send it once.").at("Idempotency-Key"));
+    }
     match value.to_str().map(str::trim) {
         Ok(key) if !key.is_empty() && key.len() <= KEY_MAX => Ok(Some(key.into())),
         _ => Err(ApiError::new("bad_parameter", "Send 1 to 255 visible ASCII characters.").at("Idempotency-Key")),

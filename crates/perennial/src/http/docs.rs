@@ -174,24 +174,10 @@ fn escape(text: &str) -> String {
 }
 
 fn html(title: &str, body: &str) -> String {
-    // Colours and faces of the page at `/`, as `console/first/style.css` names them.
-    const STYLE: &str = "html{color-scheme:light dark}body{font:1rem/1.55 Seravek,'Gill Sans Nova','Source Sans 3',Ubuntu,\
-        Calibri,'Segoe UI','DejaVu Sans',sans-serif;max-width:60rem;margin:0 auto;padding:0 1rem 4rem;background:#faf6ee;\
-        color:#1f2421}header{display:flex;gap:.4rem 2rem;flex-wrap:wrap;align-items:baseline;border-bottom:3px double #d3c9b4;\
-        padding:1rem 0 .8rem}header b,h1,h2,h3{font-family:'Iowan Old Style','Palatino Linotype',Palatino,'URW Palladio L',\
-        P052,'Source Serif 4',Georgia,'DejaVu Serif',serif;font-weight:600;line-height:1.25}header b{font-size:1.5rem}\
-        header b a{text-decoration:none}h2{margin:2rem 0 .6rem}a{color:#2f5d3a;text-underline-offset:.18em}:focus-visible{\
-        outline:3px solid #2f5d3a;outline-offset:2px}code{font-size:.9em;overflow-wrap:break-word}table{\
-        border-collapse:collapse;margin:.5rem 0}td,th{text-align:left;vertical-align:top;padding:.2rem 1rem .2rem 0;\
-        border-top:1px solid #d3c9b4}th{font-weight:400;color:#565c55}td{overflow-wrap:break-word}details{border-top:1px solid #d3c9b4}\
-        summary{cursor:pointer;padding:.4rem 0;min-height:24px}summary b{display:inline-block;min-width:4.6em}\
-        h4{margin:.8rem 0 0}@media(max-width:40rem){.codes tr{display:block;border-top:1px solid #d3c9b4;padding:.4rem 0}.codes tr:first-child{display:none}.codes td{display:block;\
-        border:none;padding:0}}@media(prefers-color-scheme:dark){body{background:#161e19;color:#ece6d8}.codes tr,td,th,details,header{\
-        border-color:#3a473e}th{color:#a9b0a3}a{color:#9ccaa3}:focus-visible{outline-color:#9ccaa3}}";
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
         <meta name=color-scheme content='light dark'><link rel=icon href=/console/leaf.svg><title>{title} · Perennial</title>\
-        <style>{STYLE}</style><body><header><b><a href=/>Perennial</a></b><nav aria-label=Documentation><a href=/docs>API</a> · \
+        <link rel=stylesheet href=/console/paper.css><link rel=stylesheet href=/console/docs.css><body><header><b><a href=/>Perennial</a></b><nav aria-label=Documentation><a href=/docs>API</a> · \
         <a href=/docs/problems>Problems</a> · <a href=/openapi.json>openapi.json</a></nav></header><main>{body}</main></body></html>"
     )
 }

@@ -401,6 +401,8 @@ async fn bodies_of_commands_are_read_strictly() {
     for (path, body, code) in [
         ("redeem", "{}", "invalid"),
         ("redeem", "{", "malformed"),
+        ("redeem", "null", "malformed"),
+        ("adjust", r#"[5,"fields in their order",null]"#, "malformed"),
         ("redeem", r#"{"reward":"r","quantity":0}"#, "invalid"),
         ("redeem", r#"{"reward":"r","quantity":-1}"#, "invalid"),
         ("redeem", r#"{"reward":"r","colour":"red"}"#, "invalid"),
@@ -422,8 +424,12 @@ async fn bodies_of_commands_are_read_strictly() {
     }
     let bearer = format!("Bearer {}", house.secret);
     let long = "k".repeat(256);
-    let headers = [("authorization", &*bearer), ("idempotency-key", &*long)];
-    house.post("/v1/customers/ana/enroll", &headers, "{}").await.check(400, "bad_parameter");
+    for keys in [&[("idempotency-key", &*long)][..], &[("idempotency-key", "k1"), ("idempotency-key", "k2")]] {
+        let headers = [&[("authorization", &*bearer)], keys].concat();
+        house.post("/v1/customers/ana/enroll", &headers, "{}").await.check(400, "bad_parameter");
+    }
+    let half = house.post("/v1/customers/ana/adjust", &[("authorization", &bearer)], r#"{"points":1.5}"#).await;
+    assert!(half.text.contains("the number `1.5`, expected a whole number"), "{}", half.text);
     let large = format!(r#"{{"points":1,"reason":"{}"}}"#, "x".repeat(100_000));
     let answer = house.post("/v1/customers/ana/adjust", &[("authorization", &bearer)], large).await;
     answer.check(400, "too_large");
@@ -637,6 +643,20 @@ async fn the_documentation_needs_no_network() {
             assert!(page.contains(&shown), "{method} {path} is on the page");
         }
     }
+    for style in ["/console/paper.css", "/console/style.css", "/console/docs.css"] {
+        let urls = house.get(style).await.text;
+        let urls: Vec<&str> = urls.split("url(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(urls.is_empty(), style != "/console/paper.css", "{style}");
+        for url in urls {
+            let font = house.router.clone().oneshot(Request::get(url).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(
+                (font.status().as_u16(), &font.headers()["content-type"]),
+                (200, &"font/woff2".parse().unwrap()),
+                "{url}"
+            );
+        }
+    }
+    assert!(house.get("/console/fonts/OFL.txt").await.text.contains("SIL Open Font License"));
     house.get("/nowhere").await.check(404, "not_found");
 }
 
