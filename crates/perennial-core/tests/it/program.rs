@@ -217,6 +217,12 @@ fn what_is_no_document_is_said_plainly() {
     "#]],
     );
     says(
+        "perennial: 1\nearn:\n\t- { id: x }",
+        expect![[r#"
+        line 3: programme: this is not readable as YAML (tabs disallowed within this context (block indentation) at line 3, column 2): indent with spaces, not with tabs
+    "#]],
+    );
+    says(
         "a: &a [*a]",
         expect![[r#"
         line 1: programme: this is not readable as YAML (recursive references require weak recursion types at line 1, column 8): keys stand in columns, and a text with ': ' or '#' in it needs quotes
