@@ -360,7 +360,7 @@ mod tests {
             keeps in proptest::bool::ANY,
         ) {
             let mut sums: Vec<f32> = scores.into_iter().map(f32::from).collect();
-            let allow = |item: u32| (item % every == 0) == keeps;
+            let allow = |item: u32| item.is_multiple_of(every) == keeps;
             let mut struck = sums.clone();
             struck.iter_mut().enumerate().filter(|(item, _)| !allow(top::index(*item))).for_each(|(_, sum)| *sum = f32::NEG_INFINITY);
             let (mut expected, mut found) = (Vec::new(), Vec::new());

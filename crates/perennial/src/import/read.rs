@@ -228,8 +228,8 @@ impl Rows {
 /// The line on which a row that was just read begins. The reader counts from where the row before ended, so that
 /// empty lines and the `\n` of `\r\n` lie between; from where it is now, the row's own line feeds count back.
 fn first_line(reader: &csv::Reader<Box<dyn BufRead>>, row: &ByteRecord, behind: u64) -> u64 {
-    let own = row.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-    let from_end = (reader.position().line() + behind).saturating_sub(1 + own);
+    let lines = row.as_slice().split(|byte| *byte == b'\n').count() as u64;
+    let from_end = (reader.position().line() + behind).saturating_sub(lines);
     row.position().map_or(1, |at| at.line() + behind).max(from_end)
 }
 

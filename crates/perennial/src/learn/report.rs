@@ -117,14 +117,12 @@ pub(super) fn run(arguments: &Arguments, common: &Common) -> Result<u8, String> 
 fn headline(study: &Result<Study, String>, groups: &Result<Groups, String>, history: &History) -> String {
     let customers = many(history.names.len(), "customer");
     let in_groups = groups.as_ref().map(|groups| format!(" and fall into {}", many(groups.count(), "group")));
-    match study {
-        Ok(study) => format!("{customers} {}{}", study.headline(), in_groups.unwrap_or_default()),
-        Err(_) => {
-            let days = many(history.occasions.len(), "purchase day");
-            let fall = in_groups.map_or(String::new(), |told| told.replacen(" and", "", 1));
-            format!("{customers} with {days}{fall}")
-        }
+    if let Ok(study) = study {
+        return format!("{customers} {}{}", study.headline(), in_groups.unwrap_or_default());
     }
+    let days = many(history.occasions.len(), "purchase day");
+    let fall = in_groups.map_or(String::new(), |told| told.replacen(" and", "", 1));
+    format!("{customers} with {days}{fall}")
 }
 
 fn step(bar: &ProgressBar, next: &'static str) {

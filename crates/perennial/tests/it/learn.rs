@@ -310,7 +310,7 @@ fn a_table_that_cannot_be_used_is_refused_with_a_remedy() {
     refused("customer,date,amount\r\na,2024-01-01,1\r\n\r\nb,2024-01-02,x\r\n", clv, &["in line 4"]);
     refused("customer,date,amount\n\"a\nb\",2024-01-01,1\n\n\nb,2024-01-02,x\n", clv, &["in line 6"]);
     refused("customer,date,amount\na,2024-01-01,1\nb,2024-01-02,x", clv, &["in line 3"]);
-    let usual: String = (1..28).map(|day| format!("a,2024-01-{day:02},1\n")).collect();
+    let usual = (1..28).map(|day| format!("a,2024-01-{day:02},1\n")).collect::<Vec<_>>().concat();
     refused(&format!("customer,date,amount\n{usual}b,9999-12-31,1\n"), clv, &["line 29", "years from all other dates"]);
     refused("customer,date,amount\na,2024-01-01,1\n", &format!("{clv} --discount 1"), &["is no share"]);
     refused(
