@@ -15,9 +15,6 @@ use super::{Workspace, tail};
 /// Entries after which a checkpoint is due however small it will be, or large: a restart folds them
 /// again in a second.
 const ENTRIES_DUE: u64 = 100_000;
-/// Entries folded again after which a checkpoint is due: nobody waits meanwhile, and each writes every
-/// customer who moved.
-const REFOLDED_DUE: u64 = if cfg!(test) { 7 } else { 500_000 };
 /// Bytes of customers that one entry is worth, about as many as it takes in the journal: where little
 /// comes in, what is large waits for more of it.
 const BYTES_AN_ENTRY: u64 = 512;
@@ -32,14 +29,6 @@ const SLICE: usize = 1 << 18;
 /// so that it still ends.
 #[cfg(target_os = "linux")]
 const LATER: i32 = 5;
-
-/// How a checkpoint's thread stands beside the others.
-#[derive(Clone, Copy)]
-enum Pace {
-    /// Behind those for whom somebody waits.
-    GivesWay,
-    Equal,
-}
 
 /// Messages of a checkpoint in the making.
 pub(super) struct InTheMaking(DuplicatesCheckpoint);
@@ -71,19 +60,7 @@ impl Workspace {
             self.checkpoint_at = now;
             self.begin()?;
         }
-        self.launch(SLICE, Pace::GivesWay)
-    }
-
-    /// Starts a checkpoint while the journal is folded again, when one is due and the one before has
-    /// ended: the disk works meanwhile, and a fold that is broken off goes on from there.
-    pub(super) fn checkpoint_meanwhile(&mut self, position: u64) -> Result<(), Failure> {
-        let is_flying = self.in_flight.as_ref().is_some_and(|f| !f.thread.is_finished());
-        if self.warm.behind() < REFOLDED_DUE || is_flying {
-            return Ok(());
-        }
-        self.land()?;
-        self.gather(position)?;
-        self.launch(usize::MAX, Pace::Equal)
+        self.launch(SLICE)
     }
 
     /// Whether what changed is worth a checkpoint, if that is about as large as the last one was.
@@ -106,10 +83,10 @@ impl Workspace {
     pub fn checkpoint(&mut self) -> Result<(), Failure> {
         // What a failed checkpoint took along is no longer news: memory is made again first.
         self.ready(self.now)?;
-        self.launch(usize::MAX, Pace::GivesWay)?;
+        self.launch(usize::MAX)?;
         self.land()?;
         self.begin()?;
-        self.launch(usize::MAX, Pace::GivesWay)?;
+        self.launch(usize::MAX)?;
         self.land()
     }
 
@@ -117,10 +94,7 @@ impl Workspace {
     fn begin(&mut self) -> Result<(), Failure> {
         self.commit()?; // The state says nothing that the journal might not.
         self.settle()?;
-        self.gather(self.journal.last_seq())
-    }
-
-    fn gather(&mut self, position: u64) -> Result<(), Failure> {
+        let position = self.journal.last_seq();
         let workspace = if std::mem::take(&mut self.changed) { Some(tail::encode(self)?) } else { None };
         self.in_the_making = Some(InTheMaking(self.duplicates.checkpoint(position)));
         self.warm.gather(position, workspace);
@@ -128,12 +102,12 @@ impl Workspace {
     }
 
     /// Writes customers out, and sends the checkpoint on its way once it is whole.
-    fn launch(&mut self, bytes: usize, pace: Pace) -> Result<(), Failure> {
+    fn launch(&mut self, bytes: usize) -> Result<(), Failure> {
         let Some(news) = self.warm.gather_on(bytes).inspect_err(|_| self.broken = true)? else { return Ok(()) };
         let Some(InTheMaking(messages)) = self.in_the_making.take() else { return Ok(()) };
         let state = self.state.clone();
         let thread =
-            std::thread::Builder::new().name("checkpoint".into()).spawn(move || write(&state, news, &messages, pace));
+            std::thread::Builder::new().name("checkpoint".into()).spawn(move || write(&state, news, &messages));
         let thread = thread.map_err(|e| super::misfit("start a checkpoint", &e.to_string()));
         let thread = thread.inspect_err(|_| self.broken = true)?;
         self.in_flight = Some(InFlight { thread });
@@ -157,10 +131,8 @@ impl Workspace {
 }
 
 /// The messages first: a state without its messages would fold a repetition twice.
-fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint, pace: Pace) -> Result<(), Failure> {
-    if let Pace::GivesWay = pace {
-        give_way();
-    }
+fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Result<(), Failure> {
+    give_way();
     messages.write()?;
     let somebody_left = !news.gone.is_empty();
     state.checkpoint(news)?;

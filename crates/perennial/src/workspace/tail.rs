@@ -232,9 +232,6 @@ impl Workspace {
             let entry = entry?;
             let folded = catch_unwind(AssertUnwindSafe(|| self.refold_entry(&entry)));
             folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))?;
-            if self.audit.is_none() {
-                self.checkpoint_meanwhile(entry.seq)?;
-            }
         }
         Ok(())
     }
