@@ -114,11 +114,10 @@ fn trouble_of(error: &rusqlite::Error) -> Trouble {
     use rusqlite::ErrorCode as Code;
     match error.sqlite_error_code() {
         Some(Code::DiskFull) => Trouble::DiskFull,
-        Some(Code::DatabaseCorrupt) => Trouble::Corrupt,
         Some(Code::NotADatabase) => Trouble::Foreign,
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => Trouble::Busy,
         // Our statements fit our tables: a row that cannot be read or be put there is not as we wrote it.
-        Some(Code::ConstraintViolation | Code::TypeMismatch) => Trouble::Corrupt,
+        Some(Code::DatabaseCorrupt | Code::ConstraintViolation | Code::TypeMismatch) => Trouble::Corrupt,
         None => match error {
             rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::FromSqlConversionFailure(..)

@@ -71,7 +71,7 @@ fn names(document: &Node) -> Names {
     let part = |name: &str| document.get(name);
     let of_trait = |node: &Node| {
         let kind: Option<TraitKind> = node.get("type").and_then(|kind| serde_json::from_value(Value::from(kind)).ok());
-        kind.map_or(Type::Any, |kind| Type::of_trait(kind))
+        kind.map_or(Type::Any, Type::of_trait)
     };
     let of_feature = |node: &Node| {
         let instant = node.get("first").is_some() || node.get("last").is_some();

@@ -44,7 +44,7 @@ fn file(path: &str) -> Response {
 
 /// How long a browser keeps a file. Fonts change with their name only.
 fn kept(path: &str) -> &'static str {
-    if path.ends_with(".woff2") { "public, max-age=2592000" } else { "no-cache" }
+    if kind(path) == kind(".woff2") { "public, max-age=2592000" } else { "no-cache" }
 }
 
 fn kind(path: &str) -> &'static str {

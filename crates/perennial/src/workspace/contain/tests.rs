@@ -252,13 +252,15 @@ fn a_programme_that_cannot_be_adopted_is_followed_all_the_same() {
     is_sound(&mut workspace, day(1));
 }
 
+/// What happens next to a workspace on its disk.
+type Next<'a> = &'a dyn Fn(&mut Workspace, &MemoryDisk);
+
 #[test]
 fn whoever_waits_for_a_fold_is_told_once_and_told_the_truth() {
     let fail = |workspace: &mut Workspace, disk: &MemoryDisk| {
         disk.fail_next(Write::Append, Fault::Before);
         workspace.take(noon(), messages(noon(), &[order("other", "bo", 1)])).unwrap_err();
     };
-    type Next<'a> = &'a dyn Fn(&mut Workspace, &MemoryDisk);
     let counts: [(&str, Next<'_>, bool); 6] = [
         ("its flush", &|workspace, _| workspace.flush(), true),
         ("somebody's question", &|workspace, _| assert!(!workspace.advance(day(1)).unwrap()), true),
