@@ -505,10 +505,7 @@ impl Writer<'_> {
 
     fn in_background(&mut self, work: impl FnOnce(&mut Workspace) -> Result<(), Failure>) {
         match contained(self.workspace, work) {
-            Err(trouble) => {
-                tracing::error!(error = %trouble, "timers or checkpoint failed");
-                self.shared.report(false);
-            }
+            Err(trouble) => self.lose(&trouble, "timers or checkpoint failed"),
             Ok(()) if !self.shared.failed_lately() => self.shared.report(true),
             Ok(()) => {}
         }
@@ -568,10 +565,7 @@ impl Writer<'_> {
         let answer = match folded {
             Ok(answer) => answer,
             Err(trouble) => {
-                tracing::error!(error = %trouble, "folding failed; nothing of its group was acknowledged");
-                self.workspace.distrust();
-                *self.group = None;
-                shared.report(false);
+                self.lose(&trouble, "folding failed");
                 return caller.tell(&shared, Err(trouble));
             }
         };
@@ -583,6 +577,14 @@ impl Writer<'_> {
             }
             caller.tell(&shared, answer);
         });
+    }
+
+    /// What was folded along is lost, and its callers are told so.
+    fn lose(&mut self, trouble: &Trouble, what: &str) {
+        tracing::error!(error = %trouble, "{what}; nothing of what was folded with it was acknowledged");
+        self.workspace.distrust();
+        *self.group = None;
+        self.shared.report(false);
     }
 
     /// A group leaves when it is full, or when nothing else waits and the journal is free.
