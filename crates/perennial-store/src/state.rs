@@ -27,7 +27,7 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, fr
 pub(crate) const LAYOUT: Layout = Layout {
     name: "state store",
     mark: 0x5052_5331,
-    version: 3,
+    version: 4,
     older: Trouble::Outdated,
     page_size: 4096,
     synchronous: "NORMAL", // a lost checkpoint is folded again
@@ -47,9 +47,8 @@ pub(crate) const LAYOUT: Layout = Layout {
         -- What of a customer is kept apart: n * 2^32 + the part's number.
         CREATE TABLE parts(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
         CREATE INDEX customers_due ON customers(next_due) WHERE next_due IS NOT NULL;
-        -- Each entry names the one before it of the same customer: a timeline is read backwards and
-        -- written at the end of the table, whoever it belongs to.
-        CREATE TABLE timeline(seq INTEGER PRIMARY KEY, customer INTEGER NOT NULL, before INTEGER NOT NULL);
+        -- Whose the entries are, many in a row (`state/timeline.rs`).
+        CREATE TABLE timeline(number INTEGER PRIMARY KEY, links BLOB NOT NULL);
         CREATE TABLE identifiers(hash BLOB PRIMARY KEY, customer BLOB NOT NULL) WITHOUT ROWID;
         -- What is found by a key, in runs: whose an order is, and what is kept. One run is open.
         CREATE TABLE runs(run INTEGER PRIMARY KEY, level INTEGER NOT NULL, state TEXT NOT NULL, rows INTEGER NOT NULL DEFAULT 0);
@@ -146,6 +145,9 @@ pub struct Checkpoint {
     /// The workspace (programme versions, thresholds, stock), when it changed.
     pub workspace: Option<Vec<u8>>,
 }
+
+mod timeline;
+use timeline::Chains;
 
 /// The state store. Handles are cheap to clone and may be used from any thread.
 #[derive(Clone)]
@@ -288,7 +290,7 @@ impl State {
     pub fn timeline(&self, id: CustomerId, before: Option<u64>, limit: usize) -> Result<Vec<u64>, Failure> {
         let (limit, before) = (limit.min(ROWS_MAX), before.unwrap_or(u64::MAX));
         self.read(
-            |db| timeline(db, id, before, limit),
+            |db| timeline::read(db, id, before, limit),
             |state| {
                 let all = state.timeline.get(&id).map_or(&[][..], Vec::as_slice);
                 all.iter().rev().copied().filter(|seq| *seq < before).take(limit).collect()
@@ -342,13 +344,9 @@ impl Checkpoint {
         self.postings.sort_unstable_by_key(|row| (row.seq, row.nth));
     }
 
-    /// The timeline's new entries by customer.
-    fn timelines(&self) -> BTreeMap<CustomerId, Vec<u64>> {
-        let mut by_customer: BTreeMap<CustomerId, Vec<u64>> = BTreeMap::new();
-        for (id, seq) in &self.timeline {
-            by_customer.entry(*id).or_default().push(*seq);
-        }
-        by_customer
+    /// The timeline's new entries by customer; they are sorted.
+    fn timelines(&self) -> BTreeMap<CustomerId, &[(CustomerId, u64)]> {
+        self.timeline.chunk_by(|a, b| a.0 == b.0).map(|entries| (entries[0].0, entries)).collect()
     }
 }
 
@@ -361,8 +359,8 @@ fn check_position(old: u64, new: u64) -> Result<(), Failure> {
 
 fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
     let state = &mut contents.state;
-    for (id, mut seqs) in checkpoint.timelines() {
-        state.timeline.entry(id).or_default().append(&mut seqs);
+    for (id, entries) in checkpoint.timelines() {
+        state.timeline.entry(id).or_default().extend(entries.iter().map(|(_, seq)| *seq));
     }
     for mut row in checkpoint.customers {
         let old = state.customers.remove(&row.id).map(|old| old.parts.bodies).unwrap_or_default();
@@ -431,11 +429,11 @@ struct Stub {
 
 fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     let mut timelines = checkpoint.timelines();
-    let mut chains = Chains(Vec::with_capacity(checkpoint.timeline.len()));
+    let mut chains = Chains::with_capacity(checkpoint.timeline.len());
     for row in &checkpoint.customers {
         let stub = stub(tx, row.id)?;
-        let seqs = timelines.remove(&row.id).unwrap_or_default();
-        write_customer(tx, stub.as_ref(), row, &seqs, &mut chains)?;
+        let entries = timelines.remove(&row.id).unwrap_or_default();
+        write_customer(tx, stub.as_ref(), row, entries, &mut chains)?;
     }
     for id in &checkpoint.gone {
         if let Some(stub) = stub(tx, *id)? {
@@ -445,12 +443,12 @@ fn write_customers(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), 
         let sql = "UPDATE customers SET body = NULL, next_due = NULL, in_parts = 0 WHERE id = ?1";
         tx.prepare_cached(sql).and_then(|mut s| s.execute([id.0])).doing(WRITING)?;
     }
-    for (id, seqs) in timelines {
+    for (id, entries) in timelines {
         let (n, head) = match stub(tx, id)? {
             Some(stub) => (stub.n, stub.head),
             None => (insert_customer(tx, id, None, None)?, 0),
         };
-        let head = chains.lengthen(n, head, &seqs);
+        let head = chains.lengthen(n, head, entries);
         let sql = "UPDATE customers SET head = ?2 WHERE n = ?1";
         tx.prepare_cached(sql).and_then(|mut s| s.execute([n, head])).doing(WRITING)?;
     }
@@ -483,13 +481,13 @@ fn write_customer(
     tx: &Transaction<'_>,
     stub: Option<&Stub>,
     row: &CustomerRow,
-    seqs: &[u64],
+    entries: &[(CustomerId, u64)],
     chains: &mut Chains,
 ) -> Result<(), Failure> {
     let next_due = row.next_due.map(Timestamp::as_millis);
     let Some(stub) = stub else {
         let n = insert_customer(tx, row.id, next_due, Some(&row.body))?;
-        let head = chains.lengthen(n, 0, seqs);
+        let head = chains.lengthen(n, 0, entries);
         let in_parts = write_parts(tx, &Stub { n, next_due, head, in_parts: false }, &row.parts)?;
         if head == 0 && !in_parts {
             return Ok(());
@@ -498,7 +496,7 @@ fn write_customer(
         tx.prepare_cached(sql).and_then(|mut s| s.execute(params![n, head, in_parts])).doing(WRITING)?;
         return Ok(());
     };
-    let head = chains.lengthen(stub.n, stub.head, seqs);
+    let head = chains.lengthen(stub.n, stub.head, entries);
     let in_parts = write_parts(tx, stub, &row.parts)?;
     if stub.next_due == next_due {
         // Naming `next_due` would rewrite its index entry, even with the same value.
@@ -531,26 +529,6 @@ fn write_parts(tx: &Transaction<'_>, stub: &Stub, parts: &Parts) -> Result<bool,
 
 fn part_id(n: i64, number: u32) -> i64 {
     (n << 32) | i64::from(number)
-}
-
-/// New entries of all timelines: the entry, the customer's number, and the entry before.
-struct Chains(Vec<[i64; 3]>);
-
-impl Chains {
-    /// Chains new entries to a timeline; its new head.
-    fn lengthen(&mut self, n: i64, head: i64, seqs: &[u64]) -> i64 {
-        seqs.iter().fold(head, |head, seq| {
-            self.0.push([to_sql(*seq), n, head]);
-            to_sql(*seq)
-        })
-    }
-
-    /// In the order of the journal: each goes behind the last row of the table, and fills its pages.
-    fn write(mut self, tx: &Transaction<'_>) -> Result<(), Failure> {
-        self.0.sort_unstable();
-        let mut statement = tx.prepare_cached("INSERT INTO timeline VALUES(?1, ?2, ?3)").doing(WRITING)?;
-        self.0.into_iter().try_for_each(|row| statement.execute(row).map(drop)).doing(WRITING)
-    }
 }
 
 fn write_identifiers(tx: &Transaction<'_>, rows: &[(IdentifierHash, Option<CustomerId>)]) -> Result<(), Failure> {
@@ -727,33 +705,6 @@ fn due_memory(state: &StateContents, before: Timestamp, limit: usize) -> Vec<(Ti
     due.sort_unstable();
     due.truncate(limit);
     due
-}
-
-fn timeline(db: &Connection, id: CustomerId, before: u64, limit: usize) -> Result<Vec<u64>, Failure> {
-    const DOING: &str = "read a timeline";
-    let Some(stub) = stub(db, id)? else { return Ok(Vec::new()) };
-    let mut statement = db.prepare_cached("SELECT customer, before FROM timeline WHERE seq = ?1").doing(DOING)?;
-    let mut step = |seq: i64| {
-        let row = statement.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
-        row.optional().doing(DOING)
-    };
-    let before = to_sql(before);
-    // The next page starts where the last one ended, without walking there again.
-    let mut at = match step(before)? {
-        Some((customer, previous)) if customer == stub.n => previous,
-        _ => stub.head,
-    };
-    let mut found = Vec::new();
-    while at > 0 && found.len() < limit {
-        if at < before {
-            found.push(from_sql(at));
-        }
-        at = match step(at)? {
-            Some((_, previous)) if previous < at => previous,
-            _ => return Err(Failure::corrupt(DOING, format!("the chain breaks at entry {at}"))),
-        };
-    }
-    Ok(found)
 }
 
 fn customers(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerRow>, Failure> {

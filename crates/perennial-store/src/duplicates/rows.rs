@@ -16,7 +16,7 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, from_sql, guard, open, 
 const LAYOUT: Layout = Layout {
     name: "duplicates",
     mark: 0x5052_4431,
-    version: 2,
+    version: 3,
     older: Trouble::Outdated,
     page_size: 8192,
     synchronous: "NORMAL", // a lost checkpoint is remembered again from the journal's tail
@@ -24,7 +24,8 @@ const LAYOUT: Layout = Layout {
     schema: "
         CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, segment INTEGER NOT NULL);
         INSERT INTO progress VALUES(1, 0, 1);
-        CREATE TABLE recent(id INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL);
+        -- Marks in the order of arrival, many in a row.
+        CREATE TABLE recent(n INTEGER PRIMARY KEY, marks BLOB NOT NULL);
         -- Segment first: a new one is written at the end of the table, whatever its fingerprints. A row
         -- is some marks in the order of their ids, from the first one's on.
         CREATE TABLE seen(
@@ -154,11 +155,13 @@ fn load(db: &Connection) -> Result<Saved, Failure> {
             Ok((from_sql(row.get(0)?), from_sql(row.get(1)?)))
         })
         .doing(LOADING)?;
-    let mut statement = db.prepare("SELECT id, seq, body FROM recent ORDER BY rowid").doing(LOADING)?;
-    let recent = statement.query_map([], |row| {
-        Ok(Mark { id: row.get::<_, i64>(0)?.cast_unsigned(), seq: from_sql(row.get(1)?), body: row.get(2)? })
-    });
-    let recent = recent.and_then(Iterator::collect).doing(LOADING)?;
+    let mut recent = Vec::new();
+    let mut statement = db.prepare("SELECT marks FROM recent ORDER BY n").doing(LOADING)?;
+    let mut rows = statement.query([]).doing(LOADING)?;
+    while let Some(row) = rows.next().doing(LOADING)? {
+        let marks: Vec<u8> = row.get(0).doing(LOADING)?;
+        recent.extend(read_marks(&marks, LOADING)?.iter().map(read_mark));
+    }
     let sql = "SELECT number, first_segment, last_segment, bytes FROM filters ORDER BY number";
     let mut statement = db.prepare(sql).doing(LOADING)?;
     let filters = statement.query_map([], |row| {
@@ -185,8 +188,11 @@ fn plausible(saved: &Saved, last_segment: u64) -> bool {
     saved.segment == last_segment + 1 && saved.filters.iter().all(covers)
 }
 
-/// Marks of one row.
-const ROW: usize = 128;
+/// Marks of one row in a segment: as much as lies in a page of a table without row numbers. A larger row
+/// would take a page of its own.
+const ROW: usize = 100;
+/// Marks of one row in the order of arrival: a page's worth.
+const RECENT_ROW: usize = 400;
 /// Bytes of a mark: id, entry and body, each little-endian.
 const MARK: usize = 8 + 8 + 4;
 
@@ -195,11 +201,12 @@ fn find(db: &Connection, id: u64, segment: u64) -> Result<Option<Mark>, Failure>
     let mut statement = db.prepare_cached(sql).doing("look for a duplicate")?;
     let marks = statement.query_row(params![to_sql(segment), id.cast_signed()], |row| row.get::<_, Vec<u8>>(0));
     let marks = marks.optional().doing("look for a duplicate")?.unwrap_or_default();
-    let (marks, rest) = marks.as_chunks();
-    if !rest.is_empty() {
-        return Err(Failure::corrupt("look for a duplicate in duplicates.db", "a row is cut short"));
-    }
-    Ok(marks.iter().map(read_mark).find(|mark| mark.id == id))
+    Ok(read_marks(&marks, "look for a duplicate in duplicates.db")?.iter().map(read_mark).find(|mark| mark.id == id))
+}
+
+fn read_marks<'a>(row: &'a [u8], doing: &'static str) -> Result<&'a [[u8; MARK]], Failure> {
+    let (marks, rest) = row.as_chunks();
+    if rest.is_empty() { Ok(marks) } else { Err(Failure::corrupt(doing, "a row is cut short")) }
 }
 
 fn read_mark(bytes: &[u8; MARK]) -> Mark {
@@ -208,19 +215,26 @@ fn read_mark(bytes: &[u8; MARK]) -> Mark {
     Mark { id: number(0), seq: number(8), body }
 }
 
-fn write_mark(mark: &Mark, out: &mut Vec<u8>) {
-    out.extend_from_slice(&mark.id.to_le_bytes());
-    out.extend_from_slice(&mark.seq.to_le_bytes());
-    out.extend_from_slice(&mark.body.to_le_bytes());
+fn write_marks(marks: &[Mark]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(marks.len() * MARK);
+    for mark in marks {
+        out.extend_from_slice(&mark.id.to_le_bytes());
+        out.extend_from_slice(&mark.seq.to_le_bytes());
+        out.extend_from_slice(&mark.body.to_le_bytes());
+    }
+    out
 }
 
 fn write(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
-    let mut statement = tx.prepare_cached("INSERT INTO recent VALUES(?1, ?2, ?3)").doing(SAVING)?;
-    for mark in &batch.marks {
-        statement.execute(params![mark.id.cast_signed(), to_sql(mark.seq), mark.body]).doing(SAVING)?;
-    }
     if let Some((segment, recent)) = &batch.close {
-        close(tx, batch, *segment, recent)?;
+        close(tx, batch, *segment, recent)?; // with the marks of this batch
+    } else {
+        let mut statement = tx.prepare_cached("INSERT INTO recent(marks) VALUES(?1)").doing(SAVING)?;
+        batch
+            .marks
+            .chunks(RECENT_ROW)
+            .try_for_each(|row| statement.execute([write_marks(row)]).map(drop))
+            .doing(SAVING)?;
     }
     let closed = batch.close.as_ref().map(|(segment, _)| to_sql(*segment));
     let sql = "UPDATE progress SET position = ?1, segment = coalesce(?2 + 1, segment)";
@@ -232,11 +246,9 @@ fn close(tx: &Transaction<'_>, batch: &Batch, segment: u64, recent: &Exact) -> R
     let mut marks: Vec<Mark> = recent.iter().map(|(&id, &(seq, body))| Mark { id, seq, body }).collect();
     marks.sort_unstable_by_key(|mark| mark.id.cast_signed());
     let mut statement = tx.prepare_cached("INSERT INTO seen VALUES(?1, ?2, ?3)").doing(SAVING)?;
-    let mut bytes = Vec::with_capacity(ROW * MARK);
     for row in marks.chunks(ROW) {
-        bytes.clear();
-        row.iter().for_each(|mark| write_mark(mark, &mut bytes));
-        statement.execute(params![to_sql(segment), row[0].id.cast_signed(), bytes]).doing(SAVING)?;
+        let values = params![to_sql(segment), row[0].id.cast_signed(), write_marks(row)];
+        statement.execute(values).doing(SAVING)?;
     }
     tx.execute("DELETE FROM recent", []).doing(SAVING)?;
     for snapshot in &batch.filters {
