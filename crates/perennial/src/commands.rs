@@ -185,7 +185,8 @@ pub fn train(data: &Path, program: Option<&Path>, named: &[ModelKind]) -> Result
     let mut code = 0;
     for kind in wanted.into_keys().filter(|kind| named.is_empty() || named.contains(kind)) {
         let version = workspace.model(kind).map_or(1, |held| held.about.version + 1);
-        match with_progress(kind.word(), |progress| models::train(kind, workspace.state(), version, progress)) {
+        let from = (workspace.state(), &workspace.journal());
+        match with_progress(kind.word(), |progress| models::train(kind, from, version, progress)) {
             Ok(model) => {
                 println!("{}", told(&model));
                 workspace.publish_model(now(), "command line", model)?;

@@ -12,6 +12,7 @@ use super::{
     method::{Corpus, Method},
     parallel,
     popularity::Popularity,
+    session::{Like, Sessions},
     sparse::ItemMatrix,
     top,
     validate::{Validation, ban},
@@ -262,20 +263,17 @@ impl Recommender {
         self.rank(case, top, desk, allow);
         let name = |item: u32| self.items.name(item).to_owned();
         let links = self.links(case);
+        let why = |item: u32, score| match self.reason(case, item, &links) {
+            Reason::SimilarCustomers if score <= self.fill[item as usize] => Reason::Popular,
+            reason => reason,
+        };
         let list = desk.list.iter();
-        list.map(|&(item, score)| Recommendation { item: name(item), score, reason: self.reason(case, item, &links) })
-            .collect()
+        list.map(|&(item, score)| Recommendation { item: name(item), score, reason: why(item, score) }).collect()
     }
 
-    /// The matrices that reasons are read from, with what each touch of the case counts there.
-    fn links(&self, case: &Case) -> Vec<(&ItemMatrix, Vec<f32>)> {
-        let linked = self.parts.iter().filter_map(|(method, _)| method.linked());
-        linked
-            .map(|linked| {
-                let counts = (0..case.items.len()).map(|place| linked.fading.factor(case, place));
-                (&linked.matrix, counts.collect())
-            })
-            .collect()
+    /// What reasons are read from.
+    fn links(&self, case: &Case) -> Vec<Link<'_>> {
+        self.parts.iter().filter_map(|(method, _)| Link::of(method, case)).collect()
     }
 
     /// Fills the desk's list with the best items.
@@ -295,16 +293,42 @@ impl Recommender {
         allowed(&mut desk.sums, top, allow, &mut desk.list);
     }
 
-    fn reason(&self, case: &Case, item: u32, links: &[(&ItemMatrix, Vec<f32>)]) -> Reason {
+    fn reason(&self, case: &Case, item: u32, links: &[Link<'_>]) -> Reason {
         let before = case.items.iter().filter(|&&other| other == item).count();
         if before > 0 {
             return Reason::BoughtBefore(before);
         }
-        let linked = links.iter().find_map(|(matrix, counts)| matrix.reason(case, |place| counts[place], item));
-        match linked {
-            Some((source, _)) => Reason::GoesWith(self.items.name(source).to_owned()),
+        match links.iter().find_map(|link| link.reason(case, item)) {
+            Some(source) => Reason::GoesWith(self.items.name(source).to_owned()),
             None if case.items.is_empty() => Reason::Popular,
             None => Reason::SimilarCustomers,
+        }
+    }
+}
+
+/// Where a reason can be read.
+enum Link<'a> {
+    /// A matrix, with what each touch of the case counts there.
+    Items(&'a ItemMatrix, Vec<f32>),
+    /// Past sessions, with those that vote.
+    Visits(&'a Sessions, Vec<Like>),
+}
+
+impl<'a> Link<'a> {
+    fn of(method: &'a Method, case: &Case) -> Option<Self> {
+        if let Method::Sessions(sessions) = method {
+            return Some(Self::Visits(sessions, sessions.neighbours(case)));
+        }
+        let linked = method.linked()?;
+        let counts = (0..case.items.len()).map(|place| linked.fading.factor(case, place));
+        Some(Self::Items(&linked.matrix, counts.collect()))
+    }
+
+    /// The item of the case that speaks most for another.
+    fn reason(&self, case: &Case, item: u32) -> Option<u32> {
+        match self {
+            Self::Items(matrix, counts) => Some(matrix.reason(case, |place| counts[place], item)?.0),
+            Self::Visits(sessions, near) => sessions.reason(case, near, item),
         }
     }
 }

@@ -42,6 +42,17 @@ pub struct Sessions {
     rarity: Vec<f32>,
 }
 
+/// A past session that went like the running one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Like {
+    session: u32,
+    vote: f32,
+    /// Where the latest shared view stands in the past session.
+    place: u32,
+    /// How many views back it stands in the running one.
+    back: u32,
+}
+
 impl Sessions {
     /// Keeps all sessions; later ones must have higher numbers.
     #[expect(clippy::cast_precision_loss, reason = "counts as weights")]
@@ -75,20 +86,40 @@ impl Sessions {
 
     /// Adds the votes to `scores`.
     pub(crate) fn score(&self, case: &Case, scores: &mut [f32]) {
-        for (session, vote, place) in self.neighbours(case) {
-            let range = self.starts[session as usize]..self.starts[session as usize + 1];
-            for (other, &item) in self.items[range].iter().enumerate() {
-                let apart = other.abs_diff(place as usize).max(1);
-                #[expect(clippy::cast_precision_loss, reason = "sessions are short")]
-                let near = if self.how.nearness > 0.0 { (apart as f32).powf(-self.how.nearness) } else { 1.0 };
-                scores[item as usize] += vote * near * self.rarity[item as usize];
+        for like in self.neighbours(case) {
+            for (other, &item) in self.views(like.session).iter().enumerate() {
+                scores[item as usize] += like.vote * self.nearness(other, like.place) * self.rarity[item as usize];
             }
         }
     }
 
-    /// The sessions that vote: their weight and the place of the shared view.
+    fn views(&self, session: u32) -> &[u32] {
+        &self.items[self.starts[session as usize]..self.starts[session as usize + 1]]
+    }
+
+    /// What a view counts beside the shared one.
+    #[expect(clippy::cast_precision_loss, reason = "sessions are short")]
+    fn nearness(&self, view: usize, shared: u32) -> f32 {
+        let apart = view.abs_diff(shared as usize).max(1);
+        if self.how.nearness > 0.0 { (apart as f32).powf(-self.how.nearness) } else { 1.0 }
+    }
+
+    /// The view of the running session through which a past one speaks most for an item.
+    pub(crate) fn reason(&self, case: &Case, near: &[Like], item: u32) -> Option<u32> {
+        let mut best: Option<(u32, f32)> = None;
+        for like in near {
+            let views = self.views(like.session).iter().enumerate().filter(|(_, other)| **other == item);
+            let voice = views.map(|(view, _)| self.nearness(view, like.place)).fold(0.0, f32::max) * like.vote;
+            if voice > best.map_or(0.0, |(_, most)| most) {
+                best = Some((case.items[case.items.len() - 1 - like.back as usize], voice));
+            }
+        }
+        best.map(|(shared, _)| shared)
+    }
+
+    /// The sessions that vote.
     #[expect(clippy::cast_precision_loss, reason = "counts as weights")]
-    fn neighbours(&self, case: &Case) -> Vec<(u32, f32, u32)> {
+    pub(crate) fn neighbours(&self, case: &Case) -> Vec<Like> {
         let mut touched: Vec<(u32, u32, f32, u32)> = Vec::new();
         let mut seen = Vec::new();
         for (back, &item) in case.items.iter().rev().enumerate() {
@@ -103,19 +134,21 @@ impl Sessions {
             touched.extend(latest.iter().map(|&(session, place)| (session, back, weight, place)));
         }
         touched.sort_unstable_by_key(|&(session, back, ..)| (session, back));
-        let mut votes: Vec<(u32, f32, u32)> = Vec::new();
+        let mut votes: Vec<Like> = Vec::new();
         for shared in touched.chunk_by(|a, b| a.0 == b.0) {
             let (session, back, _, place) = shared[0];
             let length = self.starts[session as usize + 1] - self.starts[session as usize];
             let alike: f32 = shared.iter().map(|touch| touch.2).sum();
             let vote = alike / (length as f32).sqrt() / ((back + 1) as f32).powf(self.how.steps);
-            votes.push((session, vote, place));
+            votes.push(Like { session, vote, place, back });
         }
         if votes.len() > self.how.nearest && self.how.nearest > 0 {
-            votes.select_nth_unstable_by(self.how.nearest - 1, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+            votes.select_nth_unstable_by(self.how.nearest - 1, |a, b| {
+                b.vote.total_cmp(&a.vote).then(b.session.cmp(&a.session))
+            });
             votes.truncate(self.how.nearest);
         }
-        votes.sort_unstable_by_key(|&(session, ..)| session);
+        votes.sort_unstable_by_key(|like| like.session);
         votes
     }
 }
@@ -125,15 +158,27 @@ mod tests {
     use super::*;
     use crate::recommend::interactions::{Owner, table};
 
-    fn scores(views: &[u32]) -> Vec<f32> {
+    fn fitted() -> Sessions {
         let visit = |who, items: [&'static str; 3]| [(who, items[0], 1.0), (who, items[1], 1.0), (who, items[2], 1.0)];
         let data =
             table(&[visit("1", ["a", "b", "c"]), visit("2", ["a", "b", "a"]), visit("3", ["d", "e", "d"])].concat());
         let how = SessionNeighbours { rarity: 0.0, ..SessionNeighbours::default() };
-        let fitted = Sessions::fit(&Histories::group(&data, Owner::Basket, false), 5, &how);
+        Sessions::fit(&Histories::group(&data, Owner::Basket, false), 5, &how)
+    }
+
+    fn scores(views: &[u32]) -> Vec<f32> {
         let mut scores = vec![0.0; 5];
-        fitted.score(&Case::of_session(views), &mut scores);
+        fitted().score(&Case::of_session(views), &mut scores);
         scores
+    }
+
+    #[test]
+    fn the_reason_is_the_shared_view_that_leads_there() {
+        let case = Case::of_session(&[3, 1]);
+        let (fitted, near) = (fitted(), fitted().neighbours(&case));
+        let because = |item| fitted.reason(&case, &near, item);
+        assert_eq!([because(2), because(4)], [Some(1), Some(3)], "c came with b, e with d");
+        assert_eq!(fitted.reason(&case, &[], 2), None);
     }
 
     #[test]

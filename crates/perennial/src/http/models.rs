@@ -76,7 +76,12 @@ const FIGURES: &[(&str, &str)] = &[
         "share of hidden baskets whose second half held one of ten items recommended from the first",
     ),
     ("again_hits_of_10", "share of hidden orders in which one of ten items to buy again lay"),
-    ("best_sellers_hits_of_10", "the same for the ten best sellers, to compare with"),
+    (
+        "session_hits_of_10",
+        "share of hidden visits whose last view was one of ten items recommended from those before it",
+    ),
+    ("together_in_sessions_hits_of_10", "the same for what lies in orders with them; the better of the two answers"),
+    ("best_sellers_hits_of_10", "share of hidden orders that held one of the ten best sellers, to compare with"),
 ];
 
 impl From<Standing> for ModelView {

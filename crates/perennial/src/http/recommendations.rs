@@ -6,7 +6,6 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use perennial_learn::recommend::Reason;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,7 +13,7 @@ use super::AppState;
 use super::extract::{Parameters, Part};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
-use crate::models::shelf::{Bought, Found, Kind, Question, Shelf, Wanted};
+use crate::models::shelf::{Bought, Found, Kind, Pick, Question, Shelf, Wanted, Why};
 
 /// Items of a list when none are asked for, and the most that may be.
 const ITEMS: usize = 10;
@@ -75,7 +74,7 @@ pub struct RecommendedView {
 /// Why an item is recommended.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReasonView {
-    /// `bought_before`, `goes_with`, `similar_customers` or `in_demand`.
+    /// `bought_before`, `goes_with`, `viewed_before`, `next_in_visits`, `similar_customers` or `in_demand`.
     #[schema(example = "goes_with")]
     pub code: String,
     /// The item it comes from, where it comes from one.
@@ -167,30 +166,30 @@ async fn history(app: &super::App, reference: &str) -> Result<Bought, ApiError> 
 }
 
 fn view(kind: Kind, found: Found, shelf: &Shelf) -> RecommendationsView {
-    let items = found.items.into_iter().map(|(found, name)| RecommendedView {
-        reason: reason(&found.reason, shelf),
-        item: found.item,
-        name: name.map(Into::into),
-        score: found.score,
+    let items = found.items.into_iter().map(|pick| RecommendedView {
+        reason: reason(&pick, shelf),
+        item: pick.item,
+        name: pick.name.map(Into::into),
+        score: pick.score,
     });
     RecommendationsView {
         kind: kind.word().into(),
         model: found.model.map(|(version, at)| ModelName { version, trained_at: at.to_string() }),
-        instead: found.instead.map(Into::into),
+        instead: found.instead,
         items: items.collect(),
     }
 }
 
-fn reason(reason: &Reason, shelf: &Shelf) -> ReasonView {
-    let (code, item, text) = match reason {
-        Reason::BoughtBefore(1) => ("bought_before", None, "bought once before".into()),
-        Reason::BoughtBefore(times) => ("bought_before", None, format!("bought {times} times before")),
-        Reason::GoesWith(item) => {
-            let name = shelf.name(item);
-            ("goes_with", Some(item.clone()), format!("goes with {}", name.as_deref().unwrap_or(item)))
-        }
-        Reason::SimilarCustomers => ("similar_customers", None, "customers who shop alike bought it".into()),
-        Reason::Popular => ("in_demand", None, "many buy it".into()),
+fn reason(pick: &Pick, shelf: &Shelf) -> ReasonView {
+    let times = |done: &str, n: usize| if n == 1 { format!("{done} once") } else { format!("{done} {n} times") };
+    let named = |item: &str| shelf.name(item).map_or_else(|| item.to_owned(), Into::into);
+    let (code, item, text) = match &pick.why {
+        Why::Bought(n) => ("bought_before", Some(&pick.item), format!("{} before", times("bought", *n))),
+        Why::With(item) => ("goes_with", Some(item), format!("goes with {}", named(item))),
+        Why::Viewed(n) => ("viewed_before", Some(&pick.item), format!("{} in this visit", times("looked at", *n))),
+        Why::After(item) => ("next_in_visits", Some(item), format!("visits with {} went on to it", named(item))),
+        Why::Customers => ("similar_customers", None, "customers who shop alike bought it".into()),
+        Why::Demand => ("in_demand", None, "many buy it".into()),
     };
-    ReasonView { code: code.into(), item, text }
+    ReasonView { code: code.into(), item: item.cloned(), text }
 }

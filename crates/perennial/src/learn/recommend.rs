@@ -212,6 +212,7 @@ impl Bought {
         match reason {
             Reason::BoughtBefore(1) if self.views => "viewed once in this session".into(),
             Reason::BoughtBefore(times) if self.views => format!("viewed {times} times in this session"),
+            Reason::GoesWith(item) if self.views => format!("sessions with {} went on to it", self.title(item)),
             Reason::SimilarCustomers if self.views => "similar sessions went on to it".into(),
             Reason::Popular if self.views => "many view it".into(),
             Reason::BoughtBefore(1) => "bought once before".into(),

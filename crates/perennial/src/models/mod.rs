@@ -1,7 +1,7 @@
 //! Models in the product: trained on history, published to the journal, asked about customers.
 //!
-//! The way through: [`history`] reads the state's last checkpoint into columns; [`value`], [`clusters`]
-//! and [`shop`] learn from them, each with a figure of how good it is on what was hidden from it; the
+//! The way through: [`history`] reads the state's last checkpoint into columns, [`visits`] the journal's
+//! latest visits; [`value`], [`clusters`] and [`shop`] learn from them, each with a figure of how good it is on what was hidden from it; the
 //! workspace publishes what came out and asks it about everybody; [`shelf`] serves recommendations from
 //! memory; [`trainer`] does all this by the programme's rhythm while the server runs.
 //!
@@ -15,6 +15,7 @@ pub mod shelf;
 pub mod shop;
 pub mod trainer;
 pub mod value;
+pub mod visits;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use perennial_core::score::{Basis, Model, ModelKind, Score, Scored};
 use perennial_core::time::Timestamp;
 use perennial_learn::recommend::Halt;
-use perennial_store::{Failure, State};
+use perennial_store::{Failure, JournalReader, State};
 
 /// A day in milliseconds.
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -160,16 +161,25 @@ fn parts_per_million(share: f64) -> u32 {
     if share.is_finite() { (share.clamp(0.0, 1.0) * 1e6).round() as u32 } else { 0 }
 }
 
-/// Trains a model of a kind on the state's last checkpoint.
+/// Trains a model of a kind on the state's last checkpoint, and on the journal's visits until then.
 ///
 /// # Errors
 /// [`Untrained`], with the reason in words.
-pub fn train(kind: ModelKind, state: &State, version: u32, progress: &Progress) -> Result<Model, Untrained> {
+pub fn train(
+    kind: ModelKind,
+    (state, journal): (&State, &JournalReader),
+    version: u32,
+    progress: &Progress,
+) -> Result<Model, Untrained> {
     let history = || history::History::read(state, progress);
     match kind {
         ModelKind::Value => value::train(&history()?, version, progress),
         ModelKind::Clusters => clusters::train(&history()?, version, SEED, progress),
-        ModelKind::Recommend => shop::train(&history::Lines::read(state, progress)?, version, SEED, progress),
+        ModelKind::Recommend => {
+            let lines = history::Lines::read(state, progress)?;
+            let visits = visits::Visits::latest(journal, lines.position, progress)?;
+            shop::train(&lines, &visits, version, SEED, progress)
+        }
     }
 }
 

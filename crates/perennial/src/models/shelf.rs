@@ -3,6 +3,7 @@
 //! Promise: an answer needs no journal and no disk. Counts of orders since the training move with
 //! every order, so that what is in demand now and what is new are answered between trainings. Where
 //! there is no model yet the shelf answers with what is ordered most, and says so.
+//! Past visits are read from the journal into memory, and again once somebody in them may be erased.
 //! Absent on purpose: customers. The caller hands in the history that an answer is for.
 
 use std::collections::HashMap;
@@ -12,10 +13,13 @@ use perennial_core::event::Product;
 use perennial_core::time::Timestamp;
 use perennial_core::value::Value;
 use perennial_learn::recommend::live::{LiveNeighbours, Weighting};
-use perennial_learn::recommend::{Reason, Recommendation};
+use perennial_learn::recommend::{Choice, Reason, Recommendation, Recommender};
+use perennial_store::JournalReader;
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::shop::{self, Known, Shop};
+use super::visits::{Plan, Visits};
+use super::{Progress, Untrained};
 
 /// Pairs counted between trainings at most; then pairs wait for the next training.
 const PAIRS_MAX: usize = 200_000;
@@ -136,6 +140,51 @@ struct Stock {
     shop: Option<(u32, Timestamp, Arc<Shop>)>,
     goods: HashMap<Box<str>, Good>,
     live: Live,
+    /// Past visits, where the model learnt from any.
+    visits: Option<Recommender>,
+    /// They are to be read, or read again.
+    owes_visits: bool,
+    /// How often they were forgotten: what was read before the last time does not count.
+    forgotten: u64,
+}
+
+/// Visits that are to be read.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    choice: Choice,
+    from: u64,
+    until: u64,
+    forgotten: u64,
+}
+
+/// Why an item stands in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The customer bought it before, so many times.
+    Bought(usize),
+    /// It goes with this item of theirs, or of the basket.
+    With(String),
+    /// It was looked at in this visit, so many times.
+    Viewed(usize),
+    /// Visits with this item went on to it.
+    After(String),
+    /// Customers who shop alike took it.
+    Customers,
+    /// Many take it.
+    Demand,
+}
+
+/// An item of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pick {
+    /// Its id.
+    pub item: String,
+    /// What the catalogue calls it.
+    pub name: Option<Box<str>>,
+    /// Comparable within one list only.
+    pub score: f32,
+    /// Where it comes from.
+    pub why: Why,
 }
 
 /// Counts of orders since the training.
@@ -152,9 +201,9 @@ pub struct Found {
     /// Version of the model and when it was published; none when there is none yet.
     pub model: Option<(u32, Timestamp)>,
     /// Why this is not what was asked for, when it is not.
-    pub instead: Option<&'static str>,
+    pub instead: Option<String>,
     /// The items, best first.
-    pub items: Vec<(Recommendation, Option<Box<str>>)>,
+    pub items: Vec<Pick>,
 }
 
 impl Shelf {
@@ -165,8 +214,41 @@ impl Shelf {
         for (number, item) in shop.names() {
             stock.goods.entry(item.into()).or_default().number = Some(number);
         }
+        stock.owes_visits = matches!(shop.visits(), Plan::Learnt { .. });
+        if !stock.owes_visits {
+            stock.visits = None;
+        }
         stock.shop = Some((version, at, shop));
         stock.live = Live::default();
+    }
+
+    /// The visits that the model in force learnt from, where they are to be read.
+    pub fn owed(&self) -> Option<Owed> {
+        let stock = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, _, shop) = stock.shop.as_ref().filter(|_| stock.owes_visits)?;
+        let Plan::Learnt { choice, from, until } = shop.visits() else { return None };
+        Some(Owed { choice: choice.clone(), from: *from, until: *until, forgotten: stock.forgotten })
+    }
+
+    /// Reads visits that are owed; what was forgotten meanwhile stays owed.
+    ///
+    /// # Errors
+    /// The store's failure, or [`Untrained::Cancelled`].
+    pub fn recall(&self, owed: &Owed, journal: &JournalReader, progress: &Progress) -> Result<(), Untrained> {
+        let visits = Visits::between(journal, owed.from, owed.until, progress)?;
+        let fitted = if visits.is_empty() { None } else { Some(visits.fit(owed.choice.clone(), progress.halt())?) };
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if stock.forgotten == owed.forgotten {
+            (stock.visits, stock.owes_visits) = (fitted, false);
+        }
+        Ok(())
+    }
+
+    /// Forgets all visits; those of people who are left are owed.
+    pub fn forget_visits(&self) {
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        stock.forgotten += 1;
+        stock.owes_visits |= stock.visits.take().is_some();
     }
 
     /// Nothing is known any more: memory is made again.
@@ -197,24 +279,15 @@ impl Shelf {
         let stock = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let allow = |item: &str| stock.allows(item, wanted);
         let model = stock.shop.as_ref().map(|(version, at, _)| (*version, *at));
-        let mut list = stock.own(kind, question, &allow);
-        let mut instead = None;
+        let (mut list, mut instead) = stock.own(kind, question, &allow);
         if list.is_empty() {
-            let fallback = kind != Kind::Trending;
-            instead = match (&stock.shop, kind) {
-                (None, _) => Some("no model is trained yet: what is ordered most lately"),
-                (_, Kind::Again) => Some("nothing to buy again is known: what is in demand"),
-                (_, Kind::ForYou) => Some("no order of this customer is known: what is in demand"),
-                _ if fallback => Some("these items are not known: what is in demand"),
-                _ => None,
-            };
+            instead = stock.why_demand(kind).map(Into::into);
             list = stock.demand(question.limit, &|item| allow(item) && !question.items.iter().any(|i| i == item));
         }
-        let named = |found: Recommendation| {
-            let name = stock.goods.get(&*found.item).and_then(|good| good.name.clone());
-            (found, name)
-        };
-        Found { model, instead, items: list.into_iter().map(named).collect() }
+        for pick in &mut list {
+            pick.name = stock.goods.get(&*pick.item).and_then(|good| good.name.clone());
+        }
+        Found { model, instead, items: list }
     }
 
     /// What the catalogue calls an item.
@@ -224,9 +297,15 @@ impl Shelf {
 }
 
 impl Stock {
-    /// What was asked for itself.
-    fn own(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
-        let Some((_, _, shop)) = &self.shop else { return self.live_beside(kind, question, allow) };
+    /// What was asked for itself; and what it is, where that is something else.
+    fn own(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> (Vec<Pick>, Option<String>) {
+        let Some((_, _, shop)) = &self.shop else { return (self.live_beside(kind, question, allow), None) };
+        if kind == Kind::Session {
+            let list = self.next_in_visit(question, allow);
+            if !list.is_empty() {
+                return (list, None);
+            }
+        }
         let number = |item: &str| self.goods.get(item).and_then(|good| good.number);
         let history: Vec<(u32, f64)> =
             question.history.iter().filter_map(|(item, at)| Some((number(item)?, at))).collect();
@@ -234,25 +313,57 @@ impl Stock {
         let asked = shop::Question { history: &history, items: &items, limit: question.limit };
         let may = |item: u32| allow(shop.name(item));
         let list = match kind {
-            Kind::ForYou => shop.for_you(asked, &may),
-            Kind::Similar => shop.similar(asked, &may),
-            Kind::Together | Kind::Session => shop.together(asked, &may),
-            Kind::Again => shop.again(asked, &may),
+            Kind::ForYou => picks(shop.for_you(asked, &may), kind),
+            Kind::Similar => picks(shop.similar(asked, &may), kind),
+            Kind::Together | Kind::Session => picks(shop.together(asked, &may), Kind::Together),
+            Kind::Again => picks(shop.again(asked, &may), kind),
             Kind::Trending => self.demand(question.limit, allow),
         };
-        if list.is_empty() { self.live_beside(kind, question, allow) } else { list }
+        let list = if list.is_empty() { self.live_beside(kind, question, allow) } else { list };
+        (list, self.no_visits(shop).filter(|_| kind == Kind::Session))
+    }
+
+    /// What visits alike went on to.
+    fn next_in_visit(&self, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Pick> {
+        let Some(visits) = &self.visits else { return Vec::new() };
+        if !question.items.iter().any(|item| visits.items.find(item).is_some()) {
+            return Vec::new();
+        }
+        picks(visits.after_among(question.items, question.limit, allow), Kind::Session)
+    }
+
+    /// Why visits do not answer for a visit.
+    fn no_visits(&self, shop: &Shop) -> Option<String> {
+        Some(match shop.visits() {
+            Plan::Instead(why) => why.clone(),
+            Plan::Learnt { .. } if self.visits.is_none() => {
+                "past visits are being read again: what lies in orders with these items".into()
+            }
+            Plan::Learnt { .. } => "no visit with these items is known: what lies in orders with them".into(),
+        })
+    }
+
+    /// Why there is nothing but what is in demand.
+    fn why_demand(&self, kind: Kind) -> Option<&'static str> {
+        match (&self.shop, kind) {
+            (None, _) => Some("no model is trained yet: what is ordered most lately"),
+            (_, Kind::Again) => Some("nothing to buy again is known: what is in demand"),
+            (_, Kind::ForYou) => Some("no order of this customer is known: what is in demand"),
+            (_, Kind::Trending) => None,
+            _ => Some("these items are not known: what is in demand"),
+        }
     }
 
     /// For items that came after the training: what was ordered with them since.
-    fn live_beside(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+    fn live_beside(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Pick> {
         let Some(last) = question.items.last().filter(|_| kind.needs_items()) else { return Vec::new() };
         let near = self.live.beside.neighbours(last, question.limit + question.items.len(), Weighting::Cosine);
         let near = near.into_iter().filter(|(item, _)| allow(item) && !question.items.contains(item));
-        let reason = Reason::GoesWith(last.clone());
-        near.take(question.limit).map(|(item, score)| Recommendation { item, score, reason: reason.clone() }).collect()
+        let pick = |(item, score)| Pick { item, name: None, score, why: Why::With(last.clone()) };
+        near.take(question.limit).map(pick).collect()
     }
 
-    fn demand(&self, limit: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Recommendation> {
+    fn demand(&self, limit: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Pick> {
         if let Some((_, _, shop)) = &self.shop {
             let known =
                 |item| self.goods.get(item).and_then(|good| good.number).map_or(Known::Name(item), Known::Number);
@@ -262,15 +373,13 @@ impl Stock {
                 Known::Number(number) => (*number, ""),
                 Known::Name(name) => (u32::MAX, *name),
             });
-            return shop.trending(limit, &fresh, allow);
+            return picks(shop.trending(limit, &fresh, allow), Kind::Trending);
         }
         let mut list: Vec<(&str, f32)> = self.live.orders.iter().map(|(item, n)| (&**item, *n)).collect();
         list.retain(|(item, _)| allow(item));
         list.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
         list.truncate(limit);
-        list.into_iter()
-            .map(|(item, score)| Recommendation { item: item.into(), score, reason: Reason::Popular })
-            .collect()
+        list.into_iter().map(|(item, score)| Pick { item: item.into(), name: None, score, why: Why::Demand }).collect()
     }
 
     fn allows(&self, item: &str, wanted: &Wanted) -> bool {
@@ -283,6 +392,21 @@ impl Stock {
             && wanted.from.is_none_or(|from| price(&|p| p >= from))
             && wanted.to.is_none_or(|to| price(&|p| p <= to))
     }
+}
+
+/// What a model said, in the words of a kind.
+fn picks(list: Vec<Recommendation>, kind: Kind) -> Vec<Pick> {
+    let why = |reason| match reason {
+        Reason::BoughtBefore(times) if kind == Kind::Session => Why::Viewed(times),
+        Reason::BoughtBefore(times) => Why::Bought(times),
+        Reason::GoesWith(item) if kind == Kind::Session => Why::After(item),
+        Reason::GoesWith(item) => Why::With(item),
+        Reason::SimilarCustomers => Why::Customers,
+        Reason::Popular => Why::Demand,
+    };
+    let pick =
+        |found: Recommendation| Pick { item: found.item, name: None, score: found.score, why: why(found.reason) };
+    list.into_iter().map(pick).collect()
 }
 
 impl Live {

@@ -1,7 +1,7 @@
 //! The model of recommendations: what goes with what, and what is in demand.
 //!
 //! Four recommenders over one table of order lines: new items for a customer, items alike, what is
-//! bought together, what is bought again. Each tunes itself on a part that it hides from itself; then
+//! bought together, what is bought again; and one over visits ([`super::visits`]). Each tunes itself on a part that it hides from itself; then
 //! the latest order of many customers is hidden from the tuned one, and the figures say in how many of
 //! them one of ten recommended items lay.
 //!
@@ -17,6 +17,7 @@ use perennial_learn::recommend::{
 use serde::{Deserialize, Serialize};
 
 use super::history::Lines;
+use super::visits::{Plan, Visits};
 use super::{Progress, Untrained, encode, millionths};
 
 /// Orders that the model needs.
@@ -26,13 +27,13 @@ pub const CUSTOMERS_MIN: u32 = 50;
 /// Items that it needs.
 pub const ITEMS_MIN: usize = 10;
 /// Weights kept per item: what is published stays small and a question quick.
-const KEEP: usize = 100;
+pub(super) const KEEP: usize = 100;
 /// Questions by which settings are compared.
 const QUESTIONS: usize = 400;
 /// Hidden orders by which the result is judged.
 const JUDGED: usize = 1_000;
 /// Length of the lists that are judged.
-const TOP: usize = 10;
+pub(super) const TOP: usize = 10;
 /// Days that count as lately.
 const LATELY: f64 = 28.0;
 /// Orders lately from which a trend is believed half.
@@ -47,6 +48,8 @@ pub struct Shop {
     again: Recommender,
     /// Orders lately and ever, by the items' number.
     demand: Vec<(f32, f32)>,
+    /// What answers for a running visit.
+    visits: Plan,
 }
 
 /// Rows of a table, in the columns that recommenders read.
@@ -64,42 +67,42 @@ struct Hidden {
     order: Vec<String>,
 }
 
-/// Trains on order lines.
+/// Trains on order lines and visits.
 ///
 /// # Errors
 /// [`Untrained`], with the reason in words.
-pub fn train(lines: &Lines, version: u32, seed: u64, progress: &Progress) -> Result<Model, Untrained> {
+pub fn train(lines: &Lines, visits: &Visits, version: u32, seed: u64, progress: &Progress) -> Result<Model, Untrained> {
     thick_enough(lines)?;
-    progress.begin(8);
+    progress.begin(9);
     let (earlier, hidden) = split(lines)?;
     progress.step(1)?;
     let all = Table::of(lines).read()?;
     let mut figures = Vec::new();
-    let mut learn = |task: Task, name: &str| -> Result<Recommender, Untrained> {
+    let mut learn = |task: Task, name: &str| -> Result<(Recommender, Recommender), Untrained> {
         let choice = choose(&earlier, task, seed, progress.halt())?;
         progress.step(1)?;
         let judged = Recommender::fit(&earlier, task, choice.clone(), 1, progress.halt()).map_err(failed)?;
         figures.extend(judge(&judged, &hidden).map(|share| (name.into(), millionths(share))));
         let model = Recommender::fit(&all, task, choice, 1, progress.halt()).map_err(failed)?;
         progress.step(1)?;
-        Ok(model.without_customers())
+        Ok((model.without_customers(), judged))
     };
-    let for_you = learn(Task::ForYou, "for_you_hits_of_10")?;
-    let together = learn(Task::Together, "together_hits_of_10")?;
-    let again = learn(Task::Again, "again_hits_of_10")?;
-    let alike = Choice::only(Settings::Neighbours(Neighbours { keep: KEEP, shrink: 5.0, ..Neighbours::default() }));
-    let similar = Recommender::fit(&all, Task::Together, alike, 1, progress.halt()).map_err(failed)?;
-    let similar = similar.without_customers();
-    let sold = Choice::only(Settings::Popularity(None));
-    let popular = Recommender::fit(&earlier, Task::Again, sold, 1, progress.halt());
-    let popular = popular.ok().and_then(|popular| judge(&popular, &hidden));
-    figures.extend(popular.map(|share| ("best_sellers_hits_of_10".into(), millionths(share))));
+    let (for_you, _) = learn(Task::ForYou, "for_you_hits_of_10")?;
+    let (together, rival) = learn(Task::Together, "together_hits_of_10")?;
+    let (again, _) = learn(Task::Again, "again_hits_of_10")?;
+    figures.extend(best_sellers(&earlier, &hidden, progress));
     progress.step(1)?;
+    let next = visits.learn(&rival, seed, progress.halt())?;
+    figures.extend(next.figures.iter().map(|(name, share)| ((*name).into(), millionths(*share))));
+    progress.step(1)?;
+    let similar = alike(&all, progress)?;
     let demand = demand(lines, &for_you);
+    let session = if let Plan::Learnt { choice, .. } = &next.plan { Some(choice) } else { None };
+    let orders = [&for_you, &together, &again].map(|model| &model.choice);
     Ok(Model {
         kind: ModelKind::Recommend,
         version,
-        method: method(&[&for_you, &together, &again]).into(),
+        method: method(orders.into_iter().chain(session)).into(),
         from: lines.span.0,
         until: lines.span.1,
         position: lines.position,
@@ -107,8 +110,22 @@ pub fn train(lines: &Lines, version: u32, seed: u64, progress: &Progress) -> Res
         orders: lines.orders,
         seed,
         figures,
-        body: encode(&Shop { for_you, similar, together, again, demand })?,
+        body: encode(&Shop { for_you, similar, together, again, demand, visits: next.plan })?,
     })
+}
+
+/// What customers of an item bought too.
+fn alike(all: &Interactions, progress: &Progress) -> Result<Recommender, Untrained> {
+    let alike = Choice::only(Settings::Neighbours(Neighbours { keep: KEEP, shrink: 5.0, ..Neighbours::default() }));
+    let model = Recommender::fit(all, Task::Together, alike, 1, progress.halt()).map_err(failed)?;
+    Ok(model.without_customers())
+}
+
+/// What simply listing the best sellers reaches.
+fn best_sellers(earlier: &Interactions, hidden: &[Hidden], progress: &Progress) -> Option<(Box<str>, i64)> {
+    let sold = Choice::only(Settings::Popularity(None));
+    let popular = Recommender::fit(earlier, Task::Again, sold, 1, progress.halt()).ok()?;
+    Some(("best_sellers_hits_of_10".into(), millionths(judge(&popular, hidden)?)))
 }
 
 fn thick_enough(lines: &Lines) -> Result<(), Untrained> {
@@ -127,7 +144,7 @@ fn thick_enough(lines: &Lines) -> Result<(), Untrained> {
     Ok(())
 }
 
-fn failed(why: perennial_learn::recommend::Error) -> Untrained {
+pub(super) fn failed(why: perennial_learn::recommend::Error) -> Untrained {
     match why {
         Error::CalledOff => Untrained::Cancelled,
         why => Untrained::Failed(why.to_string()),
@@ -180,13 +197,18 @@ fn choose(data: &Interactions, task: Task, seed: u64, halt: &Halt) -> Result<Cho
     let effort = Effort { questions: QUESTIONS, threads: 1 };
     let search = Search { effort, items_only: true, keep: Some(KEEP), halt: halt.clone() };
     let mut choice = Recommender::choose(data, task, &search, &mut |_| {}).map_err(failed)?;
+    sow(&mut choice, seed);
+    Ok(choice)
+}
+
+/// Where random choices begin; what was tried on the way is not published.
+pub(super) fn sow(choice: &mut Choice, seed: u64) {
     for (how, _) in &mut choice.blend {
         if let Settings::Als(als) = how {
             als.seed = seed;
         }
     }
     choice.trials.clear();
-    Ok(choice)
 }
 
 /// In which share of the hidden orders one of ten recommended items lay.
@@ -217,9 +239,8 @@ fn judge(model: &Recommender, hidden: &[Hidden]) -> Option<f64> {
 }
 
 /// Names of the methods of all blends.
-fn method(models: &[&Recommender]) -> String {
-    let mut names: Vec<&str> =
-        models.iter().flat_map(|model| model.choice.blend.iter().map(|(how, _)| how.name())).collect();
+fn method<'a>(choices: impl Iterator<Item = &'a Choice>) -> String {
+    let mut names: Vec<&str> = choices.flat_map(|choice| choice.blend.iter().map(|(how, _)| how.name())).collect();
     names.sort_unstable();
     names.dedup();
     names.join(", ")
@@ -323,6 +344,11 @@ impl Shop {
         found
             .map(|(item, score)| Recommendation { item: name(*item).into(), score: *score, reason: Reason::Popular })
             .collect()
+    }
+
+    /// What answers for a running visit.
+    pub fn visits(&self) -> &Plan {
+        &self.visits
     }
 
     /// What an item is called by its number.

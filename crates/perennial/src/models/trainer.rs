@@ -160,13 +160,14 @@ impl Trainer {
         kind: ModelKind,
         progress: Arc<Progress>,
     ) -> Result<Result<(), Untrained>, NotNow> {
-        let (wanted, version, seq, state, anybody) = self
+        let (wanted, version, seq, from, anybody) = self
             .pump
             .call(move |workspace, _| {
                 let Known { wanted, model, .. } = known(workspace, kind);
                 let version = model.map_or(1, |(model, _)| model.version + 1);
                 let anybody = workspace.knows_anybody()?;
-                Ok((wanted, version, workspace.last_seq(), workspace.state().clone(), anybody))
+                let from = (workspace.state().clone(), workspace.journal());
+                Ok((wanted, version, workspace.last_seq(), from, anybody))
             })
             .await?;
         if !wanted {
@@ -175,16 +176,29 @@ impl Trainer {
         if !anybody {
             return Ok(Err(Untrained::Thin("nobody has ordered yet".into())));
         }
-        self.wait_for_checkpoint(seq, &state).await?;
-        let work = tokio::task::spawn_blocking(move || train(kind, &state, version, &progress));
+        self.wait_for_checkpoint(seq, &from.0).await?;
+        let work = tokio::task::spawn_blocking(move || train(kind, (&from.0, &from.1), version, &progress));
         let model = match work.await {
             Ok(Ok(model)) => model,
             Ok(Err(why)) => return Ok(Err(why)),
             Err(died) => return Ok(Err(Untrained::Failed(died.to_string()))),
         };
         self.pump.call(move |workspace, now| workspace.publish_model(now, "trainer", model)).await?;
+        self.recall().await?;
         self.score_everybody().await?;
         Ok(Ok(()))
+    }
+
+    /// Reads the visits again that the model in force learnt from, where the shelf has lost them.
+    async fn recall(&self) -> Result<(), Trouble> {
+        let Some(owed) = self.pump.shelf().owed() else { return Ok(()) };
+        let (shelf, journal) = (self.pump.shelf(), self.pump.call(|workspace, _| Ok(workspace.journal())).await?);
+        let reading = tokio::task::spawn_blocking(move || shelf.recall(&owed, &journal, &Progress::default()));
+        match reading.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(Trouble::Unavailable(why.to_string())),
+            Err(died) => Err(Trouble::Unavailable(died.to_string())),
+        }
     }
 
     /// Until the state holds what the journal held when the training was asked for; older will do when
@@ -243,6 +257,9 @@ impl Trainer {
             tracing::warn!(?trouble, "orders since the last training were not counted");
         }
         loop {
+            if let Err(trouble) = self.recall().await {
+                tracing::warn!(?trouble, "visits were not read again");
+            }
             if let Some(kind) = self.due().await
                 && let Err(trouble) = self.train(kind).await
             {

@@ -50,6 +50,7 @@ impl Workspace {
         for root in roots {
             self.keys.destroy(*root)?;
         }
+        self.models.forget_visits();
         if let Some(customer) = self.warm.get(id)? {
             self.erased.people += 1;
             self.erased.points.add(&erase::remains(customer));

@@ -77,6 +77,11 @@ impl Models {
         self.shelf.clear();
     }
 
+    /// Somebody was erased: past visits are read again without theirs.
+    pub(super) fn forget_visits(&self) {
+        self.shelf.forget_visits();
+    }
+
     /// What a checkpoint keeps: the entries that published the models, and whose rounds are done.
     pub(super) fn kept(&self) -> Vec<(u64, bool)> {
         self.held.values().map(|held| (held.seq, held.scored)).collect()

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use perennial::commands;
-use perennial::models::shelf::{Bought, Kind, Question, Wanted};
+use perennial::models::shelf::{Bought, Kind, Pick, Question, Wanted, Why};
 use perennial::models::trainer::{NotNow, Trainer};
 use perennial::models::{Progress, Untrained, train};
 use perennial::pump::{Clock, Pump};
@@ -70,7 +70,7 @@ fn take(shop: &mut Workspace, at: Timestamp, items: &[serde_json::Value]) {
 fn train_now(shop: &mut Workspace, kind: ModelKind) {
     shop.checkpoint().unwrap();
     let version = shop.model(kind).map_or(1, |held| held.about.version + 1);
-    let model = train(kind, shop.state(), version, &Progress::default()).unwrap();
+    let model = train(kind, (shop.state(), &shop.journal()), version, &Progress::default()).unwrap();
     shop.publish_model(end(), "test", model).unwrap();
     score_everybody(shop);
 }
@@ -208,7 +208,7 @@ fn nothing_of_what_models_said_of_an_erased_person_is_left() {
 fn a_round_that_was_cut_off_goes_on_after_a_restart() {
     let disk = MemoryDisk::new();
     let mut shop = open_on(&disk, CUSTOMERS);
-    let model = train(ModelKind::Value, shop.state(), 1, &Progress::default()).unwrap();
+    let model = train(ModelKind::Value, (shop.state(), &shop.journal()), 1, &Progress::default()).unwrap();
     shop.publish_model(end(), "test", model).unwrap();
     assert!(matches!(shop.score_some(end(), None, 50).unwrap(), Round::After(_)));
     drop(shop);
@@ -343,19 +343,22 @@ fn a_thin_history_gives_no_model_and_says_what_is_missing() {
         (ModelKind::Clusters, "30 customers have ordered, 200 are needed"),
         (ModelKind::Recommend, "it has 30 customers, 50 are needed"),
     ] {
-        let why = train(kind, shop.state(), 1, &Progress::default()).unwrap_err();
+        let why = train(kind, (shop.state(), &shop.journal()), 1, &Progress::default()).unwrap_err();
         assert_eq!(why, Untrained::Thin(missing.into()));
     }
     let called_off = Progress::default();
     called_off.call_off();
-    assert_eq!(train(ModelKind::Value, shop.state(), 1, &called_off).unwrap_err(), Untrained::Cancelled);
+    assert_eq!(
+        train(ModelKind::Value, (shop.state(), &shop.journal()), 1, &called_off).unwrap_err(),
+        Untrained::Cancelled
+    );
 }
 
 #[test]
 fn the_same_history_gives_the_same_model() {
     let shop = open_on(&MemoryDisk::new(), CUSTOMERS);
     for kind in ModelKind::ALL {
-        let model = || train(kind, shop.state(), 1, &Progress::default()).unwrap();
+        let model = || train(kind, (shop.state(), &shop.journal()), 1, &Progress::default()).unwrap();
         assert_eq!(model(), model(), "{kind:?}");
     }
 }
@@ -374,16 +377,16 @@ fn recommendations_keep_to_what_the_customer_likes_and_hold_no_customer() {
         shelf.answer(kind, Question { history: &history, items, limit: 5 }, wanted)
     };
     let theme = |found: &perennial::models::shelf::Found| {
-        found.items.iter().filter(|(r, _)| r.item.starts_with("p1") && r.item.len() == 3).count()
+        found.items.iter().filter(|r| r.item.starts_with("p1") && r.item.len() == 3).count()
     };
     let again = ask(Kind::Again, &[], &Wanted::default());
-    assert_eq!((again.instead, theme(&again)), (None, 5), "{again:?}");
+    assert_eq!((&again.instead, theme(&again)), (&None, 5), "{again:?}");
     let together = ask(Kind::Together, &question(&["p10", "p11"]), &Wanted::default());
     assert!(theme(&together) >= 4, "{together:?}");
-    assert!(together.items.iter().all(|(r, _)| r.item != "p10" && r.item != "p11"));
+    assert!(together.items.iter().all(|r| r.item != "p10" && r.item != "p11"));
     let except = Wanted { except: vec!["p12".into(), "p13".into()], ..Wanted::default() };
     let session = ask(Kind::Session, &question(&["p10"]), &except);
-    assert!(session.items.iter().all(|(r, _)| r.item != "p12" && r.item != "p13"));
+    assert!(session.items.iter().all(|r| r.item != "p12" && r.item != "p13"));
     let cold =
         shelf.answer(Kind::ForYou, Question { history: &Bought::default(), items: &[], limit: 5 }, &Wanted::default());
     assert_eq!((cold.instead.is_some(), cold.items.len()), (true, 5));
@@ -410,7 +413,72 @@ fn an_item_that_is_new_goes_with_what_it_is_ordered_with() {
     let items = ["brand-new".to_owned()];
     let question = Question { history: &Bought::default(), items: &items, limit: 5 };
     let found = shop.shelf().answer(Kind::Together, question, &Wanted::default());
-    assert_eq!((found.instead, found.items.len()), (None, 2), "{found:?}");
+    assert_eq!((&found.instead, found.items.len()), (&None, 2), "{found:?}");
+}
+
+/// One of sixteen walks through the shop: six items of it, then back to the first. Each item lies on some of them.
+fn walk(route: u32) -> [u32; 7] {
+    let step = |nth: u32| (route * 11 + nth * [1, 3, 7, 9][route as usize % 4]) % 20;
+    [0, 1, 2, 3, 4, 5, 0].map(step)
+}
+
+fn look_around(shop: &mut Workspace) {
+    for (today, who) in (0..8).flat_map(|today| (0..60).map(move |who| (today, who))) {
+        let view = |(nth, item): (i64, u32)| {
+            json!({"type": "track", "userId": format!("u{who}"), "messageId": format!("v{who}-{today}-{nth}"),
+            "event": "Product Viewed", "properties": {"product_id": format!("p{item}")},
+            "timestamp": day(DAYS - 9 + today).plus_millis(nth * 60_000).to_string()})
+        };
+        let views: Vec<_> = (0..).zip(walk((who + today) % 16)).map(view).collect();
+        take(shop, day(DAYS - 8 + today), &views);
+    }
+}
+
+#[test]
+fn a_running_visit_is_answered_by_visits_that_went_alike() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    look_around(&mut shop);
+    train_now(&mut shop, ModelKind::Recommend);
+    let about = &shop.model(ModelKind::Recommend).unwrap().about;
+    let figure = |name: &str| about.figures.iter().find(|(known, _)| **known == *name).unwrap().1;
+    assert!(figure("session_hits_of_10") > figure("together_in_sessions_hits_of_10"), "{:?}", about.figures);
+    assert!(about.method.contains("V-SKNN"), "{}", about.method);
+    let (shelf, journal) = (shop.shelf(), shop.journal());
+    let ask = |items: &[&str]| {
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        let question = Question { history: &Bought::default(), items: &items, limit: 5 };
+        shelf.answer(Kind::Session, question, &Wanted::default())
+    };
+    let recall = || shelf.recall(&shelf.owed().unwrap(), &journal, &Progress::default()).unwrap();
+    assert!(ask(&["p10"]).instead.unwrap().contains("being read again"));
+    recall();
+    let names = walk(5).map(|item| format!("p{item}"));
+    let names = names.each_ref().map(String::as_str);
+    let next = ask(&names[..4]);
+    assert_eq!((&next.instead, shelf.owed().is_none()), (&None, true));
+    let foretold = next.items.iter().find(|pick| pick.item == names[4]).map(|pick| &pick.why);
+    assert_eq!(foretold, Some(&Why::After(names[3].into())), "{next:?}");
+    let back = ask(&names[..6]);
+    assert!(back.items.iter().any(|pick| pick.item == names[0] && pick.why == Why::Viewed(1)), "{back:?}");
+    assert!(ask(&["unheard-of", "p10"]).instead.is_none() && ask(&["unheard-of"]).instead.is_some());
+    // Whoever is erased is in no visit any more.
+    shop.ask(end(), Asked::new(end(), "test", "u1".parse().unwrap(), None, Command::Erase)).unwrap().outcome.unwrap();
+    assert!(ask(&names).instead.is_some() && shelf.owed().is_some());
+    recall();
+    assert!(ask(&names).instead.is_none());
+}
+
+#[test]
+fn where_nobody_looks_around_orders_answer_for_a_visit_and_say_so() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    train_now(&mut shop, ModelKind::Recommend);
+    let items = ["p10".to_owned()];
+    let question = Question { history: &Bought::default(), items: &items, limit: 5 };
+    let found = shop.shelf().answer(Kind::Session, question, &Wanted::default());
+    let why = "0 visits are known, 200 are needed: what lies in orders with these items";
+    assert_eq!((found.instead.as_deref(), shop.shelf().owed().is_none()), (Some(why), true));
+    let with = |pick: &Pick| pick.why == Why::With("p10".into());
+    assert!(found.items[..4].iter().all(with) && found.items[4].why == Why::Demand, "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
