@@ -11,6 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::octets;
+
 /// A word of a programme or catalogue: a rule's id, a tag, a unit. Shared, so that writing it down
 /// with every order copies nothing.
 pub type Word = Arc<str>;
@@ -79,7 +81,7 @@ macro_rules! opaque_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
+                if s.is_human_readable() { s.collect_str(self) } else { octets::serialize(&self.0, s) }
             }
         }
 
@@ -88,7 +90,7 @@ macro_rules! opaque_id {
                 if d.is_human_readable() {
                     String::deserialize(d)?.parse().map_err(de::Error::custom)
                 } else {
-                    <[u8; 16]>::deserialize(d).map(Self)
+                    octets::deserialize(d).map(Self)
                 }
             }
         }

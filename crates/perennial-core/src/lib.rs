@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod loyalty;
 pub mod merge;
 pub mod money;
+mod octets;
 pub mod orders;
 pub mod packed;
 mod profile;

@@ -7,9 +7,9 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, EnumAccess, SeqAccess, VariantAccess, Visitor};
-use serde::ser::SerializeTuple as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::octets;
 use crate::value::{Properties, Value, decimal};
 
 /// Named values, in the order they came, in one piece.
@@ -77,11 +77,7 @@ impl Serialize for Packed {
         if s.is_human_readable() {
             return self.unpack().serialize(s);
         }
-        // A tuple of bytes is written as they are.
-        let bytes = if self.is_empty() { NOTHING } else { &self.0 };
-        let mut tuple = s.serialize_tuple(bytes.len())?;
-        bytes.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
-        tuple.end()
+        octets::serialize(if self.is_empty() { NOTHING } else { &self.0 }, s)
     }
 }
 

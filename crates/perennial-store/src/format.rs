@@ -111,20 +111,18 @@ fn put_back(outcome: &mut Outcome, place: usize, personal: Fact) {
 }
 
 fn seal_input(entry: &Entry, input: &Input, key: &Key, random: [u8; 16]) -> Result<Vec<u8>, Failure> {
-    let plain = postcard::to_extend(input, Vec::with_capacity(USUAL_BYTES));
-    let mut plain = Zeroizing::new(plain.map_err(|e| unwritable(entry.seq, &e))?);
+    let mut out = Vec::with_capacity(USUAL_BYTES);
+    out.extend_from_slice(&[INPUT_V1, kind_of(key_of(entry))]);
+    out.extend_from_slice(&random);
+    let mut out = postcard::to_extend(input, out).map_err(|e| unwritable(entry.seq, &e))?;
     let placed = (0u32..).zip(&entry.outcome);
     let personal: Vec<(u32, Cow<'_, Fact>)> =
         placed.filter_map(|(at, fact)| Some((at, personal_part(fact)?))).collect();
     if !personal.is_empty() {
         let facts = Zeroizing::new(postcard::to_stdvec(&personal).map_err(|e| unwritable(entry.seq, &e))?);
-        plain.extend_from_slice(&facts);
+        out.extend_from_slice(&facts);
     }
-    let sealed = key.seal(nonce(random, entry.seq), &context(INPUT_V1, entry.seq), &plain)?;
-    let mut out = Vec::with_capacity(HEADER + sealed.len());
-    out.extend_from_slice(&[INPUT_V1, kind_of(key_of(entry))]);
-    out.extend_from_slice(&random);
-    out.extend_from_slice(&sealed);
+    key.seal(nonce(random, entry.seq), &context(INPUT_V1, entry.seq), &mut out, HEADER)?;
     Ok(out)
 }
 
@@ -140,8 +138,8 @@ pub(crate) fn key_of_row(row: &Row) -> Result<Option<KeyName>, Failure> {
 }
 
 /// Reads an entry. Without a key (it was destroyed) it has no input.
-pub(crate) fn decode(row: &Row, key: Option<&Key>) -> Result<Entry, Failure> {
-    let (input, personal) = match (&row.input, key) {
+pub(crate) fn decode(row: Row, key: Option<&Key>) -> Result<Entry, Failure> {
+    let (input, personal) = match (row.input, key) {
         (Some(input), Some(key)) => open_input(row.seq, input, key).map(|(input, facts)| (Some(input), facts))?,
         _ => (None, Vec::new()),
     };
@@ -161,21 +159,19 @@ pub(crate) fn decode(row: &Row, key: Option<&Key>) -> Result<Entry, Failure> {
 }
 
 /// An input, and the facts that are sealed behind it with their places in the outcome.
-fn open_input(seq: u64, bytes: &[u8], key: &Key) -> Result<(Input, Vec<(u32, Fact)>), Failure> {
-    let (Some(&version), Some(random), Some(sealed)) = (bytes.first(), bytes.get(2..HEADER), bytes.get(HEADER..))
-    else {
+fn open_input(seq: u64, bytes: Vec<u8>, key: &Key) -> Result<(Input, Vec<(u32, Fact)>), Failure> {
+    let mut bytes = Zeroizing::new(bytes); // The plain text comes to stand in its place.
+    let Some((&mut [version, _, ref random @ ..], sealed)) = bytes.split_first_chunk_mut::<HEADER>() else {
         return Err(damaged(seq, "its input is cut short"));
     };
     if version != INPUT_V1 {
         return Err(damaged(seq, &format!("its input has format {version}, and this version knows {INPUT_V1}")));
     }
-    let random: [u8; 16] = random.try_into().map_err(|_| damaged(seq, "its input is cut short"))?;
     let plain = key
-        .open(nonce(random, seq), &context(version, seq), sealed)
+        .open(nonce(*random, seq), &context(version, seq), sealed)
         .ok_or_else(|| damaged(seq, "its input does not open with its key"))?;
-    let plain = Zeroizing::new(plain);
     let unreadable = |e: postcard::Error| damaged(seq, &format!("its input cannot be read: {e}"));
-    let (input, rest) = postcard::take_from_bytes(&plain).map_err(unreadable)?;
+    let (input, rest) = postcard::take_from_bytes(plain).map_err(unreadable)?;
     let personal = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(unreadable)? };
     Ok((input, personal))
 }
@@ -385,7 +381,7 @@ mod tests {
         for (line, entry) in frozen.lines().zip(entries_v1()) {
             let row = row_of(line);
             assert_eq!(key_of_row(&row).unwrap(), Some(key_of(&entry)));
-            assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
+            assert_eq!(decode(row.clone(), Some(&key)).unwrap(), entry);
         }
         assert_eq!(frozen, lines, "and is still written the same");
     }
@@ -401,9 +397,9 @@ mod tests {
         entry.outcome.push(Fact::Scored(Box::new(scored)));
         let row = encode(&entry, Some(&key), [5; 16]).unwrap();
         assert!(!row.outcome.windows(10).any(|bytes| bytes == b"night owls"));
-        assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
+        assert_eq!(decode(row.clone(), Some(&key)).unwrap(), entry);
         entry.outcome.retain(|fact| open_part(fact).is_some());
-        assert_eq!(decode(&row, None).unwrap(), Entry { input: None, ..entry });
+        assert_eq!(decode(row.clone(), None).unwrap(), Entry { input: None, ..entry });
     }
 
     #[test]
@@ -441,10 +437,10 @@ mod tests {
         let entry = Entry { outcome: told, ..entries_v1().remove(0) };
         let row = encode(&entry, Some(&key), [5; 16]).unwrap();
         assert!(!row.outcome.windows(6).any(|bytes| bytes == b"Denver"));
-        assert_eq!(decode(&row, Some(&key)).unwrap(), entry);
+        assert_eq!(decode(row.clone(), Some(&key)).unwrap(), entry);
         let bare = || booked(Vec::new());
         let open = vec![bare(), parted(vec![bare(), noted.clone()]), bare(), parted(vec![noted]), bare()];
-        assert_eq!(decode(&row, None).unwrap().outcome, open);
+        assert_eq!(decode(row.clone(), None).unwrap().outcome, open);
     }
 
     #[test]
@@ -458,13 +454,13 @@ mod tests {
             for bytes in [changed, input[..at].to_vec()] {
                 let row = Row { input: Some(bytes), ..whole.clone() };
                 let read = key_of_row(&row).and_then(|name| match name {
-                    Some(KeyName::Root(_)) => decode(&row, Some(&key)),
+                    Some(KeyName::Root(_)) => decode(row.clone(), Some(&key)),
                     _ => Err(damaged(1, "another key")),
                 });
                 assert!(read.is_err(), "byte {at}");
             }
         }
         let moved = Row { seq: 2, ..whole };
-        assert!(decode(&moved, Some(&key)).is_err(), "an input belongs to its number");
+        assert!(decode(moved, Some(&key)).is_err(), "an input belongs to its number");
     }
 }

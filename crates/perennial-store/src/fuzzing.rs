@@ -30,7 +30,7 @@ impl Lying {
     /// Reads it.
     pub fn read(&self) -> Result<Entry, Failure> {
         format::key_of_row(&self.0)?;
-        format::decode(&self.0, Some(&KEY))
+        format::decode(self.0.clone(), Some(&KEY))
     }
 
     /// Turns over one bit of the input, other than those of the key's kind.

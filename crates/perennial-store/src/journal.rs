@@ -51,7 +51,7 @@ pub(crate) const LAYOUT: Layout = Layout {
 /// Most entries that one [`JournalReader::read`] returns.
 pub const READ_MAX: usize = 10_000;
 /// Entries that an iterator fetches at a time.
-const PAGE: usize = 512;
+const PAGE: usize = 128;
 /// Pages that are read ahead.
 const PAGES_AHEAD: usize = 4;
 /// Bytes of appended rows after which the log is copied into the file.
@@ -70,7 +70,13 @@ pub struct Journal {
     backend: Writer, // first, so that its thread ends before the folder is given back
     reader: JournalReader,
     failed: Failed,
+    spare: Spare,
 }
+
+/// Room for entries that was used and is used again: large pieces of memory are dear to come by.
+type Spare = Arc<Mutex<Vec<Entry>>>;
+/// As much room as is worth keeping.
+const SPARE_MAX: usize = 8_192;
 
 /// What the journal failed of; what comes after it is refused.
 type Failed = Arc<Mutex<Option<Failure>>>;
@@ -110,7 +116,7 @@ impl Journal {
         let second = open(path, &LAYOUT)?;
         second.busy_timeout(ANEW_WAIT).doing("open the journal")?;
         let copier = Copier::start(second, keys.clone())?;
-        let failed = Failed::default();
+        let (failed, spare) = (Failed::default(), Spare::default());
         let scribe = Scribe {
             db,
             copier,
@@ -118,18 +124,19 @@ impl Journal {
             last: last.clone(),
             begun: Arc::default(),
             failed: failed.clone(),
+            spare: spare.clone(),
         };
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let source = Source::Sqlite { readers: Arc::new(readers), walkers: Arc::new(walkers) };
         let reader = JournalReader { keys, last, backend: source, walks: false };
-        Ok(Self { backend: Writer::Sqlite(Desk::start(scribe)?), reader, failed })
+        Ok(Self { backend: Writer::Sqlite(Desk::start(scribe)?), reader, failed, spare })
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {
         let last = disk.contents().rows.len() as u64;
         let source = Source::Memory(disk.clone());
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source, walks: false };
-        Self { reader, backend: Writer::Memory(disk.clone()), failed: Failed::default() }
+        Self { reader, backend: Writer::Memory(disk.clone()), failed: Failed::default(), spare: Spare::default() }
     }
 
     /// Begins to append all entries or none; `done` is told when they are durable, or why they are
@@ -147,6 +154,11 @@ impl Journal {
                 done(written);
             }
         }
+    }
+
+    /// An empty list for the next entries, with the room of entries that are written.
+    pub fn room(&self) -> Vec<Entry> {
+        std::mem::take(&mut *guard(&self.spare))
     }
 
     /// Waits until everything that was begun is durable.
@@ -205,7 +217,7 @@ impl Journal {
     fn append_to(&self, disk: &MemoryDisk, entries: &[Entry]) -> Result<(), Failure> {
         let Some(last) = entries.last() else { return Ok(()) };
         check_order(entries, self.last_seq())?;
-        let rows = seal(&self.reader.keys, entries)?;
+        let rows: Vec<Row> = seal(&self.reader.keys, entries)?.collect::<Result<_, _>>()?;
         let written = disk.write(Write::Append, |c| c.rows.extend(rows));
         // What the disk has counts, also when it failed after having written.
         let last = if written.is_ok() { last.seq } else { disk.contents().rows.len() as u64 };
@@ -222,12 +234,16 @@ fn refuse_after(failed: &Failed, write: impl FnOnce() -> Result<(), Failure>) ->
     write().inspect_err(|failure| *guard(failed) = Some(failure.clone()))
 }
 
-fn seal(keys: &Keys, entries: &[Entry]) -> Result<Vec<Row>, Failure> {
+/// Entries as they are written, one after the other; their keys are there before the first.
+fn seal<'a>(
+    keys: &Keys,
+    entries: &'a [Entry],
+) -> Result<impl Iterator<Item = Result<Row, Failure>> + use<'a>, Failure> {
     let names: Vec<_> = entries.iter().map(key_of).collect();
     let own = keys.ensure(&names)?;
     let mut random = [0; 16];
     entropy(&mut random)?;
-    entries.iter().zip(&own).map(|(entry, key)| encode(entry, key.as_ref(), random)).collect()
+    Ok(entries.iter().zip(own).map(move |(entry, key)| encode(entry, key.as_ref(), random)))
 }
 
 enum Order {
@@ -302,17 +318,22 @@ struct Scribe {
     last: Arc<AtomicU64>,
     begun: Arc<AtomicUsize>,
     failed: Failed,
+    spare: Spare,
 }
 
 impl Scribe {
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Append(entries, done) => {
+            Order::Append(mut entries, done) => {
                 let failed = self.failed.clone();
                 let written = refuse_after(&failed, || self.append(&entries));
                 // Before it is told: whoever hears of it may begin the next one.
                 self.begun.fetch_sub(1, Ordering::Release);
                 done(written);
+                entries.clear();
+                if entries.capacity() <= SPARE_MAX {
+                    *guard(&self.spare) = entries;
+                }
             }
             Order::Wait(reply) => {
                 let _ = reply.send(()); // Whoever waited may have gone.
@@ -326,7 +347,7 @@ impl Scribe {
         let Some(last) = entries.last() else { return Ok(()) };
         check_order(entries, self.last.load(Ordering::Acquire))?;
         let rows = seal(&self.keys, entries)?;
-        match insert(&mut self.db, &rows) {
+        match insert(&mut self.db, rows) {
             Ok(bytes) => self.copier.wrote(bytes),
             Err(failure) => return Err(self.after_failure(failure)),
         }
@@ -354,13 +375,14 @@ fn check_order(entries: &[Entry], last: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn insert(db: &mut Connection, rows: &[Row]) -> Result<u64, Failure> {
+fn insert(db: &mut Connection, rows: impl Iterator<Item = Result<Row, Failure>>) -> Result<u64, Failure> {
     const DOING: &str = "append to the journal";
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).doing(DOING)?;
     let mut bytes = 0;
     {
         let mut statement = tx.prepare_cached("INSERT INTO entries VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)").doing(DOING)?;
         for row in rows {
+            let row = row?;
             bytes += 64 + row.input.as_ref().map_or(0, Vec::len) + row.outcome.len();
             statement
                 .execute(params![
@@ -413,7 +435,7 @@ impl JournalReader {
             }
         };
         check_gaps(&rows, from, expected)?;
-        rows.iter().map(|row| self.open(row)).collect()
+        rows.into_iter().map(|row| self.open(row)).collect()
     }
 
     /// One entry, if it exists.
@@ -449,8 +471,8 @@ impl JournalReader {
         Ok(Ahead { pages: Some(pages), page: Vec::new().into_iter(), thread: Some(thread) })
     }
 
-    fn open(&self, row: &Row) -> Result<Entry, Failure> {
-        let key = match key_of_row(row)? {
+    fn open(&self, row: Row) -> Result<Entry, Failure> {
+        let key = match key_of_row(&row)? {
             Some(name) if self.walks => self.keys.get_on_a_walk(name)?,
             Some(name) => self.keys.get(name)?,
             None => None,

@@ -245,14 +245,19 @@ fn wrap(master: &Key, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> 
     let mut nonce = [0; 24];
     entropy(&mut nonce)?;
     let mut out = nonce.to_vec();
-    out.extend(master.seal(nonce, context, plain)?);
+    let header = out.len();
+    out.extend_from_slice(plain);
+    master.seal(nonce, context, &mut out, header)?;
     Ok(out)
 }
 
 /// What [`wrap`] sealed; nothing when the key does not fit or the bytes are damaged.
 fn unwrap(master: &Key, context: &[u8], wrapped: &[u8]) -> Option<Vec<u8>> {
     let (nonce, sealed) = wrapped.split_first_chunk::<24>()?;
-    master.open(*nonce, context, sealed)
+    let mut text = sealed.to_vec();
+    let length = master.open(*nonce, context, &mut text)?.len();
+    text.truncate(length);
+    Some(text)
 }
 
 #[cfg(test)]

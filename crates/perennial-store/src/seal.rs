@@ -44,23 +44,28 @@ impl Key {
         &self.0
     }
 
-    /// Seals a text; `context` must be given again to open it.
-    pub(crate) fn seal(&self, nonce: [u8; 24], context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Failure> {
+    /// Seals what follows the first `header` bytes, in their place; `context` must be given again to
+    /// open it.
+    pub(crate) fn seal(
+        &self,
+        nonce: [u8; 24],
+        context: &[u8],
+        text: &mut Vec<u8>,
+        header: usize,
+    ) -> Result<(), Failure> {
         let (key, nonce) = self.of_one_text(nonce).ok_or_else(|| Failure::misuse("seal", "the key has no 256 bits"))?;
-        let mut sealed = Vec::with_capacity(plain.len() + CHACHA20_POLY1305.tag_len());
-        sealed.extend_from_slice(plain);
-        key.seal_in_place_append_tag(nonce, Aad::from(context), &mut sealed)
+        let plain = text.get_mut(header..).unwrap_or_default();
+        let tag = key
+            .seal_in_place_separate_tag(nonce, Aad::from(context), plain)
             .map_err(|_| Failure::misuse("seal", "the text is too long"))?;
-        Ok(sealed)
+        text.extend_from_slice(tag.as_ref());
+        Ok(())
     }
 
-    /// Opens a sealed text; `None` when the key, the context or a byte differs.
-    pub(crate) fn open(&self, nonce: [u8; 24], context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    /// Opens a sealed text in its place; `None` when the key, the context or a byte differs.
+    pub(crate) fn open<'a>(&self, nonce: [u8; 24], context: &[u8], sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
         let (key, nonce) = self.of_one_text(nonce)?;
-        let mut text = sealed.to_vec();
-        let length = key.open_in_place(nonce, Aad::from(context), &mut text).ok()?.len();
-        text.truncate(length);
-        Some(text)
+        key.open_in_place(nonce, Aad::from(context), sealed).ok()
     }
 
     /// The key and nonce of `ChaCha20-Poly1305` that stand for a long nonce (draft-irtf-cfrg-xchacha-03,
@@ -142,13 +147,16 @@ mod tests {
         ) {
             let cipher = XChaCha20Poly1305::new((&key).into());
             let payload = Payload { msg: &text, aad: &context };
-            let sealed = Key::new(key).seal(nonce, &context, &text).unwrap();
+            let mut sealed = [b"head".to_vec(), text.clone()].concat();
+            Key::new(key).seal(nonce, &context, &mut sealed, 4).unwrap();
+            prop_assert_eq!(&sealed[..4], b"head");
+            let mut sealed = sealed.split_off(4);
             prop_assert_eq!(&sealed, &cipher.encrypt(&nonce.into(), payload).unwrap());
-            prop_assert_eq!(Key::new(key).open(nonce, &context, &sealed), Some(text));
-            let mut damaged = sealed;
+            let mut damaged = sealed.clone();
+            prop_assert_eq!(Key::new(key).open(nonce, &context, &mut sealed), Some(&mut text.clone()[..]));
             let last = damaged.len() - 1;
             damaged[last] ^= 1;
-            prop_assert_eq!(Key::new(key).open(nonce, &context, &damaged), None);
+            prop_assert_eq!(Key::new(key).open(nonce, &context, &mut damaged), None);
         }
     }
 }

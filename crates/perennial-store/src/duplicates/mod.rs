@@ -192,7 +192,9 @@ impl Duplicates {
         self.settle();
         let mut batch = Batch { position, marks: std::mem::take(&mut self.unsaved), close: None, ..Batch::default() };
         if self.recent.len() >= SEGMENT && self.closing.is_none() {
-            let closing = (self.segment, Arc::new(std::mem::take(&mut self.recent)));
+            // The next one will be as long: growing would move it again and again.
+            let next = Exact::with_capacity_and_hasher(self.recent.len(), Default::default());
+            let closing = (self.segment, Arc::new(std::mem::replace(&mut self.recent, next)));
             batch.close = Some(closing.clone());
             batch.filters = self.generations.iter_mut().filter(|g| g.changed).map(Generation::save).collect();
             self.closing = Some(closing);

@@ -320,7 +320,8 @@ impl Workspace {
     /// Begins to make durable what was folded. Waits for the one before, so that what comes next can
     /// be folded meanwhile.
     pub fn flush(&mut self) {
-        let (batch, waiting) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.waiting));
+        let batch = std::mem::replace(&mut self.batch, self.journal.room());
+        let waiting = std::mem::take(&mut self.waiting);
         self.warm.settled(&batch); // Should it fail, memory is made again without it.
         self.journal.begin(batch, move |done| tell_all(waiting, &done));
     }

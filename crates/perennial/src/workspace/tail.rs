@@ -342,6 +342,9 @@ impl Workspace {
 
     /// Identifiers that an entry linked: their hashes are facts, their values are in the input.
     pub(super) fn name(&mut self, customer: &mut Customer, entry: &Entry) {
+        if !entry.outcome.iter().any(|fact| matches!(fact, Fact::Linked(_))) {
+            return; // As most do not.
+        }
         let said: Vec<Identifier> = match &entry.input {
             Some(Input::Event(event)) => event.ids.clone(),
             Some(Input::Command(asked)) => vec![asked.customer.clone()],

@@ -27,6 +27,8 @@ const MOVED_MAX: usize = 10_000;
 
 pub(super) struct Warm {
     state: State,
+    /// The state holds nothing yet, so that it need not be asked.
+    blank: bool,
     customers: DigestMap<CustomerId, Slot>,
     /// About how many bytes they take.
     weight: usize,
@@ -97,6 +99,7 @@ impl Warm {
         let moved_after = state.position().unwrap_or(u64::MAX);
         Self {
             state,
+            blank: moved_after == 0,
             customers: DigestMap::default(),
             weight: 0,
             bound: WARM_BYTES,
@@ -189,7 +192,7 @@ impl Warm {
     fn kept<T: DeserializeOwned>(&self, key: KeptKey) -> Result<Option<T>, Failure> {
         let body = match self.shelf.get(&key).or_else(|| self.older.shelf.get(&key)) {
             Some(known) => known.clone(),
-            None => self.state.kept(key)?,
+            None => self.recall(|state| state.kept(key))?,
         };
         let read = |body: Vec<u8>| postcard::from_bytes(&body);
         body.map(read).transpose().map_err(|e| rows::unreadable("read an old order or answer from state.db", &e))
@@ -239,11 +242,16 @@ impl Warm {
         self.shelf.extend(other.shelf.iter().map(|(key, body)| (*key, body.clone())));
     }
 
+    /// What the state says.
+    fn recall<T>(&self, question: impl FnOnce(&State) -> Result<Option<T>, Failure>) -> Result<Option<T>, Failure> {
+        if self.blank { Ok(None) } else { question(&self.state) }
+    }
+
     fn fetch(&mut self, id: CustomerId) -> Result<(), Failure> {
         if self.customers.contains_key(&id) || self.gone.contains(&id) {
             return Ok(());
         }
-        if let Some(row) = self.state.load(id)? {
+        if let Some(row) = self.recall(|state| state.load(id))? {
             let customer = rows::decode(&row)?;
             self.evict();
             self.put(customer, false);
@@ -283,7 +291,7 @@ impl Warm {
         if let Some(known) = recent.or_else(|| self.known.get(&hash)) {
             return Ok(*known);
         }
-        let found = self.state.lookup(hash)?;
+        let found = self.recall(|state| state.lookup(hash))?;
         if self.known.len() >= KNOWN_MAX {
             self.known.clear(); // The state tells again.
         }
@@ -316,7 +324,7 @@ impl Warm {
     fn indexed(&self, order: OrderRef) -> Result<Option<CustomerId>, Failure> {
         match self.orders.get(&order).or_else(|| self.older.orders.get(&order)) {
             Some(owner) => Ok(Some(*owner)),
-            None => self.state.order_owner(order),
+            None => self.recall(|state| state.order_owner(order)),
         }
     }
 
@@ -541,6 +549,7 @@ impl Warm {
 
     /// The checkpoint that was on its way is on disk.
     pub(super) fn landed(&mut self) {
+        self.blank = false;
         let older = std::mem::take(&mut self.older);
         self.known.extend(older.identifiers);
         self.customers.values_mut().for_each(|slot| slot.leaving = false);
