@@ -100,6 +100,15 @@ fn put(bytes: &mut Vec<u8>, what: &(impl Serialize + ?Sized)) {
     *bytes = postcard::to_extend(what, std::mem::take(bytes)).expect("memory takes every value");
 }
 
+/// Appends a whole number in the journal's form: seven bits a byte, the lowest first.
+fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
 /// What comes next in the journal's form of properties.
 #[derive(Clone, Copy)]
 enum Shape {
@@ -119,7 +128,14 @@ impl Copied<'_> {
     fn number<'de, D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
         let (mantissa, scale) = <(i128, u8)>::deserialize(d)?;
         decimal::from_parts(mantissa, scale).map_err(de::Error::custom)?;
-        put(self.0, &(mantissa, scale));
+        match i64::try_from(mantissa) {
+            // Signed numbers lie folded about nought: 0, -1, 1, -2 and so on.
+            Ok(small) => {
+                put_number(self.0, ((small << 1) ^ (small >> 63)).cast_unsigned());
+                self.0.push(scale);
+            }
+            Err(_) => put(self.0, &(mantissa, scale)),
+        }
         Ok(())
     }
 }
@@ -146,7 +162,7 @@ impl<'de> Visitor<'de> for Copied<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        put(self.0, &text.len());
+        put_number(self.0, text.len() as u64);
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
@@ -163,14 +179,14 @@ impl<'de> Visitor<'de> for Copied<'_> {
         if expected > 0 {
             bytes.reserve(USUAL_BYTES);
         }
-        put(bytes, &expected);
+        put_number(bytes, expected as u64);
         let (first, mut count) = (bytes.len(), 0_usize);
         while seq.next_element_seed(Copied(bytes, each))?.is_some() {
             count += 1;
         }
         if count != expected {
             let mut length = Vec::new();
-            put(&mut length, &count);
+            put_number(&mut length, count as u64);
             bytes.splice(start..first, length);
         }
         Ok(())

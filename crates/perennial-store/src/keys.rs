@@ -5,7 +5,6 @@
 //! Limits: what a file system or a drive keeps of overwritten blocks, and copies in older backups,
 //! are out of reach; a restore destroys again what was destroyed since (see [`crate::restore`]).
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::Taken;
 use crate::backup::note_erasure;
+use crate::digests::DigestMap;
 use crate::failure::{Failure, Trouble};
 use crate::keyring::{Keyring, Known};
 use crate::memory::{MemoryDisk, Write};
@@ -46,8 +46,8 @@ enum Backend {
 /// The last keys used, in two halves: when the younger is full, the older is dropped.
 #[derive(Default)]
 struct Cache {
-    young: HashMap<KeyName, Known>,
-    old: HashMap<KeyName, Known>,
+    young: DigestMap<KeyName, Known>,
+    old: DigestMap<KeyName, Known>,
 }
 
 impl Cache {

@@ -310,6 +310,18 @@ impl State {
         }
     }
 
+    /// The ids of customers after one, in their order.
+    pub fn ids(&self, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerId>, Failure> {
+        let limit = limit.min(ROWS_MAX);
+        match &*self.backend {
+            Backend::Sqlite { walkers, .. } => walkers.with(|db| ids(db, after, limit)),
+            Backend::Memory(disk) => {
+                let customers = &disk.contents().state.customers;
+                Ok(customers.keys().filter(|id| after.is_none_or(|after| **id > after)).take(limit).copied().collect())
+            }
+        }
+    }
+
     /// How many customers there are.
     pub fn count(&self) -> Result<u64, Failure> {
         match &*self.backend {
@@ -719,6 +731,15 @@ fn customers(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result
         found.push(customer_row(db, row)?);
     }
     Ok(found)
+}
+
+fn ids(db: &Connection, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerId>, Failure> {
+    const DOING: &str = "list customers";
+    let sql = "SELECT id FROM customers WHERE id > ?1 AND body IS NOT NULL ORDER BY id LIMIT ?2";
+    let mut statement = db.prepare_cached(sql).doing(DOING)?;
+    let after = after.map_or_else(Vec::new, |id| id.0.to_vec());
+    let rows = statement.query_map(params![after, to_sql(limit as u64)], |row| row.get(0).map(CustomerId));
+    rows.and_then(Iterator::collect).doing(DOING)
 }
 
 #[cfg(test)]

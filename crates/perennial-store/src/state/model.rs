@@ -228,6 +228,8 @@ fn same(file: &State, memory: &State) {
     assert_eq!(file.count().unwrap(), memory.count().unwrap());
     assert_eq!(file.customers(None, 4).unwrap(), memory.customers(None, 4).unwrap());
     assert_eq!(file.customers(Some(person(2)), 9).unwrap(), memory.customers(Some(person(2)), 9).unwrap());
+    assert_eq!(file.ids(None, 4).unwrap(), memory.ids(None, 4).unwrap());
+    assert_eq!(file.ids(Some(person(2)), 9).unwrap(), memory.ids(Some(person(2)), 9).unwrap());
     let ids: Vec<CustomerId> = (0..7).rev().map(person).collect();
     assert_eq!(file.load_many(&ids).unwrap(), memory.load_many(&ids).unwrap());
     for before in -4..4 {

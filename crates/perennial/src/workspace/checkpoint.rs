@@ -83,10 +83,10 @@ impl Workspace {
     pub fn checkpoint(&mut self) -> Result<(), Failure> {
         // What a failed checkpoint took along is no longer news: memory is made again first.
         self.ready(self.now)?;
-        self.launch(usize::MAX)?;
+        self.launch_whole()?;
         self.land()?;
         self.begin()?;
-        self.launch(usize::MAX)?;
+        self.launch_whole()?;
         self.land()
     }
 
@@ -103,7 +103,18 @@ impl Workspace {
 
     /// Writes customers out, and sends the checkpoint on its way once it is whole.
     fn launch(&mut self, bytes: usize) -> Result<(), Failure> {
-        let Some(news) = self.warm.gather_on(bytes).inspect_err(|_| self.broken = true)? else { return Ok(()) };
+        let news = self.warm.gather_on(bytes);
+        self.send_off(news)
+    }
+
+    /// The same with all that are left.
+    fn launch_whole(&mut self) -> Result<(), Failure> {
+        let news = self.warm.gather_rest();
+        self.send_off(news)
+    }
+
+    fn send_off(&mut self, news: Result<Option<Checkpoint>, Failure>) -> Result<(), Failure> {
+        let Some(news) = news.inspect_err(|_| self.broken = true)? else { return Ok(()) };
         let Some(InTheMaking(messages)) = self.in_the_making.take() else { return Ok(()) };
         let state = self.state.clone();
         let thread =

@@ -11,7 +11,7 @@ use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secre
 use perennial_core::input::{Entry, Input};
 use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
-use perennial_store::{Checkpoint, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
+use perennial_store::{Checkpoint, CustomerRow, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
 
 use super::rows;
@@ -454,10 +454,10 @@ impl Warm {
         let mut ids: BTreeSet<CustomerId> = self.customers.keys().copied().collect();
         let mut after = None;
         loop {
-            let rows = self.state.customers(after, ROWS_MAX)?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.id);
-            ids.extend(rows.iter().map(|r| r.id).filter(|id| !self.gone.contains(id)));
+            let more = self.state.ids(after, ROWS_MAX)?;
+            let Some(last) = more.last() else { break };
+            after = Some(*last);
+            ids.extend(more.iter().filter(|id| !self.gone.contains(id)));
         }
         Ok(ids.into_iter().collect())
     }
@@ -517,6 +517,24 @@ impl Warm {
         self.outgoing.is_some()
     }
 
+    /// Writes out all customers that are left, on as many threads as there are processors; the
+    /// checkpoint, if one is in the making. For whoever waits for it anyway.
+    pub(super) fn gather_rest(&mut self) -> Result<Option<Checkpoint>, Failure> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut unwritten: Vec<&mut Slot> = self.customers.values_mut().filter(|slot| slot.unwritten).collect();
+        let share = unwritten.len().div_ceil(threads).max(1);
+        let rows: Vec<Vec<CustomerRow>> = std::thread::scope(|scope| {
+            let shares = unwritten.chunks_mut(share).map(|slots| scope.spawn(|| write_out_all(slots)));
+            let shares: Vec<_> = shares.collect();
+            let died = || Err(super::misfit("write customers out", "the thread died"));
+            shares.into_iter().map(|share| share.join().unwrap_or_else(|_| died())).collect::<Result<_, _>>()
+        })?;
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.news.customers.extend(rows.into_iter().flatten());
+        }
+        self.gather_on(usize::MAX)
+    }
+
     /// Writes customers out for about so many bytes; the checkpoint, once it is whole.
     pub(super) fn gather_on(&mut self, bytes: usize) -> Result<Option<Checkpoint>, Failure> {
         let mut written = 0;
@@ -555,6 +573,18 @@ impl Warm {
         self.customers.values_mut().for_each(|slot| slot.leaving = false);
         self.evict();
     }
+}
+
+fn write_out_all(slots: &mut [&mut Slot]) -> Result<Vec<CustomerRow>, Failure> {
+    let mut scratch = Vec::new();
+    let mut rows = Vec::with_capacity(slots.len());
+    for slot in slots {
+        if let Some(customer) = &mut slot.customer {
+            rows.push(rows::encode(customer, slot.alarm, &mut scratch)?);
+            slot.unwritten = false;
+        }
+    }
+    Ok(rows)
 }
 
 /// The name under which the identifier index knows a customer that became part of another one.
