@@ -38,6 +38,15 @@ impl Catalog {
 
     /// Adds products; one named again is replaced.
     pub(crate) fn learn(&mut self, news: &[Product]) {
+        let place = |products: &[Product], id: &str| products.binary_search_by(|p| (*p.product_id).cmp(id)).ok();
+        if news.iter().all(|product| place(&self.products, &product.product_id).is_some()) {
+            for product in news {
+                if let Some(place) = place(&self.products, &product.product_id) {
+                    self.products[place] = product.clone();
+                }
+            }
+            return;
+        }
         let known = std::mem::take(&mut self.products).into_iter().chain(news.iter().cloned());
         let all: BTreeMap<Box<str>, Product> = known.map(|p| (p.product_id.clone(), p)).collect();
         self.products = all.into_values().collect();
@@ -73,6 +82,8 @@ mod tests {
         let eco = Product { tags: ["eco".into()].into(), ..product(7) };
         catalog.learn(&[product(7), eco.clone(), product(1_000)]);
         assert_eq!(catalog.get("p-0007"), Some(&eco));
+        catalog.learn(&[product(7)]);
+        assert_eq!(catalog.get("p-0007"), Some(&product(7)), "replaced where it stands");
         assert!(
             (0..=1_000)
                 .all(|n| catalog.get(&format!("p-{n:04}")).is_some_and(|p| p.product_id == product(n).product_id))

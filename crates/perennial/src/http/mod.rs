@@ -36,6 +36,7 @@ pub mod models;
 pub mod ops;
 pub mod overview;
 pub mod problem;
+pub mod products;
 pub mod programs;
 pub mod recommendations;
 pub mod server;
@@ -205,6 +206,7 @@ fn resources() -> OpenApiRouter<App> {
 fn programs() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(programs::show, programs::publish))
+        .routes(routes!(products::learn))
         .layer(DefaultBodyLimit::max(PROGRAM_BODY_MAX))
 }
 

@@ -74,7 +74,7 @@ pub struct RecommendedView {
 /// Why an item is recommended.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReasonView {
-    /// `bought_before`, `goes_with`, `viewed_before`, `next_in_visits`, `similar_customers` or `in_demand`.
+    /// `bought_before`, `goes_with`, `viewed_before`, `next_in_visits`, `described_alike`, `similar_customers` or `in_demand`.
     #[schema(example = "goes_with")]
     pub code: String,
     /// The item it comes from, where it comes from one.
@@ -188,8 +188,13 @@ fn reason(pick: &Pick, shelf: &Shelf) -> ReasonView {
         Why::With(item) => ("goes_with", Some(item), format!("goes with {}", named(item))),
         Why::Viewed(n) => ("viewed_before", Some(&pick.item), format!("{} in this visit", times("looked at", *n))),
         Why::After(item) => ("next_in_visits", Some(item), format!("visits with {} went on to it", named(item))),
+        Why::Like(item, shared) => ("described_alike", Some(item), alike(&named(item), shared)),
         Why::Customers => ("similar_customers", None, "customers who shop alike bought it".into()),
         Why::Demand => ("in_demand", None, "many buy it".into()),
     };
     ReasonView { code: code.into(), item: item.cloned(), text }
+}
+
+fn alike(name: &str, shared: &[String]) -> String {
+    if shared.is_empty() { format!("costs as much as {name}") } else { format!("like {name}: {}", shared.join(", ")) }
 }

@@ -10,7 +10,9 @@
 //! `docs/models.md` argues the shape.
 
 pub mod clusters;
+mod goods;
 pub mod history;
+mod newcomers;
 pub mod shelf;
 pub mod shop;
 pub mod trainer;

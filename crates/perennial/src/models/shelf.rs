@@ -11,12 +11,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use perennial_core::event::Product;
 use perennial_core::time::Timestamp;
-use perennial_core::value::Value;
 use perennial_learn::recommend::live::{LiveNeighbours, Weighting};
 use perennial_learn::recommend::{Choice, Reason, Recommendation, Recommender};
 use perennial_store::JournalReader;
-use rust_decimal::prelude::ToPrimitive as _;
 
+use super::goods::Good;
+use super::newcomers::{Alike, FEW, Newcomers};
 use super::shop::{self, Known, Shop};
 use super::visits::{Plan, Visits};
 use super::{Progress, Untrained};
@@ -27,6 +27,10 @@ const PAIRS_MAX: usize = 200_000;
 const BASKET_MAX: usize = 40;
 /// Items counted between trainings at most.
 const ITEMS_MAX: usize = 100_000;
+/// One in so many places of a list is for an item that few have ordered yet.
+const NEWCOMERS_EVERY: usize = 5;
+/// Items of a history by which newcomers are sought, the latest.
+const SOURCES_MAX: usize = 20;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,16 +123,27 @@ pub struct Question<'a> {
     pub limit: usize,
 }
 
-/// What is known of an item.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Good {
-    /// What the model calls it, when the model knows it.
-    number: Option<u32>,
-    /// What the catalogue says of it.
-    name: Option<Box<str>>,
-    category: Option<Box<str>>,
-    price: Option<f64>,
-    out_of_stock: bool,
+impl<'a> Question<'a> {
+    /// The items by whose description others are sought, the latest of a customer first; none where likeness is
+    /// no answer.
+    fn sources(&self, kind: Kind) -> Vec<&'a str> {
+        match kind {
+            Kind::ForYou => {
+                let mut latest: Vec<&str> = self.history.iter().map(|(item, _)| item).collect();
+                latest.reverse();
+                latest
+            }
+            Kind::Similar | Kind::Together | Kind::Session => self.items.iter().map(String::as_str).collect(),
+            Kind::Again | Kind::Trending => Vec::new(),
+        }
+    }
+}
+
+impl Pick {
+    fn alike(alike: Alike, scale: f32) -> Self {
+        let Alike { item, likeness, to, shared } = alike;
+        Self { item, name: None, score: scale * likeness, why: Why::Like(to, shared) }
+    }
 }
 
 /// What is kept in memory to answer from.
@@ -139,6 +154,7 @@ pub struct Shelf(RwLock<Stock>);
 struct Stock {
     shop: Option<(u32, Timestamp, Arc<Shop>)>,
     goods: HashMap<Box<str>, Good>,
+    newcomers: Newcomers,
     live: Live,
     /// Past visits, where the model learnt from any.
     visits: Option<Recommender>,
@@ -168,6 +184,9 @@ pub enum Why {
     Viewed(usize),
     /// Visits with this item went on to it.
     After(String),
+    /// It is like this item of theirs, or of the question, in these words; few have ordered it yet, or
+    /// orders say nothing.
+    Like(String, Vec<String>),
     /// Customers who shop alike took it.
     Customers,
     /// Many take it.
@@ -220,6 +239,7 @@ impl Shelf {
         }
         stock.shop = Some((version, at, shop));
         stock.live = Live::default();
+        stock.settle();
     }
 
     /// The visits that the model in force learnt from, where they are to be read.
@@ -259,9 +279,14 @@ impl Shelf {
     /// What the catalogue says of products.
     pub fn learn<'a>(&self, products: impl Iterator<Item = &'a Product>) {
         let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut news = false;
         for product in products {
             let good = stock.goods.entry(product.product_id.clone()).or_default();
             *good = Good { number: good.number, ..Good::of(product) };
+            news |= stock.newcomers.describe(product);
+        }
+        if news {
+            stock.settle();
         }
     }
 
@@ -272,6 +297,9 @@ impl Shelf {
         basket.dedup();
         let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
         stock.live.observe(&basket);
+        let known = |item: &&&str| stock.orders(item) >= FEW;
+        let often: Vec<&str> = basket.iter().filter(known).copied().collect();
+        often.into_iter().for_each(|item| stock.newcomers.known_now(item));
     }
 
     /// The best items; `note` says where they come from when that is not what was asked for.
@@ -297,9 +325,40 @@ impl Shelf {
 }
 
 impl Stock {
+    /// How often an item was ordered, as far as the model and the counts since know.
+    fn orders(&self, item: &str) -> f32 {
+        let number = self.goods.get(item).and_then(|good| good.number);
+        let before = self.shop.as_ref().zip(number).map_or(0.0, |((_, _, shop), number)| shop.orders(number));
+        before + self.live.orders.get(item).copied().unwrap_or(0.0)
+    }
+
+    /// Says anew which items are new.
+    fn settle(&mut self) {
+        let mut newcomers = std::mem::take(&mut self.newcomers);
+        newcomers.settle(|item| self.orders(item) < FEW);
+        self.newcomers = newcomers;
+    }
+
     /// What was asked for itself; and what it is, where that is something else.
     fn own(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> (Vec<Pick>, Option<String>) {
-        let Some((_, _, shop)) = &self.shop else { return (self.live_beside(kind, question, allow), None) };
+        let (mut list, mut instead) = self.learnt(kind, question, allow);
+        if list.is_empty() {
+            list = self.live_beside(kind, question, allow);
+        }
+        let sources = question.sources(kind);
+        let unbought = |item: &str| allow(item) && !sources.contains(&item);
+        if list.is_empty() {
+            list = self.alike(&sources, question.limit, &unbought);
+            instead = self.why_alike(kind).filter(|_| !list.is_empty()).map(Into::into);
+        } else if matches!(kind, Kind::ForYou | Kind::Similar) {
+            self.let_in(&mut list, &sources, question.limit, &unbought);
+        }
+        (list, instead)
+    }
+
+    /// What the model says; and what it is, where that is not quite what was asked for.
+    fn learnt(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> (Vec<Pick>, Option<String>) {
+        let Some((_, _, shop)) = &self.shop else { return (Vec::new(), None) };
         if kind == Kind::Session {
             let list = self.next_in_visit(question, allow);
             if !list.is_empty() {
@@ -319,8 +378,35 @@ impl Stock {
             Kind::Again => picks(shop.again(asked, &may), kind),
             Kind::Trending => self.demand(question.limit, allow),
         };
-        let list = if list.is_empty() { self.live_beside(kind, question, allow) } else { list };
         (list, self.no_visits(shop).filter(|_| kind == Kind::Session))
+    }
+
+    /// Items that the catalogue describes as it describes others.
+    fn alike(&self, sources: &[&str], limit: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Pick> {
+        let sources = &sources[..sources.len().min(SOURCES_MAX)];
+        self.newcomers.all_beside(sources, limit, allow).into_iter().map(|alike| Pick::alike(alike, 1.0)).collect()
+    }
+
+    /// Gives every fifth place of a list to an item that few have ordered yet, where one is like the sources.
+    fn let_in(&self, list: &mut Vec<Pick>, sources: &[&str], limit: usize, allow: &dyn Fn(&str) -> bool) {
+        let fresh = |item: &str| allow(item) && list.iter().all(|pick| pick.item != item);
+        let sources = &sources[..sources.len().min(SOURCES_MAX)];
+        let found = self.newcomers.beside(sources, limit / NEWCOMERS_EVERY, &fresh);
+        let best = list.first().map_or(1.0, |pick| pick.score);
+        for (nth, alike) in (1..).zip(found) {
+            list.insert((nth * NEWCOMERS_EVERY - 1).min(list.len()), Pick::alike(alike, best));
+        }
+        list.truncate(limit);
+    }
+
+    /// What likeness answers for, where orders say nothing; it is what was asked for when it is asked for.
+    fn why_alike(&self, kind: Kind) -> Option<&'static str> {
+        match (&self.shop, kind) {
+            (_, Kind::Similar) => None,
+            (None, _) => Some("no model is trained yet: what is described alike"),
+            (_, Kind::ForYou) => None,
+            _ => Some("no order with these items is known: what is described alike"),
+        }
     }
 
     /// What visits alike went on to.
@@ -421,29 +507,6 @@ impl Live {
                 self.beside.observe(&basket[..place], item);
                 self.pairs += place;
             }
-        }
-    }
-}
-
-impl Good {
-    fn of(product: &Product) -> Self {
-        let text = |names: &[&str]| {
-            let value = names.iter().find_map(|name| product.about.get(name));
-            value.and_then(Value::as_text).map(Into::into)
-        };
-        let number = |name: &str| match product.about.get(name) {
-            Some(Value::Number(n)) => n.to_f64(),
-            Some(Value::Text(text)) => text.parse().ok(),
-            _ => None,
-        };
-        let denied = matches!(product.about.get("in_stock"), Some(Value::Bool(false)));
-        let said = text(&["availability"]).is_some_and(|a: Box<str>| a.to_lowercase().starts_with("out"));
-        Self {
-            number: None,
-            name: text(&["name", "title"]),
-            category: text(&["category"]),
-            price: number("price"),
-            out_of_stock: denied || said || number("stock").is_some_and(|pieces| pieces <= 0.0),
         }
     }
 }

@@ -351,6 +351,11 @@ impl Shop {
         &self.visits
     }
 
+    /// How often an item was ordered before the training.
+    pub fn orders(&self, item: u32) -> f32 {
+        self.demand.get(item as usize).map_or(0.0, |(_, ever)| *ever)
+    }
+
     /// What an item is called by its number.
     pub fn name(&self, item: u32) -> &str {
         self.for_you.items.name(item)

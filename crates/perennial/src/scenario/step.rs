@@ -46,7 +46,8 @@ impl Stage {
     }
 
     pub(super) fn catalog(&mut self, products: Vec<Product>) -> Result<(), String> {
-        self.workspace.learn_products(self.clock, "scenario", products).map_err(|e| e.to_string())
+        self.workspace.learn_products(self.clock, "scenario", products).map_err(|e| e.to_string())?;
+        Ok(())
     }
 
     fn read_program(&self, path: &Path) -> Result<Value, String> {

@@ -11,6 +11,7 @@ use perennial_core::event::{Event, Origin};
 use perennial_core::input::Reject;
 use perennial_core::time::Timestamp;
 
+pub mod catalog;
 pub mod commerce;
 pub mod json;
 pub mod person;

@@ -259,18 +259,18 @@ impl Workspace {
         Ok(version)
     }
 
-    /// Adds products to the catalogue.
+    /// Adds products to the catalogue; answers how many of them were news.
     ///
     /// # Errors
     /// The store's failure.
-    pub fn learn_products(&mut self, now: Timestamp, by: &str, products: Vec<Product>) -> Result<(), Failure> {
+    pub fn learn_products(&mut self, now: Timestamp, by: &str, products: Vec<Product>) -> Result<usize, Failure> {
         self.ready(now)?;
         let news: Vec<Product> =
             products.into_iter().filter(|p| self.rules.catalog.get(&p.product_id) != Some(p)).collect();
         for chunk in news.chunks(1_000) {
             self.publication(by, Published::Catalog(chunk.to_vec()))?;
         }
-        Ok(())
+        Ok(news.len())
     }
 
     /// All customers, in the order of their ids.

@@ -701,6 +701,25 @@ async fn a_programme_is_checked_and_published_whole() {
 }
 
 #[tokio::test]
+async fn products_are_told_to_a_running_shop_and_recommended_at_once() {
+    let house = House::open();
+    let put = async |key: &str, body: Value| {
+        let request = Request::put("/v1/products").header("authorization", format!("Bearer {key}"));
+        house.send(request.body(Body::from(body.to_string())).unwrap()).await
+    };
+    let cups = json!({"products": [{"product_id": "a", "name": "Red cup"}, {"product_id": "b", "name": "Blue cup"}]});
+    put(&house.read_only, cups.clone()).await.check(403, "not_authorised");
+    assert_eq!(put(&house.secret, cups.clone()).await.json(), json!({"products": 2, "changed": 2}));
+    assert_eq!(put(&house.secret, cups).await.json(), json!({"products": 2, "changed": 0}));
+    let like = house.get("/v1/recommendations/similar?item=a").await.json();
+    let reason = json!({"code": "described_alike", "item": "a", "text": "like Red cup: cup"});
+    assert_eq!((&like["items"][0]["item"], &like["items"][0]["reason"]), (&json!("b"), &reason), "{like}");
+    let wrong = put(&house.secret, json!({"products": [{"product_id": "a", "fits": 7}]})).await;
+    wrong.check(400, "wrong_type");
+    assert_eq!(wrong.json()["field"], "products[0].fits");
+}
+
+#[tokio::test]
 async fn a_rejected_message_may_come_again_mended() {
     let house = House::open();
     let order = json!({"userId": "ana", "messageId": "o", "event": "Order Completed", "properties": {

@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use perennial::commands;
-use perennial::models::shelf::{Bought, Kind, Pick, Question, Wanted, Why};
+use perennial::models::shelf::{Bought, Found, Kind, Pick, Question, Wanted, Why};
 use perennial::models::trainer::{NotNow, Trainer};
 use perennial::models::{Progress, Untrained, train};
 use perennial::pump::{Clock, Pump};
-use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
+use perennial::wire::{Circumstances, catalog};
 use perennial::workspace::{Glimpse, Round, Who, Workspace};
 use perennial_core::input::{Asked, Command, Input, Published};
 use perennial_core::score::{ModelKind, Score};
@@ -376,9 +376,7 @@ fn recommendations_keep_to_what_the_customer_likes_and_hold_no_customer() {
     let ask = |kind, items: &[String], wanted: &Wanted| {
         shelf.answer(kind, Question { history: &history, items, limit: 5 }, wanted)
     };
-    let theme = |found: &perennial::models::shelf::Found| {
-        found.items.iter().filter(|r| r.item.starts_with("p1") && r.item.len() == 3).count()
-    };
+    let theme = |found: &Found| found.items.iter().filter(|r| r.item.starts_with("p1") && r.item.len() == 3).count();
     let again = ask(Kind::Again, &[], &Wanted::default());
     assert_eq!((&again.instead, theme(&again)), (&None, 5), "{again:?}");
     let together = ask(Kind::Together, &question(&["p10", "p11"]), &Wanted::default());
@@ -479,6 +477,85 @@ fn where_nobody_looks_around_orders_answer_for_a_visit_and_say_so() {
     assert_eq!((found.instead.as_deref(), shop.shelf().owed().is_none()), (Some(why), true));
     let with = |pick: &Pick| pick.why == Why::With("p10".into());
     assert!(found.items[..4].iter().all(with) && found.items[4].why == Why::Demand, "{found:?}");
+}
+
+/// The catalogue of the made-up shop: themes are categories. `p20` to `p29` are lamps; so is one that is new.
+fn describe(shop: &mut Workspace, more: &[serde_json::Value]) {
+    let themes = ["Tea", "Cups", "Lamps", "Rugs"];
+    let product = |n: u32| {
+        let theme = themes[n as usize / 10];
+        json!({"product_id": format!("p{n}"), "name": format!("{theme} number {n}"), "category": theme, "price": 5 + n % 10})
+    };
+    let listed: Vec<_> = (0..40).map(product).chain(more.iter().cloned()).collect();
+    let listed = catalog::products(&json!({ "products": listed }).to_string()).unwrap();
+    shop.learn_products(end(), "test", listed).unwrap();
+}
+
+fn new_lamp() -> serde_json::Value {
+    json!({"product_id": "new-lamp", "name": "Lamps for travellers", "category": "Lamps", "price": 9})
+}
+
+fn find<'a>(found: &'a Found, item: &str) -> Option<(usize, &'a Pick)> {
+    found.items.iter().enumerate().find(|(_, pick)| pick.item == item)
+}
+
+#[test]
+fn what_is_new_in_the_catalogue_is_recommended_without_a_training() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    describe(&mut shop, &[]);
+    train_now(&mut shop, ModelKind::Recommend);
+    let shelf = shop.shelf();
+    // u2 and u6 keep to lamps, u1 to cups.
+    let (lamps, cups) = (shop.bought(end(), &who(6)).unwrap().unwrap(), shop.bought(end(), &who(1)).unwrap().unwrap());
+    let ask = |kind, history: &Bought, items: &[&str]| {
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        shelf.answer(kind, Question { history, items: &items, limit: 10 }, &Wanted::default())
+    };
+    let before = ask(Kind::Similar, &Bought::default(), &["p20"]);
+    assert!(
+        before.items.iter().all(|pick| !matches!(pick.why, Why::Like(..))),
+        "all is known by its orders: {before:?}"
+    );
+    describe(&mut shop, &[new_lamp()]);
+    let after = ask(Kind::Similar, &Bought::default(), &["p20"]);
+    let (place, lamp) = find(&after, "new-lamp").unwrap();
+    assert_eq!((place, &lamp.why), (4, &Why::Like("p20".into(), vec!["Lamps".into(), "lamps".into()])), "{lamp:?}");
+    let others = |found: &Found| {
+        found.items.iter().map(|pick| pick.item.clone()).filter(|i| i != "new-lamp").collect::<Vec<_>>()
+    };
+    assert_eq!(others(&after)[..], others(&before)[..9], "the others stay as they were");
+    assert!(find(&ask(Kind::ForYou, &lamps, &[]), "new-lamp").is_some());
+    assert!(find(&ask(Kind::ForYou, &cups, &[]), "new-lamp").is_none());
+    // And who looks at it sees its like.
+    let beside = ask(Kind::Similar, &Bought::default(), &["new-lamp"]);
+    assert!(
+        beside.instead.is_none() && beside.items.iter().all(|pick| pick.name.as_deref().unwrap().contains("Lamps"))
+    );
+    let together = ask(Kind::Together, &Bought::default(), &["new-lamp"]);
+    assert!(together.instead.unwrap().contains("described alike") && !together.items.is_empty());
+    // Once it was ordered often enough, it is new no more.
+    for n in 0..5 {
+        let mut order = order(500 + n, DAYS);
+        order["properties"]["products"] = json!([{"product_id": "new-lamp", "price": 9, "quantity": 1}]);
+        take(&mut shop, end(), &[order]);
+    }
+    assert!(find(&ask(Kind::Similar, &Bought::default(), &["p20"]), "new-lamp").is_none());
+}
+
+#[test]
+fn a_shop_without_a_model_goes_by_its_catalogue() {
+    let mut shop = crate::shop::on(&MemoryDisk::new());
+    describe(&mut shop, &[new_lamp()]);
+    let mut history = Bought::default();
+    history.push("new-lamp", 1.0);
+    let ask = |kind, items: &[String]| {
+        shop.shelf().answer(kind, Question { history: &history, items, limit: 5 }, &Wanted::default())
+    };
+    let for_you = ask(Kind::ForYou, &[]);
+    assert_eq!(for_you.instead.as_deref(), Some("no model is trained yet: what is described alike"));
+    let lamp = |pick: &Pick| matches!(&pick.why, Why::Like(to, _) if to == "new-lamp") && pick.item.starts_with("p2");
+    assert!(for_you.items.len() == 5 && for_you.items.iter().all(lamp), "{for_you:?}");
+    assert_eq!(ask(Kind::Similar, &["new-lamp".into()]).items, for_you.items);
 }
 
 #[tokio::test(flavor = "multi_thread")]

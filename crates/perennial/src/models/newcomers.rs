@@ -1,0 +1,113 @@
+//! Newcomers: items that few have ordered yet, found by what the catalogue says of them.
+//!
+//! Promise: no training is needed, and a list costs the same whether the catalogue is large or small:
+//! what is new beside an item is sought once, and again after the catalogue has changed.
+
+use std::sync::OnceLock;
+
+use perennial_core::event::Product;
+use perennial_learn::recommend::content::Content;
+
+use super::goods;
+
+/// An item that was ordered less often than this is new.
+pub(super) const FEW: f32 = 5.0;
+/// New items that are remembered beside an item.
+const NEAR: usize = 8;
+/// Items whose tags agree less are not alike.
+const LIKENESS_MIN: f32 = 0.3;
+/// Tags that a reason names.
+const TOLD: usize = 2;
+
+/// What the catalogue says, and which items of it are new.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    content: Content,
+    /// By the content's number.
+    new: Vec<bool>,
+    near: Vec<OnceLock<Box<[(u32, f32)]>>>,
+}
+
+/// An item that is like another.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Alike {
+    /// The item.
+    pub(super) item: String,
+    /// How much, in `0..=1`.
+    pub(super) likeness: f32,
+    /// Which it is like.
+    pub(super) to: String,
+    /// In what, in words; nothing where only their prices agree.
+    pub(super) shared: Vec<String>,
+}
+
+impl Newcomers {
+    /// The catalogue says this of a product; answers whether that is news. [`Newcomers::settle`] ends a round
+    /// of news.
+    pub(super) fn describe(&mut self, product: &Product) -> bool {
+        self.content.describe(&product.product_id, &goods::tags(product))
+    }
+
+    /// Says anew which items are new.
+    pub(super) fn settle(&mut self, is_new: impl Fn(&str) -> bool) {
+        let all = 0..u32::try_from(self.content.len()).unwrap_or(u32::MAX);
+        self.new = all.map(|item| is_new(self.content.name(item))).collect();
+        self.near.clear();
+        self.near.resize_with(self.content.len(), OnceLock::new);
+    }
+
+    /// An item was ordered often enough.
+    pub(super) fn known_now(&mut self, item: &str) {
+        if let Some(new) = self.content.find(item).and_then(|item| self.new.get_mut(item as usize)) {
+            *new = false;
+        }
+    }
+
+    /// New items that are like some of these, the most alike first; none of these.
+    pub(super) fn beside(&self, items: &[&str], count: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Alike> {
+        let items = self.numbers(items);
+        let mut found: Vec<(u32, f32, u32)> = Vec::new();
+        for &item in &items {
+            let near = self.near[item as usize].get_or_init(|| self.find_near(item));
+            found.extend(near.iter().map(|&(other, likeness)| (other, likeness, item)));
+        }
+        found.retain(|(other, ..)| self.new[*other as usize] && !items.contains(other));
+        found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)).then(a.2.cmp(&b.2)));
+        let mut taken: Vec<Alike> = Vec::new();
+        for (other, likeness, to) in found {
+            let name = self.content.name(other);
+            if taken.len() < count && taken.iter().all(|alike| alike.item != name) && allow(name) {
+                taken.push(self.alike(other, likeness, to));
+            }
+        }
+        taken
+    }
+
+    /// All items, new or not, that are like these.
+    pub(super) fn all_beside(&self, items: &[&str], count: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Alike> {
+        let items = self.numbers(items);
+        let found = self.content.alike(&items, count, &|item| allow(self.content.name(item)));
+        let told = found.into_iter().filter_map(|(item, likeness)| {
+            let to = self.content.nearest(&items, item)?;
+            Some(self.alike(item, likeness, to))
+        });
+        told.collect()
+    }
+
+    fn numbers(&self, items: &[&str]) -> Vec<u32> {
+        let mut numbers: Vec<u32> = items.iter().filter_map(|item| self.content.find(item)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    fn find_near(&self, item: u32) -> Box<[(u32, f32)]> {
+        let near = self.content.alike(&[item], NEAR, &|other| self.new[other as usize]);
+        near.into_iter().filter(|(_, likeness)| *likeness >= LIKENESS_MIN).collect()
+    }
+
+    fn alike(&self, item: u32, likeness: f32, to: u32) -> Alike {
+        let shared = self.content.shared(to, item).filter_map(goods::told).take(TOLD).map(Into::into).collect();
+        Alike { item: self.content.name(item).into(), likeness, to: self.content.name(to).into(), shared }
+    }
+}
