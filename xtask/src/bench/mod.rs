@@ -382,10 +382,29 @@ fn restart(plan: &Plan, table: &mut Table, folder: &Scratch, server: Server, bef
 
 #[expect(clippy::cast_precision_loss, reason = "a report")]
 fn refold(plan: &Plan, table: &mut Table, folder: &Scratch, intake: f64) -> Result<(), String> {
+    for file in ["state.db", "duplicates.db"].iter().flat_map(|db| ["", "-wal", "-shm"].map(|end| format!("{db}{end}")))
+    {
+        let _ = std::fs::remove_file(folder.0.join(file)); // it may not be there
+    }
+    let server = serve(plan, folder)?;
+    let rate = |seconds: f64| plan.events as f64 / seconds;
+    table.put(
+        "refold against intake: started without any state, until it serves",
+        ">= 2",
+        "/s",
+        rate(server.ready),
+        Some(intake),
+    );
+    server.stop()?;
     let began = Instant::now();
     output(&plan.programs.join("perennial"), &["rebuild", "--folder", &folder.text()])?;
-    let rate = plan.events as f64 / began.elapsed().as_secs_f64();
-    table.put("refold against intake", ">= 2", "/s", rate, Some(intake));
+    table.put(
+        "  the same, until all of the state is written (rebuild)",
+        "-",
+        "/s",
+        rate(began.elapsed().as_secs_f64()),
+        Some(intake),
+    );
     Ok(())
 }
 
