@@ -248,6 +248,14 @@ impl Recommender {
         parts.into_iter().flatten().collect()
     }
 
+    /// How much two items go together, by the larger of the weights between them, in `0..=1` where the weights
+    /// are cosines; 0 where no method has such weights.
+    pub fn likeness(&self, one: u32, other: u32) -> f32 {
+        let linked = self.parts.iter().filter_map(|(method, _)| method.linked());
+        let both = |matrix: &ItemMatrix| matrix.weight(one, other).max(matrix.weight(other, one));
+        linked.map(|linked| both(&linked.matrix)).fold(0.0, f32::max).min(1.0)
+    }
+
     /// Why an item is right for a customer; `None` for names that are not known.
     pub fn why(&self, customer: &str, item: &str) -> Option<Reason> {
         let case = self.histories.case(self.users.find(customer)? as usize, self.now);

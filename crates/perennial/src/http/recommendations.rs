@@ -32,6 +32,7 @@ pub struct Asked {
     category: Option<String>,
     price_from: Option<f64>,
     price_to: Option<f64>,
+    diversity: Option<f32>,
 }
 
 /// Recommended items.
@@ -99,7 +100,8 @@ pub struct ReasonView {
         ("seen" = Option<String>, Query, description = "Product ids that shall not come, separated by commas"),
         ("category" = Option<String>, Query, description = "Only items of this category, as the catalogue names it"),
         ("price_from" = Option<f64>, Query, description = "Only items at this price or more"),
-        ("price_to" = Option<f64>, Query, description = "Only items at this price or less")
+        ("price_to" = Option<f64>, Query, description = "Only items at this price or less"),
+        ("diversity" = Option<f32>, Query, description = "From 0, the best first, which is the default, to 1, as unlike one another as can be (maximal marginal relevance)")
     ),
     responses(
         (status = 200, body = RecommendationsView),
@@ -129,16 +131,29 @@ pub async fn show(
         None => Bought::default(),
     };
     let limit = asked.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
-    let wanted = asked.wanted();
+    let wanted = asked.wanted()?;
     let shelf = app.shelf();
     let found = shelf.answer(kind, Question { history: &history, items: &items, limit }, &wanted);
     Ok(Json(view(kind, found, &shelf)))
 }
 
 impl Asked {
-    fn wanted(self) -> Wanted {
+    fn wanted(self) -> Result<Wanted, ApiError> {
+        let diversity = self.diversity.unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&diversity) {
+            let mend = "Send a number from 0 (the best first) to 1 (as unlike one another as can be).";
+            return Err(ApiError::new("bad_parameter", mend).at("diversity"));
+        }
+        for (field, price) in [("price_from", self.price_from), ("price_to", self.price_to)] {
+            if price.is_some_and(|price| !price.is_finite()) {
+                return Err(ApiError::new("bad_parameter", "Send a number like 19.90.").at(field));
+            }
+        }
+        if self.price_from.zip(self.price_to).is_some_and(|(from, to)| from > to) {
+            return Err(ApiError::new("bad_parameter", "Send a price that is not below price_from.").at("price_to"));
+        }
         let except = self.seen.as_deref().map(list).unwrap_or_default();
-        Wanted { category: self.category, from: self.price_from, to: self.price_to, except }
+        Ok(Wanted { category: self.category, from: self.price_from, to: self.price_to, except, diversity })
     }
 }
 

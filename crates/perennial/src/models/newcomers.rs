@@ -94,6 +94,16 @@ impl Newcomers {
         told.collect()
     }
 
+    /// The number of a described item.
+    pub(super) fn find(&self, item: &str) -> Option<u32> {
+        self.content.find(item)
+    }
+
+    /// How alike two items are described, in `0..=1`.
+    pub(super) fn likeness(&self, one: u32, other: u32) -> f32 {
+        self.content.likeness(one, other)
+    }
+
     fn numbers(&self, items: &[&str]) -> Vec<u32> {
         let mut numbers: Vec<u32> = items.iter().filter_map(|item| self.content.find(item)).collect();
         numbers.sort_unstable();

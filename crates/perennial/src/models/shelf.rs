@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use perennial_core::event::Product;
 use perennial_core::time::Timestamp;
+use perennial_learn::recommend::diversity;
 use perennial_learn::recommend::live::{LiveNeighbours, Weighting};
 use perennial_learn::recommend::{Choice, Reason, Recommendation, Recommender};
 use perennial_store::JournalReader;
@@ -29,6 +30,9 @@ const BASKET_MAX: usize = 40;
 const ITEMS_MAX: usize = 100_000;
 /// One in so many places of a list is for an item that few have ordered yet.
 const NEWCOMERS_EVERY: usize = 5;
+/// A various list is chosen from so many times its length.
+const POOL: usize = 5;
+const POOL_MAX: usize = 200;
 /// Items of a history by which newcomers are sought, the latest.
 const SOURCES_MAX: usize = 20;
 
@@ -88,6 +92,8 @@ pub struct Wanted {
     pub to: Option<f64>,
     /// None of these.
     pub except: Vec<String>,
+    /// How much items of a list shall differ: from 0, the best first, to 1, as unlike one another as can be.
+    pub diversity: f32,
 }
 
 /// What somebody bought, oldest first: the ids in one text, because a shelf is asked often and keeps none of them.
@@ -121,6 +127,13 @@ pub struct Question<'a> {
     pub items: &'a [String],
     /// How many are wanted.
     pub limit: usize,
+}
+
+impl Wanted {
+    /// How many candidates a list of so many items is chosen from.
+    fn depth(&self, limit: usize) -> usize {
+        if self.diversity > 0.0 { (limit * POOL).min(POOL_MAX).max(limit) } else { limit }
+    }
 }
 
 impl<'a> Question<'a> {
@@ -233,6 +246,7 @@ impl Shelf {
         for (number, item) in shop.names() {
             stock.goods.entry(item.into()).or_default().number = Some(number);
         }
+        stock.forgotten += 1; // What is being read for the model before is not of this one.
         stock.owes_visits = matches!(shop.visits(), Plan::Learnt { .. });
         if !stock.owes_visits {
             stock.visits = None;
@@ -273,7 +287,8 @@ impl Shelf {
 
     /// Nothing is known any more: memory is made again.
     pub fn clear(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Stock::default();
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *stock = Stock { forgotten: stock.forgotten + 1, ..Stock::default() };
     }
 
     /// What the catalogue says of products.
@@ -307,10 +322,18 @@ impl Shelf {
         let stock = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let allow = |item: &str| stock.allows(item, wanted);
         let model = stock.shop.as_ref().map(|(version, at, _)| (*version, *at));
-        let (mut list, mut instead) = stock.own(kind, question, &allow);
-        if list.is_empty() {
+        let deep = Question { limit: wanted.depth(question.limit), ..question };
+        let (mut list, mut instead) = stock.own(kind, deep, &allow);
+        let known = !list.is_empty();
+        if !known {
             instead = stock.why_demand(kind).map(Into::into);
-            list = stock.demand(question.limit, &|item| allow(item) && !question.items.iter().any(|i| i == item));
+            list = stock.demand(deep.limit, &|item| allow(item) && !question.items.iter().any(|i| i == item));
+        }
+        if wanted.diversity > 0.0 {
+            list = stock.spread(list, question.limit, wanted.diversity);
+        }
+        if known && matches!(kind, Kind::ForYou | Kind::Similar) {
+            stock.let_in(&mut list, kind, question, &allow);
         }
         for pick in &mut list {
             pick.name = stock.goods.get(&*pick.item).and_then(|good| good.name.clone());
@@ -345,15 +368,27 @@ impl Stock {
         if list.is_empty() {
             list = self.live_beside(kind, question, allow);
         }
-        let sources = question.sources(kind);
-        let unbought = |item: &str| allow(item) && !sources.contains(&item);
         if list.is_empty() {
-            list = self.alike(&sources, question.limit, &unbought);
+            list = self.alike(kind, question, allow);
             instead = self.why_alike(kind).filter(|_| !list.is_empty()).map(Into::into);
-        } else if matches!(kind, Kind::ForYou | Kind::Similar) {
-            self.let_in(&mut list, &sources, question.limit, &unbought);
         }
         (list, instead)
+    }
+
+    /// The best of a list that say different things (maximal marginal relevance): items are alike by their
+    /// customers or by their description, whichever is more.
+    fn spread(&self, list: Vec<Pick>, limit: usize, diversity: f32) -> Vec<Pick> {
+        let number = |item: &str| self.goods.get(item).and_then(|good| good.number);
+        let items: Vec<_> = list.iter().map(|p| (number(&p.item), self.newcomers.find(&p.item))).collect();
+        let customers = |one, other| self.shop.as_ref().map_or(0.0, |(_, _, shop)| shop.likeness(one, other));
+        let likeness = |one: usize, other: usize| {
+            let bought = items[one].0.zip(items[other].0).map_or(0.0, |(one, other)| customers(one, other));
+            let told = items[one].1.zip(items[other].1);
+            told.map_or(0.0, |(one, other)| self.newcomers.likeness(one, other)).max(bought)
+        };
+        let scores: Vec<f32> = list.iter().map(|pick| pick.score).collect();
+        let chosen = diversity::spread(&scores, limit, 1.0 - diversity, likeness);
+        chosen.into_iter().map(|place| list[place].clone()).collect()
     }
 
     /// What the model says; and what it is, where that is not quite what was asked for.
@@ -382,21 +417,25 @@ impl Stock {
     }
 
     /// Items that the catalogue describes as it describes others.
-    fn alike(&self, sources: &[&str], limit: usize, allow: &dyn Fn(&str) -> bool) -> Vec<Pick> {
-        let sources = &sources[..sources.len().min(SOURCES_MAX)];
-        self.newcomers.all_beside(sources, limit, allow).into_iter().map(|alike| Pick::alike(alike, 1.0)).collect()
+    fn alike(&self, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) -> Vec<Pick> {
+        let sources = question.sources(kind);
+        let latest = &sources[..sources.len().min(SOURCES_MAX)];
+        let unbought = |item: &str| allow(item) && !sources.contains(&item);
+        let found = self.newcomers.all_beside(latest, question.limit, &unbought);
+        found.into_iter().map(|alike| Pick::alike(alike, 1.0)).collect()
     }
 
     /// Gives every fifth place of a list to an item that few have ordered yet, where one is like the sources.
-    fn let_in(&self, list: &mut Vec<Pick>, sources: &[&str], limit: usize, allow: &dyn Fn(&str) -> bool) {
-        let fresh = |item: &str| allow(item) && list.iter().all(|pick| pick.item != item);
-        let sources = &sources[..sources.len().min(SOURCES_MAX)];
-        let found = self.newcomers.beside(sources, limit / NEWCOMERS_EVERY, &fresh);
+    fn let_in(&self, list: &mut Vec<Pick>, kind: Kind, question: Question<'_>, allow: &dyn Fn(&str) -> bool) {
+        let sources = question.sources(kind);
+        let latest = &sources[..sources.len().min(SOURCES_MAX)];
+        let fresh = |item: &str| allow(item) && !sources.contains(&item) && list.iter().all(|pick| pick.item != item);
+        let found = self.newcomers.beside(latest, question.limit / NEWCOMERS_EVERY, &fresh);
         let best = list.first().map_or(1.0, |pick| pick.score);
         for (nth, alike) in (1..).zip(found) {
             list.insert((nth * NEWCOMERS_EVERY - 1).min(list.len()), Pick::alike(alike, best));
         }
-        list.truncate(limit);
+        list.truncate(question.limit);
     }
 
     /// What likeness answers for, where orders say nothing; it is what was asked for when it is asked for.

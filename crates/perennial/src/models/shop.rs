@@ -351,6 +351,11 @@ impl Shop {
         &self.visits
     }
 
+    /// How alike the customers of two items are, in `0..=1`.
+    pub fn likeness(&self, one: u32, other: u32) -> f32 {
+        self.similar.likeness(one, other)
+    }
+
     /// How often an item was ordered before the training.
     pub fn orders(&self, item: u32) -> f32 {
         self.demand.get(item as usize).map_or(0.0, |(_, ever)| *ever)

@@ -435,6 +435,8 @@ async fn bodies_of_commands_are_read_strictly() {
     answer.check(400, "too_large");
 }
 
+const BETWEEN: &str = "Send a number from 0 (the best first) to 1 (as unlike one another as can be).";
+
 #[tokio::test]
 async fn what_cannot_be_read_is_named_with_what_mends_it() {
     let house = House::open();
@@ -443,6 +445,16 @@ async fn what_cannot_be_read_is_named_with_what_mends_it() {
         ("/v1/customers/ana/ledger?before=-1", "before", "Send a whole number, 0 or more."),
         ("/v1/customers/ana/ledger?limit=1&limit=2", "limit", "This parameter is given twice; send it once."),
         ("/v1/recommendations/trending?price_to=cheap", "price_to", "Send a number like 19.90."),
+        ("/v1/recommendations/trending?price_to=NaN", "price_to", "Send a number like 19.90."),
+        (
+            "/v1/recommendations/trending?price_from=9&price_to=1",
+            "price_to",
+            "Send a price that is not below price_from.",
+        ),
+        ("/v1/recommendations/trending?diversity=much", "diversity", "Send a number like 19.90."),
+        ("/v1/recommendations/trending?diversity=1.1", "diversity", BETWEEN),
+        ("/v1/recommendations/trending?diversity=-0.1", "diversity", BETWEEN),
+        ("/v1/recommendations/trending?diversity=NaN", "diversity", BETWEEN),
         ("/v1/recommendations/nonsense", "kind", "There is for-you, similar, together, again, trending and session."),
         ("/v1/customers/%ff", "ref", "This part of the address is not UTF-8 when its escapes are undone."),
     ] {

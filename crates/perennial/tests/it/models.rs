@@ -543,6 +543,28 @@ fn what_is_new_in_the_catalogue_is_recommended_without_a_training() {
 }
 
 #[test]
+fn a_various_list_does_not_say_the_same_ten_times() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    describe(&mut shop, &[]);
+    // One customer with two themes, and little of the second.
+    let mut mixed = Bought::default();
+    ["p0", "p1", "p2", "p3", "p4", "p20"].iter().for_each(|item| mixed.push(item, 1.0));
+    train_now(&mut shop, ModelKind::Recommend);
+    let ask = |diversity| {
+        let question = Question { history: &mixed, items: &[], limit: 5 };
+        shop.shelf().answer(Kind::ForYou, question, &Wanted { diversity, ..Wanted::default() })
+    };
+    let themes = |found: &Found| {
+        let theme = |pick: &Pick| pick.name.as_deref().unwrap().split(' ').next().unwrap().to_owned();
+        found.items.iter().map(theme).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let (plain, various, most) = (ask(0.0), ask(0.5), ask(1.0));
+    assert_eq!((plain.items.len(), various.items.len(), most.items.len()), (5, 5, 5));
+    assert!(themes(&plain) < themes(&various) && themes(&most) == 4, "{plain:?} {various:?} {most:?}");
+    assert_eq!(plain.items[0], various.items[0], "the best stays the first");
+}
+
+#[test]
 fn a_shop_without_a_model_goes_by_its_catalogue() {
     let mut shop = crate::shop::on(&MemoryDisk::new());
     describe(&mut shop, &[new_lamp()]);
