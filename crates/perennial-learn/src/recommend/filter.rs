@@ -18,32 +18,46 @@ pub struct Facts {
     pub in_stock: bool,
 }
 
-/// Which items fit together. An item named in `needs` is allowed only beside one of its partners; two
-/// items of one pair in `clashes` never meet.
+/// Which items fit together. An item that fits others is allowed only beside one of these, or beside an item
+/// that fits the same: a film beside another case of the same telephone. Two items that clash never meet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Compatibility {
-    needs: BTreeMap<String, BTreeSet<String>>,
-    clashes: BTreeSet<(String, String)>,
+    fits: BTreeMap<String, BTreeSet<String>>,
+    clashes: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Compatibility {
-    /// `item` goes with `partner`: a case with its telephone.
-    pub fn fits(&mut self, item: &str, partner: &str) {
-        self.needs.entry(item.to_owned()).or_default().insert(partner.to_owned());
+    /// Says what an item fits and what it clashes with, in place of what was said before; fitting nothing in
+    /// particular, it is allowed beside everything.
+    pub fn declare<S: AsRef<str>>(&mut self, item: &str, fits: &[S], clashes: &[S]) {
+        for (relations, others) in [(&mut self.fits, fits), (&mut self.clashes, clashes)] {
+            if others.is_empty() {
+                relations.remove(item);
+            } else {
+                relations.insert(item.to_owned(), others.iter().map(|other| other.as_ref().to_owned()).collect());
+            }
+        }
     }
 
-    /// The two must not be offered together, in either order.
-    pub fn clash(&mut self, one: &str, other: &str) {
-        self.clashes.insert((one.to_owned(), other.to_owned()));
-        self.clashes.insert((other.to_owned(), one.to_owned()));
+    /// Whether nothing is declared, so that everything is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.fits.is_empty() && self.clashes.is_empty()
     }
 
     /// Whether an item may be offered beside a context.
     pub fn allows<S: AsRef<str>>(&self, item: &str, context: &[S]) -> bool {
         let mut others = context.iter().map(AsRef::as_ref);
-        let partnered =
-            self.needs.get(item).is_none_or(|partners| others.clone().any(|other| partners.contains(other)));
-        partnered && !others.any(|other| self.clashes.contains(&(item.to_owned(), other.to_owned())))
+        let fits = |partners: &BTreeSet<String>| {
+            others.clone().any(|other| {
+                let same = || self.fits.get(other).is_some_and(|theirs| !theirs.is_disjoint(partners));
+                partners.contains(other) || same()
+            })
+        };
+        self.fits.get(item).is_none_or(fits) && !others.any(|other| self.clash(item, other) || self.clash(other, item))
+    }
+
+    fn clash(&self, one: &str, other: &str) -> bool {
+        self.clashes.get(one).is_some_and(|clashes| clashes.contains(other))
     }
 }
 
@@ -102,13 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn a_case_is_offered_only_beside_its_telephone() {
+    fn a_case_is_offered_only_beside_its_telephone_or_what_fits_it_too() {
         let mut relations = Compatibility::default();
-        relations.fits("case", "phone");
-        relations.clash("cable A", "cable B");
-        assert!(relations.allows("case", &["phone"]));
-        assert!(!relations.allows("case", &["lamp"]));
-        assert!(!relations.allows("cable B", &["cable A"]));
+        assert!(relations.is_empty() && relations.allows("case", &["lamp"]));
+        relations.declare("case", &["phone"], &[]);
+        relations.declare("film", &["phone", "tablet"], &[]);
+        relations.declare("cable A", &[], &["cable B"]);
+        assert!(relations.allows("case", &["lamp", "phone"]) && relations.allows("case", &["film"]));
+        assert!(!relations.allows("case", &["lamp"]) && !relations.allows::<&str>("case", &[]));
+        assert!(!relations.allows("case", &["tablet"]), "the film fits a tablet, the case does not");
+        assert!(!relations.allows("cable B", &["cable A"]) && !relations.allows("cable A", &["cable B"]));
         assert!(relations.allows("cable B", &["phone"]));
+        relations.declare::<&str>("case", &[], &[]);
+        assert!(relations.allows("case", &["lamp"]), "what is said anew replaces what was said");
     }
 }

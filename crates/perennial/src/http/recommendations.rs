@@ -32,6 +32,8 @@ pub struct Asked {
     category: Option<String>,
     price_from: Option<f64>,
     price_to: Option<f64>,
+    in_stock: Option<bool>,
+    proven: Option<bool>,
     diversity: Option<f32>,
 }
 
@@ -88,7 +90,8 @@ pub struct ReasonView {
 ///
 /// `for-you` and `again` are for a customer; `similar`, `together` and `session` beside items;
 /// `trending` for everybody. Served from memory. A customer or item that is not known gets what is in
-/// demand, and `instead` says so.
+/// demand, and `instead` says so. What the catalogue says an item `fits` and is `not_with` is kept: a case
+/// comes beside its telephone only, or for who has it.
 #[utoipa::path(
     get, path = "/v1/recommendations/{kind}", tag = "Recommendations",
     params(
@@ -98,9 +101,11 @@ pub struct ReasonView {
         ("items" = Option<String>, Query, description = "Product ids, separated by commas, the latest last"),
         ("limit" = Option<usize>, Query, description = "At most so many; 10 unless told, 100 at most"),
         ("seen" = Option<String>, Query, description = "Product ids that shall not come, separated by commas"),
-        ("category" = Option<String>, Query, description = "Only items of this category, as the catalogue names it"),
+        ("category" = Option<String>, Query, description = "Only items of this category, as the catalogue names it, and of those below it (`Kitchen` holds `Kitchen > Cups`)"),
         ("price_from" = Option<f64>, Query, description = "Only items at this price or more"),
         ("price_to" = Option<f64>, Query, description = "Only items at this price or less"),
+        ("in_stock" = Option<bool>, Query, description = "`true`: only what is known to be in stock; `false`: whatever the stock; unless told, all but what is known to be out of stock"),
+        ("proven" = Option<bool>, Query, description = "`true`: no places of for-you and similar are kept for items that few have ordered yet"),
         ("diversity" = Option<f32>, Query, description = "From 0, the best first, which is the default, to 1, as unlike one another as can be (maximal marginal relevance)")
     ),
     responses(
@@ -153,7 +158,15 @@ impl Asked {
             return Err(ApiError::new("bad_parameter", "Send a price that is not below price_from.").at("price_to"));
         }
         let except = self.seen.as_deref().map(list).unwrap_or_default();
-        Ok(Wanted { category: self.category, from: self.price_from, to: self.price_to, except, diversity })
+        Ok(Wanted {
+            category: self.category,
+            from: self.price_from,
+            to: self.price_to,
+            except,
+            in_stock: self.in_stock,
+            proven: self.proven.unwrap_or(false),
+            diversity,
+        })
     }
 }
 

@@ -13,7 +13,8 @@ pub(super) struct Good {
     pub(super) name: Option<Box<str>>,
     pub(super) category: Option<Box<str>>,
     pub(super) price: Option<f64>,
-    pub(super) out_of_stock: bool,
+    /// Whether it is in stock, where that is known.
+    pub(super) in_stock: Option<bool>,
 }
 
 impl Good {
@@ -23,15 +24,57 @@ impl Good {
             Some(Value::Text(text)) => text.parse().ok(),
             _ => None,
         };
-        let denied = matches!(product.about.get("in_stock"), Some(Value::Bool(false)));
-        let said = text(product, &["availability"]).is_some_and(|a| a.to_lowercase().starts_with("out"));
         Self {
             number: None,
             name: text(product, &["name", "title"]).map(Into::into),
             category: text(product, &["category"]).map(Into::into),
             price: number("price"),
-            out_of_stock: denied || said || number("stock").is_some_and(|pieces| pieces <= 0.0),
+            in_stock: in_stock(product).or_else(|| number("stock").map(|pieces| pieces > 0.0)),
         }
+    }
+
+    /// Whether it is of a category, or of one below it.
+    pub(super) fn is_of(&self, category: &str) -> bool {
+        let rest = self.category.as_deref().and_then(|own| own.strip_prefix(category));
+        rest.is_some_and(|rest| rest.is_empty() || rest.trim_start().starts_with(LEVELS))
+    }
+}
+
+/// What stands between the levels of a category.
+const LEVELS: [char; 2] = ['>', '/'];
+
+/// `in_stock`, or `availability` as schema.org and shopping feeds write it.
+fn in_stock(product: &Product) -> Option<bool> {
+    if let Some(said) = product.about.get("in_stock").and_then(Value::as_bool) {
+        return Some(said);
+    }
+    let said = text(product, &["availability", "in_stock"])?.to_lowercase();
+    let said = said.rsplit('/').next().unwrap_or_default().replace([' ', '_', '-'], "");
+    match &*said {
+        "outofstock" | "soldout" | "discontinued" | "false" | "no" | "out" => Some(false),
+        "instock" | "limitedavailability" | "onlineonly" | "true" | "yes" | "in" => Some(true),
+        _ => None,
+    }
+}
+
+/// Other products that a product names: a list, or a text with commas or semicolons between them.
+pub(super) fn related(product: &Product, relation: &str) -> Vec<String> {
+    match product.about.get(relation) {
+        Some(Value::List(others)) => others.iter().filter_map(id).collect(),
+        Some(Value::Text(others)) => {
+            let others = others.split([',', ';']).map(str::trim).filter(|other| !other.is_empty());
+            others.map(Into::into).collect()
+        }
+        Some(other) => id(other).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+fn id(said: &Value) -> Option<String> {
+    match said {
+        Value::Text(id) => Some(id.trim().into()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
     }
 }
 
@@ -49,7 +92,7 @@ const WORDS_MAX: usize = 12;
 pub(super) fn tags(product: &Product) -> Vec<String> {
     let mut tags: Vec<String> = product.tags.iter().map(|tag| format!("tag:{tag}")).collect();
     if let Some(category) = text(product, &["category"]) {
-        let levels = category.match_indices(['>', '/']).map(|(end, _)| end).chain([category.len()]);
+        let levels = category.match_indices(LEVELS).map(|(end, _)| end).chain([category.len()]);
         tags.extend(levels.map(|end| format!("category:{}", category[..end].trim())));
     }
     tags.extend(text(product, &["brand"]).map(|brand| format!("brand:{}", brand.trim())));
@@ -104,13 +147,37 @@ mod tests {
     }
 
     #[test]
-    fn stock_is_told_in_three_ways() {
-        let out = |name, value: &str| Good::of(&product(&[(name, value)])).out_of_stock;
-        assert!(out("availability", "Out of stock") && out("stock", "0") && !out("stock", "3"));
+    fn stock_is_told_in_many_ways() {
+        let stock = |name, value: &str| Good::of(&product(&[(name, value)])).in_stock;
+        for out in ["Out of stock", "out_of_stock", "https://schema.org/OutOfStock", "SoldOut"] {
+            assert_eq!(stock("availability", out), Some(false), "{out}");
+        }
+        for there in ["in stock", "https://schema.org/InStock"] {
+            assert_eq!(stock("availability", there), Some(true), "{there}");
+        }
+        assert_eq!([stock("stock", "0"), stock("stock", "3"), stock("stock", "some")], [Some(false), Some(true), None]);
+        assert_eq!(
+            [stock("in_stock", "false"), stock("in_stock", "yes"), stock("colour", "no")],
+            [Some(false), Some(true), None]
+        );
         let denied = Product {
             about: perennial_core::value::Properties(vec![("in_stock".into(), Value::Bool(false))]),
             ..Product::default()
         };
-        assert!(Good::of(&denied).out_of_stock);
+        assert_eq!(Good::of(&denied).in_stock, Some(false));
+    }
+
+    #[test]
+    fn a_category_holds_those_below_it() {
+        let cup = Good::of(&product(&[("category", "Kitchen > Cups")]));
+        assert!(cup.is_of("Kitchen") && cup.is_of("Kitchen > Cups"));
+        assert!(!cup.is_of("Kit") && !cup.is_of("Kitchen > Cups > Red") && !cup.is_of("Cups"));
+    }
+
+    #[test]
+    fn relations_are_lists_or_texts() {
+        let case = product(&[("fits", "phone; tablet ,")]);
+        assert_eq!(related(&case, "fits"), ["phone", "tablet"]);
+        assert_eq!(related(&case, "not_with"), Vec::<String>::new());
     }
 }

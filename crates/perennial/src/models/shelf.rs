@@ -12,11 +12,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use perennial_core::event::Product;
 use perennial_core::time::Timestamp;
 use perennial_learn::recommend::diversity;
+use perennial_learn::recommend::filter::Compatibility;
 use perennial_learn::recommend::live::{LiveNeighbours, Weighting};
 use perennial_learn::recommend::{Choice, Reason, Recommendation, Recommender};
 use perennial_store::JournalReader;
 
-use super::goods::Good;
+use super::goods::{self, Good};
 use super::newcomers::{Alike, FEW, Newcomers};
 use super::shop::{self, Known, Shop};
 use super::visits::{Plan, Visits};
@@ -84,7 +85,7 @@ impl Kind {
 /// Which items may be recommended; each condition only when it is given.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Of this category.
+    /// Of this category, or one below it.
     pub category: Option<String>,
     /// At this price or more, in major units.
     pub from: Option<f64>,
@@ -92,6 +93,10 @@ pub struct Wanted {
     pub to: Option<f64>,
     /// None of these.
     pub except: Vec<String>,
+    /// In stock as far as is known, unless told: `true` for what is known to be, `false` for whatever is there.
+    pub in_stock: Option<bool>,
+    /// No items that few have ordered yet, in the places that are kept for them.
+    pub proven: bool,
     /// How much items of a list shall differ: from 0, the best first, to 1, as unlike one another as can be.
     pub diversity: f32,
 }
@@ -168,6 +173,7 @@ struct Stock {
     shop: Option<(u32, Timestamp, Arc<Shop>)>,
     goods: HashMap<Box<str>, Good>,
     newcomers: Newcomers,
+    relations: Compatibility,
     live: Live,
     /// Past visits, where the model learnt from any.
     visits: Option<Recommender>,
@@ -299,6 +305,8 @@ impl Shelf {
             let good = stock.goods.entry(product.product_id.clone()).or_default();
             *good = Good { number: good.number, ..Good::of(product) };
             news |= stock.newcomers.describe(product);
+            let [fits, clashes] = ["fits", "not_with"].map(|relation| goods::related(product, relation));
+            stock.relations.declare(&product.product_id, &fits, &clashes);
         }
         if news {
             stock.settle();
@@ -320,7 +328,10 @@ impl Shelf {
     /// The best items; `note` says where they come from when that is not what was asked for.
     pub fn answer(&self, kind: Kind, question: Question<'_>, wanted: &Wanted) -> Found {
         let stock = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let allow = |item: &str| stock.allows(item, wanted);
+        let context = stock.context(kind, question);
+        let allow = |item: &str| {
+            stock.allows(item, wanted) && context.as_ref().is_none_or(|others| stock.relations.allows(item, others))
+        };
         let model = stock.shop.as_ref().map(|(version, at, _)| (*version, *at));
         let deep = Question { limit: wanted.depth(question.limit), ..question };
         let (mut list, mut instead) = stock.own(kind, deep, &allow);
@@ -332,7 +343,7 @@ impl Shelf {
         if wanted.diversity > 0.0 {
             list = stock.spread(list, question.limit, wanted.diversity);
         }
-        if known && matches!(kind, Kind::ForYou | Kind::Similar) {
+        if known && !wanted.proven && matches!(kind, Kind::ForYou | Kind::Similar) {
             stock.let_in(&mut list, kind, question, &allow);
         }
         for pick in &mut list {
@@ -507,13 +518,26 @@ impl Stock {
         list.into_iter().map(|(item, score)| Pick { item: item.into(), name: None, score, why: Why::Demand }).collect()
     }
 
+    /// What an item must fit: the items of the question, or what the customer has; none where it need not fit
+    /// anything, because they had it before or nobody is asked about.
+    fn context<'a>(&self, kind: Kind, question: Question<'a>) -> Option<Vec<&'a str>> {
+        let items = question.items.iter().map(String::as_str);
+        let fits = match kind {
+            Kind::ForYou => true,
+            Kind::Again => false,
+            Kind::Similar | Kind::Together | Kind::Session | Kind::Trending => !question.items.is_empty(),
+        };
+        let bought = question.history.iter().map(|(item, _)| item).filter(|_| kind == Kind::ForYou);
+        (fits && !self.relations.is_empty()).then(|| items.chain(bought).collect())
+    }
+
     fn allows(&self, item: &str, wanted: &Wanted) -> bool {
         let good = self.goods.get(item);
-        let category = |c: &String| good.is_some_and(|g| g.category.as_deref() == Some(c));
         let price = |holds: &dyn Fn(f64) -> bool| good.and_then(|g| g.price).is_some_and(holds);
+        let stock = good.and_then(|good| good.in_stock);
         !wanted.except.iter().any(|other| other == item)
-            && good.is_none_or(|g| !g.out_of_stock)
-            && wanted.category.as_ref().is_none_or(category)
+            && wanted.in_stock.map_or(stock != Some(false), |wanted| !wanted || stock == Some(true))
+            && wanted.category.as_ref().is_none_or(|category| good.is_some_and(|good| good.is_of(category)))
             && wanted.from.is_none_or(|from| price(&|p| p >= from))
             && wanted.to.is_none_or(|to| price(&|p| p <= to))
     }

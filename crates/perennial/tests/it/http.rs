@@ -451,6 +451,7 @@ async fn what_cannot_be_read_is_named_with_what_mends_it() {
             "price_to",
             "Send a price that is not below price_from.",
         ),
+        ("/v1/recommendations/trending?in_stock=maybe", "in_stock", "Send true or false."),
         ("/v1/recommendations/trending?diversity=much", "diversity", "Send a number like 19.90."),
         ("/v1/recommendations/trending?diversity=1.1", "diversity", BETWEEN),
         ("/v1/recommendations/trending?diversity=-0.1", "diversity", BETWEEN),

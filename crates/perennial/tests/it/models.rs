@@ -543,6 +543,71 @@ fn what_is_new_in_the_catalogue_is_recommended_without_a_training() {
 }
 
 #[test]
+fn what_does_not_fit_is_never_offered() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    train_now(&mut shop, ModelKind::Recommend);
+    let shelf = shop.shelf();
+    let ask = |kind, history: &Bought, items: &[&str]| {
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        shelf.answer(kind, Question { history, items: &items, limit: 9 }, &Wanted::default())
+    };
+    let nothing = Bought::default();
+    let bought = shop.bought(end(), &who(5)).unwrap().unwrap();
+    let first = ask(Kind::Together, &nothing, &["p10"]).items[0].item.clone();
+    let plain = ask(Kind::ForYou, &bought, &[]).items;
+    let [fresh, other] = [&plain[0].item, &plain[1].item];
+    // From now on the first fits p19 only, the second clashes with what they have, the third fits what they have.
+    let fits = json!({"product_id": first, "fits": ["p19"]});
+    let clash = json!({"product_id": fresh, "not_with": ["p11"]});
+    let theirs = json!({"product_id": other, "fits": ["p12", "unheard-of"]});
+    let told = catalog::products(&json!({"products": [fits, clash, theirs]}).to_string()).unwrap();
+    shop.learn_products(end(), "test", told).unwrap();
+    for kind in [Kind::Together, Kind::Similar, Kind::Session] {
+        assert!(find(&ask(kind, &nothing, &["p10"]), &first).is_none(), "{kind:?}");
+        assert!(find(&ask(kind, &nothing, &["p10", "p19"]), &first).is_some(), "{kind:?}");
+    }
+    let for_you = ask(Kind::ForYou, &bought, &[]);
+    assert!(find(&for_you, fresh).is_none() && find(&for_you, other).is_some(), "{for_you:?}");
+    assert!(find(&ask(Kind::ForYou, &nothing, &[]), other).is_none(), "a stranger has nothing that it fits");
+}
+
+#[test]
+fn only_what_is_wanted_is_recommended() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    describe(&mut shop, &[new_lamp()]);
+    train_now(&mut shop, ModelKind::Recommend);
+    let told = json!({"products": [
+        {"product_id": "p21", "name": "Lamps", "category": "Lamps > Oil", "price": 30, "in_stock": false},
+        {"product_id": "p22", "name": "Lamps", "category": "Lamps > Oil", "price": 31, "in_stock": true},
+        {"product_id": "p23", "name": "Lamps", "category": "Lamps > Oil", "price": 32, "stock": 3}]});
+    shop.learn_products(end(), "test", catalog::products(&told.to_string()).unwrap()).unwrap();
+    let items = ["p20".to_owned()];
+    let history = shop.bought(end(), &who(6)).unwrap().unwrap();
+    let ask = |kind, wanted: Wanted| {
+        let found = shop.shelf().answer(kind, Question { history: &history, items: &items, limit: 40 }, &wanted);
+        let mut items: Vec<String> = found.items.into_iter().map(|pick| pick.item).collect();
+        items.sort();
+        items
+    };
+    for kind in [Kind::Similar, Kind::Together, Kind::Trending, Kind::Session] {
+        let has = |wanted: Wanted, item: &str| ask(kind, wanted).iter().any(|found| found == item);
+        let any = Wanted { in_stock: Some(false), ..Wanted::default() };
+        assert!(!has(Wanted::default(), "p21") && has(any, "p21") && has(Wanted::default(), "p24"), "{kind:?}");
+        let known = Wanted { in_stock: Some(true), ..Wanted::default() };
+        assert_eq!(ask(kind, known), ["p22", "p23"], "{kind:?}");
+        let oil = Wanted { category: Some("Lamps > Oil".into()), ..Wanted::default() };
+        assert_eq!(ask(kind, oil), ["p22", "p23"], "{kind:?}");
+        let lamps = ask(kind, Wanted { category: Some("Lamps".into()), ..Wanted::default() });
+        assert!(lamps.len() >= 8 && lamps.iter().all(|item| item.starts_with("p2") || item == "new-lamp"), "{kind:?}");
+        let band = Wanted { from: Some(31.0), to: Some(31.5), ..Wanted::default() };
+        assert_eq!(ask(kind, band), ["p22"], "{kind:?}");
+        assert!(!has(Wanted { except: vec!["p22".into()], ..Wanted::default() }, "p22"), "{kind:?}");
+    }
+    assert!(ask(Kind::Similar, Wanted::default()).contains(&"new-lamp".to_owned()));
+    assert!(!ask(Kind::Similar, Wanted { proven: true, ..Wanted::default() }).contains(&"new-lamp".to_owned()));
+}
+
+#[test]
 fn a_various_list_does_not_say_the_same_ten_times() {
     let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
     describe(&mut shop, &[]);
