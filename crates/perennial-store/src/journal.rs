@@ -9,7 +9,7 @@
 //! Absent on purpose: any index but the number. A second index would cost ten times the append.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -57,10 +57,15 @@ const PAGE: usize = 128;
 const AHEAD: usize = 2;
 /// Pages that each of them has ready.
 const PAGES_AHEAD: usize = 2;
-/// Bytes of appended rows after which the log is copied into the file.
+/// Bytes of the log after which it is copied into the file.
 const COPY_AFTER: u64 = 4 << 20;
-/// Bytes after which the log is begun anew, even if the writer must wait for a moment.
-const ANEW_AFTER: u64 = 64 << 20;
+/// Bytes of the log after which it is begun anew, so that it is bounded while events never cease to come.
+const ANEW_AFTER: u64 = 16 << 20;
+/// As long the log is made ahead, once there is that much to do: an append that makes its file longer takes
+/// the disk twice as long as one that writes over what was there.
+const LOG_BYTES: u64 = 24 << 20;
+/// Bytes that a transaction writes besides its rows, about: pages that were begun, and that lead to them.
+const COMMIT_BYTES: usize = 2 * LAYOUT.page_size as usize;
 /// How long that waits for readers, and so, at worst, the writer for it. While a reader stays longer (a
 /// backup), the log grows and is begun anew later.
 const ANEW_WAIT: Duration = Duration::from_millis(20);
@@ -118,7 +123,7 @@ impl Journal {
         let last = Arc::new(AtomicU64::new(last_of(&db)?));
         let second = open(path, &LAYOUT)?;
         second.busy_timeout(ANEW_WAIT).doing("open the journal")?;
-        let copier = Copier::start(second, keys.clone())?;
+        let copier = Copier::start(second, log_of(path), keys.clone())?;
         let (failed, spare) = (Failed::default(), Spare::default());
         let scribe = Scribe {
             db,
@@ -381,7 +386,7 @@ fn check_order(entries: &[Entry], last: u64) -> Result<(), Failure> {
 fn insert(db: &mut Connection, rows: impl Iterator<Item = Result<Row, Failure>>) -> Result<u64, Failure> {
     const DOING: &str = "append to the journal";
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).doing(DOING)?;
-    let mut bytes = 0;
+    let mut bytes = COMMIT_BYTES;
     {
         let mut statement = tx.prepare_cached("INSERT INTO entries VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)").doing(DOING)?;
         for row in rows {
@@ -647,11 +652,11 @@ enum Copy {
 }
 
 impl Copier {
-    fn start(db: Connection, keys: Keys) -> Result<Self, Failure> {
+    fn start(db: Connection, log: PathBuf, keys: Keys) -> Result<Self, Failure> {
         let (orders, inbox) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("journal-copier".into())
-            .spawn(move || copy_on_order(&db, &keys, &inbox))
+            .spawn(move || copy_on_order(&db, &log, &keys, &inbox))
             .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
         Ok(Self { orders: Some(orders), thread: Some(thread), since_copy: 0, since_anew: 0 })
     }
@@ -680,8 +685,9 @@ impl Copier {
     }
 }
 
-fn copy_on_order(db: &Connection, keys: &Keys, inbox: &Receiver<Copy>) {
+fn copy_on_order(db: &Connection, log: &Path, keys: &Keys, inbox: &Receiver<Copy>) {
     while let Ok(order) = inbox.recv() {
+        let _ = lengthen(log); // Without it appends are slower, no more.
         // A failed copy loses nothing: the log stays, and the next order copies it too. So with keys.
         let _ = checkpoint_passive(db);
         if matches!(order, Copy::Anew) {
@@ -690,6 +696,26 @@ fn copy_on_order(db: &Connection, keys: &Keys, inbox: &Receiver<Copy>) {
         let _ = keys.tidy();
     }
     let _ = checkpoint_truncate(db);
+}
+
+/// The write-ahead log of a file.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Makes the log's file as long as it will be, with zeros, which are no part of a log. They are appended:
+/// what is written meanwhile stays.
+fn lengthen(log: &Path) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().append(true).open(log)?;
+    let mut missing = LOG_BYTES.saturating_sub(file.metadata()?.len());
+    while missing > 0 {
+        let zeros = vec![0; usize::try_from(missing.min(1 << 20)).unwrap_or(1 << 20)];
+        std::io::Write::write_all(&mut file, &zeros)?;
+        missing -= zeros.len() as u64;
+    }
+    file.sync_data()
 }
 
 impl Drop for Copier {
