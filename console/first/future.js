@@ -82,7 +82,8 @@ function nothing(models, kind) {
 function recommended(shown) {
   const { fresh, again } = shown
   // Where both fall back on what many buy, one list says it.
-  const all = fresh?.instead && again?.instead ? [['What many buy', fresh]] : [['New to them', fresh], ['To buy again', again]]
+  const same = list => list?.items.map(i => i.item).join()
+  const all = fresh?.instead && again?.instead && same(fresh) === same(again) ? [['What many buy', fresh]] : [['New to them', fresh], ['To buy again', again]]
   const lists = all.filter(([, list]) => list?.items.length)
   if (!lists.length) return el('p', {}, 'Nothing to show yet: recommendations need orders of products.')
   return el('div.pair', {}, lists.map(([name, list]) => table(name,

@@ -13,7 +13,7 @@ use super::{
     parallel,
     popularity::Popularity,
     session::{Like, Sessions},
-    sparse::ItemMatrix,
+    sparse::{ItemMatrix, Voices},
     top,
     validate::{Validation, ban},
 };
@@ -188,11 +188,12 @@ impl Recommender {
         self.answer(&case, top, &mut Desk::new(self), Some(allow))
     }
 
-    /// The same without the customers it was trained on: it is asked with their histories, and none
+    /// The same without the customers it was trained on, to be served: it is asked with their histories, and none
     /// of them stays in it.
     #[must_use]
     pub fn without_customers(self) -> Self {
-        Self { users: Names::default(), histories: Histories::none(0), ..self }
+        let parts = self.parts.into_iter().map(|(method, weight)| (method.served(), weight)).collect();
+        Self { users: Names::default(), histories: Histories::none(0), parts, ..self }
     }
 
     /// Lists for many customers, in their order.
@@ -308,16 +309,18 @@ impl Recommender {
         }
         match links.iter().find_map(|link| link.reason(case, item)) {
             Some(source) => Reason::GoesWith(self.items.name(source).to_owned()),
-            None if case.items.is_empty() => Reason::Popular,
-            None => Reason::SimilarCustomers,
+            None if !case.items.is_empty() && self.parts.iter().any(|(method, _)| method.compares_customers()) => {
+                Reason::SimilarCustomers
+            }
+            None => Reason::Popular,
         }
     }
 }
 
 /// Where a reason can be read.
 enum Link<'a> {
-    /// A matrix, with what each touch of the case counts there.
-    Items(&'a ItemMatrix, Vec<f32>),
+    /// A matrix, with what the touches of the case say there.
+    Items(Voices<'a>),
     /// Past sessions, with those that vote.
     Visits(&'a Sessions, Vec<Like>),
 }
@@ -328,14 +331,13 @@ impl<'a> Link<'a> {
             return Some(Self::Visits(sessions, sessions.neighbours(case)));
         }
         let linked = method.linked()?;
-        let counts = (0..case.items.len()).map(|place| linked.fading.factor(case, place));
-        Some(Self::Items(&linked.matrix, counts.collect()))
+        Some(Self::Items(linked.matrix.voices(case, |place| linked.fading.factor(case, place))))
     }
 
     /// The item of the case that speaks most for another.
     fn reason(&self, case: &Case, item: u32) -> Option<u32> {
         match self {
-            Self::Items(matrix, counts) => Some(matrix.reason(case, |place| counts[place], item)?.0),
+            Self::Items(voices) => Some(voices.reason(item)?.0),
             Self::Visits(sessions, near) => sessions.reason(case, near, item),
         }
     }

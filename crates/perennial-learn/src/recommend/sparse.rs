@@ -112,16 +112,54 @@ impl ItemMatrix {
         }
     }
 
-    /// The touch of the case that speaks most for an item: its place and its weight.
-    pub(crate) fn reason(&self, case: &Case, factor: impl Fn(usize) -> f32, target: u32) -> Option<(u32, f32)> {
-        let mut best: Option<(u32, f32)> = None;
-        for (place, &item) in case.items.iter().enumerate() {
-            let weight = factor(place) * self.weight(item, target);
-            if weight > best.map_or(0.0, |(_, weight)| weight) {
-                best = Some((item, weight));
+    /// The largest weight of an item's row; 0 when none is positive.
+    fn most(&self, item: u32) -> f32 {
+        self.slices(item).1.iter().copied().fold(0.0, f32::max)
+    }
+
+    /// A case's touches with what each counts, ready to be asked for reasons.
+    pub(crate) fn voices(&self, case: &Case, factor: impl Fn(usize) -> f32) -> Voices<'_> {
+        let voice = |(place, &item): (usize, &u32)| {
+            let factor = factor(place);
+            Voice { item, place: index(place), factor, most: factor * self.most(item) }
+        };
+        let mut voices: Vec<Voice> = case.items.iter().enumerate().map(voice).collect();
+        voices.sort_unstable_by(|a, b| b.most.total_cmp(&a.most).then(a.place.cmp(&b.place)));
+        Voices { matrix: self, voices }
+    }
+}
+
+/// What the touches of a case say for items, the loudest first.
+pub(crate) struct Voices<'a> {
+    matrix: &'a ItemMatrix,
+    voices: Vec<Voice>,
+}
+
+struct Voice {
+    item: u32,
+    place: u32,
+    factor: f32,
+    /// The most that it can say for any item.
+    most: f32,
+}
+
+impl Voices<'_> {
+    /// The touch that speaks most for an item: its item and its weight; the first of equal ones. Those that
+    /// cannot say more than what was found are not asked.
+    pub(crate) fn reason(&self, target: u32) -> Option<(u32, f32)> {
+        let mut best: Option<(&Voice, f32)> = None;
+        for voice in &self.voices {
+            let found = best.map_or(0.0, |(_, weight)| weight);
+            if voice.most < found {
+                break;
+            }
+            let weight = voice.factor * self.matrix.weight(voice.item, target);
+            let first = best.is_some_and(|(other, _)| weight >= found && voice.place < other.place);
+            if weight > found || first {
+                best = Some((voice, weight));
             }
         }
-        best
+        best.map(|(voice, weight)| (voice.item, weight))
     }
 }
 
@@ -206,6 +244,28 @@ mod tests {
             sorted.sort_by_key(|&(target, _)| target);
             strongest(&mut row, keep);
             prop_assert_eq!(row, sorted);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_reason_is_the_touch_that_asking_all_of_them_finds(
+            rows in prop::collection::vec(prop::collection::vec(-3i16..6, 6), 6),
+            touches in prop::collection::vec((0u32..6, 0i16..4), 0..8),
+            target in 0u32..6,
+        ) {
+            let row = |item: usize| -> Row { (0..).zip(rows[item].iter().copied().map(f32::from)).collect() };
+            let matrix = ItemMatrix::build(6, 1, || (), |(), item| row(item));
+            let items: Vec<u32> = touches.iter().map(|(item, _)| *item).collect();
+            let factor = |place: usize| f32::from(touches[place].1);
+            let mut expected: Option<(u32, f32)> = None;
+            for (place, &item) in items.iter().enumerate() {
+                let weight = factor(place) * matrix.weight(item, target);
+                if weight > expected.map_or(0.0, |(_, most)| most) {
+                    expected = Some((item, weight));
+                }
+            }
+            prop_assert_eq!(matrix.voices(&Case::of_session(&items), factor).reason(target), expected);
         }
     }
 

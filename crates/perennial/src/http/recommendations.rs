@@ -217,7 +217,10 @@ fn reason(pick: &Pick, shelf: &Shelf) -> ReasonView {
         Why::Viewed(n) => ("viewed_before", Some(&pick.item), format!("{} in this visit", times("looked at", *n))),
         Why::After(item) => ("next_in_visits", Some(item), format!("visits with {} went on to it", named(item))),
         Why::Like(item, shared) => ("described_alike", Some(item), alike(&named(item), shared)),
-        Why::Customers => ("similar_customers", None, "customers who shop alike bought it".into()),
+        Why::Customers(None) => ("similar_customers", None, "customers who shop alike bought it".into()),
+        Why::Customers(Some(item)) => {
+            ("similar_customers", Some(item), format!("customers of {} bought it too", named(item)))
+        }
         Why::Demand => ("in_demand", None, "many buy it".into()),
     };
     ReasonView { code: code.into(), item: item.cloned(), text }

@@ -107,6 +107,8 @@ pub struct Bought {
     ids: String,
     /// Where each id ends, and the days since 1970 of its order.
     lines: Vec<(usize, f64)>,
+    /// Lines that are left out at the beginning.
+    older: usize,
 }
 
 impl Bought {
@@ -116,10 +118,15 @@ impl Bought {
         self.lines.push((self.ids.len(), at));
     }
 
+    /// Leaves out all but so many, the latest.
+    pub fn keep_latest(&mut self, lines: usize) {
+        self.older = self.older.max(self.lines.len().saturating_sub(lines));
+    }
+
     /// The items with the days since 1970 of their orders.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
-        let mut begin = 0;
-        self.lines.iter().map(move |&(end, at)| (&self.ids[std::mem::replace(&mut begin, end)..end], at))
+        let mut begin = self.older.checked_sub(1).map_or(0, |last| self.lines[last].0);
+        self.lines[self.older..].iter().map(move |&(end, at)| (&self.ids[std::mem::replace(&mut begin, end)..end], at))
     }
 }
 
@@ -206,8 +213,8 @@ pub enum Why {
     /// It is like this item of theirs, or of the question, in these words; few have ordered it yet, or
     /// orders say nothing.
     Like(String, Vec<String>),
-    /// Customers who shop alike took it.
-    Customers,
+    /// Customers who shop alike took it: those of this item, where there is one that they share.
+    Customers(Option<String>),
     /// Many take it.
     Demand,
 }
@@ -417,14 +424,29 @@ impl Stock {
         let items: Vec<u32> = question.items.iter().filter_map(|item| number(item)).collect();
         let asked = shop::Question { history: &history, items: &items, limit: question.limit };
         let may = |item: u32| allow(shop.name(item));
-        let list = match kind {
+        let mut list = match kind {
             Kind::ForYou => picks(shop.for_you(asked, &may), kind),
             Kind::Similar => picks(shop.similar(asked, &may), kind),
             Kind::Together | Kind::Session => picks(shop.together(asked, &may), Kind::Together),
             Kind::Again => picks(shop.again(asked, &may), kind),
             Kind::Trending => self.demand(question.limit, allow),
         };
+        self.trace(&mut list, &history, &items);
         (list, self.no_visits(shop).filter(|_| kind == Kind::Session))
+    }
+
+    /// Where only customers alike speak for an item, the item of the question is named that most of them share.
+    fn trace(&self, list: &mut [Pick], history: &[(u32, f64)], items: &[u32]) {
+        let Some((_, _, shop)) = &self.shop else { return };
+        for pick in list.iter_mut().filter(|pick| pick.why == Why::Customers(None)) {
+            let Some(number) = self.goods.get(&*pick.item).and_then(|good| good.number) else { continue };
+            let sources = history.iter().map(|(item, _)| *item).chain(items.iter().copied());
+            let likeness = sources.map(|source| (source, shop.likeness(source, number)));
+            let best = likeness.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+            if let Some((source, _)) = best.filter(|(source, likeness)| *likeness > 0.0 && *source != number) {
+                pick.why = Why::Customers(Some(shop.name(source).into()));
+            }
+        }
     }
 
     /// Items that the catalogue describes as it describes others.
@@ -550,7 +572,7 @@ fn picks(list: Vec<Recommendation>, kind: Kind) -> Vec<Pick> {
         Reason::BoughtBefore(times) => Why::Bought(times),
         Reason::GoesWith(item) if kind == Kind::Session => Why::After(item),
         Reason::GoesWith(item) => Why::With(item),
-        Reason::SimilarCustomers => Why::Customers,
+        Reason::SimilarCustomers => Why::Customers(None),
         Reason::Popular => Why::Demand,
     };
     let pick =

@@ -357,14 +357,13 @@ impl Workspace {
 fn bought_by(customer: &Customer) -> Bought {
     let mut orders: Vec<&OrderRecord> = customer.orders.iter().filter(|order| order.stands()).collect();
     orders.sort_by_key(|order| order.at);
-    let kept = |order: &OrderRecord| order.lines.iter().filter(|line| line.pieces > 0).count();
-    let all: usize = orders.iter().map(|order| kept(order)).sum();
-    let lines = orders.iter().flat_map(|order| {
-        let at = history::days(order.at);
-        order.lines.iter().filter(|line| line.pieces > 0).map(move |line| (&*line.product_id, at))
-    });
     let mut bought = Bought::default();
-    lines.skip(all.saturating_sub(HISTORY_MAX)).for_each(|(item, at)| bought.push(item, at));
+    for order in orders {
+        let at = history::days(order.at);
+        let kept = order.lines.iter().filter(|line| line.pieces > 0);
+        kept.for_each(|line| bought.push(&line.product_id, at));
+    }
+    bought.keep_latest(HISTORY_MAX);
     bought
 }
 

@@ -735,6 +735,17 @@ async fn a_shop_always_gets_a_list_and_is_told_what_it_is() {
     assert!(stranger["instead"].as_str().unwrap().contains("no order of this customer"), "{stranger}");
     let beside = house.get("/v1/recommendations/together?items=p10,p11&seen=p12&limit=4").await.json();
     assert!(beside["items"].as_array().unwrap().iter().all(|i| i["item"] != "p12" && i["item"] != "p10"));
+    for kind in
+        ["for-you?customer=u5", "similar?item=p10", "together?item=p10", "session?item=p10", "again?customer=u5"]
+    {
+        let list = house.get(&format!("/v1/recommendations/{kind}")).await.json();
+        let reasons: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| &item["reason"]).collect();
+        let traced = |reason: &&&serde_json::Value| reason["item"].is_string();
+        assert!(reasons.iter().all(|r| !r["text"].as_str().unwrap().is_empty()), "{kind}: {list}");
+        assert!(reasons.iter().all(|r| traced(&r) || r["code"] == "in_demand"), "{kind}: {list}");
+        // u5 has all of their theme already, so that nothing but demand speaks for what is new to them.
+        assert!(kind.starts_with("for-you") || reasons.iter().filter(traced).count() > 2, "{kind}: {list}");
+    }
     house.get("/v1/recommendations/for-you").await.check(400, "missing_field");
     house.get("/v1/recommendations/together").await.check(400, "missing_field");
     house.get("/v1/recommendations/nonsense").await.check(400, "bad_parameter");
