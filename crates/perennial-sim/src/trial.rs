@@ -380,7 +380,7 @@ impl Trial<'_> {
             ..Product::default()
         };
         let products: Vec<Product> = IMPACT.iter().map(product).collect();
-        self.insist(|w| w.learn_products(clock, "sim", products.clone()))
+        self.insist(|w| w.learn_products(clock, "sim", products.clone())).map(drop)
     }
 
     fn ecoexplorers(&mut self) -> String {

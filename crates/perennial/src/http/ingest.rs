@@ -57,6 +57,9 @@ pub async fn ingest(
 ) -> Result<Json<Delivered>, SdkError> {
     let call = Call::of_path(&call).ok_or_else(|| ApiError::new("not_found", "There is no such call; see /docs."))?;
     let received_at = app.pump().now();
+    if announced(&headers).is_some_and(|length| length > BODY_MAX) {
+        return Err(too_large().into()); // Nobody waits for what will be refused.
+    }
     let room = app.room_for(largest(&headers)).await?;
     let raw = axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| too_large())?;
     let bytes = raw.len();
@@ -75,11 +78,14 @@ pub async fn ingest(
 /// Bodies up to here are read where they arrive; larger and packed ones on a thread of their own.
 const INLINE_MAX: usize = 64 * 1024;
 
+/// The length of the body, as the head of the request says.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The most memory that a request's body may take; small plain ones are not counted.
 fn largest(headers: &HeaderMap) -> usize {
-    let length: Option<usize> =
-        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    match length {
+    match announced(headers) {
         Some(length) if !is_labelled(headers) && length <= INLINE_MAX => 0,
         Some(length) if !is_labelled(headers) => length.min(BODY_MAX),
         _ => BODY_MAX,

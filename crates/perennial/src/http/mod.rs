@@ -20,6 +20,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+use tower_http::limit::RequestBodyLimitLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -207,7 +208,7 @@ fn programs() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(programs::show, programs::publish))
         .routes(routes!(products::learn))
-        .layer(DefaultBodyLimit::max(PROGRAM_BODY_MAX))
+        .layer(RequestBodyLimitLayer::new(PROGRAM_BODY_MAX))
 }
 
 fn at_a_glance() -> OpenApiRouter<App> {
@@ -229,7 +230,7 @@ fn asked() -> OpenApiRouter<App> {
         .routes(routes!(customers::merge))
         .routes(routes!(customers::unmerge))
         .routes(routes!(customers::erase))
-        .layer(DefaultBodyLimit::max(API_BODY_MAX))
+        .layer(RequestBodyLimitLayer::new(API_BODY_MAX))
 }
 
 fn operations() -> OpenApiRouter<App> {

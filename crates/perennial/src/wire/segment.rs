@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use perennial_core::event::{Body, Event};
-use perennial_core::id::{Identifier, IdentifierKind, Secret};
+use perennial_core::id::{IDENTIFIER_MAX, Identifier, IdentifierKind, Secret};
 use perennial_core::input::Reject;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
@@ -276,6 +276,19 @@ impl Reading<'_> {
     }
 }
 
+/// Why a message names nobody.
+fn nobody(item: &Properties) -> Malformed {
+    for field in ["userId", "anonymousId"] {
+        if let Some(Value::Text(id)) = item.get(field)
+            && id.len() > IDENTIFIER_MAX
+        {
+            let reason = format!("the id has {} bytes; {IDENTIFIER_MAX} are the most, send a shorter one", id.len());
+            return Malformed::new("no_identifier", field, reason);
+        }
+    }
+    Malformed::new("no_identifier", "userId", "no usable userId or anonymousId; send one of them")
+}
+
 fn build(call: Call, mut item: Properties, message_id: Box<str>, reading: &Reading<'_>) -> Result<Event, Malformed> {
     let from = reading.from;
     let (at, original_at) = instant(&item, reading)?;
@@ -291,7 +304,7 @@ fn build(call: Call, mut item: Properties, message_id: Box<str>, reading: &Readi
     let body = body(call, &mut item, &mut properties, &mut ids, &message_id)?;
     let of_order = matches!(body, Body::Refunded(_) | Body::Cancelled { .. });
     if ids.is_empty() && !of_order {
-        return Err(Malformed::new("no_identifier", "userId", "no usable userId or anonymousId; send one of them"));
+        return Err(nobody(&item));
     }
     keep_integrations(&mut item, &mut context);
     Ok(Event {

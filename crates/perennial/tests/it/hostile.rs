@@ -101,6 +101,27 @@ async fn an_endless_body_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_announced_too_large_is_not_waited_for() {
+    let place = Place::open().await;
+    for (path, key) in [
+        ("/v1/batch", &place.write),
+        ("/v1/customers/ana/adjust", &place.secret),
+        ("/v1/programs/coffee", &place.secret),
+        ("/v1/products", &place.secret),
+    ] {
+        let method = if path.starts_with("/v1/pro") { "PUT" } else { "POST" };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+             Idempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"
+        );
+        let answer = tokio::time::timeout(Duration::from_secs(10), place.exchange(head.as_bytes(), b"")).await;
+        let (status, text) = answer.unwrap_or_else(|_| panic!("{path} waits for the body"));
+        assert!((400..500).contains(&status) && text.contains("too_large"), "{path}: {text}");
+    }
+    place.is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_is_told_what_is_wrong() {
     let place = Place::open().await;
     for body in ["", "{", "[]", "null", "\"x\"", "{\"userId\":", "\u{0}", "{\"userId\":{}}"] {

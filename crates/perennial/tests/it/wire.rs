@@ -465,6 +465,17 @@ fn an_order_that_cannot_count_says_why() {
 }
 
 #[test]
+fn an_id_that_is_too_long_is_told_so() {
+    let call = |field: &str, bytes| format!(r#"{{"messageId":"m","event":"Paid","{field}":"{}"}}"#, "u".repeat(bytes));
+    for field in ["userId", "anonymousId"] {
+        assert!(one(Call::Track, &call(field, 512)).is_ok());
+        let Err(reject) = one(Call::Track, &call(field, 513)) else { panic!("{field} of 513 bytes is taken") };
+        assert_eq!((&*reject.code, &*reject.field), ("no_identifier", field));
+        assert!(reject.reason.contains("513") && reject.reason.contains("512"), "{}", reject.reason);
+    }
+}
+
+#[test]
 fn only_what_an_order_owns_may_come_without_a_person() {
     let call = |event: &str| {
         format!(r#"{{"messageId":"m","event":"{event}","properties":{{"order_id":"1","product_id":"p"}}}}"#)
