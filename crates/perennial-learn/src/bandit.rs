@@ -436,4 +436,25 @@ mod tests {
         assert_eq!((arms.lin_ucb(&[-0.9]).unwrap(), arms.lin_ucb(&[0.9]).unwrap()), (0, 1));
         assert!(arms.lin_ucb(&[f64::NAN]).is_err());
     }
+
+    #[test]
+    fn either_contextual_policy_alone_regrets_far_less_than_chance() {
+        let regret = |thompson: bool| {
+            let mut arms = LinearArms::new(2, 1, LinearArms::DEFAULT_EXPLORATION).unwrap();
+            let mut rng = generator(8);
+            let mut regret = 0.0;
+            for _ in 0..1_500 {
+                let x = [2.0 * uniform(&mut rng) - 1.0];
+                let a = if thompson { arms.lin_ts(&x, &mut rng) } else { arms.lin_ucb(&x) }.unwrap();
+                let worth = |arm: usize| 0.5 + if arm == 0 { -0.4 } else { 0.4 } * x[0];
+                regret += worth(0).max(worth(1)) - worth(a);
+                arms.reward(&x, a, f64::from(u8::from(uniform(&mut rng) < worth(a)))).unwrap();
+            }
+            regret
+        };
+        // By chance every other decision costs 0.8 |x|, 0.4 on average.
+        let by_chance = 1_500.0 * 0.5 * 0.4;
+        assert!(regret(true) < by_chance / 4.0, "LinTS {}", regret(true));
+        assert!(regret(false) < by_chance / 4.0, "LinUCB {}", regret(false));
+    }
 }

@@ -295,4 +295,22 @@ mod tests {
         assert!((e.estimate - 0.5).abs() < 0.05 && e.lower > 0.4 && e.p_value < 1e-6);
         assert!(difference_in_differences(&customers[..1], 0.05).is_err());
     }
+
+    #[test]
+    fn a_placebo_date_tells_trends_that_were_never_parallel() {
+        let mut rng = generator(6);
+        let mut earlier = |drift: f64| -> Vec<BeforeAfter> {
+            (0..600)
+                .map(|i| {
+                    let member = i % 2 == 0;
+                    let before = 3.0 + uniform(&mut rng);
+                    let own = if member { drift } else { 0.0 };
+                    BeforeAfter { member, before, after: before + own + uniform(&mut rng) }
+                })
+                .collect()
+        };
+        let (parallel, apart) = (placebo(&earlier(0.0), 0.05).unwrap(), placebo(&earlier(0.3), 0.05).unwrap());
+        assert!(parallel.lower < 0.0 && 0.0 < parallel.upper, "{parallel:?}");
+        assert!(apart.lower > 0.0 && apart.p_value < 1e-3, "{apart:?}");
+    }
 }

@@ -120,4 +120,15 @@ mod tests {
         }
         assert!(alarms <= 14, "{alarms} of 200");
     }
+
+    #[test]
+    fn a_split_that_is_a_little_off_is_found_while_watching() {
+        let mut rng = generator(12);
+        let mut test = SequentialSampleRatio::new(&[1.0, 1.0]).unwrap();
+        let alarmed = (0..100).find(|_| {
+            let first = (0..500).filter(|_| below(&mut rng, 100) < 53).count() as u64;
+            test.add(&[first, 500 - first]).unwrap() < 1e-4
+        });
+        assert!(alarmed.is_some_and(|batch| batch > 0), "{alarmed:?}: not at once, and not never");
+    }
 }

@@ -3,91 +3,24 @@
 //! Promise: the maximum of the published likelihood. A customer without repeats counts as alive by
 //! construction; where that is unwanted use MBG/NBD.
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    Fit, Parameters, Purchases, RepeatBuying, check,
-    fit::fit_grouped,
-    geometric::{self, Leaves},
-    group::Grouped,
-};
+use super::{Fit, Purchases, beta_geometric::BetaGeometric};
 use crate::input::BadInput;
 
-const LEAVES: Leaves = Leaves::AfterRepeat;
-
-/// A published BG/NBD model: purchase rates ~ Gamma(r, alpha), chances to leave ~ Beta(a, b).
-///
-/// All parameters are positive; `alpha` has the unit of time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Bgnbd {
-    /// Shape of the purchase rates.
-    pub r: f64,
-    /// Scale of the purchase rates, in time.
-    pub alpha: f64,
-    /// First shape of the chances to leave.
-    pub a: f64,
-    /// Second shape of the chances to leave.
-    pub b: f64,
-}
+/// A published BG/NBD model: a customer may leave after each repeat purchase.
+pub type Bgnbd = BetaGeometric<false>;
 
 /// Fits BG/NBD by maximum likelihood.
 ///
-/// Errors name the field when a customer is impossible, and say so when nobody bought again.
+/// # Errors
+/// They name the field when a customer is impossible, and say so when nobody bought again.
 pub fn fit(customers: &[Purchases]) -> Result<Fit<Bgnbd>, BadInput> {
-    check(customers)?;
-    fit_grouped(
-        "BG/NBD",
-        geometric::start(customers),
-        customers,
-        |p, grouped| geometric::likelihood(p, LEAVES, grouped),
-        |[r, alpha, a, b]| Bgnbd { r, alpha, a, b },
-    )
-}
-
-impl Bgnbd {
-    fn array(&self) -> [f64; 4] {
-        [self.r, self.alpha, self.a, self.b]
-    }
-}
-
-impl Parameters for Bgnbd {
-    const NAMES: &'static [&'static str] = &["r", "alpha", "a", "b"];
-
-    fn values(&self) -> Vec<f64> {
-        self.array().to_vec()
-    }
-
-    fn with(&self, values: &[f64]) -> Self {
-        Self { r: values[0], alpha: values[1], a: values[2], b: values[3] }
-    }
-}
-
-impl RepeatBuying for Bgnbd {
-    fn log_likelihood(&self, customers: &[Purchases]) -> f64 {
-        geometric::likelihood(&self.array(), LEAVES, &Grouped::of(customers.iter().copied())).value
-    }
-
-    fn p_alive(&self, customer: Purchases) -> f64 {
-        geometric::p_alive(&self.array(), LEAVES, customer)
-    }
-
-    fn expected_purchases(&self, customer: Purchases, horizon: f64) -> f64 {
-        geometric::expected_purchases(&self.array(), LEAVES, customer, horizon)
-    }
-
-    fn expected_purchases_of_new(&self, age: f64) -> f64 {
-        geometric::expected_purchases_of_new(&self.array(), LEAVES, age)
-    }
-
-    fn p_purchase_within(&self, customer: Purchases, horizon: f64) -> f64 {
-        geometric::p_purchase_within(&self.array(), LEAVES, customer, horizon)
-    }
+    Bgnbd::fit("BG/NBD", customers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifetime::made_up;
+    use crate::lifetime::{Parameters, RepeatBuying, made_up};
 
     #[test]
     fn a_fit_beats_its_neighbours_and_ignores_order() {

@@ -236,4 +236,29 @@ mod tests {
         let twice = fit(&customers, &[slow.clone(), slow]);
         assert!(matches!(twice, Err(BadInput::Duplicate { .. })));
     }
+
+    #[test]
+    fn a_customer_who_buys_at_half_the_pace_is_worth_as_much_in_twice_the_time() {
+        use crate::lifetime::value::{Horizon, discounted};
+        let slow = Effect {
+            name: "slow".into(),
+            on_rate: -2.0_f64.ln(),
+            on_rate_error: None,
+            on_leaving: 0.0,
+            on_leaving_error: None,
+        };
+        let fitted = WithCovariates {
+            baseline: Bgnbd { r: 0.24, alpha: 4.4, a: 0.8, b: 2.4 },
+            effects: vec![slow],
+            log_likelihood: 0.0,
+            likelihood_ratio: 0.0,
+            converged: true,
+        };
+        let quick = Purchases { frequency: 3, recency: 20.0, age: 30.0 };
+        let same_but_slow = Purchases { recency: 40.0, age: 60.0, ..quick };
+        let year = |length| Horizon { periods: 12, length, discount: 0.01 };
+        let value = |slow: f64, customer, length| discounted(&fitted.model_of(&[slow]), customer, 10.0, year(length));
+        assert!((value(0.0, quick, 4.0) - value(1.0, same_but_slow, 8.0)).abs() < 1e-9);
+        assert!(value(1.0, quick, 4.0) < value(0.0, quick, 4.0));
+    }
 }

@@ -150,6 +150,49 @@ pub(super) fn finish<M, const N: usize>(
 }
 
 #[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifetime::{RepeatBuying, bgnbd, gamma_gamma, made_up, mbgnbd, pareto};
+
+    /// Standard errors by second differences of a log-likelihood.
+    fn by_differences<M: Parameters, const N: usize>(model: &M, value: impl Fn(&M) -> f64) -> [f64; N] {
+        let at = model.values();
+        let step: [f64; N] = std::array::from_fn(|i| at[i] * 1e-3);
+        let moved = |i: usize, by: f64, j: usize, and: f64| {
+            let mut values = at.clone();
+            values[i] += by * step[i];
+            values[j] += and * step[j];
+            value(&model.with(&values))
+        };
+        let bend = |i: usize, j: usize| {
+            let crosswise = moved(i, 1.0, j, 1.0) - moved(i, 1.0, j, -1.0) - moved(i, -1.0, j, 1.0);
+            (crosswise + moved(i, -1.0, j, -1.0)) / (4.0 * step[i] * step[j])
+        };
+        let information = std::array::from_fn(|i| std::array::from_fn(|j| -bend(i, j)));
+        let inverse: [[f64; N]; N] = optimise::inverse(information).unwrap();
+        std::array::from_fn(|i| inverse[i][i].sqrt())
+    }
+
+    fn agrees<M: Parameters, const N: usize>(fit: &Fit<M>, value: impl Fn(&M) -> f64) {
+        let (stated, found) = (fit.standard_errors().unwrap(), by_differences::<M, N>(&fit.model, value));
+        for ((stated, found), name) in stated.iter().zip(found).zip(M::NAMES) {
+            assert!((stated / found - 1.0).abs() < 0.01, "{name}: {stated} stated, {found} by differences");
+        }
+    }
+
+    #[test]
+    fn standard_errors_are_those_of_the_curvature_at_the_maximum() {
+        let customers = made_up::customers(1_500, 7);
+        agrees::<_, 4>(&bgnbd::fit(&customers).unwrap(), |m| m.log_likelihood(&customers));
+        agrees::<_, 4>(&mbgnbd::fit(&customers).unwrap(), |m| m.log_likelihood(&customers));
+        let leaving: Vec<_> = made_up::exponential(2_000, 5);
+        agrees::<_, 4>(&pareto::fit(&leaving).unwrap(), |m| m.log_likelihood(&leaving));
+        let spends = made_up::spends(900);
+        agrees::<_, 3>(&gamma_gamma::fit(&spends).unwrap(), |m| m.log_likelihood(&spends));
+    }
+}
+
+#[cfg(test)]
 pub(super) mod derivatives {
     //! A law for every likelihood: its stated derivatives are those of its value.
     use super::Local;

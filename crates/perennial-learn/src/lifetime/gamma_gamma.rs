@@ -171,23 +171,7 @@ pub fn correlation(spends: &[Spend]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        lifetime::fit::derivatives,
-        seed::{generator, uniform},
-    };
-
-    fn spends(count: u32) -> Vec<Spend> {
-        let mut rng = generator(23);
-        (0..count)
-            .map(|i| {
-                let mut exponential = || -(1.0 - uniform(&mut rng)).ln();
-                let own = 30.0 / (exponential() + exponential() + exponential());
-                let frequency = i % 6;
-                let paid: f64 = (0..frequency).map(|_| own * exponential()).sum();
-                Spend { frequency, mean: paid / f64::from(frequency.max(1)) }
-            })
-            .collect()
-    }
+    use crate::lifetime::{fit::derivatives, made_up::spends};
 
     #[test]
     fn stated_derivatives_are_those_of_the_density() {

@@ -7,6 +7,7 @@
 //! by Newton steps with exact derivatives, and does not depend on the order of the customers.
 //! Absent on purpose: time units. Whatever unit recency and age have, the answers have too.
 
+pub mod beta_geometric;
 pub mod bgnbd;
 pub mod contract;
 pub mod covariates;
@@ -172,7 +173,7 @@ fn check(customers: &[Purchases]) -> Result<(), BadInput> {
 #[cfg(test)]
 pub(crate) mod made_up {
     //! Small made-up customers for the tests of all models.
-    use super::Purchases;
+    use super::{Purchases, gamma_gamma::Spend};
     use crate::seed::{generator, uniform};
 
     /// Customers drawn from BG/NBD-like behaviour: exponential gaps, a coin flip after each one.
@@ -195,6 +196,39 @@ pub(crate) mod made_up {
                     }
                 }
                 Purchases { frequency, recency: f64::min(recency, age), age }
+            })
+            .collect()
+    }
+
+    /// Customers as Pareto/NBD has them: gamma-distributed rates to buy and to leave, both of shape 1.
+    pub(crate) fn exponential(count: usize, seed: u64) -> Vec<Purchases> {
+        let mut rng = generator(seed);
+        let mut draw = || -uniform(&mut rng).max(1e-12).ln();
+        (0..count)
+            .map(|_| {
+                let age = 40.0;
+                let (rate, leaving) = (draw() * 0.1, draw() * 0.05);
+                let ends = f64::min(age, draw() / leaving);
+                let (mut frequency, mut recency, mut now) = (0, 0.0, draw() / rate);
+                while now < ends {
+                    (frequency, recency) = (frequency + 1, now);
+                    now += draw() / rate;
+                }
+                Purchases { frequency, recency, age }
+            })
+            .collect()
+    }
+
+    /// Spends as Gamma-Gamma has them: each customer with a mean of its own, purchases spread about it.
+    pub(crate) fn spends(count: u32) -> Vec<Spend> {
+        let mut rng = generator(23);
+        (0..count)
+            .map(|i| {
+                let mut exponential = || -(1.0 - uniform(&mut rng)).ln();
+                let own = 30.0 / (exponential() + exponential() + exponential());
+                let frequency = i % 6;
+                let paid: f64 = (0..frequency).map(|_| own * exponential()).sum();
+                Spend { frequency, mean: paid / f64::from(frequency.max(1)) }
             })
             .collect()
     }

@@ -474,6 +474,9 @@ mod tests {
         assert_eq!(said(Kind::Postcode, "tq138df", "tq138hu"), "same district");
         assert_eq!(said(Kind::Identifier, "6988048", "6988084"), "one character off");
         assert_eq!(said(Kind::Text, "12 long street", "street of the north 12"), "half of the words shared");
+        assert_eq!(said(Kind::Text, "12 long street", "12 lnog street"), "a letter or two off");
+        assert_eq!(said(Kind::Text, "12 long street flat 3", "77 elm avenue flat 9"), "a word shared");
+        assert_eq!(said(Kind::Text, "12 long street", "7 elm avenue"), "different");
     }
 
     proptest! {

@@ -492,4 +492,28 @@ mod tests {
         let (worst, best) = ((0..6).map(of).fold(f32::MAX, f32::min), (6..12).map(of).fold(f32::MIN, f32::max));
         assert!(worst > best, "{worst} of the own taste, {best} of the other");
     }
+
+    #[test]
+    fn a_point_solves_its_normal_equations() {
+        let f = WIDEST;
+        let others = start(30, f, 4);
+        let (taken, unseen, ridge) = ([2, 7, 11, 19, 23], 0.1, 0.01);
+        let gram = gram(&others, f, 1);
+        let row = Row { others: &others, taken: &taken, gram: &gram, unseen, ridge };
+        let side = Side { starts: vec![0, 5], others: taken.to_vec(), width: 30 };
+        let mut point = vec![0.0; f];
+        let how = Als { factors: f, unseen, ridge: 0.01, growth: 0.0, ..Als::default() };
+        for _ in 0..20 {
+            let solve = Solve { side: &side, others: &others, gram: &gram, how: &how, first: 0, part: &mut point };
+            Arch::new().dispatch(solve);
+        }
+        // (unseen * all outer products + outer products of the taken + ridge) x = sum of the taken, by hand.
+        let product = |other: u32| -> f32 { row.point(other, f).iter().zip(&point).map(|(y, x)| y * x).sum() };
+        for place in 0..f {
+            let all: f32 = (0..30).map(|other| unseen * product(other) * row.point(other, f)[place]).sum();
+            let own: f32 = taken.iter().map(|&other| (product(other) - 1.0) * row.point(other, f)[place]).sum();
+            assert!((all + own + ridge * point[place]).abs() < 1e-5, "{place}");
+        }
+        assert!(point.iter().any(|x| x.abs() > 0.1));
+    }
 }

@@ -68,23 +68,22 @@ impl Ease {
         if !inverse::invert(&mut g, n, threads, halt)? {
             return Err(Error::Singular { ridge: f64::from(self.ridge) });
         }
-        let scale: Vec<f32> = (0..n).map(|j| -1.0 / g[j * n + j]).collect();
-        let mut place = vec![None; items];
-        for (row, &item) in chosen.iter().enumerate() {
-            place[item as usize] = Some(row);
-        }
-        let weights = |i: usize| {
-            let row = g[i * n..(i + 1) * n].iter().zip(&scale).map(|(p, scale)| p * scale);
-            row.enumerate().filter(move |&(j, _)| j != i)
-        };
-        let least = if self.keep < n {
-            reached((0..n).flat_map(weights).map(|(_, weight)| weight), self.keep * n)
+        weigh(&mut g, n);
+        let matrix = if self.keep < n {
+            let least = reached(g.iter().copied(), self.keep * n);
+            let mut place = vec![None; items];
+            for (row, &item) in chosen.iter().enumerate() {
+                place[item as usize] = Some(row);
+            }
+            let kept = |weight: f32| weight != 0.0 && weight.abs() >= least;
+            let row = |i: usize| {
+                let row = chosen.iter().copied().zip(g[i * n..(i + 1) * n].iter().copied());
+                row.filter(|&(_, weight)| kept(weight)).collect::<Row>()
+            };
+            ItemMatrix::build(items, threads, || (), |(), item| place[item].map_or_else(Row::new, row))
         } else {
-            0.0
+            ItemMatrix::whole(items, chosen, g)
         };
-        let kept = |&(_, weight): &(usize, f32)| weight != 0.0 && weight.abs() >= least;
-        let row = |i| weights(i).filter(kept).map(|(j, weight)| (chosen[j], weight)).collect::<Row>();
-        let matrix = ItemMatrix::build(items, threads, || (), |(), item| place[item].map_or_else(Row::new, row));
         Ok(ItemItem { matrix, fading: self.fading })
     }
 
@@ -125,6 +124,15 @@ impl Ease {
         });
         drop(rows);
         g
+    }
+}
+
+/// Turns the inverse `P` into the weights `-P / diag(P)` where it lies, with none from an item to itself.
+fn weigh(p: &mut [f32], n: usize) {
+    let scale: Vec<f32> = (0..n).map(|j| -1.0 / p[j * n + j]).collect();
+    for (i, row) in p.chunks_exact_mut(n.max(1)).enumerate() {
+        row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
+        row[i] = 0.0;
     }
 }
 

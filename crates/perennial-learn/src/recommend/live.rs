@@ -51,22 +51,29 @@ impl LiveNeighbours {
         let Some(pairs) = self.pairs.get(item) else {
             return Vec::new();
         };
+        let mean = self.mean_count();
+        let weight = |other: &str, both: u32| self.weight(item, other, both, weighting, mean);
         let mut found: Vec<(String, f32)> =
-            pairs.iter().map(|(other, &both)| (other.clone(), self.weight(item, other, both, weighting))).collect();
+            pairs.iter().map(|(other, &both)| (other.clone(), weight(other, both))).collect();
         found.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         found.truncate(count);
         found
     }
 
+    /// How many customers took an item, on average.
     #[expect(clippy::cast_precision_loss, reason = "counts as weights")]
-    fn weight(&self, item: &str, other: &str, both: u32, weighting: Weighting) -> f32 {
+    fn mean_count(&self) -> f32 {
+        let total: u32 = self.counts.values().sum();
+        total as f32 / self.counts.len().max(1) as f32
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts as weights")]
+    fn weight(&self, item: &str, other: &str, both: u32, weighting: Weighting, mean: f32) -> f32 {
         let taken = |name: &str| self.counts.get(name).copied().unwrap_or(1).max(1) as f32;
         let both = both as f32;
         match weighting {
             Weighting::Cosine => both / (taken(item) * taken(other)).sqrt(),
             Weighting::Bm25 { k1, b } => {
-                let total: u32 = self.counts.values().sum();
-                let mean = total as f32 / self.counts.len().max(1) as f32;
                 let rarity = (1.0 + self.customers as f32 / taken(other)).ln();
                 let length = 1.0 - b + b * taken(other) / mean.max(f32::MIN_POSITIVE);
                 rarity * both * (k1 + 1.0) / (both + k1 * length)
@@ -78,6 +85,11 @@ impl LiveNeighbours {
 #[cfg(test)]
 mod tests {
     use super::{LiveNeighbours, Weighting};
+    use crate::recommend::{
+        interactions::{Histories, Owner, table},
+        item_item::{ItemItem, Neighbours},
+    };
+    use crate::seed::{below, generator};
 
     fn two_customers() -> LiveNeighbours {
         let mut live = LiveNeighbours::default();
@@ -107,5 +119,34 @@ mod tests {
         assert!((weight(Weighting::Cosine) - 1.0 / 2f32.sqrt()).abs() < 1e-6);
         // rarity ln 3; one of mean 4/3 items, b = 0: 1 * 2.2 / (1 + 1.2)
         assert!((weight(Weighting::Bm25 { k1: 1.2, b: 0.0 }) - 3f32.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn event_by_event_comes_to_what_training_on_all_of_them_comes_to() {
+        let mut rng = generator(17);
+        let names: Vec<String> = (0..9).map(|n| format!("{n}")).collect();
+        let mut histories: Vec<Vec<&str>> = vec![Vec::new(); 30];
+        let (mut live, mut rows) = (LiveNeighbours::default(), Vec::new());
+        for _ in 0..150 {
+            let (customer, item) = (below(&mut rng, 30), names[below(&mut rng, 9)].as_str());
+            live.observe(&histories[customer], item);
+            if !histories[customer].contains(&item) {
+                histories[customer].push(item);
+                rows.push((customer.to_string(), item));
+            }
+        }
+        let rows: Vec<(&str, &str, f64)> =
+            rows.iter().map(|(customer, item)| (customer.as_str(), *item, 1.0)).collect();
+        let data = table(&rows);
+        let trained =
+            ItemItem::fit(&Histories::group(&data, Owner::User, true), 9, None, &Neighbours::default(), 1).matrix;
+        for name in &names {
+            let known = live.neighbours(name, 9, Weighting::Cosine);
+            assert_eq!(known.len(), trained.row(data.items.find(name).expect("taken")).count());
+            for (other, weight) in known {
+                let number = |name: &str| data.items.find(name).expect("taken");
+                assert!((weight - trained.weight(number(name), number(&other))).abs() < 1e-6, "{name} {other}");
+            }
+        }
     }
 }

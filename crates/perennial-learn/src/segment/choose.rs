@@ -177,6 +177,8 @@ mod tests {
         let mut heard = Vec::new();
         let chosen = choose_k(&Points::new(values, 2).unwrap(), 7, 1, &mut |share| heard.push(share)).unwrap();
         assert_eq!(chosen.k, 4, "{chosen:?}");
+        assert_eq!((chosen.by_silhouette, chosen.by_gap), (4, 4), "either witness alone: {chosen:?}");
+        assert!(chosen.evidence[2].stability > 0.99, "the same four come back: {chosen:?}");
         assert_eq!(chosen.evidence.len(), 6);
         assert!(heard.len() == 8 && heard.is_sorted() && heard[0] == 0.0 && heard[7] < 1.0, "{heard:?}");
     }

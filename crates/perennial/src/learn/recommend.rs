@@ -204,6 +204,22 @@ impl Bought {
         Ok(Self { users, items: pick(item), at, baskets, titles, reading, views: task == Asked::Session })
     }
 
+    /// Items that read like a fee, and how to leave them out: nobody recommends postage.
+    fn fees(&self) -> Option<String> {
+        let all: BTreeSet<&str> = self.items.iter().map(String::as_str).collect();
+        let fees: Vec<&str> = all.into_iter().filter(|item| is_fee(self.title(item))).take(FEES_TOLD).collect();
+        let named: Vec<String> = fees
+            .iter()
+            .map(|item| {
+                if self.title(item) == *item { format!("`{item}`") } else { format!("`{item}` ({})", self.title(item)) }
+            })
+            .collect();
+        (!fees.is_empty()).then(|| {
+            let (read, them) = if fees.len() == 1 { ("reads", "it") } else { ("read", "them") };
+            format!("{} {read} like a fee: leave {them} out with --without {}.", named.join(", "), fees.join(","))
+        })
+    }
+
     fn title<'a>(&'a self, item: &'a str) -> &'a str {
         self.titles.get(item).map_or(item, String::as_str)
     }
@@ -222,6 +238,20 @@ impl Bought {
             Reason::Popular => "many take it".into(),
         }
     }
+}
+
+/// Items that read like a fee and are named, at most.
+const FEES_TOLD: usize = 6;
+/// Last words of what a shop charges for and nobody chooses.
+const FEES: [&str; 12] = [
+    "postage", "shipping", "delivery", "carriage", "freight", "handling", "fee", "fees", "charge", "charges",
+    "versand", "porto",
+];
+
+/// Whether a title of a few words ends in one of a fee.
+fn is_fee(title: &str) -> bool {
+    let words: Vec<String> = title.split_whitespace().map(str::to_lowercase).collect();
+    words.len() <= 3 && words.last().is_some_and(|last| FEES.contains(&last.as_str()))
 }
 
 /// What items are called, where a column says so.

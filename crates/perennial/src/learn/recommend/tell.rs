@@ -62,7 +62,14 @@ impl Lists {
             Asked::Again => "Bought next",
             Asked::Session => "Next in the session",
         };
-        Chapter { name, finding, told: vec![self.validation()], figures, words, how: self.how() }
+        Chapter {
+            name,
+            finding,
+            told: std::iter::once(self.validation()).chain(bought.fees()).collect(),
+            figures,
+            words,
+            how: self.how(),
+        }
     }
 
     /// A method's name and meaning; in a session nothing was bought yet.
