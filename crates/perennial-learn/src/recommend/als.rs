@@ -12,7 +12,6 @@ use super::{
     Error, Halt,
     interactions::{Case, Histories},
     parallel,
-    top::index,
 };
 use crate::seed;
 use pulp::{Arch, Simd, WithSimd};
@@ -45,19 +44,10 @@ impl Default for Als {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
     how: Als,
-    /// Row-major, one point of `how.factors` numbers per item; empty once they are short.
+    /// Row-major, one point of `how.factors` numbers per item.
     points: Vec<f32>,
-    short: Option<Short>,
     gram: Vec<f32>,
     items: usize,
-}
-
-/// Points in sixteen bits, to be read in half the time: each number is a multiple of its item's step, so that it is
-/// off by a 65,000th of the item's largest at most.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Short {
-    numbers: Vec<i16>,
-    steps: Vec<f32>,
 }
 
 /// Numbers in the widest vector of any machine; lengths of points are multiples of it.
@@ -88,13 +78,7 @@ impl Factors {
             points = solve(&takers, &people, &points, &how, threads);
         }
         let gram = gram(&points, how.factors, threads);
-        Ok(Self { how, points, short: None, gram, items })
-    }
-
-    /// The same with points in sixteen bits.
-    pub(crate) fn shortened(self) -> Self {
-        let short = self.short.unwrap_or_else(|| Short::of(&self.points, self.how.factors));
-        Self { points: Vec::new(), short: Some(short), ..self }
+        Ok(Self { how, points, gram, items })
     }
 
     /// Adds the products with all items to `scores`.
@@ -115,71 +99,15 @@ impl WithSimd for Products<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Factors { how, points, short, gram, items } = self.factors;
-        let f = how.factors;
+        let Factors { how, points, gram, items } = self.factors;
         let ridge = how.ridge(self.taken.len(), *items);
-        let mut point = vec![0.0; f];
-        let mut room = Room::new(f);
-        let Some(short) = short else {
-            let row = Row { others: points, taken: self.taken, gram, unseen: how.unseen, ridge };
-            descend(simd, &mut point, &row, FOLD_STEPS, &mut room);
-            for (score, other) in self.scores.iter_mut().zip(points.chunks_exact(f)) {
-                *score += dot(simd, &point, other);
-            }
-            return;
-        };
-        let others = short.rows(self.taken, f);
-        let taken: Vec<u32> = (0..index(self.taken.len())).collect();
-        let row = Row { others: &others, taken: &taken, gram, unseen: how.unseen, ridge };
-        descend(simd, &mut point, &row, FOLD_STEPS, &mut room);
-        for ((score, numbers), step) in self.scores.iter_mut().zip(short.numbers.chunks_exact(f)).zip(&short.steps) {
-            *score += step * product(&point, numbers);
+        let row = Row { others: points, taken: self.taken, gram, unseen: how.unseen, ridge };
+        let mut point = vec![0.0; how.factors];
+        descend(simd, &mut point, &row, FOLD_STEPS, &mut Room::new(how.factors));
+        for (score, other) in self.scores.iter_mut().zip(points.chunks_exact(how.factors)) {
+            *score += dot(simd, &point, other);
         }
     }
-}
-
-impl Short {
-    #[expect(clippy::cast_possible_truncation, reason = "within sixteen bits by the step")]
-    fn of(points: &[f32], f: usize) -> Self {
-        let (mut numbers, mut steps) = (Vec::with_capacity(points.len()), Vec::with_capacity(points.len() / f));
-        for point in points.chunks_exact(f) {
-            let most = point.iter().map(|number| number.abs()).fold(f32::MIN_POSITIVE, f32::max);
-            let step = most / f32::from(i16::MAX);
-            numbers.extend(point.iter().map(|number| (number / step).round() as i16));
-            steps.push(step);
-        }
-        Self { numbers, steps }
-    }
-
-    /// Points of some items, one behind the other.
-    fn rows(&self, items: &[u32], f: usize) -> Vec<f32> {
-        let mut rows = Vec::with_capacity(items.len() * f);
-        for &item in items {
-            let (item, step) = (item as usize, self.steps[item as usize]);
-            rows.extend(self.numbers[item * f..(item + 1) * f].iter().map(|&number| step * f32::from(number)));
-        }
-        rows
-    }
-}
-
-/// The product of two vectors whose length is a multiple of [`WIDEST`], always added up in one order.
-#[inline(always)]
-fn product(point: &[f32], numbers: &[i16]) -> f32 {
-    let mut lanes = [0.0f32; WIDEST];
-    let (point, numbers) = (point.as_chunks::<WIDEST>().0, numbers.as_chunks::<WIDEST>().0);
-    for (values, numbers) in point.iter().zip(numbers) {
-        for lane in 0..WIDEST {
-            lanes[lane] += values[lane] * f32::from(numbers[lane]);
-        }
-    }
-    let mut half = WIDEST / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 impl Als {
@@ -448,26 +376,6 @@ impl WithSimd for Outer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sixteen_bits_say_the_same() {
-        let mut rng = crate::seed::generator(3);
-        let points: Vec<f32> = start(50, 32, 3);
-        let gram = gram(&points, 32, 1);
-        let long = Factors { how: Als::default(), points, short: None, gram, items: 50 };
-        let short = long.clone().shortened();
-        for _ in 0..20 {
-            let taken: Vec<u32> = (0..9).map(|_| index(crate::seed::below(&mut rng, 50))).collect();
-            let (mut exact, mut near) = (vec![0.0; 50], vec![0.0; 50]);
-            long.score(&Case::of_session(&taken), &mut exact);
-            short.score(&Case::of_session(&taken), &mut near);
-            let most = exact.iter().fold(0.0f32, |most, score| most.max(score.abs()));
-            assert!(
-                most > 0.0 && exact.iter().zip(&near).all(|(a, b)| (a - b).abs() < 2e-4 * most),
-                "{exact:?} {near:?}"
-            );
-        }
-    }
     use crate::recommend::interactions::{Owner, table};
 
     #[test]

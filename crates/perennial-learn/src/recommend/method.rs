@@ -139,14 +139,6 @@ impl Method {
 }
 
 impl Method {
-    /// The same in the form in which it is served: less to read, and the same lists.
-    pub(crate) fn served(self) -> Self {
-        match self {
-            Self::Als(method) => Self::Als(method.shortened()),
-            other => other,
-        }
-    }
-
     /// Whether it can speak for an item that nothing in the history leads to, because customers alike took it.
     pub(crate) fn compares_customers(&self) -> bool {
         matches!(self, Self::Als(_) | Self::Crowd(_) | Self::NextBasket(_))

@@ -188,12 +188,11 @@ impl Recommender {
         self.answer(&case, top, &mut Desk::new(self), Some(allow))
     }
 
-    /// The same without the customers it was trained on, to be served: it is asked with their histories, and none
+    /// The same without the customers it was trained on: it is asked with their histories, and none
     /// of them stays in it.
     #[must_use]
     pub fn without_customers(self) -> Self {
-        let parts = self.parts.into_iter().map(|(method, weight)| (method.served(), weight)).collect();
-        Self { users: Names::default(), histories: Histories::none(0), parts, ..self }
+        Self { users: Names::default(), histories: Histories::none(0), ..self }
     }
 
     /// Lists for many customers, in their order.
