@@ -417,10 +417,10 @@ mod tests {
         }
         // (unseen * all outer products + outer products of the taken + ridge) x = sum of the taken, by hand.
         let product = |other: u32| -> f32 { row.point(other, f).iter().zip(&point).map(|(y, x)| y * x).sum() };
-        for place in 0..f {
+        for (place, value) in point.iter().enumerate() {
             let all: f32 = (0..30).map(|other| unseen * product(other) * row.point(other, f)[place]).sum();
             let own: f32 = taken.iter().map(|&other| (product(other) - 1.0) * row.point(other, f)[place]).sum();
-            assert!((all + own + ridge * point[place]).abs() < 1e-5, "{place}");
+            assert!((all + own + ridge * value).abs() < 1e-5, "{place}");
         }
         assert!(point.iter().any(|x| x.abs() > 0.1));
     }
