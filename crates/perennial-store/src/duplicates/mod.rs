@@ -14,6 +14,7 @@
 mod rows;
 
 use std::collections::VecDeque;
+use std::hash::BuildHasherDefault;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -193,7 +194,7 @@ impl Duplicates {
         let mut batch = Batch { position, marks: std::mem::take(&mut self.unsaved), close: None, ..Batch::default() };
         if self.recent.len() >= SEGMENT && self.closing.is_none() {
             // The next one will be as long: growing would move it again and again.
-            let next = Exact::with_capacity_and_hasher(self.recent.len(), Default::default());
+            let next = Exact::with_capacity_and_hasher(self.recent.len(), BuildHasherDefault::default());
             let closing = (self.segment, Arc::new(std::mem::replace(&mut self.recent, next)));
             batch.close = Some(closing.clone());
             batch.filters = self.generations.iter_mut().filter(|g| g.changed).map(Generation::save).collect();
