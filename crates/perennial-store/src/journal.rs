@@ -3,22 +3,24 @@
 //! Promise: [`Journal::begin`] hands entries to a thread that seals and writes all of them or none and
 //! then says so, when they are on the disk (one `fsync` of SQLite's write-ahead log,
 //! `synchronous=FULL`; one more before it when keys of new customers must be written). Meanwhile the
-//! caller folds what comes next. What follows a failure fails too, until [`Journal::resume`].
+//! caller folds what comes next, and what comes together is one append. What follows a failure fails
+//! too, until [`Journal::resume`].
 //! The log is copied into the file by another thread, never by the writer. Readers never wait for the
 //! writer nor it for them.
 //! Absent on purpose: any index but the number. A second index would cost ten times the append.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perennial_core::input::Entry;
 use rusqlite::{Connection, params};
 
+use crate::desk::Desk;
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::format::{Row, decode, encode, key_of, key_of_row};
 use crate::keys::Keys;
@@ -70,28 +72,57 @@ const COMMIT_BYTES: usize = 2 * LAYOUT.page_size as usize;
 /// backup), the log grows and is begun anew later.
 const ANEW_WAIT: Duration = Duration::from_millis(20);
 
-/// Called once entries are durable, or have failed and are not.
-type Done = Box<dyn FnOnce(Result<(), Failure>) + Send>;
-
 /// The writing end of the journal; there is one.
 pub struct Journal {
     backend: Writer, // first, so that its thread ends before the folder is given back
     reader: JournalReader,
-    failed: Failed,
-    spare: Spare,
+    gate: Gate,
 }
-
-/// Room for entries that was used and is used again: large pieces of memory are dear to come by.
-type Spare = Arc<Mutex<Vec<Entry>>>;
-/// As much room as is worth keeping.
-const SPARE_MAX: usize = 8_192;
-
-/// What the journal failed of; what comes after it is refused.
-type Failed = Arc<Mutex<Option<Failure>>>;
 
 enum Writer {
     Sqlite(Desk),
     Memory(MemoryDisk),
+}
+
+/// An append that was tried.
+#[derive(Debug)]
+pub struct Appended<'a> {
+    /// How many entries it had.
+    pub entries: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether they are durable.
+    pub result: &'a Result<(), Failure>,
+}
+
+type Watch = Box<dyn Fn(&Appended<'_>) + Send>;
+
+/// What every append goes through, wherever it is written.
+#[derive(Clone, Default)]
+struct Gate {
+    /// What the journal failed of; what comes after it is refused.
+    failed: Arc<Mutex<Option<Failure>>>,
+    watch: Arc<Mutex<Option<Watch>>>,
+}
+
+impl Gate {
+    /// Writes, unless something before it failed; whoever watches hears of it first.
+    fn pass(&self, entries: &[Entry], write: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        self.check()?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let result = write().inspect_err(|failure| *guard(&self.failed) = Some(failure.clone()));
+        if let Some(watch) = &*guard(&self.watch) {
+            watch(&Appended { entries: entries.len(), took: began.elapsed(), result: &result });
+        }
+        result
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        guard(&self.failed).clone().map_or(Ok(()), Err)
+    }
 }
 
 /// The reading end: cheap to clone, usable from any thread, sees what is durable.
@@ -119,54 +150,45 @@ pub(crate) fn is_one(path: &Path) -> bool {
 
 impl Journal {
     pub(crate) fn open(path: &Path, keys: Keys) -> Result<Self, Failure> {
-        let db = open(path, &LAYOUT)?;
-        let last = Arc::new(AtomicU64::new(last_of(&db)?));
-        let second = open(path, &LAYOUT)?;
-        second.busy_timeout(ANEW_WAIT).doing("open the journal")?;
-        let copier = Copier::start(second, log_of(path), keys.clone())?;
-        let (failed, spare) = (Failed::default(), Spare::default());
-        let scribe = Scribe {
-            db,
-            copier,
-            keys: keys.clone(),
-            last: last.clone(),
-            begun: Arc::default(),
-            failed: failed.clone(),
-            spare: spare.clone(),
-        };
-        let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
-        let source = Source::Sqlite { readers: Arc::new(readers), walkers: Arc::new(walkers) };
-        let reader = JournalReader { keys, last, backend: source, walks: false };
-        Ok(Self { backend: Writer::Sqlite(Desk::start(scribe)?), reader, failed, spare })
+        let (scribe, reader) = Scribe::open(path, keys)?;
+        Self::start(scribe, reader)
+    }
+
+    fn start(mut scribe: Scribe, reader: JournalReader) -> Result<Self, Failure> {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let desk = Desk::start(move |entries| passed.pass(entries, || scribe.append(entries)))?;
+        Ok(Self { backend: Writer::Sqlite(desk), reader, gate })
     }
 
     pub(crate) fn memory(disk: &MemoryDisk, keys: Keys) -> Self {
         let last = disk.contents().rows.len() as u64;
         let source = Source::Memory(disk.clone());
         let reader = JournalReader { keys, last: Arc::new(AtomicU64::new(last)), backend: source, walks: false };
-        Self { reader, backend: Writer::Memory(disk.clone()), failed: Failed::default(), spare: Spare::default() }
+        Self { reader, backend: Writer::Memory(disk.clone()), gate: Gate::default() }
     }
 
-    /// Begins to append all entries or none; `done` is told when they are durable, or why they are
-    /// not. Returns when the entries before them are written, so that never more than these are on
-    /// their way.
+    /// Begins to append all entries, which are taken out of the list, or none; `done` is told when they are
+    /// durable, or why they are not, after all those before it. Entries that are begun while others are
+    /// being written become durable together. Returns at once, unless thousands wait.
     ///
     /// Keys of roots that are new are made first. The input of an entry whose root was erased is
     /// not kept. After a failure nothing may be acknowledged; whether the entries are there is told
     /// by [`Journal::last_seq`], because a disk may fail after having written.
-    pub fn begin(&mut self, entries: Vec<Entry>, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
+    pub fn begin(&mut self, entries: &mut Vec<Entry>, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
         match &self.backend {
-            Writer::Sqlite(desk) => desk.append(entries, Box::new(done)),
+            Writer::Sqlite(desk) => desk.lay(entries, Box::new(done)),
             Writer::Memory(disk) => {
-                let written = refuse_after(&self.failed, || self.append_to(disk, &entries));
+                let written = self.gate.pass(entries, || self.append_to(disk, entries));
+                entries.clear();
                 done(written);
             }
         }
     }
 
-    /// An empty list for the next entries, with the room of entries that are written.
-    pub fn room(&self) -> Vec<Entry> {
-        std::mem::take(&mut *guard(&self.spare))
+    /// Shows every append that was tried, before those are told who wait for it; on another thread or on this one.
+    pub fn watch(&self, watch: impl Fn(&Appended<'_>) + Send + 'static) {
+        *guard(&self.gate.watch) = Some(Box::new(watch));
     }
 
     /// Waits until everything that was begun is durable.
@@ -175,29 +197,28 @@ impl Journal {
     /// The first failure since the last [`Journal::resume`].
     pub fn wait(&self) -> Result<(), Failure> {
         if let Writer::Sqlite(desk) = &self.backend {
-            desk.wait()?;
+            desk.wait();
         }
-        guard(&self.failed).clone().map_or(Ok(()), Err)
+        self.gate.check()
     }
 
-    /// Whether everything that was begun is durable.
+    /// Whether everything that was begun is durable, or has failed.
     pub fn is_settled(&self) -> bool {
-        let begun = match &self.backend {
-            Writer::Sqlite(desk) => desk.begun.load(Ordering::Acquire),
-            Writer::Memory(_) => 0,
-        };
-        begun == 0 && !self.has_failed()
+        match &self.backend {
+            Writer::Sqlite(desk) => desk.is_settled(),
+            Writer::Memory(_) => true,
+        }
     }
 
     /// Whether something failed since the last [`Journal::resume`].
     pub fn has_failed(&self) -> bool {
-        guard(&self.failed).is_some()
+        guard(&self.gate.failed).is_some()
     }
 
     /// Lets entries in again after a failure, from behind the last durable one.
     pub fn resume(&self) {
         let _ = self.wait(); // Whoever began what failed was told.
-        *guard(&self.failed) = None;
+        *guard(&self.gate.failed) = None;
     }
 
     /// Appends all entries or none; they are durable when this returns `Ok`.
@@ -208,7 +229,7 @@ impl Journal {
         if entries.is_empty() {
             return Ok(());
         }
-        self.begin(entries.to_vec(), |_| ());
+        self.begin(&mut entries.to_vec(), |_| ());
         self.wait().inspect_err(|_| self.resume())
     }
 
@@ -234,14 +255,6 @@ impl Journal {
     }
 }
 
-/// Writes, unless something before it failed.
-fn refuse_after(failed: &Failed, write: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    if let Some(failure) = guard(failed).clone() {
-        return Err(failure);
-    }
-    write().inspect_err(|failure| *guard(failed) = Some(failure.clone()))
-}
-
 /// Entries as they are written, one after the other; their keys are there before the first.
 fn seal<'a>(
     keys: &Keys,
@@ -254,101 +267,25 @@ fn seal<'a>(
     Ok(entries.iter().zip(own).map(move |(entry, key)| encode(entry, key.as_ref(), random)))
 }
 
-enum Order {
-    Append(Vec<Entry>, Done),
-    Wait(SyncSender<()>),
-    #[cfg(test)]
-    Do(Box<dyn FnOnce(&Connection) + Send>),
-}
-
-/// Where the writing thread takes its orders: one at a time, the next one when it is done.
-struct Desk {
-    orders: Option<SyncSender<Order>>,
-    /// Appends on their way: the one being written, and one that waits for it.
-    begun: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Desk {
-    fn start(mut scribe: Scribe) -> Result<Self, Failure> {
-        let (orders, inbox) = sync_channel(0);
-        let begun = scribe.begun.clone();
-        let thread = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || inbox.iter().for_each(|order| scribe.carry_out(order)))
-            .map_err(|e| Failure::new(Trouble::Io, "start the journal's thread", e.to_string()))?;
-        Ok(Self { orders: Some(orders), begun, thread: Some(thread) })
-    }
-
-    fn append(&self, entries: Vec<Entry>, done: Done) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.send(Order::Append(entries, done));
-    }
-
-    fn send(&self, order: Order) {
-        let back = self.orders.as_ref().map(|orders| orders.send(order));
-        if let Some(Err(refused)) = back
-            && let Order::Append(_, done) = refused.0
-        {
-            done(Err(ended()));
-            self.begun.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn wait(&self) -> Result<(), Failure> {
-        if self.begun.load(Ordering::Acquire) == 0 {
-            return Ok(());
-        }
-        let (reply, answer) = sync_channel(1);
-        self.send(Order::Wait(reply));
-        answer.recv().map_err(|_| ended())
-    }
-}
-
-fn ended() -> Failure {
-    Failure::new(Trouble::Io, "append to the journal", "its thread has ended; start the server again")
-}
-
-impl Drop for Desk {
-    fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Who writes: the connection and what it needs, on a thread of their own.
+/// Who writes: the connection and what it needs.
 struct Scribe {
     db: Connection,
     copier: Copier,
     keys: Keys,
     last: Arc<AtomicU64>,
-    begun: Arc<AtomicUsize>,
-    failed: Failed,
-    spare: Spare,
 }
 
 impl Scribe {
-    fn carry_out(&mut self, order: Order) {
-        match order {
-            Order::Append(mut entries, done) => {
-                let failed = self.failed.clone();
-                let written = refuse_after(&failed, || self.append(&entries));
-                // Before it is told: whoever hears of it may begin the next one.
-                self.begun.fetch_sub(1, Ordering::Release);
-                done(written);
-                entries.clear();
-                if entries.capacity() <= SPARE_MAX {
-                    *guard(&self.spare) = entries;
-                }
-            }
-            Order::Wait(reply) => {
-                let _ = reply.send(()); // Whoever waited may have gone.
-            }
-            #[cfg(test)]
-            Order::Do(work) => work(&self.db),
-        }
+    fn open(path: &Path, keys: Keys) -> Result<(Self, JournalReader), Failure> {
+        let db = open(path, &LAYOUT)?;
+        let last = Arc::new(AtomicU64::new(last_of(&db)?));
+        let second = open(path, &LAYOUT)?;
+        second.busy_timeout(ANEW_WAIT).doing("open the journal")?;
+        let copier = Copier::start(second, log_of(path), keys.clone())?;
+        let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
+        let source = Source::Sqlite { readers: Arc::new(readers), walkers: Arc::new(walkers) };
+        let reader = JournalReader { keys: keys.clone(), last: last.clone(), backend: source, walks: false };
+        Ok((Self { db, copier, keys, last }, reader))
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), Failure> {
@@ -751,39 +688,43 @@ mod tests {
         (from..from + count).map(entry).collect()
     }
 
-    fn limit_pages(journal: &Journal, pages: i64) {
-        let Writer::Sqlite(desk) = &journal.backend else { panic!("a journal in a file") };
-        desk.send(Order::Do(Box::new(move |db| db.pragma_update(None, "max_page_count", pages).unwrap())));
+    /// A journal on a disk with room for so many pages.
+    fn scribe(folder: &Path, pages: i64) -> (Scribe, JournalReader) {
+        let keys = Store::open(folder).unwrap().keys;
+        let (scribe, reader) = Scribe::open(&folder.join("journal.db"), keys).unwrap();
+        scribe.db.pragma_update(None, "max_page_count", pages).unwrap();
+        (scribe, reader)
     }
 
     #[test]
     fn a_full_disk_fails_the_whole_append_and_the_next_one_succeeds() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Store::open(dir.path()).unwrap().journal;
-        journal.append(&entries(1, 3)).unwrap();
-        limit_pages(&journal, 10);
-        let failure = journal.append(&entries(4, 100)).unwrap_err();
+        let (mut scribe, reader) = scribe(dir.path(), 10);
+        scribe.append(&entries(1, 3)).unwrap();
+        let failure = scribe.append(&entries(4, 100)).unwrap_err();
         assert_eq!((failure.trouble, failure.may_pass()), (Trouble::DiskFull, true));
-        assert_eq!(journal.last_seq(), 3);
-        assert_eq!(journal.reader().read(1, 100).unwrap(), entries(1, 3));
-        limit_pages(&journal, 1_000_000);
-        journal.append(&entries(4, 100)).unwrap();
-        assert_eq!(journal.reader().read(1, 200).unwrap(), entries(1, 103));
+        assert_eq!(reader.last_seq(), 3);
+        assert_eq!(reader.read(1, 100).unwrap(), entries(1, 3));
+        scribe.db.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        scribe.append(&entries(4, 100)).unwrap();
+        assert_eq!(reader.read(1, 200).unwrap(), entries(1, 103));
     }
 
     #[test]
     fn what_follows_a_failure_fails_until_the_journal_is_resumed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Store::open(dir.path()).unwrap().journal;
+        let (scribe, reader) = scribe(dir.path(), 10);
+        let mut journal = Journal::start(scribe, reader).unwrap();
         let (told, heard) = std::sync::mpsc::channel();
         let begin = |journal: &mut Journal, from, count| {
             let told = told.clone();
-            journal.begin(entries(from, count), move |done| told.send(done.map_err(|f| f.trouble)).unwrap());
+            let done = move |done: Result<(), Failure>| told.send(done.map_err(|f| f.trouble)).unwrap();
+            journal.begin(&mut entries(from, count), done);
         };
         begin(&mut journal, 1, 3);
-        limit_pages(&journal, 10);
+        journal.wait().unwrap();
         begin(&mut journal, 4, 100);
-        limit_pages(&journal, 1_000_000);
+        assert_eq!(journal.wait().unwrap_err().trouble, Trouble::DiskFull);
         begin(&mut journal, 104, 2);
         assert_eq!(journal.wait().unwrap_err().trouble, Trouble::DiskFull);
         assert!(journal.has_failed());
@@ -794,6 +735,17 @@ mod tests {
         let all: Vec<_> = heard.iter().take(4).collect();
         assert_eq!(all, [Ok(()), Err(Trouble::DiskFull), Err(Trouble::DiskFull), Ok(())]);
         assert_eq!(journal.last_seq(), 5);
+    }
+
+    #[test]
+    fn whoever_watches_sees_each_append_before_it_is_told() {
+        let mut journal = Store::memory().journal;
+        let (tell, told) = std::sync::mpsc::channel();
+        let seen = tell.clone();
+        journal.watch(move |append| seen.send((append.entries, append.result.is_ok())).unwrap());
+        journal.begin(&mut entries(1, 3), move |done| tell.send((0, done.is_ok())).unwrap());
+        journal.append(&entries(9, 2)).unwrap_err();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [(3, true), (0, true), (2, false)]);
     }
 
     #[test]

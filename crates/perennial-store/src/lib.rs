@@ -41,6 +41,7 @@
 mod backup;
 #[cfg(any(test, fuzzing))]
 mod damage;
+mod desk;
 mod digests;
 mod duplicates;
 mod failure;
@@ -69,7 +70,7 @@ pub use backup::{Restored, backup, restore};
 pub use digests::DigestMap;
 pub use duplicates::{Duplicates, DuplicatesCheckpoint, Fingerprint, Seen};
 pub use failure::{Failure, Trouble};
-pub use journal::{Entries, Journal, JournalReader, READ_MAX};
+pub use journal::{Appended, Entries, Journal, JournalReader, READ_MAX};
 pub use keys::Keys;
 pub use memory::{Fault, MemoryDisk, Write};
 pub use state::{Checkpoint, CustomerRow, KeptKey, Parts, PostingRow, ROWS_MAX, State};

@@ -1,11 +1,10 @@
 //! The pump: one thread works on the workspace; everybody else sends it work and waits for the answer,
 //! or glances at the workspace while the thread rests.
 //!
-//! Promise: an event or a command is answered only after it is durable. While one group is on its way
-//! to the disk the next one comes together and is folded as it arrives, up to [`GROUP_EVENTS`] events,
-//! and leaves as soon as the disk is free: a slow disk makes larger groups, a fast one small and early
-//! ones. What waits is bounded by [`QUEUE_BYTES`]; beyond it callers are told to come back. The wall
-//! clock is read here and nowhere else, and never goes back.
+//! Promise: an event or a command is answered only after it is durable. It is folded as it arrives and
+//! begun at once; the journal writes together what comes while it is busy. What waits is bounded by
+//! [`QUEUE_BYTES`]; beyond it callers are told to come back. The wall clock is read here and nowhere
+//! else, and never goes back.
 //! Absent on purpose: HTTP, and any second writer.
 
 use std::fmt;
@@ -25,8 +24,6 @@ use crate::models::shelf::Shelf;
 use crate::wire::Arrival;
 use crate::workspace::{Answer, Failure, Receipt, Status, Workspace};
 
-/// Most events of one append.
-pub const GROUP_EVENTS: usize = 2_048;
 /// Most bytes of work that may wait.
 pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// What a piece of work weighs besides its events.
@@ -147,7 +144,7 @@ struct Shared {
 /// What is measured; found once, because finding a meter by its labels costs more than using it.
 struct Meters {
     queue_bytes: metrics::Gauge,
-    append_events: metrics::Histogram,
+    append_entries: metrics::Histogram,
     append_seconds: metrics::Histogram,
     accepted: metrics::Counter,
     duplicate: metrics::Counter,
@@ -160,8 +157,8 @@ impl Meters {
         let events = |status: &'static str| metrics::counter!("events_total", "status" => status);
         Self {
             queue_bytes: metrics::gauge!("pump_queue_bytes"),
-            append_events: metrics::histogram!("pump_append_events"),
-            append_seconds: metrics::histogram!("pump_append_seconds"),
+            append_entries: metrics::histogram!("journal_append_entries"),
+            append_seconds: metrics::histogram!("journal_append_seconds"),
             accepted: events("accepted"),
             duplicate: events("duplicate"),
             rejected: events("rejected"),
@@ -419,27 +416,23 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Does what comes in until it is told to stop; gives the workspace back.
 fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Workspace> {
     let _gone = MarkGone(shared.clone());
+    watch_appends(lock(place).as_ref()?, shared);
     let (mut next, mut ticked, mut went_on, mut patience) = (None, Instant::now(), Instant::now(), TICK);
-    let mut group = None;
+    let mut is_busy = false;
     loop {
         let job = match next.take() {
             Some(job) => Ok(job),
-            None if group.is_some() => nap(work),
+            None if is_busy => nap(work),
             None => work.recv_timeout(patience),
         };
         let mut held = lock(place);
-        let mut writer = Writer { workspace: held.as_mut()?, shared, group: &mut group };
+        let mut writer = Writer { workspace: held.as_mut()?, shared };
         match job {
-            Ok(Job::Take(batch, caller)) => writer.take(batch, caller),
-            Ok(Job::Ask(name, asked, caller)) => writer.decide(name, *asked, caller),
-            Ok(Job::Call(call)) => writer.answer(call),
             Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(job) => writer.carry_out(job),
             Err(RecvTimeoutError::Timeout) => {}
         }
         next = work.try_recv().ok();
-        if writer.is_group_due(next.is_some()) {
-            writer.hand_over();
-        }
         if ticked.elapsed() >= TICK {
             writer.tick();
             ticked = Instant::now();
@@ -449,17 +442,32 @@ fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Work
         }
         // While a checkpoint is in the making there is always something to do.
         patience = if writer.workspace.makes_checkpoint() { Duration::ZERO } else { TICK };
+        is_busy = !writer.workspace.is_settled();
     }
     let mut workspace = lock(place).take()?;
-    Writer { workspace: &mut workspace, shared, group: &mut group }.tick();
+    Writer { workspace: &mut workspace, shared }.tick();
     if let Err(failure) = workspace.checkpoint() {
         tracing::error!(error = %failure, "the last checkpoint failed; the next start folds the journal's tail");
     }
     Some(workspace)
 }
 
-/// Waits until the journal is free or a moment has passed. To be woken for every event of a group that
-/// must wait anyway would cost more than to fold it.
+/// Lets the doors be known by each append before it is told, and wakes this thread, which may nap.
+fn watch_appends(workspace: &Workspace, shared: &Arc<Shared>) {
+    let (shared, pump) = (shared.clone(), std::thread::current());
+    workspace.watch_appends(move |append| {
+        pump.unpark();
+        shared.meters().append_entries.record(precise(append.entries));
+        shared.meters().append_seconds.record(append.took);
+        shared.report(append.result.is_ok());
+        if let Err(failure) = append.result {
+            tracing::error!(error = %failure, "append failed; nothing of it was acknowledged");
+        }
+    });
+}
+
+/// Waits until the journal is free or a moment has passed. To be woken for every event that must wait
+/// anyway would cost more than to fold it.
 fn nap(work: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
     std::thread::park_timeout(NAP);
     work.try_recv().map_err(|empty| match empty {
@@ -472,21 +480,26 @@ fn nap(work: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
 struct Writer<'a> {
     workspace: &'a mut Workspace,
     shared: &'a Arc<Shared>,
-    /// Events that were folded and are not yet on their way to the journal.
-    group: &'a mut Option<usize>,
 }
 
 impl Writer<'_> {
+    fn carry_out(&mut self, job: Job) {
+        match job {
+            Job::Take(batch, caller) => self.take(batch, caller),
+            Job::Ask(name, asked, caller) => self.decide(name, *asked, caller),
+            Job::Call(call) => self.answer(call),
+            Job::Stop => {}
+        }
+    }
+
     /// A question sees only what is durable.
     fn answer(&mut self, call: Call) {
-        self.hand_over();
         let _ = self.workspace.settle(); // What failed is mended before the question is asked.
         call(self.workspace, self.shared.now());
     }
 
     /// Fires what is due and lets the workspace write a checkpoint if one is due.
     fn tick(&mut self) {
-        self.hand_over();
         let now = self.shared.now();
         self.in_background(|workspace| {
             workspace.advance(now)?;
@@ -515,9 +528,8 @@ impl Writer<'_> {
         let now = self.shared.now();
         let heard = self.shared.notices.receiver_count() > 0;
         let names: Vec<_> = if heard { batch.iter().map(name_of).collect() } else { Vec::new() };
-        let events = batch.len();
         let folded = contained(self.workspace, |workspace| workspace.fold_in(now, batch));
-        self.promise(events, folded, caller, move |receipts, shared| {
+        self.promise(folded, caller, move |receipts, shared| {
             for receipt in receipts {
                 shared.meters().count(&receipt.status);
             }
@@ -528,35 +540,16 @@ impl Writer<'_> {
     fn decide(&mut self, name: &'static str, asked: Asked, caller: Caller<Answer>) {
         let now = self.shared.now();
         let decided = contained(self.workspace, |workspace| workspace.decide_in(now, asked));
-        self.promise(1, decided, caller, move |answer, shared| {
+        self.promise(decided, caller, move |answer, shared| {
             let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
             let (seq, name) = (Some(answer.seq), name.into());
             let _ = shared.notices.send(Notice { kind: "command", seq, at: now, name, status, customer: None });
         });
     }
 
-    /// What begins a group waits for it first, so that whoever is answered finds the doors as they are.
-    fn grow(&mut self, events: usize) {
-        if let Some(open) = self.group {
-            *open += events;
-            return;
-        }
-        *self.group = Some(events);
-        let (shared, began) = (self.shared.clone(), Instant::now());
-        self.workspace.when_durable(move |done| {
-            shared.meters().append_seconds.record(began.elapsed());
-            shared.report(done.is_ok());
-            if let Err(failure) = done {
-                tracing::error!(error = %failure, "append failed; nothing of it was acknowledged");
-            }
-        });
-    }
-
-    /// Answers once it is durable, and lets listeners know. When the work failed, what was folded with
-    /// it is lost too: its callers are told to come again.
+    /// Begins to make durable what was folded; answers once it is, and lets listeners know.
     fn promise<T: Send + 'static>(
         &mut self,
-        events: usize,
         folded: Result<T, Trouble>,
         caller: Caller<T>,
         announce: impl FnOnce(&T, &Shared) + Send + 'static,
@@ -569,7 +562,6 @@ impl Writer<'_> {
                 return caller.tell(&shared, Err(trouble));
             }
         };
-        self.grow(events);
         self.workspace.when_durable(move |done| {
             let answer = done.as_ref().map(|()| answer).map_err(Trouble::from);
             if let Ok(answer) = &answer {
@@ -577,28 +569,14 @@ impl Writer<'_> {
             }
             caller.tell(&shared, answer);
         });
-    }
-
-    /// What was folded along is lost, and its callers are told so.
-    fn lose(&mut self, trouble: &Trouble, what: &str) {
-        tracing::error!(error = %trouble, "{what}; nothing of what was folded with it was acknowledged");
-        self.workspace.distrust();
-        *self.group = None;
-        self.shared.report(false);
-    }
-
-    /// A group leaves when it is full, or when nothing else waits and the journal is free.
-    fn is_group_due(&self, more_waits: bool) -> bool {
-        self.group.is_some_and(|events| events >= GROUP_EVENTS || (!more_waits && self.workspace.is_settled()))
-    }
-
-    /// Hands what was folded to the journal, which tells its callers, and then that it is free.
-    fn hand_over(&mut self) {
-        let Some(events) = self.group.take() else { return };
-        self.shared.meters().append_events.record(precise(events));
-        let pump = std::thread::current();
-        self.workspace.when_durable(move |_| pump.unpark());
         self.workspace.flush();
+    }
+
+    /// What was half done is made undone.
+    fn lose(&mut self, trouble: &Trouble, what: &str) {
+        tracing::error!(error = %trouble, "{what}; nothing of it was acknowledged");
+        self.workspace.distrust();
+        self.shared.report(false);
     }
 }
 

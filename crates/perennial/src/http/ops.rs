@@ -13,7 +13,7 @@ use super::problem::ApiError;
 /// Bounds of the histograms, in seconds.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// Bounds of the histogram of group sizes.
-const EVENTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 2_048.0, 4_096.0];
+const ENTRIES: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 2_048.0, 4_096.0];
 
 /// The one recorder of this process.
 pub fn metrics_handle() -> PrometheusHandle {
@@ -25,7 +25,7 @@ fn install() -> PrometheusHandle {
     use metrics_exporter_prometheus::Matcher::Suffix;
     let builder = PrometheusBuilder::new();
     let builder = builder.set_buckets_for_metric(Suffix("_seconds".into()), SECONDS).unwrap_or_default();
-    let builder = builder.set_buckets_for_metric(Suffix("_append_events".into()), EVENTS).unwrap_or_default();
+    let builder = builder.set_buckets_for_metric(Suffix("_append_entries".into()), ENTRIES).unwrap_or_default();
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
@@ -34,8 +34,8 @@ fn install() -> PrometheusHandle {
     metrics::describe_counter!("events_total", "Messages by what became of them");
     metrics::describe_counter!("http_requests_total", "Requests by route, method and status");
     metrics::describe_histogram!("http_request_seconds", "Time to the head of the answer");
-    metrics::describe_histogram!("pump_append_seconds", "Time of one durable append");
-    metrics::describe_histogram!("pump_append_events", "Messages of one durable append");
+    metrics::describe_histogram!("journal_append_seconds", "Time of one durable append");
+    metrics::describe_histogram!("journal_append_entries", "Entries of one durable append");
     metrics::describe_gauge!("pump_queue_bytes", "Work that waits for the writer");
     handle
 }

@@ -35,7 +35,7 @@ use perennial_core::program;
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
 use perennial_core::{engine, merge};
-use perennial_store::{Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
+use perennial_store::{Appended, Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::{Glimpse, Who};
 pub use intake::{Receipt, Status};
@@ -317,18 +317,21 @@ impl Workspace {
         self.waiting.push(Box::new(told));
     }
 
-    /// Begins to make durable what was folded. Waits for the one before, so that what comes next can
-    /// be folded meanwhile.
+    /// Begins to make durable what was folded; what comes next can be folded meanwhile.
     pub fn flush(&mut self) {
-        let batch = std::mem::replace(&mut self.batch, self.journal.room());
         let waiting = std::mem::take(&mut self.waiting);
-        self.warm.settled(&batch); // Should it fail, memory is made again without it.
-        self.journal.begin(batch, move |done| tell_all(waiting, &done));
+        self.warm.settled(&self.batch); // Should it fail, memory is made again without it.
+        self.journal.begin(&mut self.batch, move |done| tell_all(waiting, &done));
     }
 
-    /// Whether everything flushed is durable, so that the next flush need not wait.
+    /// Whether everything flushed is durable, or has failed.
     pub fn is_settled(&self) -> bool {
         self.journal.is_settled()
+    }
+
+    /// Shows every append to the journal that was tried, before those are told who wait for it.
+    pub fn watch_appends(&self, watch: impl Fn(&Appended<'_>) + Send + 'static) {
+        self.journal.watch(watch);
     }
 
     /// Waits until everything flushed is durable.

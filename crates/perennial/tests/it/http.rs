@@ -630,7 +630,7 @@ async fn metrics_count_by_route_and_name_nobody() {
         "events_total{status=\"accepted\"}",
         "route=\"/v1/customers/{ref}\"",
         "http_request_seconds_bucket",
-        "pump_append_seconds",
+        "journal_append_seconds",
     ] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
