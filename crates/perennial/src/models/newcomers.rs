@@ -25,8 +25,11 @@ pub(super) struct Newcomers {
     content: Content,
     /// By the content's number.
     new: Vec<bool>,
-    near: Vec<OnceLock<Box<[(u32, f32)]>>>,
+    near: Vec<OnceLock<Near>>,
 }
+
+/// New items beside an item, by their numbers in the content, with their likeness in `0..=1`.
+type Near = Box<[(u32, f32)]>;
 
 /// An item that is like another.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +114,7 @@ impl Newcomers {
         numbers
     }
 
-    fn find_near(&self, item: u32) -> Box<[(u32, f32)]> {
+    fn find_near(&self, item: u32) -> Near {
         let near = self.content.alike(&[item], NEAR, &|other| self.new[other as usize]);
         near.into_iter().filter(|(_, likeness)| *likeness >= LIKENESS_MIN).collect()
     }

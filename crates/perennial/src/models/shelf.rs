@@ -406,7 +406,8 @@ impl Stock {
         };
         let scores: Vec<f32> = list.iter().map(|pick| pick.score).collect();
         let chosen = diversity::spread(&scores, limit, 1.0 - diversity, likeness);
-        chosen.into_iter().map(|place| list[place].clone()).collect()
+        let mut list: Vec<Option<Pick>> = list.into_iter().map(Some).collect();
+        chosen.into_iter().filter_map(|place| list[place].take()).collect()
     }
 
     /// What the model says; and what it is, where that is not quite what was asked for.
@@ -432,7 +433,7 @@ impl Stock {
             Kind::Trending => self.demand(question.limit, allow),
         };
         self.trace(&mut list, &history, &items);
-        (list, self.no_visits(shop).filter(|_| kind == Kind::Session))
+        (list, (kind == Kind::Session).then(|| self.no_visits(shop)))
     }
 
     /// Where only customers alike speak for an item, the item of the question is named that most of them share.
@@ -491,14 +492,14 @@ impl Stock {
     }
 
     /// Why visits do not answer for a visit.
-    fn no_visits(&self, shop: &Shop) -> Option<String> {
-        Some(match shop.visits() {
+    fn no_visits(&self, shop: &Shop) -> String {
+        match shop.visits() {
             Plan::Instead(why) => why.clone(),
             Plan::Learnt { .. } if self.visits.is_none() => {
                 "past visits are being read again: what lies in orders with these items".into()
             }
             Plan::Learnt { .. } => "no visit with these items is known: what lies in orders with them".into(),
-        })
+        }
     }
 
     /// Why there is nothing but what is in demand.

@@ -59,7 +59,7 @@ pub enum Plan {
 pub struct Visits {
     items: Vec<Box<str>>,
     /// Items of each visit, oldest first, with days since 1970; no item twice in a row.
-    visits: Vec<Vec<(u32, f64)>>,
+    sequences: Vec<Vec<(u32, f64)>>,
     from: u64,
     until: u64,
 }
@@ -114,17 +114,17 @@ impl Visits {
             }
         }
         touches.drain(..touches.len().saturating_sub(TOUCHES_MAX));
-        Ok(Self { items, visits: visits(touches), from, until })
+        Ok(Self { items, sequences: visits(touches), from, until })
     }
 
     /// How many visits there are.
     pub fn len(&self) -> usize {
-        self.visits.len()
+        self.sequences.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.visits.is_empty()
+        self.sequences.is_empty()
     }
 
     fn table(&self, visits: &[Vec<(u32, f64)>]) -> Result<Interactions, Untrained> {
@@ -148,7 +148,7 @@ impl Visits {
                 format!("{found} visits are known, {VISITS_MIN} are needed: what lies in orders with these items");
             return Ok(Learnt { plan: Plan::Instead(why), figures: Vec::new() });
         }
-        let (known, hidden) = self.visits.split_at(self.len() - self.len() / HIDDEN);
+        let (known, hidden) = self.sequences.split_at(self.len() - self.len() / HIDDEN);
         let earlier = self.table(known)?;
         let mut choice = choose(&earlier, halt)?;
         shop::sow(&mut choice, seed);
@@ -181,7 +181,7 @@ impl Visits {
     /// # Errors
     /// [`Untrained::Failed`] when nothing is left of them.
     pub fn fit(&self, choice: Choice, halt: &Halt) -> Result<Recommender, Untrained> {
-        Recommender::fit(&self.table(&self.visits)?, Task::Session, choice, 1, halt).map_err(shop::failed)
+        Recommender::fit(&self.table(&self.sequences)?, Task::Session, choice, 1, halt).map_err(shop::failed)
     }
 }
 
