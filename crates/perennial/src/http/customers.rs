@@ -4,7 +4,6 @@
 //! marked with `Idempotency-Replayed: true`.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -16,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{Parameters, Part};
+use super::extract::{Parameters, Part, Whole};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use super::{App, AppState};
@@ -179,7 +178,7 @@ macro_rules! command {
             State(app): AppState,
             Part(reference): Part,
             headers: HeaderMap,
-            body: Bytes,
+            Whole(body): Whole,
         ) -> Result<Response, ApiError> {
             let by = app.keys().authorise(&headers, Scope::$scope)?;
             let body: $body = parse(&body)?;

@@ -1,11 +1,13 @@
-//! Extractors that say what is wrong with an address: which part of it, and what mends it.
+//! Extractors that say what is wrong with an address or a body: which part of it, and what mends it.
 //!
-//! Absent on purpose: JSON bodies, which each resource reads with its own limits.
+//! Absent on purpose: what a body says, which each resource reads for itself.
 
+use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
@@ -32,6 +34,42 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
         let query = Query::from_request_parts(parts, state).await;
         query.map(|Query(asked)| Self(asked)).map_err(|rejection| unreadable_query(&rejection))
     }
+}
+
+/// A body that came to its end, not packed, and within what its route takes.
+pub struct Whole(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let packed = encoding(request.headers());
+        if !matches!(packed.as_str(), "" | "identity") {
+            let mend = format!("Send the body as it is, without the encoding '{packed}'; events alone may be packed.");
+            return Err(ApiError::new("bad_encoding", mend).at("content-encoding"));
+        }
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|rejection| unreadable_body(&rejection, TOO_LARGE))
+    }
+}
+
+/// What to do about a body that is larger than its route takes.
+pub(super) const TOO_LARGE: &str = "The body is too large; at most 64 KB here, 1 MB for a programme or products.";
+
+/// A body that is larger than may be, with what to do about it; or one that did not come to its end.
+pub(super) fn unreadable_body(rejection: &BytesRejection, too_large: &str) -> ApiError {
+    match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            ApiError::new("too_large", too_large)
+        }
+        _ => ApiError::new("broken_off", "The body broke off before its end, or its chunks are none; send it again."),
+    }
+}
+
+/// How a body is packed, as its head says, at most 40 letters of it.
+pub(super) fn encoding(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    text.trim().chars().take(40).collect::<String>().to_ascii_lowercase()
 }
 
 fn unreadable_part(rejection: &PathRejection) -> ApiError {

@@ -6,15 +6,17 @@
 use std::io::Read as _;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::body::Bytes;
+use axum::extract::{FromRequest as _, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use perennial_core::event::Origin;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::App;
+use super::extract::{encoding, unreadable_body};
 use super::keys;
 use super::problem::{ApiError, SdkError, SdkProblem};
 use crate::wire::segment::{self, BODY_MAX, Call};
@@ -52,16 +54,15 @@ pub struct Delivered {
 pub async fn ingest(
     State(app): State<App>,
     Path(call): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Delivered>, SdkError> {
     let call = Call::of_path(&call).ok_or_else(|| ApiError::new("not_found", "There is no such call; see /docs."))?;
-    let received_at = app.pump().now();
+    let (headers, received_at) = (request.headers().clone(), app.pump().now());
     if announced(&headers).is_some_and(|length| length > BODY_MAX) {
-        return Err(too_large().into()); // Nobody waits for what will be refused.
+        return Err(ApiError::new("too_large", TOO_LARGE).into()); // Nobody waits for what will be refused.
     }
     let room = app.room_for(largest(&headers)).await?;
-    let raw = axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| too_large())?;
+    let raw = Bytes::from_request(request, &()).await.map_err(|rejection| unreadable_body(&rejection, TOO_LARGE))?;
     let bytes = raw.len();
     let arrivals = if bytes > INLINE_MAX || is_packed(&headers, &raw) {
         let (app, headers) = (app.clone(), headers.clone());
@@ -124,16 +125,9 @@ fn reply(call: Call, receipts: &[Receipt]) -> Result<Json<Delivered>, SdkError> 
     }
 }
 
-fn too_large() -> ApiError {
-    ApiError::new("too_large", "The body is larger than 4,000 KB, or broke off; send smaller batches.")
-}
+const TOO_LARGE: &str = "The body is larger than 4,000 KB; send smaller batches.";
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-fn encoding(headers: &HeaderMap) -> String {
-    let text = headers.get(header::CONTENT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    text.trim().to_ascii_lowercase()
-}
 
 fn is_labelled(headers: &HeaderMap) -> bool {
     !matches!(encoding(headers).as_str(), "" | "identity")
@@ -152,7 +146,6 @@ fn unpack<'a>(headers: &HeaderMap, raw: &'a [u8]) -> Result<std::borrow::Cow<'a,
         "deflate" if raw.first().is_some_and(|b| b & 0x0f == 8) => take_capped(flate2::read::ZlibDecoder::new(raw))?,
         "deflate" => take_capped(flate2::read::DeflateDecoder::new(raw))?,
         other => {
-            let other: String = other.chars().take(40).collect();
             let reason = format!("the encoding '{other}' is not known; send gzip, deflate or nothing");
             return Err(Malformed::new("bad_encoding", "content-encoding", reason));
         }
@@ -174,6 +167,14 @@ fn take_capped(unpacker: impl std::io::Read) -> Result<Vec<u8>, Malformed> {
         ));
     }
     Ok(plain)
+}
+
+/// Another method at a call's address, or at one that is none.
+pub async fn other_method(Path(call): Path<String>) -> Response {
+    match Call::of_path(&call) {
+        Some(_) => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response(),
+        None => super::nothing_here().await.into_response(),
+    }
 }
 
 /// Settings for Segment's browser client

@@ -23,7 +23,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 pub mod console;
@@ -46,6 +46,7 @@ pub mod stream;
 use crate::models::shelf::Shelf;
 use crate::models::trainer::Trainer;
 use crate::pump::{Handle, Trouble};
+use crate::wire::segment::BODY_MAX;
 use keys::KeyRing;
 use problem::ApiError;
 
@@ -158,7 +159,7 @@ impl App {
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Perennial",
-    description = "Customer loyalty and personalization. Events come in as Segment's clients send them; the rest is asked for with a secret key. Errors are problems (RFC 9457) with stable codes: see /docs/problems.",
+    description = "Customer loyalty and personalization. Events come in as Segment's clients send them; the rest is asked for with a secret key. Errors are problems (RFC 9457) with stable codes: see /docs/problems. HTTP 1.1 and 1.0 are spoken: where the head of a request cannot be read as such, names an address of more than 65,534 bytes, or has more than 100 headers or 100 KB, the status alone answers (400, 414 or 431, without a body), and where it takes more than 15 seconds to come the connection is closed.",
     license(name = "Apache-2.0", identifier = "Apache-2.0")
 ))]
 struct Description;
@@ -185,10 +186,10 @@ fn intake() -> OpenApiRouter<App> {
         .allow_headers(AllowHeaders::mirror_request())
         .max_age(Duration::from_secs(86_400));
     OpenApiRouter::new()
-        .routes(routes!(ingest::ingest))
+        .routes(routes!(ingest::ingest).map(|calls| calls.fallback(ingest::other_method)))
         .routes(routes!(ingest::settings))
         .layer(cors)
-        .layer(DefaultBodyLimit::disable()) // the handler reads under its own cap
+        .layer(DefaultBodyLimit::max(BODY_MAX))
 }
 
 fn resources() -> OpenApiRouter<App> {
@@ -291,11 +292,10 @@ fn explain(response: Response) -> Response {
     }
     let problem = match status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            ApiError::new("method_not_allowed", "This address does not take that method; see /docs.")
+            let mend = "This address does not take that method; the header Allow names those it takes. See /docs.";
+            ApiError::new("method_not_allowed", mend)
         }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::new("too_large", "The body is too large; at most 64 KB here, 1 MB for a programme.")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("too_large", extract::TOO_LARGE),
         _ if status.is_server_error() => ApiError::new("unavailable", "Something failed here; send it again."),
         _ => ApiError::new("bad_parameter", "The request cannot be read; see /docs for what this address takes."),
     };

@@ -56,6 +56,8 @@ pub const TABLE: &[Known] = &[
         "Nobody is named",
         "Send a userId or an anonymousId that is no placeholder; only refunds and cancellations of orders need none.",
     ),
+    known("broken_off", 400, "The body broke off before its end", "Send it again, whole; nothing came of it."),
+    known("bad_header", 400, "A header cannot be read", "Mend the header that is named."),
     known("bad_encoding", 400, "The content encoding cannot be undone", "Send gzip, deflate or nothing."),
     known("bad_reference", 400, "The customer's name cannot be read", "Use an id, a userId, or email:ana@example.com."),
     known("bad_parameter", 400, "A parameter cannot be read", "Mend the parameter that is named."),

@@ -1,7 +1,6 @@
 //! The catalogue: what is known of products, sent whenever it changes.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::AppState;
+use super::extract::Whole;
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use crate::wire::catalog;
@@ -45,7 +45,11 @@ fn example() -> Value {
     ),
     security(("secret_key" = []))
 )]
-pub async fn learn(State(app): AppState, headers: HeaderMap, body: Bytes) -> Result<Json<CatalogView>, ApiError> {
+pub async fn learn(
+    State(app): AppState,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<Json<CatalogView>, ApiError> {
     let by = app.keys().authorise(&headers, Scope::Admin)?;
     let text = std::str::from_utf8(&body).map_err(|_| ApiError::new("not_utf8", "The body is not UTF-8."))?;
     let products = catalog::products(text)?;

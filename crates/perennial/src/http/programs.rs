@@ -4,7 +4,6 @@
 //! once. Publishing what is in force already changes nothing, so a repetition is harmless.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use perennial_core::program::{self, Problem as Fault};
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::AppState;
-use super::extract::{Parameters, Part};
+use super::extract::{Parameters, Part, Whole};
 use super::keys::Scope;
 use super::problem::{ApiError, Problem};
 use crate::pump::Trouble;
@@ -110,7 +109,7 @@ pub async fn publish(
     Part(id): Part,
     Parameters(asked): Parameters<Asked>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Json<PublishedView>, ApiError> {
     let by = app.keys().authorise(&headers, Scope::Admin)?;
     let unreadable = |_| ApiError::new("not_utf8", "The document is not UTF-8; save it as UTF-8.");

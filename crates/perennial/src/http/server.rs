@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{Request, Version, header};
+use axum::response::IntoResponse as _;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::Stop;
+use super::problem::ApiError;
+
+/// Bytes of a request's line and headers together; an address has at most 65,534 of them.
+const HEAD_MAX: usize = 100 * 1_024;
 
 /// Where and how to listen.
 #[derive(Clone, Debug)]
@@ -105,10 +112,20 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no nodelay on a connection");
         }
-        let service = TowerToHyperService::new(self.router.clone());
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |request| {
+            let answer = check_host(&request).map(|()| router.call(request));
+            async move {
+                match answer {
+                    Ok(answer) => answer.await,
+                    Err(fault) => Ok(fault.into_response()),
+                }
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
+            .max_header_size(HEAD_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
@@ -118,6 +135,16 @@ impl Server {
             drop(permit);
         });
     }
+}
+
+/// A request of HTTP/1.1 names one host (RFC 9112, section 3.2): a proxy and we could otherwise read two.
+fn check_host<B>(request: &Request<B>) -> Result<(), ApiError> {
+    let named = request.headers().get_all(header::HOST).iter().count();
+    if named == 1 || (named == 0 && request.version() == Version::HTTP_10) {
+        return Ok(());
+    }
+    Err(ApiError::new("bad_header", "Send the header Host once, with the name that this server is asked by.")
+        .at("host"))
 }
 
 /// Ready when the process is asked to end (interrupt or terminate).

@@ -71,6 +71,33 @@ impl Place {
         (text.split_whitespace().nth(1).and_then(|s| s.parse().ok()).unwrap_or(0), text)
     }
 
+    /// Sends what is to be a request to the letter; the status, and what the problem says, if there is one.
+    async fn raw(&self, request: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        Self::answered(stream).await
+    }
+
+    /// The same, and hangs up after it.
+    async fn broken_off(&self, request: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let _ = stream.shutdown().await;
+        Self::answered(stream).await
+    }
+
+    async fn answered(mut stream: TcpStream) -> (u16, String) {
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let status = head.split_whitespace().nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let said = ["code", "field", "detail"].map(|name| problem[name].as_str().unwrap_or_default());
+        assert!(body.is_empty() || (!said[0].is_empty() && !text.contains("panic")), "{text}");
+        (status, said.join(" ").trim_end().to_owned())
+    }
+
     async fn is_well(&self) {
         assert_eq!(self.track("", GOOD.as_bytes()).await.0, 200, "the next client is served");
     }
@@ -145,6 +172,83 @@ async fn what_cannot_be_read_has_a_receipt_under_its_id() {
         let (status, text) = place.get(&format!("/v1/events/m{n}")).await;
         assert!(status == 200 && text.contains("\"rejected\""), "m{n}: {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_none_is_answered_by_its_status() {
+    let place = Place::open().await;
+    let many = |n| "X: a\r\n".repeat(n);
+    for (head, status) in [
+        ("\0\u{1} nonsense".to_owned(), 400),
+        ("GET /healthz".into(), 400),
+        ("GET /healthz HTTP/3.0\r\nHost: x".into(), 400),
+        ("G@T /healthz HTTP/1.1\r\nHost: x".into(), 400),
+        ("GET /a b HTTP/1.1\r\nHost: x".into(), 400),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\nno colon".into(), 400),
+        ("POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3".into(), 400),
+        ("POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip".into(), 400),
+        (format!("GET /{} HTTP/1.1\r\nHost: x", "a".repeat(70_000)), 414),
+        (format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(110_000)), 431),
+        (format!("GET /healthz HTTP/1.1\r\n{}Host: x", many(100)), 431),
+    ] {
+        let shown: String = head.chars().take(60).collect();
+        assert_eq!(place.raw(format!("{head}\r\n\r\n").as_bytes()).await, (status, String::new()), "{shown}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", "a".repeat(65_000), many(98));
+    assert_eq!(place.raw(long.as_bytes()).await.0, 404, "what is just short enough is read");
+    place.is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_framework_refuses_is_explained() {
+    let place = Place::open().await;
+    let key = format!("Authorization: Bearer {}", place.secret);
+    for (head, status, said) in [
+        ("GET /healthz HTTP/1.1\r\n", 400, "bad_header host Send the header Host once"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400, "bad_header host"),
+        ("GET /no/such HTTP/1.1\r\nHost: x\r\n", 404, "not_found  There is nothing at this address"),
+        ("GET /v1/nothing HTTP/1.1\r\nHost: x\r\n", 404, "not_found  There is nothing at this address"),
+        ("GET /v1/track HTTP/1.1\r\nHost: x\r\n", 405, "method_not_allowed  This address does not"),
+        ("BREW /v1/overview HTTP/1.1\r\nHost: x\r\n", 405, "method_not_allowed  This address does not"),
+        ("PUT /v1/models/value/train HTTP/1.1\r\nHost: x\r\n", 405, "method_not_allowed  This address does not"),
+        (
+            "PUT /v1/products HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\n",
+            400,
+            "bad_encoding content-encoding Send the body as it is, without the encoding 'br'",
+        ),
+    ] {
+        let (got, why) = place.raw(format!("{head}{key}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        assert!(got == status && why.starts_with(said), "{head}: {got} {why}");
+    }
+    for (request, methods) in [("GET /v1/track", "POST"), ("BREW /v1/models/value/train", "POST,DELETE")] {
+        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let (_, text) = place.exchange(head.as_bytes(), b"").await;
+        assert!(text.contains(&format!("allow: {methods}\r\n")), "{text}");
+    }
+    assert_eq!(place.raw(b"GET /no/such HTTP/1.0\r\n\r\n").await.0, 404, "HTTP/1.0 may name no host");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_breaks_off_is_told_so() {
+    let place = Place::open().await;
+    let half = "Content-Length: 200\r\n\r\n{\"a\":";
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n";
+    let nonsense = "Transfer-Encoding: chunked\r\n\r\nzz\r\n{\"a\":\r\n";
+    for (address, key) in [
+        ("PUT /v1/products", &place.secret),
+        ("PUT /v1/programs/club", &place.secret),
+        ("POST /v1/customers/ana/adjust", &place.secret),
+        ("POST /v1/track", &place.write),
+    ] {
+        for body in [half, chunked, nonsense] {
+            let head =
+                format!("{address} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nAuthorization: Bearer {key}\r\n");
+            let (status, why) = place.broken_off(format!("{head}{body}").as_bytes()).await;
+            assert!(status == 400 && why.starts_with("broken_off"), "{address} {body:?}: {status} {why}");
+        }
+    }
+    assert!(place.get("/v1/customers/ana").await.1.contains("unknown_customer"), "nothing came of them");
+    place.is_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
