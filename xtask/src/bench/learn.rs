@@ -400,17 +400,23 @@ const LINK: &[Duel] = &[
             "{python} {bench}/linkage_synth.py 1000000 7 {out}/persons.csv",
             "{examples}/link_bench {out}/persons.csv --lookup",
         ],
-        peer: &[],
+        peer: &["{python} {bench}/linkage_bench.py --set CSV:{out}/persons.csv --tool splink"],
         figures: &[
             Figure {
-                what: "1,000,000 records, reading included (Splink 5: 65 s)",
+                what: "1,000,000 records, reading included: Splink",
                 bar: "<= 6 s",
                 unit: "CPU s",
                 ours: &["cpu"],
-                peer: &[],
+                peer: &["total_s"],
             },
-            Figure { what: "  memory", bar: "<= 1,000 MB", unit: "MB", ours: &["peak"], peer: &[] },
-            Figure { what: "  cluster pair F1", bar: "-", unit: "", ours: &["own clusters", "F1"], peer: &[] },
+            Figure { what: "  memory", bar: "<= 1,000 MB", unit: "MB", ours: &["peak"], peer: &["peak_mb"] },
+            Figure {
+                what: "  cluster pair F1",
+                bar: "-",
+                unit: "",
+                ours: &["own clusters", "F1"],
+                peer: &["clusters_0_95", "pair_f1"],
+            },
             Figure {
                 what: "  one new person against them, median",
                 bar: "< 1 ms",

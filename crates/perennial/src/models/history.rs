@@ -19,7 +19,7 @@ use crate::workspace;
 /// customers are hashes, so those who are read first are a fair sample.
 pub const LINES_MAX: usize = 2_000_000;
 /// Customers of one page.
-const PAGE: usize = 1_000;
+const PAGE: usize = 200;
 
 /// Days with an order of every customer who ordered.
 #[derive(Debug, Default)]
