@@ -28,6 +28,7 @@ const PAGE_MAX: usize = 500;
 
 /// Which part of a list.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Page {
     before: Option<u64>,
     limit: Option<usize>,
@@ -100,7 +101,7 @@ pub async fn timeline(
     headers: HeaderMap,
 ) -> Result<Json<Entries<TimelineEntry>>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
-    let (who, limit) = (who(&reference)?, page.limit());
+    let (who, limit) = (who(&reference)?, page.limit()?);
     let found = app.pump().call(move |workspace, now| workspace.timeline(now, &who, page.before, limit)).await?;
     found.map(|entries| Json(cut(entries, limit, |entry| entry.seq))).ok_or_else(unknown)
 }
@@ -128,14 +129,17 @@ pub async fn ledger(
     headers: HeaderMap,
 ) -> Result<Json<Entries<LedgerEntry>>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
-    let (who, limit) = (who(&reference)?, page.limit());
+    let (who, limit) = (who(&reference)?, page.limit()?);
     let found = app.pump().call(move |workspace, now| workspace.ledger(now, &who, page.before, limit)).await?;
     found.map(|entries| Json(cut(entries, limit, |entry| entry.seq))).ok_or_else(unknown)
 }
 
 impl Page {
-    fn limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
+    fn limit(&self) -> Result<usize, ApiError> {
+        match self.limit {
+            Some(0) => Err(ApiError::new("bad_parameter", "Send how many entries are wanted, 1 to 500.").at("limit")),
+            wanted => Ok(wanted.unwrap_or(PAGE).min(PAGE_MAX)),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::view::ReceiptView;
 
 /// Which of several senders.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sender {
     source: Option<String>,
 }

@@ -31,6 +31,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if let Some(name) = parts.uri.query().and_then(garbled) {
+            return Err(ApiError::new("bad_parameter", "This is not UTF-8 when its escapes are undone.").at(name));
+        }
         let query = Query::from_request_parts(parts, state).await;
         query.map(|Query(asked)| Self(asked)).map_err(|rejection| unreadable_query(&rejection))
     }
@@ -83,12 +86,42 @@ fn unreadable_part(rejection: &PathRejection) -> ApiError {
     }
 }
 
-/// The framework says `limit: invalid digit found in string` or ``duplicate field `limit` ``.
+/// The first parameter that is not UTF-8: the framework would read marks of replacement in its place.
+fn garbled(query: &str) -> Option<&str> {
+    let wrong = |pair: &&str| std::str::from_utf8(&unescaped(pair)).is_err();
+    query.split('&').find(wrong).and_then(|pair| pair.split('=').next())
+}
+
+/// Bytes of a text whose escapes (`%41`) are undone; what is no escape stays as it is.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut parts = text.split('%');
+    let mut bytes: Vec<u8> = parts.next().unwrap_or_default().into();
+    for part in parts {
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend(&part.as_bytes()[2..]);
+            }
+            None => bytes.extend([b"%", part.as_bytes()].concat()),
+        }
+    }
+    bytes
+}
+
+/// The framework says `limit: invalid digit found in string`, ``duplicate field `limit` `` or
+/// ``limti: unknown field `limti`, expected `before` or `limit` ``.
 fn unreadable_query(rejection: &QueryRejection) -> ApiError {
     let said = rejection.body_text();
     let said = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
     if let Some(name) = said.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
         return ApiError::new("bad_parameter", "This parameter is given twice; send it once.").at(name);
+    }
+    if let Some((name, known)) =
+        said.split_once("unknown field `").and_then(|(_, rest)| rest.split_once("`, expected "))
+    {
+        let known = known.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
+        return ApiError::new("bad_parameter", format!("There is no such parameter; there is {known}.")).at(name);
     }
     match said.split_once(": ") {
         Some((name, why)) => ApiError::new("bad_parameter", wanted(why)).at(name),

@@ -168,14 +168,7 @@ pub async fn train(
     if before.iter().any(|s| s.kind == kind && !s.wanted) {
         return Err(not_now(NotNow::Unwanted, kind));
     }
-    if let Some(other) = before.iter().find(|s| s.running.is_some()) {
-        return Err(not_now(NotNow::Busy(other.kind), kind));
-    }
-    tokio::spawn(async move {
-        if let Err(why) = trainer.train(kind).await {
-            tracing::warn!(?why, kind = kind.word(), "a training that was asked for was not begun");
-        }
-    });
+    trainer.begin(kind).map_err(|why| not_now(why, kind))?;
     Ok((StatusCode::ACCEPTED, Json(standing(&app, Some(kind)).await?)))
 }
 

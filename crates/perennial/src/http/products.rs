@@ -34,7 +34,8 @@ fn example() -> Value {
 /// Up to 500 products a request; one named again is replaced whole. Rules read `tags` and `impact`;
 /// recommendations read name, category, brand, price, stock (`in_stock`, `stock` or `availability`),
 /// `fits` (it is offered beside one of these products only) and `not_with` (never beside these).
-/// Anything else is kept. A product can be recommended at once, by what is said of it.
+/// What those are must be of their type (`impact` from 0 to 1,000,000 a piece), `null` counts as not said, and a
+/// product names neither itself nor the same product in both lists. Anything else is kept. A product can be recommended at once, by what is said of it.
 #[utoipa::path(
     put, path = "/v1/products", tag = "Recommendations",
     request_body(content = Value, content_type = "application/json", example = json!(example())),

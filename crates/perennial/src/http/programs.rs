@@ -61,6 +61,7 @@ struct FaultView {
 
 /// How to take a document.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Asked {
     #[serde(default)]
     check: bool,

@@ -23,6 +23,7 @@ const CONTEXT_MAX: usize = 100;
 
 /// What is asked.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Asked {
     customer: Option<String>,
     item: Option<String>,
@@ -135,7 +136,10 @@ pub async fn show(
         }
         None => Bought::default(),
     };
-    let limit = asked.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
+    let limit = asked.limit.unwrap_or(ITEMS).min(ITEMS_MAX);
+    if limit == 0 {
+        return Err(ApiError::new("bad_parameter", "Send how many items are wanted, 1 to 100.").at("limit"));
+    }
     let wanted = asked.wanted()?;
     let shelf = app.shelf();
     let found = shelf.answer(kind, Question { history: &history, items: &items, limit }, &wanted);
@@ -157,6 +161,9 @@ impl Asked {
         if self.price_from.zip(self.price_to).is_some_and(|(from, to)| from > to) {
             return Err(ApiError::new("bad_parameter", "Send a price that is not below price_from.").at("price_to"));
         }
+        if self.category.as_ref().is_some_and(|category| category.trim().is_empty()) {
+            return Err(ApiError::new("bad_parameter", "Name a category of the catalogue, or none.").at("category"));
+        }
         let except = self.seen.as_deref().map(list).unwrap_or_default();
         Ok(Wanted {
             category: self.category,
@@ -170,13 +177,13 @@ impl Asked {
     }
 }
 
-fn list(text: &str) -> Vec<String> {
+fn list<L: FromIterator<String>>(text: &str) -> L {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Into::into).collect()
 }
 
 /// The items of the question, the latest last.
 fn context(asked: &Asked) -> Result<Vec<String>, ApiError> {
-    let mut items = asked.items.as_deref().map(list).unwrap_or_default();
+    let mut items: Vec<String> = asked.items.as_deref().map(list).unwrap_or_default();
     items.extend(asked.item.as_deref().map(str::trim).filter(|item| !item.is_empty()).map(Into::into));
     if items.len() > CONTEXT_MAX {
         return Err(ApiError::new("bad_parameter", format!("At most {CONTEXT_MAX} items.")).at("items"));

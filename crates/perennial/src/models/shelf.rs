@@ -6,7 +6,7 @@
 //! Past visits are read from the journal into memory, and again once somebody in them may be erased.
 //! Absent on purpose: customers. The caller hands in the history that an answer is for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use perennial_core::event::Product;
@@ -92,7 +92,7 @@ pub struct Wanted {
     /// At this price or less.
     pub to: Option<f64>,
     /// None of these.
-    pub except: Vec<String>,
+    pub except: HashSet<String>,
     /// In stock as far as is known, unless told: `true` for what is known to be, `false` for whatever is there.
     pub in_stock: Option<bool>,
     /// No items that few have ordered yet, in the places that are kept for them.
@@ -558,7 +558,7 @@ impl Stock {
         let good = self.goods.get(item);
         let price = |holds: &dyn Fn(f64) -> bool| good.and_then(|g| g.price).is_some_and(holds);
         let stock = good.and_then(|good| good.in_stock);
-        !wanted.except.iter().any(|other| other == item)
+        !wanted.except.contains(item)
             && wanted.in_stock.map_or(stock != Some(false), |wanted| !wanted || stock == Some(true))
             && wanted.category.as_ref().is_none_or(|category| good.is_some_and(|good| good.is_of(category)))
             && wanted.from.is_none_or(|from| price(&|p| p >= from))

@@ -12,7 +12,7 @@ use perennial_core::id::CustomerId;
 use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::{Span, Timestamp};
 use perennial_store::State;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::{DAY_MS, Progress, Untrained, train};
 use crate::pump::{Handle, Trouble};
@@ -33,7 +33,7 @@ const COUNTED: u64 = 100_000;
 /// Trains models of a running server.
 pub struct Trainer {
     pump: Handle,
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     status: Mutex<Status>,
 }
 
@@ -86,7 +86,7 @@ impl From<Trouble> for NotNow {
 impl Trainer {
     /// A trainer for the workspace behind a pump.
     pub fn new(pump: Handle) -> Self {
-        Self { pump, turn: tokio::sync::Mutex::default(), status: Mutex::default() }
+        Self { pump, turn: Arc::default(), status: Mutex::default() }
     }
 
     fn status(&self) -> std::sync::MutexGuard<'_, Status> {
@@ -122,7 +122,26 @@ impl Trainer {
     /// [`Trainer::standing`].
     pub async fn train(&self, kind: ModelKind) -> Result<(), NotNow> {
         let progress = Arc::new(Progress::default());
-        let _turn = self.take_turn(kind, &progress)?;
+        let turn = self.take_turn(kind, &progress)?;
+        self.take(turn, kind, progress).await
+    }
+
+    /// Begins to train a kind of model, which goes on by itself; of two who ask at once, one is told so.
+    ///
+    /// # Errors
+    /// [`NotNow::Busy`].
+    pub fn begin(self: Arc<Self>, kind: ModelKind) -> Result<(), NotNow> {
+        let progress = Arc::new(Progress::default());
+        let turn = self.take_turn(kind, &progress)?;
+        tokio::spawn(async move {
+            if let Err(why) = self.take(turn, kind, progress).await {
+                tracing::warn!(?why, kind = kind.word(), "a training that was asked for was not begun");
+            }
+        });
+        Ok(())
+    }
+
+    async fn take(&self, turn: OwnedMutexGuard<()>, kind: ModelKind, progress: Arc<Progress>) -> Result<(), NotNow> {
         let started = Instant::now();
         let result = self.train_and_publish(kind, progress).await;
         self.status().running = None;
@@ -140,11 +159,12 @@ impl Trainer {
             Ok(()) => drop(self.status().refused.remove(&kind)),
             Err(why) => drop(self.status().refused.insert(kind, (self.pump.now(), why))),
         }
+        drop(turn);
         Ok(())
     }
 
-    fn take_turn(&self, kind: ModelKind, progress: &Arc<Progress>) -> Result<tokio::sync::MutexGuard<'_, ()>, NotNow> {
-        let turn = self.turn.try_lock();
+    fn take_turn(&self, kind: ModelKind, progress: &Arc<Progress>) -> Result<OwnedMutexGuard<()>, NotNow> {
+        let turn = self.turn.clone().try_lock_owned();
         let mut status = self.status();
         match turn {
             Ok(turn) => {

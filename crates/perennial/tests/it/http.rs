@@ -109,6 +109,11 @@ impl House {
         self.post(path, &[("authorization", &bearer), ("idempotency-key", key)], body.to_string()).await
     }
 
+    pub(crate) async fn call_off(&self, path: &str) -> Answer {
+        let request = Request::delete(path).header("authorization", format!("Bearer {}", self.secret));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     /// The writer does nothing else until it is released.
     async fn keep_busy(&self) -> std::sync::mpsc::Sender<()> {
         let (release, held) = std::sync::mpsc::channel();
@@ -435,7 +440,13 @@ async fn bodies_of_commands_are_read_strictly() {
     answer.check(400, "too_large");
 }
 
+const NOT_UTF8: &str = "This is not UTF-8 when its escapes are undone.";
 const BETWEEN: &str = "Send a number from 0 (the best first) to 1 (as unlike one another as can be).";
+
+async fn publish(house: &House, address: &str) -> Answer {
+    let request = Request::put(address).header("authorization", format!("Bearer {}", house.secret));
+    house.send(request.body(Body::from(COFFEE)).unwrap()).await
+}
 
 #[tokio::test]
 async fn what_cannot_be_read_is_named_with_what_mends_it() {
@@ -457,9 +468,18 @@ async fn what_cannot_be_read_is_named_with_what_mends_it() {
         ("/v1/recommendations/trending?diversity=-0.1", "diversity", BETWEEN),
         ("/v1/recommendations/trending?diversity=NaN", "diversity", BETWEEN),
         ("/v1/recommendations/nonsense", "kind", "There is for-you, similar, together, again, trending and session."),
+        ("/v1/recommendations/trending?limit=0", "limit", "Send how many items are wanted, 1 to 100."),
+        ("/v1/customers/ana/timeline?limit=0", "limit", "Send how many entries are wanted, 1 to 500."),
+        ("/v1/recommendations/trending?category=%20", "category", "Name a category of the catalogue, or none."),
+        ("/v1/recommendations/trending?category=Caf%e9&limit=1", "category", NOT_UTF8),
+        ("/v1/recommendations/for-you?customer=%F0%28%8C%28", "customer", NOT_UTF8),
+        ("/v1/customers/ana/ledger?limti=5", "limti", "There is no such parameter; there is before, limit."),
+        ("/v1/programs/club?chekc=true", "chekc", "There is no such parameter; there is check."),
+        ("/v1/events/m?sauce=till", "sauce", "There is no such parameter; there is source."),
         ("/v1/customers/%ff", "ref", "This part of the address is not UTF-8 when its escapes are undone."),
     ] {
-        let answer = house.get(address).await;
+        let answer =
+            if address.contains("/programs/") { publish(&house, address).await } else { house.get(address).await };
         answer.check(400, "bad_parameter");
         assert_eq!((&answer.json()["field"], &answer.json()["detail"]), (&field.into(), &mends.into()), "{address}");
     }
@@ -730,6 +750,13 @@ async fn products_are_told_to_a_running_shop_and_recommended_at_once() {
     let wrong = put(&house.secret, json!({"products": [{"product_id": "a", "fits": 7}]})).await;
     wrong.check(400, "wrong_type");
     assert_eq!(wrong.json()["field"], "products[0].fits");
+    let heavy = json!({"products": [{"product_id": "a", "impact": {"kg": 9_223_372_036_854_775_i64}}]});
+    put(&house.secret, heavy).await.check(400, "bad_number");
+    let crowd: Vec<Value> = (0..501).map(|n| json!({"product_id": n})).collect();
+    put(&house.secret, json!({"products": crowd})).await.check(400, "too_many");
+    let long = "unknown,".repeat(7_000);
+    let list = house.get(&format!("/v1/recommendations/similar?item=a&seen={long}b&limit=99999999999")).await.json();
+    assert_eq!(list["items"], json!([]), "all that is left was seen: {list}");
 }
 
 #[tokio::test]

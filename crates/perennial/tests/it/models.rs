@@ -382,7 +382,7 @@ fn recommendations_keep_to_what_the_customer_likes_and_hold_no_customer() {
     let together = ask(Kind::Together, &question(&["p10", "p11"]), &Wanted::default());
     assert!(theme(&together) >= 4, "{together:?}");
     assert!(together.items.iter().all(|r| r.item != "p10" && r.item != "p11"));
-    let except = Wanted { except: vec!["p12".into(), "p13".into()], ..Wanted::default() };
+    let except = Wanted { except: ["p12".into(), "p13".into()].into(), ..Wanted::default() };
     let session = ask(Kind::Session, &question(&["p10"]), &except);
     assert!(session.items.iter().all(|r| r.item != "p12" && r.item != "p13"));
     let cold =
@@ -601,7 +601,7 @@ fn only_what_is_wanted_is_recommended() {
         assert!(lamps.len() >= 8 && lamps.iter().all(|item| item.starts_with("p2") || item == "new-lamp"), "{kind:?}");
         let band = Wanted { from: Some(31.0), to: Some(31.5), ..Wanted::default() };
         assert_eq!(ask(kind, band), ["p22"], "{kind:?}");
-        assert!(!has(Wanted { except: vec!["p22".into()], ..Wanted::default() }, "p22"), "{kind:?}");
+        assert!(!has(Wanted { except: ["p22".into()].into(), ..Wanted::default() }, "p22"), "{kind:?}");
     }
     assert!(ask(Kind::Similar, Wanted::default()).contains(&"new-lamp".to_owned()));
     assert!(!ask(Kind::Similar, Wanted { proven: true, ..Wanted::default() }).contains(&"new-lamp".to_owned()));
@@ -717,6 +717,19 @@ async fn models_are_trained_by_the_api_and_told_with_their_figures() {
     assert_eq!(customer["scores"]["value"]["model"], 1);
     assert_eq!(customer["features"]["clv_12m"], customer["scores"]["value"]["clv_12m"]);
     house.command("/v1/models/mood/train", "k", json!({})).await.check(404, "unknown_model");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_trainings_asked_for_at_once_one_begins() {
+    let house = serve(CUSTOMERS).await;
+    let ask = |key| house.command("/v1/models/clusters/train", key, json!({}));
+    let (one, other) = tokio::join!(ask("one"), ask("other"));
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [202, 409]);
+    if one.status.is_success() { &other } else { &one }.check(409, "training_underway");
+    assert_eq!(wait_for(&house, 1, "trained").await["version"], 1);
+    house.call_off("/v1/models/clusters/train").await.check(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
