@@ -12,7 +12,7 @@
 pub mod clusters;
 mod goods;
 pub mod history;
-mod newcomers;
+pub(crate) mod newcomers;
 pub mod shelf;
 pub mod shop;
 pub mod trainer;

@@ -1,17 +1,26 @@
-//! Newcomers: items that few have ordered yet, found by what the catalogue says of them.
+//! Newcomers: items that came to the catalogue lately and that few have ordered yet, found by what it says of them.
+//! What the shop's first catalogue held is not new: nobody knows how long it was there before.
 //!
 //! Promise: no training is needed, and a list costs the same whether the catalogue is large or small:
 //! what is new beside an item is sought once, and again after the catalogue has changed.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use perennial_core::event::Product;
+use perennial_core::time::Timestamp;
 use perennial_learn::recommend::content::Content;
 
-use super::goods;
+use serde::{Deserialize, Serialize};
 
-/// An item that was ordered less often than this is new.
+use super::{DAY_MS, goods};
+
+/// An item that was ordered less often than this may be new.
 pub(super) const FEW: f32 = 5.0;
+/// So long after it came an item is new, in milliseconds: a season.
+const NEW_MS: i64 = 90 * DAY_MS;
+/// The first catalogue is all that is told within so long, in milliseconds: it comes in pages.
+const FIRST_MS: i64 = DAY_MS;
 /// New items that are remembered beside an item.
 const NEAR: usize = 8;
 /// Items whose tags agree less are not alike.
@@ -23,6 +32,9 @@ const TOLD: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
     content: Content,
+    arrivals: Arrivals,
+    /// The latest instant that a catalogue or a model was published.
+    latest: Timestamp,
     /// By the content's number.
     new: Vec<bool>,
     near: Vec<OnceLock<Near>>,
@@ -30,6 +42,28 @@ pub(super) struct Newcomers {
 
 /// New items beside an item, by their numbers in the content, with their likeness in `0..=1`.
 type Near = Box<[(u32, f32)]>;
+
+/// When items came to the catalogue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Arrivals {
+    /// When the shop told its first products.
+    first: Option<Timestamp>,
+    /// Items that came after the first catalogue.
+    came: BTreeMap<Box<str>, Timestamp>,
+}
+
+impl Arrivals {
+    /// An item was not known before.
+    fn note(&mut self, item: &str, at: Timestamp) {
+        if at.since(*self.first.get_or_insert(at)) > FIRST_MS {
+            self.came.insert(item.into(), at);
+        }
+    }
+
+    fn is_recent(&self, item: &str, now: Timestamp) -> bool {
+        self.came.get(item).is_some_and(|at| now.since(*at) <= NEW_MS)
+    }
+}
 
 /// An item that is like another.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,16 +79,35 @@ pub(super) struct Alike {
 }
 
 impl Newcomers {
-    /// The catalogue says this of a product; answers whether that is news. [`Newcomers::settle`] ends a round
-    /// of news.
-    pub(super) fn describe(&mut self, product: &Product) -> bool {
+    /// The catalogue said this of a product then; answers whether that is news. [`Newcomers::settle`] ends a
+    /// round of news.
+    pub(super) fn describe(&mut self, product: &Product, at: Timestamp) -> bool {
+        if self.content.find(&product.product_id).is_none() {
+            self.arrivals.note(&product.product_id, at);
+        }
         self.content.describe(&product.product_id, &goods::tags(product))
     }
 
-    /// Says anew which items are new.
-    pub(super) fn settle(&mut self, is_new: impl Fn(&str) -> bool) {
+    /// When items came.
+    pub(super) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// Items came when a checkpoint says they did.
+    pub(super) fn take_over(&mut self, arrivals: Arrivals) {
+        self.arrivals = arrivals;
+    }
+
+    /// Something was published then.
+    pub(super) fn pass(&mut self, at: Timestamp) {
+        self.latest = self.latest.max(at);
+    }
+
+    /// Says anew which items are new: those that came lately, of which few were ordered.
+    pub(super) fn settle(&mut self, is_rare: impl Fn(&str) -> bool) {
         let all = 0..u32::try_from(self.content.len()).unwrap_or(u32::MAX);
-        self.new = all.map(|item| is_new(self.content.name(item))).collect();
+        let names = all.map(|item| self.content.name(item));
+        self.new = names.map(|name| self.arrivals.is_recent(name, self.latest) && is_rare(name)).collect();
         self.near.clear();
         self.near.resize_with(self.content.len(), OnceLock::new);
     }

@@ -18,7 +18,7 @@ use perennial_learn::recommend::{Choice, Reason, Recommendation, Recommender};
 use perennial_store::JournalReader;
 
 use super::goods::{self, Good};
-use super::newcomers::{Alike, FEW, Newcomers};
+use super::newcomers::{Alike, Arrivals, FEW, Newcomers};
 use super::shop::{self, Known, Shop};
 use super::visits::{Plan, Visits};
 use super::{Progress, Untrained};
@@ -266,6 +266,7 @@ impl Shelf {
         }
         stock.shop = Some((version, at, shop));
         stock.live = Live::default();
+        stock.newcomers.pass(at);
         stock.settle();
     }
 
@@ -304,14 +305,28 @@ impl Shelf {
         *stock = Stock { forgotten: stock.forgotten + 1, ..Stock::default() };
     }
 
-    /// What the catalogue says of products.
-    pub fn learn<'a>(&self, products: impl Iterator<Item = &'a Product>) {
+    /// When items came to the catalogue, for a checkpoint.
+    pub fn arrivals(&self) -> Arrivals {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).newcomers.arrivals().clone()
+    }
+
+    /// What a checkpoint kept of the catalogue, and when items came to it.
+    pub fn take_over<'a>(&self, products: impl Iterator<Item = &'a Product>, arrivals: Option<Arrivals>) {
+        self.learn(products, Timestamp::EPOCH);
         let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        arrivals.into_iter().for_each(|arrivals| stock.newcomers.take_over(arrivals));
+        stock.settle();
+    }
+
+    /// What the catalogue says of products since an instant.
+    pub fn learn<'a>(&self, products: impl Iterator<Item = &'a Product>, at: Timestamp) {
+        let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        stock.newcomers.pass(at);
         let mut news = false;
         for product in products {
             let good = stock.goods.entry(product.product_id.clone()).or_default();
             *good = Good { number: good.number, ..Good::of(product) };
-            news |= stock.newcomers.describe(product);
+            news |= stock.newcomers.describe(product, at);
             let [fits, clashes] = ["fits", "not_with"].map(|relation| goods::related(product, relation));
             stock.relations.declare(&product.product_id, &fits, &clashes);
         }

@@ -26,6 +26,7 @@ use serde_json::Value as Json;
 use super::answers::json;
 use super::{Who, Workspace, rows};
 use crate::models::clusters::Part;
+use crate::models::newcomers::Arrivals;
 use crate::models::shelf::{Bought, Shelf};
 use crate::models::{Ready, history, value};
 use crate::view::{ClusterView, PartView, ScoresView, ValueView};
@@ -80,6 +81,11 @@ impl Models {
     /// Somebody was erased: past visits are read again without theirs.
     pub(super) fn forget_visits(&self) {
         self.shelf.forget_visits();
+    }
+
+    /// When products came to the catalogue.
+    pub(super) fn arrivals(&self) -> Arrivals {
+        self.shelf.arrivals()
     }
 
     /// What a checkpoint keeps: the entries that published the models, and whose rounds are done.
@@ -287,7 +293,7 @@ impl Workspace {
             _ => super::tail::publish(&mut self.rules, &mut self.sources, seq, news)?,
         }
         if let Published::Catalog(products) = &news.what {
-            self.models.shelf.learn(products.iter());
+            self.models.shelf.learn(products.iter(), news.at);
         }
         Ok(())
     }
@@ -314,8 +320,8 @@ impl Workspace {
         Ok(())
     }
 
-    /// The models that a checkpoint names, from the entries that published them.
-    pub(super) fn take_models_over(&mut self, kept: &[(u64, bool)]) -> Result<(), Failure> {
+    /// The models that a checkpoint names, from the entries that published them, and the catalogue.
+    pub(super) fn take_models_over(&mut self, kept: &[(u64, bool)], arrivals: Option<Arrivals>) -> Result<(), Failure> {
         for (seq, scored) in kept {
             let entry = self.journal.reader().entry(*seq)?;
             if let Some(Entry { input: Some(Input::Published(news)), .. }) = entry
@@ -324,7 +330,7 @@ impl Workspace {
                 self.models.hold(*seq, news.at, model, *scored);
             }
         }
-        self.models.shelf.learn(self.rules.catalog.iter());
+        self.models.shelf.take_over(self.rules.catalog.iter(), arrivals);
         Ok(())
     }
 

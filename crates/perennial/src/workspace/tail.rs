@@ -57,7 +57,10 @@ pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
         models: models.kept(),
         midnight_after: *midnight_after,
     };
-    postcard::to_extend(&kept, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
+    // What came to be kept later stands after the rest, so that states without it can be read.
+    let whole =
+        postcard::to_extend(&kept, vec![ENCODING]).and_then(|kept| postcard::to_extend(&models.arrivals(), kept));
+    whole.map_err(|e| super::misfit("encode the workspace", &e.to_string()))
 }
 
 const READ: &str = "read the workspace from state.db";
@@ -237,10 +240,11 @@ impl Workspace {
     }
 
     fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
-        let kept: Kept = match kept.split_first() {
-            Some((&ENCODING, body)) => postcard::from_bytes(body).map_err(|e| rows::unreadable(READ, &e))?,
-            _ => return Err(rows::outdated(READ)),
-        };
+        let Some((&ENCODING, body)) = kept.split_first() else { return Err(rows::outdated(READ)) };
+        let unreadable = |e| rows::unreadable(READ, &e);
+        let (kept, rest): (Kept, _) = postcard::take_from_bytes(body).map_err(unreadable)?;
+        let arrivals = Some(rest).filter(|rest| !rest.is_empty()).map(postcard::from_bytes).transpose();
+        let arrivals = arrivals.map_err(unreadable)?;
         for (at, source) in kept.sources {
             let what = Published::Program { version: 0, source: source.text };
             publish(&mut self.rules, &mut self.sources, source.seq, &Publication { at, by: "".into(), what })?;
@@ -251,7 +255,7 @@ impl Workspace {
         self.senders = kept.senders;
         self.erased = kept.erased;
         self.midnight_after = self.midnight_after.max(kept.midnight_after);
-        self.take_models_over(&kept.models)
+        self.take_models_over(&kept.models, arrivals)
     }
 
     fn refold_entry(&mut self, entry: &Entry) -> Result<(), Failure> {

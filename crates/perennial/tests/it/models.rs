@@ -487,8 +487,12 @@ fn describe(shop: &mut Workspace, more: &[serde_json::Value]) {
         json!({"product_id": format!("p{n}"), "name": format!("{theme} number {n}"), "category": theme, "price": 5 + n % 10})
     };
     let listed: Vec<_> = (0..40).map(product).chain(more.iter().cloned()).collect();
-    let listed = catalog::products(&json!({ "products": listed }).to_string()).unwrap();
-    shop.learn_products(end(), "test", listed).unwrap();
+    tell(shop, end(), &listed);
+}
+
+fn tell(shop: &mut Workspace, at: Timestamp, products: &[serde_json::Value]) {
+    let told = catalog::products(&json!({ "products": products }).to_string()).unwrap();
+    shop.learn_products(at, "test", told).unwrap();
 }
 
 fn new_lamp() -> serde_json::Value {
@@ -516,7 +520,7 @@ fn what_is_new_in_the_catalogue_is_recommended_without_a_training() {
         before.items.iter().all(|pick| !matches!(pick.why, Why::Like(..))),
         "all is known by its orders: {before:?}"
     );
-    describe(&mut shop, &[new_lamp()]);
+    tell(&mut shop, day(DAYS + 2), &[new_lamp()]);
     let after = ask(Kind::Similar, &Bought::default(), &["p20"]);
     let (place, lamp) = find(&after, "new-lamp").unwrap();
     assert_eq!((place, &lamp.why), (4, &Why::Like("p20".into(), vec!["Lamps".into(), "lamps".into()])), "{lamp:?}");
@@ -540,6 +544,44 @@ fn what_is_new_in_the_catalogue_is_recommended_without_a_training() {
         take(&mut shop, end(), &[order]);
     }
     assert!(find(&ask(Kind::Similar, &Bought::default(), &["p20"]), "new-lamp").is_none());
+}
+
+#[test]
+fn what_lay_in_the_catalogue_for_long_is_not_new() {
+    let disk = MemoryDisk::new();
+    let mut shop = open_on(&disk, CUSTOMERS);
+    let lamp = |id: &str| json!({"product_id": id, "name": "Lamps", "category": "Lamps", "price": 5});
+    describe(&mut shop, &[lamp("never-bought")]);
+    tell(&mut shop, day(DAYS).plus_millis(DAY_MS / 2), &[lamp("second-page")]);
+    train_now(&mut shop, ModelKind::Recommend);
+    let new = |shop: &Workspace| {
+        let question = Question { history: &Bought::default(), items: &["p20".into()], limit: 15 };
+        let found = shop.shelf().answer(Kind::Similar, question, &Wanted::default()).items;
+        let mut new: Vec<String> =
+            found.into_iter().filter(|pick| matches!(pick.why, Why::Like(..))).map(|pick| pick.item).collect();
+        new.sort();
+        new
+    };
+    assert_eq!(new(&shop), [""; 0], "nobody knows how long the first catalogue was there before");
+    tell(&mut shop, day(DAYS + 2), &[lamp("spring-lamp")]);
+    tell(&mut shop, day(DAYS + 60), &[lamp("summer-lamp")]);
+    let both = ["spring-lamp", "summer-lamp"];
+    assert_eq!(new(&shop), both);
+    // A thing that is described anew is not new again.
+    tell(&mut shop, day(DAYS + 61), &[json!({"product_id": "never-bought", "category": "Lamps", "price": 8})]);
+    assert_eq!(new(&shop), both);
+    drop(shop);
+    let mut shop = Workspace::on_disk(&disk).unwrap();
+    assert_eq!(new(&shop), both, "folded from the journal");
+    shop.checkpoint().unwrap();
+    drop(shop);
+    let mut shop = Workspace::on_disk(&disk).unwrap();
+    assert_eq!(new(&shop), both, "read from the checkpoint");
+    tell(&mut shop, day(DAYS + 93), &[json!({"product_id": "rug", "category": "Rugs"})]);
+    assert_eq!(new(&shop), ["summer-lamp"], "a season later");
+    drop(shop);
+    disk.delete_state();
+    assert_eq!(new(&Workspace::on_disk(&disk).unwrap()), ["summer-lamp"], "made again");
 }
 
 #[test]
@@ -574,7 +616,8 @@ fn what_does_not_fit_is_never_offered() {
 #[test]
 fn only_what_is_wanted_is_recommended() {
     let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
-    describe(&mut shop, &[new_lamp()]);
+    describe(&mut shop, &[]);
+    tell(&mut shop, day(DAYS + 2), &[new_lamp()]);
     train_now(&mut shop, ModelKind::Recommend);
     let told = json!({"products": [
         {"product_id": "p21", "name": "Lamps", "category": "Lamps > Oil", "price": 30, "in_stock": false},
