@@ -1,38 +1,38 @@
 // One customer: what they hold, what is missing, and why.
 
 import { future } from './future.js'
-import { day, el, figure, impactOf, instant, money, plural, table, they, title, whole } from './words.js'
+import { day, dayThere, el, endless, figure, impactOf, instant, money, plural, table, they, title, whole } from './words.js'
 
 export function customer(view, timeline, ledger, shop, models, shown) {
   return [
     el('h2', { id: 'customer-title' }, called(view)),
-    el('p.lede', { id: 'customer-sentence' }, sentence(view)),
+    el('p.lede', { id: 'customer-sentence' }, sentence(view, shop.zone)),
     tier(view),
     purchase(view, shop),
-    table(points(view), `As of ${instant(view.as_of)}`,
-      [['pending', 'n'], ['available', 'n'], ['held', 'n'], ['spent', 'n'], ['expired', 'n'], ['owed', 'n'], ['earned this year', 'n']],
-      [['pending', 'available', 'held', 'spent', 'expired', 'arrears', 'earned_this_year'].map(name => whole(view.points[name]))], 'wide'),
-    lots(view.points.lots),
+    places(view),
+    lots(view.points.lots, shop.zone),
     ...future(view, models, shown),
     el('h3', {}, 'Segments'), segments(view.segments),
     el('h3', {}, 'What is computed and known'), known(view, shop.currency),
-    fold('Timeline', 'what happened, the latest first', true, happened(timeline)),
+    fold('Timeline', 'what happened, the latest first', true, happened(timeline, shop.zone)),
     fold('Ledger', 'every posting with the chain of its reasons', true, postings(ledger)),
   ]
 }
 
 const called = view => `Customer ${view.identifiers[0] ?? view.id}`
 
-function sentence(view) {
+const toSpend = available => Math.max(0, available)
+
+function sentence(view, zone) {
   if (!view.member) return ['Not a member: no points, no tier. What they do is counted, and they join by enrolment.']
   const { points, tier } = view
   const next = tier?.next
   return [
-    'Member since ', figure(day(view.enrolled_at)), ', ', figure(plural(points.available, 'point')), ' to spend and ',
+    'Member since ', figure(day(view.enrolled_at)), ', ', figure(plural(toSpend(points.available), 'point')), ' to spend and ',
     figure(whole(points.pending)), ' pending. ',
-    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${day(tier.until)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
+    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${dayThere(tier.until, zone)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
     view.badges.length ? `Badges: ${view.badges.map(title).join(', ')}. ` : null,
-    points.arrears ? `${they(points.arrears, 'point', 'is', 'are')} owed after refunds.` : null,
+    points.arrears ? `${they(points.arrears, 'point', 'is', 'are')} owed after refunds; the next ones earned settle that.` : null,
   ].flat(2).filter(Boolean)
 }
 
@@ -48,13 +48,22 @@ function tier(view) {
     el('div.meter', { role: 'img', 'aria-labelledby': 'tier-words' }, inner))
 }
 
-const points = view => view.member ? `${plural(view.points.available, 'point')} can be spent now` : 'No wallet before joining'
+const points = view => view.member ? `${plural(toSpend(view.points.available), 'point')} can be spent now` : 'No wallet before joining'
 
-function lots(all) {
+/** Where this customer's points are; places that hold none are left out, so that a telephone shows the rest. */
+function places(view) {
+  const all = [['pending', 'pending'], ['available', 'available'], ['held', 'held'], ['spent', 'spent'], ['expired', 'expired'], ['arrears', 'owed'], ['earned_this_year', 'earned this year']]
+  const shown = all.filter(([name]) => view.points[name] || ['pending', 'available', 'earned_this_year'].includes(name))
+  return table(points(view), `As of ${instant(view.as_of)}`, shown.map(([, words]) => [words, 'n']), [shown.map(([name]) => whole(view.points[name]))], 'wide')
+}
+
+function lots(all, zone) {
   if (!all.length) return el('p', {}, 'No open lots. Points earned together form a lot; the one that expires first is spent first.')
-  return table(`${plural(all.length, 'open lot')}; the first expires ${all[0].expires_at ? day(all[0].expires_at) : 'never'}`, 'The earliest to expire first',
-    [['earned'], ['by'], ['available from'], ['expires'], ['pending', 'n'], ['available', 'n'], ['held', 'n']],
-    all.map(l => [day(l.earned_at), title(l.rule), day(l.available_at), l.expires_at ? day(l.expires_at) : 'never', whole(l.pending), whole(l.available), whole(l.held)]), all.length > 8 ? 'wide tall' : 'wide')
+  const expiry = l => l.expires_at ? dayThere(l.expires_at, zone) : 'never'
+  const held = ['pending', 'available', 'held'].filter(name => name === 'available' || all.some(l => l[name]))
+  return table(`${plural(all.length, 'open lot')}; the first expires ${expiry(all[0])}`, `Points lapse as that day begins, ${zone} time; the earliest first`,
+    [['expires'], ...held.map(name => [name, 'n']), ['earned'], ['by'], ['available from']],
+    all.map(l => [expiry(l), ...held.map(name => whole(l[name])), day(l.earned_at), title(l.rule), day(l.available_at)]), all.length > 8 ? 'wide tall' : 'wide')
 }
 
 function segments(all) {
@@ -80,10 +89,10 @@ function fold(name, about, open, content) {
   return el('details', { open, id: `fold-${name.toLowerCase()}` }, el('summary', {}, name, ' ', el('small', {}, about)), content)
 }
 
-function happened(entries) {
+function happened(entries, zone) {
   if (!entries.length) return el('p', {}, 'Nothing yet.')
   return table(`The last ${plural(entries.length, 'entry', 'entries')}`, null, [['when'], ['what'], ['what followed']],
-    entries.map(e => [instant(e.at), what(e), followed(e.facts)]), 'story')
+    entries.map(e => [instant(e.at), what(e), followed(e.facts, zone)]), 'story')
 }
 
 /** What time brings, as one would say it. */
@@ -94,12 +103,12 @@ const DUE = {
 
 const what = e => e.kind === 'timer' ? DUE[e.name] ?? title(e.name) : e.kind === 'event' ? e.name : title(e.name)
 
-function followed(facts) {
-  const said = facts.map(fact).filter(Boolean)
+function followed(facts, zone) {
+  const said = facts.map(f => fact(f, zone)).filter(Boolean)
   return said.length ? el('ol.why', {}, said.map(s => el('li', {}, s))) : '—'
 }
 
-function fact({ kind, details: d }) {
+function fact({ kind, details: d }, zone) {
   switch (kind) {
     case 'posted': return d.unit === 'Points'
       ? `${plural(d.amount, 'point')}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
@@ -107,7 +116,7 @@ function fact({ kind, details: d }) {
     case 'enrolled': return 'joined the programme'
     case 'created': return 'first seen'
     case 'booked': return d.rules?.length ? `earned by ${d.rules.map(title).join(', ')}` : 'booked; no rule matched'
-    case 'tiered': return `tier ${title(d.tier)} until ${day(d.until)}`
+    case 'tiered': return `tier ${title(d.tier)}${endless(d.until) ? '' : ` until ${dayThere(d.until, zone)}`}`
     case 'reached': return `milestone ${title(d.milestone)}`
     case 'missed': return `milestone ${title(d.milestone)} taken back`
     case 'redeemed': return `${d.quantity} × ${title(d.reward)} for ${plural(d.points, 'point')}`
@@ -137,7 +146,7 @@ function postings(entries) {
 }
 
 function purchase(view, shop) {
-  if (!shop.canSend) return el('p.note', {}, 'To make a purchase here, open this page with a write key as well.')
+  if (!shop.canSend) return el('p.note', {}, 'To make a purchase here, this page needs the write key as well. ', el('button.plain', { type: 'button', click: shop.ask }, 'Give it'))
   const reference = view.identifiers[0] ?? view.id
   const offered = shop.products.length ? shop.products : [{ product_id: 'demo-1', name: 'Something', tags: [] }]
   const options = offered.map(p => el('option', { value: p.product_id }, p.name, p.tags.length ? ` (${p.tags.join(', ')})` : ''))

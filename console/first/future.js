@@ -7,6 +7,10 @@ const percent = share => `${whole(Math.round(100 * share))} %`
 /** A finding, the range drawn, and behind it the same figures with where they come from. */
 export function future(view, models, shown) {
   const { value, cluster } = view.scores
+  if (!models.some(m => m.wanted) && !value && !cluster) {
+    return [el('h3', {}, 'What is to be expected'), el('p', {}, 'The programme asks for no models; “models” in docs/programs.md says how.'),
+      el('h3', {}, 'What to show them'), recommended(shown)]
+  }
   return [
     el('h3', {}, 'What is to be expected'),
     value ? el('p', { id: 'future-sentence' }, ...sentence(value)) : el('p', { id: 'future-sentence' }, nothing(models, 'value')),

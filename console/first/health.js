@@ -50,9 +50,16 @@ function sentences(view) {
 }
 
 function teach(view) {
-  return el('p.lede', {}, view.customers
-    ? `${they(view.customers, 'customer', 'is', 'are')} known, and none is a member: enrol one with POST /v1/customers/{ref}/enroll, or say “join” in the programme.`
-    : 'Send a first event to /v1/track with the write key, or bring history in with “perennial import”. It appears here at once.')
+  const server = location.origin
+  return el('div', {},
+    el('p.lede', {}, view.customers
+      ? `${they(view.customers, 'customer', 'is', 'are')} known, and none is a member. Enrol one, or say “join” in the programme.`
+      : 'Let somebody join and buy something, or bring history in with “perennial import”. It appears here at once.'),
+    el('pre', { tabindex: 0, 'aria-label': 'Two commands to try' }, [
+      `curl -X POST ${server}/v1/customers/ana/enroll -H "Authorization: Bearer $SECRET"`,
+      `curl ${server}/v1/track -u "$WRITE:" -H 'Content-Type: application/json' \\`,
+      `  -d '{"userId": "ana", "event": "Order Completed", "properties": {"order_id": "A-1", "subtotal": 14.80}}'`,
+    ].join('\n')))
 }
 
 function points({ points }, period) {

@@ -11,6 +11,7 @@ let overview = null
 let shown = null
 let said = null
 let paused = false
+let listening = false
 
 async function start() {
   const keys = keysOfThisTab()
@@ -24,8 +25,10 @@ async function start() {
   at('keys').hidden = true
   at('health').hidden = at('below').hidden = false
   examples()
+  if (listening) return route()
+  listening = true
   listen(heard, here => {
-    at('live-state').textContent = here ? 'Connected: what happens appears here within a second.' : 'The stream broke off: figures may be stale. Trying again…'
+    at('live-state').textContent = here ? 'Connected: what happens from now on appears here within a second.' : 'The stream broke off: figures may be stale. Trying again…'
   })
   addEventListener('hashchange', route)
   route()
@@ -45,6 +48,9 @@ function ask(wrong) {
   at('keys').hidden = false
   at('health').hidden = at('below').hidden = true
   at('keys-wrong').textContent = wrong
+  const { key, write } = at('keys-form').elements
+  key.value ||= keysOfThisTab().key ?? ''
+  if (key.value) write.focus()
 }
 
 at('keys-form').addEventListener('submit', event => {
@@ -68,7 +74,7 @@ function examples() {
     groups.set(e.customer, { e, of: [...known.of, `${kind} ${title(id)}`] })
   }
   const item = ({ e, of }) => el('li', {}, el('a', { href: `#${encodeURIComponent(e.customer)}` }, `Customer ${e.customer}`),
-    el('span.soft', {}, `largest spender in ${of.join(' and in ')}: ${plural(e.orders, 'order')}, ${plural(e.available, 'point')} to spend`))
+    el('span.soft', {}, `largest spender in ${of.join(' and in ')}: ${plural(e.orders, 'order')}, ${plural(Math.max(0, e.available), 'point')} to spend`))
   at('examples')?.replaceChildren(...[...groups.values()].slice(0, 10).map(item))
   if (at('choose') && !overview.customers) at('choose').textContent = 'Nobody is known yet. Who buys or joins can be opened here, with every balance and the event that caused it.'
 }
@@ -126,7 +132,7 @@ function heldFields() {
 }
 
 function shop() {
-  return { canSend: Boolean(keysOfThisTab().write), currency: overview.programme.currency, products: overview.products, buy, said }
+  return { canSend: Boolean(keysOfThisTab().write), currency: overview.programme.currency, zone: overview.programme.time_zone, products: overview.products, buy, said, ask: () => ask('') }
 }
 
 /** How a client of the shop would name them. */

@@ -5,6 +5,10 @@ export const money = (amount, currency) => new Intl.NumberFormat(undefined, { st
 /** A price of one point, which may be less than the smallest coin. */
 export const rate = (amount, currency) => new Intl.NumberFormat(undefined, { style: 'currency', currency, maximumFractionDigits: 6 }).format(amount)
 export const day = iso => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric' }) : '—'
+/** The calendar day of an instant where the shop is: levels and points end there at midnight. */
+export const dayThere = (iso, zone) => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric', timeZone: zone }) : '—'
+/** Levels that end with no year are dated at the end of time. */
+export const endless = iso => !iso || iso.startsWith('9998') || iso.startsWith('9999')
 export const clock = iso => new Date(iso).toLocaleTimeString()
 export const instant = iso => new Date(iso).toLocaleString(undefined, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
 export const title = id => { const words = id.replace(/[-_]/g, ' '); return words.charAt(0).toUpperCase() + words.slice(1) }

@@ -47,11 +47,21 @@ pub fn now() -> Timestamp {
 pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
     let mut workspace = Workspace::open(data)?;
     let Some(path) = program else { return Ok(workspace) };
-    let source = std::fs::read_to_string(path).map_err(|e| Trouble(format!("{}: {e}", path.display())))?;
+    let source = std::fs::read_to_string(path).map_err(|e| Trouble(unread(path, &e)))?;
     if workspace.program_source() != Some(&source) {
         workspace.publish(now(), "command line", &source).map_err(|e| refused(path, e))?;
     }
     Ok(workspace)
+}
+
+/// Why a text file could not be read, and what mends it.
+pub fn unread(path: &Path, error: &std::io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => format!("{path}: this is no text in UTF-8; save it with that encoding"),
+        std::io::ErrorKind::NotFound => format!("{path}: there is no such file"),
+        _ => format!("{path}: {error}"),
+    }
 }
 
 fn refused(path: &Path, error: PublishError) -> Trouble {
@@ -76,6 +86,8 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
     let served = runtime.block_on(async {
         let mut end = std::pin::pin!(asked_to_end()?);
         tracing::info!("starting");
+        // Before keys are made, which are shown only once, and before a long opening.
+        drop(http::server::listener(listen).await?);
         let (data, program) = (data.to_owned(), program.map(Path::to_owned));
         let opening = tokio::task::spawn_blocking(move || start(&data, program.as_deref()));
         let (pump, keys) = tokio::select! {

@@ -224,7 +224,7 @@ fn run_scenarios(paths: &[PathBuf], format: Format) -> ExitCode {
 fn check_program(file: &std::path::Path) -> ExitCode {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
-        Err(error) => return complain(&format!("{}: {error}", file.display())),
+        Err(error) => return complain(&commands::unread(file, &error)),
     };
     match program::compile(&text) {
         Ok(program) => {

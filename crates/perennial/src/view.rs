@@ -109,7 +109,7 @@ pub struct NextTierView {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Qualifying points missing.
+    /// What is missing: points, or where levels go by `spend`, money in the smallest unit (cents).
     pub missing: i64,
 }
 

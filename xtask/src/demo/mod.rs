@@ -62,7 +62,7 @@ struct History {
 /// Runs the demo until it is asked to end.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let wishes = wishes(arguments)?;
-    crate::run("cargo", &["build", "--quiet", "--package", "perennial"])?;
+    crate::run("cargo", &["build", "--package", "perennial"])?;
     let folder = root.join("target/demo");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let house = House { program: root.join("target/debug/perennial"), root: root.to_owned(), folder };
@@ -265,6 +265,8 @@ impl House {
         println!(
             "           \"currency\":\"USD\",\"subtotal\":120,\"products\":[{{\"product_id\":\"p\",\"price\":120}}]}}}}'"
         );
+        println!();
+        println!("An order counts once: for another purchase, change o-1.");
         println!();
         println!("The API is described at http://{listen}/docs. Data: {}", self.data(kind).display());
         println!("Ctrl-C ends it; what happened stays.");

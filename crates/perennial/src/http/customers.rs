@@ -49,7 +49,8 @@ pub(super) fn who(reference: &str) -> Result<Who, ApiError> {
 }
 
 fn unknown() -> ApiError {
-    ApiError::new("unknown_customer", "Nobody is known by this name.")
+    let wanted = "A bare name is a userId; others are named like email:ana@example.com, anonymous:abc, loyalty:L-17. Letter case counts.";
+    ApiError::new("unknown_customer", format!("Nobody is known by this name. {wanted}"))
 }
 
 /// A customer
@@ -195,18 +196,18 @@ macro_rules! command {
 }
 
 command!(
-    /// Enrol
+    /// Join the programme
     ///
-    /// Joins the programme; an unknown name makes a new customer, a second time changes nothing.
+    /// Makes a customer a member; an unknown name makes a new customer, a second time changes nothing.
     enroll, "/v1/customers/{ref}/enroll", Write, 200, EnrollBody, |body, _| Ok(Command::Enroll {
         referral_code: body.referral_code,
         referred_by: body.referred_by.as_deref().map(|name| named(name, "referred_by")).transpose()?,
     })
 );
 command!(
-    /// Redeem
+    /// Spend points on a reward
     ///
-    /// Spends points on a reward.
+    /// Takes the points at once, those first that lapse first, and a piece from stock.
     redeem, "/v1/customers/{ref}/redeem", Write, 201, RedeemBody, |body, _| {
         let quantity = body.quantity.unwrap_or(1);
         at_least_one(i64::from(quantity), "quantity")?;
@@ -214,48 +215,48 @@ command!(
     }
 );
 command!(
-    /// Hold
+    /// Set points aside
     ///
-    /// Sets points aside for a while.
+    /// Nobody else can spend them until they are used, freed, or the time is over.
     hold, "/v1/customers/{ref}/hold", Write, 201, HoldBody, |body, _| {
         at_least_one(body.points, "points")?;
         Ok(Command::Hold { points: body.points, length: body.length, hold: body.hold })
     }
 );
 command!(
-    /// Capture
+    /// Use points that were set aside
     ///
-    /// Uses points set aside; the rest is freed.
+    /// Spends them; what is not used of the hold is freed.
     capture, "/v1/customers/{ref}/capture", Write, 200, CaptureBody, |body, _| {
         at_least_one(body.points.unwrap_or(1), "points")?;
         Ok(Command::Capture { hold: body.hold, points: body.points })
     }
 );
 command!(
-    /// Release
+    /// Free points that were set aside
     ///
-    /// Frees points set aside.
+    /// They can be spent again.
     release, "/v1/customers/{ref}/release", Write, 200, ReleaseBody,
     |body, _| Ok(Command::Release { hold: body.hold })
 );
 command!(
-    /// Undo
+    /// Take a redemption back
     ///
-    /// Takes a redemption back.
+    /// Points and piece return; the programme says for how long points are good then.
     undo, "/v1/customers/{ref}/undo", Write, 200, UndoBody,
     |body, _| Ok(Command::Undo { redemption: body.redemption })
 );
 command!(
-    /// Consent
+    /// Note a consent, or its withdrawal
     ///
-    /// Gives or withdraws consent for a purpose.
+    /// For a purpose, on one channel or all.
     consent, "/v1/customers/{ref}/consent", Write, 200, ConsentBody,
     |body, _| Ok(Command::Consent { purpose: body.purpose, channel: body.channel, given: body.given })
 );
 command!(
-    /// Adjust
+    /// Correct the balance by hand
     ///
-    /// Corrects the balance by hand; points may be negative.
+    /// Adds points, or takes them away when negative; the reason stays in the ledger.
     adjust, "/v1/customers/{ref}/adjust", Admin, 200, AdjustBody, |body, by| {
         if body.points == 0 {
             return Err(ApiError::new("invalid", "Adjust by some points, not by 0.").at("points"));
@@ -270,9 +271,9 @@ command!(
     }
 );
 command!(
-    /// Review
+    /// Approve or decline an activity
     ///
-    /// Decides a submitted activity.
+    /// Decides what a rule with `review: required` waits for.
     review, "/v1/customers/{ref}/review", Admin, 200, ReviewBody, |body, _| Ok(Command::Review {
         activity: body.activity,
         approve: matches!(body.decision, Decision::Approve),
@@ -280,21 +281,21 @@ command!(
     })
 );
 command!(
-    /// Set the tier
+    /// Set the tier by hand
     ///
     /// Gives a tier by hand until an instant.
     set_tier, "/v1/customers/{ref}/set-tier", Admin, 200, SetTierBody,
     |body, _| Ok(Command::SetTier { tier: body.tier, until: body.until })
 );
 command!(
-    /// Merge
+    /// Make two customers one
     ///
     /// Makes another customer part of this one.
     merge, "/v1/customers/{ref}/merge", Admin, 200, MergeBody,
     |body, _| Ok(Command::Merge { from: named(&body.from, "from")? })
 );
 command!(
-    /// Unmerge
+    /// Take a merge back
     ///
     /// Takes a merge back. Name the customer to set free by one of their own names: they stand alone
     /// again under their old id, with their lots, orders and names, and so does the other side, each as
@@ -302,7 +303,7 @@ command!(
     unmerge, "/v1/customers/{ref}/unmerge", Admin, 200, NothingBody, |_, _| Ok(Command::Unmerge)
 );
 command!(
-    /// Erase
+    /// Forget a person
     ///
     /// Forgets the person; postings stay, without a name.
     erase, "/v1/customers/{ref}/erase", Admin, 200, NothingBody, |_, _| Ok(Command::Erase)
@@ -369,7 +370,7 @@ pub struct ReleaseBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UndoBody {
-    /// The redemption's key.
+    /// The redemption: the `Idempotency-Key` it was asked for with, or else the `key` of its answer.
     #[schema(value_type = String)]
     redemption: Box<str>,
 }

@@ -67,13 +67,38 @@ fn page() -> &'static str {
     PAGE.get_or_init(|| {
         let api: Value = serde_json::from_str(openapi_json()).unwrap_or_default();
         let mut body = String::from("<h1>Perennial API</h1>");
-        let _ = write!(body, "<p>{}</p>", escape(text(&api["info"], "description")));
+        let about = escape(text(&api["info"], "description"));
+        let _ = write!(body, "<p>{}</p>", about.replace("/docs/problems", "<a href=/docs/problems>/docs/problems</a>"));
         for tag in tags(&api) {
             let _ = write!(body, "<h2>{}</h2>", escape(tag));
             operations(&api, tag).for_each(|(path, method, op)| operation(&mut body, &api, path, method, op));
         }
+        types(&mut body, &api);
         html("API", &body)
     })
+}
+
+/// The shapes that bodies and answers name, once each, so that a name in a table leads to one.
+fn types(out: &mut String, api: &Value) {
+    out.push_str("<h2>Types</h2>");
+    let schemas = api["components"]["schemas"].as_object().into_iter().flatten();
+    for (name, schema) in schemas.filter(|(name, schema)| is_told(name, schema)) {
+        let _ = write!(out, "<details><summary><code>{name}</code> ");
+        // The name is within, so that a browser opens the fold which it is asked to go to.
+        let _ = write!(out, "<span>{}</span></summary><div id={name}>", marked(text(schema, "description")));
+        if let Some(words) = schema["enum"].as_array() {
+            let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+            let _ = write!(out, "<p>One of <code>{}</code>.</p>", escape(&words.join(", ")));
+        }
+        fields(out, api, schema["properties"].as_object());
+        out.push_str("</div></details>");
+    }
+}
+
+/// Bodies and lists are told where they are asked for.
+fn is_told(name: &str, schema: &Value) -> bool {
+    let whole = name.ends_with("Body") || name.starts_with("Entries_");
+    !whole && (schema["properties"].is_object() || schema["enum"].is_array())
 }
 
 /// Every tag of the description: those known first, as one would read, then any other.
@@ -115,9 +140,21 @@ fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value
         out.push_str("</table>");
     }
     content(out, api, "Body", &op["requestBody"]["content"]);
+    let mut problems = Vec::new();
     for (status, response) in op["responses"].as_object().into_iter().flatten() {
-        let _ = write!(out, "<h4>{status} {}</h4>", escape(text(response, "description")));
+        let about = escape(text(response, "description"));
+        if response["content"]["application/problem+json"].is_object() {
+            problems.push(format!("{status} {about}").trim_end().to_owned());
+            continue;
+        }
+        let _ = write!(out, "<h4>{status} {about}</h4>");
         content(out, api, "", &response["content"]);
+    }
+    if !problems.is_empty() {
+        let _ = write!(out, "<h4>{}</h4>", problems.join(", "));
+        out.push_str(
+            "<p>A <a href=#Problem>Problem</a>: its <code>code</code> is one <a href=/docs/problems>of these</a>.</p>",
+        );
     }
     out.push_str("</details>");
 }
@@ -128,30 +165,37 @@ fn content(out: &mut String, api: &Value, title: &str, content: &Value) {
             let _ = write!(out, "<h4>{title} <small>{kind}</small></h4>");
         }
         let name = media["schema"]["$ref"].as_str().and_then(|r| r.rsplit('/').next()).unwrap_or_default();
-        fields(out, api["components"]["schemas"][name]["properties"].as_object());
+        fields(out, api, api["components"]["schemas"][name]["properties"].as_object());
     }
 }
 
-fn fields(out: &mut String, properties: Option<&Map<String, Value>>) {
+fn fields(out: &mut String, api: &Value, properties: Option<&Map<String, Value>>) {
     let Some(properties) = properties.filter(|p| !p.is_empty()) else { return };
     out.push_str("<table>");
     for (name, schema) in properties {
-        let _ = write!(out, "<tr><td><code>{name}</code><td>{}", escape(&kind(schema)));
-        let _ = write!(out, "<td>{}</tr>", marked(text(schema, "description")));
+        let _ = write!(out, "<tr><td><code>{name}</code><td>{}", kind(api, schema));
+        let _ = write!(out, "<td>{}", marked(text(schema, "description")));
+        fields(out, api, schema["items"]["properties"].as_object());
+        out.push_str("</tr>");
     }
     out.push_str("</table>");
 }
 
-/// A schema's type in a word: `integer`, `list of LotView`.
-fn kind(schema: &Value) -> String {
+/// A schema's type in a word: `integer`, `list of LotView`; a name leads to where it is told.
+fn kind(api: &Value, schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str() {
-        return name.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = name.rsplit('/').next().unwrap_or_default();
+        let told = is_told(name, &api["components"]["schemas"][name]);
+        return if told { format!("<a href=#{name}>{name}</a>") } else { "any value".into() };
     }
     if let Some(variants) = schema["oneOf"].as_array() {
-        return variants.iter().map(kind).collect::<Vec<_>>().join(" or ");
+        return variants.iter().map(|variant| kind(api, variant)).collect::<Vec<_>>().join(" or ");
     }
     match &schema["type"] {
-        Value::String(one) if one == "array" => format!("list of {}", kind(&schema["items"])),
+        Value::String(one) if one == "array" => format!("list of {}", kind(api, &schema["items"])),
+        Value::String(one) if one == "object" && schema["additionalProperties"].is_object() => {
+            format!("map of {}", kind(api, &schema["additionalProperties"]))
+        }
         Value::String(one) => one.clone(),
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
         _ => String::new(),

@@ -82,7 +82,11 @@ pub const TABLE: &[Known] = &[
         "There is no merge to take back",
         "Name a customer that was merged, by a name of their own.",
     ),
+    known("hold_exists", 409, "A hold has this name already", "Choose another name for the new one."),
     known("hold_expired", 409, "The hold has lapsed", "Make a new hold."),
+    known("nothing_to_do", 409, "The command would change nothing", "Ask for a change."),
+    known("no_programme", 409, "No programme is in force", "Publish one first."),
+    known("not_supported", 409, "The command is not for one customer alone", "See the API description at /docs."),
     known("not_in_pilot", 409, "The pilot does not include this customer", "Widen the pilot in the programme."),
     known("already_redeemed", 409, "This was redeemed already", "Nothing needs to be done."),
     known("training_underway", 409, "Another model is being trained", "Wait until it is done, or call it off."),
@@ -95,6 +99,13 @@ pub const TABLE: &[Known] = &[
     known("erased", 410, "This person was erased", "Stop sending their events; nothing is kept of them."),
     known("idempotency_key_reused", 422, "The key was used for another request", "Use a new Idempotency-Key."),
     known("unknown_reward", 422, "There is no such reward", "Use the id of a reward of the programme."),
+    known(
+        "unknown_redemption",
+        422,
+        "There is no such redemption",
+        "Use the Idempotency-Key that it was asked for with.",
+    ),
+    known("unknown_tier", 422, "There is no such level", "Use the id of a level of the programme."),
     known("unknown_activity", 422, "There is no such open activity", "Use the message id of the submission."),
     known("unknown_line", 422, "The product is not on the order", "Use a product of the order."),
     known(
@@ -300,6 +311,17 @@ impl IntoResponse for SdkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_programme_may_refuse_with_is_in_the_table() {
+        let deciding = include_str!("../../../perennial-core/src/command.rs");
+        let refusals = deciding.split("Refusal::new(").skip(1);
+        let codes: Vec<&str> =
+            refusals.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()).collect();
+        assert!(codes.len() > 10, "{codes:?}");
+        let lost: Vec<&&str> = codes.iter().filter(|code| find(code).is_none()).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    }
 
     #[test]
     fn codes_are_published_once_and_in_the_order_of_their_status() {

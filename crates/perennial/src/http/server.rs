@@ -47,6 +47,17 @@ impl Default for Config {
     }
 }
 
+/// Binds an address.
+///
+/// # Errors
+/// When it cannot be bound, with what mends it.
+pub async fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let mend = "end what listens there, or name another address with --listen";
+        io::Error::new(error.kind(), format!("listen on {address}: {error}; {mend}"))
+    })
+}
+
 /// A bound listener.
 pub struct Server {
     listener: TcpListener,
@@ -61,10 +72,7 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(config: Config, router: Router, stop: Stop) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            let mend = "end what listens there, or name another address with --listen";
-            io::Error::new(error.kind(), format!("listen on {}: {error}; {mend}", config.listen))
-        })?;
+        let listener = listener(config.listen).await?;
         Ok(Self { listener, router, stop, config })
     }
 

@@ -44,6 +44,7 @@ use mapping::{Duplicates, File};
 pub use mapping::{Plan, compile, schema};
 use read::{Record, Rows};
 pub use reconcile::{FileTotals, Reconciliation, Sums, Taken};
+pub(crate) use shape::suggestion;
 
 /// Inputs handed over at once: what the journal writes in one go.
 const BATCH: usize = 2_048;

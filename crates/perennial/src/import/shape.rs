@@ -162,7 +162,7 @@ fn words(rules: &Map<String, Value>) -> Option<Vec<&Value>> {
 }
 
 /// "did you mean", or the list when nothing is near.
-pub(super) fn suggestion(word: &str, mut known: Vec<&str>) -> String {
+pub(crate) fn suggestion(word: &str, mut known: Vec<&str>) -> String {
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(word.trim_matches('\''), k), *k)).min();
     match near {
         Some((distance, name)) if distance <= 2.max(name.len() / 3) => format!("did you mean '{name}'?"),

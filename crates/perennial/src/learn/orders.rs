@@ -44,8 +44,8 @@ const DATES: &str = "date orderdate orderedat invoicedate createdat purchasedate
 const AMOUNTS: &str = "amount total ordertotal totalprice totalamount revenue sales salesvalue spend net subtotal value ordervalue linetotal paid dollars betrag umsatz summe gesamtbetrag";
 const QUANTITIES: &str = "quantity qty units count lineitemquantity menge anzahl";
 const PRICES: &str = "unitprice price itemprice priceperunit lineitemprice einzelpreis preis";
-const ITEMS: &str = "itemid item productid product sku stockcode articleid article productname itemname lineitemsku lineitemname asin movieid artistid artikelnummer artikel produkt description";
-const ORDERS: &str = "orderid order ordernumber orderno invoiceno invoice invoiceid basketid basket transactionid transaction receipt sessionid session bestellnummer rechnungsnummer bonnummer";
+const ITEMS: &str = "itemid item productid product sku stockcode articleid article productname itemname lineitemsku lineitemname asin movieid artistid artikelnummer artikelnr artikel produktname produkt description";
+const ORDERS: &str = "orderid order ordernumber orderno invoiceno invoice invoiceid basketid basket transactionid transaction receipt sessionid session bestellnummer bestellnr auftragsnummer auftragsnr rechnungsnummer rechnungsnr bonnummer bonnr";
 
 /// The columns of a table of orders.
 #[derive(Debug, Clone, Default)]

@@ -175,7 +175,7 @@ impl Bought {
         let items = &frame.columns[item];
         reading.leave_out(frame, &mut keep, "without an item", |row| items[row].is_empty());
         let returned = roles.returns(frame)?;
-        reading.leave_out(frame, &mut keep, "that take something back", |row| returned[row]);
+        reading.leave_out(frame, &mut keep, "taking something back", |row| returned[row]);
         let unwanted: HashSet<&String> = without.iter().collect();
         reading.leave_out(frame, &mut keep, "of items named by --without", |row| unwanted.contains(&items[row]));
         let mut at = Vec::new();

@@ -242,6 +242,7 @@ fn read(frame: &Frame, roles: &Roles, reading: &Reading) -> Chapter {
     let rows: usize = reading.left_out.iter().filter(|(_, what, _)| *what == "row").map(|(count, _, _)| count).sum();
     let finding = match rows {
         0 => format!("All {} were read", many(reading.rows, "row")),
+        1 => format!("One of {} was left out", many(reading.rows, "row")),
         _ => format!("{} of {} were left out", count(rows), many(reading.rows, "row")),
     };
     let taken = roles.taken(frame);

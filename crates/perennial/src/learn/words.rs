@@ -51,10 +51,13 @@ pub(super) fn headline(value: f64) -> String {
     if value.abs() < 1e6 { figure(value) } else { format!("{:.2} million", value / 1e6) }
 }
 
-/// A share of one as per cent: "43 %", "0.4 %"; the space does not break.
+/// A share of one as per cent: "43 %", "0.42 %", "under 0.1 %"; the spaces do not break.
 pub(super) fn percent(share: f64) -> String {
-    let whole = share > 0.0095 || share == 0.0;
-    let text = if whole { format!("{:.0}", 100.0 * share) } else { figure(100.0 * share) };
+    let text = match share {
+        s if s > 0.0095 || s == 0.0 => format!("{:.0}", 100.0 * s),
+        s if s > 0.0 && s < 0.001 => "under\u{a0}0.1".to_owned(),
+        s => figure(100.0 * s),
+    };
     format!("{text}\u{a0}%")
 }
 
@@ -95,8 +98,8 @@ mod tests {
         );
         assert_eq!((headline(8_337_003.0), headline(999.0)), ("8.34 million".into(), "999".into()));
         assert_eq!(
-            (percent(0.4321), percent(0.0042), percent(0.0)),
-            ("43\u{a0}%".into(), "0.42\u{a0}%".into(), "0\u{a0}%".into())
+            (percent(0.4321), percent(0.0042), percent(0.00003), percent(0.0)),
+            ("43\u{a0}%".into(), "0.42\u{a0}%".into(), "under\u{a0}0.1\u{a0}%".into(), "0\u{a0}%".into())
         );
     }
 }

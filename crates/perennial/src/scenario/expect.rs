@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::Failed;
 use super::step::{Stage, object, text};
+use crate::import::suggestion;
 
 type Failures = Vec<Failed>;
 
@@ -82,10 +83,47 @@ fn one(program: &Program, customer: &Customer, field: &str, want: &Value) -> Res
         }
         "features" => each(want, |name| feature(program, customer, name), "features", &mut failures)?,
         "consents" => each(want, |name| Ok(consent(customer, name)), "consents", &mut failures)?,
-        other => return Err(format!("expect: '{other}' is no field of this version")),
+        other => return Err(format!("expect: unknown field '{other}'; {}", suggestion(other, FIELDS.to_vec()))),
     }
     Ok(failures)
 }
+
+/// What an expectation may name.
+const FIELDS: [&str; 18] = [
+    "customer",
+    "exists",
+    "points",
+    "wallets",
+    "tier",
+    "tier_until",
+    "next_tier",
+    "segments",
+    "badges",
+    "impact",
+    "traits",
+    "features",
+    "consents",
+    "messages",
+    "no_messages",
+    "stock",
+    "same_customer",
+    "different_customers",
+];
+/// What `points` may name.
+const PLACES: [&str; 12] = [
+    "pending",
+    "available",
+    "held",
+    "spent",
+    "expired",
+    "reversed",
+    "forfeited",
+    "settled",
+    "granted",
+    "waived",
+    "arrears",
+    "earned_this_year",
+];
 
 /// Compares every field of a map.
 fn each(
@@ -94,7 +132,7 @@ fn each(
     path: &str,
     failures: &mut Failures,
 ) -> Result<(), String> {
-    for (name, want) in object(want)? {
+    for (name, want) in object(want).map_err(|e| format!("{path}: {e}"))? {
         compare(&format!("{path}.{name}"), want, &have(name)?, failures);
     }
     Ok(())
@@ -149,7 +187,7 @@ fn points(program: &Program, customer: &Customer, name: &str) -> Result<Value, S
         "waived" => member.wallet.waived,
         "arrears" => member.wallet.arrears,
         "earned_this_year" => member.years.get(&program.zone.year(customer.clock)).map_or(0, |y| y.points),
-        other => return Err(format!("points: there is no '{other}'")),
+        other => return Err(format!("points: unknown field '{other}'; {}", suggestion(other, PLACES.to_vec()))),
     }))
 }
 

@@ -162,6 +162,9 @@ pub fn run(path: &Path) -> Verdict {
 
 fn play(path: &Path, verdict: &mut Verdict) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    if is_program(path) {
+        return Err("this is a programme, not a story: a story has name, program, clock and steps".into());
+    }
     // An order named `y` or `no` is a name.
     let options = serde_saphyr::options! { strict_booleans: true };
     let file: File = serde_saphyr::from_str_with_options(&text, options).map_err(|e| e.to_string())?;

@@ -15,6 +15,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::{Map, Value, json};
 
 use super::{Failed, expect};
+use crate::import::suggestion;
 use crate::wire::segment::{Call, parse};
 use crate::wire::{Arrival, Circumstances};
 use crate::workspace::{PublishError, Status, Workspace};
@@ -72,6 +73,7 @@ impl Stage {
     /// Plays one step; what did not hold.
     pub(super) fn play(&mut self, number: usize, step: &Value) -> Outcome {
         let map = step.as_object().ok_or("a step is a map with one action")?;
+        halved(step)?;
         let refused = text(map, "refused")?;
         let rejected = text(map, "rejected")?;
         let actions: Vec<_> =
@@ -103,6 +105,17 @@ impl Stage {
             .map_err(|e| e.to_string())?;
         let arrivals: Vec<Arrival> = arrivals.into_iter().map(|a| self.at_clock(a)).collect();
         let receipts = self.workspace.take(self.clock, arrivals).map_err(|e| e.to_string())?;
+        let unexpected = |code: &str, field: &str, reason: &str| {
+            let at = if field.is_empty() { String::new() } else { format!("{field}: ") };
+            Failed::new(action, "accepted", format!("rejected: {code} ({at}{reason})"))
+        };
+        if rejected.is_none() {
+            let refused = receipts.iter().filter_map(|r| match &r.status {
+                Status::Rejected { code, field, reason } => Some(unexpected(code, field, reason)),
+                _ => None,
+            });
+            return Ok(refused.collect());
+        }
         let codes: Vec<String> = receipts
             .iter()
             .filter_map(|r| match &r.status {
@@ -297,7 +310,7 @@ impl Stage {
                 given: body.0.get("given").and_then(Value::as_bool).ok_or("given: true or false")?,
             },
             "erase" => Command::Erase,
-            other => return Err(format!("'{other}' is no action of this version")),
+            other => return Err(format!("unknown action '{other}'; {}", suggestion(other, ACTIONS.to_vec()))),
         })
     }
 
@@ -329,6 +342,13 @@ impl Stage {
         Ok(findings.faults)
     }
 }
+
+/// What a step may do.
+const ACTIONS: [&str; 24] = [
+    "identify", "track", "page", "screen", "group", "alias", "batch", "enroll", "redeem", "hold", "capture", "release",
+    "undo", "adjust", "review", "set_tier", "consent", "merge", "unmerge", "erase", "score", "publish", "advance",
+    "expect",
+];
 
 /// The fields that an action knows; none for calls and expectations, which look after their own.
 fn fields_of(action: &str) -> Option<&'static [&'static str]> {
@@ -389,7 +409,21 @@ fn named(call: &mut Value, name: &str) {
 }
 
 pub(super) fn object(body: &Value) -> Result<&Map<String, Value>, String> {
-    body.as_object().ok_or_else(|| "expected a map".into())
+    body.as_object().ok_or_else(|| "expected a map like { name: value }".into())
+}
+
+/// `{ price: 4,50 }` is, to YAML, a price of 4 and a key 50 that has no value.
+fn halved(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Object(map) => map.iter().try_for_each(|(key, inner)| {
+            if inner.is_null() && !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(format!("'{key}' stands after a comma and has no value: decimals take a point, as 4.50"));
+            }
+            halved(inner)
+        }),
+        Value::Array(items) => items.iter().try_for_each(halved),
+        _ => Ok(()),
+    }
 }
 
 /// A text, or a number written as one.

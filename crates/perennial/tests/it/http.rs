@@ -666,6 +666,9 @@ async fn the_documentation_needs_no_network() {
     }
     let page = house.get("/docs").await.text;
     assert!(page.contains("<code>GET /v1/models</code>") && !page.contains('`'), "code is shown as code");
+    for name in page.split("href=#").skip(1).filter_map(|rest| rest.split('>').next()) {
+        assert!(page.contains(&format!("<div id={name}>")), "{name} is told on the page");
+    }
     let description = house.get("/openapi.json").await.json();
     assert_eq!(description["openapi"], "3.1.0");
     let paths = description["paths"].as_object().unwrap();

@@ -41,3 +41,38 @@ fn the_story_of_the_guide_holds_under_its_programme() {
     let verdict = scenario::run(&file);
     assert!(verdict.holds(), "{verdict}");
 }
+
+/// What a story says when it has these steps, under the example's programme.
+fn told_of(steps: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs/coffee.yaml");
+    let text = format!("name: slip\nprogram: {}\nclock: 2026-03-01T09:00:00Z\nsteps:\n{steps}\n", program.display());
+    let file = folder.path().join("slip.yaml");
+    std::fs::write(&file, text).unwrap();
+    scenario::run(&file).to_string()
+}
+
+#[test]
+fn a_slip_in_a_story_is_told_with_what_to_write() {
+    let enrolled = "  - enroll: { customer: ana }\n";
+    for (steps, said) in [
+        ("  - expct: { customer: ana }", "unknown action 'expct'; did you mean 'expect'?"),
+        ("  - expect: { customer: ana, teir: gold }", "expect: unknown field 'teir'; did you mean 'tier'?"),
+        ("  - expect: { customer: ana, points: { avail: 4 } }", "points: unknown field 'avail'; known: "),
+        ("  - expect: { customer: ana, points: 4 }", "points: expected a map like { name: value }"),
+        (
+            "  - track: { userId: ana, event: Order Completed, properties: { order_id: A1, subtotal: 4,50 } }",
+            "'50' stands after a comma and has no value: decimals take a point, as 4.50",
+        ),
+        (
+            "  - track: { userId: ana, evnt: Order Completed }",
+            "step 2: track: expected accepted, found rejected: missing_field (event: ",
+        ),
+    ] {
+        let told = told_of(&format!("{enrolled}{steps}"));
+        assert!(told.contains(said), "{steps}\n{told}");
+    }
+    let programme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs/coffee.yaml");
+    let told = scenario::run(&programme).to_string();
+    assert!(told.contains("this is a programme, not a story"), "{told}");
+}

@@ -252,19 +252,24 @@ impl Study<'_> {
         let length = ((last - first + 1) as f64 / MONTH).floor() as i64;
         let months = length.clamp(1, PAST_MONTHS);
         let start = |back: i64| last + 1 - (back as f64 * MONTH).round() as i64;
+        // Named after its middle: a stretch from 31 March to 29 April is April.
+        let name = |back: i64| date_of(start(back).midpoint(start(back - 1)))[..7].to_owned();
         let past: Vec<(String, f64)> = (1..=months)
             .rev()
             .map(|back| {
                 let days = start(back)..start(back - 1);
                 let count = self.history.occasions.iter().filter(|o| days.contains(&o.day)).count();
-                (date_of(start(back))[..7].to_owned(), count as f64)
+                (name(back), count as f64)
             })
             .collect();
         let coming: Vec<Bar> = (1..=self.horizon.periods)
             .map(|month| {
                 let (value, half) = self.expected_in(month);
-                let label = date_of(start(1 - i64::from(month)))[..7].to_owned();
-                Bar { label, value, interval: Some(((value - half).max(0.0), value + half)) }
+                Bar {
+                    label: name(1 - i64::from(month)),
+                    value,
+                    interval: Some(((value - half).max(0.0), value + half)),
+                }
             })
             .collect();
         let sum: f64 = coming.iter().map(|bar| bar.value).sum();
@@ -281,7 +286,7 @@ impl Study<'_> {
             note: "Days with a purchase, a month at a time, back from the last day of the table. Filled: what was. Outlined: expected of customers who are known today, with 95 % intervals; new customers come on top.".into(),
             sample: many(self.history.occasions.len(), "purchase day"),
             plot: Plot::Columns { axis: "purchase days per month", past, coming },
-            head: ["month from", "what", "purchase days", "low", "high"].map(String::from).to_vec(),
+            head: ["month", "what", "purchase days", "low", "high"].map(String::from).to_vec(),
             rows,
             ..Figure::default()
         }

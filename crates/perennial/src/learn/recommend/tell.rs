@@ -194,7 +194,10 @@ impl Lists {
                 vec![title(owner), other(owner, at), count(pair.both), percent(pair.share()), figure(pair.lift())]
             });
             figures.push(Figure {
-                title: format!("The {} bought together most often, in % of orders with the first", many(strongest.len(), "pair")),
+                title: match strongest.len() {
+                    1 => "The one pair bought together clearly more often than by chance, in % of orders with the first".to_owned(),
+                    many => format!("The {many} pairs bought together most often, in % of orders with the first"),
+                },
                 note: format!("Per cent of orders with the first item that also hold the second, with 95 % intervals; pairs at least {LEAST_LIFT} times as frequent as chance, those in most orders first."),
                 sample: many(self.pairs.as_ref().map_or(0, super::Pairs::baskets), "order"),
                 plot: Plot::Dots(bars.collect()),
