@@ -15,9 +15,10 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::cleanse::{Bad, Cell, Meaning, holds};
-use super::mapping::{Customers, Events, Ids, Incomplete, Named, Orders, Plan, Products, Survivor, thousandths};
+use super::mapping::{Customers, Events, Ids, Incomplete, Named, Orders, Plan, Products, Survivor};
 use super::reconcile::Reconciliation;
 use super::rejects::Rejects;
+use crate::wire::catalog::{IMPACT, thousandths};
 
 /// Longest id that becomes part of a message id.
 const LONGEST_ID: usize = 200;
@@ -481,9 +482,9 @@ impl<'p> Gathered<'p> {
         let mut impact = Vec::new();
         for (unit, column) in &p.impact {
             let Some(n) = cells[*column].number() else { continue };
-            let exact = thousandths(n);
             let field = self.column(p.file, *column);
-            impact.push((unit, exact.ok_or_else(|| bad("too_precise", field, "impact has at most three decimals"))?));
+            let exact = thousandths(n).ok_or_else(|| bad("out_of_range", field, format!("impact is {IMPACT}")))?;
+            impact.push((unit, exact));
         }
         if !self.catalogue.contains_key(id) {
             self.catalogue.insert(id.into(), DraftProduct::default());

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::cleanse::{Case, Column, Kind};
 use super::shape;
+use crate::wire::catalog::{IMPACT, thousandths};
 
 /// A mapping file, as written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -315,7 +316,7 @@ pub(super) struct ProductRuleSource {
     /// Labels given.
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    /// Impact of one piece by unit, at most three decimals.
+    /// Impact of one piece by unit, from 0 to 1,000,000 with at most three decimals.
     #[serde(default)]
     pub(super) impact: BTreeMap<String, f64>,
 }
@@ -885,7 +886,7 @@ impl Compiler {
             for (unit, n) in &rule.impact {
                 match self.number(&at, *n).and_then(thousandths) {
                     Some(n) => impact.push((unit.as_str().into(), n)),
-                    None => self.problem(format!("{at}.impact.{unit}"), "use at most three decimals"),
+                    None => self.problem(format!("{at}.impact.{unit}"), format!("use {IMPACT}")),
                 }
             }
             rules.push(ProductRule { when, tags: rule.tags.iter().map(|t| t.as_str().into()).collect(), impact });
@@ -999,10 +1000,4 @@ impl Compiler {
             properties: self.named(file, &e.properties),
         })
     }
-}
-
-/// A decimal in thousandths; `None` when that is not exact.
-pub(super) fn thousandths(n: Decimal) -> Option<i64> {
-    let scaled = n.checked_mul(Decimal::ONE_THOUSAND)?.normalize();
-    (scaled.scale() == 0).then(|| i64::try_from(scaled.mantissa()).ok())?
 }

@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use step::Stage;
 
+use crate::wire::catalog::{IMPACT, thousandths};
+
 /// One scenario file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,8 +223,7 @@ fn product(listed: Listed) -> Result<Product, String> {
     let impact = listed.impact.into_iter().map(|(unit, amount)| {
         let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
         let exact: rust_decimal::Decimal = text.parse().map_err(|_| format!("catalog: impact.{unit} is no number"))?;
-        let thousandths = (exact * rust_decimal::Decimal::from(1_000)).round();
-        let amount = i64::try_from(thousandths).map_err(|_| format!("catalog: impact.{unit} is too large"))?;
+        let amount = thousandths(exact).ok_or_else(|| format!("catalog: impact.{unit} must be {IMPACT}"))?;
         Ok((unit.into(), amount))
     });
     Ok(Product {

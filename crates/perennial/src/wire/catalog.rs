@@ -160,6 +160,15 @@ fn texts(said: &Value, at: &str) -> Result<Vec<String>, Malformed> {
     list(said, at)?.iter().enumerate().map(text).collect()
 }
 
+/// What an impact of one piece must be.
+pub const IMPACT: &str = "a number from 0 to 1,000,000 with at most three decimals";
+
+/// The impact of one piece in thousandths; none when it is not [`IMPACT`].
+pub fn thousandths(amount: Decimal) -> Option<i64> {
+    let exact = amount.checked_mul(Decimal::ONE_THOUSAND).filter(Decimal::is_integer)?;
+    i64::try_from(exact).ok().filter(|thousandths| (0..=1_000 * IMPACT_MAX).contains(thousandths))
+}
+
 /// Thousandths by unit.
 fn impact_of(said: &Value, at: &str) -> Result<Arc<[(Word, i64)]>, Malformed> {
     let Value::Map(units) = said else {
@@ -169,10 +178,8 @@ fn impact_of(said: &Value, at: &str) -> Result<Arc<[(Word, i64)]>, Malformed> {
         if unit.trim().is_empty() || unit.len() > ID_MAX {
             return Err(Malformed::new("invalid", at, format!("a unit must have 1 to {ID_MAX} bytes")));
         }
-        let exact = amount.as_number().and_then(|n| n.checked_mul(Decimal::from(1_000)));
-        let thousandths = exact.filter(|n| n.fract().is_zero()).and_then(|n| i64::try_from(n).ok());
-        let thousandths = thousandths.filter(|n| (0..=1_000 * IMPACT_MAX).contains(n));
-        let reason = "must be a number from 0 to 1,000,000 with at most three decimals";
+        let thousandths = amount.as_number().and_then(thousandths);
+        let reason = format!("must be {IMPACT}");
         let thousandths = thousandths.ok_or_else(|| Malformed::new("bad_number", format!("{at}.{unit}"), reason))?;
         Ok((Word::from(unit), thousandths))
     };

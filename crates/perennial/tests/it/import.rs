@@ -516,14 +516,17 @@ products:
   impact: { waste_kg: waste }
   rules: [ { when: { name: { contains: bottle } }, tags: [refill], impact: { co2_kg: 1.25 } } ]
 ";
-    let shop =
-        Shop::new(mapping, "goods.csv", "id,name,labels,waste\nb1,Steel Bottle,eco | steel,0.4\nb2,Mug,,1.23456\n");
+    let shop = Shop::new(
+        mapping,
+        "goods.csv",
+        "id,name,labels,waste\nb1,Steel Bottle,eco | steel,0.4\nb2,Mug,,1.23456\nb3,Jug,,-1\nb4,Cup,,1000000.1\n",
+    );
     let mut sink = Counting::default();
     let totals = shop.run(&mut sink);
     let bottle = &sink.products["b1"];
     assert_eq!(bottle.tags.iter().map(|t| &**t).collect::<Vec<_>>(), ["eco", "steel", "refill"]);
     assert_eq!(*bottle.impact, [("waste_kg".into(), 400), ("co2_kg".into(), 1_250)]);
-    assert_eq!((totals.products, totals.files[0].rejected), (1, 1), "more than a gram's precision is refused");
+    assert_eq!((totals.products, totals.files[0].rejected), (1, 3), "no gram is split, taken back or made up");
 }
 
 #[test]
