@@ -1,7 +1,7 @@
 // One customer: what they hold, what is missing, and why.
 
 import { future } from './future.js'
-import { day, dayThere, el, endless, figure, impactOf, instant, money, plural, table, they, title, whole } from './words.js'
+import { day, dayThere, el, endless, figure, impactOf, instant, lastDayThere, money, plural, table, they, title, whole } from './words.js'
 
 export function customer(view, timeline, ledger, shop, models, shown) {
   return [
@@ -30,7 +30,7 @@ function sentence(view, zone) {
   return [
     'Member since ', figure(day(view.enrolled_at)), ', ', figure(plural(toSpend(points.available), 'point')), ' to spend and ',
     figure(whole(points.pending)), ' pending. ',
-    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${dayThere(tier.until, zone)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
+    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${lastDayThere(tier.until, zone)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
     view.badges.length ? `Badges: ${view.badges.map(title).join(', ')}. ` : null,
     points.arrears ? `${they(points.arrears, 'point', 'is', 'are')} owed after refunds; the next ones earned settle that.` : null,
   ].flat(2).filter(Boolean)
@@ -116,7 +116,7 @@ function fact({ kind, details: d }, zone) {
     case 'enrolled': return 'joined the programme'
     case 'created': return 'first seen'
     case 'booked': return d.rules?.length ? `earned by ${d.rules.map(title).join(', ')}` : 'booked; no rule matched'
-    case 'tiered': return `tier ${title(d.tier)}${endless(d.until) ? '' : ` until ${dayThere(d.until, zone)}`}`
+    case 'tiered': return `tier ${title(d.tier)}${endless(d.until) ? '' : ` until ${lastDayThere(d.until, zone)}`}`
     case 'reached': return `milestone ${title(d.milestone)}`
     case 'missed': return `milestone ${title(d.milestone)} taken back`
     case 'redeemed': return `${d.quantity} × ${title(d.reward)} for ${plural(d.points, 'point')}`

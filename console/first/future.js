@@ -36,14 +36,24 @@ function sentence(v) {
 function range(v) {
   if (v.clv_12m_high == null) return null
   const most = Math.max(v.clv_12m_high, v.clv_12m, 1)
-  const place = amount => `${Math.max(0, Math.min(100, 100 * amount / most))}%`
+  const share = amount => Math.max(0, Math.min(100, 100 * amount / most))
+  const place = amount => `${share(amount)}%`
   const span = el('span.forecast-span')
   span.style.left = place(v.clv_12m_low)
   span.style.right = `calc(100% - ${place(v.clv_12m_high)})`
   const dot = el('span.forecast-dot')
   dot.style.left = place(v.clv_12m)
   return el('div.forecast', { role: 'img', 'aria-label': `Value of twelve months: ${money(v.clv_12m, v.currency)}, range ${money(v.clv_12m_low, v.currency)} to ${money(v.clv_12m_high, v.currency)}` },
-    span, dot, el('span.forecast-low', {}, money(v.clv_12m_low, v.currency)), el('span.forecast-high', {}, money(v.clv_12m_high, v.currency)))
+    span, dot, ...scale(v, share(v.clv_12m_low)), el('span.forecast-high', {}, money(v.clv_12m_high, v.currency)))
+}
+
+/** The scale begins at nothing; the low end of the range stands under its place where there is room. */
+function scale(v, at) {
+  const low = el('span.forecast-low', {}, money(v.clv_12m_low, v.currency))
+  if (at < 1) return [low]
+  low.style.left = `${at}%`
+  low.classList.add('forecast-within')
+  return [el('span.forecast-low', {}, money(0, v.currency)), at > 30 && at < 62 ? low : null].filter(Boolean)
 }
 
 function reason(c) {

@@ -7,6 +7,8 @@ export const rate = (amount, currency) => new Intl.NumberFormat(undefined, { sty
 export const day = iso => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric' }) : '—'
 /** The calendar day of an instant where the shop is: levels and points end there at midnight. */
 export const dayThere = (iso, zone) => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric', timeZone: zone }) : '—'
+/** The last day before an instant, where the shop is: a level until New Year is held on New Year's Eve. */
+export const lastDayThere = (iso, zone) => dayThere(new Date(Date.parse(iso) - 1).toISOString(), zone)
 /** Levels that end with no year are dated at the end of time. */
 export const endless = iso => !iso || iso.startsWith('9998') || iso.startsWith('9999')
 export const clock = iso => new Date(iso).toLocaleTimeString()

@@ -144,7 +144,7 @@ fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value
     for (status, response) in op["responses"].as_object().into_iter().flatten() {
         let about = escape(text(response, "description"));
         if response["content"]["application/problem+json"].is_object() {
-            problems.push(format!("{status} {about}").trim_end().to_owned());
+            problems.push(if about.is_empty() { status.clone() } else { format!("{status} ({about})") });
             continue;
         }
         let _ = write!(out, "<h4>{status} {about}</h4>");
@@ -174,18 +174,22 @@ fn fields(out: &mut String, api: &Value, properties: Option<&Map<String, Value>>
     out.push_str("<table>");
     for (name, schema) in properties {
         let _ = write!(out, "<tr><td><code>{name}</code><td>{}", kind(api, schema));
-        let _ = write!(out, "<td>{}", marked(text(schema, "description")));
-        fields(out, api, schema["items"]["properties"].as_object());
-        out.push_str("</tr>");
+        // Of a name or nothing, the description stands beside the name.
+        let beside = schema["oneOf"].as_array().into_iter().flatten().map(|variant| text(variant, "description"));
+        let about = std::iter::once(text(schema, "description")).chain(beside).find(|about| !about.is_empty());
+        let _ = write!(out, "<td>{}</tr>", marked(about.unwrap_or_default()));
     }
     out.push_str("</table>");
 }
 
 /// A schema's type in a word: `integer`, `list of LotView`; a name leads to where it is told.
 fn kind(api: &Value, schema: &Value) -> String {
-    if let Some(name) = schema["$ref"].as_str() {
-        let name = name.rsplit('/').next().unwrap_or_default();
-        let told = is_told(name, &api["components"]["schemas"][name]);
+    let schemas = &api["components"]["schemas"];
+    // Lists hold their entries written out; most have a name all the same.
+    let alike = || schemas.as_object()?.iter().find(|(_, named)| *named == schema).map(|(name, _)| name.as_str());
+    let referred = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+    if let Some(name) = referred.or_else(|| schema["properties"].is_object().then(alike).flatten()) {
+        let told = is_told(name, &schemas[name]);
         return if told { format!("<a href=#{name}>{name}</a>") } else { "any value".into() };
     }
     if let Some(variants) = schema["oneOf"].as_array() {
