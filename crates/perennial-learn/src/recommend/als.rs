@@ -10,6 +10,7 @@
 
 use super::{
     Error, Halt,
+    compact::halves,
     interactions::{Case, Histories},
     parallel,
 };
@@ -45,6 +46,7 @@ impl Default for Als {
 pub struct Factors {
     how: Als,
     /// Row-major, one point of `how.factors` numbers per item.
+    #[serde(with = "halves")]
     points: Vec<f32>,
     gram: Vec<f32>,
     items: usize,

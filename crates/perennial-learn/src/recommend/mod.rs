@@ -9,6 +9,7 @@ pub mod als;
 mod blend;
 pub mod buy_again;
 pub mod choose;
+mod compact;
 pub mod content;
 pub mod diversity;
 pub mod ease;

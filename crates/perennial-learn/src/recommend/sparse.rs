@@ -3,17 +3,54 @@
 //! A row is a source item, its entries are targets in ascending order. EASE, nearest neighbours,
 //! order-aware counts and baskets differ only in how they fill it.
 
-use super::{interactions::Case, parallel, top::index};
+use super::{
+    compact::{gaps, halves},
+    interactions::Case,
+    parallel,
+    top::index,
+};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// A square matrix by rows. Either each weight has its target, or, where nothing was left out, all rows that
 /// are not empty share one list of targets: half the memory, and nothing is copied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Published")]
 pub struct ItemMatrix {
     starts: Vec<usize>,
+    #[serde(with = "gaps")]
     targets: Vec<u32>,
+    #[serde(with = "halves")]
     weights: Vec<f32>,
+}
+
+/// A matrix as it was published, before anybody relies on it.
+#[derive(Deserialize)]
+struct Published {
+    starts: Vec<usize>,
+    #[serde(with = "gaps")]
+    targets: Vec<u32>,
+    #[serde(with = "halves")]
+    weights: Vec<f32>,
+}
+
+impl TryFrom<Published> for ItemMatrix {
+    type Error = &'static str;
+
+    fn try_from(Published { starts, targets, weights }: Published) -> Result<Self, Self::Error> {
+        let items = starts.len().saturating_sub(1);
+        let width = |row: &[usize]| row[1] - row[0];
+        let ends = starts.first().is_none_or(|first| *first == 0) && starts.last().unwrap_or(&0) == &weights.len();
+        let shared = targets.len() != weights.len();
+        let rows =
+            starts.is_sorted() && (!shared || starts.windows(2).map(width).all(|w| w == 0 || w == targets.len()));
+        let known = targets.iter().all(|target| (*target as usize) < items);
+        if ends && rows && known {
+            Ok(Self { starts, targets, weights })
+        } else {
+            Err("a matrix that does not fit together")
+        }
+    }
 }
 
 /// Rows that are made in one go: few enough to share among threads, enough to make room for once.
@@ -301,6 +338,31 @@ mod tests {
             assert_eq!(of_whole.map(f32::to_bits), of_single.map(f32::to_bits));
         }
         assert_eq!((whole.items(), whole.thinned(1)), (5, single.thinned(1)));
+    }
+
+    #[test]
+    fn a_matrix_is_read_as_it_was_published_and_one_that_does_not_fit_together_is_refused() {
+        let rows = [vec![(1, 0.5), (2, -0.25)], vec![(0, 1.0)], vec![]];
+        let single = ItemMatrix::build(3, 1, || (), |(), item| rows[item].clone());
+        for matrix in [single, ItemMatrix::whole(4, vec![0, 3], vec![0.0, 0.5, 0.25, 0.0]), ItemMatrix::default()] {
+            let text = serde_json::to_string(&matrix).unwrap();
+            assert_eq!(serde_json::from_str::<ItemMatrix>(&text).unwrap(), matrix, "{text}");
+        }
+        let one = |starts: &str, targets: &str| {
+            let weights = "[1.0, [[0, 60], [0, 60]]]";
+            let text = format!(r#"{{"starts": {starts}, "targets": {targets}, "weights": {weights}}}"#);
+            serde_json::from_str::<ItemMatrix>(&text).is_ok()
+        };
+        assert!(one("[0, 1, 2]", "[1, -1]") && one("[0, 1, 2]", "[1]"));
+        for (starts, targets) in [
+            ("[0, 1, 3]", "[1, -1]"),    // more weights are promised than there are
+            ("[0, 2, 1, 2]", "[1, -1]"), // rows that go back
+            ("[1, 1, 2]", "[1, -1]"),    // weights that no row has
+            ("[0, 1, 2]", "[1, 1]"),     // an item that there is not
+            ("[0, 2, 2, 2]", "[1]"),     // a row that is wider than the common list
+        ] {
+            assert!(!one(starts, targets), "{starts} {targets}");
+        }
     }
 
     #[test]

@@ -347,7 +347,7 @@ impl Shelf {
         often.into_iter().for_each(|item| stock.newcomers.known_now(item));
     }
 
-    /// The best items; `note` says where they come from when that is not what was asked for.
+    /// The best items; [`Found::instead`] says what they are when that is not what was asked for.
     pub fn answer(&self, kind: Kind, question: Question<'_>, wanted: &Wanted) -> Found {
         let stock = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let context = stock.context(kind, question);
