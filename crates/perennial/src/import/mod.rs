@@ -367,8 +367,26 @@ fn wanted(file: &File) -> Vec<String> {
     file.columns.iter().map(|c| c.name.to_string()).collect()
 }
 
+/// A first row that another delimiter would divide.
+fn undivided(file: &File, header: &[String]) -> Option<Problem> {
+    let [only] = header else { return None };
+    if file.columns.iter().any(|column| *column.name == **only) {
+        return None;
+    }
+    let (mark, written) =
+        [(';', ";"), (',', ","), ('\t', "\\t"), ('|', "|")].into_iter().find(|(mark, _)| only.contains(*mark))?;
+    let message = format!(
+        "the first row is one column here, '{}': it seems to be divided by '{written}', so write delimiter: \"{written}\"",
+        only.replace(mark, written)
+    );
+    Some(Problem { path: format!("files.{}.delimiter", file.name), line: 0, message })
+}
+
 /// Where each of the mapping's columns is in the file.
 fn places(file: &File, header: &[String]) -> Result<Vec<Option<usize>>, Failure> {
+    if let Some(problem) = undivided(file, header) {
+        return Err(Failure::Files(vec![problem]));
+    }
     let mut problems = Vec::new();
     let mut places = Vec::new();
     for column in &file.columns {

@@ -252,6 +252,7 @@ fn read(frame: &Frame, roles: &Roles, reading: &Reading) -> Chapter {
         text.cloned().unwrap_or_default()
     };
     let columns = taken.iter().map(|(role, column)| vec![(*role).to_owned(), column.replace('`', ""), example(column)]);
+    let unused = unused(frame, &taken);
     let mut figures = vec![Figure::table(
         "Which column was taken for what",
         "Guessed from names and values. If one is wrong, name the right one: --customer, --date, --amount, --item, --order.",
@@ -267,5 +268,15 @@ fn read(frame: &Frame, roles: &Roles, reading: &Reading) -> Chapter {
             left.collect(),
         ));
     }
-    Chapter { name: "Your table", finding, told: reading.assumed.clone(), figures, ..Chapter::default() }
+    let told = reading.assumed.iter().cloned().chain(unused).collect();
+    Chapter { name: "Your table", finding, told, figures, ..Chapter::default() }
+}
+
+/// The columns that nothing was made of, in a sentence.
+fn unused(frame: &Frame, taken: &[(&'static str, String)]) -> Option<String> {
+    let used = |name: &str| taken.iter().any(|(_, column)| column.contains(&format!("`{name}`")));
+    let rest: Vec<String> = frame.header.iter().filter(|name| !used(name)).map(|name| format!("`{name}`")).collect();
+    let shown = rest.len().min(20);
+    let more = if shown < rest.len() { format!(" and {} more", rest.len() - shown) } else { String::new() };
+    (!rest.is_empty()).then(|| format!("Not used: {}{more}.", rest[..shown].join(", ")))
 }

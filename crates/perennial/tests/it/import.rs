@@ -395,6 +395,20 @@ const TEA: &str = "receipt,at,card,phone,sku,quantity,price\n\
     C,01/02/2025 12:00,L3,,cup,1,\"9,90\"\n";
 
 #[test]
+fn a_first_row_that_another_delimiter_divides_is_told_once() {
+    for (mark, written) in [(";", ";"), ("\t", "\\t")] {
+        let header = ["receipt", "at", "card", "phone", "sku", "quantity", "price"].join(mark);
+        let shop = Shop::new(TILL, "till.csv", &format!("{header}\n"));
+        let Err(Failure::Files(problems)) = shop.plan.run(&mut Counting::default(), &shop.options()) else {
+            panic!("one column is not seven")
+        };
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!(problem.path, "files.till.delimiter");
+        assert!(problem.message.ends_with(&format!("so write delimiter: \"{written}\"")), "{}", problem.message);
+    }
+}
+
+#[test]
 fn a_broken_import_is_taken_up_where_it_stopped() {
     let mut rows = String::from("receipt,at,card,phone,sku,quantity,price\n");
     for n in 0..3_000 {

@@ -390,6 +390,11 @@ fn one_command_says_everything_about_a_table_of_orders() {
     }
     assert_eq!(desk.files(), ["shop-customers.csv", "shop-next.csv", "shop-together.csv", "shop.html"]);
     let page = desk.holds_a_page("shop.html");
+    assert!(!page.contains("Not used: "), "every column of this table is used");
+    let noted = orders().replacen("Amount\n", "Amount,Shelf\n", 1).replace(".50\n", ".50,left\n");
+    let noted = Desk::with(&noted);
+    noted.told("report --input table.csv --out noted.html");
+    assert!(noted.holds_a_page("noted.html").contains("Not used: 'Shelf'."));
     for part in
         ["Which column was taken for what", "95\u{a0}% interval", "still active", "honey", "href=\"shop-next.csv\""]
     {
