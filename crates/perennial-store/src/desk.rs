@@ -1,12 +1,15 @@
 //! The desk: where entries come together while those before them are being written.
 //!
 //! Promise: a thread takes all that lies here at once, writes it as one append, tells whoever waits for it
-//! in the order they came, and takes what came meanwhile. Nothing waits for company: a slow disk makes
-//! large appends, a fast one small and early ones. What lies here is bounded by [`ENTRIES_MAX`].
+//! in the order they came, and takes what came meanwhile: a slow disk makes large appends, a fast one small
+//! and early ones. While whoever brings entries has more at hand they are waited for, because small appends write
+//! the same pages again; not when somebody needs them at once, nor longer than [`LINGER`]. What lies here is
+//! bounded by [`ENTRIES_MAX`].
 //! Absent on purpose: the disk, and what a failure means.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use perennial_core::input::Entry;
 
@@ -15,6 +18,10 @@ use crate::sqlite::guard;
 
 /// While so many entries lie here, whoever brings more waits.
 const ENTRIES_MAX: usize = 4_096;
+/// When so many entries lie here no more are waited for,
+const CROWD: usize = 1_024;
+/// nor any longer than this.
+const LINGER: Duration = Duration::from_millis(5);
 /// As much room as is kept for the next ones.
 const ROOM_MAX: usize = 8_192;
 
@@ -44,6 +51,8 @@ struct Tray {
     thread: Thread,
     /// How many wait for room, or until all is written: to wake nobody would still ask the system.
     patient: usize,
+    /// Whoever brought entries last has more at hand.
+    more: bool,
     /// Nothing will come any more.
     closed: bool,
 }
@@ -56,6 +65,8 @@ enum Thread {
     Awake,
     /// It waits for entries.
     Asleep,
+    /// It waits for more entries.
+    Lingering,
     /// It writes what it took.
     Writing,
     /// It is no more.
@@ -69,6 +80,11 @@ impl Tray {
 
     fn is_settled(&self) -> bool {
         self.thread == Thread::Gone || (self.is_empty() && self.thread != Thread::Writing)
+    }
+
+    /// Whether more entries are worth waiting for: nobody needs those that are here at once.
+    fn may_grow(&self) -> bool {
+        self.more && self.entries.len() < CROWD && self.patient == 0 && !self.closed
     }
 }
 
@@ -84,8 +100,9 @@ impl Desk {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Lays all entries on the desk; `done` is told what became of them. Waits while there is no room.
-    pub(crate) fn lay(&self, entries: &mut Vec<Entry>, done: Done) {
+    /// Lays all entries on the desk; `done` is told what became of them, and `more` are at hand. Waits while
+    /// there is no room.
+    pub(crate) fn lay(&self, entries: &mut Vec<Entry>, more: bool, done: Done) {
         let mut tray = self.wait_until(|tray| tray.entries.len() < ENTRIES_MAX || tray.thread == Thread::Gone);
         if tray.thread == Thread::Gone {
             drop(tray);
@@ -94,7 +111,8 @@ impl Desk {
         }
         tray.entries.append(entries);
         tray.waiting.push(done);
-        if tray.thread == Thread::Asleep {
+        tray.more = more;
+        if tray.thread == Thread::Asleep || (tray.thread == Thread::Lingering && !tray.may_grow()) {
             self.shared.brought.notify_one();
         }
     }
@@ -113,6 +131,9 @@ impl Desk {
         let mut tray = guard(&self.shared.tray);
         if !holds(&tray) {
             tray.patient += 1;
+            if tray.thread == Thread::Lingering {
+                self.shared.brought.notify_one();
+            }
             tray = wait(&self.shared.taken, tray, holds);
             tray.patient -= 1;
         }
@@ -125,7 +146,7 @@ fn wait<'a>(told: &Condvar, tray: MutexGuard<'a, Tray>, holds: impl Fn(&Tray) ->
 }
 
 impl Shared {
-    /// What lies here, once something does; none when nothing will come any more.
+    /// What lies here, once something does and is worth an append; none when nothing will come any more.
     fn take(&self, entries: &mut Vec<Entry>) -> Option<Vec<Done>> {
         let mut tray = guard(&self.tray);
         if tray.is_empty() && !tray.closed {
@@ -134,6 +155,11 @@ impl Shared {
         }
         if tray.is_empty() {
             return None;
+        }
+        if tray.may_grow() {
+            tray.thread = Thread::Lingering;
+            let lingered = self.brought.wait_timeout_while(tray, LINGER, |tray| tray.may_grow());
+            tray = lingered.unwrap_or_else(PoisonError::into_inner).0;
         }
         std::mem::swap(&mut tray.entries, entries);
         let waiting = std::mem::take(&mut tray.waiting);
@@ -215,7 +241,7 @@ mod tests {
     fn lay(desk: &Desk, seqs: &[u64], told: &Sender<(u64, bool)>) {
         let (told, first) = (told.clone(), seqs[0]);
         let done = move |done: Result<(), Failure>| told.send((first, done.is_ok())).unwrap();
-        desk.lay(&mut seqs.iter().copied().map(entry).collect(), Box::new(done));
+        desk.lay(&mut seqs.iter().copied().map(entry).collect(), false, Box::new(done));
     }
 
     #[test]
@@ -234,6 +260,14 @@ mod tests {
         desk.wait();
         assert!(desk.is_settled());
         assert_eq!([told.recv().unwrap(), told.recv().unwrap()], [(3, false), (4, false)]);
+    }
+
+    #[test]
+    fn nothing_that_somebody_needs_at_once_waits_for_company() {
+        let tray = |entries: u64, more| Tray { entries: (0..entries).map(entry).collect(), more, ..Tray::default() };
+        assert!(tray(1, true).may_grow());
+        assert!(!tray(1, false).may_grow() && !tray(CROWD as u64, true).may_grow());
+        assert!(!Tray { patient: 1, ..tray(1, true) }.may_grow() && !Tray { closed: true, ..tray(1, true) }.may_grow());
     }
 
     #[test]

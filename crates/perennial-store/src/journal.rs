@@ -170,14 +170,20 @@ impl Journal {
 
     /// Begins to append all entries, which are taken out of the list, or none; `done` is told when they are
     /// durable, or why they are not, after all those before it. Entries that are begun while others are
-    /// being written become durable together. Returns at once, unless thousands wait.
+    /// being written become durable together, and so do those that come within moments where `more` are at
+    /// hand. Returns at once, unless thousands wait.
     ///
     /// Keys of roots that are new are made first. The input of an entry whose root was erased is
     /// not kept. After a failure nothing may be acknowledged; whether the entries are there is told
     /// by [`Journal::last_seq`], because a disk may fail after having written.
-    pub fn begin(&mut self, entries: &mut Vec<Entry>, done: impl FnOnce(Result<(), Failure>) + Send + 'static) {
+    pub fn begin(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        more: bool,
+        done: impl FnOnce(Result<(), Failure>) + Send + 'static,
+    ) {
         match &self.backend {
-            Writer::Sqlite(desk) => desk.lay(entries, Box::new(done)),
+            Writer::Sqlite(desk) => desk.lay(entries, more, Box::new(done)),
             Writer::Memory(disk) => {
                 let written = self.gate.pass(entries, || self.append_to(disk, entries));
                 entries.clear();
@@ -229,7 +235,7 @@ impl Journal {
         if entries.is_empty() {
             return Ok(());
         }
-        self.begin(&mut entries.to_vec(), |_| ());
+        self.begin(&mut entries.to_vec(), false, |_| ());
         self.wait().inspect_err(|_| self.resume())
     }
 
@@ -719,7 +725,7 @@ mod tests {
         let begin = |journal: &mut Journal, from, count| {
             let told = told.clone();
             let done = move |done: Result<(), Failure>| told.send(done.map_err(|f| f.trouble)).unwrap();
-            journal.begin(&mut entries(from, count), done);
+            journal.begin(&mut entries(from, count), false, done);
         };
         begin(&mut journal, 1, 3);
         journal.wait().unwrap();
@@ -743,7 +749,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let seen = tell.clone();
         journal.watch(move |append| seen.send((append.entries, append.result.is_ok())).unwrap());
-        journal.begin(&mut entries(1, 3), move |done| tell.send((0, done.is_ok())).unwrap());
+        journal.begin(&mut entries(1, 3), false, move |done| tell.send((0, done.is_ok())).unwrap());
         journal.append(&entries(9, 2)).unwrap_err();
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [(3, true), (0, true), (2, false)]);
     }

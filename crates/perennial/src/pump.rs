@@ -433,6 +433,7 @@ fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Work
             Err(RecvTimeoutError::Timeout) => {}
         }
         next = work.try_recv().ok();
+        writer.begin(next.is_some());
         if ticked.elapsed() >= TICK {
             writer.tick();
             ticked = Instant::now();
@@ -547,7 +548,14 @@ impl Writer<'_> {
         });
     }
 
-    /// Begins to make durable what was folded; answers once it is, and lets listeners know.
+    /// Begins to make durable what was folded.
+    fn begin(&mut self, more: bool) {
+        if self.workspace.owes_answers() {
+            self.workspace.flush(more);
+        }
+    }
+
+    /// Answers once what was folded is durable, and lets listeners know.
     fn promise<T: Send + 'static>(
         &mut self,
         folded: Result<T, Trouble>,
@@ -569,7 +577,6 @@ impl Writer<'_> {
             }
             caller.tell(&shared, answer);
         });
-        self.workspace.flush();
     }
 
     /// What was half done is made undone.

@@ -317,11 +317,17 @@ impl Workspace {
         self.waiting.push(Box::new(told));
     }
 
-    /// Begins to make durable what was folded; what comes next can be folded meanwhile.
-    pub fn flush(&mut self) {
+    /// Begins to make durable what was folded; what comes next can be folded meanwhile. Where `more` is at hand,
+    /// it may become durable together with that.
+    pub fn flush(&mut self, more: bool) {
         let waiting = std::mem::take(&mut self.waiting);
         self.warm.settled(&self.batch); // Should it fail, memory is made again without it.
-        self.journal.begin(&mut self.batch, move |done| tell_all(waiting, &done));
+        self.journal.begin(&mut self.batch, more, move |done| tell_all(waiting, &done));
+    }
+
+    /// Whether somebody waits for what was folded and not flushed.
+    pub fn owes_answers(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Whether everything flushed is durable, or has failed.
@@ -615,7 +621,7 @@ impl Workspace {
         if self.batch.is_empty() && self.waiting.is_empty() {
             return Ok(());
         }
-        self.flush();
+        self.flush(false);
         self.settle()
     }
 

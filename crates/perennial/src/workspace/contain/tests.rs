@@ -262,7 +262,7 @@ fn whoever_waits_for_a_fold_is_told_once_and_told_the_truth() {
         workspace.take(noon(), messages(noon(), &[order("other", "bo", 1)])).unwrap_err();
     };
     let counts: [(&str, Next<'_>, bool); 6] = [
-        ("its flush", &|workspace, _| workspace.flush(), true),
+        ("its flush", &|workspace, _| workspace.flush(false), true),
         ("somebody's question", &|workspace, _| assert!(!workspace.advance(day(1)).unwrap()), true),
         ("a checkpoint", &|workspace, _| workspace.checkpoint().unwrap(), true),
         ("a panic in other work", &|workspace, _| poisoned(workspace), true),
