@@ -1,7 +1,7 @@
 // One customer: what they hold, what is missing, and why.
 
 import { future } from './future.js'
-import { day, dayThere, el, endless, figure, impactOf, instant, lastDayThere, money, plural, table, they, title, whole } from './words.js'
+import { day, dayThere, el, endless, figure, impactOf, instant, lastDayThere, money, moneyOf, plural, table, they, title, whole } from './words.js'
 
 export function customer(view, timeline, ledger, shop, models, shown) {
   return [
@@ -30,21 +30,23 @@ function sentence(view, zone) {
   return [
     'Member since ', figure(day(view.enrolled_at)), ', ', figure(plural(toSpend(points.available), 'point')), ' to spend and ',
     figure(whole(points.pending)), ' pending. ',
-    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${lastDayThere(tier.until, zone)}` : '', next ? [': ', figure(plural(next.missing, 'qualifying point')), ` missing to ${next.name}`] : ', the highest', '. '] : null,
+    tier ? ['Tier ', figure(tier.name), tier.until ? ` until ${lastDayThere(tier.until, zone)}` : '', next ? [': ', figure(toNext(next, next.missing)), ` missing to ${next.name}`] : ', the highest', '. '] : null,
     view.badges.length ? `Badges: ${view.badges.map(title).join(', ')}. ` : null,
     points.arrears ? `${they(points.arrears, 'point', 'is', 'are')} owed after refunds; the next ones earned settle that.` : null,
   ].flat(2).filter(Boolean)
 }
 
+/** What counts towards the next level: points, or money spent. */
+const toNext = (next, n) => next.unit === 'points' ? plural(n, 'qualifying point') : moneyOf(n, next.unit)
+
 function tier(view) {
   const next = view.tier?.next
   if (!next) return null
-  const has = view.points.earned_this_year
-  const needs = has + next.missing
+  const has = next.needed - next.missing
   const inner = el('span')
-  inner.style.width = `${needs > 0 ? Math.min(100, 100 * has / needs) : 0}%`
+  inner.style.width = `${next.needed > 0 ? Math.min(100, 100 * has / next.needed) : 0}%`
   return el('div', {},
-    el('p.soft', { id: 'tier-words' }, `${whole(has)} of ${whole(needs)} points of this year for ${next.name}`),
+    el('p.soft', { id: 'tier-words' }, `${next.unit === 'points' ? whole(has) : moneyOf(has, next.unit)} of ${toNext(next, next.needed)} of this year for ${next.name}`),
     el('div.meter', { role: 'img', 'aria-labelledby': 'tier-words' }, inner))
 }
 

@@ -115,6 +115,8 @@ pub fn apply_and_score(
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
     observe(book.edition, book.customer, event);
+    let edition = book.edition;
+    profile::misfits(&edition.program, event).for_each(|name| book.note(&format!("wrong_type: {name}")));
     loyalty::join(&mut book, event);
     match &event.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => {

@@ -26,6 +26,12 @@ pub(crate) fn absorb(program: &Program, customer: &mut Customer, event: &Event) 
     customer.profile.opted_out |= event.opted_out;
 }
 
+/// The declared traits of an event whose values are not of their type; [`absorb`] leaves them as they were.
+pub(crate) fn misfits<'a>(program: &Program, event: &'a Event) -> impl Iterator<Item = &'a str> {
+    let misfits = |(name, value): &(&str, &Value)| program.traits.get(*name).is_some_and(|t| !fits(t.kind, value));
+    event.traits.iter().filter(misfits).map(|(name, _)| name)
+}
+
 /// Records a consent given or withdrawn.
 pub(crate) fn consent(customer: &mut Customer, purpose: &str, given: bool, at: crate::time::Timestamp) {
     let consents = &mut customer.profile.consents;

@@ -109,8 +109,13 @@ pub struct NextTierView {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What is missing: points, or where levels go by `spend`, money in the smallest unit (cents).
+    /// What is missing to it, in its unit.
     pub missing: i64,
+    /// What it takes, in its unit.
+    pub needed: i64,
+    /// `points`, or where levels go by `spend` the currency, whose smallest unit (cents) is counted.
+    #[schema(example = "points")]
+    pub unit: String,
 }
 
 /// Membership of a segment.

@@ -13,7 +13,7 @@ use perennial_core::fact::{Account, Fact, LotOpened, Posting, Unit};
 use perennial_core::id::{BadId, CustomerId, Identifier, LotId};
 use perennial_core::input::{Entry, Input};
 use perennial_core::ledger::Lot;
-use perennial_core::program::{Computed, Program, SegmentRule};
+use perennial_core::program::{Computed, Program, SegmentRule, TierBy};
 use perennial_core::rules::Rules;
 use perennial_core::scope::View;
 use perennial_core::score::ScoreName;
@@ -287,14 +287,18 @@ fn until(at: Timestamp) -> Option<String> {
 
 fn tier_view(program: &Program, customer: &Customer) -> Option<TierView> {
     let held = customer.member.as_ref()?.tier.as_ref()?;
-    let level = program.tiers.as_ref()?.levels.get(usize::from(held.level))?;
-    let next = tier::next(program, customer);
-    Some(TierView {
-        id: level.id.to_string(),
-        name: title(&level.id),
-        until: until(held.until),
-        next: next.map(|(id, missing)| NextTierView { id: id.to_string(), name: title(&id), missing }),
-    })
+    let tiers = program.tiers.as_ref()?;
+    let level = tiers.levels.get(usize::from(held.level))?;
+    let unit = if tiers.by == TierBy::Spend { program.currency.code() } else { "points" };
+    let above = tier::next(program, customer).zip(tiers.levels.get(usize::from(held.level) + 1));
+    let next = above.map(|((id, missing), above)| NextTierView {
+        id: id.to_string(),
+        name: title(&id),
+        missing,
+        needed: above.from,
+        unit: unit.into(),
+    });
+    Some(TierView { id: level.id.to_string(), name: title(&level.id), until: until(held.until), next })
 }
 
 /// `trail-keeper` as a title: `Trail keeper`.
@@ -435,7 +439,9 @@ fn account(account: Account) -> String {
 fn reasons(entry: &Entry, lot: Option<&LotOpened>) -> Vec<String> {
     let mut reasons = vec![match &entry.input {
         Some(Input::Event(event)) => because(event),
-        Some(Input::Command(asked)) => format!("{} by {}, asked at {}", asked.command.name(), asked.by, asked.at),
+        Some(Input::Command(asked)) => {
+            format!("{} asked for with the key '{}' at {}", asked.command.name(), asked.by, asked.at)
+        }
         Some(Input::Timer(timer)) => match format!("{:?}", timer.kind).as_str() {
             "Activate" => format!("the return window ended at {}", timer.at),
             "Expire" => format!("the validity ended at {}", timer.at),

@@ -294,6 +294,19 @@ async fn receipts_say_what_became_of_a_message() {
 }
 
 #[tokio::test]
+async fn a_trait_that_is_not_of_its_type_is_named_in_the_receipt() {
+    let house = House::open();
+    let said = |born: &str| json!({"messageId": born, "userId": "ana", "traits": {"birthday": born, "shoes": 5}});
+    for (born, noted) in [("1990-11-26", json!([])), ("26.11.1990", json!(["wrong_type: birthday"]))] {
+        assert_eq!(house.ingest("/v1/identify", &said(born)).await.status, StatusCode::OK);
+        let receipt = house.get(&format!("/v1/events/{born}")).await.json();
+        let facts = receipt["facts"].as_array().unwrap().iter();
+        let notes: Vec<_> = facts.filter(|fact| fact["kind"] == "noted").map(|fact| fact["details"].clone()).collect();
+        assert_eq!((&receipt["status"], json!(notes)), (&json!("accepted"), noted));
+    }
+}
+
+#[tokio::test]
 async fn a_single_message_that_cannot_count_is_told_so_and_kept() {
     let house = House::open();
     let answer = house.ingest("/v1/track", &json!({"messageId": "m", "event": "x", "userId": "null"})).await;
@@ -734,6 +747,34 @@ async fn a_programme_is_checked_and_published_whole() {
     let other = COFFEE.replace("points: 12", "points: 13");
     put("/v1/programs/coffee", &house.secret, &other).await.check(503, "unavailable");
     assert_eq!(house.get("/v1/programs/coffee").await.json()["source"], COFFEE, "nothing is half published");
+}
+
+#[tokio::test]
+async fn what_the_next_level_takes_says_whether_it_is_points_or_money() {
+    const BY_SPEND: &str = "
+perennial: 1
+id: club
+name: Club
+currency: JPY
+time_zone: Asia/Tokyo
+earn: [{ id: purchase, on: Order Completed, points: 1 per 100 }]
+tiers: { by: spend, levels: [{ id: base, from: 0 }, { id: gold, from: 50000 }] }
+";
+    let order = json!({"messageId": "m", "userId": "ana", "event": "Order Completed",
+        "properties": {"order_id": "o", "total": 20_000, "currency": "JPY"}});
+    for (by, missing, unit) in [("spend", 30_000, "JPY"), ("points.earned", 49_800, "points")] {
+        let house = House::open();
+        let program = BY_SPEND.replace("by: spend", &format!("by: {by}"));
+        let request = Request::put("/v1/programs/club").header("authorization", format!("Bearer {}", house.secret));
+        let published = house.send(request.body(Body::from(program)).unwrap()).await;
+        assert_eq!(published.status, StatusCode::OK, "{}", published.text);
+        let bearer = format!("Bearer {}", house.secret);
+        house.post("/v1/customers/ana/enroll", &[("authorization", &bearer), ("idempotency-key", "e")], "{}").await;
+        house.ingest("/v1/track", &order).await;
+        let customer = house.get("/v1/customers/ana").await.json();
+        let next = json!({"id": "gold", "name": "Gold", "missing": missing, "needed": 50_000, "unit": unit});
+        assert_eq!(customer["tier"]["next"], next, "{customer}");
+    }
 }
 
 #[tokio::test]

@@ -216,13 +216,16 @@ impl Lists {
         let mut order: Vec<usize> = (0..self.names.len()).filter(|&owner| !self.entries[owner].is_empty()).collect();
         order.sort_by_key(|&owner| std::cmp::Reverse(single(owner)));
         let rows = order.iter().take(ITEMS).map(|&owner| {
-            let list: Vec<&str> = self.entries[owner].iter().take(3).map(|found| bought.title(&found.item)).collect();
-            vec![bought.title(&self.names[owner]).to_owned(), count(single(owner)), list.join("; ")]
+            let chance = |at: usize| self.pairs.as_ref().is_some_and(|pairs| pairs.of(owner, at).lift() <= 1.0);
+            let list = self.entries[owner].iter().enumerate().filter(|(at, _)| !chance(*at));
+            let list: Vec<&str> = list.take(3).map(|(_, found)| bought.title(&found.item)).collect();
+            let told = if list.is_empty() { "nothing more often than by chance".into() } else { list.join("; ") };
+            vec![bought.title(&self.names[owner]).to_owned(), count(single(owner)), told]
         });
         let rows: Vec<Vec<String>> = rows.collect();
         Figure::table(
             format!("What goes with each of the {} items in most orders", rows.len()),
-            "The three that go with each best. The table beside the page has the lists of all items.",
+            "The three that go with each best, without those met less often than by chance. The table beside the page has the lists of all items.",
             &["item", "orders", "goes with"],
             rows,
         )
