@@ -15,26 +15,7 @@ use perennial_core::program::{self, Gives, SegmentRule};
 use perennial_core::time::Timestamp;
 use perennial_core::value::Value;
 
-const PROGRAM: &str = r#"
-perennial: 1
-id: bench
-name: Bench
-currency: USD
-time_zone: UTC
-traits: { city: { type: text }, likes: { type: list } }
-tiers: { by: points.earned, levels: [ { id: bronze, from: 0 }, { id: gold, from: 1500 } ] }
-features:
-  orders_30d: { count: Order Completed, within: P30D }
-  spend_365d: { sum: order.eligible, on: Order Completed, within: P365D }
-earn:
-  - { id: tag, on: Order Completed, multiply: 2, lines: "'featured-eco' in product.tags" }
-segments:
-  a-count: orders_30d > 5
-  b-lapsed: "orders >= 2 && since(last_order) >= P90D"
-  c-tier: tier == 'gold' && spend_365d > 500.00
-  d-traits: "customer.city == 'Denver' && 'climbing' in customer.likes"
-  e-long: "(orders > 3 || spend_365d >= 250.00) && tier == 'gold' && !(customer.city == 'Boulder') && orders_30d < 20"
-"#;
+const PROGRAM: &str = include_str!("predicates.yaml");
 
 /// The same customer for both sides.
 struct Someone {

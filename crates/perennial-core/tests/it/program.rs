@@ -886,3 +886,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_programme_of_the_predicates_benchmark_compiles() {
+    let compiled = program::compile(include_str!("../../examples/predicates.yaml"));
+    assert_eq!(compiled.err(), None);
+}
