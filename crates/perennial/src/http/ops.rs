@@ -12,7 +12,7 @@ use super::problem::ApiError;
 
 /// Bounds of the histograms, in seconds.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// Bounds of the histogram of group sizes.
+/// Bounds of the histogram of the sizes of appends.
 const ENTRIES: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 2_048.0, 4_096.0];
 
 /// The one recorder of this process.
