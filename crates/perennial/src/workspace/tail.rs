@@ -1,6 +1,6 @@
 //! The journal's tail: folding what the last checkpoint does not hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use perennial_core::command::{self, Neighbours};
@@ -112,11 +112,17 @@ pub(super) fn refill(
     let history = history()?;
     // A definition that panics on some history begins empty, live and in every refold.
     let filled = catch_unwind(|| {
-        let mut fresh = Customer::new(customer.id, new.blank_features(), new.program.version);
+        // Who was merged lived apart until then, with a wallet of their own.
+        let mut apart: BTreeMap<CustomerId, Customer> = BTreeMap::new();
+        let blank = |id| Customer::new(id, new.blank_features(), new.program.version);
         for entry in &history {
-            engine::replay(rules, &mut fresh, instant(entry), entry.input.as_ref(), &entry.outcome, |_| None);
+            let id = entry.customer.unwrap_or(customer.id);
+            let mut fresh = apart.remove(&id).unwrap_or_else(|| blank(id));
+            let gone = |from| apart.remove(&from);
+            engine::replay(rules, &mut fresh, instant(entry), entry.input.as_ref(), &entry.outcome, gone);
+            apart.insert(id, fresh);
         }
-        fresh.features
+        apart.remove(&customer.id).map_or_else(|| new.blank_features(), |whole| whole.features)
     });
     let filled = filled.unwrap_or_else(|_| new.blank_features());
     Ok(seen.iter_mut().zip(filled).map(|(known, fresh)| known.take().unwrap_or(fresh)).collect())
