@@ -5,6 +5,7 @@ usage: peers.py shap-make BENCH OUT     a LightGBM surrogate of 200,000 x 8 rows
        peers.py shap OUT                LightGBM's own contributions, CPU seconds per 1,000 rows
        peers.py kmeans-make BENCH OUT   1,000,000 x 8 rows as little-endian doubles
        peers.py kmeans OUT              scikit-learn's k-means, k = 12, five starts one by one
+       peers.py reviews DATA OUT        the labelled sentences of three sites, and banking77 beside them
        peers.py sentiment DIR           VADER, and words + characters + VADER, five folds
        peers.py bandit-make OUT         the rounds of the contextual problem
        peers.py bandit BENCH            LinUCB in numpy on the same rounds
@@ -88,13 +89,35 @@ def kmeans(out):
     print(f"inertia best {min(r[0].inertia_ for r in runs):.3f} worst {max(r[0].inertia_ for r in runs):.3f}")
 
 
+REVIEWS = "sentiment-5.0.2.tgz"
+REVIEWS_SHA256 = "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f"
+
+
+def reviews(data, out):
+    """The UCI's sentences about films are not among the shared sets: a package of npm has them as test data."""
+    import hashlib
+    import subprocess
+    import tarfile
+    from pathlib import Path
+    data, out = Path(data).resolve(), Path(out).resolve()
+    (out / "sentiment").mkdir(exist_ok=True)
+    for file in [*(data / "sentiment").glob("*.txt"), data / "banking77"]:
+        (out / file.relative_to(data)).symlink_to(file)
+    films = out / "sentiment/imdb.txt"
+    if films.exists():
+        return
+    subprocess.run(["npm", "pack", "--silent", "sentiment@5.0.2"], cwd=out, check=True, capture_output=True, timeout=120)
+    if hashlib.sha256((out / REVIEWS).read_bytes()).hexdigest() != REVIEWS_SHA256:
+        sys.exit(f"{REVIEWS} is another file than the one that was measured")
+    with tarfile.open(out / REVIEWS) as package:
+        rows = json.load(package.extractfile("package/test/fixtures/imdb.json"))
+    films.write_text("".join(f"{row['text'].strip()}\t{row['class']}\n" for row in rows if row["text"]), encoding="utf-8")
+
+
 def labelled(folder):
     texts, labels = [], []
     for name in ("amazon_cells", "yelp", "imdb"):
-        try:
-            lines = open(f"{folder}/{name}.txt", encoding="utf-8", errors="replace").read().split("\n")
-        except FileNotFoundError:
-            continue
+        lines = open(f"{folder}/{name}.txt", encoding="utf-8", errors="replace").read().split("\n")
         for text, _, label in (line.rpartition("\t") for line in lines):
             if text and label.strip() in ("0", "1"):
                 texts.append(text.strip())
@@ -187,7 +210,7 @@ def uplift_split(data, out):
 
 if __name__ == "__main__":
     known = {f.__name__.replace("_", "-"): f for f in
-             (shap_make, shap, kmeans_make, kmeans, sentiment, bandit_make, bandit, cdnow_make,
+             (shap_make, shap, kmeans_make, kmeans, reviews, sentiment, bandit_make, bandit, cdnow_make,
               uplift_split)}
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         sys.exit(__doc__)
