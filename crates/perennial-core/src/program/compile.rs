@@ -15,7 +15,7 @@ use super::problem::{Path, Problems, did_you_mean};
 use super::source::{self, Source};
 use super::{
     Benefit, Computed, EarnRule, Expiry, Feature, Gives, Join, Level, Limit, Milestone, Period, Pilot, PointsPolicy,
-    Problem, Program, Reward, Segment, SegmentRule, TierBy, Tiers, Trait, TraitKind, Undo, phrase, shape,
+    Problem, Program, Reward, Segment, SegmentRule, TierBy, Tiers, Trait, TraitKind, Undo, phrase, possible, shape,
 };
 use crate::event::TYPED;
 use crate::expr::{Field, Predicate, Term};
@@ -85,7 +85,10 @@ fn names(document: &Node) -> Names {
     let mut dates = entries(part("traits"), is_date);
     dates.retain(|(_, is_date)| *is_date);
     let dates = dates.into_iter().map(|(name, _)| name).collect();
-    Names { traits: entries(part("traits"), of_trait), dates, features, levels: level_ids(document), models }
+    let mut counts = entries(part("features"), |node| node.get("count").is_some() || node.get("distinct").is_some());
+    counts.retain(|(_, counts)| *counts);
+    let counts = counts.into_iter().map(|(name, _)| name).collect();
+    Names { traits: entries(part("traits"), of_trait), dates, features, counts, levels: level_ids(document), models }
 }
 
 fn level_ids(document: &Node) -> Vec<Box<str>> {
@@ -306,18 +309,22 @@ impl Compiler<'_> {
             }
             _ => {}
         }
-        Some(Expiry {
-            after: after.or(after_inactivity)?,
-            from: expires.from,
-            remind,
-            after_inactivity,
-            grace_existing: expires.grace_existing.0,
-        })
+        let after = after.or(after_inactivity)?;
+        if self.new && remind.is_some_and(|remind| phrase::is_longer(remind, after)) {
+            let message =
+                "the reminder would come before the points: remind later, in less time than they are good for";
+            self.problems.add(&path.key("remind"), message);
+        }
+        Some(Expiry { after, from: expires.from, remind, after_inactivity, grace_existing: expires.grace_existing.0 })
     }
 
     fn condition(&mut self, path: &Path, text: Option<&source::Expression>, reach: Reach) -> Option<Predicate> {
         let Some(text) = text else { return Some(Predicate::Const(true)) };
-        self.all(path, lower::predicate(&text.0, &self.names, reach))
+        let condition = self.all(path, lower::predicate(&text.0, &self.names, reach))?;
+        if self.new {
+            possible::slip(&condition, &self.names).into_iter().for_each(|slip| self.problems.add(path, slip));
+        }
+        Some(condition)
     }
 
     fn value(&mut self, path: &Path, text: &source::Expression, reach: Reach) -> Option<(Term, Type)> {

@@ -36,9 +36,32 @@ pub(super) struct Names {
     pub(super) dates: Vec<Box<str>>,
     /// In the order of the programme's features.
     pub(super) features: Vec<(Box<str>, Type)>,
+    /// Features that count: whole numbers from 0.
+    pub(super) counts: Vec<Box<str>>,
     pub(super) levels: Vec<Box<str>>,
     /// Kinds of models that are trained: their scores can be read.
     pub(super) models: Vec<ModelKind>,
+}
+
+impl Names {
+    fn feature(&self, field: &Field) -> Option<&(Box<str>, Type)> {
+        if let Field::Feature(at) = field { self.features.get(usize::from(*at)) } else { None }
+    }
+
+    /// Whether it is a feature that counts.
+    pub(super) fn is_count(&self, field: &Field) -> bool {
+        self.feature(field).is_some_and(|(name, _)| self.counts.contains(name))
+    }
+
+    /// Whether it is an instant.
+    pub(super) fn is_instant(&self, field: &Field) -> bool {
+        let kind = match field {
+            Field::FirstOrder | Field::LastOrder => Some(Type::Instant),
+            Field::Score(score) => Some(type_of(*score)),
+            field => self.feature(field).map(|(_, kind)| *kind),
+        };
+        kind == Some(Type::Instant)
+    }
 }
 
 /// What can be read where an expression stands.
@@ -241,8 +264,10 @@ impl Lowering<'_> {
     /// A day that is none, or one with a capital, would never come.
     fn check_weekday(&mut self, term: &Term, other: &Term) -> Option<()> {
         let (Term::Field(Field::OrderWeekday), Term::Const(constant)) = (term, other) else { return Some(()) };
-        let wrong = texts(constant).into_iter().find(|day| !WEEKDAYS.contains(day));
-        wrong.map_or(Some(()), |day| self.wrong(format!("unknown day '{day}': write {}", one_of(WEEKDAYS))))
+        let Some(day) = texts(constant).into_iter().find(|day| !WEEKDAYS.contains(day)) else { return Some(()) };
+        let hint = did_you_mean(day, WEEKDAYS);
+        let hint = if hint.is_empty() { format!(": write {}", one_of(WEEKDAYS)) } else { hint };
+        self.wrong(format!("unknown day '{day}'{hint}"))
     }
 
     /// A text with capitals is never in small letters.
@@ -596,6 +621,11 @@ fn built_in(name: &str) -> Option<(Field, Type)> {
         return Some((Field::ProductAbout(name["product.".len()..].into()), Type::Text));
     }
     BUILT_IN.iter().find(|(known, _, _)| *known == name).map(|(_, field, kind)| (field.clone(), *kind))
+}
+
+/// The name of a field that every programme has.
+pub(super) fn name_of(field: &Field) -> &'static str {
+    BUILT_IN.iter().find(|(_, known, _)| known == field).map_or("", |(name, _, _)| name)
 }
 
 /// Words that a feature cannot be called, because they mean something already.

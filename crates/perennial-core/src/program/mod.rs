@@ -8,9 +8,11 @@ mod compile;
 mod document;
 mod lower;
 mod phrase;
+mod possible;
 mod problem;
 mod shape;
 pub mod source;
+mod written;
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::{Limit, Period, Undo};
 use crate::money::Currency;
-use crate::time::Span;
+use crate::time::{DAY_MS, Span};
 
 /// `1 per 1.00` or `1 per 1.00 EUR`.
 pub(super) fn rate(text: &str, currency: Currency) -> Result<(Decimal, Decimal), String> {
@@ -88,6 +88,13 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
 pub(super) fn positive(text: &str) -> Result<Span, String> {
     let span = Span::from_str(text).map_err(|_| format!("'{text}' is no duration like P30D or P12M"))?;
     if span.is_zero() { Err(format!("'{text}' is no time at all")) } else { Ok(span) }
+}
+
+/// Whether a duration is longer than another one, whichever months they fall in.
+pub(super) fn is_longer(span: Span, other: Span) -> bool {
+    let months = i64::from(span.months) - i64::from(other.months);
+    let days_of_month = if months < 0 { 31 } else { 28 };
+    months * days_of_month * DAY_MS > other.millis.saturating_sub(span.millis)
 }
 
 /// A duration without months and years: windows are exact (rule 1).

@@ -120,10 +120,15 @@ fn slips(written: &str, name: &str) -> Option<usize> {
 
 /// `a, b or c`.
 pub(super) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    joined(names, "or")
+}
+
+/// `a, b` and, before the last, the word that joins them.
+pub(super) fn joined<'a>(names: impl IntoIterator<Item = &'a str>, word: &str) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     match names.split_last() {
         None => String::new(),
         Some((only, [])) => (*only).to_string(),
-        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        Some((last, first)) => format!("{} {word} {last}", first.join(", ")),
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use perennial_core::expr::{Field, Scope};
+use perennial_core::expr::{Field, Predicate, Scope};
 use perennial_core::program::{self, SegmentRule};
 use perennial_core::time::Timestamp;
 use perennial_core::value::Value;
@@ -123,7 +123,11 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 fn expression() -> impl Strategy<Value = String> {
-    condition().prop_recursive(4, 24, 3, |inner| {
+    joined(condition(), 24)
+}
+
+fn joined(condition: impl Strategy<Value = String> + 'static, size: u32) -> impl Strategy<Value = String> {
+    condition.prop_recursive(4, size, 3, |inner| {
         prop_oneof![
             inner.clone().prop_map(|a| format!("!({a})")),
             prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" && "))),
@@ -132,8 +136,22 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
+/// Questions about two values, so close that they often contradict each other.
+fn narrow() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (one_of(ORDERINGS), -1i32..9).prop_map(|(op, c)| format!("orders {op} {}", f64::from(c) / 2.0)),
+        (one_of(&["==", "!=", "<", ">="]), one_of(&["bronze", "silver", "gold"]))
+            .prop_map(|(op, level)| format!("tier {op} '{level}'")),
+        one_of(&["tier in ['gold', 'silver']", "orders in [1, 3]", "tier.contains('r')", "tier == null"]),
+    ]
+}
+
 fn quarters() -> impl Strategy<Value = Value> {
     (-8i64..40).prop_map(|n| Value::Number((Decimal::from(n) / Decimal::from(4)).normalize()))
+}
+
+fn amounts() -> impl Strategy<Value = Value> {
+    (0i64..40).prop_map(|n| Value::Number((Decimal::from(n) / Decimal::from(4)).normalize()))
 }
 
 fn counts() -> impl Strategy<Value = Value> {
@@ -150,7 +168,7 @@ fn words() -> impl Strategy<Value = Value> {
 }
 
 fn known() -> impl Strategy<Value = Known> {
-    let numbers = (counts(), quarters(), counts(), quarters(), quarters());
+    let numbers = (counts(), amounts(), counts(), quarters(), quarters());
     let levels = prop::sample::select(&["bronze", "gold"][..]).prop_map(Value::from);
     let texts = (words(), levels, prop::collection::vec(words(), 0..4).prop_map(Value::List));
     let others = (any::<bool>().prop_map(Value::Bool), any::<bool>().prop_map(Value::Bool), instants(), instants());
@@ -187,9 +205,16 @@ tiers: { by: points.earned, levels: [ { id: bronze, from: 0 }, { id: silver, fro
 features: { first_visit: { first: page }, visits: { count: page } }
 ";
 
+/// A programme with one segment.
+fn document(text: &str) -> String {
+    format!("{DECLARED}segments: {{ s: {} }}\n", serde_json::json!(text))
+}
+
+/// What is in force may hold never or always.
 fn rule(text: &str) -> SegmentRule {
-    let document = format!("{DECLARED}segments: {{ s: {} }}\n", serde_json::json!(text));
-    let mut program = program::compile(&document).unwrap_or_else(|problems| panic!("{text}: {}", problems[0]));
+    let document = document(text);
+    let mut program =
+        program::compile_published(&document).unwrap_or_else(|problems| panic!("{text}: {}", problems[0]));
     program.segments.remove(0).rule
 }
 
@@ -214,9 +239,32 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_never_to_hold_never_does((text, known) in (expression(), prop::collection::vec(known(), 20))) {
+        if let Err(problems) = program::compile(&document(&text)) {
+            let always = problems[0].message.starts_with("this always holds");
+            let always_there = ["orders", "spend", "member", "visits"];
+            for known in known.iter().filter(|known| always_there.iter().all(|name| known.0.contains_key(name))) {
+                prop_assert_eq!(ours(&text, known), always, "{}: {}", text, problems[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_is_refused_exactly_when_it_never_holds_or_always(text in joined(narrow(), 8)) {
+        let SegmentRule::When(rule) = rule(&text) else { unreachable!("the segment is an expression") };
+        let tiers = [Value::Null, Value::from("bronze"), Value::from("silver"), Value::from("gold")];
+        let everybody = tiers.iter().flat_map(|tier| (0..9).map(move |orders| (tier.clone(), Value::from(orders))));
+        let answers: Vec<bool> = everybody
+            .map(|(tier, orders)| rule.holds(&Known([("tier", tier), ("orders", orders)].into())))
+            .collect();
+        let says_nothing = answers.iter().all(|yes| !yes)
+            || answers.iter().all(|yes| *yes) && !matches!(rule, Predicate::Compare(..));
+        prop_assert_eq!(program::compile(&document(&text)).is_err(), says_nothing, "{}", text);
+    }
+
+    #[test]
     fn any_text_compiles_or_is_a_problem(text in "[a-zA-Z0-9_.<>=!&|()' ,\\[\\]+*/%?:{}\"-]{0,60}") {
-        let document = format!("{DECLARED}segments: {{ s: {} }}\n", serde_json::json!(text));
-        let _ = program::compile(&document);
+        let _ = program::compile(&document(&text));
     }
 }
 
