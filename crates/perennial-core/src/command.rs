@@ -11,6 +11,7 @@ use crate::id::LotId;
 use crate::input::{Asked, Command};
 use crate::ledger::POINTS_MAX;
 use crate::loyalty;
+use crate::program::did_you_mean;
 use crate::rules::Rules;
 use crate::tier;
 use crate::time::{Span, Timestamp};
@@ -149,13 +150,18 @@ fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
 
 fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near: &Neighbours) -> Result<(), Refusal> {
     let edition = book.edition();
-    let reward = edition.program.reward(id);
-    let reward = reward.ok_or_else(|| Refusal::new("unknown_reward", format!("no reward has the id '{id}'")))?;
+    let program = &edition.program;
+    let reward = program.reward(id).ok_or_else(|| {
+        let hint = did_you_mean(id, program.rewards.iter().map(|reward| &*reward.id));
+        Refusal::new("unknown_reward", format!("no reward has the id '{id}'{hint}"))
+    })?;
     let quantity = quantity.max(1);
     let Some(member) = &book.customer.member else { return Ok(()) };
     let level = member.tier.as_ref().map_or(0, |t| t.level);
-    if reward.tier.is_some_and(|needed| level < needed) && !near.granted {
-        return Err(Refusal::new("tier_required", format!("'{id}' is for members of a higher tier")));
+    if let Some(needed) = reward.tier.filter(|needed| level < *needed && !near.granted) {
+        let needed = program.tiers.as_ref().and_then(|tiers| tiers.levels.get(usize::from(needed)));
+        let needed = needed.map_or("a higher tier", |level| &level.id);
+        return Err(Refusal::new("tier_required", format!("'{id}' is for members who have reached {needed}")));
     }
     let had: u32 = member
         .redemptions
@@ -329,7 +335,11 @@ fn undo(book: &mut Book<'_>, key: &str) -> Result<(), Refusal> {
 
 fn set_tier(book: &mut Book<'_>, id: &str, until: Timestamp) -> Result<(), Refusal> {
     let level = book.program().level(id);
-    let level = level.ok_or_else(|| Refusal::new("unknown_tier", format!("the programme has no tier '{id}'")))?;
+    let level = level.ok_or_else(|| {
+        let levels = book.program().tiers.iter().flat_map(|tiers| &tiers.levels);
+        let hint = did_you_mean(id, levels.map(|level| &*level.id));
+        Refusal::new("unknown_tier", format!("the programme has no tier '{id}'{hint}"))
+    })?;
     tier::set(book, level, until);
     Ok(())
 }

@@ -134,8 +134,28 @@ fn syntax(text: &str, error: &cel::ParseError) -> String {
     let column = usize::try_from(error.pos.1).unwrap_or(0);
     let rest: String = text.chars().skip(column.saturating_sub(1)).take(20).collect();
     let near = if rest.trim().is_empty() { "at its end".to_owned() } else { format!("near '{}'", rest.trim()) };
-    format!("this is no expression, {near}: compare like order.total > 100.00, join with && and ||, quote texts")
+    let remedy = SLIPS.iter().find(|(wrong, _)| rest.starts_with(wrong)).map_or_else(
+        || "compare like order.total > 100.00, join with && and ||, quote texts".into(),
+        |(wrong, right)| format!("write {right} instead of {}", wrong.trim()),
+    );
+    format!("this is no expression, {near}: {remedy}")
 }
+
+/// What is written elsewhere, and what is written here.
+const SLIPS: [(&str, &str); 12] = [
+    ("=>", ">="),
+    ("=<", "<="),
+    ("=", "=="),
+    ("and ", "&&"),
+    ("AND ", "&&"),
+    ("& ", "&&"),
+    ("or ", "||"),
+    ("OR ", "||"),
+    ("| ", "||"),
+    ("‘", "'"),
+    ("’", "'"),
+    ("“", "'"),
+];
 
 struct Lowering<'a> {
     names: &'a Names,
@@ -530,8 +550,13 @@ impl Lowering<'_> {
             }
             _ => {
                 let hint = did_you_mean(&written, known.iter().map(String::as_str));
-                let declare = if path[0] == "customer" && hint.is_empty() { ": declare it under 'traits'" } else { "" };
-                format!("unknown field '{written}'{hint}{declare}")
+                let remedy = match path {
+                    _ if !hint.is_empty() => hint,
+                    ["customer", ..] => ": declare it under 'traits'".into(),
+                    [word] => format!(": if it is a text, put quotes around it, as '{word}'"),
+                    _ => hint,
+                };
+                format!("unknown field '{written}'{remedy}")
             }
         };
         self.wrong(message)

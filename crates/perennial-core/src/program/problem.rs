@@ -97,7 +97,7 @@ impl Problems {
 }
 
 /// `, did you mean 'order.total'?` when a known name is close, else nothing.
-pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(written, known).map_or_else(String::new, |name| format!(", did you mean '{name}'?"))
 }
 

@@ -3,3 +3,4 @@
 mod differential;
 mod pilot;
 mod program;
+mod refusal;

@@ -612,6 +612,12 @@ fn a_condition_reads_only_names_that_are_there() {
         "#]],
     );
     asks(
+        "tier in [gold]",
+        expect![[r#"
+        unknown field 'gold': if it is a text, put quotes around it, as 'gold'
+    "#]],
+    );
+    asks(
         "tier == 'glod'",
         expect![[r#"
         unknown tier 'glod', did you mean 'gold'?
@@ -934,11 +940,26 @@ fn what_conditions_have_not_is_named_with_what_to_write() {
         this is no expression, at its end: compare like order.total > 100.00, join with && and ||, quote texts
     "#]],
     );
+    for (wrong, remedy) in [
+        ("orders = 5", "near '= 5': write == instead of ="),
+        ("orders =< 5", "near '=< 5': write <= instead of =<"),
+        ("member and orders > 5", "near 'and orders > 5': write && instead of and"),
+        ("member OR orders > 5", "near 'OR orders > 5': write || instead of OR"),
+        ("tier == \u{2018}gold\u{2019}", "near '\u{2018}gold\u{2019}': write ' instead of \u{2018}"),
+        (
+            "android == 5 nor member",
+            "near 'nor member': compare like order.total > 100.00, join with && and ||, quote texts",
+        ),
+    ] {
+        let segments = format!("segments: {{ s: {} }}", json!(wrong));
+        let expected = format!("line 6: segments.s: this is no expression, {remedy}\n");
+        assert_eq!(said(program::compile(&with(&segments))), expected);
+    }
     asks(
         "orders => 5",
         expect![[r#"
-        this is no expression, near '=> 5': compare like order.total > 100.00, join with && and ||, quote texts
-    "#]],
+            this is no expression, near '=> 5': write >= instead of =>
+        "#]],
     );
 }
 
