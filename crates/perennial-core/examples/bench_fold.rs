@@ -1,6 +1,6 @@
 //! Purchases folded per second, on one core, under `EcoExplorers`: the engine alone.
 //!
-//!     cargo run --release -p perennial-core --example bench_fold -- [ROUNDS]
+//!     cargo run --release -p perennial-core --example bench_fold -- [ROUNDS] [many|one]
 //!
 //! Two shops. `many`: 2,000 members who buy 50 times each. `one`: a single member who buys twice a
 //! day for 50,000 purchases; its first tenth beside its last says whether history slows the fold.
@@ -39,11 +39,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rules = rules()?;
     let mut many: Vec<Figures> = Vec::new();
     let mut one: Vec<Figures> = Vec::new();
+    let only = std::env::args().nth(2);
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
     for _ in 0..rounds.max(1) {
-        many.push(shop(&rules, 2_000, 50));
-        one.push(shop(&rules, 1, 50_000));
+        if wanted("many") {
+            many.push(shop(&rules, 2_000, 50));
+        }
+        if wanted("one") {
+            one.push(shop(&rules, 1, 50_000));
+        }
     }
-    for (name, runs) in [("many", &mut many), ("one", &mut one)] {
+    for (name, runs) in [("many", &mut many), ("one", &mut one)].into_iter().filter(|(_, runs)| !runs.is_empty()) {
         let median = |of: fn(&Figures) -> f64| {
             let mut all: Vec<f64> = runs.iter().map(of).collect();
             all.sort_by(f64::total_cmp);

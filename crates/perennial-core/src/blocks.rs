@@ -24,7 +24,7 @@ pub struct Blocks<T> {
     /// Items at the front that are still to be filled in.
     absent: u32,
     items: VecDeque<T>,
-    /// Blocks that changed since they were last taken.
+    /// Blocks that changed since they were last taken, sorted.
     touched: Vec<u32>,
     /// Earlier blocks have left since. None for a list that was never taken.
     taken_from: Option<u32>,
@@ -77,6 +77,11 @@ impl<T> Blocks<T> {
         self.items.iter()
     }
 
+    /// All items in two pieces, the older ones first: to look through many quickly.
+    pub fn pieces(&self) -> [&[T]; 2] {
+        self.items.as_slices().into()
+    }
+
     /// An item by its place.
     pub fn get(&self, at: usize) -> Option<&T> {
         self.items.get(at)
@@ -100,6 +105,8 @@ impl<T> Blocks<T> {
     pub fn remove(&mut self, at: usize) -> Option<T> {
         let item = self.items.remove(at)?;
         self.first += 1;
+        let left = self.touched.partition_point(|block| *block < self.first / BLOCK);
+        self.touched.drain(..left);
         if at > 0 {
             (self.block_of(0)..=self.block_of(at - 1)).for_each(|block| self.touch(block));
         }
@@ -126,7 +133,6 @@ impl<T> Blocks<T> {
         self.taken_from = Some(complete.start);
         let mut changed = std::mem::take(&mut self.touched); // What completes a block touches it.
         changed.retain(|block| complete.contains(block));
-        changed.sort_unstable();
         Changes { gone, changed }
     }
 
@@ -165,8 +171,10 @@ impl<T> Blocks<T> {
     }
 
     fn touch(&mut self, block: u32) {
-        if self.touched.last() != Some(&block) && !self.touched.contains(&block) {
+        if self.touched.last().is_none_or(|last| *last < block) {
             self.touched.push(block);
+        } else if let Err(at) = self.touched.binary_search(&block) {
+            self.touched.insert(at, block);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::fact::Redemption;
 use crate::feature::Seen;
@@ -76,10 +76,14 @@ pub struct Customer {
     pub scores: Vec<Scored>,
 }
 
-/// Wake-ups, the next one first, each once. A sorted ring: what is put in lies near one of its ends,
-/// a month ahead or a year.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timers(VecDeque<Timer>);
+/// Wake-ups, each once: a sorted ring for each kind. Those of one kind come about in the order they are due,
+/// a month ahead or a year, so that they are put in at an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// The next one. At hand, because every event asks whether it is due.
+    first: Option<Timer>,
+    rings: [VecDeque<Timer>; TimerKind::COUNT],
+}
 
 /// Wake-ups at the end that are looked at one by one, because most come in among them.
 const NEAR: usize = 4;
@@ -87,45 +91,103 @@ const NEAR: usize = 4;
 impl Timers {
     /// The next one.
     pub fn first(&self) -> Option<&Timer> {
-        self.0.front()
+        self.first.as_ref()
+    }
+
+    fn find_first(&mut self) {
+        self.first = self.rings.iter().filter_map(VecDeque::front).min().copied();
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.rings.iter().map(VecDeque::len).sum()
+    }
+
+    /// All of them, the next one first.
+    fn sorted(&self) -> Vec<Timer> {
+        let mut all: Vec<Timer> = self.rings.iter().flatten().copied().collect();
+        all.sort(); // Runs that are sorted are only merged.
+        all
     }
 
     /// Those that the other has not.
     pub fn without(&self, other: &Self) -> Vec<Timer> {
-        self.0.iter().filter(|timer| other.0.binary_search(timer).is_err()).copied().collect()
+        self.sorted()
+            .into_iter()
+            .filter(|timer| other.rings[timer.kind as usize].binary_search(timer).is_err())
+            .collect()
     }
 
     /// Puts one in, unless it is there.
     pub(crate) fn put(&mut self, timer: Timer) {
-        let later = self.0.iter().rev().take(NEAR).take_while(|known| **known >= timer).count();
-        let found = match self.0.len() - later {
-            at if later < NEAR && self.0.get(at) == Some(&timer) => Ok(at),
+        let ring = &mut self.rings[timer.kind as usize];
+        let later = ring.iter().rev().take(NEAR).take_while(|known| **known >= timer).count();
+        let found = match ring.len() - later {
+            at if later < NEAR && ring.get(at) == Some(&timer) => Ok(at),
             at if later < NEAR => Err(at),
-            _ => self.0.binary_search(&timer),
+            _ => ring.binary_search(&timer),
         };
         if let Err(at) = found {
-            self.0.insert(at, timer);
+            ring.insert(at, timer);
+            self.first = Some(self.first.map_or(timer, |first| first.min(timer)));
         }
     }
 
-    /// Takes one out, if it is there.
+    /// Takes one out, if it is there: the next one of its kind as a rule.
     pub(crate) fn take(&mut self, timer: &Timer) {
-        if let Ok(at) = self.0.binary_search(timer) {
-            self.0.remove(at);
+        let ring = &mut self.rings[timer.kind as usize];
+        if ring.front() == Some(timer) {
+            ring.pop_front();
+        } else if let Ok(at) = ring.binary_search(timer) {
+            ring.remove(at);
+        }
+        if self.first.as_ref() == Some(timer) {
+            self.find_first();
         }
     }
 
-    /// Takes out those at the front that are past.
+    /// Takes out those that are past, as whatever comes before one that is past must be.
     pub(crate) fn pass(&mut self, is_past: impl Fn(&Timer) -> bool) {
-        while self.0.front().is_some_and(&is_past) {
-            self.0.pop_front();
+        if !self.first.as_ref().is_some_and(&is_past) {
+            return;
         }
+        for ring in &mut self.rings {
+            while ring.front().is_some_and(&is_past) {
+                ring.pop_front();
+            }
+        }
+        self.find_first();
     }
 
     /// Takes in those of another customer. A tick is a view: refreshing the segments of both sets the
     /// next one.
     pub(crate) fn unite(&mut self, other: Self) {
-        other.0.into_iter().filter(|timer| timer.kind != TimerKind::Tick).for_each(|timer| self.put(timer));
+        other
+            .rings
+            .into_iter()
+            .flatten()
+            .filter(|timer| timer.kind != TimerKind::Tick)
+            .for_each(|timer| self.put(timer));
+    }
+}
+
+impl FromIterator<Timer> for Timers {
+    fn from_iter<I: IntoIterator<Item = Timer>>(timers: I) -> Self {
+        let mut all = Self::default();
+        timers.into_iter().for_each(|timer| all.put(timer));
+        all
+    }
+}
+
+impl Serialize for Timers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sorted().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Timer>::deserialize(deserializer).map(Self::from_iter)
     }
 }
 
@@ -344,7 +406,7 @@ impl Customer {
             + features
             + self.orders.weight()
             + lots * size_of::<Lot>()
-            + self.timers.0.len() * size_of::<Timer>()
+            + self.timers.len() * size_of::<Timer>()
             + said * SAID_BYTES
     }
 
@@ -389,5 +451,80 @@ impl Customer {
             faults.push(format!("holds say {held}, lots say {}", member.wallet.totals().held));
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn timer() -> impl Strategy<Value = Timer> {
+        const KINDS: [TimerKind; 4] = [TimerKind::Activate, TimerKind::Expire, TimerKind::Review, TimerKind::Tick];
+        (0..40i64, 0..4usize, 0..3u32).prop_map(|(at, kind, id)| Timer {
+            at: Timestamp::from_millis(at),
+            kind: KINDS[kind],
+            id,
+            owner: CustomerId([0; 16]),
+        })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(Timer),
+        Take(Timer),
+        TakeFirst,
+        Pass(Timer),
+        Read,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => timer().prop_map(Step::Put),
+            2 => timer().prop_map(Step::Take),
+            2 => Just(Step::TakeFirst),
+            1 => timer().prop_map(Step::Pass),
+            1 => Just(Step::Read),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn wake_ups_are_a_sorted_set(steps in prop::collection::vec(step(), 0..120)) {
+            let (mut timers, mut model) = (Timers::default(), BTreeSet::new());
+            for step in steps {
+                match step {
+                    Step::Put(timer) => {
+                        timers.put(timer);
+                        model.insert(timer);
+                    }
+                    Step::Take(timer) => {
+                        timers.take(&timer);
+                        model.remove(&timer);
+                    }
+                    Step::TakeFirst => {
+                        if let Some(first) = model.pop_first() {
+                            timers.take(&first);
+                        }
+                    }
+                    Step::Pass(until) => {
+                        timers.pass(|timer| *timer <= until);
+                        model.retain(|timer| *timer > until);
+                    }
+                    Step::Read => {
+                        let written = postcard::to_stdvec(&timers).unwrap();
+                        prop_assert_eq!(&written, &postcard::to_stdvec(&model).unwrap(), "as a sorted list");
+                        let again: Timers = postcard::from_bytes(&written).unwrap();
+                        prop_assert_eq!(&again, &timers);
+                        timers = again;
+                    }
+                }
+                prop_assert_eq!(timers.first(), model.first());
+                prop_assert_eq!(timers.len(), model.len());
+            }
+        }
     }
 }

@@ -96,6 +96,12 @@ impl<'a> Book<'a> {
         segment::refresh(self.rules, self.edition, self.customer);
         self.facts
     }
+
+    /// The same at the end of a wake-up.
+    fn close_woken(self, kind: TimerKind) -> Outcome {
+        segment::refresh_woken(self.rules, self.edition, self.customer, kind);
+        self.facts
+    }
 }
 
 /// Folds an event and says what followed. Always answers.
@@ -166,7 +172,7 @@ pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer, now: Timestamp
         TimerKind::Review => tier::review(&mut book, timer.at),
         TimerKind::Firm | TimerKind::Tick => {}
     }
-    book.close()
+    book.close_woken(timer.kind)
 }
 
 /// Follows the newest programme version; `features` is what its features remember. Lots without an
@@ -248,8 +254,12 @@ pub fn replay(
         evolve(&edition, customer, event, at, fact);
     }
     customer.orders.trim();
-    if !facts.iter().any(|f| matches!(f, Fact::SetAside { .. })) {
-        segment::refresh(rules, &edition, customer);
+    if facts.iter().any(|f| matches!(f, Fact::SetAside { .. })) {
+        return;
+    }
+    match input {
+        Some(Input::Timer(timer)) => segment::refresh_woken(rules, &edition, customer, timer.kind),
+        _ => segment::refresh(rules, &edition, customer),
     }
 }
 
@@ -364,7 +374,7 @@ fn booked(
             let view = View { event, order: Some(&record), ..View::of(&edition.program, customer) };
             if let Some(amount) = amount(feature, &view) {
                 let now = customer.clock;
-                customer.features[i].observe(feature, at, key_of(record.order), amount, now);
+                customer.features[i].observe(feature, at, record.order.half(), amount, now);
             }
         }
     }
@@ -375,11 +385,6 @@ fn booked(
         member.paid.drain(..surplus);
     }
     customer.orders.push(record);
-}
-
-/// Orders are amended in features under the first half of their name.
-fn key_of(order: OrderRef) -> u64 {
-    u64::from_le_bytes(order.0[..8].try_into().unwrap_or_default())
 }
 
 fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, back: &Return) {
@@ -397,7 +402,7 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, b
         let then = contribution(edition, customer, event, feature, &before);
         let now = contribution(edition, customer, event, feature, &after).filter(|_| after.stands());
         if let Some(then) = then {
-            customer.features[i].amend(key_of(before.order), then, now);
+            customer.features[i].amend(before.order.half(), then, now);
         }
         if left {
             let standing = customer.orders.standing;
@@ -411,7 +416,7 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, b
 pub(crate) fn uncount(edition: &Edition, customer: &mut Customer, record: &OrderRecord) {
     for (i, feature) in edition.features("Order Completed").filter(|_| record.stands()) {
         if let Some(counted) = contribution(edition, customer, None, feature, record) {
-            customer.features[i].amend(key_of(record.order), counted, None);
+            customer.features[i].amend(record.order.half(), counted, None);
         }
     }
 }

@@ -581,6 +581,33 @@ impl Predicate {
         }
     }
 
+    /// Whether a field is read that is one of these.
+    pub fn reads(&self, is_one: impl Fn(&Field) -> bool) -> bool {
+        let mut found = false;
+        self.visit(&mut |term| {
+            if let Term::Field(field) | Term::Since(field) = term {
+                found |= is_one(field);
+            }
+        });
+        found
+    }
+
+    /// Whether [`Self::next_change`] tells of every change that time alone brings: each `since()` is compared
+    /// with a constant.
+    pub fn is_foretold(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().all(Self::is_foretold),
+            Self::Not(inner) => inner.is_foretold(),
+            Self::Compare(Term::Since(_), _, Term::Const(Value::Number(_)))
+            | Self::Compare(Term::Const(Value::Number(_)), _, Term::Since(_)) => true,
+            _ => {
+                let mut since = false;
+                self.visit(&mut |term| since |= matches!(term, Term::Since(_)));
+                !since
+            }
+        }
+    }
+
     /// The next instant after now at which the answer may change with nothing but time passing
     /// through a `since()`, as far as comparisons with constants tell.
     pub fn next_change(&self, scope: &impl Scope) -> Option<Timestamp> {

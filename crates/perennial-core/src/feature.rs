@@ -44,13 +44,38 @@ pub enum Seen {
 }
 
 /// Entries of a window, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Recent {
     entries: VecDeque<Sighting>,
     /// Sum of the entries' amounts.
     sum: i64,
     /// Entries that had to be gathered by hour.
     hours: VecDeque<Hour>,
+    /// When the first entry was; never without one. At hand, because every event asks whether it is to leave.
+    #[serde(skip)]
+    oldest: Timestamp,
+}
+
+/// The same as it is written.
+#[derive(Default, Deserialize)]
+struct Written {
+    entries: VecDeque<Sighting>,
+    sum: i64,
+    hours: VecDeque<Hour>,
+}
+
+impl From<Written> for Recent {
+    fn from(Written { entries, sum, hours }: Written) -> Self {
+        let oldest = entries.front().map_or(Timestamp::NEVER, |first| first.at);
+        Self { entries, sum, hours, oldest }
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Written::default().into()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,16 +97,28 @@ impl Recent {
         let newest = self.entries.back().is_none_or(|last| last.at <= sighting.at);
         let at = if newest { self.entries.len() } else { self.entries.partition_point(|s| s.at <= sighting.at) };
         self.entries.insert(at, sighting);
+        self.oldest = self.oldest.min(sighting.at);
         self.sum = self.sum.saturating_add(sighting.amount);
         if self.entries.len() > EXACT_MAX
-            && let Some(oldest) = self.entries.pop_front()
+            && let Some(oldest) = self.shift()
         {
             self.gather(oldest);
         }
     }
 
+    /// Takes the oldest entry out.
+    fn shift(&mut self) -> Option<Sighting> {
+        let gone = self.entries.pop_front()?;
+        self.sum = self.sum.saturating_sub(gone.amount);
+        self.find_oldest();
+        Some(gone)
+    }
+
+    fn find_oldest(&mut self) {
+        self.oldest = self.entries.front().map_or(Timestamp::NEVER, |first| first.at);
+    }
+
     fn gather(&mut self, oldest: Sighting) {
-        self.sum = self.sum.saturating_sub(oldest.amount);
         let ends = Timestamp::from_millis((oldest.at.as_millis().div_euclid(HOUR_MS) + 1) * HOUR_MS);
         match self.hours.back_mut() {
             Some(hour) if hour.ends >= ends => {
@@ -97,11 +134,7 @@ impl Recent {
         while self.hours.front().is_some_and(|h| h.ends <= start) {
             self.hours.pop_front();
         }
-        while self.entries.front().is_some_and(|s| s.at <= start) {
-            if let Some(gone) = self.entries.pop_front() {
-                self.sum = self.sum.saturating_sub(gone.amount);
-            }
-        }
+        while self.oldest <= start && self.shift().is_some() {}
     }
 
     /// Moves an entry's amount; an amount of `None` removes the entry.
@@ -111,14 +144,16 @@ impl Recent {
         self.sum = self.sum.saturating_sub(old).saturating_add(amount.unwrap_or(0));
         match amount {
             Some(amount) => self.entries[at].amount = amount,
-            None => drop(self.entries.remove(at)),
+            None => {
+                self.entries.remove(at);
+                self.find_oldest();
+            }
         }
     }
 
     /// How many of the entries have left the window; none as a rule, because what leaves is let go of.
     fn gone(&self, start: Timestamp) -> usize {
-        let none = self.entries.front().is_none_or(|oldest| oldest.at > start);
-        if none { 0 } else { self.entries.partition_point(|s| s.at <= start) }
+        if self.oldest > start { 0 } else { self.entries.partition_point(|s| s.at <= start) }
     }
 
     fn inside(&self, start: Timestamp) -> impl DoubleEndedIterator<Item = &Sighting> + Clone {
@@ -139,7 +174,8 @@ impl Recent {
     fn next_change(&self, window_ms: i64, now: Timestamp) -> Option<Timestamp> {
         let start = now.plus_millis(-window_ms);
         let hour = self.hours.iter().map(|h| h.ends).find(|ends| *ends > start);
-        let entry = self.inside(start).next().map(|s| s.at);
+        let entry = if self.oldest > start { Some(self.oldest) } else { self.inside(start).next().map(|s| s.at) };
+        let entry = entry.filter(|at| *at < Timestamp::NEVER);
         hour.into_iter().chain(entry).min().map(|at| at.plus_millis(window_ms))
     }
 }
@@ -275,4 +311,74 @@ fn recent_value(recent: &Recent, what: &Computed, start: Timestamp) -> Value {
 /// An instant as expressions see it: milliseconds since the epoch.
 pub fn instant_value(at: Timestamp) -> Value {
     Value::Number(at.as_millis().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::expr::{Predicate, Term};
+    use crate::program::Computed;
+    use crate::time::Span;
+
+    const WINDOW_MS: i64 = 50;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Observe { ago: i64, key: u64, amount: i64 },
+        Amend { key: u64, after: Option<i64> },
+        Wait(i64),
+        Read,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..20i64, 0..30u64, 1..9i64).prop_map(|(ago, key, amount)| Step::Observe { ago, key, amount }),
+            2 => (0..30u64, prop::option::of(1..9i64)).prop_map(|(key, after)| Step::Amend { key, after }),
+            3 => (0..40i64).prop_map(Step::Wait),
+            1 => Just(Step::Read),
+        ]
+    }
+
+    /// What was observed, looked through in full.
+    fn inside(all: &[Sighting], now: i64) -> impl Iterator<Item = &Sighting> {
+        all.iter().filter(move |s| s.at.as_millis() > now - WINDOW_MS)
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_holds_what_a_look_at_everything_finds(steps in prop::collection::vec(step(), 0..80)) {
+            let sum = Computed::Sum(Term::Const(Value::Null));
+            let within = Some(Span { months: 0, millis: WINDOW_MS });
+            let feature = Feature { id: "f".into(), on: "e".into(), when: Predicate::Const(true), what: sum, within };
+            let (mut seen, mut all, mut now) = (Seen::nothing(&feature), Vec::<Sighting>::new(), 1_000);
+            for step in steps {
+                match step {
+                    Step::Observe { ago, key, amount } if all.iter().all(|s| s.key != key) => {
+                        let at = Timestamp::from_millis(now - ago);
+                        seen.observe(&feature, at, key, amount, Timestamp::from_millis(now));
+                        all.push(Sighting { at, key, amount });
+                    }
+                    Step::Observe { .. } => {}
+                    Step::Amend { key, after } => {
+                        let before = all.iter().find(|s| s.key == key).map_or(0, |s| s.amount);
+                        seen.amend(key, before, after);
+                        all.iter_mut().filter(|s| s.key == key).for_each(|s| s.amount = after.unwrap_or(0));
+                        all.retain(|s| s.key != key || after.is_some());
+                    }
+                    Step::Wait(ms) => now += ms,
+                    Step::Read => {
+                        seen = postcard::from_bytes(&postcard::to_stdvec(&seen).unwrap()).unwrap();
+                        seen.prune(&feature, Timestamp::from_millis(now));
+                    }
+                }
+                let total: i64 = inside(&all, now).map(|s| s.amount).sum();
+                let leaves = inside(&all, now).map(|s| s.at.plus_millis(WINDOW_MS)).min();
+                let at = Timestamp::from_millis(now);
+                prop_assert_eq!(seen.value(&feature, at), Value::Number(number(total)));
+                prop_assert_eq!(seen.next_change(&feature, at), leaves);
+            }
+        }
+    }
 }

@@ -45,7 +45,8 @@ pub struct Orders {
 /// A record beside what is looked through at every order: a long list of records lies all over memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    name: u128,
+    /// Of the order's name.
+    half: u64,
     /// When it was placed; never, if it does not count or nothing of it stands.
     counted: Timestamp,
     record: Box<OrderRecord>,
@@ -60,7 +61,7 @@ impl Kept {
 
 impl From<Box<OrderRecord>> for Kept {
     fn from(record: Box<OrderRecord>) -> Self {
-        Self { name: name(record.order), counted: counted(&record), record }
+        Self { half: record.order.half(), counted: counted(&record), record }
     }
 }
 
@@ -78,10 +79,6 @@ impl<'de> Deserialize<'de> for Kept {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<OrderRecord>::deserialize(deserializer).map(Self::from)
     }
-}
-
-fn name(order: OrderRef) -> u128 {
-    u128::from_ne_bytes(order.0)
 }
 
 /// What stands of all orders.
@@ -275,8 +272,10 @@ impl Orders {
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
     fn position(&self, order: OrderRef) -> Option<usize> {
-        let name = name(order);
-        self.records.iter().rposition(|kept| kept.name == name)
+        let half = order.half();
+        let [older, newer] = self.records.pieces();
+        let among = |piece: &[Kept]| piece.iter().rposition(|kept| kept.half == half && kept.record.order == order);
+        among(newer).map(|at| older.len() + at).or_else(|| among(older))
     }
 
     /// All records, in the order they were booked.

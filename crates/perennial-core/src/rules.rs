@@ -39,6 +39,8 @@ pub struct Edition {
     features_on: Listeners,
     /// Features that segments read: their windows wake the customer.
     pub(crate) watched: Vec<usize>,
+    /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
+    pub(crate) restless: Vec<usize>,
 }
 
 /// Who listens to which event, by index. Orders are asked for at every turn, so they stand apart.
@@ -76,6 +78,7 @@ impl Edition {
             earn_on: Listeners::of(program.earn.iter().map(|r| &*r.on)),
             features_on: Listeners::of(program.features.iter().map(|f| &*f.on)),
             watched: watched(&program),
+            restless: restless(&program),
             program,
             published_at,
             idle_since: None,
@@ -112,6 +115,15 @@ fn watched(program: &Program) -> Vec<usize> {
         }
     }
     watched.into_iter().collect()
+}
+
+fn restless(program: &Program) -> Vec<usize> {
+    let is_restless = |rule: &SegmentRule| match rule {
+        SegmentRule::When(rule) => !rule.is_foretold() || rule.reads(Field::is_of_member),
+        SegmentRule::Top { .. } => true, // Its threshold may be another one since.
+    };
+    let rules = program.segments.iter().enumerate();
+    rules.filter(|(_, segment)| is_restless(&segment.rule)).map(|(i, _)| i).collect()
 }
 
 impl Rules {

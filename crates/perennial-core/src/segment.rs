@@ -17,22 +17,44 @@ use crate::value::Value;
 /// Brings membership up to date with what has just been folded, and asks to be woken when time
 /// alone will change it.
 pub(crate) fn refresh(rules: &Rules, edition: &Edition, customer: &mut Customer) {
-    let now = customer.clock;
-    let id = customer.id;
-    for segment in &edition.program.segments {
-        let inside = holds(rules, edition, customer, segment);
-        let at = customer.segments.iter().position(|s| s.segment == segment.id);
-        match (inside, at) {
-            (true, None) => customer.segments.push(InSegment { segment: segment.id.clone(), since: now }),
-            (false, Some(at)) => drop(customer.segments.remove(at)),
-            _ => {}
-        }
-    }
+    edition.program.segments.iter().for_each(|segment| judge(rules, edition, customer, segment));
     let next = next_change(edition, customer);
     if customer.tick != next {
+        let id = customer.id;
         customer.tick.into_iter().for_each(|at| customer.sleep(at, TimerKind::Tick, 0, id));
         next.into_iter().for_each(|at| customer.wake(at, TimerKind::Tick, 0, id));
         customer.tick = next;
+    }
+}
+
+/// The same after a wake-up. One about points leaves most segments as they are until time itself was to
+/// change one.
+pub(crate) fn refresh_woken(rules: &Rules, edition: &Edition, customer: &mut Customer, kind: TimerKind) {
+    let about_points =
+        matches!(kind, TimerKind::Activate | TimerKind::Expire | TimerKind::Remind | TimerKind::HoldLapse);
+    if !about_points || customer.tick.is_some_and(|at| at <= customer.clock) {
+        return refresh(rules, edition, customer);
+    }
+    let restless = edition.restless.iter().filter_map(|i| edition.program.segments.get(*i));
+    restless.for_each(|segment| judge(rules, edition, customer, segment));
+    debug_assert!(is_up_to_date(rules, edition, customer), "no wake-up about points changes another segment");
+}
+
+fn is_up_to_date(rules: &Rules, edition: &Edition, customer: &Customer) -> bool {
+    let mut segments = edition.program.segments.iter();
+    segments.all(|segment| holds(rules, edition, customer, segment) == customer.is_in(&segment.id))
+}
+
+fn judge(rules: &Rules, edition: &Edition, customer: &mut Customer, segment: &Segment) {
+    let inside = holds(rules, edition, customer, segment);
+    let at = customer.segments.iter().position(|s| s.segment == segment.id);
+    match (inside, at) {
+        (true, None) => {
+            let since = customer.clock;
+            customer.segments.push(InSegment { segment: segment.id.clone(), since });
+        }
+        (false, Some(at)) => drop(customer.segments.remove(at)),
+        _ => {}
     }
 }
 
