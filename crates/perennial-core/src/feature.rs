@@ -142,12 +142,11 @@ impl Recent {
         let Some(at) = self.entries.iter().rposition(|s| s.key == key) else { return };
         let old = self.entries[at].amount;
         self.sum = self.sum.saturating_sub(old).saturating_add(amount.unwrap_or(0));
-        match amount {
-            Some(amount) => self.entries[at].amount = amount,
-            None => {
-                self.entries.remove(at);
-                self.find_oldest();
-            }
+        if let Some(amount) = amount {
+            self.entries[at].amount = amount;
+        } else {
+            self.entries.remove(at);
+            self.find_oldest();
         }
     }
 
