@@ -124,6 +124,7 @@ function fact({ kind, details: d }, zone) {
     case 'redeemed': return `${d.quantity} × ${title(d.reward)} for ${plural(d.points, 'point')}`
     case 'benefited': return d.granted ? `benefit ${title(d.benefit)}` : `benefit ${title(d.benefit)} taken back`
     case 'refused': return `refused: ${title(String(d))}`
+    case 'explained': return d.message
     case 'noted': return `noted: ${title(String(d))}`
     case 'queued': return `message “${title(d.template)}” queued`
     case 'returned': return 'return booked'

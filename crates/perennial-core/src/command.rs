@@ -33,6 +33,25 @@ impl Refusal {
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), details: Properties::default() }
     }
+
+    /// The refusal that an outcome tells of. One from before refusals were kept with their words has the
+    /// code alone.
+    pub fn told_by(outcome: &[Fact]) -> Option<Self> {
+        let code = outcome.iter().find_map(|fact| if let Fact::Refused(code) = fact { Some(code) } else { None })?;
+        let told = outcome.iter().find_map(|fact| match fact {
+            Fact::Explained { message, details } => {
+                Some(Self { details: details.clone(), ..Self::new(code, &**message) })
+            }
+            _ => None,
+        });
+        Some(told.unwrap_or_else(|| Self::new(code, "the answer already given to this idempotency key")))
+    }
+
+    /// What the journal keeps of it: the code, and its words.
+    pub fn facts(&self) -> [Fact; 2] {
+        let (message, details) = (self.message.as_str().into(), self.details.clone());
+        [Fact::Refused(self.code.clone()), Fact::Explained { message, details }]
+    }
 }
 
 impl Refusal {
@@ -69,7 +88,11 @@ pub fn admit(
     observe(book.customer, asked);
     let result = decide(&mut book, asked, near);
     if let Err(refusal) = &result {
-        book.record(Fact::Refused(refusal.code.clone()));
+        let [code, words] = refusal.facts();
+        book.record(code);
+        if !near.granted {
+            book.record(words); // What an un-merge decides again is told to nobody.
+        }
     }
     let outcome = book.close();
     remember(customer, asked, near.seq);

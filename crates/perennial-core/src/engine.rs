@@ -342,6 +342,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
         | Fact::Unlinked(_)
         | Fact::Noted(_)
         | Fact::Refused(_)
+        | Fact::Explained { .. }
         | Fact::Parked { .. }
         | Fact::Erased { .. } => {}
         Fact::Recalled { order } => customer.orders.recall(*order),

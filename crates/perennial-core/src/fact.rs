@@ -190,6 +190,14 @@ pub enum Fact {
         /// All values that its rules recall, in the order of [`crate::program::Program::recalled`].
         values: Vec<crate::value::Value>,
     },
+    /// The words of the refusal beside it, so that whoever asks again is told the same. They may repeat
+    /// what was asked for, and are sealed with it.
+    Explained {
+        /// What is missing and what would help.
+        message: Box<str>,
+        /// Figures that help.
+        details: crate::value::Properties,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

@@ -74,7 +74,7 @@ pub(crate) fn encode(entry: &Entry, key: Option<&Key>, random: [u8; 16]) -> Resu
 /// What of a fact is about points and orders rather than about the person.
 fn open_part(fact: &Fact) -> Option<Cow<'_, Fact>> {
     match fact {
-        Fact::Scored(_) | Fact::Reread { .. } => None,
+        Fact::Scored(_) | Fact::Reread { .. } | Fact::Explained { .. } => None,
         Fact::Booked(booking) if !booking.recalled.is_empty() => {
             let open = Booking { recalled: Vec::new(), ..(**booking).clone() };
             Some(Cow::Owned(Fact::Booked(Box::new(open))))
@@ -400,6 +400,18 @@ mod tests {
         assert_eq!(decode(row.clone(), Some(&key)).unwrap(), entry);
         entry.outcome.retain(|fact| open_part(fact).is_some());
         assert_eq!(decode(row.clone(), None).unwrap(), Entry { input: None, ..entry });
+    }
+
+    #[test]
+    fn the_words_of_a_refusal_are_sealed_too_and_its_code_stays() {
+        let key = Key::new(KEY);
+        let mut entry = entries_v1().remove(1);
+        let details = Properties(vec![("available".into(), Value::from(8))]);
+        entry.outcome.push(Fact::Explained { message: "no hold is named 'anas-trip'".into(), details });
+        let row = encode(&entry, Some(&key), [5; 16]).unwrap();
+        assert!(!row.outcome.windows(9).any(|bytes| bytes == b"anas-trip"));
+        assert_eq!(decode(row.clone(), Some(&key)).unwrap(), entry);
+        assert_eq!(decode(row, None).unwrap().outcome, [Fact::Refused("out_of_stock".into())]);
     }
 
     #[test]

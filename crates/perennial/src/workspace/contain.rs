@@ -87,7 +87,7 @@ impl Workspace {
             return Ok(Answer { outcome: Err(refusal), ..unknown(&asked.customer) });
         };
         self.wake(id, asked.at)?;
-        let facts = vec![Fact::SetAside { again: None }, Fact::Refused(POISON.into())];
+        let facts = [Fact::SetAside { again: None }].into_iter().chain(refusal.facts()).collect();
         let seq = self.write_down(id, Input::Command(Box::new(asked)), facts)?;
         Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: Err(refusal) })
     }

@@ -421,11 +421,7 @@ impl Workspace {
     fn repeat(&mut self, id: CustomerId, seq: u64) -> Result<Answer, Failure> {
         let entry = self.entry(seq)?;
         let facts = entry.map(|e| e.outcome).unwrap_or_default();
-        let refused = facts.iter().find_map(|f| if let Fact::Refused(code) = f { Some(code.clone()) } else { None });
-        let outcome = match refused {
-            Some(code) => Err(Refusal::new(&code, "the answer already given to this idempotency key")),
-            None => Ok(facts),
-        };
+        let outcome = Refusal::told_by(&facts).map_or(Ok(facts), Err);
         Ok(Answer { seq, customer: Some(id), replayed: true, key_reused: false, outcome })
     }
 

@@ -393,10 +393,10 @@ impl Workspace {
             }
         }
         // Who it is was decided before the customer's own facts.
-        // What a model said is taken from the journal: scores are not decided again.
-        let of_models = |fact: &&Fact| matches!(fact, Fact::Scored(_));
+        // What a model said is taken from the journal; a refusal may be worded otherwise by now.
+        let compared = |fact: &&Fact| !matches!(fact, Fact::Scored(_) | Fact::Explained { .. });
         let given = |fact: &&Fact| unmerge::is_given(fact);
-        let written: Vec<&Fact> = entry.outcome.iter().skip_while(given).filter(|fact| !of_models(fact)).collect();
+        let written: Vec<&Fact> = entry.outcome.iter().skip_while(given).filter(compared).collect();
         if matches!(written.first(), Some(Fact::SetAside { .. })) {
             return; // Deciding it panicked; a mended program comes to something else.
         }
@@ -414,7 +414,7 @@ impl Workspace {
             return;
         }
         let again = decided.ok().flatten(); // None when it panics now.
-        if again.is_none_or(|facts| facts.iter().ne(written))
+        if again.is_none_or(|facts| facts.iter().filter(compared).ne(written))
             && let Some(audit) = &mut self.audit
         {
             audit.differences.push(format!("entry {}: deciding again gives other facts", entry.seq));

@@ -68,6 +68,8 @@ fn live(workspace: &mut Workspace) {
         })
         .collect();
     workspace.take(noon(), arrivals(&json!(old))).unwrap();
+    let free = Command::Release { hold: "secret-tent".into() };
+    assert_eq!(ask(workspace, "ana-unique", free), Err("hold_expired".into()), "whose words name what was asked for");
     ask(workspace, "ana-unique", Command::Adjust { points: 25, reason: "sorry".into(), by: "test".into() }).unwrap();
 }
 

@@ -414,6 +414,67 @@ async fn a_refusal_is_a_problem_and_is_remembered_too() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_told_again_with_its_words_and_figures_whatever_has_happened_since() {
+    const CLUB: &str = "
+perennial: 1
+id: club
+name: Club
+currency: EUR
+time_zone: UTC
+tiers: { by: points.earned, levels: [{ id: base, from: 0 }, { id: gold, from: 500 }] }
+rewards:
+  - { id: mug, name: Mug, points: 100 }
+  - { id: crown, name: Crown, points: 1, tier: gold }
+  - { id: badge, name: Badge, points: 1, per_member: 1 }
+  - { id: sticker, name: Sticker, points: 1, stock: 1 }
+";
+    let house = House::open();
+    let request = Request::put("/v1/programs/club").header("authorization", format!("Bearer {}", house.secret));
+    assert_eq!(house.send(request.body(Body::from(CLUB)).unwrap()).await.status, StatusCode::OK);
+    let ask = async |operation: &str, key: &str, body: &Value| {
+        house.command(&format!("/v1/customers/ana/{operation}"), key, body.clone()).await
+    };
+    let done = async |operation: &str, key: &str, body: Value| {
+        let answer = ask(operation, key, &body).await;
+        assert!(answer.status.is_success(), "{}", answer.text);
+    };
+    done("enroll", "e", json!({})).await;
+    done("adjust", "a", json!({"points": 9, "reason": "welcome"})).await;
+    done("redeem", "b", json!({"reward": "badge"})).await;
+    let refusals = [
+        ("redeem", json!({"reward": "mug"}), "insufficient_points", "this costs 100 points, 8 are available"),
+        ("redeem", json!({"reward": "crown"}), "tier_required", "'crown' is for members who have reached gold"),
+        ("redeem", json!({"reward": "badge"}), "limit_reached", "a member may have 'badge' 1 times"),
+        ("redeem", json!({"reward": "sticker", "quantity": 2}), "out_of_stock", "of 'sticker' 1 are left"),
+        ("redeem", json!({"reward": "rug"}), "unknown_reward", "no reward has the id 'rug', did you mean 'mug'?"),
+        ("adjust", json!({"points": -9, "reason": "x"}), "insufficient_points", "this costs 9 points, 8 are available"),
+        (
+            "hold",
+            json!({"points": 9, "for": "PT1H", "hold": "h"}),
+            "insufficient_points",
+            "this costs 9 points, 8 are available",
+        ),
+    ];
+    let mut first = Vec::new();
+    for (key, (operation, body, code, detail)) in refusals.iter().enumerate() {
+        let answer = ask(operation, &format!("k{key}"), body).await;
+        assert_eq!((&answer.json()["code"], &answer.json()["detail"]), (&json!(code), &json!(detail)));
+        assert_eq!(answer.header("idempotency-replayed"), None);
+        first.push(answer);
+    }
+    assert_eq!(first[0].json()["details"], json!({"asked": 100, "available": 8}));
+    done("adjust", "a2", json!({"points": 1_000, "reason": "sorry"})).await;
+    done("redeem", "s", json!({"reward": "sticker"})).await;
+    for (key, (operation, body, ..)) in refusals.iter().enumerate() {
+        let again = ask(operation, &format!("k{key}"), body).await;
+        assert_eq!((again.status, &again.text), (first[key].status, &first[key].text));
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+    let told = house.get("/v1/customers/ana/timeline?limit=100").await;
+    assert!(told.text.contains("this costs 100 points, 8 are available"), "{}", told.text);
+}
+
+#[tokio::test]
 async fn bodies_of_commands_are_read_strictly() {
     let house = House::open();
     for (path, body, code) in [

@@ -1,10 +1,12 @@
 //! No order, refund or idempotency key is ever forgotten (rules 21 and 22), however many follow it.
 
 use perennial::wire::segment::Call;
-use perennial::workspace::Status;
+use perennial::workspace::{Refusal, Status, Workspace};
 use perennial_core::customer::ANSWERS_MAX;
-use perennial_core::input::Command;
+use perennial_core::fact::Fact;
+use perennial_core::input::{Command, Input};
 use perennial_core::orders::{ORDERS_MAX, REFUNDS_MAX};
+use perennial_store::Store;
 use serde_json::json;
 
 use crate::stage::{Shop, enroll};
@@ -94,6 +96,33 @@ fn an_idempotency_key_gives_its_first_answer_however_many_follow() {
     shop.ask("bo", "e", enroll()).unwrap();
     shop.ask("bo", "m", Command::Merge { from: "ana".parse().unwrap() }).unwrap();
     assert!(shop.answer("ana", "first", adjust(500)).replayed);
+    shop.verify();
+}
+
+#[test]
+fn a_refusal_from_before_its_words_were_kept_is_told_by_its_code() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    let mug = || Command::Redeem { reward: "mug".into(), quantity: 1 };
+    let refused = shop.answer("ana", "new", mug());
+    let said = refused.outcome.unwrap_err();
+    let written = shop.customer("ana");
+    shop.workspace = Workspace::memory().unwrap();
+    let mut store = Store::on(&shop.disk).unwrap();
+    let mut old = store.journal.reader().entry(refused.seq).unwrap().unwrap();
+    old.seq += 1;
+    old.outcome = vec![Fact::Refused("insufficient_points".into())];
+    let Some(Input::Command(asked)) = &mut old.input else { panic!("a command: {old:?}") };
+    asked.key = Some("old".into());
+    store.journal.append(&[old]).unwrap();
+    drop(store);
+    shop.reopen();
+    assert_eq!(shop.customer("ana").answers.len(), written.answers.len() + 1);
+    let again = shop.answer("ana", "new", mug());
+    assert_eq!((again.replayed, again.outcome), (true, Err(said)));
+    let again = shop.answer("ana", "old", mug());
+    let known = Refusal::new("insufficient_points", "the answer already given to this idempotency key");
+    assert_eq!((again.replayed, again.outcome), (true, Err(known)));
     shop.verify();
 }
 
