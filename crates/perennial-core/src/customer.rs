@@ -133,6 +133,12 @@ impl Timers {
         }
     }
 
+    /// Takes out all of a kind and number.
+    pub(crate) fn cancel(&mut self, kind: TimerKind, id: u32) {
+        self.rings[kind as usize].retain(|timer| timer.id != id);
+        self.find_first();
+    }
+
     /// Takes one out, if it is there: the next one of its kind as a rule.
     pub(crate) fn take(&mut self, timer: &Timer) {
         let ring = &mut self.rings[timer.kind as usize];
@@ -478,6 +484,7 @@ mod tests {
         Take(Timer),
         TakeFirst,
         Pass(Timer),
+        Cancel(TimerKind, u32),
         Read,
     }
 
@@ -487,6 +494,7 @@ mod tests {
             2 => timer().prop_map(Step::Take),
             2 => Just(Step::TakeFirst),
             1 => timer().prop_map(Step::Pass),
+            1 => timer().prop_map(|timer| Step::Cancel(timer.kind, timer.id)),
             1 => Just(Step::Read),
         ]
     }
@@ -513,6 +521,10 @@ mod tests {
                     Step::Pass(until) => {
                         timers.pass(|timer| *timer <= until);
                         model.retain(|timer| *timer > until);
+                    }
+                    Step::Cancel(kind, id) => {
+                        timers.cancel(kind, id);
+                        model.retain(|timer| timer.kind != kind || timer.id != id);
                     }
                     Step::Read => {
                         let written = postcard::to_stdvec(&timers).unwrap();

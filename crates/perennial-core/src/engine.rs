@@ -163,10 +163,12 @@ pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer, now: Timestamp
     customer.timers.take(&timer);
     let Some(mut book) = Book::open(rules, customer, timer.at) else { return Vec::new() };
     let lot = LotId { owner: timer.owner, number: timer.id };
+    let all = lot.number == loyalty::everything(timer.owner).number;
     match timer.kind {
         TimerKind::Activate => loyalty::activate(&mut book, lot),
-        TimerKind::Expire if timer.id == 0 => loyalty::expire_inactive(&mut book),
+        TimerKind::Expire if all => loyalty::expire_inactive(&mut book),
         TimerKind::Expire => loyalty::expire(&mut book, lot),
+        TimerKind::Remind if all => loyalty::remind_inactive(&mut book, now),
         TimerKind::Remind => loyalty::remind(&mut book, lot, now),
         TimerKind::HoldLapse => crate::command::lapse_holds(&mut book),
         TimerKind::Review => tier::review(&mut book, timer.at),
@@ -614,15 +616,23 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
 fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
     let found = customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
     let Some(expires_at) = found.map(|l| l.expires_at).filter(|at| *at < Timestamp::NEVER) else { return };
+    watch(edition, customer, expires_at, lot);
+}
+
+/// Wakes the customer when inactivity would let everything lapse, and before, instead of when that was due
+/// until now.
+fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
+    let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
+    let Some(due) = due else { return };
+    let everything = loyalty::everything(customer.id);
+    customer.timers.cancel(TimerKind::Expire, everything.number);
+    customer.timers.cancel(TimerKind::Remind, everything.number);
+    watch(edition, customer, due, everything);
+}
+
+fn watch(edition: &Edition, customer: &mut Customer, expires_at: Timestamp, lot: LotId) {
     customer.wake(expires_at, TimerKind::Expire, lot.number, lot.owner);
     if let Some(at) = loyalty::remind_at(edition, expires_at).filter(|at| *at > customer.clock) {
         customer.wake(at, TimerKind::Remind, lot.number, lot.owner);
     }
-}
-
-/// Wakes the customer when inactivity would let everything lapse.
-fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
-    let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
-    let owner: CustomerId = customer.id;
-    due.into_iter().for_each(|due| customer.wake(due, TimerKind::Expire, 0, owner));
 }

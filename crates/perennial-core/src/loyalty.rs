@@ -14,7 +14,7 @@ use crate::customer::Activity;
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
-use crate::id::{LotId, OrderRef, Word};
+use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::ledger::POINTS_MAX;
 use crate::money::ORDER_MAX;
 use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
@@ -729,6 +729,11 @@ pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
 }
 
+/// What stands for all lots of a customer where they lapse together; lots are numbered from 1.
+pub(crate) fn everything(owner: CustomerId) -> LotId {
+    LotId { owner, number: 0 }
+}
+
 /// When everything lapses of a member who last earned or spent at `active_at`; none without such a
 /// rule. A rule that was switched on later counts from then at the earliest.
 pub(crate) fn idle_until(edition: &Edition, active_at: Timestamp) -> Option<Timestamp> {
@@ -757,16 +762,29 @@ const REMIND_LATE_MS: i64 = 7 * DAY_MS;
 /// A reminder that a lot will lapse; nothing when there is nothing left to lose, or when it comes
 /// more than a week late.
 pub(crate) fn remind(book: &mut Book<'_>, lot: LotId, now: Timestamp) {
-    if now.since(book.at) > REMIND_LATE_MS {
-        return;
-    }
     let left = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |l| l.buckets.available);
     if left > 0 {
+        queue_reminder(book, lot, now);
+    }
+}
+
+/// A reminder that everything will lapse by inactivity; nothing when something was earned or spent since.
+pub(crate) fn remind_inactive(book: &mut Book<'_>, now: Timestamp) {
+    let Some(member) = &book.customer.member else { return };
+    let edition = book.edition();
+    let due = idle_until(edition, member.wallet.active_at).and_then(|due| remind_at(edition, due));
+    if due == Some(book.at) && member.wallet.available() > 0 {
+        queue_reminder(book, everything(book.customer.id), now);
+    }
+}
+
+fn queue_reminder(book: &mut Book<'_>, lot: LotId, now: Timestamp) {
+    if now.since(book.at) <= REMIND_LATE_MS {
         book.record(Fact::Queued { template: "points-expiring".into(), about: lot.number.to_string().into() });
     }
 }
 
-/// When the reminder of a lot is due.
+/// When the reminder of what lapses is due.
 pub(crate) fn remind_at(edition: &Edition, expires_at: Timestamp) -> Option<Timestamp> {
     let remind = edition.program.points.expires.as_ref()?.remind?;
     (expires_at < Timestamp::NEVER).then(|| edition.program.zone.add(expires_at, negative(remind)))

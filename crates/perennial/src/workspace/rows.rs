@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 /// Version byte of encoded customers and of the workspace's own part: one for both, so that whoever
 /// reads the workspace knows that the customers can be read.
-pub(super) const ENCODING: u8 = 8;
+pub(super) const ENCODING: u8 = 9;
 /// Which list a part is a block of, in the upper bits of its number.
 const ORDERS: u32 = 0;
 const LOTS: u32 = 1;
