@@ -15,7 +15,7 @@ use perennial_core::value::Value;
 use perennial_store::Failure;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Refusal, Workspace};
+use super::{Answer, Refusal, Workspace, untold};
 
 /// What the books keep of everybody who was erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +112,5 @@ fn reject_of_erased(event: &Event) -> Reject {
 }
 
 pub(super) fn erased_already() -> Answer {
-    let refusal = Refusal::new("erased", "this person was erased; nothing is kept of them");
-    Answer { seq: 0, customer: None, replayed: false, key_reused: false, outcome: Err(refusal) }
+    untold(Refusal::new("erased", "this person was erased; nothing is kept of them"))
 }

@@ -366,6 +366,9 @@ impl Workspace {
             let from = from.clone();
             return self.merge_by_hand(asked, &from);
         }
+        if self.rules.latest().is_none() && asked.command != Command::Erase {
+            return Ok(untold(Refusal::new("no_programme", "publish a programme first")));
+        }
         let mut made = Vec::new();
         let id = match self.owner(&asked.customer)? {
             Some(id) if matches!(asked.command, Command::Erase) => return self.erase(id, asked),
@@ -693,17 +696,15 @@ impl From<Failure> for PublishError {
 /// Characters of a name that an answer repeats to whoever sent it.
 const NAME_SHOWN: usize = 60;
 
-/// An answer and no entry: what it repeats of a name is written down nowhere.
+/// An answer and no entry: what it repeats of a name is written down nowhere, and its key may ask anew.
+fn untold(refusal: Refusal) -> Answer {
+    Answer { seq: 0, customer: None, replayed: false, key_reused: false, outcome: Err(refusal) }
+}
+
 fn unknown(who: &Identifier) -> Answer {
     let name: String = who.to_string().chars().take(NAME_SHOWN).collect();
     let message = format!("nobody is known as '{name}'; check the reference, or enrol them first");
-    Answer {
-        seq: 0,
-        customer: None,
-        replayed: false,
-        key_reused: false,
-        outcome: Err(Refusal::new("unknown_customer", message)),
-    }
+    untold(Refusal::new("unknown_customer", message))
 }
 
 fn reused(id: CustomerId, seq: u64) -> Answer {

@@ -9,7 +9,7 @@ use perennial_core::orders::{ORDERS_MAX, REFUNDS_MAX};
 use perennial_store::Store;
 use serde_json::json;
 
-use crate::stage::{Shop, enroll};
+use crate::stage::{PROGRAM, Shop, enroll};
 
 fn member_with_many_orders() -> Shop {
     let mut shop = Shop::open();
@@ -123,6 +123,18 @@ fn a_refusal_from_before_its_words_were_kept_is_told_by_its_code() {
     let again = shop.answer("ana", "old", mug());
     let known = Refusal::new("insufficient_points", "the answer already given to this idempotency key");
     assert_eq!((again.replayed, again.outcome), (true, Err(known)));
+    shop.verify();
+}
+
+#[test]
+fn a_command_before_there_is_a_programme_is_no_answer_to_its_key() {
+    let mut shop = Shop::without_programme();
+    assert_eq!(shop.ask("ana", "e", enroll()), Err("no_programme".into()));
+    shop.reopen();
+    assert_eq!(shop.ask("ana", "e", enroll()), Err("no_programme".into()));
+    shop.publish(PROGRAM);
+    assert_eq!(shop.ask("ana", "e", enroll()), Ok(()));
+    assert!(shop.customer("ana").member.is_some());
     shop.verify();
 }
 

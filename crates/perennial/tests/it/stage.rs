@@ -35,10 +35,14 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    pub(crate) fn open() -> Self {
+    pub(crate) fn without_programme() -> Self {
         let disk = MemoryDisk::new();
         let workspace = Workspace::on_disk(&disk).unwrap();
-        let mut shop = Self { disk, workspace, now: "2026-01-10T09:00:00Z".parse().unwrap(), sent: 0 };
+        Self { disk, workspace, now: "2026-01-10T09:00:00Z".parse().unwrap(), sent: 0 }
+    }
+
+    pub(crate) fn open() -> Self {
+        let mut shop = Self::without_programme();
         shop.publish(PROGRAM);
         let bottle = json!({ "product_id": "bottle", "impact": [["waste_kg", 4000]] });
         let bottle = serde_json::from_value(bottle).unwrap();
