@@ -50,7 +50,8 @@ use crate::wire::segment::BODY_MAX;
 use keys::KeyRing;
 use problem::ApiError;
 
-/// Longest that a request may take, but for the stream.
+/// Longest that a request may take, but for the stream. Who waits for the writer is answered sooner, so
+/// that a request which takes all of it waits for its client.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// Largest programme document.
 const PROGRAM_BODY_MAX: usize = 1024 * 1024;
@@ -250,7 +251,7 @@ pub fn router(app: App) -> Router {
         .merge(docs::routes())
         .merge(console::routes())
         .fallback(nothing_here)
-        .layer(middleware::from_fn(accompany))
+        .layer(middleware::from_fn(|request, next| accompany(REQUEST_MAX, request, next)))
         .with_state(app)
 }
 
@@ -261,7 +262,7 @@ async fn nothing_here() -> ApiError {
 /// What every request gets, in one layer, because each costs as much as a small handler: a limit in
 /// time for the head of its answer (a stream's body may go on), an answer also when we panic, our shape
 /// for errors that the framework answers, and a line in the books.
-async fn accompany(request: Request, next: Next) -> Response {
+async fn accompany(longest: Duration, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -270,14 +271,24 @@ async fn accompany(request: Request, next: Next) -> Response {
         let step = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(task)));
         step.map_or(Poll::Ready(None), |answer| answer.map(Some))
     });
-    let response = match tokio::time::timeout(REQUEST_MAX, contained).await {
+    let answer = tokio::time::timeout(longest, contained).await;
+    let late = answer.is_err();
+    let response = match answer {
         Ok(Some(response)) => explain(response),
         Ok(None) => ApiError::from(Trouble::Broken).into_response(),
-        Err(_) => ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.")
-            .into_response(),
+        Err(_) => too_late(),
     };
-    observe(route.as_ref().map_or("none", MatchedPath::as_str), &method, response.status(), started.elapsed());
+    let failed = response.status().is_server_error() && !late;
+    observe(route.as_ref().map_or("none", MatchedPath::as_str), &method, response.status(), started.elapsed(), failed);
     response
+}
+
+/// Any client can bring this about as often as it likes: it is counted, and no matter for the log.
+fn too_late() -> Response {
+    metrics::counter!("http_timeouts_total").increment(1);
+    ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.")
+        .after(1)
+        .into_response()
 }
 
 /// Errors that the framework answers before a handler runs get our shape too.
@@ -309,9 +320,9 @@ fn explain(response: Response) -> Response {
 }
 
 /// Counts and logs a request by its route, never by its address: addresses name people.
-fn observe(route: &str, method: &Method, status: StatusCode, took: Duration) {
+fn observe(route: &str, method: &Method, status: StatusCode, took: Duration, failed: bool) {
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
+    if failed {
         tracing::warn!(method = method.as_str(), route, status = status.as_u16(), duration_ms, "request failed");
     } else {
         tracing::debug!(method = method.as_str(), route, status = status.as_u16(), duration_ms, "request");
@@ -370,15 +381,32 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_handler_that_panics_is_answered_for() {
+    /// What becomes of a request that panics (`/broken`) or never ends (`/slow`): the status and the code.
+    async fn ask(path: &str) -> (u16, String) {
         async fn broken() {
             panic!("a fault of ours");
         }
-        let router: Router = Router::new().route("/", get(broken)).layer(middleware::from_fn(accompany));
-        let answer = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let router: Router =
+            Router::new().route("/broken", get(broken)).route("/slow", get(std::future::pending::<()>));
+        let at_once = Duration::from_millis(1);
+        let router = router.layer(middleware::from_fn(move |request, next| accompany(at_once, request, next)));
+        let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
         let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
-        assert!(String::from_utf8_lossy(&body).contains("internal_error"));
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (status, problem["code"].as_str().unwrap().into())
+    }
+
+    #[tokio::test]
+    async fn what_we_break_is_answered_and_logged_what_a_client_delays_is_answered_and_counted() {
+        let metrics = ops::metrics_handle();
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let lines = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+        let _listening = tracing::subscriber::set_default(lines);
+        assert_eq!(ask("/broken").await, (500, "internal_error".into()));
+        assert_eq!(ask("/slow").await, (503, "timeout".into()));
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        assert!(log.contains("/broken") && !log.contains("/slow"), "{log}");
+        assert!(metrics.render().contains("\nhttp_timeouts_total 1\n"), "{}", metrics.render());
     }
 }

@@ -33,6 +33,7 @@ fn install() -> PrometheusHandle {
     }
     metrics::describe_counter!("events_total", "Messages by what became of them");
     metrics::describe_counter!("http_requests_total", "Requests by route, method and status");
+    metrics::describe_counter!("http_timeouts_total", "Requests cut off after 30 seconds, mostly of slow clients");
     metrics::describe_histogram!("http_request_seconds", "Time to the head of the answer");
     metrics::describe_histogram!("journal_append_seconds", "Time of one durable append");
     metrics::describe_histogram!("journal_append_entries", "Entries of one durable append");
