@@ -424,6 +424,9 @@ impl Customer {
     /// The root profile that the strongest known one of these identifiers belongs to; the own one when
     /// none is known.
     pub fn root_of(&self, ids: &[Identifier]) -> CustomerId {
+        if let [only] = *self.roots {
+            return only;
+        }
         let known = self.identifiers.iter().filter(|(known, _)| ids.contains(known));
         known.min().map_or(self.id, |(_, root)| *root)
     }

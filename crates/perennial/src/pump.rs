@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use perennial_core::id::Secret;
 use perennial_core::input::Asked;
 use perennial_core::time::Timestamp;
 use serde::Serialize;
@@ -22,7 +23,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::models::shelf::Shelf;
 use crate::wire::Arrival;
-use crate::workspace::{Answer, Failure, Receipt, Status, Workspace};
+use crate::workspace::{Answer, Failure, Marked, Receipt, Status, Workspace};
 
 /// Most bytes of work that may wait.
 pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
@@ -108,7 +109,7 @@ pub struct Notice {
 type Call = Box<dyn FnOnce(&mut Workspace, Timestamp) + Send>;
 
 enum Job {
-    Take(Vec<Arrival>, Caller<Vec<Receipt>>),
+    Take(Vec<Marked>, Caller<Vec<Receipt>>),
     Ask(&'static str, Box<Asked>, Caller<Answer>),
     Call(Call),
     Stop,
@@ -138,6 +139,7 @@ struct Shared {
     clock: Clock,
     notices: broadcast::Sender<Notice>,
     shelf: Arc<Shelf>,
+    secret: Secret,
     meters: OnceLock<Meters>,
 }
 
@@ -264,6 +266,7 @@ impl Pump {
             clock,
             notices: broadcast::channel(NOTICES).0,
             shelf: workspace.shelf(),
+            secret: workspace.secret(),
             meters: OnceLock::new(),
         });
         let place: Place = Arc::new(Mutex::new(Some(workspace)));
@@ -333,6 +336,7 @@ impl Handle {
         }
         let weight = bytes + JOB_BYTES;
         self.shared.reserve(weight)?;
+        let batch = batch.into_iter().map(|arrival| Marked::new(&self.shared.secret, arrival)).collect();
         let (reply, answer) = oneshot::channel();
         self.send(Job::Take(batch, Caller { weight, reply }), weight)?;
         wait(answer).await?
@@ -525,11 +529,11 @@ impl Writer<'_> {
         }
     }
 
-    fn take(&mut self, batch: Vec<Arrival>, caller: Caller<Vec<Receipt>>) {
+    fn take(&mut self, batch: Vec<Marked>, caller: Caller<Vec<Receipt>>) {
         let now = self.shared.now();
         let heard = self.shared.notices.receiver_count() > 0;
         let names: Vec<_> = if heard { batch.iter().map(name_of).collect() } else { Vec::new() };
-        let folded = contained(self.workspace, |workspace| workspace.fold_in(now, batch));
+        let folded = contained(self.workspace, |workspace| workspace.fold_marked(now, batch));
         self.promise(folded, caller, move |receipts, shared| {
             for receipt in receipts {
                 shared.meters().count(&receipt.status);
@@ -608,10 +612,10 @@ fn tell(at: Timestamp, receipts: &[Receipt], names: Vec<String>, shared: &Shared
     }
 }
 
-fn name_of(arrival: &Arrival) -> String {
-    match arrival {
-        Arrival::Event(event) => event.name().to_owned(),
-        Arrival::Reject(reject) => reject.code.to_string(),
+fn name_of(message: &Marked) -> String {
+    match message {
+        Marked::Event(event, _) => event.name().to_owned(),
+        Marked::Reject(reject) => reject.code.to_string(),
     }
 }
 

@@ -18,7 +18,7 @@ use perennial_core::input::{Asked, Input, Reject, Timer};
 use perennial_core::time::DAY_MS;
 use perennial_store::Failure;
 
-use super::intake::{Receipt, Status, reject_of};
+use super::intake::{Receipt, Status, fingerprint, reject_of};
 use super::{Answer, Workspace, misfit, tail, tell_all, unknown};
 
 /// How often something is folded before it is set aside: the second time in case memory was at fault.
@@ -73,8 +73,9 @@ impl Workspace {
     /// make memory again each time; none when the reject record is of another sort or message.
     pub(super) fn still_poison(&self, event: &Event, seq: u64, reject: Reject) -> Option<Receipt> {
         let Reject { code, field, reason, body, .. } = reject;
+        let secret = self.secret();
         let same = *code == *POISON
-            && serde_json::from_str(&body).is_ok_and(|kept| self.fingerprint(&kept) == self.fingerprint(event));
+            && serde_json::from_str(&body).is_ok_and(|kept| fingerprint(&secret, &kept) == fingerprint(&secret, event));
         let status = Status::Rejected { code, field, reason };
         same.then(|| Receipt { message_id: event.message_id.clone(), status, seq: Some(seq), customer: None })
     }

@@ -4,7 +4,7 @@ use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
 use perennial_core::fact::{Fact, Outcome};
-use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
+use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secret};
 use perennial_core::input::{Input, Reject};
 use perennial_core::orders::{self, Parked, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
@@ -60,6 +60,40 @@ pub struct History {
 /// Room that most messages need, so that they are written without moving.
 const MESSAGE_BYTES: usize = 512;
 
+/// A message, beside what tells it apart: any thread can find that, so that the one that folds need not.
+pub enum Marked {
+    /// An event.
+    Event(Box<Event>, Fingerprint),
+    /// A message that cannot be used.
+    Reject(Box<Reject>),
+}
+
+impl Marked {
+    /// Finds what tells a message apart.
+    pub fn new(secret: &Secret, arrival: Arrival) -> Self {
+        match arrival {
+            Arrival::Event(event) => {
+                let fingerprint = fingerprint(secret, &event);
+                Self::Event(event, fingerprint)
+            }
+            Arrival::Reject(reject) => Self::Reject(reject),
+        }
+    }
+}
+
+/// What tells a message apart: its source and id, and what it says.
+pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
+    // Names that traits or an alias add belong to the body; those two are whom it is about.
+    let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
+    let ids: Vec<&Identifier> = match event.body {
+        Body::Alias { .. } => Vec::new(),
+        _ => event.ids.iter().filter(whom).collect(),
+    };
+    let said = (ids, &event.body, &event.properties, &event.traits);
+    let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
+    Fingerprint::of(secret, &event.source, &event.message_id, &said)
+}
+
 enum Past {
     New,
     Known,
@@ -83,10 +117,19 @@ impl Workspace {
     /// # Errors
     /// The store's failure; nothing that was not flushed has happened then.
     pub fn fold_in(&mut self, now: Timestamp, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, Failure> {
+        let secret = self.secret();
+        self.fold_marked(now, arrivals.into_iter().map(|arrival| Marked::new(&secret, arrival)).collect())
+    }
+
+    /// As [`Workspace::fold_in`], of messages that another thread has marked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fold_marked(&mut self, now: Timestamp, messages: Vec<Marked>) -> Result<Vec<Receipt>, Failure> {
         self.ready(now)?;
-        let receipts = arrivals.into_iter().map(|arrival| match arrival {
-            Arrival::Event(event) => self.fold(event),
-            Arrival::Reject(reject) => Ok(self.reject(*reject)),
+        let receipts = messages.into_iter().map(|message| match message {
+            Marked::Event(event, fingerprint) => self.fold(event, fingerprint),
+            Marked::Reject(reject) => Ok(self.reject(*reject)),
         });
         let receipts: Result<Vec<Receipt>, Failure> = receipts.collect();
         self.broken |= receipts.is_err();
@@ -117,7 +160,7 @@ impl Workspace {
 
     fn take_past(&mut self, input: Input) -> Result<Past, Failure> {
         match input {
-            Input::Event(event) => Ok(match self.fold(event)?.status {
+            Input::Event(event) => Ok(match self.fold_past(event)?.status {
                 Status::Accepted => Past::New,
                 Status::Duplicate => Past::Known,
                 Status::Rejected { .. } | Status::Quarantined => Past::Refused,
@@ -134,6 +177,11 @@ impl Workspace {
         }
     }
 
+    fn fold_past(&mut self, event: Box<Event>) -> Result<Receipt, Failure> {
+        let fingerprint = fingerprint(&self.secret(), &event);
+        self.fold(event, fingerprint)
+    }
+
     pub(super) fn reject(&mut self, reject: Reject) -> Receipt {
         let Reject { code, field, reason, .. } = reject.clone();
         let message_id = reject.message_id.clone();
@@ -144,9 +192,9 @@ impl Workspace {
         Receipt { message_id: message_id.unwrap_or_default(), status, seq: Some(seq), customer: None }
     }
 
-    fn fold(&mut self, event: Box<Event>) -> Result<Receipt, Failure> {
+    fn fold(&mut self, event: Box<Event>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
         let mut event = Some(event);
-        let folded = self.contain(|workspace| workspace.try_fold(&mut event))?;
+        let folded = self.contain(|workspace| workspace.try_fold(&mut event, fingerprint))?;
         match (folded, event) {
             (None, Some(event)) => Ok(self.set_event_aside(&event)),
             (folded, _) => folded.ok_or_else(|| super::misfit("fold an event", "it was folded and is lost")),
@@ -154,9 +202,8 @@ impl Workspace {
     }
 
     /// Folds an event, which leaves its place when that is done.
-    fn try_fold(&mut self, place: &mut Option<Box<Event>>) -> Result<Receipt, Failure> {
+    fn try_fold(&mut self, place: &mut Option<Box<Event>>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
         let Some(event) = place else { return Err(super::misfit("fold an event", "it is folded already")) };
-        let fingerprint = self.fingerprint(event);
         if let Some(reject) = self.without_erased(event)? {
             return Ok(self.reject(reject));
         }
@@ -329,22 +376,8 @@ impl Workspace {
         Ok(Some(Receipt { message_id, status: Status::Quarantined, ..receipt }))
     }
 
-    /// What tells a message apart: its source and id, and what it says.
-    pub(super) fn fingerprint(&self, event: &Event) -> Fingerprint {
-        // Names that traits or an alias add belong to the body; those two are whom it is about.
-        let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
-        let ids: Vec<&Identifier> = match event.body {
-            Body::Alias { .. } => Vec::new(),
-            _ => event.ids.iter().filter(whom).collect(),
-        };
-        let said = (ids, &event.body, &event.properties, &event.traits);
-        let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
-        Fingerprint::of(&self.secret(), &event.source, &event.message_id, &said)
-    }
-
     pub(super) fn remember_event(&mut self, event: &Event, seq: u64) {
-        let fingerprint = self.fingerprint(event);
-        self.duplicates.remember(fingerprint, seq);
+        self.duplicates.remember(fingerprint(&self.secret(), event), seq);
         self.know_sender(&event.source);
     }
 

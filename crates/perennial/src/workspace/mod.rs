@@ -38,7 +38,7 @@ use perennial_core::{engine, merge};
 use perennial_store::{Appended, Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::{Glimpse, Who};
-pub use intake::{Receipt, Status};
+pub use intake::{Marked, Receipt, Status};
 pub use models::{Held, Round};
 pub(crate) use models::{customers, ordered};
 pub use perennial_core::command::Refusal;
@@ -243,7 +243,7 @@ impl Workspace {
         Some(stock - self.taken.get(reward).copied().unwrap_or(0))
     }
 
-    fn secret(&self) -> Secret {
+    pub(crate) fn secret(&self) -> Secret {
         self.rules.secret
     }
 
