@@ -2,19 +2,19 @@
 //! again.
 //!
 //! Promise: the list's own bytes hold its bounds and its last, incomplete block. Complete blocks are
-//! named by [`Blocks::take_changes`] when they are to be written, and given back with [`Blocks::fill`].
+//! named by [`List::take_changes`] when they are to be written, and given back with [`List::read`].
 //! Two lists are equal when they hold equal items, whatever is written of them.
 
 use std::collections::{VecDeque, vec_deque};
 use std::ops::Range;
 
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Items of a complete block.
 pub const BLOCK: u32 = 16;
-/// Numbers of blocks are below this.
-pub const NUMBERS: u32 = u32::MAX / BLOCK;
+/// Numbers of blocks are below this; they begin anew before a list gets there.
+pub const NUMBERS: u32 = 1 << 20;
 
 /// Items in the order they came, the oldest of which may leave.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Blocks<T> {
     /// Items at the front that are still to be filled in.
     absent: u32,
     items: VecDeque<T>,
-    /// Blocks that changed since they were last taken, sorted.
+    /// Complete blocks that changed since they were last taken, sorted.
     touched: Vec<u32>,
     /// Earlier blocks have left since. None for a list that was never taken.
     taken_from: Option<u32>,
@@ -82,6 +82,26 @@ impl<T> Blocks<T> {
         self.items.as_slices().into()
     }
 
+    /// The items from a place on.
+    pub fn from(&self, at: usize) -> vec_deque::Iter<'_, T> {
+        self.items.range(at.min(self.items.len())..)
+    }
+
+    /// The oldest item.
+    pub fn front(&self) -> Option<&T> {
+        self.items.front()
+    }
+
+    /// The newest item.
+    pub fn back(&self) -> Option<&T> {
+        self.items.back()
+    }
+
+    /// How many items at the front are as asked, where all of these stand before the others.
+    pub fn partition_point(&self, is_before: impl FnMut(&T) -> bool) -> usize {
+        self.items.partition_point(is_before)
+    }
+
     /// An item by its place.
     pub fn get(&self, at: usize) -> Option<&T> {
         self.items.get(at)
@@ -99,6 +119,12 @@ impl<T> Blocks<T> {
     pub fn push(&mut self, item: T) {
         self.items.push_back(item);
         self.touch(self.block_of(self.items.len() - 1));
+    }
+
+    /// Puts an item before the one that has its place; the ones after it take the next places.
+    pub fn insert(&mut self, at: usize, item: T) {
+        self.items.insert(at, item);
+        (self.block_of(at)..self.complete()).for_each(|block| self.touch(block));
     }
 
     /// Takes an item out; the ones before it take the next places.
@@ -119,25 +145,7 @@ impl<T> Blocks<T> {
         self.touch_all();
     }
 
-    /// Begins anew as a list that was never taken: for one that takes the place of another, or that
-    /// goes to another owner.
-    pub fn renew(&mut self) {
-        self.taken_from = None;
-        self.touch_all();
-    }
-
-    /// What is to be written since this was last asked. Whoever asks writes it, and the list with it.
-    pub fn take_changes(&mut self) -> Changes {
-        let complete = self.first / BLOCK..self.complete();
-        let gone = self.taken_from.map_or(0..NUMBERS, |from| from..complete.start);
-        self.taken_from = Some(complete.start);
-        let mut changed = std::mem::take(&mut self.touched); // What completes a block touches it.
-        changed.retain(|block| complete.contains(block));
-        Changes { gone, changed }
-    }
-
-    /// A block, to be written.
-    pub fn block(&self, number: u32) -> Block<&T> {
+    fn block(&self, number: u32) -> Block<&T> {
         let start = self.first + self.absent;
         let (from, end) = ((number * BLOCK).max(start), (number + 1) * BLOCK);
         let place = |number: u32| self.items.len().min((number.saturating_sub(start)) as usize);
@@ -145,7 +153,7 @@ impl<T> Blocks<T> {
     }
 
     /// Takes in the last block that is still absent; any other is of the past and left out.
-    pub fn fill(&mut self, block: Block<T>) {
+    fn fill(&mut self, block: Block<T>) {
         let numbers = block.from..block.from.saturating_add(u32::try_from(block.items.len()).unwrap_or(u32::MAX));
         if self.absent == 0 || numbers.end != self.first + self.absent {
             return;
@@ -154,11 +162,6 @@ impl<T> Blocks<T> {
             self.items.push_front(item);
             self.absent -= 1;
         }
-    }
-
-    /// Whether all blocks were filled in.
-    pub fn is_whole(&self) -> bool {
-        self.absent == 0
     }
 
     /// The block that follows the complete ones.
@@ -170,7 +173,11 @@ impl<T> Blocks<T> {
         (self.first + self.absent + u32::try_from(at).unwrap_or(u32::MAX)) / BLOCK
     }
 
+    /// An incomplete block is written with the list.
     fn touch(&mut self, block: u32) {
+        if block >= self.complete() {
+            return;
+        }
         if self.touched.last().is_none_or(|last| *last < block) {
             self.touched.push(block);
         } else if let Err(at) = self.touched.binary_search(&block) {
@@ -179,7 +186,65 @@ impl<T> Blocks<T> {
     }
 
     fn touch_all(&mut self) {
-        self.touched = (self.first / BLOCK..=self.complete()).collect();
+        self.touched = (self.first / BLOCK..self.complete()).collect();
+    }
+}
+
+/// A list as whoever writes and reads it sees it, whatever its items are.
+pub trait List {
+    /// What is to be written since this was last asked. Whoever asks writes it, and the list with it.
+    fn take_changes(&mut self) -> Changes;
+
+    /// Begins anew as a list that was never taken: for one that takes the place of another, or that
+    /// goes to another owner.
+    fn renew(&mut self);
+
+    /// Whether all blocks were read.
+    fn is_whole(&self) -> bool;
+
+    /// Writes a block behind what is there.
+    ///
+    /// # Errors
+    /// When an item cannot be encoded.
+    fn write(&self, number: u32, there: Vec<u8>) -> postcard::Result<Vec<u8>>;
+
+    /// Reads a block, the last one first; one of the past is left out.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    fn read(&mut self, block: &[u8]) -> postcard::Result<()>;
+}
+
+impl<T: Serialize + DeserializeOwned> List for Blocks<T> {
+    fn take_changes(&mut self) -> Changes {
+        if self.complete() > NUMBERS / 2 {
+            self.first %= BLOCK;
+            self.renew();
+        }
+        let complete = self.first / BLOCK..self.complete();
+        let gone = self.taken_from.map_or(0..NUMBERS, |from| from..complete.start);
+        self.taken_from = Some(complete.start);
+        let mut changed = std::mem::take(&mut self.touched);
+        changed.retain(|block| complete.contains(block));
+        Changes { gone, changed }
+    }
+
+    fn renew(&mut self) {
+        self.taken_from = None;
+        self.touch_all();
+    }
+
+    fn is_whole(&self) -> bool {
+        self.absent == 0
+    }
+
+    fn write(&self, number: u32, there: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        postcard::to_extend(&self.block(number), there)
+    }
+
+    fn read(&mut self, block: &[u8]) -> postcard::Result<()> {
+        self.fill(postcard::from_bytes(block)?);
+        Ok(())
     }
 }
 
@@ -244,6 +309,7 @@ mod tests {
     enum Step {
         Push(u16),
         Change(usize, u16),
+        Insert(usize, u16),
         Remove(usize),
         Turn,
         Replace,
@@ -255,6 +321,7 @@ mod tests {
         prop_oneof![
             20 => any::<u16>().prop_map(Step::Push),
             4 => (0..100usize, any::<u16>()).prop_map(|(at, n)| Step::Change(at, n)),
+            2 => (0..100usize, any::<u16>()).prop_map(|(at, n)| Step::Insert(at, n)),
             6 => Just(Step::Remove(0)),
             2 => (0..100usize).prop_map(Step::Remove),
             1 => Just(Step::Turn),
@@ -276,14 +343,14 @@ mod tests {
             let Changes { gone, changed } = list.take_changes();
             self.blocks.retain(|number, _| !gone.contains(number));
             for number in changed {
-                self.blocks.insert(number, postcard::to_stdvec(&list.block(number)).unwrap());
+                self.blocks.insert(number, list.write(number, Vec::new()).unwrap());
             }
             self.list = Some(postcard::to_stdvec(list).unwrap());
         }
 
         fn read(&self) -> Option<Blocks<u16>> {
             let mut list: Blocks<u16> = postcard::from_bytes(self.list.as_ref()?).unwrap();
-            self.blocks.values().rev().for_each(|block| list.fill(postcard::from_bytes(block).unwrap()));
+            self.blocks.values().rev().for_each(|block| list.read(block).unwrap());
             assert!(list.is_whole());
             Some(list)
         }
@@ -300,6 +367,10 @@ mod tests {
                     Step::Change(at, n) => {
                         list.get_mut(at).into_iter().for_each(|item| *item = n);
                         plain.get_mut(at).into_iter().for_each(|item| *item = n);
+                    }
+                    Step::Insert(at, n) => {
+                        list.insert(at.min(plain.len()), n);
+                        plain.insert(at.min(plain.len()), n);
                     }
                     Step::Remove(at) => {
                         let gone = (at < plain.len()).then(|| plain.remove(at));

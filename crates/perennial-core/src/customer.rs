@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::blocks::{Blocks, List};
 use crate::fact::Redemption;
 use crate::feature::Seen;
 use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
@@ -28,6 +29,13 @@ pub const ANSWERS_MAX: usize = 256;
 pub const HOLDS_MAX: usize = 64;
 /// Activities kept.
 pub const ACTIVITIES_MAX: usize = 512;
+/// Numbers of long lists ([`Customer::lists`]); those of the features' windows follow.
+const ORDERS: u32 = 0;
+/// As above.
+const LOTS: u32 = 1;
+/// The first of four.
+const TIMERS: u32 = 2;
+const WINDOWS: u32 = 6;
 /// About how many bytes a trait, a name or an answer takes.
 const SAID_BYTES: usize = 128;
 
@@ -76,13 +84,15 @@ pub struct Customer {
     pub scores: Vec<Scored>,
 }
 
-/// Wake-ups, each once: a sorted ring for each kind. Those of one kind come about in the order they are due,
-/// a month ahead or a year, so that they are put in at an end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Wake-ups, each once, in a sorted list for each kind that there may be many of and one for the others.
+/// Those of one kind come about in the order they are due, a month ahead or a year, so that they are put in
+/// at an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timers {
     /// The next one. At hand, because every event asks whether it is due.
+    #[serde(skip)]
     first: Option<Timer>,
-    rings: [VecDeque<Timer>; TimerKind::COUNT],
+    lists: [Blocks<Timer>; 4],
 }
 
 /// Wake-ups at the end that are looked at one by one, because most come in among them.
@@ -95,57 +105,50 @@ impl Timers {
     }
 
     fn find_first(&mut self) {
-        self.first = self.rings.iter().filter_map(VecDeque::front).min().copied();
+        self.first = self.lists.iter().filter_map(Blocks::front).min().copied();
     }
 
     /// How many there are.
     fn len(&self) -> usize {
-        self.rings.iter().map(VecDeque::len).sum()
-    }
-
-    /// All of them, the next one first.
-    fn sorted(&self) -> Vec<Timer> {
-        let mut all: Vec<Timer> = self.rings.iter().flatten().copied().collect();
-        all.sort(); // Runs that are sorted are only merged.
-        all
+        self.lists.iter().map(Blocks::len).sum()
     }
 
     /// Those that the other has not.
     pub fn without(&self, other: &Self) -> Vec<Timer> {
-        self.sorted()
-            .into_iter()
-            .filter(|timer| other.rings[timer.kind as usize].binary_search(timer).is_err())
-            .collect()
+        let there = |timer: &Timer| place_of(other.list(timer.kind), timer).is_ok();
+        self.lists.iter().flatten().filter(|timer| !there(timer)).copied().collect()
+    }
+
+    fn list(&self, kind: TimerKind) -> &Blocks<Timer> {
+        &self.lists[list_of(kind)]
     }
 
     /// Puts one in, unless it is there.
     pub(crate) fn put(&mut self, timer: Timer) {
-        let ring = &mut self.rings[timer.kind as usize];
-        let later = ring.iter().rev().take(NEAR).take_while(|known| **known >= timer).count();
-        let found = match ring.len() - later {
-            at if later < NEAR && ring.get(at) == Some(&timer) => Ok(at),
-            at if later < NEAR => Err(at),
-            _ => ring.binary_search(&timer),
-        };
-        if let Err(at) = found {
-            ring.insert(at, timer);
-            self.first = Some(self.first.map_or(timer, |first| first.min(timer)));
+        let list = &mut self.lists[list_of(timer.kind)];
+        if list.back().is_none_or(|last| *last < timer) {
+            list.push(timer);
+        } else if let Err(at) = place_of(list, &timer) {
+            list.insert(at, timer);
         }
+        self.first = Some(self.first.map_or(timer, |first| first.min(timer)));
     }
 
     /// Takes out all of a kind and number.
     pub(crate) fn cancel(&mut self, kind: TimerKind, id: u32) {
-        self.rings[kind as usize].retain(|timer| timer.id != id);
+        let list = &mut self.lists[list_of(kind)];
+        while let Some(at) = list.iter().position(|timer| timer.kind == kind && timer.id == id) {
+            list.remove(at);
+        }
         self.find_first();
     }
 
     /// Takes one out, if it is there: the next one of its kind as a rule.
     pub(crate) fn take(&mut self, timer: &Timer) {
-        let ring = &mut self.rings[timer.kind as usize];
-        if ring.front() == Some(timer) {
-            ring.pop_front();
-        } else if let Ok(at) = ring.binary_search(timer) {
-            ring.remove(at);
+        let list = &mut self.lists[list_of(timer.kind)];
+        let there = if list.front() == Some(timer) { Ok(0) } else { place_of(list, timer) };
+        if let Ok(at) = there {
+            list.remove(at);
         }
         if self.first.as_ref() == Some(timer) {
             self.find_first();
@@ -157,9 +160,9 @@ impl Timers {
         if !self.first.as_ref().is_some_and(&is_past) {
             return;
         }
-        for ring in &mut self.rings {
-            while ring.front().is_some_and(&is_past) {
-                ring.pop_front();
+        for list in &mut self.lists {
+            while list.front().is_some_and(&is_past) {
+                list.remove(0);
             }
         }
         self.find_first();
@@ -168,33 +171,25 @@ impl Timers {
     /// Takes in those of another customer. A tick is a view: refreshing the segments of both sets the
     /// next one.
     pub(crate) fn unite(&mut self, other: Self) {
-        other
-            .rings
-            .into_iter()
-            .flatten()
-            .filter(|timer| timer.kind != TimerKind::Tick)
-            .for_each(|timer| self.put(timer));
+        let all = other.lists.into_iter().flatten();
+        all.filter(|timer| timer.kind != TimerKind::Tick).for_each(|timer| self.put(timer));
     }
 }
 
-impl FromIterator<Timer> for Timers {
-    fn from_iter<I: IntoIterator<Item = Timer>>(timers: I) -> Self {
-        let mut all = Self::default();
-        timers.into_iter().for_each(|timer| all.put(timer));
-        all
+fn list_of(kind: TimerKind) -> usize {
+    match kind {
+        TimerKind::Activate => 0,
+        TimerKind::Expire => 1,
+        TimerKind::Remind => 2,
+        TimerKind::HoldLapse | TimerKind::Firm | TimerKind::Review | TimerKind::Tick => 3,
     }
 }
 
-impl Serialize for Timers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.sorted().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::<Timer>::deserialize(deserializer).map(Self::from_iter)
-    }
+/// Where a wake-up is in its list, or belongs.
+fn place_of(list: &Blocks<Timer>, timer: &Timer) -> Result<usize, usize> {
+    let near = list.iter().rev().take(NEAR).take_while(|known| **known >= *timer).count();
+    let at = if near < NEAR { list.len() - near } else { list.partition_point(|known| known < timer) };
+    if list.get(at) == Some(timer) { Ok(at) } else { Err(at) }
 }
 
 /// Declared traits and consents.
@@ -372,6 +367,27 @@ impl Customer {
         }
     }
 
+    /// Its long lists, each with a number that stays its own as long as the programme does: their complete
+    /// blocks are written apart from it.
+    pub fn lists(&mut self) -> Vec<(u32, &mut dyn List)> {
+        let mut lists: Vec<(u32, &mut dyn List)> = vec![(ORDERS, self.orders.list())];
+        if let Some(member) = &mut self.member {
+            lists.push((LOTS, &mut member.wallet.lots));
+        }
+        let timers = self.timers.lists.iter_mut().map(|list| list as &mut dyn List);
+        lists.extend((TIMERS..).zip(timers));
+        let windows = (WINDOWS..).zip(&mut self.features);
+        lists.extend(windows.filter_map(|(number, seen)| Some((number, seen.list()?))));
+        lists
+    }
+
+    /// After all lists were read: says whether each is whole.
+    pub fn was_read(&mut self) -> bool {
+        self.features.iter_mut().for_each(Seen::was_read);
+        self.timers.find_first();
+        self.lists().iter().all(|(_, list)| list.is_whole())
+    }
+
     /// A copy to look at: without single orders and answers, of which there may be hundreds.
     #[must_use]
     pub fn outline(&self) -> Self {
@@ -530,11 +546,12 @@ mod tests {
                         model.retain(|timer| timer.kind != kind || timer.id != id);
                     }
                     Step::Read => {
-                        let written = postcard::to_stdvec(&timers).unwrap();
-                        prop_assert_eq!(&written, &postcard::to_stdvec(&model).unwrap(), "as a sorted list");
-                        let again: Timers = postcard::from_bytes(&written).unwrap();
-                        prop_assert_eq!(&again, &timers);
-                        timers = again;
+                        let all: Vec<Timer> = timers.without(&Timers::default());
+                        let again = all.into_iter().fold(Timers::default(), |mut all, timer| {
+                            all.put(timer);
+                            all
+                        });
+                        prop_assert_eq!(again, timers.clone());
                     }
                 }
                 prop_assert_eq!(timers.first(), model.first());

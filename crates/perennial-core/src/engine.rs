@@ -5,6 +5,7 @@
 //!
 //! Invariant: after every call each lot balances and the clock never runs backwards.
 
+use crate::blocks::List;
 use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
 use crate::event::{Body, Event};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
@@ -194,6 +195,8 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
 /// then, whether or not an entry says so.
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
+    // A feature may have another place, and so its list another number.
+    customer.features.iter_mut().filter_map(Seen::list).for_each(List::renew);
     customer.adopted = rules.latest_version();
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(edition.published_at);

@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 
+use crate::blocks::{Blocks, List};
 use crate::program::{Computed, Feature};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -47,7 +48,7 @@ pub enum Seen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct Recent {
-    entries: VecDeque<Sighting>,
+    entries: Blocks<Sighting>,
     /// Sum of the entries' amounts.
     sum: i64,
     /// Entries that had to be gathered by hour.
@@ -60,7 +61,7 @@ pub struct Recent {
 /// The same as it is written.
 #[derive(Default, Deserialize)]
 struct Written {
-    entries: VecDeque<Sighting>,
+    entries: Blocks<Sighting>,
     sum: i64,
     hours: VecDeque<Hour>,
 }
@@ -95,8 +96,11 @@ struct Hour {
 impl Recent {
     fn push(&mut self, sighting: Sighting) {
         let newest = self.entries.back().is_none_or(|last| last.at <= sighting.at);
-        let at = if newest { self.entries.len() } else { self.entries.partition_point(|s| s.at <= sighting.at) };
-        self.entries.insert(at, sighting);
+        if newest {
+            self.entries.push(sighting);
+        } else {
+            self.entries.insert(self.entries.partition_point(|s| s.at <= sighting.at), sighting);
+        }
         self.oldest = self.oldest.min(sighting.at);
         self.sum = self.sum.saturating_add(sighting.amount);
         if self.entries.len() > EXACT_MAX
@@ -108,7 +112,7 @@ impl Recent {
 
     /// Takes the oldest entry out.
     fn shift(&mut self) -> Option<Sighting> {
-        let gone = self.entries.pop_front()?;
+        let gone = self.entries.remove(0)?;
         self.sum = self.sum.saturating_sub(gone.amount);
         self.find_oldest();
         Some(gone)
@@ -140,10 +144,10 @@ impl Recent {
     /// Moves an entry's amount; an amount of `None` removes the entry.
     fn amend(&mut self, key: u64, amount: Option<i64>) {
         let Some(at) = self.entries.iter().rposition(|s| s.key == key) else { return };
-        let old = self.entries[at].amount;
-        self.sum = self.sum.saturating_sub(old).saturating_add(amount.unwrap_or(0));
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        self.sum = self.sum.saturating_sub(entry.amount).saturating_add(amount.unwrap_or(0));
         if let Some(amount) = amount {
-            self.entries[at].amount = amount;
+            entry.amount = amount;
         } else {
             self.entries.remove(at);
             self.find_oldest();
@@ -156,7 +160,7 @@ impl Recent {
     }
 
     fn inside(&self, start: Timestamp) -> impl DoubleEndedIterator<Item = &Sighting> + Clone {
-        self.entries.range(self.gone(start)..)
+        self.entries.from(self.gone(start))
     }
 
     fn count(&self, start: Timestamp) -> i64 {
@@ -180,6 +184,21 @@ impl Recent {
 }
 
 impl Seen {
+    /// The entries of a window, to be written and read.
+    pub(crate) fn list(&mut self) -> Option<&mut dyn List> {
+        match self {
+            Self::Recent(recent) => Some(&mut recent.entries),
+            _ => None,
+        }
+    }
+
+    /// After the entries were read.
+    pub(crate) fn was_read(&mut self) {
+        if let Self::Recent(recent) = self {
+            recent.find_oldest();
+        }
+    }
+
     /// About how many bytes it takes beyond its own.
     pub(crate) fn weight(&self) -> usize {
         match self {
@@ -328,7 +347,7 @@ mod tests {
         Observe { ago: i64, key: u64, amount: i64 },
         Amend { key: u64, after: Option<i64> },
         Wait(i64),
-        Read,
+        Prune,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -336,7 +355,7 @@ mod tests {
             6 => (0..20i64, 0..30u64, 1..9i64).prop_map(|(ago, key, amount)| Step::Observe { ago, key, amount }),
             2 => (0..30u64, prop::option::of(1..9i64)).prop_map(|(key, after)| Step::Amend { key, after }),
             3 => (0..40i64).prop_map(Step::Wait),
-            1 => Just(Step::Read),
+            1 => Just(Step::Prune),
         ]
     }
 
@@ -367,10 +386,7 @@ mod tests {
                         all.retain(|s| s.key != key || after.is_some());
                     }
                     Step::Wait(ms) => now += ms,
-                    Step::Read => {
-                        seen = postcard::from_bytes(&postcard::to_stdvec(&seen).unwrap()).unwrap();
-                        seen.prune(&feature, Timestamp::from_millis(now));
-                    }
+                    Step::Prune => seen.prune(&feature, Timestamp::from_millis(now)),
                 }
                 let total: i64 = inside(&all, now).map(|s| s.amount).sum();
                 let leaves = inside(&all, now).map(|s| s.at.plus_millis(WINDOW_MS)).min();

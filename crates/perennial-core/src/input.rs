@@ -199,11 +199,6 @@ pub enum TimerKind {
     Tick,
 }
 
-impl TimerKind {
-    /// How many kinds there are.
-    pub(crate) const COUNT: usize = Self::Tick as usize + 1;
-}
-
 /// A change of the workspace, in force for everybody from its instant on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {

@@ -4,6 +4,7 @@
 //! stay, the stricter consent wins, an order that both have counts once, and what a visitor bought after the member had joined is booked
 //! now, with the order's date, at the tier held now (rules 6 and 14).
 
+use crate::blocks::List as _;
 use crate::customer::{CART_MAX, Customer, Member, TierStatus};
 use crate::engine::Book;
 use crate::fact::{Fact, Outcome};

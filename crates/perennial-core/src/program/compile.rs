@@ -24,6 +24,9 @@ use crate::money::Currency;
 use crate::score::ModelKind;
 use crate::time::{Span, Zone};
 
+/// Features of one programme: each takes room with every customer.
+const FEATURES_MAX: usize = 1_000;
+
 /// Compiles a programme written as YAML or JSON.
 ///
 /// # Errors
@@ -590,6 +593,10 @@ impl Compiler<'_> {
     }
 
     fn features(&mut self, features: &BTreeMap<String, source::Feature>) -> Vec<Feature> {
+        if features.len() > FEATURES_MAX {
+            let message = format!("{} features, at most {FEATURES_MAX} are allowed", features.len());
+            self.problems.add(&section("features"), message);
+        }
         let mut kept = Vec::new();
         for (id, feature) in features {
             let path = section("features").key(id);

@@ -1,7 +1,9 @@
 //! A customer as the state's row: a body, and apart from it the complete blocks of long lists, which
 //! are written when they change.
 
-use perennial_core::blocks::{Blocks, NUMBERS};
+use std::ops::Range;
+
+use perennial_core::blocks::NUMBERS;
 use perennial_core::customer::Customer;
 use perennial_core::time::Timestamp;
 use perennial_store::{CustomerRow, Failure, Parts, Trouble};
@@ -11,60 +13,74 @@ use serde::de::DeserializeOwned;
 /// Version byte of encoded customers and of the workspace's own part: one for both, so that whoever
 /// reads the workspace knows that the customers can be read.
 pub(super) const ENCODING: u8 = 9;
-/// Which list a part is a block of, in the upper bits of its number.
-const ORDERS: u32 = 0;
-const LOTS: u32 = 1;
-const LIST_BITS: u32 = 28;
-
 /// A customer as a row, no more of it than needed; `scratch` is left larger for the next one. What is
-/// taken of the customer's blocks must be written.
+/// taken of the customer's lists must be written.
 pub(super) fn encode(
     customer: &mut Customer,
     next_due: Option<Timestamp>,
     scratch: &mut Vec<u8>,
 ) -> Result<CustomerRow, Failure> {
     let mut parts = Parts::default();
-    take_parts(ORDERS, customer.orders.list(), scratch, &mut parts)?;
-    match &mut customer.member {
-        Some(member) => take_parts(LOTS, &mut member.wallet.lots, scratch, &mut parts)?,
-        None => parts.gone.push(part(LOTS, 0)..part(LOTS, NUMBERS)),
+    let (mut next, mut is_new) = (0, false);
+    for (number, list) in customer.lists() {
+        let changes = list.take_changes();
+        is_new = changes.gone == (0..NUMBERS);
+        if is_new {
+            // So is whatever stands before it, with lists that are no more.
+            add(&mut parts.gone, part(next, 0)..part(number, 0));
+        }
+        add(&mut parts.gone, part(number, changes.gone.start)..part(number, changes.gone.end));
+        for block in changes.changed {
+            let write = |there| list.write(block, there).map_err(|e| unwritable(&e));
+            parts.bodies.push((part(number, block), pack_with(scratch, write)?));
+        }
+        next = number + 1;
+    }
+    if is_new {
+        add(&mut parts.gone, part(next, 0)..u32::MAX);
     }
     let body = pack(&[ENCODING], customer, scratch)?;
     Ok(CustomerRow { id: customer.id, next_due, body, parts })
 }
 
-/// Lets a customer take the place of whatever is written under the id.
-pub(super) fn renew(customer: &mut Customer) {
-    customer.orders.list().renew();
-    customer.member.iter_mut().for_each(|member| member.wallet.lots.renew());
+/// Adds a range to those before it, of which the last may end where it begins.
+fn add(ranges: &mut Vec<Range<u32>>, range: Range<u32>) {
+    match ranges.last_mut() {
+        _ if range.is_empty() => {}
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
+    }
 }
 
-fn take_parts<T: Serialize>(
-    list: u32,
-    blocks: &mut Blocks<T>,
-    scratch: &mut Vec<u8>,
-    parts: &mut Parts,
-) -> Result<(), Failure> {
-    let changes = blocks.take_changes();
-    if !changes.gone.is_empty() {
-        parts.gone.push(part(list, changes.gone.start)..part(list, changes.gone.end));
-    }
-    for number in changes.changed {
-        parts.bodies.push((part(list, number), pack(&[], &blocks.block(number), scratch)?));
-    }
-    Ok(())
+/// Lets a customer take the place of whatever is written under the id.
+pub(super) fn renew(customer: &mut Customer) {
+    customer.lists().into_iter().for_each(|(_, list)| list.renew());
 }
 
 fn pack(prefix: &[u8], what: &impl Serialize, scratch: &mut Vec<u8>) -> Result<Vec<u8>, Failure> {
+    pack_with(scratch, |mut there| {
+        there.extend_from_slice(prefix);
+        postcard::to_extend(what, there).map_err(|e| unwritable(&e))
+    })
+}
+
+/// What `write` puts behind nothing, in as much room as it needs.
+fn pack_with(
+    scratch: &mut Vec<u8>,
+    write: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Failure>,
+) -> Result<Vec<u8>, Failure> {
     scratch.clear();
-    scratch.extend_from_slice(prefix);
-    *scratch = postcard::to_extend(what, std::mem::take(scratch))
-        .map_err(|e| super::misfit("encode a customer", &e.to_string()))?;
+    *scratch = write(std::mem::take(scratch))?;
     Ok(scratch.as_slice().into())
 }
 
+fn unwritable(why: &postcard::Error) -> Failure {
+    super::misfit("encode a customer", &why.to_string())
+}
+
+/// The number of a block: a list's number, and of which its blocks' ones follow each other.
 const fn part(list: u32, number: u32) -> u32 {
-    (list << LIST_BITS) | number
+    list * NUMBERS + number
 }
 
 const READ_A_CUSTOMER: &str = "read a customer from state.db";
@@ -76,15 +92,15 @@ const READ_A_CUSTOMER: &str = "read a customer from state.db";
 pub(super) fn decode(row: &CustomerRow) -> Result<Customer, Failure> {
     let Some((&ENCODING, body)) = row.body.split_first() else { return Err(outdated(READ_A_CUSTOMER)) };
     let mut customer: Customer = unpack(body)?;
-    for (number, body) in row.parts.bodies.iter().rev() {
-        match (number >> LIST_BITS, &mut customer.member) {
-            (ORDERS, _) => customer.orders.list().fill(unpack(body)?),
-            (LOTS, Some(member)) => member.wallet.lots.fill(unpack(body)?),
-            _ => {}
+    let mut bodies = row.parts.bodies.iter().rev().peekable();
+    for (number, list) in customer.lists().into_iter().rev() {
+        while let Some((block, body)) = bodies.next_if(|(block, _)| *block >= part(number, 0)) {
+            if *block < part(number, NUMBERS) {
+                list.read(body).map_err(|e| unreadable(READ_A_CUSTOMER, &e))?;
+            }
         }
     }
-    let whole = customer.orders.list().is_whole() && customer.member.iter().all(|m| m.wallet.lots.is_whole());
-    if whole { Ok(customer) } else { Err(damaged(READ_A_CUSTOMER, "a part of a row is missing")) }
+    if customer.was_read() { Ok(customer) } else { Err(damaged(READ_A_CUSTOMER, "a part of a row is missing")) }
 }
 
 fn unpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

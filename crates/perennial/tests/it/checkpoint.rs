@@ -6,7 +6,7 @@ use perennial_core::input::{Asked, Command};
 use perennial_core::value::Value;
 use serde_json::json;
 
-use crate::stage::{Shop, enroll};
+use crate::stage::{PROGRAM, Shop, enroll};
 
 const CUSTOMERS: u32 = 400;
 
@@ -117,6 +117,37 @@ fn long_histories_are_the_same_after_every_restart() {
     shop.ask("ana", "gone", Command::Erase).unwrap();
     shop.workspace.checkpoint().unwrap();
     shop.reopen();
+    shop.verify();
+}
+
+#[test]
+fn windows_of_another_programme_take_the_place_of_the_old_ones() {
+    const WINDOW: &str = "orders_30d: { count: Order Completed, within: P30D }";
+    let variants = [
+        WINDOW.to_owned(),
+        format!("{WINDOW}, bought: {{ sum: order.eligible, on: Order Completed, within: P90D }}"),
+        format!("{WINDOW}, ever: {{ count: Order Completed }}, zero: {{ count: Product Viewed, within: P1D }}"),
+        format!("{WINDOW}, again: {{ count: Order Completed, within: P60D }}"),
+    ];
+    let (mut shop, mut seed) = (Shop::open(), 11);
+    shop.ask("ana", "e", enroll()).unwrap();
+    for n in 0..400_u64 {
+        match draw(&mut seed, 24) {
+            0 => {
+                let features = &variants[usize::try_from(draw(&mut seed, 4)).unwrap()];
+                shop.publish(&PROGRAM.replace(WINDOW, features));
+            }
+            1 => shop.workspace.checkpoint().unwrap(),
+            2 => {
+                let before = shop.told("ana");
+                shop.reopen();
+                assert_eq!(shop.told("ana"), before, "step {n}");
+            }
+            3 => shop.days(1),
+            4 => shop.refund("ana", &format!("o{}", draw(&mut seed, n + 1)), 10),
+            _ => shop.order("ana", &format!("o{n}"), 10, 0),
+        }
+    }
     shop.verify();
 }
 
