@@ -201,6 +201,7 @@ pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(edition.published_at);
     watch_inactivity(edition, customer);
+    segment::expect_change(customer);
 }
 
 /// Brings what only time changes to one instant, so that two folds of the same journal can be

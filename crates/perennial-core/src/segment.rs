@@ -18,7 +18,15 @@ use crate::value::Value;
 /// alone will change it.
 pub(crate) fn refresh(rules: &Rules, edition: &Edition, customer: &mut Customer) {
     edition.program.segments.iter().for_each(|segment| judge(rules, edition, customer, segment));
-    let next = next_change(edition, customer);
+    set_tick(customer, next_change(edition, customer));
+}
+
+/// Lets the next wake-up of any kind bring all segments up to date: they are another programme's from now on.
+pub(crate) fn expect_change(customer: &mut Customer) {
+    set_tick(customer, Some(customer.clock));
+}
+
+fn set_tick(customer: &mut Customer, next: Option<Timestamp>) {
     if customer.tick != next {
         let id = customer.id;
         customer.tick.into_iter().for_each(|at| customer.sleep(at, TimerKind::Tick, 0, id));
