@@ -129,10 +129,12 @@ impl<T> Blocks<T> {
 
     /// Takes an item out; the ones before it take the next places.
     pub fn remove(&mut self, at: usize) -> Option<T> {
-        let item = self.items.remove(at)?;
+        let item = if at == 0 { self.items.pop_front() } else { self.items.remove(at) }?;
         self.first += 1;
-        let left = self.touched.partition_point(|block| *block < self.first / BLOCK);
-        self.touched.drain(..left);
+        if self.touched.first().is_some_and(|block| *block < self.first / BLOCK) {
+            let left = self.touched.partition_point(|block| *block < self.first / BLOCK);
+            self.touched.drain(..left);
+        }
         if at > 0 {
             (self.block_of(0)..=self.block_of(at - 1)).for_each(|block| self.touch(block));
         }
