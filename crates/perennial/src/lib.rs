@@ -4,7 +4,6 @@ pub mod commands;
 pub mod http;
 pub mod import;
 pub mod learn;
-pub mod logs;
 pub mod models;
 pub mod pump;
 pub mod scenario;
