@@ -76,6 +76,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
         }
         _ => {}
     }
+    engine::watch_inactivity(edition, into); // Each side waited for its own.
 }
 
 fn unite_members(member: &mut Member, other: Member) {
