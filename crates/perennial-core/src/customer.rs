@@ -381,6 +381,13 @@ impl Customer {
         lists
     }
 
+    /// Another programme's windows: one may have another number, or be no more. The list before them is always
+    /// there and begins anew with them, so that none of the old ones is left behind the last.
+    pub(crate) fn renew_windows(&mut self) {
+        let lists = self.lists().into_iter().filter(|(number, _)| *number + 1 >= WINDOWS);
+        lists.for_each(|(_, list)| list.renew());
+    }
+
     /// After all lists were read: says whether each is whole.
     pub fn was_read(&mut self) -> bool {
         self.features.iter_mut().for_each(Seen::was_read);

@@ -5,7 +5,6 @@
 //!
 //! Invariant: after every call each lot balances and the clock never runs backwards.
 
-use crate::blocks::List;
 use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
 use crate::event::{Body, Event};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
@@ -195,8 +194,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
 /// then, whether or not an entry says so.
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
-    // A feature may have another place, and so its list another number.
-    customer.features.iter_mut().filter_map(Seen::list).for_each(List::renew);
+    customer.renew_windows();
     customer.adopted = rules.latest_version();
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(edition.published_at);
@@ -624,8 +622,8 @@ fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
 }
 
 /// Wakes the customer when inactivity would let everything lapse, and before, instead of when that was due
-/// until now.
-fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
+/// until now; where the programme lets nothing lapse so, earlier wake-ups stay and find nothing to do.
+pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
     let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
     let Some(due) = due else { return };
     let everything = loyalty::everything(customer.id);

@@ -151,6 +151,25 @@ fn windows_of_another_programme_take_the_place_of_the_old_ones() {
 }
 
 #[test]
+fn a_programme_without_windows_leaves_none_behind() {
+    const WINDOW: &str = "orders_30d: { count: Order Completed, within: P30D }";
+    let mut shop = Shop::open();
+    let blocks = |shop: &mut Shop| {
+        shop.workspace.checkpoint().unwrap();
+        shop.workspace.state().customers(None, 10).unwrap().iter().map(|row| row.parts.bodies.len()).sum::<usize>()
+    };
+    (0..40).for_each(|n| shop.order("ana", &format!("o{n}"), 10, 0)); // No member: orders and the window.
+    let before = blocks(&mut shop);
+    shop.publish(
+        &PROGRAM.replace(WINDOW, "orders_ever: { count: Order Completed }").replace("orders_30d", "orders_ever"),
+    );
+    shop.call(Call::Identify, json!({ "userId": "ana" }));
+    assert_eq!((before, blocks(&mut shop)), (4, 2), "two complete blocks of each");
+    shop.reopen();
+    shop.verify();
+}
+
+#[test]
 fn a_visitor_who_turns_out_to_be_a_member_has_all_their_lots_after_a_restart() {
     let mut shop = Shop::open();
     shop.call(Call::Identify, json!({ "userId": "visitor" }));
