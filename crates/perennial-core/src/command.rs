@@ -28,6 +28,9 @@ pub struct Refusal {
     pub details: Properties,
 }
 
+/// Characters of a name that an answer repeats.
+const NAME_SHOWN: usize = 60;
+
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
@@ -171,12 +174,17 @@ fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// As much of a name as an answer repeats to whoever sent it.
+pub fn shown(name: &str) -> String {
+    name.chars().take(NAME_SHOWN).collect()
+}
+
 fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near: &Neighbours) -> Result<(), Refusal> {
     let edition = book.edition();
     let program = &edition.program;
     let reward = program.reward(id).ok_or_else(|| {
         let hint = did_you_mean(id, program.rewards.iter().map(|reward| &*reward.id));
-        Refusal::new("unknown_reward", format!("no reward has the id '{id}'{hint}"))
+        Refusal::new("unknown_reward", format!("no reward has the id '{}'{hint}", shown(id)))
     })?;
     let quantity = quantity.max(1);
     let Some(member) = &book.customer.member else { return Ok(()) };
@@ -361,7 +369,7 @@ fn set_tier(book: &mut Book<'_>, id: &str, until: Timestamp) -> Result<(), Refus
     let level = level.ok_or_else(|| {
         let levels = book.program().tiers.iter().flat_map(|tiers| &tiers.levels);
         let hint = did_you_mean(id, levels.map(|level| &*level.id));
-        Refusal::new("unknown_tier", format!("the programme has no tier '{id}'{hint}"))
+        Refusal::new("unknown_tier", format!("the programme has no tier '{}'{hint}", shown(id)))
     })?;
     tier::set(book, level, until);
     Ok(())

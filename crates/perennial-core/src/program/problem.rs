@@ -107,6 +107,11 @@ fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Optio
     candidates.min_by_key(|(slips, name)| (*slips, name.len())).map(|(_, name)| name)
 }
 
+/// The most slips of the pen that one name may be from another.
+const SLIPS_MAX: usize = 3;
+/// Bytes of the longest character.
+const CHARACTER: usize = 4;
+
 /// How many slips of the pen lead from one name to the other, if that is few for their length.
 /// After a common `order.`, only the rest counts.
 fn slips(written: &str, name: &str) -> Option<usize> {
@@ -114,8 +119,11 @@ fn slips(written: &str, name: &str) -> Option<usize> {
         (Some((root, a)), Some((same, b))) if root == same => (a, b),
         _ => (written, name),
     };
+    if a.len().abs_diff(b.len()) > SLIPS_MAX * CHARACTER {
+        return None; // Without looking at it: whoever asks may have written anything.
+    }
     let slips = strsim::osa_distance(a, b);
-    (slips <= (a.chars().count().max(3) / 3).min(3)).then_some(slips)
+    (slips <= (a.chars().count().max(3) / 3).min(SLIPS_MAX)).then_some(slips)
 }
 
 /// `a, b or c`.

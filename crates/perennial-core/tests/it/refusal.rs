@@ -50,3 +50,10 @@ fn a_refusal_says_what_is_missing_and_what_would_help() {
         assert_eq!(refused(command), expected);
     }
 }
+
+#[test]
+fn of_a_name_without_end_as_much_is_repeated_as_tells_it() {
+    let endless = "x".repeat(60_000);
+    let expected = format!("unknown_reward: no reward has the id '{}'", "x".repeat(60));
+    assert_eq!(refused(redeem(&endless)), expected);
+}

@@ -52,7 +52,9 @@ impl Workspace {
             let first = first.ok_or_else(|| super::misfit("resolve an event", "it names nobody"))?;
             self.create(&first, made)?
         };
-        for other in found.merge {
+        // Before there is a programme nothing can follow: they stay two until they are named together again.
+        let merge = if self.rules.latest().is_some() { found.merge } else { Vec::new() };
+        for other in merge {
             self.join(id, other, event.at, Input::Joined { at: event.at })?;
         }
         let root = self.warm.get(id)?.map_or(id, |c| c.root_of(&event.ids));

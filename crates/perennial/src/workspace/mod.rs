@@ -362,12 +362,12 @@ impl Workspace {
     }
 
     fn try_decide(&mut self, asked: Asked) -> Result<Answer, Failure> {
+        if self.rules.latest().is_none() && asked.command != Command::Erase {
+            return Ok(untold(Refusal::new("no_programme", "publish a programme first")));
+        }
         if let Command::Merge { from } = &asked.command {
             let from = from.clone();
             return self.merge_by_hand(asked, &from);
-        }
-        if self.rules.latest().is_none() && asked.command != Command::Erase {
-            return Ok(untold(Refusal::new("no_programme", "publish a programme first")));
         }
         let mut made = Vec::new();
         let id = match self.owner(&asked.customer)? {
@@ -693,16 +693,13 @@ impl From<Failure> for PublishError {
     }
 }
 
-/// Characters of a name that an answer repeats to whoever sent it.
-const NAME_SHOWN: usize = 60;
-
 /// An answer and no entry: what it repeats of a name is written down nowhere, and its key may ask anew.
 fn untold(refusal: Refusal) -> Answer {
     Answer { seq: 0, customer: None, replayed: false, key_reused: false, outcome: Err(refusal) }
 }
 
 fn unknown(who: &Identifier) -> Answer {
-    let name: String = who.to_string().chars().take(NAME_SHOWN).collect();
+    let name = command::shown(&who.to_string());
     let message = format!("nobody is known as '{name}'; check the reference, or enrol them first");
     untold(Refusal::new("unknown_customer", message))
 }

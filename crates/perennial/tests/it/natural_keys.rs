@@ -139,6 +139,30 @@ fn a_command_before_there_is_a_programme_is_no_answer_to_its_key() {
 }
 
 #[test]
+fn nobody_is_merged_before_there_is_a_programme() {
+    let mut shop = Shop::without_programme();
+    let on_tablet = |who: &str| json!({ "userId": who, "anonymousId": "tablet" });
+    shop.call(Call::Identify, json!({ "anonymousId": "tablet" }));
+    shop.call(Call::Identify, json!({ "userId": "ana" }));
+    shop.call(Call::Identify, json!({ "userId": "bo" }));
+    let merge = || Command::Merge { from: "bo".parse().unwrap() };
+    assert_eq!(shop.ask("ana", "m", merge()), Err("no_programme".into()));
+    shop.call(Call::Identify, on_tablet("ana"));
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    shop.publish(PROGRAM);
+    let id = |shop: &mut Shop, who: &str| shop.customer(who).id;
+    assert_ne!(id(&mut shop, "ana"), id(&mut shop, "anonymous:tablet"));
+    assert_ne!(id(&mut shop, "ana"), id(&mut shop, "bo"));
+    shop.verify();
+    shop.call(Call::Identify, on_tablet("ana"));
+    assert_eq!(shop.ask("ana", "m", merge()), Ok(()));
+    assert_eq!(id(&mut shop, "ana"), id(&mut shop, "anonymous:tablet"));
+    assert_eq!(id(&mut shop, "ana"), id(&mut shop, "bo"));
+    shop.verify();
+}
+
+#[test]
 fn what_waits_for_an_order_survives_a_restart_and_its_receipt_says_what_came_of_it() {
     let mut shop = Shop::open();
     shop.ask("ana", "e", enroll()).unwrap();
