@@ -1,5 +1,6 @@
 //! Perennial, the one program: intake, HTTP, loops, channels, console and commands around the core.
 
+mod background;
 pub mod commands;
 pub mod http;
 pub mod import;

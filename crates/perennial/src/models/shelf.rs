@@ -287,7 +287,9 @@ impl Shelf {
         let fitted = if visits.is_empty() { None } else { Some(visits.fit(owed.choice.clone(), progress.halt())?) };
         let mut stock = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if stock.forgotten == owed.forgotten {
-            (stock.visits, stock.owes_visits) = (fitted, false);
+            stock.owes_visits = false;
+            let before = std::mem::replace(&mut stock.visits, fitted);
+            drop((stock, before)); // Nobody waits for what is let go.
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use perennial_store::State;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::{DAY_MS, Progress, Untrained, train};
+use crate::background::{self, Haste};
 use crate::pump::{Handle, Trouble};
 use crate::workspace::{Failure, Round, Workspace, ordered};
 
@@ -197,11 +198,11 @@ impl Trainer {
             return Ok(Err(Untrained::Thin("nobody has ordered yet".into())));
         }
         self.wait_for_checkpoint(seq, &from.0).await?;
-        let work = tokio::task::spawn_blocking(move || train(kind, (&from.0, &from.1), version, &progress));
-        let model = match work.await {
+        let work = move || train(kind, (&from.0, &from.1), version, &progress);
+        let model = match background::run("training", Haste::Sometime, work).await {
             Ok(Ok(model)) => model,
             Ok(Err(why)) => return Ok(Err(why)),
-            Err(died) => return Ok(Err(Untrained::Failed(died.to_string()))),
+            Err(died) => return Ok(Err(Untrained::Failed(died))),
         };
         self.pump.call(move |workspace, now| workspace.publish_model(now, "trainer", model)).await?;
         self.recall().await?;
@@ -213,12 +214,8 @@ impl Trainer {
     async fn recall(&self) -> Result<(), Trouble> {
         let Some(owed) = self.pump.shelf().owed() else { return Ok(()) };
         let (shelf, journal) = (self.pump.shelf(), self.pump.call(|workspace, _| Ok(workspace.journal())).await?);
-        let reading = tokio::task::spawn_blocking(move || shelf.recall(&owed, &journal, &Progress::default()));
-        match reading.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(Trouble::Unavailable(why.to_string())),
-            Err(died) => Err(Trouble::Unavailable(died.to_string())),
-        }
+        let reading = move || shelf.recall(&owed, &journal, &Progress::default()).map_err(|why| why.to_string());
+        background::run("training", Haste::Sometime, reading).await.flatten().map_err(Trouble::Unavailable)
     }
 
     /// Until the state holds what the journal held when the training was asked for; older will do when
@@ -308,6 +305,7 @@ impl Trainer {
                 Ok((workspace.shelf(), workspace.journal(), from, until, workspace.owes_scores()))
             })
             .await?;
+        // Not one that stands back: it takes the shelf's lock for every order, as the writer does.
         let counting = tokio::task::spawn_blocking(move || {
             for entry in journal.iter(from) {
                 let entry = entry?;

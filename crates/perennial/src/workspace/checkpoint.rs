@@ -11,6 +11,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{Checkpoint, DuplicatesCheckpoint, Failure, State};
 
 use super::{Workspace, tail};
+use crate::background::{self, Haste};
 
 /// Entries after which a checkpoint is due however small it will be, or large: a restart folds them
 /// again in a second.
@@ -24,11 +25,6 @@ const QUIET_MS: i64 = 3_000;
 const IDLE_MS: i64 = 60_000;
 /// Bytes of customers written out at a time: less than a millisecond.
 const SLICE: usize = 1 << 18;
-
-/// How far a checkpoint's thread stands back: a third of an equal share when all processors are busy,
-/// so that it still ends.
-#[cfg(target_os = "linux")]
-const LATER: i32 = 5;
 
 /// Messages of a checkpoint in the making.
 pub(super) struct InTheMaking(DuplicatesCheckpoint);
@@ -117,8 +113,7 @@ impl Workspace {
         let Some(news) = news.inspect_err(|_| self.broken = true)? else { return Ok(()) };
         let Some(InTheMaking(messages)) = self.in_the_making.take() else { return Ok(()) };
         let state = self.state.clone();
-        let thread =
-            std::thread::Builder::new().name("checkpoint".into()).spawn(move || write(&state, news, &messages));
+        let thread = background::spawn("checkpoint", Haste::Soon, move || write(&state, news, &messages));
         let thread = thread.map_err(|e| super::misfit("start a checkpoint", &e.to_string()));
         let thread = thread.inspect_err(|_| self.broken = true)?;
         self.in_flight = Some(InFlight { thread });
@@ -143,7 +138,6 @@ impl Workspace {
 
 /// The messages first: a state without its messages would fold a repetition twice.
 fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Result<(), Failure> {
-    give_way();
     messages.write()?;
     let somebody_left = !news.gone.is_empty();
     state.checkpoint(news)?;
@@ -155,13 +149,4 @@ fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Re
         tracing::warn!(error = %failure, "the state's log still holds customers that are no more");
     }
     Ok(())
-}
-
-/// Lets this thread work when others don't: whoever asks or sends waits for them, nobody for this one.
-/// Where the system knows no priority of single threads, all are equal.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LATER) {
-        tracing::debug!(%error, "checkpoints are written at the priority of everything else");
-    }
 }

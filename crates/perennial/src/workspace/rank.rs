@@ -19,6 +19,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{Failure, JournalReader, State};
 
 use super::{Workspace, rows, tail};
+use crate::background::{self, Haste};
 
 /// Rows read at once.
 const SLICE: usize = 1_000;
@@ -52,7 +53,7 @@ impl Reading {
     fn begin(question: Question) -> Result<Self, Failure> {
         let called_off = Arc::new(AtomicBool::new(false));
         let (version, told) = (question.rules.latest_version(), called_off.clone());
-        let thread = std::thread::Builder::new().name("ranking".into()).spawn(move || question.answer(&told));
+        let thread = background::spawn("ranking", Haste::Soon, move || question.answer(&told));
         let thread = thread.map_err(|e| super::misfit("rank segments", &e.to_string()))?;
         Ok(Self { version, called_off, thread: Some(thread) })
     }
