@@ -35,7 +35,6 @@ pub(crate) const LAYOUT: Layout = Layout {
     ",
 };
 
-const RUNS: Runs = Runs { key: "name", value: "wrapped" };
 /// Keys that become a run.
 const RUN: usize = 20_000;
 
@@ -57,6 +56,7 @@ pub(crate) struct Keyring {
     walkers: Readers,
     recent: Mutex<HashMap<KeyName, Known>>,
     run_size: usize,
+    runs: Mutex<Runs>,
 }
 
 impl Keyring {
@@ -70,7 +70,8 @@ impl Keyring {
         give_up_building(&writer).doing(DOING)?;
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let (writer, tidier, recent) = (writer.into(), tidier.into(), Mutex::default());
-        let ring = Self { master, writer, tidier, readers, walkers, recent, run_size: RUN };
+        let runs = Runs::new("name", "wrapped").into();
+        let ring = Self { master, writer, tidier, readers, walkers, recent, run_size: RUN, runs };
         ring.probe()?;
         *guard(&ring.recent) = ring.load_recent()?;
         Ok(ring)
@@ -203,7 +204,7 @@ impl Keyring {
         if guard(&self.recent).len() >= self.run_size {
             self.sort_recent(&mut db)?;
         }
-        RUNS.tidy(&mut db)?;
+        guard(&self.runs).tidy(&mut db)?;
         checkpoint_passive(&db)
     }
 
@@ -307,6 +308,7 @@ mod tests {
             }
             ring.tidy().unwrap();
         }
+        (0..60).for_each(|_| ring.tidy().unwrap());
         keys.extend(fill(&ring, 9 * step..9 * step + 10));
         assert_eq!(guard(&ring.recent).len(), 10);
         let counts = |ring: &Keyring| -> (i64, i64) {
@@ -345,7 +347,7 @@ mod tests {
         assert_eq!(left(&ring, "SELECT count(*) FROM sorted WHERE wrapped IS NOT NULL"), 0);
         drop(ring);
         let ring = small(&path);
-        ring.tidy().unwrap();
+        (0..3).for_each(|_| ring.tidy().unwrap());
         assert_eq!(left(&ring, "SELECT count(*) FROM runs"), 1);
         assert!(key(&ring, 0).is_none());
     }
