@@ -291,7 +291,9 @@ fn grown(plan: &Plan, table: &mut Table) -> Result<(), String> {
         let outcome = run_load(server.port, 8, piece, None, &request)?;
         let (rate, after) = (all_good(&outcome, "batches")?.rate() * 100.0, server.usage());
         let each = |now: f64, then: f64| (now - then) / (piece * 100) as f64;
-        pieces.push((rate, each(after.cpu, before.cpu) * 1e6, each(after.written, before.written)));
+        let each = (rate, each(after.cpu, before.cpu) * 1e6, each(after.written, before.written));
+        eprintln!("  from event {}: {:.0}/s, {:.2} us, {:.0} B written", from * 100, each.0, each.1, each.2);
+        pieces.push(each);
     }
     // Several pieces together: a checkpoint falls into one of them or into the next.
     let last = pieces.len().saturating_sub(TOGETHER);
