@@ -10,7 +10,9 @@ use perennial_core::time::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use crate::{Checkpoint, CustomerRow, Duplicates, Failure, Fingerprint, MemoryDisk, Parts, State, Taken, Trouble};
+use crate::{
+    Archived, Checkpoint, CustomerRow, Duplicates, Failure, Fingerprint, MemoryDisk, Parts, State, Taken, Trouble,
+};
 
 const ANA: CustomerId = CustomerId([1; 16]);
 
@@ -53,6 +55,7 @@ pub(crate) fn use_state(path: &Path) -> Result<(), Failure> {
         state.load(id)?;
         state.timeline(id, None, 10)?;
         state.timeline(id, Some(2), 10)?;
+        state.search_archive(id, |body| (body == b"none").then_some(()))?;
     }
     state.customers(Some(ANA), 10)?;
     state.due(Timestamp::from_millis(i64::MAX), 10)?;
@@ -73,6 +76,10 @@ fn everything(position: u64) -> Checkpoint {
         identifiers: vec![(IdentifierHash([1; 16]), Some(ANA))],
         orders: vec![(OrderRef([1; 16]), ANA)],
         kept: vec![([1; 17], Some(vec![1])), ([2; 17], None)],
+        archive: vec![
+            (ANA, Archived { anew: position % 3 == 0, body: vec![5; 7] }),
+            (CustomerId([2; 16]), Archived { anew: true, body: Vec::new() }),
+        ],
         timeline: vec![(ANA, position)],
         postings: Vec::new(),
         workspace: Some(vec![1]),

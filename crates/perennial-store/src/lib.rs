@@ -73,7 +73,7 @@ pub use failure::{Failure, Trouble};
 pub use journal::{Appended, Entries, Journal, JournalReader, READ_MAX};
 pub use keys::Keys;
 pub use memory::{Fault, MemoryDisk, Write};
-pub use state::{Checkpoint, CustomerRow, KeptKey, Parts, PostingRow, ROWS_MAX, State};
+pub use state::{Archived, Checkpoint, CustomerRow, KeptKey, Parts, PostingRow, ROWS_MAX, State};
 
 /// All that is kept of one workspace. Take it apart: the journal goes to the writer, the others to
 /// whoever needs them. The folder belongs to this process until the last part is dropped.

@@ -68,6 +68,7 @@ pub(crate) struct StateContents {
     pub(crate) identifiers: BTreeMap<IdentifierHash, CustomerId>,
     pub(crate) orders: BTreeMap<OrderRef, CustomerId>,
     pub(crate) kept: BTreeMap<KeptKey, Vec<u8>>,
+    pub(crate) archive: BTreeMap<CustomerId, Vec<Vec<u8>>>,
     pub(crate) timeline: BTreeMap<CustomerId, Vec<u64>>,
     pub(crate) postings: Vec<PostingRow>,
 }

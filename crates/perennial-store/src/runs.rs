@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::failure::{Doing as _, Failure};
 
@@ -24,7 +24,7 @@ const FAN: usize = 8;
 const ROWS_A_RUN: usize = if cfg!(any(test, fuzzing)) { 100 } else { 40_000 };
 const MERGING: &str = "merge sorted runs";
 /// Keys begin with a byte below this, most of them with a hash behind it.
-const SORTS: u8 = 4;
+const SORTS: u8 = 3;
 
 /// The tables `runs(run, level, state)` and `sorted(run, <key>, <value>)` of a file.
 pub(crate) struct Runs {

@@ -27,7 +27,7 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, fr
 pub(crate) const LAYOUT: Layout = Layout {
     name: "state store",
     mark: 0x5052_5331,
-    version: 4,
+    version: 5,
     older: Trouble::Outdated,
     page_size: 4096,
     synchronous: "NORMAL", // a lost checkpoint is folded again
@@ -42,10 +42,13 @@ pub(crate) const LAYOUT: Layout = Layout {
             next_due INTEGER,
             head INTEGER NOT NULL, -- the last entry of the customer's timeline
             in_parts INTEGER NOT NULL DEFAULT 0, -- whether the next table has something of them
+            archived INTEGER NOT NULL DEFAULT 0, -- the last row of their archive
             body BLOB
         );
         -- What of a customer is kept apart: n * 2^32 + the part's number.
         CREATE TABLE parts(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+        -- What has left their warm state (`state/archive.rs`).
+        CREATE TABLE archive(number INTEGER PRIMARY KEY, before INTEGER NOT NULL, body BLOB NOT NULL);
         CREATE INDEX customers_due ON customers(next_due) WHERE next_due IS NOT NULL;
         -- Whose the entries are, many in a row (`state/timeline.rs`).
         CREATE TABLE timeline(number INTEGER PRIMARY KEY, links BLOB NOT NULL);
@@ -69,7 +72,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     ",
 };
 
-/// The key of something kept: what sort of thing it is (1, 2 or 3), and a hash of its name.
+/// The key of something kept: what sort of thing it is (1 or 2), and a hash of its name.
 pub type KeptKey = [u8; 17];
 
 /// Rows of the open run, after which it is closed.
@@ -109,6 +112,15 @@ impl CustomerRow {
     }
 }
 
+/// What has left a customer's warm state, to be looked through when it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archived {
+    /// What the customer has there is let go first.
+    pub anew: bool,
+    /// Added to it; nothing when empty.
+    pub body: Vec<u8>,
+}
+
 /// A posting, for lists and SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostingRow {
@@ -129,7 +141,7 @@ pub struct Checkpoint {
     pub position: u64,
     /// Customers that changed.
     pub customers: Vec<CustomerRow>,
-    /// Customers that are no more (merged into another, erased); their timelines stay.
+    /// Customers that are no more (merged into another, erased); their timelines and archives stay.
     pub gone: Vec<CustomerId>,
     /// Identifiers that name another customer now, or nobody.
     pub identifiers: Vec<(IdentifierHash, Option<CustomerId>)>,
@@ -137,6 +149,8 @@ pub struct Checkpoint {
     pub orders: Vec<(OrderRef, CustomerId)>,
     /// What has no place in a customer's warm state and is fetched by its key; nothing to let it go.
     pub kept: Vec<(KeptKey, Option<Vec<u8>>)>,
+    /// What is added to customers' archives.
+    pub archive: Vec<(CustomerId, Archived)>,
     /// Entries and whose timeline they are in: each entry once, in the checkpoint that passes it.
     pub timeline: Vec<(CustomerId, u64)>,
     /// Postings, for lists and SQL.
@@ -145,6 +159,7 @@ pub struct Checkpoint {
     pub workspace: Option<Vec<u8>>,
 }
 
+mod archive;
 mod timeline;
 use timeline::Chains;
 
@@ -286,6 +301,22 @@ impl State {
         self.read(|db| found(db, key), |state| state.kept.get(&key).cloned())
     }
 
+    /// Looks through the archive of a customer, what was added last first, until something is found.
+    pub fn search_archive<T>(
+        &self,
+        id: CustomerId,
+        look: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        match &*self.backend {
+            Backend::Sqlite { readers, .. } => readers.with(|db| archive::search(db, id, look)),
+            Backend::Memory(disk) => {
+                let contents = disk.contents();
+                let all = contents.state.archive.get(&id).into_iter().flatten();
+                Ok(all.rev().map(Vec::as_slice).find_map(look))
+            }
+        }
+    }
+
     /// Customers with a timer at or before an instant, the earliest first.
     pub fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, CustomerId)>, Failure> {
         let limit = limit.min(ROWS_MAX);
@@ -358,6 +389,7 @@ impl Checkpoint {
         self.identifiers.sort_by_key(|(hash, _)| *hash);
         self.orders.sort_by_key(|(order, _)| *order);
         self.kept.sort_by_key(|(key, _)| *key);
+        self.archive.sort_by_key(|(id, _)| *id);
         self.timeline.sort_unstable();
         self.postings.sort_unstable_by_key(|row| (row.seq, row.nth));
     }
@@ -405,6 +437,13 @@ fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
             None => state.kept.remove(&key),
         };
     }
+    for (id, Archived { anew, body }) in checkpoint.archive {
+        let there = state.archive.entry(id).or_default();
+        if anew {
+            there.clear();
+        }
+        there.extend((!body.is_empty()).then_some(body));
+    }
     state.postings.extend(checkpoint.postings);
     state.position = checkpoint.position;
     if checkpoint.workspace.is_some() {
@@ -431,6 +470,7 @@ fn write(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     write_customers(tx, checkpoint)?;
     write_identifiers(tx, &checkpoint.identifiers)?;
     write_found(tx, checkpoint)?;
+    archive::write(tx, &checkpoint.archive)?;
     write_postings(tx, &checkpoint.postings)?;
     let sql = "UPDATE progress SET position = ?1, workspace = coalesce(?2, workspace)";
     tx.execute(sql, params![to_sql(checkpoint.position), checkpoint.workspace]).doing(WRITING)?;

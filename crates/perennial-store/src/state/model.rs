@@ -9,7 +9,7 @@ use perennial_core::id::{CustomerId, IdentifierHash, OrderRef, Secret};
 use perennial_core::time::Timestamp;
 use proptest::prelude::*;
 
-use super::{Backend, Checkpoint, CustomerRow, KeptKey, ORDER, Parts, State};
+use super::{Archived, Backend, Checkpoint, CustomerRow, KeptKey, ORDER, Parts, State};
 use crate::sqlite::guard;
 use crate::{MemoryDisk, Store, Trouble};
 
@@ -179,7 +179,6 @@ proptest! {
     }
 }
 
-/// A change of one customer, of their identifiers and of their timeline.
 /// A state in a file of a folder, under the lock of another one.
 #[expect(clippy::used_underscore_binding, reason = "the lock is held, and used by nobody but this test")]
 fn in_file(folder: &Path, other: &State) -> State {
@@ -188,15 +187,19 @@ fn in_file(folder: &Path, other: &State) -> State {
 
 fn change() -> impl Strategy<Value = Change> {
     let parts = (prop::collection::btree_map(0..40_u32, any::<u8>(), 0..6), 0..40_u32, 0..10_u32);
-    (0..6_u8, any::<bool>(), prop::option::of(-3..3_i64), parts, 0..4_u8, prop::option::of(0..6_u8), 0..3_u64).prop_map(
-        |(who, gone, next_due, (bodies, from, many), identifier, named, entries)| {
+    let archived = prop::option::of((prop::bool::weighted(0.2), 0..4_u8));
+    let names = (0..4_u8, prop::option::of(0..6_u8));
+    (0..6_u8, any::<bool>(), prop::option::of(-3..3_i64), parts, names, archived, 0..3_u64).prop_map(
+        |(who, gone, next_due, (bodies, from, many), (identifier, named), archived, entries)| {
             let bodies = bodies.into_iter().map(|(number, body)| (number, vec![body; 5])).collect();
             let parts = Parts { gone: std::iter::once(from..from + many).collect(), bodies };
-            Change { who, gone: gone && many % 3 == 0, next_due, parts, identifier, named, entries }
+            let archived = archived.map(|(anew, n)| Archived { anew, body: vec![n; n.into()] });
+            Change { who, gone: gone && many % 3 == 0, next_due, parts, identifier, named, archived, entries }
         },
     )
 }
 
+/// A change of one customer, of their identifiers, archive and timeline.
 #[derive(Clone, Debug)]
 struct Change {
     who: u8,
@@ -205,6 +208,7 @@ struct Change {
     parts: Parts,
     identifier: u8,
     named: Option<u8>,
+    archived: Option<Archived>,
     entries: u64,
 }
 
@@ -222,6 +226,7 @@ fn checkpoint(changes: &[Change], after: u64) -> Checkpoint {
             all.position += 1;
             all.timeline.push((id, all.position));
         }
+        all.archive.extend(change.archived.clone().map(|archived| (id, archived)));
         all.identifiers.push((IdentifierHash([change.identifier; 16]), change.named.map(person)));
         if change.gone {
             all.gone.push(id);
@@ -231,6 +236,17 @@ fn checkpoint(changes: &[Change], after: u64) -> Checkpoint {
         all.customers.push(CustomerRow { id, next_due, body: vec![who], parts: change.parts.clone() });
     }
     all
+}
+
+/// So many rows of somebody's archive, the newest first.
+fn archive(state: &State, id: CustomerId, rows: usize) -> Vec<Vec<u8>> {
+    let mut seen = Vec::new();
+    let look = |body: &[u8]| {
+        seen.push(body.to_vec());
+        (seen.len() == rows).then_some(())
+    };
+    state.search_archive(id, look).unwrap();
+    seen
 }
 
 /// Two states say the same of everybody.
@@ -250,6 +266,10 @@ fn same(file: &State, memory: &State) {
     for n in 0..7 {
         let hash = IdentifierHash([n; 16]);
         assert_eq!(file.lookup(hash).unwrap(), memory.lookup(hash).unwrap());
+        for looked_through in [1, usize::MAX] {
+            let archive = |state: &State| archive(state, person(n), looked_through);
+            assert_eq!(archive(file), archive(memory), "archive of {n}");
+        }
         for before in [None, Some(3), Some(u64::from(n) * 4)] {
             let page = |state: &State| state.timeline(person(n), before, 4).unwrap();
             assert_eq!(page(file), page(memory), "timeline of {n} before {before:?}");

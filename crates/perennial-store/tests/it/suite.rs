@@ -9,7 +9,9 @@ use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::packed::Packed;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
-use perennial_store::{Checkpoint, CustomerRow, Fingerprint, MemoryDisk, Parts, PostingRow, Seen, Store, Trouble};
+use perennial_store::{
+    Archived, Checkpoint, CustomerRow, Fingerprint, MemoryDisk, Parts, PostingRow, Seen, Store, Trouble,
+};
 
 /// A place where a store can be opened again after a crash.
 pub(crate) enum Place {
@@ -168,6 +170,10 @@ fn row(n: u8, position: u64) -> CustomerRow {
     }
 }
 
+fn archived(anew: bool, body: &str) -> Archived {
+    Archived { anew, body: body.as_bytes().to_vec() }
+}
+
 fn checkpoint(position: u64) -> Checkpoint {
     Checkpoint {
         position,
@@ -175,6 +181,7 @@ fn checkpoint(position: u64) -> Checkpoint {
         identifiers: vec![(IdentifierHash([2; 16]), None), (IdentifierHash([1; 16]), Some(customer(1)))],
         orders: vec![(OrderRef([1; 16]), customer(3))],
         kept: [1, 2, 3].map(|n| ([n; 17], Some(b"old".to_vec()))).into(),
+        archive: [1, 3, 7].map(|n| (customer(n), archived(false, "first"))).into(),
         timeline: (1..=position).map(|seq| (customer(u8::try_from(seq % 3).unwrap() + 1), seq)).collect(),
         postings: (1..=position)
             .map(|seq| PostingRow { seq, nth: 1, customer: customer(1), posting: posting(customer(1), 7) })
@@ -315,6 +322,7 @@ fn a_checkpoint_adds_to_the_ones_before() {
         second.identifiers = vec![(IdentifierHash([1; 16]), Some(customer(2)))];
         second.orders = vec![(OrderRef([1; 16]), customer(2))];
         second.kept = vec![([1; 17], Some(b"new".to_vec())), ([2; 17], None)];
+        second.archive = vec![(customer(1), archived(false, "second")), (customer(7), archived(true, ""))];
         second.timeline = vec![(customer(1), 12), (customer(3), 11), (customer(7), 10)];
         state.checkpoint(second).unwrap();
         assert_eq!(state.position().unwrap(), 12);
@@ -331,6 +339,15 @@ fn a_checkpoint_adds_to_the_ones_before() {
         assert_eq!(state.timeline(customer(3), None, 9).unwrap(), [11, 8, 5, 2], "also of one that is no more");
         assert_eq!(state.timeline(customer(7), None, 9).unwrap(), [10]);
         assert_eq!(state.count().unwrap(), 2);
+        let archive = |n, wanted: &[u8]| {
+            let look = |body: &[u8]| (body.starts_with(wanted)).then(|| body.to_vec());
+            state.search_archive(customer(n), look).unwrap()
+        };
+        assert_eq!(archive(1, b"").as_deref(), Some(&b"second"[..]), "what was added last comes first");
+        assert_eq!(archive(1, b"first").as_deref(), Some(&b"first"[..]));
+        assert_eq!(archive(1, b"third"), None);
+        assert_eq!(archive(3, b"").as_deref(), Some(&b"first"[..]), "also of one that is no more");
+        assert_eq!((archive(7, b""), archive(8, b"")), (None, None), "let go, and never there");
     });
 }
 

@@ -353,6 +353,7 @@ impl Workspace {
         customer.orders.left.push(record);
         customer.orders.recall(order);
         self.warm.put(customer, true);
+        self.warm.came_back(order, id);
         made.push(Fact::Recalled { order });
         Ok(())
     }

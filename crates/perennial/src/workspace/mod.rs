@@ -8,6 +8,7 @@
 //! thread.
 
 mod answers;
+mod archive;
 mod checkpoint;
 mod contain;
 mod erase;

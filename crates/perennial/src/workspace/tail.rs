@@ -312,6 +312,7 @@ impl Workspace {
         for fact in &entry.outcome {
             let Fact::Recalled { order } = fact else { continue };
             customer.orders.left.extend(self.warm.old_order(*order)?);
+            self.warm.came_back(*order, id);
         }
         let before = self.audit.is_some().then(|| customer.clone());
         self.name(&mut customer, entry);

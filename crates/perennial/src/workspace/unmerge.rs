@@ -93,7 +93,7 @@ impl Workspace {
         for told in &own {
             scratch.fold_again(self.rules_at(told.seq), told)?;
         }
-        self.warm.take_over(&scratch.warm);
+        self.warm.take_over(&scratch.warm, id);
         let Some(mut customer) = scratch.warm.take(id)? else {
             return Err(super::misfit("take a merge back", "a side has no history"));
         };
@@ -114,6 +114,7 @@ impl Workspace {
     fn fold_again(&mut self, rules: Rules, entry: &Entry) -> Result<(), Failure> {
         self.rules = rules;
         self.now = self.now.max(entry.recorded_at);
+        self.warm.index(entry);
         if let Some(id) = entry.customer {
             self.refold_customer(entry, id)?;
         }

@@ -11,10 +11,10 @@ use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secre
 use perennial_core::input::{Entry, Input};
 use perennial_core::orders::OrderRecord;
 use perennial_core::time::Timestamp;
-use perennial_store::{Checkpoint, CustomerRow, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
+use perennial_store::{Archived, Checkpoint, CustomerRow, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
 
-use super::rows;
+use super::{archive, rows};
 
 /// Bytes of customers kept in memory before clean ones are dropped, about.
 const WARM_BYTES: usize = 2 << 30;
@@ -42,7 +42,9 @@ pub(super) struct Warm {
     /// What the state answered, or holds by now.
     known: DigestMap<IdentifierHash, Option<CustomerId>>,
     orders: DigestMap<OrderRef, CustomerId>,
-    /// What is fetched by its key: old orders and answers, and what waits for an order.
+    /// Orders that have left their customers' lists.
+    archive: DigestMap<CustomerId, Archived>,
+    /// What is fetched by its key: old answers, and what waits for an order.
     shelf: DigestMap<KeptKey, Option<Vec<u8>>>,
     /// Customers that became part of another one or were erased, of which the state may still hold a row.
     gone: BTreeSet<CustomerId>,
@@ -76,6 +78,7 @@ struct Outgoing {
 struct Older {
     identifiers: DigestMap<IdentifierHash, Option<CustomerId>>,
     orders: DigestMap<OrderRef, CustomerId>,
+    archive: DigestMap<CustomerId, Archived>,
     shelf: DigestMap<KeptKey, Option<Vec<u8>>>,
     timeline: Vec<(CustomerId, u64)>,
 }
@@ -108,6 +111,7 @@ impl Warm {
             identifiers: DigestMap::default(),
             known: DigestMap::default(),
             orders: DigestMap::default(),
+            archive: DigestMap::default(),
             shelf: DigestMap::default(),
             gone: BTreeSet::new(),
             news: Checkpoint::default(),
@@ -166,10 +170,13 @@ impl Warm {
         slot.dirty |= dirty;
     }
 
-    /// What has left the customer's lists goes to where it is found by its key.
+    /// What has left the customer's lists goes to where it is found.
     fn put_away(&mut self, customer: &mut Customer) {
-        for record in customer.orders.left.drain(..) {
-            self.shelf.insert(order_key(record.order), Some(postcard::to_stdvec(&record).unwrap_or_default()));
+        if !customer.orders.left.is_empty() {
+            let archived = self.archive.entry(customer.id).or_default();
+            for record in customer.orders.left.drain(..) {
+                archive::add(&mut archived.body, &record).expect("memory takes every record");
+            }
         }
         for answer in customer.answers_left.drain(..) {
             let key = answer_key(customer.id, &answer.key);
@@ -179,9 +186,9 @@ impl Warm {
 
     /// Takes away what was put away of customers whose history this is.
     pub(super) fn clear_shelf(&mut self, roots: &[CustomerId], history: &[Entry]) {
+        let nothing = Archived { anew: true, body: Vec::new() };
+        self.archive.extend(roots.iter().map(|root| (*root, nothing.clone())));
         for entry in history {
-            let orders = entry.outcome.iter().filter_map(super::booked);
-            self.shelf.extend(orders.map(|order| (order_key(order), None)));
             let Some(Input::Command(asked)) = &entry.input else { continue };
             let scoped = command::scoped_key(asked);
             let keys = scoped.iter().flat_map(|scoped| roots.iter().map(|root| answer_key(*root, scoped)));
@@ -195,12 +202,31 @@ impl Warm {
             None => self.recall(|state| state.kept(key))?,
         };
         let read = |body: Vec<u8>| postcard::from_bytes(&body);
-        body.map(read).transpose().map_err(|e| rows::unreadable("read an old order or answer from state.db", &e))
+        body.map(read).transpose().map_err(|e| rows::unreadable("read an old answer from state.db", &e))
     }
 
-    /// An order that has left its customer's list, as it stood.
+    /// An order that has left its customer's list, as it stood. It lies with the customer that the index names.
     pub(super) fn old_order(&self, order: OrderRef) -> Result<Option<OrderRecord>, Failure> {
-        self.kept(order_key(order))
+        let record = self.archived(order)?;
+        let read = |record: Vec<u8>| postcard::from_bytes(&record);
+        record.map(read).transpose().map_err(|e| rows::unreadable("read an old order from state.db", &e))
+    }
+
+    fn archived(&self, order: OrderRef) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(owner) = self.indexed(order)?.filter(|id| *id != NOBODY_YET) else { return Ok(None) };
+        let find = |archive: &[u8]| archive::find(archive, order).map(<[u8]>::to_vec);
+        for Archived { anew, body } in [&self.archive, &self.older.archive].into_iter().filter_map(|a| a.get(&owner)) {
+            let found = find(body);
+            if found.is_some() || *anew {
+                return Ok(found);
+            }
+        }
+        self.recall(|state| state.search_archive(owner, find))
+    }
+
+    /// An old order is in a customer's list again, and will be in that one's archive when it leaves.
+    pub(super) fn came_back(&mut self, order: OrderRef, into: CustomerId) {
+        self.orders.insert(order, into);
     }
 
     /// The answer that a key got from one of these root profiles, when it has left the list.
@@ -237,8 +263,15 @@ impl Warm {
         self.shelf.insert(waiting_key(order), None);
     }
 
-    /// Takes over what another memory has put away.
-    pub(super) fn take_over(&mut self, other: &Self) {
+    /// Takes over what another memory has put away, and what it has of old orders as the archive of a
+    /// customer, in the place of whatever is there.
+    pub(super) fn take_over(&mut self, other: &Self, id: CustomerId) {
+        let mut body = Vec::new();
+        for (owner, archived) in &other.archive {
+            let theirs = |order| other.orders.get(&order) == Some(owner);
+            body.extend(archive::some_of(&archived.body, theirs));
+        }
+        self.archive.insert(id, Archived { anew: true, body });
         self.shelf.extend(other.shelf.iter().map(|(key, body)| (*key, body.clone())));
     }
 
@@ -491,10 +524,12 @@ impl Warm {
         let left = left.collect();
         news.identifiers = self.identifiers.iter().map(|(hash, id)| (*hash, *id)).collect();
         news.orders = self.orders.iter().map(|(order, id)| (*order, *id)).collect();
+        news.archive = self.archive.iter().map(|(id, archived)| (*id, archived.clone())).collect();
         news.kept = self.shelf.iter().map(|(key, body)| (*key, body.clone())).collect();
         self.older = Older {
             identifiers: std::mem::take(&mut self.identifiers),
             orders: std::mem::take(&mut self.orders),
+            archive: std::mem::take(&mut self.archive),
             shelf: std::mem::take(&mut self.shelf),
             timeline: news.timeline.clone(),
         };
@@ -592,17 +627,13 @@ fn old_name(id: CustomerId) -> IdentifierHash {
     IdentifierHash(id.0)
 }
 
-fn order_key(order: OrderRef) -> KeptKey {
-    key(1, order.0)
-}
-
 fn waiting_key(order: OrderRef) -> KeptKey {
-    key(2, order.0)
+    key(1, order.0)
 }
 
 /// Idempotency keys are scoped by the root profile that they were used for.
 fn answer_key(root: CustomerId, scoped: &str) -> KeptKey {
-    key(3, Secret(root.0).digest(&[scoped.as_bytes()]))
+    key(2, Secret(root.0).digest(&[scoped.as_bytes()]))
 }
 
 fn key(kind: u8, name: [u8; 16]) -> KeptKey {

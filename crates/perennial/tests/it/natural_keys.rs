@@ -52,6 +52,42 @@ fn an_old_order_is_fetched_for_its_refund_and_never_booked_again() {
 }
 
 #[test]
+fn an_old_order_of_one_who_became_another_is_refunded_as_it_stands() {
+    for saved in [false, true] {
+        let mut shop = member_with_many_orders();
+        shop.ask("bo", "e", enroll()).unwrap();
+        shop.ask("bo", "m", Command::Merge { from: "ana".parse().unwrap() }).unwrap();
+        let mut refund = |points: u32, comes_back: i64| {
+            if saved {
+                shop.workspace.checkpoint().unwrap();
+                shop.reopen();
+            }
+            let before = granted(&mut shop, "bo").1;
+            shop.refund("ana", "order 3", points);
+            assert_eq!(granted(&mut shop, "bo").1 - before, comes_back);
+            // It leaves the list again, of another customer by now.
+            (0..ORDERS_MAX + 5).for_each(|n| shop.order("bo", &format!("after {before}, {n}"), 1, 0));
+        };
+        refund(4, 4);
+        refund(4, 4);
+        refund(4, 2);
+        shop.verify();
+    }
+}
+
+#[test]
+fn of_an_erased_person_no_old_order_is_kept() {
+    let mut shop = member_with_many_orders();
+    let id = shop.customer("ana").id;
+    let archived = |shop: &Shop| shop.workspace.state().search_archive(id, |body| Some(body.len())).unwrap();
+    shop.workspace.checkpoint().unwrap();
+    assert!(archived(&shop).is_some());
+    shop.ask("ana", "x", Command::Erase).unwrap();
+    shop.workspace.checkpoint().unwrap();
+    assert_eq!(archived(&shop), None);
+}
+
+#[test]
 fn a_product_that_is_not_on_an_old_order_is_rejected() {
     let mut shop = member_with_many_orders();
     let properties = json!({ "order_id": "order 1", "products": [{ "product_id": "tent" }] });

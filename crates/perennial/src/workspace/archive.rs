@@ -1,0 +1,94 @@
+//! Orders that have left their customers' lists, as the bytes of one customer's archive: each record
+//! behind its length (four bytes, little-endian). A record begins with its order's name, so that one is
+//! found without reading the others.
+
+use perennial_core::id::OrderRef;
+use perennial_core::orders::OrderRecord;
+
+/// Bytes of a length.
+const LENGTH: usize = 4;
+
+/// Adds a record.
+pub(super) fn add(archive: &mut Vec<u8>, record: &OrderRecord) -> postcard::Result<()> {
+    let start = archive.len();
+    archive.extend([0; LENGTH]);
+    *archive = postcard::to_extend(record, std::mem::take(archive))?;
+    let length = u32::try_from(archive.len() - start - LENGTH).map_err(|_| postcard::Error::SerializeBufferFull)?;
+    archive[start..start + LENGTH].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// The record of an order as it left last, encoded.
+pub(super) fn find(archive: &[u8], order: OrderRef) -> Option<&[u8]> {
+    records(archive).filter(|record| record.starts_with(&order.0)).last()
+}
+
+/// All records of orders that `wanted` answers for, as an archive of their own.
+pub(super) fn some_of(archive: &[u8], wanted: impl Fn(OrderRef) -> bool) -> Vec<u8> {
+    let named = |record: &[u8]| record.first_chunk().is_some_and(|name| wanted(OrderRef(*name)));
+    let mut some = Vec::new();
+    for record in records(archive).filter(|record| named(record)) {
+        some.extend(u32::try_from(record.len()).unwrap_or_default().to_le_bytes());
+        some.extend_from_slice(record);
+    }
+    some
+}
+
+/// Damaged bytes end it early.
+fn records(mut archive: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = archive.split_first_chunk::<LENGTH>()?;
+        let (record, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        archive = rest;
+        Some(record)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use perennial_core::fact::{BookedLine, Booking};
+    use perennial_core::orders;
+    use perennial_core::time::Timestamp;
+
+    use super::*;
+
+    fn record(name: u8, at: i64) -> OrderRecord {
+        let lines = vec![BookedLine::default(); name.into()];
+        let (order, recalled, rules) = (OrderRef([name; 16]), Vec::new(), Arc::default());
+        let booking = Booking { order, version: 1, eligible: 0, earns: true, lines, recalled, paid_points: 0, rules };
+        let at = Timestamp::from_millis(at);
+        orders::record(&booking, None, (at, at), "USD".parse().unwrap())
+    }
+
+    #[test]
+    fn an_order_is_found_as_it_left_last() {
+        let mut archive = Vec::new();
+        for (name, at) in [(1, 10), (2, 20), (3, 30), (2, 40)] {
+            add(&mut archive, &record(name, at)).unwrap();
+        }
+        let found = |archive: &[u8], name: u8| {
+            find(archive, OrderRef([name; 16])).map(|record| postcard::from_bytes::<OrderRecord>(record).unwrap())
+        };
+        assert_eq!(found(&archive, 2), Some(record(2, 40)));
+        assert_eq!(found(&archive, 3), Some(record(3, 30)));
+        assert_eq!(found(&archive, 4), None);
+        let some = some_of(&archive, |order| order != OrderRef([3; 16]));
+        assert_eq!(
+            (found(&some, 1), found(&some, 2), found(&some, 3)),
+            (Some(record(1, 10)), Some(record(2, 40)), None)
+        );
+    }
+
+    #[test]
+    fn damaged_bytes_are_nobodys_order() {
+        let mut archive = Vec::new();
+        add(&mut archive, &record(1, 10)).unwrap();
+        for end in 0..archive.len() {
+            assert_eq!(find(&archive[..end], OrderRef([1; 16])), None);
+        }
+        archive[..LENGTH].fill(0xff);
+        assert_eq!(find(&archive, OrderRef([1; 16])), None);
+    }
+}
