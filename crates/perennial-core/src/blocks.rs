@@ -115,6 +115,11 @@ impl<T> Blocks<T> {
         self.items.get_mut(at)
     }
 
+    /// The newest item, to be held in another way; what it says must stay the same.
+    pub(crate) fn back_to_hold(&mut self) -> Option<&mut T> {
+        self.items.back_mut()
+    }
+
     /// Adds an item.
     pub fn push(&mut self, item: T) {
         self.items.push_back(item);

@@ -5,6 +5,8 @@
 //!
 //! Invariant: after every call each lot balances and the clock never runs backwards.
 
+use std::borrow::Cow;
+
 use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
 use crate::event::{Body, Event};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
@@ -393,9 +395,9 @@ fn booked(
 }
 
 fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, back: &Return) {
-    let Some(before) = customer.orders.get(back.order).cloned() else { return };
+    let Some(before) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
     customer.orders.amend(back.order, |record| orders::take_back(record, back));
-    let Some(after) = customer.orders.get(back.order).cloned() else { return };
+    let Some(after) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
     if before.counts {
         customer.orders.standing.spend -= before.left() - after.left();
     }

@@ -5,6 +5,8 @@
 //! was earned by; the difference is taken back.
 //! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
 
+use std::borrow::Cow;
+
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -69,7 +71,7 @@ pub(crate) fn enroll(book: &mut Book<'_>, by: &str) {
 /// that is booked: what comes back is said by `Order Refunded` or `Order Cancelled`.
 pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     let name = OrderRef::derive(&book.rules.secret, &order.order_id);
-    if book.customer.orders.get(name).is_some() {
+    if book.customer.orders.has(name) {
         let updated = matches!(event.body, Body::OrderUpdated(_));
         book.note(if updated { "update_ignored" } else { "order_known" });
         return;
@@ -143,8 +145,8 @@ fn any_line(rule: &EarnRule, view: &View<'_>, order: &OrderRecord) -> bool {
 pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     pay_with_points(book, name);
     let Some(record) = book.customer.orders.get(name) else { return };
-    let (at, spend) = (record.at, spend_of(book, record));
-    let points = reckon(book, record);
+    let (at, spend) = (record.at, spend_of(book, &record));
+    let points = reckon(book, &record);
     let year = book.program().zone.year(at);
     if points > 0 {
         let rule = match &*record.rules {
@@ -379,7 +381,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, refund: &Refund, name: OrderRef) -> 
         book.note("limit_reached");
         return Ok(());
     }
-    let back = orders::reckon_refund(record, refund, key)?;
+    let back = orders::reckon_refund(&record, refund, key)?;
     if back.clamped {
         book.note("clamped");
     }
@@ -397,18 +399,18 @@ pub(crate) fn cancelled(book: &mut Book<'_>, name: OrderRef) {
         book.note("refund_known");
         return;
     }
-    let back = Return { order: name, refund: None, lines: orders::all_back(record), clamped: false };
+    let back = Return { order: name, refund: None, lines: orders::all_back(&record), clamped: false };
     take_back(book, back);
 }
 
 fn take_back(book: &mut Book<'_>, back: Return) {
     let name = back.order;
-    let Some(before) = book.customer.orders.get(name).cloned() else { return };
+    let Some(before) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
     book.record(Fact::Returned(back));
     if !before.earns {
         return;
     }
-    let Some(after) = book.customer.orders.get(name).cloned() else { return };
+    let Some(after) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
     // What stood before is reckoned too: an earlier refund has already taken its share.
     let less = reckon(book, &before).min(before.points) - reckon(book, &after).min(before.points);
@@ -469,7 +471,7 @@ pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
         book.record(Fact::Qualified { year, points: -points, spend: -spend });
     }
     let mut nothing = record.clone();
-    let all = Return { order: record.order, refund: None, lines: orders::all_back(record), clamped: false };
+    let all = Return { order: record.order, refund: None, lines: orders::all_back(&record), clamped: false };
     orders::take_back(&mut nothing, &all);
     give_points_back(book, record, &nothing);
     if record.earns {
@@ -569,7 +571,7 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
     for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
         let Some(record) = book.customer.orders.get(name) else { return };
         let view = View {
-            order: Some(record),
+            order: Some(&record),
             recalled: Some((&program.recalled, &record.recalled)),
             ..View::of(program, book.customer)
         };

@@ -4,6 +4,8 @@
 //! stay, the stricter consent wins, an order that both have counts once, and what a visitor bought after the member had joined is booked
 //! now, with the order's date, at the tier held now (rules 6 and 14).
 
+use std::borrow::Cow;
+
 use crate::blocks::List as _;
 use crate::customer::{CART_MAX, Customer, Member, TierStatus};
 use crate::engine::Book;
@@ -32,14 +34,14 @@ pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) 
 /// Orders that both sides have: of each the record that was made later, which gives way.
 fn twice(ours: &Orders, theirs: &Orders) -> Vec<OrderRecord> {
     let both = theirs.iter().filter_map(|their| Some((ours.get(their.order)?, their)));
-    both.map(|(our, their)| if their.is_earlier(our) { our.clone() } else { their.clone() }).collect()
+    both.map(|(our, their)| if their.is_earlier(&our) { our } else { their }).map(Cow::into_owned).collect()
 }
 
 /// Carries out a merge that is known to have happened, without its facts.
 pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) {
     into.clock = into.clock.max(from.clock);
     for record in twice(&into.orders, &from.orders) {
-        let ours = into.orders.get(record.order) == Some(&record);
+        let ours = into.orders.get(record.order).as_deref() == Some(&record);
         engine::uncount(edition, if ours { into } else { &mut from }, &record);
     }
     into.roots.extend(from.roots);

@@ -4,9 +4,12 @@
 //! reckoned from the same record. Pieces and money never go below zero; surplus is clamped.
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::blocks::Blocks;
@@ -39,46 +42,198 @@ pub struct Orders {
     pub standing: Standing,
     /// Records that have left the list, until they are put away (rule 22).
     #[serde(skip)]
-    pub left: Vec<OrderRecord>,
+    pub left: Vec<PackedRecord>,
 }
 
-/// A record beside what is looked through at every order: a long list of records lies all over memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A record beside what is looked through at every order.
+#[derive(Clone)]
 pub struct Kept {
     /// Of the order's name.
     half: u64,
     /// When it was placed; never, if it does not count or nothing of it stands.
     counted: Timestamp,
-    record: Box<OrderRecord>,
+    form: Form,
+}
+
+/// How a record lies in memory. Hundreds that were open would take a dozen pieces each, all over it.
+#[derive(Clone)]
+enum Form {
+    /// The last one: what an order earns is written on its record step by step.
+    Open(Box<OrderRecord>),
+    Packed(PackedRecord),
 }
 
 impl Kept {
+    fn open(record: Box<OrderRecord>) -> Self {
+        Self { half: record.order.half(), counted: counted(&record), form: Form::Open(record) }
+    }
+
+    fn packed(record: &OrderRecord, packed: PackedRecord) -> Self {
+        Self { half: record.order.half(), counted: counted(record), form: Form::Packed(packed) }
+    }
+
+    fn record(&self) -> Cow<'_, OrderRecord> {
+        match &self.form {
+            Form::Open(record) => Cow::Borrowed(record),
+            Form::Packed(packed) => Cow::Owned(packed.open()),
+        }
+    }
+
+    fn is(&self, order: OrderRef) -> bool {
+        self.half == order.half()
+            && match &self.form {
+                Form::Open(record) => record.order == order,
+                Form::Packed(packed) => packed.order() == order,
+            }
+    }
+
+    fn may_earn(&self) -> bool {
+        match &self.form {
+            Form::Open(record) => record.may_earn(),
+            Form::Packed(packed) => packed.may_earn(),
+        }
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut OrderRecord)) {
-        change(&mut self.record);
-        self.counted = counted(&self.record);
+        match &mut self.form {
+            Form::Open(record) => {
+                change(record);
+                self.counted = counted(record);
+            }
+            Form::Packed(packed) => {
+                let mut record = packed.open();
+                change(&mut record);
+                *self = Self::packed(&record, PackedRecord::of(&record));
+            }
+        }
+    }
+
+    fn pack(&mut self) {
+        if let Form::Open(record) = &self.form {
+            self.form = Form::Packed(PackedRecord::of(record));
+        }
+    }
+
+    fn into_packed(self) -> PackedRecord {
+        match self.form {
+            Form::Packed(packed) => packed,
+            Form::Open(record) => PackedRecord::of(&record),
+        }
     }
 }
 
-impl From<Box<OrderRecord>> for Kept {
-    fn from(record: Box<OrderRecord>) -> Self {
-        Self { half: record.order.half(), counted: counted(&record), record }
+/// Equal records are equal however they lie in memory.
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.form, &other.form) {
+            (Form::Packed(ours), Form::Packed(theirs)) if ours == theirs => true,
+            _ => self.record() == other.record(),
+        }
     }
 }
 
-fn counted(record: &OrderRecord) -> Timestamp {
-    if record.counts && record.stands() { record.at } else { Timestamp::NEVER }
+impl Eq for Kept {}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.record().fmt(f)
+    }
 }
 
 impl Serialize for Kept {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.record.serialize(serializer)
+        match &self.form {
+            Form::Open(record) => serializer.serialize_bytes(PackedRecord::of(record).bytes()),
+            Form::Packed(packed) => serializer.serialize_bytes(packed.bytes()),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Kept {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<OrderRecord>::deserialize(deserializer).map(Self::from)
+        deserializer.deserialize_bytes(KeptVisitor)
     }
+}
+
+struct KeptVisitor;
+
+impl Visitor<'_> for KeptVisitor {
+    type Value = Kept;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a packed record of an order")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Kept, E> {
+        let record = PackedRecord::decode(bytes).map_err(E::custom)?;
+        Ok(Kept::packed(&record, PackedRecord::with(&record, bytes)))
+    }
+}
+
+/// A record in one piece of memory, in the form in which it is written (postcard).
+///
+/// Invariant: it can be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedRecord(
+    /// Whether it may still earn, then the record, which begins with the order's name.
+    Box<[u8]>,
+);
+
+/// Room that most records need, so that they are packed without moving.
+const USUAL_BYTES: usize = 192;
+
+impl PackedRecord {
+    fn of(record: &OrderRecord) -> Self {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(record.may_earn().into());
+        let bytes = postcard::to_extend(record, bytes).expect("memory takes every record");
+        Self(bytes.into())
+    }
+
+    fn with(record: &OrderRecord, bytes: &[u8]) -> Self {
+        Self([&[record.may_earn().into()], bytes].concat().into())
+    }
+
+    fn decode(bytes: &[u8]) -> postcard::Result<OrderRecord> {
+        match postcard::take_from_bytes(bytes)? {
+            (record, []) => Ok(record),
+            _ => Err(postcard::Error::SerdeDeCustom),
+        }
+    }
+
+    /// A record of its bytes.
+    ///
+    /// # Errors
+    /// When they are damaged.
+    pub fn read(bytes: &[u8]) -> postcard::Result<Self> {
+        Ok(Self::with(&Self::decode(bytes)?, bytes))
+    }
+
+    /// Its bytes. They begin with those of the order's name.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.get(1..).unwrap_or_default()
+    }
+
+    /// The order's name.
+    pub fn order(&self) -> OrderRef {
+        OrderRef(self.bytes().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// The record.
+    ///
+    /// # Panics
+    /// Never: it was packed by us, or read before.
+    pub fn open(&self) -> OrderRecord {
+        Self::decode(self.bytes()).expect("a packed record can be opened")
+    }
+
+    fn may_earn(&self) -> bool {
+        self.0.first() == Some(&1)
+    }
+}
+
+fn counted(record: &OrderRecord) -> Timestamp {
+    if record.counts && record.stands() { record.at } else { Timestamp::NEVER }
 }
 
 /// What stands of all orders.
@@ -226,6 +381,11 @@ impl OrderRecord {
         i64::try_from(due).unwrap_or(0)
     }
 
+    /// Whether it may earn when its visitor joins a member.
+    fn may_earn(&self) -> bool {
+        !self.earns && self.stands()
+    }
+
     /// Whether anything is left.
     pub fn stands(&self) -> bool {
         !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| l.pieces > 0 && l.is_free()))
@@ -253,14 +413,19 @@ impl Orders {
         Self { standing: self.standing, ..Self::default() }
     }
 
-    /// About how many bytes the records take, with two lines each.
+    /// About how many bytes the records take.
     pub(crate) fn weight(&self) -> usize {
-        self.records.len() * (size_of::<Kept>() + size_of::<OrderRecord>() + 2 * size_of::<OrderLine>())
+        self.records.len() * (size_of::<Kept>() + USUAL_BYTES)
     }
 
     /// The record of an order.
-    pub fn get(&self, order: OrderRef) -> Option<&OrderRecord> {
-        self.records.get(self.position(order)?).map(|kept| &*kept.record)
+    pub fn get(&self, order: OrderRef) -> Option<Cow<'_, OrderRecord>> {
+        self.records.get(self.position(order)?).map(Kept::record)
+    }
+
+    /// Whether the record of an order is here.
+    pub fn has(&self, order: OrderRef) -> bool {
+        self.position(order).is_some()
     }
 
     /// Changes the record of an order, if there is one.
@@ -272,15 +437,14 @@ impl Orders {
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
     fn position(&self, order: OrderRef) -> Option<usize> {
-        let half = order.half();
         let [older, newer] = self.records.pieces();
-        let among = |piece: &[Kept]| piece.iter().rposition(|kept| kept.half == half && kept.record.order == order);
+        let among = |piece: &[Kept]| piece.iter().rposition(|kept| kept.is(order));
         among(newer).map(|at| older.len() + at).or_else(|| among(older))
     }
 
     /// All records, in the order they were booked.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
-        self.records.iter().map(|kept| &*kept.record)
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Cow<'_, OrderRecord>> {
+        self.records.iter().map(Kept::record)
     }
 
     /// When the orders were placed that count and stand, as far as their records are here.
@@ -308,24 +472,30 @@ impl Orders {
         if record.counts {
             self.standing.spend += record.left();
         }
-        self.records.push(record.into());
+        self.put(Kept::open(record));
+    }
+
+    /// Only the last one stays open.
+    fn put(&mut self, kept: Kept) {
+        self.records.back_to_hold().into_iter().for_each(Kept::pack);
+        self.records.push(kept);
     }
 
     /// The oldest leave a list that is too long, those last that may still earn: only a list finds the
     /// orders of a visitor who joins a member (rule 6).
     pub(crate) fn trim(&mut self) {
         while self.records.len() > ORDERS_MAX {
-            let at = self.iter().take(UNEARNED_MAX).position(|record| record.earns || !record.stands());
-            self.left.extend(self.records.remove(at.unwrap_or(0)).map(|kept| *kept.record));
+            let at = self.records.iter().take(UNEARNED_MAX).position(|kept| !kept.may_earn());
+            self.left.extend(self.records.remove(at.unwrap_or(0)).map(Kept::into_packed));
         }
     }
 
     /// Takes a record back that had left, as it stood; it has been counted.
     pub fn recall(&mut self, order: OrderRef) {
-        let Some(at) = self.left.iter().rposition(|r| r.order == order) else { return };
-        let record = self.left.remove(at);
-        if self.get(order).is_none() {
-            self.records.push(Box::new(record).into());
+        let Some(at) = self.left.iter().rposition(|packed| packed.order() == order) else { return };
+        let packed = self.left.remove(at);
+        if !self.has(order) {
+            self.put(Kept::packed(&packed.open(), packed));
             self.trim();
         }
     }
@@ -333,10 +503,10 @@ impl Orders {
     /// Counts an order out that no longer stands.
     pub(crate) fn leave(&mut self) {
         self.standing.count -= 1;
-        let standing = self.records.iter().map(|kept| &kept.record).filter(|r| r.stands()).map(|r| r.at);
-        self.standing.last = standing.clone().max();
+        let standing: Vec<Timestamp> = self.iter().filter(|record| record.stands()).map(|record| record.at).collect();
+        self.standing.last = standing.iter().max().copied();
         if self.standing.count <= i64::try_from(self.records.len()).unwrap_or(i64::MAX) {
-            self.standing.first = standing.min();
+            self.standing.first = standing.iter().min().copied();
         }
     }
 
@@ -345,13 +515,14 @@ impl Orders {
     pub(crate) fn unite(&mut self, other: Self) {
         let (mine, theirs) = (self.standing, other.standing);
         let mut twice = Standing::default();
-        for Kept { record, .. } in other.records {
+        for kept in other.records {
+            let record = kept.record().into_owned();
             let Some(ours) = self.position(record.order).and_then(|at| self.records.get_mut(at)) else {
-                self.add(record);
+                self.add(Box::new(record));
                 continue;
             };
             let mut gone = record;
-            if gone.is_earlier(&ours.record) {
+            if gone.is_earlier(&ours.record()) {
                 ours.change(|ours| std::mem::swap(ours, &mut gone));
             }
             twice.count += i64::from(gone.stands());
@@ -591,7 +762,8 @@ mod tests {
         let mut order = record(&booking, None, (Timestamp::EPOCH, Timestamp::EPOCH), usd);
         order.lines.iter_mut().for_each(|line| (line.net_left, line.paid_left) = (i64::MAX, i64::MAX));
         let bytes = postcard::to_stdvec(&order).unwrap();
-        let kept: Kept = postcard::from_bytes(&bytes).unwrap();
-        assert_eq!((kept.record.left(), &*kept.record), (i64::MAX, &order));
+        let packed = PackedRecord::read(&bytes).unwrap();
+        assert_eq!((packed.open().left(), packed.open()), (i64::MAX, order));
+        assert!(PackedRecord::read(&bytes[1..]).is_err() && PackedRecord::read(&[bytes, vec![0]].concat()).is_err());
     }
 }

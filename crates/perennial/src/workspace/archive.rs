@@ -3,22 +3,23 @@
 //! found without reading the others.
 
 use perennial_core::id::OrderRef;
-use perennial_core::orders::OrderRecord;
+use perennial_core::orders::PackedRecord;
 
 /// Bytes of a length.
 const LENGTH: usize = 4;
 
 /// Adds a record.
-pub(super) fn add(archive: &mut Vec<u8>, record: &OrderRecord) -> postcard::Result<()> {
-    let start = archive.len();
-    archive.extend([0; LENGTH]);
-    *archive = postcard::to_extend(record, std::mem::take(archive))?;
-    let length = u32::try_from(archive.len() - start - LENGTH).map_err(|_| postcard::Error::SerializeBufferFull)?;
-    archive[start..start + LENGTH].copy_from_slice(&length.to_le_bytes());
-    Ok(())
+pub(super) fn add(archive: &mut Vec<u8>, record: &PackedRecord) {
+    put(archive, record.bytes());
 }
 
-/// The record of an order as it left last, encoded.
+fn put(archive: &mut Vec<u8>, record: &[u8]) {
+    let length = u32::try_from(record.len()).expect("a record has few lines");
+    archive.extend(length.to_le_bytes());
+    archive.extend_from_slice(record);
+}
+
+/// The bytes of an order's record as it left last.
 pub(super) fn find(archive: &[u8], order: OrderRef) -> Option<&[u8]> {
     records(archive).filter(|record| record.starts_with(&order.0)).last()
 }
@@ -27,10 +28,7 @@ pub(super) fn find(archive: &[u8], order: OrderRef) -> Option<&[u8]> {
 pub(super) fn some_of(archive: &[u8], wanted: impl Fn(OrderRef) -> bool) -> Vec<u8> {
     let named = |record: &[u8]| record.first_chunk().is_some_and(|name| wanted(OrderRef(*name)));
     let mut some = Vec::new();
-    for record in records(archive).filter(|record| named(record)) {
-        some.extend(u32::try_from(record.len()).unwrap_or_default().to_le_bytes());
-        some.extend_from_slice(record);
-    }
+    records(archive).filter(|record| named(record)).for_each(|record| put(&mut some, record));
     some
 }
 
@@ -54,22 +52,23 @@ mod tests {
 
     use super::*;
 
-    fn record(name: u8, at: i64) -> OrderRecord {
+    fn record(name: u8, at: i64) -> PackedRecord {
         let lines = vec![BookedLine::default(); name.into()];
         let (order, recalled, rules) = (OrderRef([name; 16]), Vec::new(), Arc::default());
         let booking = Booking { order, version: 1, eligible: 0, earns: true, lines, recalled, paid_points: 0, rules };
         let at = Timestamp::from_millis(at);
-        orders::record(&booking, None, (at, at), "USD".parse().unwrap())
+        let record = orders::record(&booking, None, (at, at), "USD".parse().unwrap());
+        PackedRecord::read(&postcard::to_stdvec(&record).unwrap()).unwrap()
     }
 
     #[test]
     fn an_order_is_found_as_it_left_last() {
         let mut archive = Vec::new();
         for (name, at) in [(1, 10), (2, 20), (3, 30), (2, 40)] {
-            add(&mut archive, &record(name, at)).unwrap();
+            add(&mut archive, &record(name, at));
         }
         let found = |archive: &[u8], name: u8| {
-            find(archive, OrderRef([name; 16])).map(|record| postcard::from_bytes::<OrderRecord>(record).unwrap())
+            find(archive, OrderRef([name; 16])).map(|record| PackedRecord::read(record).unwrap())
         };
         assert_eq!(found(&archive, 2), Some(record(2, 40)));
         assert_eq!(found(&archive, 3), Some(record(3, 30)));
@@ -84,7 +83,7 @@ mod tests {
     #[test]
     fn damaged_bytes_are_nobodys_order() {
         let mut archive = Vec::new();
-        add(&mut archive, &record(1, 10)).unwrap();
+        add(&mut archive, &record(1, 10));
         for end in 0..archive.len() {
             assert_eq!(find(&archive[..end], OrderRef([1; 16])), None);
         }

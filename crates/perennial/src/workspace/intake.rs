@@ -1,5 +1,7 @@
 //! Taking events in: duplicates, identity, the fold, and a receipt for each.
 
+use std::borrow::Cow;
+
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
@@ -345,7 +347,7 @@ impl Workspace {
     /// Fetches the order of an event that has left its customer's list.
     pub(super) fn recall(&mut self, id: CustomerId, event: &Event, made: &mut Vec<Fact>) -> Result<(), Failure> {
         let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else { return Ok(()) };
-        if self.warm.get(id)?.is_none_or(|c| c.orders.get(order).is_some()) {
+        if self.warm.get(id)?.is_none_or(|c| c.orders.has(order)) {
             return Ok(());
         }
         let Some(record) = self.warm.old_order(order)? else { return Ok(()) };
@@ -412,8 +414,8 @@ impl Workspace {
     fn unfit_refund(&mut self, id: CustomerId, event: &Event) -> Result<Option<Reject>, Failure> {
         let Body::Refunded(refund) = &event.body else { return Ok(None) };
         let name = OrderRef::derive(&self.secret(), &refund.order_id);
-        let known = self.warm.get(id)?.and_then(|c| c.orders.get(name)).cloned();
-        let known = if known.is_some() { known } else { self.warm.old_order(name)? };
+        let known = self.warm.get(id)?.and_then(|c| c.orders.get(name)).map(Cow::into_owned);
+        let known = if known.is_some() { known } else { self.warm.old_order(name)?.map(|packed| packed.open()) };
         let Some(record) = known else { return Ok(None) };
         if record.refunds.len() >= REFUNDS_MAX {
             let reason = "an order takes 256 refunds; correct the balance by hand";

@@ -14,7 +14,6 @@ use perennial_core::event::Body;
 use perennial_core::fact::Fact;
 use perennial_core::id::CustomerId;
 use perennial_core::input::{Entry, Input, Publication, Published};
-use perennial_core::orders::OrderRecord;
 use perennial_core::program::Program;
 use perennial_core::rules::Rules;
 use perennial_core::score::{Basis, Model, ModelKind, Score, ScoreName, Scored};
@@ -361,7 +360,7 @@ impl Workspace {
 
 /// What the standing orders of a customer hold, oldest first.
 fn bought_by(customer: &Customer) -> Bought {
-    let mut orders: Vec<&OrderRecord> = customer.orders.iter().filter(|order| order.stands()).collect();
+    let mut orders: Vec<_> = customer.orders.iter().filter(|order| order.stands()).collect();
     orders.sort_by_key(|order| order.at);
     let mut bought = Bought::default();
     for order in orders {

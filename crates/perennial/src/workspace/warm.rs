@@ -9,7 +9,7 @@ use perennial_core::customer::{Customer, Recorded};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
 use perennial_core::input::{Entry, Input};
-use perennial_core::orders::OrderRecord;
+use perennial_core::orders::PackedRecord;
 use perennial_core::time::Timestamp;
 use perennial_store::{Archived, Checkpoint, CustomerRow, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
@@ -174,9 +174,7 @@ impl Warm {
     fn put_away(&mut self, customer: &mut Customer) {
         if !customer.orders.left.is_empty() {
             let archived = self.archive.entry(customer.id).or_default();
-            for record in customer.orders.left.drain(..) {
-                archive::add(&mut archived.body, &record).expect("memory takes every record");
-            }
+            customer.orders.left.drain(..).for_each(|record| archive::add(&mut archived.body, &record));
         }
         for answer in customer.answers_left.drain(..) {
             let key = answer_key(customer.id, &answer.key);
@@ -206,9 +204,9 @@ impl Warm {
     }
 
     /// An order that has left its customer's list, as it stood. It lies with the customer that the index names.
-    pub(super) fn old_order(&self, order: OrderRef) -> Result<Option<OrderRecord>, Failure> {
+    pub(super) fn old_order(&self, order: OrderRef) -> Result<Option<PackedRecord>, Failure> {
         let record = self.archived(order)?;
-        let read = |record: Vec<u8>| postcard::from_bytes(&record);
+        let read = |record: Vec<u8>| PackedRecord::read(&record);
         record.map(read).transpose().map_err(|e| rows::unreadable("read an old order from state.db", &e))
     }
 
