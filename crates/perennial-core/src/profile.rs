@@ -35,7 +35,8 @@ pub(crate) fn misfits<'a>(program: &Program, event: &'a Event) -> impl Iterator<
 /// Records a consent given or withdrawn.
 pub(crate) fn consent(customer: &mut Customer, purpose: &str, given: bool, at: crate::time::Timestamp) {
     let consents = &mut customer.profile.consents;
-    if consents.get(purpose).is_none_or(|(_, old)| *old <= at) && consents.len() < TRAITS_MAX {
+    let newer = consents.get(purpose).is_none_or(|(_, old)| *old <= at);
+    if newer && (consents.len() < TRAITS_MAX || consents.contains_key(purpose)) {
         consents.insert(purpose.into(), (given, at));
     }
 }
@@ -82,4 +83,22 @@ fn remove(cart: &mut Vec<CartLine>, line: &Line) {
         known.quantity = known.quantity.saturating_sub(line.quantity);
     }
     cart.retain(|l| l.quantity > 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::CustomerId;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_consent_is_withdrawn_however_many_there_are() {
+        let mut customer = Customer::new(CustomerId([1; 16]), Vec::new(), 1);
+        let at = Timestamp::EPOCH;
+        consent(&mut customer, "marketing", true, at);
+        (0..TRAITS_MAX).for_each(|n| consent(&mut customer, &format!("purpose {n}"), true, at));
+        assert_eq!(customer.profile.consents.len(), TRAITS_MAX);
+        consent(&mut customer, "marketing", false, at.plus_millis(1));
+        assert_eq!(customer.profile.consents.get("marketing"), Some(&(false, at.plus_millis(1))));
+    }
 }
