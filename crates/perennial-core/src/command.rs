@@ -194,12 +194,7 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
         let needed = needed.map_or("a higher tier", |level| &level.id);
         return Err(Refusal::new("tier_required", format!("'{id}' is for members who have reached {needed}")));
     }
-    let had: u32 = member
-        .redemptions
-        .iter()
-        .filter(|b| *b.redemption.reward == *id && !b.undone)
-        .map(|b| b.redemption.quantity)
-        .sum();
+    let had = member.pieces.get(id).copied().unwrap_or(0);
     if reward.per_member.is_some_and(|max| had.saturating_add(quantity) > max) && !near.granted {
         return Err(Refusal::new(
             "limit_reached",

@@ -29,6 +29,8 @@ pub const ANSWERS_MAX: usize = 256;
 pub const HOLDS_MAX: usize = 64;
 /// Activities kept.
 pub const ACTIVITIES_MAX: usize = 512;
+/// Instants kept of one rule that paid.
+pub const PAID_MAX: usize = 512;
 /// Numbers of long lists ([`Customer::lists`]); those of the features' windows follow.
 const ORDERS: u32 = 0;
 /// As above.
@@ -231,13 +233,15 @@ pub struct Member {
     pub impact: BTreeMap<Box<str>, i64>,
     /// Rewards bought.
     pub redemptions: Vec<Bought>,
+    /// Pieces of each reward that were bought and not undone, those that have left the list too.
+    pub pieces: BTreeMap<Box<str>, u32>,
     /// Points set aside.
     pub holds: Vec<Hold>,
     /// Captured points that no order has claimed yet.
     pub captured: Vec<(LotId, i64)>,
     /// Activities submitted.
     pub activities: Vec<Activity>,
-    /// When rules with a limit last paid: rule and instant.
+    /// When rules last paid: rule and instant, so many of each rule.
     pub paid: Vec<(Box<str>, Timestamp)>,
     /// Messages queued: template, what about, when.
     pub queued: VecDeque<(Box<str>, Box<str>, Timestamp)>,
@@ -255,14 +259,16 @@ pub struct Year {
 /// A tier held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierStatus {
-    /// Index of the level.
+    /// The level's id.
+    pub tier: Box<str>,
+    /// Where the level is in the list of the programme that the customer follows.
     pub level: u8,
     /// Until when.
     pub until: Timestamp,
     /// The order that reached it.
     pub reached_by: Option<OrderRef>,
-    /// Level and validity held before it was reached.
-    pub before: (u8, Timestamp),
+    /// What was held before it was reached, to fall back to; a few of them, one behind the other.
+    pub before: Option<Box<TierStatus>>,
     /// Given by hand.
     pub by_hand: bool,
 }
@@ -278,6 +284,8 @@ pub struct Reached {
     pub lot: Option<LotId>,
     /// Until when it can be taken back.
     pub firm_at: Timestamp,
+    /// The programme version that it was reached by, and is taken back by.
+    pub version: u32,
 }
 
 /// A reward bought.

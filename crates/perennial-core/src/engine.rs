@@ -7,9 +7,12 @@
 
 use std::borrow::Cow;
 
-use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, REDEMPTIONS_MAX, Reached};
+use crate::customer::{
+    ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, REDEMPTIONS_MAX, Reached,
+};
 use crate::event::{Body, Event};
-use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Return, Unit};
+use crate::expr::Field;
+use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
 use crate::feature::{Seen, micro};
 use crate::id::{CustomerId, LotId, OrderRef};
 use crate::input::{Input, Timer, TimerKind};
@@ -189,6 +192,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
     for (lot, available_at, expires_at) in loyalty::lots_without_end(&book, since) {
         book.record(Fact::LotDated { lot, available_at, expires_at });
     }
+    tier::adopt(&mut book);
     book.close()
 }
 
@@ -197,6 +201,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
     customer.renew_windows();
+    tier::follow(rules, customer);
     customer.adopted = rules.latest_version();
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(edition.published_at);
@@ -295,7 +300,8 @@ fn observe(edition: &Edition, customer: &mut Customer, event: &Event) {
 
 /// What a feature counts of the moment at hand; none when it does not count it.
 fn amount(feature: &Feature, view: &View<'_>) -> Option<i64> {
-    if !feature.when.holds(view) {
+    let elsewhere = feature.in_currency && view.order.is_some_and(|order| !order.counts);
+    if elsewhere || !feature.when.holds(view) {
         return None;
     }
     match &feature.what {
@@ -327,7 +333,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             let record = record_of(edition, customer, event, booking);
             booked(edition, customer, event, booking, record);
         }
-        Fact::Returned(back) => returned(edition, customer, event, back),
+        Fact::Returned(back) => returned(edition, customer, back),
         Fact::Tiered(change) => tier::evolve(customer, change),
         Fact::Enrolled { .. } => {
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
@@ -387,14 +393,12 @@ fn booked(
     }
     if let Some(member) = &mut customer.member {
         let limited = edition.earning("Order Completed").filter(|r| r.limit.is_some() && booking.rules.contains(&r.id));
-        member.paid.extend(limited.map(|rule| (Box::from(&*rule.id), at)));
-        let surplus = member.paid.len().saturating_sub(ACTIVITIES_MAX);
-        member.paid.drain(..surplus);
+        limited.for_each(|rule| pay(member, &rule.id, at));
     }
     customer.orders.push(record);
 }
 
-fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, back: &Return) {
+fn returned(edition: &Edition, customer: &mut Customer, back: &Return) {
     let Some(before) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
     customer.orders.amend(back.order, |record| orders::take_back(record, back));
     let Some(after) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
@@ -406,12 +410,15 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, b
         customer.orders.leave();
     }
     for (i, feature) in edition.features("Order Completed") {
-        let then = contribution(edition, customer, event, feature, &before);
-        let now = contribution(edition, customer, event, feature, &after).filter(|_| after.stands());
-        if let Some(then) = then {
-            customer.features[i].amend(before.order.half(), then, now);
+        if let Some(then) = counted(edition, customer, i, &before) {
+            let now = if feature.beyond_order {
+                again(edition, customer, feature, &after).or(Some(then))
+            } else {
+                contribution(edition, customer, feature, &after)
+            };
+            customer.features[i].amend(before.order.half(), then, now.filter(|_| after.stands()));
         }
-        if left {
+        if left && feature.is_plain() {
             let standing = customer.orders.standing;
             let instant = if matches!(feature.what, Computed::First) { standing.first } else { standing.last };
             customer.features[i].reset_instant(instant);
@@ -421,21 +428,38 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, b
 
 /// Takes an order out of what features count.
 pub(crate) fn uncount(edition: &Edition, customer: &mut Customer, record: &OrderRecord) {
-    for (i, feature) in edition.features("Order Completed").filter(|_| record.stands()) {
-        if let Some(counted) = contribution(edition, customer, None, feature, record) {
+    for (i, _) in edition.features("Order Completed").filter(|_| record.stands()) {
+        if let Some(counted) = counted(edition, customer, i, record) {
             customer.features[i].amend(record.order.half(), counted, None);
         }
     }
 }
 
-fn contribution(
-    edition: &Edition,
-    customer: &Customer,
-    event: Option<&Event>,
-    feature: &Feature,
-    order: &OrderRecord,
-) -> Option<i64> {
-    amount(feature, &View { event, order: Some(order), ..View::of(&edition.program, customer) })
+/// What a feature counts of an order so far. What it read of the event or the customer then is remembered with
+/// the order's name.
+fn counted(edition: &Edition, customer: &Customer, i: usize, order: &OrderRecord) -> Option<i64> {
+    let feature = &edition.program.features[i];
+    if feature.beyond_order {
+        customer.features[i].observed(order.order.half())
+    } else {
+        contribution(edition, customer, feature, order)
+    }
+}
+
+fn contribution(edition: &Edition, customer: &Customer, feature: &Feature, order: &OrderRecord) -> Option<i64> {
+    amount(feature, &View { order: Some(order), ..View::of(&edition.program, customer) })
+}
+
+/// The number of an order that a feature counts, when the order alone says it.
+fn again(edition: &Edition, customer: &Customer, feature: &Feature, order: &OrderRecord) -> Option<i64> {
+    let (Computed::Sum(term) | Computed::Max(term) | Computed::Min(term)) = &feature.what else { return None };
+    if term.reads(Field::is_beyond_order) {
+        return None;
+    }
+    match *term.value(&View { order: Some(order), ..View::of(&edition.program, customer) }) {
+        Value::Number(n) => Some(micro(n)),
+        _ => None,
+    }
 }
 
 fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &Fact) {
@@ -449,8 +473,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                     customer.lots_opened = customer.lots_opened.max(born.lot.number);
                 }
                 if born.order.is_none() {
-                    member.paid.push((Box::from(&*born.rule), born.earned_at));
-                    cap(&mut member.paid, ACTIVITIES_MAX);
+                    pay(member, &born.rule, born.earned_at);
                 }
             }
             if let Some(order) = born.order {
@@ -490,7 +513,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         }
         fact => {
             if let Some(member) = &mut customer.member {
-                of_progress(member, at, fact);
+                of_progress(edition, member, at, fact);
             }
             if matches!(fact, Fact::Redeemed(_) | Fact::HoldEnded { .. }) {
                 watch_inactivity(edition, customer);
@@ -499,7 +522,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
     }
 }
 
-fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
+fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fact) {
     match fact {
         Fact::Qualified { year, points, spend } => {
             let counted = member.years.entry(*year).or_default();
@@ -511,16 +534,24 @@ fn of_progress(member: &mut Member, at: Timestamp, fact: &Fact) {
             badge: badge.clone(),
             lot: *lot,
             firm_at: *firm_at,
+            version: edition.program.version,
         }),
         Fact::Missed { milestone } => member.milestones.retain(|m| m.milestone != *milestone),
         Fact::Redeemed(redemption) => {
             member.redemptions.push(Bought { redemption: redemption.clone(), at, undone: false });
             member.wallet.active_at = member.wallet.active_at.max(at);
             cap(&mut member.redemptions, REDEMPTIONS_MAX);
+            let pieces = member.pieces.entry(redemption.reward.clone()).or_default();
+            *pieces = pieces.saturating_add(redemption.quantity);
         }
         Fact::Undone { key } => {
-            let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key);
-            bought.into_iter().for_each(|b| b.undone = true);
+            let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key && !b.undone);
+            if let Some(bought) = bought {
+                bought.undone = true;
+                let Redemption { reward, quantity, .. } = &bought.redemption;
+                let pieces = member.pieces.entry(reward.clone()).or_default();
+                *pieces = pieces.saturating_sub(*quantity);
+            }
         }
         Fact::HoldEnded { hold, captured } => {
             end_hold(member, hold, *captured);
@@ -557,6 +588,17 @@ fn cap<T>(list: &mut Vec<T>, max: usize) {
     if list.len() > max {
         list.remove(0);
     }
+}
+
+/// Notes that a rule paid, for its limit: other rules that pay often do not drive it out.
+fn pay(member: &mut Member, rule: &str, at: Timestamp) {
+    let of_rule = |(id, _): &(Box<str>, Timestamp)| **id == *rule;
+    if member.paid.iter().filter(|paid| of_rule(paid)).count() >= PAID_MAX
+        && let Some(oldest) = member.paid.iter().position(of_rule)
+    {
+        member.paid.remove(oldest);
+    }
+    member.paid.push((rule.into(), at));
 }
 
 fn end_hold(member: &mut Member, hold: &str, captured: i64) {

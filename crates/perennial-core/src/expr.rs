@@ -83,6 +83,16 @@ impl Field {
         matches!(self, Self::Impact(_) | Self::PointsAvailable | Self::PointsEarned | Self::Tier | Self::Member)
     }
 
+    /// Whether the field says something of the event or the customer, which an order's record does not hold.
+    pub fn is_beyond_order(&self) -> bool {
+        self.is_of_customer() || matches!(self, Self::Event(_))
+    }
+
+    /// Whether the field is an amount of money in an order's currency.
+    pub fn is_amount(&self) -> bool {
+        matches!(self, Self::OrderEligible | Self::OrderTotal | Self::ProductPrice)
+    }
+
     /// Whether the field belongs to the customer rather than to the event, order or line at hand.
     pub fn is_of_customer(&self) -> bool {
         !matches!(
@@ -462,6 +472,17 @@ impl Term {
                 right.visit(see);
             }
         }
+    }
+
+    /// Whether a field is read that is one of these.
+    pub fn reads(&self, is_one: impl Fn(&Field) -> bool) -> bool {
+        let mut found = false;
+        self.visit(&mut |term| {
+            if let Self::Field(field) | Self::Since(field) = term {
+                found |= is_one(field);
+            }
+        });
+        found
     }
 }
 

@@ -440,6 +440,8 @@ pub enum TierReason {
     Set,
     /// Came with a merge.
     Merged,
+    /// The programme has no such level any more.
+    Adopted,
 }
 
 /// A bought reward.

@@ -94,7 +94,7 @@ struct Hour {
 }
 
 impl Recent {
-    fn push(&mut self, sighting: Sighting) {
+    fn push(&mut self, sighting: Sighting, has_window: bool) {
         let newest = self.entries.back().is_none_or(|last| last.at <= sighting.at);
         if newest {
             self.entries.push(sighting);
@@ -106,7 +106,7 @@ impl Recent {
         if self.entries.len() > EXACT_MAX
             && let Some(oldest) = self.shift()
         {
-            self.gather(oldest);
+            self.gather(oldest, has_window);
         }
     }
 
@@ -122,10 +122,11 @@ impl Recent {
         self.oldest = self.entries.front().map_or(Timestamp::NEVER, |first| first.at);
     }
 
-    fn gather(&mut self, oldest: Sighting) {
+    fn gather(&mut self, oldest: Sighting, has_window: bool) {
         let ends = Timestamp::from_millis((oldest.at.as_millis().div_euclid(HOUR_MS) + 1) * HOUR_MS);
         match self.hours.back_mut() {
-            Some(hour) if hour.ends >= ends => {
+            // Without a window none ever leaves.
+            Some(hour) if hour.ends >= ends || !has_window => {
                 hour.count += 1;
                 hour.sum = hour.sum.saturating_add(oldest.amount);
             }
@@ -212,8 +213,8 @@ impl Seen {
     /// What a feature remembers before it saw anything.
     pub fn nothing(feature: &Feature) -> Self {
         match (feature.within, &feature.what) {
-            (None, Computed::Count | Computed::Sum(_)) => Self::Total(0),
-            (None, Computed::First | Computed::Last) => Self::Instant(None),
+            (None, Computed::Count | Computed::Sum(_)) if !feature.beyond_order => Self::Total(0),
+            (None, Computed::First | Computed::Last) if feature.is_plain() => Self::Instant(None),
             _ => Self::Recent(Recent::default()),
         }
     }
@@ -234,9 +235,15 @@ impl Seen {
                 if let Some(window) = feature.within {
                     recent.prune(now.plus_millis(-window.millis));
                 }
-                recent.push(Sighting { at, key, amount });
+                recent.push(Sighting { at, key, amount }, feature.within.is_some());
             }
         }
+    }
+
+    /// What was observed under `key`, as far as it is remembered.
+    pub(crate) fn observed(&self, key: u64) -> Option<i64> {
+        let Self::Recent(recent) = self else { return None };
+        recent.entries.iter().rev().find(|s| s.key == key).map(|s| s.amount)
     }
 
     /// What was observed under `key` counts less, or not at all.
@@ -303,7 +310,7 @@ impl Seen {
                 let mut hours: Vec<Hour> = a.hours.drain(..).chain(b.hours.iter().copied()).collect();
                 hours.sort_by_key(|h| h.ends);
                 a.hours = hours.into();
-                b.entries.iter().for_each(|s| a.push(*s));
+                b.entries.iter().for_each(|s| a.push(*s, feature.within.is_some()));
             }
             _ => {}
         }
@@ -317,7 +324,10 @@ fn recent_value(recent: &Recent, what: &Computed, start: Timestamp) -> Value {
         Computed::Sum(_) => Value::Number(number(recent.total(start))),
         Computed::Max(_) => extreme(recent.inside(start).map(|s| s.amount).max()),
         Computed::Min(_) => extreme(recent.inside(start).map(|s| s.amount).min()),
-        Computed::First => recent.inside(start).next().map_or(Value::Null, |s| instant_value(s.at)),
+        Computed::First => {
+            let gathered = recent.hours.iter().map(|h| h.ends).find(|ends| *ends > start);
+            gathered.or_else(|| recent.inside(start).next().map(|s| s.at)).map_or(Value::Null, instant_value)
+        }
         Computed::Last => recent.inside(start).next_back().map_or(Value::Null, |s| instant_value(s.at)),
         Computed::Distinct(_) => {
             let different: std::collections::BTreeSet<i64> = recent.inside(start).map(|s| s.amount).collect();
@@ -369,7 +379,8 @@ mod tests {
         fn a_window_holds_what_a_look_at_everything_finds(steps in prop::collection::vec(step(), 0..80)) {
             let sum = Computed::Sum(Term::Const(Value::Null));
             let within = Some(Span { months: 0, millis: WINDOW_MS });
-            let feature = Feature { id: "f".into(), on: "e".into(), when: Predicate::Const(true), what: sum, within };
+            let (id, on, when) = ("f".into(), "e".into(), Predicate::Const(true));
+            let feature = Feature { id, on, when, what: sum, within, in_currency: false, beyond_order: false };
             let (mut seen, mut all, mut now) = (Seen::nothing(&feature), Vec::<Sighting>::new(), 1_000);
             for step in steps {
                 match step {

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-use crate::customer::Activity;
+use crate::customer::{Activity, Reached};
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
+use crate::expr::Field;
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::ledger::POINTS_MAX;
@@ -425,6 +426,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     give_points_back(book, &before, &after);
     move_impact(book, &before, &after);
     judge_benefits(book, name);
+    miss_milestones(book);
     milestones(book, None);
     tier::refunded(book, name, was_pending, year);
 }
@@ -471,12 +473,13 @@ pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
         book.record(Fact::Qualified { year, points: -points, spend: -spend });
     }
     let mut nothing = record.clone();
-    let all = Return { order: record.order, refund: None, lines: orders::all_back(&record), clamped: false };
+    let all = Return { order: record.order, refund: None, lines: orders::all_back(record), clamped: false };
     orders::take_back(&mut nothing, &all);
     give_points_back(book, record, &nothing);
     if record.earns {
         move_impact(book, record, &nothing);
         benefits_back(book, record);
+        miss_milestones(book);
         milestones(book, None);
     }
 }
@@ -598,28 +601,44 @@ pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bo
     tiers.levels.iter().take(level + 1).any(|l| l.benefits.iter().any(|b| &**b == benefit))
 }
 
-/// Gives what milestones promise when their mark is reached, and takes it back when refunds bring
-/// the value under it before the return window of the reaching order ends (rule 9).
-fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
+/// Gives what milestones promise when their mark is reached (rule 9).
+pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     let edition = book.edition();
     for milestone in &edition.program.milestones {
         let Some(member) = &book.customer.member else { return };
-        let reached = member.milestones.iter().find(|m| m.milestone == milestone.id).map(|m| (m.firm_at, m.lot));
-        let holds = milestone.when.holds(&View::of(&edition.program, book.customer));
-        match (reached, holds) {
-            (None, true) => reach(book, milestone, order),
-            (Some((firm_at, lot)), false) if book.at < firm_at => {
-                book.record(Fact::Missed { milestone: milestone.id.clone() });
-                if let Some(lot) = lot {
-                    let earned = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map(|l| l.earned_at);
-                    reverse(book, lot, milestone.points, Cause::Revoke);
-                    let year = edition.program.zone.year(earned.unwrap_or(book.at));
-                    book.record(Fact::Qualified { year, points: -milestone.points, spend: 0 });
-                }
-            }
-            _ => {}
+        let reached = member.milestones.iter().any(|m| m.milestone == milestone.id);
+        if !reached && milestone.when.holds(&View::of(&edition.program, book.customer)) {
+            reach(book, milestone, order);
         }
     }
+}
+
+/// After a refund: takes back what milestones gave whose value is under the mark again before the return window
+/// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
+fn miss_milestones(book: &mut Book<'_>) {
+    let Some(member) = &book.customer.member else { return };
+    let soft: Vec<Reached> = member.milestones.iter().filter(|m| book.at < m.firm_at).cloned().collect();
+    for reached in soft.into_iter().filter(|reached| !holds_still(book, reached)).collect::<Vec<_>>() {
+        book.record(Fact::Missed { milestone: reached.milestone });
+        let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
+        if let Some(lot) = lot {
+            let points = lot.buckets.granted;
+            reverse(book, lot.id, points, Cause::Revoke);
+            let year = book.program().zone.year(lot.earned_at);
+            book.record(Fact::Qualified { year, points: -points, spend: 0 });
+        }
+    }
+}
+
+/// Whether a milestone would be reached by the programme that it was reached by. What that one computed is no more
+/// where another is followed: then the one in force says it, if it has the milestone.
+fn holds_still(book: &Book<'_>, reached: &Reached) -> bool {
+    let by = |edition: &Edition| edition.program.milestones.iter().find(|m| m.id == reached.milestone).cloned();
+    let then = book.rules.edition(reached.version).and_then(|edition| by(edition));
+    let computed = |m: &Milestone| m.when.reads(|field| matches!(field, Field::Feature(_)));
+    let foreign = then.as_ref().is_some_and(|m| reached.version != book.program().version && computed(m));
+    let milestone = if foreign { by(book.edition()) } else { then };
+    milestone.is_none_or(|milestone| milestone.when.holds(&View::of(book.program(), book.customer)))
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {

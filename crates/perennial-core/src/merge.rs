@@ -5,6 +5,7 @@
 //! now, with the order's date, at the tier held now (rules 6 and 14).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::blocks::List as _;
 use crate::customer::{CART_MAX, Customer, Member, TierStatus};
@@ -14,19 +15,23 @@ use crate::id::OrderRef;
 use crate::orders::{OrderRecord, Orders};
 use crate::rules::{Edition, Rules};
 use crate::time::Timestamp;
-use crate::{engine, loyalty};
+use crate::{engine, loyalty, tier};
 
 /// Makes `from` part of `into`, and says what followed.
 pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) -> Outcome {
     let Some(edition) = rules.latest().cloned() else { return Vec::new() };
     let other = from.id;
     let twice = twice(&into.orders, &from.orders);
+    let are_members = into.member.is_some() && from.member.is_some();
     unite(&edition, into, from);
     let Some(mut book) = Book::open(rules, into, at) else { return Vec::new() };
     book.record(Fact::Merged { from: other });
     twice.iter().for_each(|record| loyalty::take_out(&mut book, record));
     book_late_orders(&mut book);
     settle_arrears(&mut book);
+    if are_members {
+        reward_union(&mut book);
+    }
     book.customer.orders.trim(); // Only now: what came late may be among the oldest.
     book.close()
 }
@@ -99,6 +104,10 @@ fn unite_members(member: &mut Member, other: Member) {
         *member.impact.entry(unit).or_default() += amount;
     }
     member.redemptions.extend(other.redemptions);
+    for (reward, pieces) in other.pieces {
+        let mine = member.pieces.entry(reward).or_default();
+        *mine = mine.saturating_add(pieces);
+    }
     member.holds.extend(other.holds);
     member.captured.extend(other.captured);
     member.activities.extend(other.activities);
@@ -106,10 +115,14 @@ fn unite_members(member: &mut Member, other: Member) {
     member.queued.extend(other.queued);
 }
 
-/// The higher tier, and of equal ones the later validity.
+/// The higher tier, and the later validity (rule 14).
 fn better(a: Option<TierStatus>, b: Option<TierStatus>) -> Option<TierStatus> {
     match (a, b) {
-        (Some(a), Some(b)) => Some(if (b.level, b.until) > (a.level, a.until) { b } else { a }),
+        (Some(a), Some(b)) => {
+            let until = [&a, &b].into_iter().filter(|held| held.level > 0).map(|held| held.until).max();
+            let higher = if (b.level, b.until) > (a.level, a.until) { b } else { a };
+            Some(TierStatus { until: until.unwrap_or(Timestamp::NEVER), ..higher })
+        }
         (a, b) => a.or(b),
     }
 }
@@ -133,6 +146,24 @@ fn book_late_orders(book: &mut Book<'_>) {
             book.record(Fact::Reread { order, values });
         }
         loyalty::reward_order(book, order);
+    }
+}
+
+/// What both have earned together may reach a level or a milestone that neither had: as by the last order of the
+/// year, so that it goes again when that one comes back.
+fn reward_union(book: &mut Book<'_>) {
+    let Some(member) = &book.customer.member else { return };
+    let zone = &book.edition().program.zone;
+    let earning = book.customer.orders.iter().filter(|order| order.earns && order.stands());
+    let mut last: BTreeMap<i16, (Timestamp, OrderRef)> = BTreeMap::new();
+    for order in earning {
+        let placed = (order.at, order.order);
+        last.entry(zone.year(order.at)).and_modify(|last| *last = placed.max(*last)).or_insert(placed);
+    }
+    let years: Vec<i16> = member.years.keys().copied().collect();
+    loyalty::milestones(book, last.values().max().map(|(_, order)| *order));
+    for year in years {
+        tier::regrade(book, year, last.get(&year).map(|(_, order)| *order));
     }
 }
 

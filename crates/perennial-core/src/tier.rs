@@ -1,6 +1,7 @@
 //! Tiers: levels reached by what counts in a local calendar year, kept until the end of the next.
 //!
-//! Promise: reaching lifts at once, losing waits for the review; spending points never lowers a tier.
+//! Promise: reaching lifts at once, losing waits for the review; spending points never lowers a tier. A level is
+//! known by its id: another programme may have it in another place.
 
 use crate::customer::{Customer, Member, TierStatus};
 use crate::engine::Book;
@@ -8,7 +9,11 @@ use crate::fact::{Fact, TierChange, TierReason};
 use crate::id::OrderRef;
 use crate::input::TimerKind;
 use crate::program::{Drop, OnRefund, Program, TierBy, Tiers};
+use crate::rules::Rules;
 use crate::time::Timestamp;
+
+/// Levels that are remembered behind the one that is held.
+const BEFORE_MAX: usize = 8;
 
 /// What the member has in a local year of what the tiers count.
 pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {
@@ -28,6 +33,38 @@ fn level_for(tiers: &Tiers, counted: i64) -> u8 {
 /// The last instant of the year after `year`, exclusive.
 fn end_of_next_year(program: &Program, year: i16) -> Timestamp {
     program.zone.start_of_year(year.saturating_add(2))
+}
+
+/// Finds the held level in the list of the newest programme. One that is no more counts as the highest that is
+/// not above it; [`adopt`] says so.
+pub(crate) fn follow(rules: &Rules, customer: &mut Customer) {
+    let known = customer.adopted;
+    let Some(tiers) = rules.latest().and_then(|edition| edition.program.tiers.as_ref()) else { return };
+    let Some(held) = customer.member.as_mut().and_then(|member| member.tier.as_mut()) else { return };
+    held.level = tiers.position(&held.tier).unwrap_or_else(|| level_for(tiers, threshold(rules, known, &held.tier)));
+}
+
+/// From how much a level was held, in the last of the programmes up to a version that has it.
+fn threshold(rules: &Rules, known: u32, id: &str) -> i64 {
+    let tiers = (1..=known).rev().filter_map(|version| rules.edition(version)?.program.tiers.as_ref());
+    let from = tiers.flat_map(|tiers| &tiers.levels).find(|level| *level.id == *id).map(|level| level.from);
+    from.unwrap_or(0)
+}
+
+/// After another programme was taken up: who joined before there were tiers gets one, and who holds a level that
+/// is no more the one that [`follow`] found.
+pub(crate) fn adopt(book: &mut Book<'_>) {
+    let edition = book.edition();
+    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
+    let Some(held) = &member.tier else {
+        join(book);
+        return regrade_all(book);
+    };
+    if tiers.position(&held.tier).is_none() {
+        let (level, until) = (held.level, held.until);
+        let until = if level == 0 { Timestamp::NEVER } else { until };
+        change(book, level, until, TierReason::Adopted, None);
+    }
 }
 
 /// The lowest level, on joining.
@@ -55,6 +92,12 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     }
 }
 
+/// After years may have come to count otherwise, as in a merge.
+pub(crate) fn regrade_all(book: &mut Book<'_>) {
+    let years: Vec<i16> = book.customer.member.iter().flat_map(|member| member.years.keys().copied()).collect();
+    years.into_iter().for_each(|year| regrade(book, year, None));
+}
+
 /// The order that reached the tier was refunded.
 pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, year: i16) {
     let program = book.edition();
@@ -69,7 +112,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
     if !follows || earned >= held.level {
         return;
     }
-    let (before, before_until) = held.before;
+    let (before, before_until) = fall_back(book, tiers, held).unwrap_or((0, Timestamp::NEVER));
     let level = earned.max(before);
     let until = match level {
         0 => Timestamp::NEVER,
@@ -77,6 +120,17 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
         _ => end_of_next_year(&program.program, year),
     };
     change(book, level, until, TierReason::Refunded, None);
+}
+
+/// What was held before and still would be: nothing that was reached by an order of which nothing is left.
+fn fall_back(book: &Book<'_>, tiers: &Tiers, held: TierStatus) -> Option<(u8, Timestamp)> {
+    let orders = &book.customer.orders;
+    let left = |order| orders.get(order).is_none_or(|record| record.stands());
+    let mut before = std::iter::successors(held.before, |status| status.before.clone());
+    before.find_map(|status| {
+        let level = tiers.position(&status.tier).filter(|_| status.reached_by.is_none_or(left))?;
+        Some((level, status.until))
+    })
 }
 
 /// The held tier's time is over.
@@ -92,7 +146,8 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         // What was earned meanwhile, or held before: the best of it that is still good.
         let earned_in =
             |year: i16| (level_for(tiers, counted(member, tiers, year)), end_of_next_year(&program.program, year));
-        let good = [held.before, earned_in(this.saturating_sub(1)), earned_in(this)];
+        let before = held.before.and_then(|status| Some((tiers.position(&status.tier)?, status.until)));
+        let good = [before.unwrap_or((0, Timestamp::NEVER)), earned_in(this.saturating_sub(1)), earned_in(this)];
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
         let level = match tiers.drop {
@@ -119,22 +174,49 @@ pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
     let id = customer.id;
     let Some(member) = &mut customer.member else { return };
     let old = member.tier.take();
-    let before = match (&old, change.reason) {
-        (Some(old), TierReason::Reached | TierReason::Set) => (old.level, old.until),
-        (Some(old), _) => old.before,
-        (None, _) => (0, Timestamp::NEVER),
-    };
-    let reached_by = match change.reason {
-        TierReason::Kept => old.as_ref().and_then(|t| t.reached_by),
-        _ => change.order,
-    };
-    let by_hand = change.reason == TierReason::Set
-        || (change.reason == TierReason::Kept && old.as_ref().is_some_and(|t| t.by_hand));
-    member.tier = Some(TierStatus { level: change.level, until: change.until, reached_by, before, by_hand });
-    if let Some(old) = old {
-        customer.sleep(old.until, TimerKind::Review, 0, id);
+    let old_until = old.as_ref().map(|old| old.until);
+    member.tier = Some(changed(old, change));
+    if let Some(until) = old_until {
+        customer.sleep(until, TimerKind::Review, 0, id);
     }
     customer.wake(change.until, TimerKind::Review, 0, id);
+}
+
+fn changed(old: Option<TierStatus>, change: &TierChange) -> TierStatus {
+    let held = TierStatus {
+        tier: change.tier.clone(),
+        level: change.level,
+        until: change.until,
+        reached_by: change.order,
+        before: None,
+        by_hand: change.reason == TierReason::Set,
+    };
+    let Some(old) = old else { return held };
+    match change.reason {
+        TierReason::Reached | TierReason::Set => TierStatus { before: Some(Box::new(shortened(old))), ..held },
+        TierReason::Kept | TierReason::Adopted => {
+            TierStatus { reached_by: old.reached_by, before: old.before, by_hand: old.by_hand, ..held }
+        }
+        TierReason::Refunded => {
+            let mut before = std::iter::successors(old.before, |status| status.before.clone());
+            let again = before.find(|status| status.tier == change.tier && status.until == change.until);
+            again.map_or(held, |status| TierStatus { level: change.level, ..*status })
+        }
+        TierReason::Joined | TierReason::Reviewed | TierReason::Merged => TierStatus { before: old.before, ..held },
+    }
+}
+
+/// Without what was held too long ago.
+fn shortened(mut status: TierStatus) -> TierStatus {
+    let mut last = &mut status;
+    for _ in 1..BEFORE_MAX {
+        match last.before {
+            Some(ref mut before) => last = before,
+            None => break,
+        }
+    }
+    last.before = None;
+    status
 }
 
 /// The next level and what is missing to it.

@@ -129,8 +129,8 @@ struct Tier {
     until: i64,
     /// The order that reached it.
     by: Option<Box<str>>,
-    /// Level and end held before it was reached or given.
-    before: (usize, i64),
+    /// What was held before it was reached or given.
+    before: Option<Box<Tier>>,
     by_hand: bool,
 }
 
@@ -379,6 +379,7 @@ impl Oracle {
         let gone = std::mem::take(&mut self.people[from]);
         self.into.insert(from, into);
         let person = &mut self.people[into];
+        let both = person.joined.is_some() && gone.joined.is_some();
         person.clock = person.clock.max(gone.clock).max(at);
         person.came.extend(gone.came);
         person.came.extend(gone.names.iter().cloned());
@@ -394,7 +395,11 @@ impl Oracle {
         person.activities.extend(gone.activities);
         gone.years.into_iter().for_each(|(year, points)| *person.years.entry(year).or_default() += points);
         person.tier = match (person.tier.take(), gone.tier) {
-            (Some(mine), Some(theirs)) if (theirs.level, theirs.until) > (mine.level, mine.until) => Some(theirs),
+            (Some(mine), Some(theirs)) => {
+                let later = [&mine, &theirs].into_iter().filter(|t| t.level > 0).map(|t| t.until).max();
+                let higher = if (theirs.level, theirs.until) > (mine.level, mine.until) { theirs } else { mine };
+                Some(Tier { until: later.unwrap_or(NEVER), ..higher })
+            }
             (mine, theirs) => mine.or(theirs),
         };
         if let Some(joined) = self.people[into].joined {
@@ -404,6 +409,15 @@ impl Oracle {
                     late.earns = true;
                     self.reward(into, sale);
                 }
+            }
+        }
+        if both {
+            for year in self.people[into].years.keys().copied().collect::<Vec<_>>() {
+                let sales = self.people[into].sales.iter();
+                let sales = sales.filter(|s| s.earns && year_of(s.at) == year && s.rows.iter().any(Row::is_kept));
+                // Of several at one instant whichever: the engine's order of names is its own.
+                let last = sales.max_by_key(|s| s.at).map(|s| s.id.clone());
+                self.regrade(into, year, last);
             }
         }
         for lot in self.earliest(into, i64::MAX, None).into_iter().map(|(lot, _)| lot) {
@@ -784,8 +798,7 @@ impl Oracle {
         if matches!(asked.command, Command::Enroll { .. }) {
             if self.people[who].joined.is_none() {
                 self.people[who].joined = Some(now);
-                self.people[who].tier =
-                    Some(Tier { level: 0, until: NEVER, by: None, before: (0, NEVER), by_hand: false });
+                self.people[who].tier = Some(Tier { level: 0, until: NEVER, by: None, before: None, by_hand: false });
             }
             return Ok(());
         }
@@ -895,13 +908,17 @@ impl Oracle {
 impl Oracle {
     /// Points count for the year of their date, and may lift at once.
     fn qualify(&mut self, who: usize, at: i64, points: i64, order: Option<Box<str>>) {
-        let person = &mut self.people[who];
         let year = year_of(at);
-        *person.years.entry(year).or_default() += points;
+        *self.people[who].years.entry(year).or_default() += points;
+        self.regrade(who, year, order);
+    }
+
+    fn regrade(&mut self, who: usize, year: i64, order: Option<Box<str>>) {
+        let person = &mut self.people[who];
         let (reached, until) = (level(person.years[&year]), year_begins(year + 2));
         let Some(held) = person.tier.clone().filter(|_| reached > 0 && until > person.clock) else { return };
         if reached > held.level {
-            let before = (held.level, held.until);
+            let before = Some(Box::new(held));
             person.tier = Some(Tier { level: reached, until, by: order, before, by_hand: false });
         } else if reached == held.level && until > held.until {
             person.tier = Some(Tier { until, ..held });
@@ -917,10 +934,20 @@ impl Oracle {
         if held.by.as_ref() != Some(&sale.id) || earned >= held.level {
             return;
         }
-        let (before, before_until) = held.before;
-        let (level, until) = if earned > before { (earned, year_begins(year + 2)) } else { (before, before_until) };
-        let until = if level == 0 { NEVER } else { until };
-        person.tier = Some(Tier { level, until, by: None, before: held.before, by_hand: false });
+        // Down to the last one below that was not reached by an order of which nothing is left.
+        let mut below = held.before;
+        while let Some(tier) = &below {
+            let gone = |sale: &Sale| Some(&sale.id) == tier.by.as_ref() && !sale.rows.iter().any(Row::is_kept);
+            if !person.sales.iter().any(gone) {
+                break;
+            }
+            below = below.and_then(|tier| tier.before);
+        }
+        person.tier = Some(match below {
+            Some(tier) if tier.level >= earned => *tier,
+            _ if earned == 0 => Tier { level: 0, until: NEVER, by: None, before: None, by_hand: false },
+            _ => Tier { level: earned, until: year_begins(year + 2), by: None, before: None, by_hand: false },
+        });
     }
 
     /// The tier's time is over: one level down, unless the year that ended says better.
@@ -932,7 +959,7 @@ impl Oracle {
         let (level, until) = if held.by_hand {
             let mut best = (0, NEVER);
             let earned = [(points(this - 1), year_begins(this + 1)), (points(this), year_begins(this + 2))];
-            for (level, until) in earned.into_iter().chain([held.before]) {
+            for (level, until) in earned.into_iter().chain(held.before.iter().map(|b| (b.level, b.until))) {
                 if level > 0 && until > due && (best.0 == 0 || (level, until) > best) {
                     best = (level, until);
                 }
@@ -947,7 +974,7 @@ impl Oracle {
 
     fn give(&mut self, who: usize, tier: &str, until: i64) -> Result<(), &'static str> {
         let level = TIERS.iter().position(|t| t.0 == tier).ok_or("unknown_tier")?;
-        let before = self.people[who].tier.as_ref().map_or((0, NEVER), |t| (t.level, t.until));
+        let before = self.people[who].tier.clone().map(Box::new);
         self.people[who].tier = Some(Tier { level, until, by: None, before, by_hand: true });
         Ok(())
     }

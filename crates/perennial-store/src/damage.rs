@@ -77,7 +77,7 @@ fn everything(position: u64) -> Checkpoint {
         orders: vec![(OrderRef([1; 16]), ANA)],
         kept: vec![([1; 17], Some(vec![1])), ([2; 17], None)],
         archive: vec![
-            (ANA, Archived { anew: position % 3 == 0, body: vec![5; 7] }),
+            (ANA, Archived { anew: position.is_multiple_of(3), body: vec![5; 7] }),
             (CustomerId([2; 16]), Archived { anew: true, body: Vec::new() }),
         ],
         timeline: vec![(ANA, position)],

@@ -12,6 +12,7 @@
 //! Absent on purpose: threads and locks. Whoever owns the connection calls.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -39,6 +40,17 @@ struct Merge {
     newest_first: Vec<i64>,
     target: i64,
     slices: Box<dyn Iterator<Item = Slice> + Send>,
+}
+
+impl Merge {
+    /// All is moved: the target takes the place of its sources.
+    fn end(&self, tx: &Transaction<'_>) -> Result<(), Failure> {
+        for source in &self.newest_first {
+            tx.execute("UPDATE runs SET state = 'dead' WHERE run = ?1", [source]).doing(MERGING)?;
+        }
+        tx.execute("UPDATE runs SET state = 'live' WHERE run = ?1", [self.target]).doing(MERGING)?;
+        Ok(())
+    }
 }
 
 /// Keys from one on, up to another.
@@ -78,28 +90,22 @@ impl Runs {
         let Some(level) = self.lowest(db)? else { return Ok(false) };
         let Some(merge) = self.merges.get_mut(&level) else { return Ok(false) };
         let tx = begin(db, MERGING)?;
-        match merge.slices.next() {
-            Some((from, to)) => {
-                let (key, value) = (self.key, self.value);
-                let sql = format!(
-                    "INSERT OR IGNORE INTO sorted SELECT ?1, {key}, {value} FROM sorted WHERE run = ?2 AND {key} >= ?3 AND {key} < ?4"
-                );
-                for source in &merge.newest_first {
-                    let values = params![merge.target, source, from, to];
-                    let moved = tx.prepare_cached(&sql).and_then(|mut s| s.execute(values)).doing(MERGING)?;
-                    *to_move = to_move.saturating_sub(moved);
-                }
-                tx.commit().doing(MERGING)?;
-            }
-            None => {
-                for source in &merge.newest_first {
-                    tx.execute("UPDATE runs SET state = 'dead' WHERE run = ?1", [source]).doing(MERGING)?;
-                }
-                tx.execute("UPDATE runs SET state = 'live' WHERE run = ?1", [merge.target]).doing(MERGING)?;
-                tx.commit().doing(MERGING)?;
-                self.merges.remove(&level);
-            }
+        let Some((from, to)) = merge.slices.next() else {
+            merge.end(&tx)?;
+            tx.commit().doing(MERGING)?;
+            self.merges.remove(&level);
+            return Ok(true);
+        };
+        let (key, value) = (self.key, self.value);
+        let sql = format!(
+            "INSERT OR IGNORE INTO sorted SELECT ?1, {key}, {value} FROM sorted WHERE run = ?2 AND {key} >= ?3 AND {key} < ?4"
+        );
+        for source in &merge.newest_first {
+            let values = params![merge.target, source, from, to];
+            let moved = tx.prepare_cached(&sql).and_then(|mut s| s.execute(values)).doing(MERGING)?;
+            *to_move = to_move.saturating_sub(moved);
         }
+        tx.commit().doing(MERGING)?;
         Ok(true)
     }
 
@@ -113,9 +119,9 @@ impl Runs {
         }
         let found = free.into_iter().find(|(level, runs)| self.merges.contains_key(level) || runs.len() >= FAN);
         let Some((level, runs)) = found else { return Ok(None) };
-        if !self.merges.contains_key(&level) {
+        if let Entry::Vacant(place) = self.merges.entry(level) {
             let target = new_run(db, level.saturating_add(1), "building")?;
-            self.merges.insert(level, Merge { newest_first: runs, target, slices: Box::new(slices()) });
+            place.insert(Merge { newest_first: runs, target, slices: Box::new(slices()) });
         }
         Ok(Some(level))
     }

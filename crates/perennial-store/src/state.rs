@@ -176,7 +176,7 @@ enum Backend {
         readers: Readers,
         walkers: Readers,
         seen_orders: Box<SeenOrders>,
-        runs: Mutex<Runs>,
+        runs: Box<Mutex<Runs>>,
     },
     Memory(MemoryDisk),
 }
@@ -192,7 +192,7 @@ impl State {
         give_up_building(&writer).doing("open the state store")?;
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let seen_orders = Box::new(SeenOrders::of(&writer)?);
-        let (writer, runs) = (Box::new(Mutex::new(writer)), Runs::new("key", "body").into());
+        let (writer, runs) = (Box::new(Mutex::new(writer)), Box::new(Mutex::new(Runs::new("key", "body"))));
         let backend = Arc::new(Backend::Sqlite { writer, readers, walkers, seen_orders, runs });
         Ok(Self { backend, _taken: taken })
     }

@@ -613,11 +613,15 @@ impl Compiler<'_> {
         let within = feature.within.as_ref().map(|w| self.length(&path.key("within"), Some(w), phrase::exact));
         let (on, what) = self.computed(path, feature)?;
         let when = self.condition(&path.key("when"), feature.when.as_ref(), Reach::feature(on));
+        let (when, what) = (when?, what?);
+        let reads = |is_one: fn(&Field) -> bool| when.reads(is_one) || what.reads(is_one);
         Some(Feature {
             id: id.into(),
             on: on.into(),
-            when: when?,
-            what: what?,
+            in_currency: reads(Field::is_amount) && !reads(|field| *field == Field::OrderCurrency),
+            beyond_order: reads(Field::is_beyond_order),
+            when,
+            what,
             within: match within {
                 Some(within) => Some(within?),
                 None => None,
@@ -774,7 +778,7 @@ fn recalled(program: &Program) -> Vec<Field> {
     let mut fields = BTreeSet::new();
     let mut see = |term: &Term| {
         if let Term::Field(field) | Term::Since(field) = term
-            && (field.is_of_customer() || matches!(field, Field::Event(_)))
+            && field.is_beyond_order()
         {
             fields.insert(field.clone());
         }

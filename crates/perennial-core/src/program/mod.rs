@@ -241,6 +241,14 @@ pub struct Level {
     pub benefits: Vec<Box<str>>,
 }
 
+impl Tiers {
+    /// Where a level is in the list.
+    pub fn position(&self, id: &str) -> Option<u8> {
+        let at = self.levels.iter().position(|level| *level.id == *id);
+        at.and_then(|at| u8::try_from(at).ok())
+    }
+}
+
 /// Something granted by an event to those whose level has the benefit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Benefit {
@@ -297,6 +305,19 @@ pub struct Feature {
     pub what: Computed,
     /// Over `(now - within, now]`; over everything when absent. Exact: no months.
     pub within: Option<Span>,
+    /// Whether it reads amounts of an order, and not in which currency they are: then it leaves out orders in
+    /// another one than the programme's.
+    pub in_currency: bool,
+    /// Whether it reads something of the event or the customer: what it observed of an order does not follow
+    /// from the order's record.
+    pub beyond_order: bool,
+}
+
+impl Feature {
+    /// Whether every order that stands is the next to be the first or the last.
+    pub fn is_plain(&self) -> bool {
+        &*self.on != "Order Completed" || self.when == Predicate::Const(true)
+    }
 }
 
 /// What a feature computes.
@@ -316,6 +337,21 @@ pub enum Computed {
     Last,
     /// How many different values.
     Distinct(Term),
+}
+
+impl Computed {
+    /// The value that is computed from.
+    pub fn term(&self) -> Option<&Term> {
+        match self {
+            Self::Count | Self::First | Self::Last => None,
+            Self::Sum(term) | Self::Max(term) | Self::Min(term) | Self::Distinct(term) => Some(term),
+        }
+    }
+
+    /// Whether a field is read that is one of these.
+    pub fn reads(&self, is_one: impl Fn(&Field) -> bool) -> bool {
+        self.term().is_some_and(|term| term.reads(is_one))
+    }
 }
 
 /// A named yes-or-no.

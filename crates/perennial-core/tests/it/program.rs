@@ -685,7 +685,7 @@ fn an_order_knows_its_day() {
 }
 
 /// What is said of an earning rule with this condition; one that is in force stays so.
-fn earns(when: &str, expected: Expect) {
+fn earns(when: &str, expected: &Expect) {
     let sections = format!("earn: [ {{ id: a, on: Order Completed, points: 1, when: {} }} ]", json!(when));
     expected.assert_eq(&said(program::compile(&with(&sections))).replace("line 6: earn[0].when: ", ""));
     assert_eq!(said(program::compile_published(&with(&sections))), "compiles", "{when}");
@@ -695,44 +695,44 @@ fn earns(when: &str, expected: Expect) {
 fn a_day_that_never_comes_is_refused() {
     earns(
         "order.day == '14-03'",
-        expect![[r#"
+        &expect![[r#"
         order.day == '14-03' never holds, for order.day is the month and the day, as '03-14': ask for what it can be
     "#]],
     );
     earns(
         "order.day == '2026-03-14'",
-        expect![[r#"
+        &expect![[r#"
         order.day == '2026-03-14' never holds, for order.day is the month and the day, as '03-14': ask for what it can be
     "#]],
     );
     earns(
         "order.day.startsWith('2026')",
-        expect![[r#"
+        &expect![[r#"
         order.day.startsWith('2026') never holds, for order.day is the month and the day, as '03-14': ask for what it can be
     "#]],
     );
     earns("order.day >= '12-24' && order.day <= '12-26'", expect!["compiles"]);
     earns(
         "order.day >= '12-24' && order.day <= '01-06'",
-        expect![[r#"
+        &expect![[r#"
         order.day >= '12-24' and order.day <= '01-06' never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "order.weekday == 'tuesday' && order.weekday == 'friday'",
-        expect![[r#"
+        &expect![[r#"
         order.weekday == 'tuesday' and order.weekday == 'friday' never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "order.weekday == 'tuesday' && (order.weekday == 'friday' || orders < 0)",
-        expect![[r#"
+        &expect![[r#"
         order.weekday == 'tuesday' and order.weekday == 'friday' never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "order.weekday == 'tuesday' && order.weekday.startsWith('fri')",
-        expect![[r#"
+        &expect![[r#"
         order.weekday == 'tuesday' and order.weekday.startsWith('fri') never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
@@ -742,32 +742,32 @@ fn a_day_that_never_comes_is_refused() {
 fn numbers_and_instants_that_exclude_each_other_are_refused() {
     earns(
         "orders >= 10 && spend > 5 && orders < 5",
-        expect![[r#"
+        &expect![[r#"
         orders >= 10 and orders < 5 never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "orders > 2 && orders < 3",
-        expect![[r#"
+        &expect![[r#"
         orders > 2 and orders < 3 never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns("order.eligible > 2 && order.eligible < 3", expect!["compiles"]);
     earns(
         "order.eligible < 0",
-        expect![[r#"
+        &expect![[r#"
         order.eligible < 0 never holds, for order.eligible is 0 or more: ask for what it can be
     "#]],
     );
     earns(
         "since(last_order) >= P90D && since(last_order) < P30D",
-        expect![[r#"
+        &expect![[r#"
         since(last_order) >= P90D and since(last_order) < P30D never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "last_order > timestamp('2026-03-01T09:00:00Z') && last_order < timestamp('2026-02-01T09:00:00Z')",
-        expect![[r#"
+        &expect![[r#"
             last_order > timestamp('2026-03-01T09:00:00Z') and last_order < timestamp('2026-02-01T09:00:00Z') never hold at once: join with || what is enough alone, or mend one of them
         "#]],
     );
@@ -777,25 +777,25 @@ fn numbers_and_instants_that_exclude_each_other_are_refused() {
 fn words_and_sums_that_exclude_each_other_are_refused() {
     earns(
         "event.kind == 'walk' && !(event.kind in ['walk', 'run'])",
-        expect![[r#"
+        &expect![[r#"
         event.kind == 'walk' and !(event.kind in ['walk', 'run']) never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "event.kind == 'walk' && event.kind > 5",
-        expect![[r#"
+        &expect![[r#"
         event.kind == 'walk' and event.kind > 5 never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "size(order.lines) < 1 && size(order.lines) > 2 && has(event.kind)",
-        expect![[r#"
+        &expect![[r#"
         size(order.lines) < 1 and size(order.lines) > 2 never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
     earns(
         "orders * 2 > 10 && orders * 2 < 4",
-        expect![[r#"
+        &expect![[r#"
         (orders * 2) > 10 and (orders * 2) < 4 never hold at once: join with || what is enough alone, or mend one of them
     "#]],
     );
@@ -805,13 +805,13 @@ fn words_and_sums_that_exclude_each_other_are_refused() {
 fn a_joined_condition_that_always_holds_is_refused() {
     earns(
         "order.weekday != 'saturday' || order.weekday != 'sunday'",
-        expect![[r#"
+        &expect![[r#"
             this always holds, because order.weekday != 'saturday' or order.weekday != 'sunday' does: join with && what must hold at once, or write "true"
         "#]],
     );
     earns(
         "orders >= 5 || orders < 10",
-        expect![[r#"
+        &expect![[r#"
             this always holds, because orders >= 5 or orders < 10 does: join with && what must hold at once, or write "true"
         "#]],
     );

@@ -2,7 +2,7 @@
 
 use perennial::wire::segment::Call;
 use perennial::workspace::{Refusal, Status, Workspace};
-use perennial_core::customer::ANSWERS_MAX;
+use perennial_core::customer::{ANSWERS_MAX, PAID_MAX, REDEMPTIONS_MAX};
 use perennial_core::fact::Fact;
 use perennial_core::input::{Command, Input};
 use perennial_core::orders::{ORDERS_MAX, REFUNDS_MAX};
@@ -85,6 +85,30 @@ fn of_an_erased_person_no_old_order_is_kept() {
     shop.ask("ana", "x", Command::Erase).unwrap();
     shop.workspace.checkpoint().unwrap();
     assert_eq!(archived(&shop), None);
+}
+
+#[test]
+fn what_a_member_may_have_so_often_is_counted_however_much_follows() {
+    let mut shop = Shop::open();
+    let rewards = "[{ id: token, name: A token, points: 1 }, { id: ticket, name: A ticket, points: 1, per_member: 2 }]";
+    let once = "{ id: hello, on: Said Hello, points: 5, limit: 1 }, { id: click, on: Clicked, points: 1 }";
+    let program = PROGRAM.replace("[{ id: mug, name: A mug, points: 100, stock: 5 }]", rewards);
+    shop.publish(&program.replace("earn: [", &format!("earn: [{once}, ")));
+    shop.ask("ana", "e", enroll()).unwrap();
+    let redeem = |reward: &str| Command::Redeem { reward: reward.into(), quantity: 1 };
+    let say = |shop: &mut Shop, event: &str| shop.call(Call::Track, json!({ "userId": "ana", "event": event }));
+    say(&mut shop, "Said Hello");
+    (0..=PAID_MAX).for_each(|_| drop(say(&mut shop, "Clicked")));
+    let before = granted(&mut shop, "ana").0;
+    say(&mut shop, "Said Hello");
+    assert_eq!(granted(&mut shop, "ana").0, before, "once is once");
+    shop.ask("ana", "first", redeem("ticket")).unwrap();
+    (0..REDEMPTIONS_MAX - 1).for_each(|n| shop.ask("ana", &format!("r{n}"), redeem("token")).unwrap());
+    shop.ask("ana", "more", Command::Adjust { points: 10, reason: "more".into(), by: "staff".into() }).unwrap();
+    shop.ask("ana", "r", redeem("token")).unwrap();
+    shop.ask("ana", "second", redeem("ticket")).unwrap();
+    assert_eq!(shop.ask("ana", "third", redeem("ticket")), Err("limit_reached".into()));
+    shop.verify();
 }
 
 #[test]
