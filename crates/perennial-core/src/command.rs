@@ -161,7 +161,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
 
 fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
     if book.customer.member.is_some() {
-        book.note("already_member");
+        book.note("already_member"); // Whoever asks a workspace gets the first answer instead.
         return Ok(());
     }
     if !loyalty::may_join(book) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::{Blocks, List};
-use crate::fact::Redemption;
+use crate::fact::{Fact, Redemption};
 use crate::feature::Seen;
 use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
 use crate::input::{Timer, TimerKind};
@@ -221,6 +221,8 @@ pub struct CartLine {
 pub struct Member {
     /// When they joined.
     pub enrolled_at: Timestamp,
+    /// The entry in which they joined.
+    pub enrolled_in: u64,
     /// Points.
     pub wallet: Wallet,
     /// Status, if the programme has tiers.
@@ -372,6 +374,16 @@ impl Customer {
             answers_left: Vec::new(),
             parted: Vec::new(),
             scores: Vec::new(),
+        }
+    }
+
+    /// An entry is folded in, with these facts.
+    pub fn was_folded(&mut self, seq: u64, facts: &[Fact]) {
+        self.folded = seq;
+        if let Some(member) = &mut self.member
+            && facts.iter().any(|fact| matches!(fact, Fact::Enrolled { .. }))
+        {
+            member.enrolled_in = seq;
         }
     }
 

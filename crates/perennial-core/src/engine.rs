@@ -639,7 +639,7 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
         Unit::Impact(unit) => {
             let credited = if posting.to == Account::Credited { posting.amount } else { -posting.amount };
             match member.impact.get_mut(&**unit) {
-                Some(sum) => *sum += credited,
+                Some(sum) => *sum = sum.saturating_add(credited),
                 None => drop(member.impact.insert(Box::from(&**unit), credited)),
             }
             return;

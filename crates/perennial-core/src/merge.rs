@@ -87,7 +87,9 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
 }
 
 fn unite_members(member: &mut Member, other: Member) {
-    member.enrolled_at = member.enrolled_at.min(other.enrolled_at);
+    if other.enrolled_at < member.enrolled_at {
+        (member.enrolled_at, member.enrolled_in) = (other.enrolled_at, other.enrolled_in);
+    }
     member.wallet.unite(other.wallet);
     for (year, counted) in other.years {
         let mine = member.years.entry(year).or_default();
@@ -101,7 +103,8 @@ fn unite_members(member: &mut Member, other: Member) {
         }
     }
     for (unit, amount) in other.impact {
-        *member.impact.entry(unit).or_default() += amount;
+        let mine = member.impact.entry(unit).or_default();
+        *mine = mine.saturating_add(amount);
     }
     member.redemptions.extend(other.redemptions);
     for (reward, pieces) in other.pieces {

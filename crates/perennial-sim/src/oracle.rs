@@ -751,7 +751,9 @@ impl Oracle {
         }
         self.remember(who, asked);
         self.people[who].clock = self.people[who].clock.max(now.as_millis());
+        let has_joined = matches!(asked.command, Command::Enroll { .. }) && self.people[who].joined.is_some();
         match self.decide(who, now.as_millis(), asked) {
+            Ok(()) if has_joined => Expected::Again,
             Ok(()) => Expected::Done,
             Err(code) => Expected::Refused(code),
         }

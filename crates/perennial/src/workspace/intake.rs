@@ -263,8 +263,8 @@ impl Workspace {
         self.duplicates.remember(fingerprint, self.next_seq);
         self.know_sender(&event.source);
         let waited = self.follow_order(&event, &made, self.next_seq)?;
+        customer.was_folded(self.next_seq, &made);
         let seq = self.push(Some(id), Some(root), Input::Event(event), made);
-        customer.folded = seq;
         self.warm.put(customer, true);
         self.count_demand();
         for waiting in waited {

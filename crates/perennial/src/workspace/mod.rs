@@ -403,8 +403,13 @@ impl Workspace {
         made.extend(facts);
         self.count_stock(&made);
         let seq = self.push(Some(id), Some(root), Input::Command(Box::new(asked)), made.clone());
-        customer.folded = seq;
+        customer.was_folded(seq, &made);
         self.warm.put(customer, true);
+        if made.iter().any(is_of_a_member)
+            && let Some(first) = self.enrolled_in(id)?
+        {
+            return self.repeat(id, first);
+        }
         Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: result.map(|()| made) })
     }
 
@@ -421,10 +426,20 @@ impl Workspace {
         if let Command::Redeem { reward, .. } = command { self.stock(reward) } else { None }
     }
 
+    /// The entry in which a member joined.
+    fn enrolled_in(&mut self, id: CustomerId) -> Result<Option<u64>, Failure> {
+        Ok(self.warm.get(id)?.and_then(|customer| customer.member.as_ref()).map(|member| member.enrolled_in))
+    }
+
     /// The first answer again: from the batch at hand or from the journal.
     fn repeat(&mut self, id: CustomerId, seq: u64) -> Result<Answer, Failure> {
         let entry = self.entry(seq)?;
         let facts = entry.map(|e| e.outcome).unwrap_or_default();
+        if facts.iter().any(is_of_a_member)
+            && let Some(first) = self.enrolled_in(id)?.filter(|first| *first != seq)
+        {
+            return self.repeat(id, first);
+        }
         let outcome = Refusal::told_by(&facts).map_or(Ok(facts), Err);
         Ok(Answer { seq, customer: Some(id), replayed: true, key_reused: false, outcome })
     }
@@ -697,6 +712,11 @@ impl From<Failure> for PublishError {
 /// An answer and no entry: what it repeats of a name is written down nowhere, and its key may ask anew.
 fn untold(refusal: Refusal) -> Answer {
     Answer { seq: 0, customer: None, replayed: false, key_reused: false, outcome: Err(refusal) }
+}
+
+/// Whoever enrols a member is told the first answer (rule 5).
+fn is_of_a_member(fact: &Fact) -> bool {
+    matches!(fact, Fact::Noted(code) if **code == *"already_member")
 }
 
 fn unknown(who: &Identifier) -> Answer {

@@ -337,7 +337,7 @@ impl Workspace {
         if entry.outcome.iter().any(|fact| matches!(fact, Fact::Parted(_))) {
             customer.parted.push(entry.seq);
         }
-        customer.folded = entry.seq;
+        customer.was_folded(entry.seq, &entry.outcome);
         self.warm.put(customer, true);
         self.bury(id, &entry.outcome)
     }

@@ -112,6 +112,21 @@ fn what_a_member_may_have_so_often_is_counted_however_much_follows() {
 }
 
 #[test]
+fn who_joined_already_is_told_the_first_answer() {
+    let mut shop = Shop::open();
+    let first = shop.answer("ana", "one", enroll());
+    shop.order("ana", "A", 10, 0);
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    for _ in 0..2 {
+        let again = shop.answer("ana", "two", enroll());
+        assert!(again.replayed && !first.replayed);
+        assert_eq!((again.seq, &again.outcome), (first.seq, &first.outcome));
+    }
+    shop.verify();
+}
+
+#[test]
 fn a_product_that_is_not_on_an_old_order_is_rejected() {
     let mut shop = member_with_many_orders();
     let properties = json!({ "order_id": "order 1", "products": [{ "product_id": "tent" }] });
