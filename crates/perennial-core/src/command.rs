@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::customer::{ANSWERS_MAX, Customer, HOLDS_MAX, Recorded};
 use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
-use crate::id::LotId;
+use crate::id::{LotId, OrderRef};
 use crate::input::{Asked, Command};
 use crate::ledger::POINTS_MAX;
 use crate::loyalty;
@@ -152,6 +152,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
         Command::Undo { redemption } => undo(book, redemption),
         Command::SetTier { tier, until } => set_tier(book, tier, *until),
         Command::Review { activity, approve, .. } => review(book, activity, *approve),
+        Command::Fulfill { benefit, order, .. } => fulfill(book, benefit, order),
         Command::Erase | Command::Merge { .. } | Command::Unmerge => {
             Err(Refusal::new("not_supported", "this command is not for one customer alone"))
         }
@@ -367,6 +368,24 @@ fn set_tier(book: &mut Book<'_>, id: &str, until: Timestamp) -> Result<(), Refus
         Refusal::new("unknown_tier", format!("the programme has no tier '{}'{hint}", shown(id)))
     })?;
     tier::set(book, level, until);
+    Ok(())
+}
+
+fn fulfill(book: &mut Book<'_>, benefit: &str, order_id: &str) -> Result<(), Refusal> {
+    let order = OrderRef::derive(&book.rules.secret, order_id);
+    let unknown = |what: &str| {
+        let message = format!("order '{}' of this customer {what} '{}'", shown(order_id), shown(benefit));
+        Err(Refusal::new("unknown_benefit", message))
+    };
+    let Some(record) = book.customer.orders.get(order) else { return unknown("is not known: it cannot bring") };
+    if record.fulfilled.iter().any(|known| **known == *benefit) {
+        book.note("already_fulfilled");
+        return Ok(());
+    }
+    let Some(benefit) = record.benefits.iter().find(|known| ***known == *benefit).cloned() else {
+        return unknown("has not brought, or no longer brings, the benefit");
+    };
+    book.record(Fact::Fulfilled { benefit, order });
     Ok(())
 }
 

@@ -488,6 +488,9 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             }
             watch_lot(edition, customer, *lot);
         }
+        Fact::Fulfilled { benefit, order } => {
+            customer.orders.amend(*order, |record| record.fulfilled.push(benefit.clone()));
+        }
         Fact::Benefited { benefit, order, granted } => {
             customer.orders.amend(*order, |record| {
                 record.benefits.retain(|b| b != benefit);

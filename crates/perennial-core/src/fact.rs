@@ -198,6 +198,13 @@ pub enum Fact {
         /// Figures that help.
         details: crate::value::Properties,
     },
+    /// A benefit of an order was brought, and stays.
+    Fulfilled {
+        /// The benefit.
+        benefit: Word,
+        /// The order.
+        order: OrderRef,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

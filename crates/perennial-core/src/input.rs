@@ -158,6 +158,15 @@ pub enum Command {
     Unmerge,
     /// Erase the person.
     Erase,
+    /// Say that a benefit of an order was brought: it is not taken back any more.
+    Fulfill {
+        /// The benefit's id.
+        benefit: Box<str>,
+        /// The shop's id of the order.
+        order: Box<str>,
+        /// Where that can be seen.
+        proof: Option<Box<str>>,
+    },
 }
 
 /// A wake-up of one customer. Ordered by instant, kind and id (rule 2).
@@ -279,6 +288,7 @@ impl Command {
             Self::Merge { .. } => "merge",
             Self::Unmerge => "unmerge",
             Self::Erase => "erase",
+            Self::Fulfill { .. } => "fulfill",
         }
     }
 }

@@ -580,7 +580,9 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
         };
         let deserved = record.stands() && benefit.when.holds(&view);
         let had = record.benefits.contains(&benefit.id);
-        let granted = if had && !deserved {
+        let granted = if record.fulfilled.contains(&benefit.id) {
+            continue;
+        } else if had && !deserved {
             false
         } else if !had && deserved && first_time && has_benefit(edition, level, &benefit.id) {
             true

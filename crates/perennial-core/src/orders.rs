@@ -299,6 +299,8 @@ pub struct OrderRecord {
     pub refunds: Vec<[u8; 16]>,
     /// Benefits that stand.
     pub benefits: Vec<Word>,
+    /// Those of them that were brought, and stay.
+    pub fulfilled: Vec<Word>,
     /// Cancelled as a whole.
     pub cancelled: bool,
 }
@@ -654,6 +656,7 @@ pub fn record(
         paid_back: 0,
         refunds: Vec::new(),
         benefits: Vec::new(),
+        fulfilled: Vec::new(),
         cancelled: false,
     }
 }

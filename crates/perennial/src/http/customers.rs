@@ -281,6 +281,13 @@ command!(
     })
 );
 command!(
+    /// Say that a benefit was brought
+    ///
+    /// A tree that is planted is not taken back when its order is refunded.
+    fulfill, "/v1/customers/{ref}/fulfill", Admin, 200, FulfillBody,
+    |body, _| Ok(Command::Fulfill { benefit: body.benefit, order: body.order_id, proof: body.proof })
+);
+command!(
     /// Set the tier by hand
     ///
     /// Gives a tier by hand until an instant.
@@ -401,6 +408,21 @@ pub struct AdjustBody {
     /// Who decided it; the key's name unless told.
     #[schema(value_type = Option<String>)]
     by: Option<Box<str>>,
+}
+
+/// Say that a benefit of an order was brought.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FulfillBody {
+    /// The benefit's id.
+    #[schema(value_type = String)]
+    benefit: Box<str>,
+    /// The shop's id of the order that brought it.
+    #[schema(value_type = String)]
+    order_id: Box<str>,
+    /// Where that can be seen: the address of a certificate, say.
+    #[schema(value_type = Option<String>)]
+    proof: Option<Box<str>>,
 }
 
 /// Decide a submitted activity.

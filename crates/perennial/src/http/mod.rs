@@ -228,6 +228,7 @@ fn asked() -> OpenApiRouter<App> {
         .routes(routes!(customers::consent))
         .routes(routes!(customers::adjust))
         .routes(routes!(customers::review))
+        .routes(routes!(customers::fulfill))
         .routes(routes!(customers::set_tier))
         .routes(routes!(customers::merge))
         .routes(routes!(customers::unmerge))

@@ -98,6 +98,7 @@ pub const TABLE: &[Known] = &[
     ),
     known("erased", 410, "This person was erased", "Stop sending their events; nothing is kept of them."),
     known("idempotency_key_reused", 422, "The key was used for another request", "Use a new Idempotency-Key."),
+    known("unknown_benefit", 422, "The order brings no such benefit", "Check the ids of the benefit and of the order."),
     known("unknown_reward", 422, "There is no such reward", "Use the id of a reward of the programme."),
     known(
         "unknown_redemption",

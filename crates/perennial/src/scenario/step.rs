@@ -304,6 +304,11 @@ impl Stage {
                 },
                 reason: body.maybe_text("reason")?.map(Into::into),
             },
+            "fulfill" => Command::Fulfill {
+                benefit: body.text("benefit")?.into(),
+                order: body.text("order")?.into(),
+                proof: body.maybe_text("proof")?.map(Into::into),
+            },
             "consent" => Command::Consent {
                 purpose: body.text("purpose")?.into(),
                 channel: body.maybe_text("channel")?.map(Into::into),
@@ -344,10 +349,10 @@ impl Stage {
 }
 
 /// What a step may do.
-const ACTIONS: [&str; 24] = [
+const ACTIONS: [&str; 25] = [
     "identify", "track", "page", "screen", "group", "alias", "batch", "enroll", "redeem", "hold", "capture", "release",
-    "undo", "adjust", "review", "set_tier", "consent", "merge", "unmerge", "erase", "score", "publish", "advance",
-    "expect",
+    "undo", "adjust", "review", "fulfill", "set_tier", "consent", "merge", "unmerge", "erase", "score", "publish",
+    "advance", "expect",
 ];
 
 /// The fields that an action knows; none for calls and expectations, which look after their own.
@@ -367,6 +372,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
         "undo" => &["customer", "redemption", "key"],
         "set_tier" => &["customer", "tier", "until", "key"],
         "review" => &["customer", "activity", "decision", "reason", "key"],
+        "fulfill" => &["customer", "benefit", "order", "proof", "key"],
         "consent" => &["customer", "purpose", "channel", "given", "key"],
         _ => return None,
     })

@@ -346,7 +346,17 @@ impl Workspace {
 
     /// Fetches the order of an event that has left its customer's list.
     pub(super) fn recall(&mut self, id: CustomerId, event: &Event, made: &mut Vec<Fact>) -> Result<(), Failure> {
-        let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else { return Ok(()) };
+        let order = event.order_id().map(|order| OrderRef::derive(&self.secret(), order));
+        order.map_or(Ok(()), |order| self.recall_order(id, order, made))
+    }
+
+    /// Fetches an order that has left its customer's list.
+    pub(super) fn recall_order(
+        &mut self,
+        id: CustomerId,
+        order: OrderRef,
+        made: &mut Vec<Fact>,
+    ) -> Result<(), Failure> {
         if self.warm.get(id)?.is_none_or(|c| c.orders.has(order)) {
             return Ok(());
         }

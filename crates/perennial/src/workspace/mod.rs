@@ -395,6 +395,12 @@ impl Workspace {
             self.warm.put(customer, false);
             return self.part(parting, &asked);
         }
+        if let Command::Fulfill { order, .. } = &asked.command {
+            self.warm.put(customer, false);
+            self.recall_own(id, order, &mut made)?;
+            let Some(again) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
+            customer = again;
+        }
         let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
         #[cfg(test)]
@@ -411,6 +417,12 @@ impl Workspace {
             return self.repeat(id, first);
         }
         Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: result.map(|()| made) })
+    }
+
+    /// Fetches an order that has left this customer's list.
+    fn recall_own(&mut self, id: CustomerId, order_id: &str, made: &mut Vec<Fact>) -> Result<(), Failure> {
+        let order = OrderRef::derive(&self.secret(), order_id);
+        if self.warm.order_owner(order)? == Some(id) { self.recall_order(id, order, made) } else { Ok(()) }
     }
 
     /// The answer already given to this key, however long ago.

@@ -229,6 +229,7 @@ impl<'a> Sides<'a> {
                     let name = self.whole.rules.secret.digest(&[b"activity", activity.as_bytes()]);
                     member.activities.iter().any(|a| a.activity == name)
                 }
+                Command::Fulfill { order, .. } => c.orders.has(OrderRef::derive(&self.whole.secret(), order)),
                 _ => return None,
             })
         };

@@ -127,6 +127,29 @@ fn who_joined_already_is_told_the_first_answer() {
 }
 
 #[test]
+fn a_benefit_of_an_old_order_can_be_said_to_be_brought() {
+    let mut shop = Shop::open();
+    let tree = "benefits: { tree: { name: A tree, on: Order Completed, when: order.eligible > 5.00, grant: { impact: { trees: 1 } } } }";
+    let levels = PROGRAM.replace("{ id: base, from: 0 }", "{ id: base, from: 0, benefits: [tree] }");
+    shop.publish(&format!("{levels}{tree}\n"));
+    shop.ask("ana", "e", enroll()).unwrap();
+    (0..ORDERS_MAX + 20).for_each(|n| shop.order("ana", &format!("order {n}"), 10, 0));
+    let trees = |shop: &mut Shop| shop.customer("ana").member.unwrap().impact.get("trees").copied().unwrap_or(0);
+    let all = trees(&mut shop);
+    let fulfill = |order: &str| Command::Fulfill { benefit: "tree".into(), order: order.into(), proof: None };
+    for again in 0..2 {
+        shop.ask("ana", "planted", fulfill("order 3")).unwrap();
+        shop.ask("ana", &format!("planted {again}"), fulfill("order 3")).unwrap();
+    }
+    assert_eq!(shop.ask("bo", "not his", fulfill("order 3")), Err("unknown_customer".into()));
+    shop.refund("ana", "order 3", 10);
+    assert_eq!(trees(&mut shop), all);
+    shop.refund("ana", "order 4", 10);
+    assert_eq!(trees(&mut shop), all - 1_000);
+    shop.verify();
+}
+
+#[test]
 fn a_product_that_is_not_on_an_old_order_is_rejected() {
     let mut shop = member_with_many_orders();
     let properties = json!({ "order_id": "order 1", "products": [{ "product_id": "tent" }] });
