@@ -99,7 +99,7 @@ function happened(entries, zone) {
 
 /** What time brings, as one would say it. */
 const DUE = {
-  holdlapse: 'A hold lapsed', activate: 'Points became available', expire: 'Points expired', remind: 'Points will expire soon',
+  hold_lapse: 'A hold lapsed', activate: 'Points became available', expire: 'Points expired', remind: 'Points will expire soon',
   firm: 'A milestone became final', review: 'The tier was reviewed', tick: 'Time moved a segment',
 }
 
@@ -112,9 +112,7 @@ function followed(facts, zone) {
 
 function fact({ kind, details: d }, zone) {
   switch (kind) {
-    case 'posted': return d.unit === 'Points'
-      ? `${plural(d.amount, 'point')}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
-      : `${d.unit?.Impact ? impactOf(d.unit.Impact, d.amount / 1000) : `${d.amount} × ${d.unit?.Stock ?? ''}`}: ${String(d.from).toLowerCase()} → ${String(d.to).toLowerCase()}`
+    case 'posted': return `${amountOf(d)}: ${d.from} → ${d.to}`
     case 'enrolled': return 'joined the programme'
     case 'created': return 'first seen'
     case 'booked': return d.rules?.length ? `earned by ${d.rules.map(title).join(', ')}` : 'booked; no rule matched'
@@ -123,6 +121,7 @@ function fact({ kind, details: d }, zone) {
     case 'missed': return `milestone ${title(d.milestone)} taken back`
     case 'redeemed': return `${d.quantity} × ${title(d.reward)} for ${plural(d.points, 'point')}`
     case 'benefited': return d.granted ? `benefit ${title(d.benefit)}` : `benefit ${title(d.benefit)} taken back`
+    case 'fulfilled': return `benefit ${title(d.benefit)} brought`
     case 'refused': return `refused: ${title(String(d))}`
     case 'explained': return d.message
     case 'noted': return `noted: ${title(String(d))}`
@@ -134,17 +133,22 @@ function fact({ kind, details: d }, zone) {
   }
 }
 
-function scored({ score, version }) {
-  const said = score.Value ? `${Math.round(score.Value.p_alive / 10_000)} % still a customer` : `group “${score.Cluster?.name}”`
-  return `asked again, model version ${version}: ${said}`
+function scored({ value, cluster }) {
+  const said = value ? `${Math.round(value.p_alive * 100)} % still a customer` : `group “${cluster?.name}”`
+  return `asked again, model version ${(value ?? cluster)?.model}: ${said}`
+}
+
+/** What a posting moves, in a fact as in the ledger. */
+function amountOf({ unit, amount }) {
+  const [what, of] = unit.split(':')
+  return what === 'points' ? plural(amount, 'point') : what === 'impact' ? impactOf(of, amount / 1000) : `${amount} × ${of}`
 }
 
 function postings(entries) {
   if (!entries.length) return el('p', {}, 'No postings yet: points move here when something is earned, spent, taken back or lapses.')
   return table(`The last ${plural(entries.length, 'posting')}`, 'Double entry: what leaves one account arrives at another',
     [['booked for'], ['from → to'], ['amount', 'n'], ['why']],
-    entries.map(p => [instant(p.at), `${p.from} → ${p.to}`,
-      p.unit === 'points' ? plural(p.amount, 'point') : p.unit.startsWith('impact') ? impactOf(p.unit.split(':')[1], p.amount / 1000) : `${p.amount} ${p.unit}`,
+    entries.map(p => [instant(p.at), `${p.from} → ${p.to}`, amountOf(p),
       el('ol.why', {}, p.reasons.map(r => el('li', {}, readable(r))))]), 'story')
 }
 

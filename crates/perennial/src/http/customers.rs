@@ -550,7 +550,7 @@ async fn ask(app: &App, headers: &HeaderMap, asking: Asking) -> Result<Response,
         return Err(ApiError::new("idempotency_key_reused", detail));
     }
     let facts = answer.outcome.map_err(|refusal| ApiError::from(refusal).replayed(answer.replayed))?;
-    let facts = facts.iter().map(FactView::from).collect();
+    let facts = facts.iter().map(|fact| FactView::of(fact, answer.currency)).collect();
     let status = StatusCode::from_u16(asking.status).unwrap_or(StatusCode::OK);
     let mut response = (status, Json(Answered { seq: answer.seq, facts })).into_response();
     if answer.replayed {

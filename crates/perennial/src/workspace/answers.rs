@@ -7,12 +7,14 @@ use std::str::FromStr;
 
 use perennial_core::customer::{Customer, Member};
 use perennial_core::engine;
-use perennial_core::event::Event;
+use perennial_core::event::{Body, Event, Order};
 use perennial_core::expr::{Field, Scope as _};
-use perennial_core::fact::{Account, Fact, LotOpened, Posting, Unit};
-use perennial_core::id::{BadId, CustomerId, Identifier, LotId};
+use perennial_core::fact::{Fact, LotOpened, Posting};
+use perennial_core::id::{BadId, CustomerId, Identifier, LotId, OrderRef};
 use perennial_core::input::{Entry, Input};
 use perennial_core::ledger::Lot;
+use perennial_core::money::Currency;
+use perennial_core::orders;
 use perennial_core::program::{Computed, Program, SegmentRule, TierBy};
 use perennial_core::rules::Rules;
 use perennial_core::scope::View;
@@ -27,7 +29,7 @@ use super::Workspace;
 use super::tail::instant;
 use crate::view::{
     CustomerView, FactView, LedgerEntry, LotView, NextTierView, PointsView, ReceiptView, ScoresView, SegmentView,
-    TierView, TimelineEntry,
+    TierView, TimelineEntry, thousandths, unit, until, word,
 };
 
 /// Entries that one question reads at most.
@@ -126,7 +128,7 @@ impl Workspace {
             let own = self.own_history(&customer.roots, before.unwrap_or(u64::MAX), None)?;
             own.into_iter().rev().take(limit).collect()
         };
-        Ok(Some(entries.iter().map(timeline_entry).collect()))
+        entries.iter().map(|entry| Ok(timeline_entry(entry, self.facts_of(entry)?))).collect::<Result<_, _>>().map(Some)
     }
 
     /// A customer's postings with the chain of their reasons, the latest first, before an entry.
@@ -164,7 +166,41 @@ impl Workspace {
         let Some(seq) = self.entry_of_message(source, message_id)? else { return Ok(None) };
         let Some(entry) = self.journal.reader().entry(seq)? else { return Ok(None) };
         let came_of = self.came_of_waiting(&entry)?;
-        Ok(receipt_view(&came_of.unwrap_or(entry)))
+        let entry = came_of.unwrap_or(entry);
+        Ok(receipt_view(&entry, self.facts_of(&entry)?))
+    }
+
+    /// What followed, as it is shown.
+    fn facts_of(&mut self, entry: &Entry) -> Result<Vec<FactView>, Failure> {
+        entry.outcome.iter().map(|fact| Ok(FactView::of(fact, self.currency_of(entry, fact)?))).collect()
+    }
+
+    /// The currency of a fact's money: an order's own, and the programme's of all else.
+    fn currency_of(&mut self, entry: &Entry, fact: &Fact) -> Result<Option<Currency>, Failure> {
+        Ok(match fact {
+            Fact::Booked(booking) => {
+                let ours = self.rules.edition(booking.version).map(|edition| edition.program.currency);
+                let order = entry.input.as_ref().and_then(ordered);
+                ours.map(|ours| order.and_then(|order| orders::currency(order, ours)).unwrap_or(ours))
+            }
+            Fact::Returned(back) => self.order_currency(back.order)?.or(self.currency()),
+            _ => self.currency(),
+        })
+    }
+
+    /// The programme's currency.
+    pub(super) fn currency(&self) -> Option<Currency> {
+        self.rules.latest().map(|edition| edition.program.currency)
+    }
+
+    /// The currency that an order was booked in, wherever the order is kept.
+    fn order_currency(&mut self, order: OrderRef) -> Result<Option<Currency>, Failure> {
+        let Some(owner) = self.warm.order_owner(order)? else { return Ok(None) };
+        let listed = self.warm.get(owner)?.and_then(|customer| customer.orders.get(order).map(|o| o.currency));
+        if listed.is_some() {
+            return Ok(listed);
+        }
+        Ok(self.warm.old_order(order)?.map(|packed| packed.open().currency))
     }
 
     /// What came of an event that has waited for its order, once that has come.
@@ -246,11 +282,6 @@ pub(super) fn json(value: &Value) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
 }
 
-/// Thousandths as a decimal: grams as kilograms.
-fn thousandths(n: i64) -> String {
-    Decimal::new(n, 3).normalize().to_string()
-}
-
 fn points(program: &Program, member: &Member, now: Timestamp) -> PointsView {
     let totals = member.wallet.totals();
     let open = |lot: &&Lot| lot.buckets.pending + lot.buckets.available + lot.buckets.held > 0;
@@ -279,10 +310,6 @@ fn lot_view(lot: &Lot) -> LotView {
         available: lot.buckets.available,
         held: lot.buckets.held,
     }
-}
-
-fn until(at: Timestamp) -> Option<String> {
-    (at < Timestamp::NEVER).then(|| at.to_string())
 }
 
 fn tier_view(program: &Program, customer: &Customer) -> Option<TierView> {
@@ -390,11 +417,22 @@ fn features(program: &Program, scope: &View<'_>) -> BTreeMap<String, serde_json:
     .collect()
 }
 
-fn timeline_entry(entry: &Entry) -> TimelineEntry {
+/// The order that an input tells of.
+fn ordered(input: &Input) -> Option<&Order> {
+    match input {
+        Input::Event(event) => match &event.body {
+            Body::Ordered(order) | Body::OrderUpdated(order) => Some(order),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn timeline_entry(entry: &Entry, facts: Vec<FactView>) -> TimelineEntry {
     let (kind, name, message_id) = match &entry.input {
         Some(Input::Event(event)) => ("event", event.name().to_owned(), Some(event.message_id.to_string())),
         Some(Input::Command(asked)) => ("command", asked.command.name().to_owned(), None),
-        Some(Input::Timer(timer)) => ("timer", format!("{:?}", timer.kind).to_lowercase(), None),
+        Some(Input::Timer(timer)) => ("timer", word(timer.kind), None),
         Some(Input::Joined { .. }) => ("identity", "joined".into(), None),
         Some(Input::Adopted { version, .. }) => ("programme", format!("version {version}"), None),
         _ => ("entry", "sealed".into(), None),
@@ -406,7 +444,7 @@ fn timeline_entry(entry: &Entry) -> TimelineEntry {
         kind: kind.into(),
         name,
         message_id,
-        facts: entry.outcome.iter().map(FactView::from).collect(),
+        facts,
     }
 }
 
@@ -415,24 +453,16 @@ fn ledger_entry(entry: &Entry, posting: &Posting, born: &HashMap<LotId, &LotOpen
     LedgerEntry {
         seq: entry.seq,
         at: instant(entry).to_string(),
-        unit: match &posting.unit {
-            Unit::Points => "points".into(),
-            Unit::Stock(reward) => format!("stock:{reward}"),
-            Unit::Impact(unit) => format!("impact:{unit}"),
-        },
-        from: account(posting.from),
-        to: account(posting.to),
+        unit: unit(&posting.unit),
+        from: word(posting.from),
+        to: word(posting.to),
         amount: posting.amount,
         lot: posting.lot.map(|lot| lot.to_string()),
-        cause: format!("{:?}", posting.cause).to_lowercase(),
+        cause: word(posting.cause),
         rule: lot.map(|born| born.rule.to_string()),
         version: lot.map(|born| born.version),
         reasons: reasons(entry, lot),
     }
-}
-
-fn account(account: Account) -> String {
-    format!("{account:?}").to_lowercase()
 }
 
 /// From the immediate reason to the first.
@@ -464,7 +494,7 @@ fn because(event: &Event) -> String {
     format!("{}{order} at {}", event.name(), event.at)
 }
 
-fn receipt_view(entry: &Entry) -> Option<ReceiptView> {
+fn receipt_view(entry: &Entry, facts: Vec<FactView>) -> Option<ReceiptView> {
     let common =
         ReceiptView { seq: Some(entry.seq), customer: entry.customer.map(|c| c.to_string()), ..ReceiptView::default() };
     match entry.input.as_ref()? {
@@ -476,7 +506,7 @@ fn receipt_view(entry: &Entry) -> Option<ReceiptView> {
             at: Some(event.at.to_string()),
             received_at: event.received_at.to_string(),
             rules: entry.outcome.iter().flat_map(rules_of).collect(),
-            facts: entry.outcome.iter().map(FactView::from).collect(),
+            facts,
             ..common
         }),
         Input::Reject(reject) => Some(ReceiptView {

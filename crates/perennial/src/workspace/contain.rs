@@ -90,7 +90,7 @@ impl Workspace {
         self.wake(id, asked.at)?;
         let facts = [Fact::SetAside { again: None }].into_iter().chain(refusal.facts()).collect();
         let seq = self.write_down(id, Input::Command(Box::new(asked)), facts)?;
-        Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: Err(refusal) })
+        Ok(self.answer(seq, id, Err(refusal)))
     }
 
     /// A wake-up that cannot be folded comes again a day later, when the program may be mended.

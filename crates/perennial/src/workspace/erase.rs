@@ -37,7 +37,7 @@ impl Workspace {
             self.broken = true; // Recovery meets the entry again and finishes.
             return Err(failure);
         }
-        Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: Ok(facts) })
+        Ok(self.answer(seq, id, Ok(facts)))
     }
 
     /// Carries out an erasure that is in the journal: keys are destroyed, the customer leaves memory

@@ -32,6 +32,7 @@ use perennial_core::event::Product;
 use perennial_core::fact::{Account, Fact, Outcome, Posting, Unit};
 use perennial_core::id::{CustomerId, Identifier, OrderRef, Secret};
 use perennial_core::input::{Asked, Command, Entry, Input, Publication, Published, Timer};
+use perennial_core::money::Currency;
 use perennial_core::program;
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
@@ -107,6 +108,8 @@ pub struct Answer {
     pub replayed: bool,
     /// The key had been used for another command; nothing was done.
     pub key_reused: bool,
+    /// The currency of its money, the programme's; none where nothing followed.
+    pub currency: Option<Currency>,
     /// What followed, or the refusal.
     pub outcome: Result<Outcome, Refusal>,
 }
@@ -416,7 +419,7 @@ impl Workspace {
         {
             return self.repeat(id, first);
         }
-        Ok(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome: result.map(|()| made) })
+        Ok(self.answer(seq, id, result.map(|()| made)))
     }
 
     /// Fetches an order that has left this customer's list.
@@ -443,6 +446,12 @@ impl Workspace {
         Ok(self.warm.get(id)?.and_then(|customer| customer.member.as_ref()).map(|member| member.enrolled_in))
     }
 
+    /// What was answered for the first time.
+    fn answer(&self, seq: u64, id: CustomerId, outcome: Result<Outcome, Refusal>) -> Answer {
+        let currency = self.currency();
+        Answer { seq, customer: Some(id), replayed: false, key_reused: false, currency, outcome }
+    }
+
     /// The first answer again: from the batch at hand or from the journal.
     fn repeat(&mut self, id: CustomerId, seq: u64) -> Result<Answer, Failure> {
         let entry = self.entry(seq)?;
@@ -453,7 +462,7 @@ impl Workspace {
             return self.repeat(id, first);
         }
         let outcome = Refusal::told_by(&facts).map_or(Ok(facts), Err);
-        Ok(Answer { seq, customer: Some(id), replayed: true, key_reused: false, outcome })
+        Ok(Answer { replayed: true, ..self.answer(seq, id, outcome) })
     }
 
     fn merge_by_hand(&mut self, asked: Asked, from: &Identifier) -> Result<Answer, Failure> {
@@ -465,18 +474,12 @@ impl Workspace {
             return if same { self.repeat(into, first.seq) } else { Ok(reused(into, first.seq)) };
         }
         if into == other {
-            return Ok(Answer {
-                seq: 0,
-                customer: Some(into),
-                replayed: false,
-                key_reused: false,
-                outcome: Ok(Vec::new()),
-            });
+            return Ok(self.answer(0, into, Ok(Vec::new())));
         }
         let at = asked.at;
         let seq = self.join(into, other, at, Input::Command(Box::new(asked)))?;
         let facts = self.batch.iter().find(|e| e.seq == seq).map(|e| e.outcome.clone()).unwrap_or_default();
-        Ok(Answer { seq, customer: Some(into), replayed: false, key_reused: false, outcome: Ok(facts) })
+        Ok(self.answer(seq, into, Ok(facts)))
     }
 
     /// Makes `other` part of `into`, in an entry of its own.
@@ -723,7 +726,7 @@ impl From<Failure> for PublishError {
 
 /// An answer and no entry: what it repeats of a name is written down nowhere, and its key may ask anew.
 fn untold(refusal: Refusal) -> Answer {
-    Answer { seq: 0, customer: None, replayed: false, key_reused: false, outcome: Err(refusal) }
+    Answer { seq: 0, customer: None, replayed: false, key_reused: false, currency: None, outcome: Err(refusal) }
 }
 
 /// Whoever enrols a member is told the first answer (rule 5).
@@ -740,7 +743,7 @@ fn unknown(who: &Identifier) -> Answer {
 fn reused(id: CustomerId, seq: u64) -> Answer {
     let message = "this idempotency key was used for another command; choose a new key";
     let refusal = Refusal::new("idempotency_key_reused", message);
-    Answer { seq, customer: Some(id), replayed: false, key_reused: true, outcome: Err(refusal) }
+    Answer { seq, customer: Some(id), replayed: false, key_reused: true, currency: None, outcome: Err(refusal) }
 }
 
 /// Told once what somebody waits for is durable, or why it is not.

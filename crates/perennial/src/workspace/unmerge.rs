@@ -77,8 +77,7 @@ impl Workspace {
             let entry = entry.clone();
             self.refold_side(&entry, id)?;
             if id == named {
-                let outcome = Ok(outcome);
-                answer = Some(Answer { seq, customer: Some(id), replayed: false, key_reused: false, outcome });
+                answer = Some(self.answer(seq, id, Ok(outcome)));
             }
         }
         self.ask_again(sides)?;

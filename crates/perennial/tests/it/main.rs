@@ -7,6 +7,7 @@ mod checkpoint;
 mod crash;
 mod erase;
 mod expiry;
+mod facts;
 mod fuzz;
 mod hostile;
 mod http;

@@ -2,14 +2,18 @@
 //! document, read by the console.
 //!
 //! Promise: names are those of the glossary; instants are texts in UTC; amounts are whole numbers
-//! unless their name says otherwise. Fields are only ever added.
+//! unless their name says otherwise; money is in its currency's own unit (14.8 euros). Fields are only ever added.
 
 use std::collections::BTreeMap;
 
-use perennial_core::fact::Fact;
 use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
+
+mod facts;
+
+pub use facts::FactView;
+pub(crate) use facts::{thousandths, unit, until, word};
 
 /// A customer as we know them now.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -197,46 +201,6 @@ pub struct PartView {
     pub weight: f64,
 }
 
-/// One thing that followed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-pub struct FactView {
-    /// What sort: `posted`, `tiered`, `redeemed`, ...
-    #[schema(example = "posted")]
-    pub kind: String,
-    /// The fact itself.
-    pub details: Json,
-}
-
-impl From<&Fact> for FactView {
-    /// The fact's own serialised form, its name beside it.
-    fn from(fact: &Fact) -> Self {
-        if let Fact::Parted(side) = fact {
-            // The steps are the side's timeline; here it is enough who it is.
-            return Self { kind: "parted".into(), details: serde_json::json!({ "roots": side.roots }) };
-        }
-        match serde_json::to_value(fact) {
-            Ok(Json::String(name)) => Self { kind: snake(&name), details: Json::Null },
-            Ok(Json::Object(map)) => match map.into_iter().next() {
-                Some((name, details)) => Self { kind: snake(&name), details },
-                None => Self::default(),
-            },
-            _ => Self::default(),
-        }
-    }
-}
-
-/// `LotOpened` becomes `lot_opened`.
-fn snake(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 2);
-    for (i, ch) in name.chars().enumerate() {
-        if ch.is_ascii_uppercase() && i > 0 {
-            snake.push('_');
-        }
-        snake.push(ch.to_ascii_lowercase());
-    }
-    snake
-}
-
 /// One entry of a customer's timeline.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct TimelineEntry {
@@ -248,7 +212,7 @@ pub struct TimelineEntry {
     pub recorded_at: String,
     /// `event`, `command` or `timer`.
     pub kind: String,
-    /// The event's, command's or timer's name.
+    /// The event's, command's or timer's name: `hold_lapse`, `activate`, ...
     pub name: String,
     /// The sender's message id, for events.
     pub message_id: Option<String>,
@@ -313,16 +277,4 @@ pub struct ReceiptView {
     pub rules: Vec<String>,
     /// What followed.
     pub facts: Vec<FactView>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn facts_are_shown_under_their_names() {
-        let fact = FactView::from(&Fact::Enrolled { by: "command".into() });
-        assert_eq!(fact, FactView { kind: "enrolled".into(), details: serde_json::json!({"by": "command"}) });
-        assert_eq!(FactView::from(&Fact::Created).kind, "created");
-    }
 }
