@@ -18,6 +18,7 @@ const MEMBERS: usize = 4;
 const ESPRESSO: i64 = 12;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Ingest 16.
 #[test]
 fn what_was_acknowledged_survives_every_kill() {
     let rounds = std::env::var("PERENNIAL_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
@@ -355,7 +356,7 @@ fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], bo
     Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// A limit on the size of files stands for the full disk: writes fail, and the process lives on.
+/// Ingest 13: a limit on the size of files stands for the full disk: writes fail, and the process lives on.
 #[test]
 fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -110,6 +110,7 @@ fn bomb() -> Vec<u8> {
     gz.finish().unwrap()
 }
 
+/// Ingest 5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bomb_is_not_unpacked() {
     let place = Place::open().await;

@@ -220,6 +220,7 @@ async fn keys_are_taken_wherever_clients_put_them() {
     house.post("/v1/track", &[("authorization", &secret)], plain).await.check(401, "invalid_write_key");
 }
 
+/// Ingest 5.
 #[tokio::test]
 async fn encodings_are_undone_whatever_the_label_says() {
     let house = House::open();
@@ -318,6 +319,20 @@ async fn a_single_message_that_cannot_count_is_told_so_and_kept() {
     house.ingest("/v1/batch", &many).await.check(400, "too_many");
 }
 
+/// Ingest 4.
+#[tokio::test]
+async fn a_batch_with_one_bad_item_is_answered_as_taken() {
+    let house = House::open();
+    let mut items: Vec<Value> = (1..=100).map(|n| track(&format!("m{n}"))).collect();
+    items.iter_mut().for_each(|item| item["type"] = "track".into());
+    items[56]["event"] = json!(57);
+    let answer = house.ingest("/v1/batch", &json!({ "batch": items })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    for (n, status) in [(56, "accepted"), (57, "rejected"), (58, "accepted")] {
+        assert_eq!(house.get(&format!("/v1/events/m{n}")).await.json()["status"], status, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn customers_are_read_by_any_of_their_names() {
     let house = House::open();
@@ -356,6 +371,7 @@ async fn scopes_decide_who_may_ask() {
     house.send(Request::get("/v1/stream").body(Body::empty()).unwrap()).await.check(401, "invalid_key");
 }
 
+/// Hard case 21, 22.
 #[tokio::test]
 async fn a_key_gives_the_first_answer_again() {
     let house = House::open();
@@ -575,6 +591,7 @@ async fn what_cannot_be_read_is_named_with_what_mends_it() {
     assert!(answer.text.contains("nobody is known as 'emial:ana@example.com'"), "{}", answer.text);
 }
 
+/// Ingest 13.
 #[tokio::test]
 async fn nothing_is_acknowledged_while_the_journal_fails() {
     let house = House::open();
@@ -667,6 +684,29 @@ async fn everything_sent_at_once_counts_once() {
     }
     let all = house.get("/v1/customers/ana/timeline?limit=500").await.json();
     assert_eq!(all["entries"].as_array().unwrap().len(), 32 + 64);
+}
+
+/// Hard case 23.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_used_at_the_same_moment_is_one_command_with_one_answer() {
+    let house = Arc::new(House::open());
+    house.command("/v1/customers/ana/enroll", "e", json!({})).await;
+    let asking: Vec<_> = (0..16)
+        .map(|_| {
+            let house = house.clone();
+            let body = json!({"points": 100, "reason": "sorry"});
+            tokio::spawn(async move { house.command("/v1/customers/ana/adjust", "k", body).await })
+        })
+        .collect();
+    let mut texts = Vec::new();
+    for answer in asking {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        texts.push(answer.text);
+    }
+    texts.dedup();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert_eq!(house.get("/v1/customers/ana").await.json()["points"]["available"], 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,13 @@
-//! Hard cases of collecting that need more than one sender or more than one life of the process.
+//! Hard cases of collecting that need more than a story: several senders or lives of the process, bytes that
+//! a story cannot hold, history that is brought in.
 
-use perennial::wire::Circumstances;
-use perennial::wire::segment::{Call, parse};
+use perennial::wire::segment::{BATCH_MAX, Call, EVENT_MAX, parse};
+use perennial::wire::{Arrival, Circumstances};
 use perennial::workspace::{Receipt, Status};
+use perennial_core::event::Origin;
+use perennial_core::fact::Fact;
+use perennial_core::input::Asked;
+use perennial_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::stage::{Shop, enroll};
@@ -64,4 +69,115 @@ fn the_same_id_from_two_senders_is_two_messages() {
         assert_eq!(send(&mut shop, source, "m", order).status, Status::Duplicate);
     }
     shop.verify();
+}
+
+/// The code of one message that cannot be read, and the field it names; none when it can.
+fn rejected(shop: &Shop, call: Call, body: &str) -> Option<(String, String)> {
+    match parse(call, body.as_bytes(), &Circumstances::live("web", shop.now)).unwrap().remove(0) {
+        Arrival::Event(_) => None,
+        Arrival::Reject(reject) => Some((reject.code.to_string(), reject.field.to_string())),
+    }
+}
+
+/// Ingest 4.
+#[test]
+fn of_a_hundred_with_one_bad_ninety_nine_are_stored_and_one_is_told_why() {
+    let mut shop = Shop::open();
+    let item = |n: u32| {
+        let price = if n == 57 { json!("ten") } else { json!(10) };
+        let properties = json!({ "order_id": format!("A{n}"), "subtotal": price });
+        json!({ "type": "track", "messageId": format!("m{n}"), "userId": "ana", "event": "Order Completed",
+            "properties": properties })
+    };
+    let body = json!({ "batch": (1..=100).map(item).collect::<Vec<_>>() }).to_string();
+    let arrivals = parse(Call::Batch, body.as_bytes(), &Circumstances::live("web", shop.now)).unwrap();
+    let receipts = shop.workspace.take(shop.now, arrivals).unwrap();
+    let stored = receipts.iter().filter(|receipt| receipt.status == Status::Accepted).count();
+    assert_eq!((receipts.len(), stored, orders(&mut shop)), (100, 99, 99));
+    let told = shop.workspace.receipt(None, "m57").unwrap().unwrap();
+    assert_eq!((&*told.status, told.code.as_deref()), ("rejected", Some("bad_number")));
+    assert_eq!(told.field.as_deref(), Some("properties.subtotal"));
+    assert!(told.reason.is_some_and(|reason| !reason.is_empty()));
+    shop.verify();
+}
+
+/// Ingest 6.
+#[test]
+fn a_byte_an_item_a_property_or_a_level_too_many_is_told() {
+    let shop = Shop::open();
+    let of_bytes = |bytes: usize| {
+        let frame = r#"{"messageId":"m","userId":"ana","event":"x","properties":{"a":""}}"#.len();
+        let text = "\u{e9}".repeat((bytes - frame) / 2) + &"a".repeat((bytes - frame) % 2);
+        format!(r#"{{"messageId":"m","userId":"ana","event":"x","properties":{{"a":"{text}"}}}}"#)
+    };
+    assert_eq!(EVENT_MAX, 32 * 1024);
+    for (bytes, code) in [(EVENT_MAX - 1, None), (EVENT_MAX, None), (EVENT_MAX + 1, Some("too_large"))] {
+        assert_eq!(of_bytes(bytes).len(), bytes);
+        let told = rejected(&shop, Call::Track, &of_bytes(bytes));
+        assert_eq!(told.as_ref().map(|(code, _)| &**code), code, "{bytes} bytes");
+    }
+    assert_eq!(BATCH_MAX, 2_500);
+    let many = format!(r#"{{"batch":[{}]}}"#, vec![r#"{"type":"identify","userId":"a"}"#; 2_501].join(","));
+    let fault = parse(Call::Batch, many.as_bytes(), &Circumstances::live("web", shop.now)).unwrap_err();
+    assert_eq!(fault.code, "too_many");
+    let track = |properties: &str| format!(r#"{{"userId":"ana","event":"x","properties":{properties}}}"#);
+    let wide = track(&format!("{{\"a\":[{}]}}", vec!["1"; 10_001].join(",")));
+    assert!(wide.len() < EVENT_MAX);
+    assert_eq!(rejected(&shop, Call::Track, &wide).unwrap().0, "too_many");
+    let deep = track(&format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000)));
+    assert_eq!(rejected(&shop, Call::Track, &deep).unwrap().0, "too_deep");
+}
+
+/// Ingest 9.
+#[test]
+fn a_name_with_a_nul_or_half_a_character_is_rejected_and_a_long_one_is_kept_whole() {
+    let mut shop = Shop::open();
+    let named = |name: &str| format!(r#"{{"userId":"ana","traits":{{"name":"{name}"}}}}"#);
+    let field = || "traits.name".to_owned();
+    let nul = rejected(&shop, Call::Identify, &named(r"a\u0000b"));
+    assert_eq!(nul, Some(("nul_character".into(), field())));
+    for half in [r"\ud800", r"\udfff", r"a\ud83cb"] {
+        assert_eq!(rejected(&shop, Call::Identify, &named(half)), Some(("malformed".into(), field())), "{half}");
+    }
+    for id in [r"a\u0000b", r"\ud800"] {
+        assert!(rejected(&shop, Call::Identify, &format!(r#"{{"userId":"{id}"}}"#)).is_some(), "{id}");
+    }
+    let long = "n\u{e9}".repeat(10 * 1024 / 3 + 1);
+    assert!(long.len() >= 10 * 1024);
+    shop.call(Call::Identify, json!({ "userId": "ana", "traits": { "plan": long } }));
+    let glimpse = shop.workspace.glimpse(shop.now, &"ana".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(glimpse.view().unwrap().traits["plan"], Value::from(long.clone()));
+    let told = rejected(&shop, Call::Identify, &json!({ "userId": long }).to_string());
+    assert_eq!(told.map(|(_, field)| field), Some("userId".into()), "an id has fewer bytes than a name may have");
+    shop.verify();
+}
+
+/// Ingest 12.
+#[test]
+fn history_of_2019_is_booked_on_its_own_dates_and_sends_nothing() {
+    let mut workspace = crate::shop::workspace();
+    let (joined, now): (Timestamp, Timestamp) =
+        ("2019-01-01T09:00:00Z".parse().unwrap(), "2027-06-01T09:00:00Z".parse().unwrap());
+    workspace.ask(joined, Asked::new(joined, "test", "ana".parse().unwrap(), None, enroll())).unwrap();
+    let item = |order: &str, at: &str| {
+        let properties = json!({ "order_id": order, "subtotal": 600 });
+        json!({ "type": "track", "messageId": order, "userId": "ana", "event": "Order Completed",
+            "timestamp": at, "properties": properties })
+    };
+    let body = json!({ "batch": [item("A", "2019-02-01T09:00:00Z"), item("B", "2019-11-30T09:00:00Z")] });
+    let from = Circumstances { origin: Origin::Import, ..Circumstances::live("history", now) };
+    let arrivals = parse(Call::Batch, body.to_string().as_bytes(), &from).unwrap();
+    workspace.take(now, arrivals).unwrap();
+    let customer = workspace.customer(now, &"ana".parse().unwrap()).unwrap().unwrap();
+    let member = customer.member.unwrap();
+    assert_eq!(member.years[&2019].points, 1_200);
+    assert_eq!((member.years.len(), member.wallet.totals().expired), (1, 1_200));
+    let facts: Vec<Fact> = workspace.journal().iter(0).flat_map(|entry| entry.unwrap().outcome).collect();
+    let earned: Vec<String> = facts
+        .iter()
+        .filter_map(|fact| if let Fact::LotOpened(lot) = fact { Some(lot.earned_at.to_string()) } else { None })
+        .collect();
+    assert_eq!(earned, ["2019-02-01T09:00:00Z", "2019-11-30T09:00:00Z"]);
+    assert!(!facts.iter().any(|fact| matches!(fact, Fact::Queued { .. })), "nobody is told");
+    assert_eq!(workspace.verify(now).unwrap().faults, [""; 0]);
 }

@@ -20,6 +20,7 @@ mod natural_keys;
 mod overview;
 mod pump;
 mod restart;
+mod rows;
 mod scenarios;
 mod sdk;
 mod shop;

@@ -273,6 +273,7 @@ fn sizes_are_counted_in_bytes_of_utf8() {
     assert!(reject.body.len() <= EVENT_MAX);
 }
 
+/// Ingest 7.
 #[test]
 fn numbers_and_texts_of_the_same_digits_are_one_person() {
     let id = |value: &str| {
@@ -324,6 +325,7 @@ fn what_identifiers_say_can_be_read_back() {
     }
 }
 
+/// Ingest 11.
 #[test]
 fn clocks_are_corrected_and_nothing_happens_in_the_future() {
     let at = |fields: &str| track(&format!(r#""userId":"ana",{fields}"#)).unwrap().at.to_string();

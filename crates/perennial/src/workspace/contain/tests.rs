@@ -86,6 +86,7 @@ fn is_sound(workspace: &mut Workspace, at: Timestamp) {
     assert!(found.faults.is_empty(), "{:?}", found.faults);
 }
 
+/// Ingest 15.
 #[test]
 fn an_event_whose_fold_panics_is_set_aside_and_its_customer_goes_on() {
     let (disk, mut workspace) = shop(COFFEE);
