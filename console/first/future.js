@@ -90,7 +90,9 @@ function nothing(models, kind) {
   const model = models.find(m => m.kind === kind)
   if (!model?.wanted) return `The programme asks for no model of ${kind}; docs/programs.md says how.`
   if (model.status === 'training') return `The model of ${kind} is being trained: ${model.progress} %.`
-  return model.version ? 'They have not ordered yet, so no model speaks of them.' : `No model of ${kind} yet. ${model.why_not ?? 'It is trained soon.'}`
+  if (model.version) return 'They have not ordered yet, so no model speaks of them.'
+  const tried = model.why_not?.replace(/\(([-\d]+T[^)]+)\)$/, (_, at) => `(tried ${instant(at)})`)
+  return `No model of ${kind} yet: ${tried ?? 'it is trained soon'}.`
 }
 
 function recommended(shown) {
