@@ -254,7 +254,7 @@ pub struct ReceiptView {
     pub message_id: String,
     /// Where it came from.
     pub source: String,
-    /// `accepted`, `duplicate`, `rejected` or `quarantined`.
+    /// `accepted` or `rejected`.
     #[schema(example = "accepted")]
     pub status: String,
     /// Why it was rejected: a stable code.
@@ -277,4 +277,21 @@ pub struct ReceiptView {
     pub rules: Vec<String>,
     /// What followed.
     pub facts: Vec<FactView>,
+    /// Messages that came under this id after it was accepted and say something else: set aside and
+    /// never counted. The latest 20, the latest first.
+    pub conflicts: Vec<ConflictView>,
+}
+
+/// A message that was set aside because another one had its id.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct ConflictView {
+    /// The journal entry that keeps it.
+    pub seq: u64,
+    /// When it reached us.
+    pub received_at: String,
+    /// Why it was set aside: `conflict`, or what else is wrong with it.
+    #[schema(example = "conflict")]
+    pub code: String,
+    /// The same in words, with what would mend it.
+    pub reason: String,
 }

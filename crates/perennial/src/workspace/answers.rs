@@ -28,12 +28,14 @@ use rust_decimal::Decimal;
 use super::Workspace;
 use super::tail::instant;
 use crate::view::{
-    CustomerView, FactView, LedgerEntry, LotView, NextTierView, PointsView, ReceiptView, ScoresView, SegmentView,
-    TierView, TimelineEntry, thousandths, unit, until, word,
+    ConflictView, CustomerView, FactView, LedgerEntry, LotView, NextTierView, PointsView, ReceiptView, ScoresView,
+    SegmentView, TierView, TimelineEntry, thousandths, unit, until, word,
 };
 
 /// Entries that one question reads at most.
 const ENTRIES_MAX: usize = 1_000;
+/// Conflicts that a receipt tells at most.
+const CONFLICTS_MAX: usize = 20;
 
 /// A customer as a caller names them: by our id or by one of their identifiers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +169,31 @@ impl Workspace {
         let Some(entry) = self.journal.reader().entry(seq)? else { return Ok(None) };
         let came_of = self.came_of_waiting(&entry)?;
         let entry = came_of.unwrap_or(entry);
-        Ok(receipt_view(&entry, self.facts_of(&entry)?))
+        let receipt = receipt_view(&entry, self.facts_of(&entry)?).filter(|receipt| receipt.message_id == message_id);
+        let Some(receipt) = receipt else { return Ok(None) };
+        let conflicts = self.conflicts(&receipt.source, message_id)?;
+        Ok(Some(ReceiptView { conflicts, ..receipt }))
+    }
+
+    /// What was set aside because another message had its id, the latest first.
+    fn conflicts(&self, source: &str, message_id: &str) -> Result<Vec<ConflictView>, Failure> {
+        let reader = self.journal.reader();
+        let mut told = Vec::new();
+        let mut next = self.latest_beside(source, message_id)?;
+        while let Some(seq) = next.filter(|_| told.len() < CONFLICTS_MAX) {
+            let Some(Entry { input: Some(Input::Reject(reject)), cause, .. }) = reader.entry(seq)? else { break };
+            if reject.message_id.as_deref() != Some(message_id) || *reject.source != *source {
+                break;
+            }
+            told.push(ConflictView {
+                seq,
+                received_at: reject.received_at.to_string(),
+                code: reject.code.into(),
+                reason: reject.reason.into(),
+            });
+            next = cause;
+        }
+        Ok(told)
     }
 
     /// What followed, as it is shown.

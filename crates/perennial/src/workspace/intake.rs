@@ -131,7 +131,7 @@ impl Workspace {
         self.ready(now)?;
         let receipts = messages.into_iter().map(|message| match message {
             Marked::Event(event, fingerprint) => self.fold(event, fingerprint),
-            Marked::Reject(reject) => Ok(self.reject(*reject)),
+            Marked::Reject(reject) => self.refuse(*reject),
         });
         let receipts: Result<Vec<Receipt>, Failure> = receipts.collect();
         self.broken |= receipts.is_err();
@@ -184,12 +184,37 @@ impl Workspace {
         self.fold(event, fingerprint)
     }
 
+    /// Keeps a message that cannot be used: beside the receipt of another one that was folded under its
+    /// id, or else as the receipt of the id.
+    fn refuse(&mut self, reject: Reject) -> Result<Receipt, Failure> {
+        match self.folded_under_id_of(&reject)? {
+            Some(first) => self.reject_beside(reject, first),
+            None => Ok(self.reject(reject)),
+        }
+    }
+
+    /// The receipt of the id becomes that of the reject.
     pub(super) fn reject(&mut self, reject: Reject) -> Receipt {
+        self.keep_reject(reject, None)
+    }
+
+    /// The receipt of the id stays that of the message that was folded, or that one would count again
+    /// when it is repeated. The causes of such rejects lead from the latest to the first, and to `first`.
+    fn reject_beside(&mut self, reject: Reject, first: u64) -> Result<Receipt, Failure> {
+        let named = reject.message_id.as_deref().unwrap_or_default();
+        let earlier = self.latest_beside(&reject.source, named)?;
+        Ok(self.keep_reject(reject, Some(earlier.unwrap_or(first))))
+    }
+
+    fn keep_reject(&mut self, reject: Reject, cause: Option<u64>) -> Receipt {
         let Reject { code, field, reason, .. } = reject.clone();
         let message_id = reject.message_id.clone();
         let seq = self.next_seq;
-        self.remember_reject(&reject, seq);
+        self.remember_reject(&reject, cause, seq);
         self.push(None, None, Input::Reject(Box::new(reject)), Vec::new());
+        if let Some(entry) = self.batch.last_mut() {
+            entry.cause = cause;
+        }
         let status = Status::Rejected { code, field, reason };
         Receipt { message_id: message_id.unwrap_or_default(), status, seq: Some(seq), customer: None }
     }
@@ -207,7 +232,7 @@ impl Workspace {
     fn try_fold(&mut self, place: &mut Option<Box<Event>>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
         let Some(event) = place else { return Err(super::misfit("fold an event", "it is folded already")) };
         if let Some(reject) = self.without_erased(event)? {
-            return Ok(self.reject(reject));
+            return self.refuse(reject);
         }
         if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)?
             && let Some(receipt) = self.again(event, seq, same_body)?
@@ -383,9 +408,7 @@ impl Workspace {
             return Ok(Some(Receipt { message_id, status: Status::Duplicate, seq: Some(seq), customer }));
         }
         let reason = "another message with this id was folded before; give every message an id of its own";
-        let mut reject = reject_of(event, "conflict", "messageId", reason);
-        reject.message_id = None; // The receipt of the id stays that of the first message.
-        let receipt = self.reject(reject);
+        let receipt = self.reject_beside(reject_of(event, "conflict", "messageId", reason), seq)?;
         Ok(Some(Receipt { message_id, status: Status::Quarantined, ..receipt }))
     }
 
@@ -394,9 +417,11 @@ impl Workspace {
         self.know_sender(&event.source);
     }
 
-    pub(super) fn remember_reject(&mut self, reject: &Reject, seq: u64) {
+    /// A reject that has a cause lies beside the receipt of its id.
+    pub(super) fn remember_reject(&mut self, reject: &Reject, cause: Option<u64>, seq: u64) {
         let Some(message_id) = &reject.message_id else { return };
-        let fingerprint = Fingerprint::of(&self.secret(), &reject.source, message_id, reject.body.as_bytes());
+        let name: Cow<'_, str> = cause.map_or(Cow::Borrowed(message_id), |_| beside(message_id).into());
+        let fingerprint = Fingerprint::of(&self.secret(), &reject.source, &name, reject.body.as_bytes());
         self.duplicates.remember(fingerprint, seq);
         self.know_sender(&reject.source);
     }
@@ -412,12 +437,31 @@ impl Workspace {
     pub(super) fn entry_of_message(&self, source: Option<&str>, message_id: &str) -> Result<Option<u64>, Failure> {
         let all = || self.senders.iter().map(|s| &**s).collect();
         for sender in source.map_or_else(all, |source| vec![source]) {
-            let fingerprint = Fingerprint::of(&self.secret(), sender, message_id, b"");
-            if let Seen::Perhaps { seq, .. } = self.duplicates.seen(fingerprint)? {
+            if let Some(seq) = self.entry_named(sender, message_id)? {
                 return Ok(Some(seq));
             }
         }
         Ok(None)
+    }
+
+    /// The latest entry that lies beside the receipt of a message.
+    pub(super) fn latest_beside(&self, source: &str, message_id: &str) -> Result<Option<u64>, Failure> {
+        self.entry_named(source, &beside(message_id))
+    }
+
+    fn entry_named(&self, source: &str, name: &str) -> Result<Option<u64>, Failure> {
+        Ok(match self.duplicates.seen(Fingerprint::of(&self.secret(), source, name, b""))? {
+            Seen::Perhaps { seq, .. } => Some(seq),
+            Seen::No => None,
+        })
+    }
+
+    /// The entry of the message that was folded under the id of one that cannot be.
+    fn folded_under_id_of(&self, reject: &Reject) -> Result<Option<u64>, Failure> {
+        let Some(message_id) = &reject.message_id else { return Ok(None) };
+        let Some(seq) = self.entry_named(&reject.source, message_id)? else { return Ok(None) };
+        let was_folded = matches!(self.entry(seq)?.and_then(|e| e.input), Some(Input::Event(_)));
+        Ok(was_folded.then_some(seq))
     }
 
     /// A refund of a product that is not on its order cannot be folded, nor one too many.
@@ -436,6 +480,11 @@ impl Workspace {
             reject_of(event, "unknown_line", &field, "this product is not on the order; name one that is")
         }))
     }
+}
+
+/// The name under which the latest reject beside a message's receipt is found: no message id holds a NUL.
+fn beside(message_id: &str) -> String {
+    format!("{message_id}\0")
 }
 
 /// Whether an event waits for its order: with its customer, or, when that one's list is full, only

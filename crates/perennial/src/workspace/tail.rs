@@ -277,7 +277,7 @@ impl Workspace {
                 }
             }
             Some(Input::Event(event)) if entry.cause.is_none() => self.remember_event(event, entry.seq),
-            Some(Input::Reject(reject)) => self.remember_reject(reject, entry.seq),
+            Some(Input::Reject(reject)) => self.remember_reject(reject, entry.cause, entry.seq),
             _ => {}
         }
         self.changed |= matches!(entry.input, Some(Input::Published(_)));

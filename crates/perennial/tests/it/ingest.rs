@@ -56,6 +56,61 @@ fn another_body_under_a_known_id_is_quarantined_after_a_restart_too() {
     assert_eq!(orders(&mut shop), 1);
 }
 
+/// What lies beside the receipt of a message: when each came, and why it does not count.
+fn conflicts(shop: &mut Shop, message_id: &str) -> Vec<(String, String)> {
+    let receipt = shop.workspace.receipt(None, message_id).unwrap().unwrap();
+    assert_eq!(receipt.status, "accepted");
+    receipt.conflicts.into_iter().map(|c| (c.received_at, c.code)).collect()
+}
+
+#[test]
+fn what_is_set_aside_is_told_with_the_receipt_of_its_id_after_restarts_and_a_refold_too() {
+    let mut shop = Shop::open();
+    send(&mut shop, "web", "m", "A");
+    let mut sent = Vec::new();
+    for life in 0..3 {
+        shop.days(1);
+        assert_eq!(send(&mut shop, "web", "m", "B").status, Status::Quarantined);
+        sent.insert(0, (shop.now.to_string(), "conflict".into()));
+        assert_eq!(conflicts(&mut shop, "m"), sent);
+        (life == 1).then(|| shop.workspace.checkpoint().unwrap());
+        shop.reopen();
+        assert_eq!(conflicts(&mut shop, "m"), sent);
+    }
+    assert!(shop.workspace.receipt(None, "m\0").unwrap().is_none(), "no message has that id");
+    assert_eq!(send(&mut shop, "web", "other", "C").status, Status::Accepted);
+    assert_eq!(conflicts(&mut shop, "other"), []);
+    shop.verify();
+}
+
+#[test]
+fn a_receipt_tells_the_latest_twenty_conflicts() {
+    let mut shop = Shop::open();
+    send(&mut shop, "web", "m", "A");
+    let orders = (0..25).map(|n| format!("B{n}"));
+    let seqs: Vec<u64> = orders.map(|order| send(&mut shop, "web", "m", &order).seq.unwrap()).collect();
+    let told = shop.workspace.receipt(Some("web"), "m").unwrap().unwrap().conflicts;
+    assert!(told.iter().map(|c| c.seq).eq(seqs.into_iter().rev().take(20)));
+}
+
+#[test]
+fn a_message_that_cannot_be_read_takes_no_receipt_from_the_one_that_was_folded() {
+    let mut shop = Shop::open();
+    let seen = |shop: &mut Shop, page: &str| {
+        let call = json!({ "userId": "ana", "messageId": "m", "name": "Home", "timestamp": page }).to_string();
+        let arrivals = parse(Call::Page, call.as_bytes(), &Circumstances::live("web", shop.now)).unwrap();
+        shop.workspace.take(shop.now, arrivals).unwrap().remove(0).status
+    };
+    let noon = shop.now.to_string();
+    assert_eq!(seen(&mut shop, &noon), Status::Accepted);
+    assert!(matches!(seen(&mut shop, "yesterday"), Status::Rejected { .. }));
+    for restarted in [false, true] {
+        restarted.then(|| shop.reopen());
+        assert_eq!(conflicts(&mut shop, "m").len(), 1);
+        assert_eq!(seen(&mut shop, &noon), Status::Duplicate, "or it would count twice");
+    }
+}
+
 /// Ingest 3.
 #[test]
 fn the_same_id_from_two_senders_is_two_messages() {
