@@ -48,7 +48,7 @@ use crate::models::trainer::Trainer;
 use crate::pump::{Handle, Trouble};
 use crate::wire::segment::BODY_MAX;
 use keys::KeyRing;
-use problem::ApiError;
+use problem::{ApiError, SdkError};
 
 /// Longest that a request may take, but for the stream. Who waits for the writer is answered sooner, so
 /// that a request which takes all of it waits for its client.
@@ -179,12 +179,16 @@ fn described() -> OpenApiRouter<App> {
         .merge(operations())
 }
 
+/// Routes of [`intake`].
+const INTAKE: [&str; 2] = ["/v1/{call}", "/v1/projects/{write_key}/settings"];
+
 /// What browsers of any site may call.
 fn intake() -> OpenApiRouter<App> {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_secs(86_400));
     OpenApiRouter::new()
         .routes(routes!(ingest::ingest).map(|calls| calls.fallback(ingest::other_method)))
@@ -274,10 +278,11 @@ async fn accompany(longest: Duration, request: Request, next: Next) -> Response 
     });
     let answer = tokio::time::timeout(longest, contained).await;
     let late = answer.is_err();
+    let taken_in = route.as_ref().is_some_and(|route| INTAKE.contains(&route.as_str()));
     let response = match answer {
         Ok(Some(response)) => explain(response),
-        Ok(None) => ApiError::from(Trouble::Broken).into_response(),
-        Err(_) => too_late(),
+        Ok(None) => in_place_of_a_handler(Trouble::Broken.into(), taken_in),
+        Err(_) => in_place_of_a_handler(too_late(), taken_in),
     };
     let failed = response.status().is_server_error() && !late;
     observe(route.as_ref().map_or("none", MatchedPath::as_str), &method, response.status(), started.elapsed(), failed);
@@ -285,11 +290,20 @@ async fn accompany(longest: Duration, request: Request, next: Next) -> Response 
 }
 
 /// Any client can bring this about as often as it likes: it is counted, and no matter for the log.
-fn too_late() -> Response {
+fn too_late() -> ApiError {
     metrics::counter!("http_timeouts_total").increment(1);
-    ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.")
-        .after(1)
-        .into_response()
+    ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.").after(1)
+}
+
+/// An answer that no handler gives: on intake's routes it lacks what [`intake`] adds to theirs, without
+/// which a browser shows its page neither the status nor when to come back.
+fn in_place_of_a_handler(error: ApiError, taken_in: bool) -> Response {
+    if !taken_in {
+        return error.into_response();
+    }
+    let any_site = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    let readable = (header::ACCESS_CONTROL_EXPOSE_HEADERS, header::RETRY_AFTER.as_str());
+    ([any_site, readable], SdkError(error)).into_response()
 }
 
 /// Errors that the framework answers before a handler runs get our shape too.
@@ -382,20 +396,54 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a request that panics (`/broken`) or never ends (`/slow`): the status and the code.
-    async fn ask(path: &str) -> (u16, String) {
+    /// What becomes of a request that panics (`broken`) or never ends (`slow`) on a route.
+    async fn answer(route: &str, handler: &str, path: &str) -> Response {
         async fn broken() {
             panic!("a fault of ours");
         }
-        let router: Router =
-            Router::new().route("/broken", get(broken)).route("/slow", get(std::future::pending::<()>));
+        let handler = if handler == "broken" { get(broken) } else { get(std::future::pending::<()>) };
+        let router: Router = Router::new().route(route, handler);
         let at_once = Duration::from_millis(1);
         let router = router.layer(middleware::from_fn(move |request, next| accompany(at_once, request, next)));
-        let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    async fn body(answer: Response) -> serde_json::Value {
+        serde_json::from_slice(&axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap()).unwrap()
+    }
+
+    /// The status and the code.
+    async fn ask(path: &str) -> (u16, String) {
+        let answer = answer(path, &path[1..], path).await;
         let status = answer.status().as_u16();
-        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
-        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        (status, problem["code"].as_str().unwrap().into())
+        (status, body(answer).await["code"].as_str().unwrap().into())
+    }
+
+    #[tokio::test]
+    async fn a_browser_of_another_site_can_read_what_no_handler_has_answered() {
+        for (handler, status, code, after) in
+            [("slow", 503, "timeout", Some("1")), ("broken", 500, "internal_error", None)]
+        {
+            for (route, path) in [(INTAKE[0], "/v1/t"), (INTAKE[1], "/v1/projects/k/settings")] {
+                let answer = answer(route, handler, path).await;
+                let header = |name| answer.headers().get(name).map(|v: &HeaderValue| v.to_str().unwrap());
+                assert_eq!(header("access-control-allow-origin"), Some("*"));
+                assert_eq!(header("access-control-expose-headers"), Some("retry-after"));
+                assert_eq!((answer.status().as_u16(), header("retry-after")), (status, after));
+                let body = body(answer).await;
+                assert!(body["code"] == code && body["message"].is_string(), "as SDKs are answered: {body}");
+            }
+            let elsewhere = answer("/v1/customers/{ref}", handler, "/v1/customers/ana").await;
+            assert_eq!(elsewhere.headers().get("access-control-allow-origin"), None);
+        }
+    }
+
+    #[test]
+    fn intakes_routes_are_named() {
+        let described = intake().into_openapi();
+        let paths: Vec<&str> = described.paths.paths.keys().map(String::as_str).collect();
+        assert_eq!(paths.len(), INTAKE.len(), "{paths:?}");
+        assert!(INTAKE.iter().all(|route| paths.contains(route)), "{paths:?}");
     }
 
     #[tokio::test]

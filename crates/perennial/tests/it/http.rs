@@ -615,7 +615,7 @@ async fn a_full_queue_asks_to_come_back() {
     let send = |name: &str| {
         let body = track(name).to_string() + &" ".repeat(3_500);
         let request = Request::post("/v1/track").header("authorization", format!("Bearer {}", house.write_key));
-        house.send(request.body(Body::from(body)).unwrap())
+        house.send(request.header("origin", "https://shop.example").body(Body::from(body)).unwrap())
     };
     // Only one of them fits; the other is refused at once.
     let (mut one, mut other) = (Box::pin(send("m1")), Box::pin(send("m2")));
@@ -625,6 +625,7 @@ async fn a_full_queue_asks_to_come_back() {
     };
     refused.check(429, "busy");
     assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.header("access-control-expose-headers"), Some("retry-after"), "a page can read it");
     release.send(()).unwrap();
     assert_eq!(waiting.await.status, StatusCode::OK, "what was waiting is not lost");
 }
