@@ -109,8 +109,10 @@ fn read(
 
 /// The name of the write key, from a header or, for clients that send it nowhere else, the body.
 fn source(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<String, ApiError> {
-    let named = keys::tokens(headers).iter().find_map(|token| app.keys().source(token));
-    named.or_else(|| app.keys().source(&segment::write_key(body)?)).ok_or_else(|| {
+    if let Some(named) = keys::tokens(headers).iter().find_map(|token| app.keys().source(token)) {
+        return Ok(named);
+    }
+    segment::write_key(body)?.and_then(|key| app.keys().source(&key)).ok_or_else(|| {
         ApiError::new("invalid_write_key", "Send a write key of this installation, as Basic or writeKey.")
     })
 }

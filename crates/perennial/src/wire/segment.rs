@@ -82,8 +82,7 @@ pub fn parse(call: Call, body: &[u8], from: &Circumstances<'_>) -> Result<Vec<Ar
     if body.len() > BODY_MAX {
         return Err(Malformed::new("too_large", "", "the body is larger than 4,000 KB; send smaller batches"));
     }
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
+    let text = text_of(body);
     if call == Call::Batch {
         return batch(&text, from);
     }
@@ -95,14 +94,22 @@ pub fn parse(call: Call, body: &[u8], from: &Circumstances<'_>) -> Result<Vec<Ar
     Ok(vec![arrival])
 }
 
-/// The write key that a body carries, for clients that send it nowhere else.
-pub fn write_key(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Keyed {
-        #[serde(rename = "writeKey", default)]
-        write_key: Option<String>,
-    }
-    serde_json::from_slice::<Keyed>(body).ok()?.write_key.filter(|key| !key.is_empty())
+/// The write key that a body carries, for clients that send it nowhere else. It is found wherever
+/// [`parse`] would take the body apart, whatever its messages are like.
+///
+/// # Errors
+/// When the body is no JSON object: then nobody can say whose it is.
+pub fn write_key(body: &[u8]) -> Result<Option<String>, Malformed> {
+    let text = text_of(body);
+    whole(&text)?;
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&text).unwrap_or_default();
+    let key = fields.get("writeKey").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    Ok(key.filter(|key| !key.is_empty()))
+}
+
+/// The text of a body: a byte order mark is no part of it, and what is not UTF-8 is one message's matter.
+fn text_of(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
 /// Whether the text is one JSON object at all; what is in it is the item's own matter.

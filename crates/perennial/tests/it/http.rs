@@ -274,6 +274,35 @@ async fn browsers_of_other_sites_may_send() {
 }
 
 #[tokio::test]
+async fn a_write_key_in_the_body_is_found_wherever_its_messages_are() {
+    let house = House::open();
+    let keyed = |messages: Vec<Value>| json!({"writeKey": house.write_key, "batch": messages}).to_string().into_bytes();
+    let bad = json!({"type": "track", "messageId": "bad", "userId": "ana", "event": "caf#"});
+    let mut body = [b"\xef\xbb\xbf", &keyed(vec![track("good"), bad])[..]].concat();
+    let place = body.iter().position(|byte| *byte == b'#').unwrap();
+    body[place] = 0xe9;
+    let answer = house.post("/v1/batch", &[], body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(house.get("/v1/events/good").await.json()["status"], "accepted");
+    assert_eq!(house.get("/v1/events/bad").await.json()["code"], "not_utf8");
+    let single = json!({"writeKey": house.write_key, "userId": "ana", "event": "x", "context": {}, "messageId": "one"});
+    let single = single.to_string().replace("{}", r#"{"a":1e400}"#);
+    house.post("/v1/track", &[], single).await.check(400, "malformed");
+    assert_eq!(house.get("/v1/events/one").await.json()["status"], "rejected");
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_told_so_before_it_is_asked_for_its_key() {
+    let house = House::open();
+    for body in ["", "{", "[]", "user=ana", r#"{"batch":[}"#] {
+        house.post("/v1/batch", &[], body).await.check(400, "malformed");
+    }
+    for body in ["{}", r#"{"writeKey":5}"#, r#"{"writeKey":"","batch":[]}"#, r#"{"writeKey":"nobodys","batch":[]}"#] {
+        house.post("/v1/batch", &[], body).await.check(401, "invalid_write_key");
+    }
+}
+
+#[tokio::test]
 async fn receipts_say_what_became_of_a_message() {
     let house = House::open();
     let bad = json!({"type": "track", "messageId": "bad", "userId": "ana", "event": "Order Completed"});
