@@ -199,10 +199,9 @@ command!(
     /// Join the programme
     ///
     /// Makes a customer a member; an unknown name makes a new customer, a second time changes nothing.
-    enroll, "/v1/customers/{ref}/enroll", Write, 200, EnrollBody, |body, _| Ok(Command::Enroll {
-        referral_code: body.referral_code,
-        referred_by: body.referred_by.as_deref().map(|name| named(name, "referred_by")).transpose()?,
-    })
+    enroll, "/v1/customers/{ref}/enroll", Write, 200, NothingBody, |_, _| {
+        Ok(Command::Enroll { referral_code: None, referred_by: None }) // No rule of a programme reads them yet.
+    }
 );
 command!(
     /// Spend points on a reward
@@ -315,17 +314,6 @@ command!(
     /// Forgets the person; postings stay, without a name.
     erase, "/v1/customers/{ref}/erase", Admin, 200, NothingBody, |_, _| Ok(Command::Erase)
 );
-
-/// Join the programme.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EnrollBody {
-    /// A friend's code.
-    #[schema(value_type = Option<String>)]
-    referral_code: Option<Box<str>>,
-    /// The friend, named as customers are.
-    referred_by: Option<String>,
-}
 
 /// Buy a reward.
 #[derive(Deserialize, ToSchema)]

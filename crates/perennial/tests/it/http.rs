@@ -538,7 +538,8 @@ async fn bodies_of_commands_are_read_strictly() {
         ("hold", r#"{"points":1,"for":"15 minutes","hold":"h"}"#, "invalid"),
         ("set-tier", r#"{"tier":"gold","until":"soon"}"#, "invalid"),
         ("review", r#"{"activity":"a","decision":"maybe"}"#, "invalid"),
-        ("enroll", r#"{"referred_by":"null"}"#, "invalid"),
+        ("enroll", r#"{"referred_by":"bo"}"#, "invalid"),
+        ("enroll", r#"{"referral_code":"BO-7"}"#, "invalid"),
         ("unmerge", r#"{"x":1}"#, "invalid"),
     ] {
         let bearer = format!("Bearer {}", house.secret);
@@ -606,6 +607,7 @@ async fn what_cannot_be_read_is_named_with_what_mends_it() {
     for (call, body, field) in [
         ("redeem", r#"{"reward":"r","quantity":-1}"#, "quantity"),
         ("redeem", r#"{"reward":"r","colour":"red"}"#, "colour"),
+        ("enroll", r#"{"referred_by":"bo"}"#, "referred_by"),
         ("redeem", "{}", "reward"),
         ("hold", r#"{"points":1,"for":"15 minutes","hold":"h"}"#, "for"),
     ] {
