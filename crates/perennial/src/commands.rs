@@ -162,7 +162,7 @@ impl Sink for Books {
     fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
         let taken = self.workspace.take_history(self.now, inputs)?;
         self.workspace.checkpoint_if_due(now())?;
-        Ok(Taken { new: taken.new, duplicates: taken.duplicates, rejected: taken.rejected })
+        Ok(taken.into())
     }
 }
 

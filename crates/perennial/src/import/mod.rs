@@ -310,9 +310,7 @@ impl Plan {
         while marker.inputs < script.len() {
             let to = script.len().min(marker.inputs + BATCH);
             let answer = sink.inputs(script.inputs(marker.inputs, to)).map_err(Failure::Sink)?;
-            taken.new += answer.new;
-            taken.duplicates += answer.duplicates;
-            taken.rejected += answer.rejected;
+            taken.add(answer);
             marker.inputs = to;
             options.progress.set_position(to as u64);
             if let Some(path) = &options.marker {

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 
+use crate::workspace::History;
+
 /// Rows with their pieces and their money, as the file has them: returns are negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
@@ -65,6 +67,31 @@ pub struct Taken {
     pub duplicates: u64,
     /// Turned into reject records, or refused.
     pub rejected: u64,
+    /// Points that what is new brought members.
+    pub points_granted: i64,
+    /// Points that it took back from them; what they owe since is among these.
+    pub points_reversed: i64,
+    /// Points that it took back on paper only, which the shop bears.
+    pub points_waived: i64,
+}
+
+impl Taken {
+    /// Adds what became of another batch.
+    pub fn add(&mut self, other: Self) {
+        self.new += other.new;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.points_granted += other.points_granted;
+        self.points_reversed += other.points_reversed;
+        self.points_waived += other.points_waived;
+    }
+}
+
+impl From<History> for Taken {
+    fn from(books: History) -> Self {
+        let History { new, duplicates, rejected, granted, reversed, waived } = books;
+        Self { new, duplicates, rejected, points_granted: granted, points_reversed: reversed, points_waived: waived }
+    }
 }
 
 /// Where everything went.
@@ -192,6 +219,15 @@ impl Reconciliation {
             "  booked in minor units: {booked}; rounding of single orders: {}",
             self.rounding.normalize()
         );
+        let points = |n: i64| grouped(n.into());
+        let t = self.taken;
+        let _ = writeln!(
+            out,
+            "  points of what is new: {} granted, {} reversed, {} waived",
+            points(t.points_granted),
+            points(t.points_reversed),
+            points(t.points_waived)
+        );
         for file in self.files.iter().filter(|f| f.rows > 0) {
             let unmapped =
                 if file.unmapped_columns.is_empty() { "none".into() } else { file.unmapped_columns.join(", ") };
@@ -204,7 +240,6 @@ impl Reconciliation {
         for (name, n) in &self.settled {
             let _ = writeln!(out, "  {n} contradictions about {name} settled");
         }
-        let t = self.taken;
         let _ = writeln!(out, "  taken: {} new, {} known already, {} rejected", t.new, t.duplicates, t.rejected);
     }
 }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
-use perennial_core::fact::{Fact, Outcome};
+use perennial_core::fact::{Account, Cause, Fact, Outcome, Unit};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secret};
-use perennial_core::input::{Input, Reject};
+use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::orders::{self, Parked, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
@@ -57,6 +57,32 @@ pub struct History {
     pub duplicates: u64,
     /// Turned into reject records, or refused.
     pub rejected: u64,
+    /// Points that it brought members.
+    pub granted: i64,
+    /// Points that were taken back from them; what they owe since is among these.
+    pub reversed: i64,
+    /// Points that were taken back on paper only: the shop bears them.
+    pub waived: i64,
+}
+
+impl History {
+    fn add_points(&mut self, entry: &Entry) {
+        for fact in &entry.outcome {
+            let Fact::Posted(posting) = fact else { continue };
+            if posting.unit != Unit::Points {
+                continue;
+            }
+            match (posting.from, posting.to) {
+                (Account::Issued, Account::Pending | Account::Available) => self.granted += posting.amount,
+                (_, Account::Reversed) => self.reversed += posting.amount,
+                (Account::Arrears, Account::Issued) if posting.cause != Cause::Redeem => {
+                    self.reversed += posting.amount;
+                }
+                (Account::Waived, Account::Issued) => self.waived += posting.amount,
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Room that most messages need, so that they are written without moving.
@@ -146,7 +172,9 @@ impl Workspace {
         self.ready(now)?;
         let mut history = History::default();
         for input in inputs {
-            match self.take_past(input) {
+            let first = self.next_seq;
+            let past = self.take_past(input).and_then(|past| self.add_points(&mut history, first).map(|()| past));
+            match past {
                 Ok(Past::New) => history.new += 1,
                 Ok(Past::Known) => history.duplicates += 1,
                 Ok(Past::Refused) => history.rejected += 1,
@@ -158,6 +186,18 @@ impl Workspace {
         }
         self.commit()?;
         Ok(history)
+    }
+
+    /// Adds the points that entries moved, from one on. They are at hand, unless a panic had them
+    /// written.
+    fn add_points(&self, history: &mut History, first: u64) -> Result<(), Failure> {
+        let at_hand = &self.batch[self.batch.partition_point(|entry| entry.seq < first)..];
+        let written = first..at_hand.first().map_or(self.next_seq, |entry| entry.seq);
+        for seq in written {
+            self.entry(seq)?.iter().for_each(|entry| history.add_points(entry));
+        }
+        at_hand.iter().for_each(|entry| history.add_points(entry));
+        Ok(())
     }
 
     fn take_past(&mut self, input: Input) -> Result<Past, Failure> {

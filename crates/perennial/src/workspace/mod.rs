@@ -40,7 +40,7 @@ use perennial_core::{engine, merge};
 use perennial_store::{Appended, Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::{Glimpse, Who};
-pub use intake::{Marked, Receipt, Status};
+pub use intake::{History, Marked, Receipt, Status};
 pub use models::{Held, Round};
 pub(crate) use models::{customers, ordered};
 pub use perennial_core::command::Refusal;

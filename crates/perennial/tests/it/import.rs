@@ -11,11 +11,13 @@ use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type, Int96,
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use perennial::import::command::{Arguments, Shown, run};
 use perennial::import::{Failure, Options, Plan, Reconciliation, Sink, SinkError, Sums, Taken, compile, schema};
+use perennial::workspace::Workspace;
 use perennial_core::event::{Body, Event, Origin, Product};
-use perennial_core::input::{Command, Input};
+use perennial_core::input::{Asked, Command, Input};
 use perennial_core::time::Timestamp;
 use proptest::prelude::*;
-use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 /// Counts, and knows what it has seen: stands in for a workspace.
 #[derive(Default)]
@@ -87,6 +89,103 @@ impl Sink for Counting {
     }
 }
 
+/// Books of a workspace, beside a list of what goes into them.
+struct Books {
+    counting: Counting,
+    workspace: Workspace,
+}
+
+impl Books {
+    /// A point for each whole unit of money.
+    fn open(currency: &str, refunds: &str) -> Self {
+        let program = format!(
+            "
+perennial: 1
+id: plain
+name: Plain
+currency: {currency}
+time_zone: Europe/London
+wallets: {{ points: {{ pending: P14D, refunds: {{ policy: {refunds} }} }} }}
+earn: [{{ id: purchase, on: Order Completed, points: 1 per 1.00 }}]
+rewards: [{{ id: mug, name: A mug, points: 10 }}]
+"
+        );
+        let mut workspace = Workspace::memory().unwrap();
+        workspace.publish(Timestamp::EPOCH, "test", &program).unwrap();
+        Self { counting: Counting::keeping(), workspace }
+    }
+
+    /// What the books have moved must be what the orders say, one by one.
+    fn check(&self, taken: Taken) {
+        let (granted, reversed) = points_order_by_order(&self.counting);
+        assert_eq!((taken.points_granted, taken.points_reversed, taken.points_waived), (granted, reversed, 0));
+    }
+}
+
+impl Sink for Books {
+    fn catalogue(&mut self, products: Vec<Product>) -> Result<(), SinkError> {
+        self.workspace.learn_products(now(), "import", products)?;
+        Ok(())
+    }
+
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+        self.counting.inputs(inputs.clone())?;
+        Ok(self.workspace.take_history(now(), inputs)?.into())
+    }
+}
+
+/// Points granted and reversed by what a sink was given, reckoned again after the written rule: an
+/// order's cents are spread over its lines by price times pieces, the largest remainder first; some of a
+/// line's pieces take their share of what is left of it rounded down, the last ones the rest.
+fn points_order_by_order(sink: &Counting) -> (i64, i64) {
+    let members: HashSet<&String> = sink.enrolled.iter().collect();
+    let mut orders: BTreeMap<&str, Vec<(&str, i64, i64)>> = BTreeMap::new();
+    let (mut granted, mut reversed) = (0, 0);
+    let points = |lines: &[(&str, i64, i64)]| lines.iter().map(|(_, _, cents)| cents).sum::<i64>() / 100;
+    for event in sink.events.iter().filter(|e| e.ids.iter().any(|id| members.contains(&id.to_string()))) {
+        match &event.body {
+            Body::Ordered(order) => {
+                let lines = order.lines.iter().map(|l| (&*l.product_id, i64::from(l.quantity)));
+                let weights: Vec<_> =
+                    order.lines.iter().map(|l| l.price.unwrap() * Decimal::from(l.quantity)).collect();
+                let lines = lines.zip(spread(order.subtotal.unwrap(), &weights)).map(|((id, n), cents)| (id, n, cents));
+                let lines = orders.entry(&order.order_id).or_insert(lines.collect());
+                granted += points(lines);
+            }
+            Body::Refunded(refund) => {
+                let lines = orders.get_mut(&*refund.order_id).unwrap();
+                let before = points(lines);
+                for back in &refund.lines {
+                    let mut pieces = i64::from(back.quantity);
+                    for (_, left, cents) in lines.iter_mut().filter(|(id, _, _)| **id == *back.product_id) {
+                        let here = pieces.min(*left);
+                        *cents -= if here == *left { *cents } else { *cents * here / *left };
+                        (*left, pieces) = (*left - here, pieces - here);
+                    }
+                    assert_eq!(pieces, 0, "{}", refund.refund_id);
+                }
+                reversed += before - points(lines);
+            }
+            _ => {}
+        }
+    }
+    (granted, reversed)
+}
+
+/// An amount as cents in proportion to weights.
+fn spread(amount: Decimal, weights: &[Decimal]) -> Vec<i64> {
+    let amount = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero) * Decimal::ONE_HUNDRED;
+    let whole: Decimal = weights.iter().sum();
+    let exact: Vec<Decimal> =
+        weights.iter().map(|weight| if whole.is_zero() { whole } else { amount * weight / whole }).collect();
+    let mut cents: Vec<i64> = exact.iter().map(|share| share.floor().to_i64().unwrap()).collect();
+    let mut by_rest: Vec<usize> = (0..exact.len()).collect();
+    by_rest.sort_by_key(|i| -exact[*i].fract());
+    let missing = amount.to_i64().unwrap() - cents.iter().sum::<i64>();
+    by_rest.into_iter().take(usize::try_from(missing).unwrap()).for_each(|i| cents[i] += 1);
+    cents
+}
+
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
@@ -117,6 +216,10 @@ impl Shop {
 
     fn run(&self, sink: &mut Counting) -> Reconciliation {
         sink.last = None;
+        self.run_into(sink)
+    }
+
+    fn run_into(&self, sink: &mut dyn Sink) -> Reconciliation {
         let totals = self.plan.run(sink, &self.options()).unwrap();
         assert_eq!(totals.gaps(), Vec::<String>::new());
         totals
@@ -262,6 +365,48 @@ fn returned_pieces_come_from_the_latest_earlier_orders_that_have_some_left() {
 }
 
 #[test]
+fn the_points_of_an_import_are_those_of_its_orders_one_by_one() {
+    let pos = point_of_sale();
+    let returns = "receipt,at,card,phone,sku,quantity,price\n\
+        A,01/02/2025 10:00,L1,,tea,3,\"3,33\"\n\
+        A,01/02/2025 10:00,L1,,cup,2,\"4,75\"\n\
+        B,02/02/2025 10:00,L1,,tea,2,\"4,00\"\n\
+        C,02/02/2025 10:00,L2,,tea,9,\"4,11\"\n\
+        D,03/02/2025 10:00,L1,,tea,-4,\"4,00\"\n\
+        E,04/04/2025 10:00,L1,,cup,-1,\"4,00\"\n";
+    for (rows, granted, reversed) in [(&*pos, 23_187, 0), (returns, 19 + 8 + 36, 19 - 8 + 8)] {
+        let shop = Shop::new(TILL, "till.csv", rows);
+        let mut books = Books::open("EUR", "allow_negative");
+        let totals = shop.run_into(&mut books);
+        assert_eq!((totals.taken.points_granted, totals.taken.points_reversed), (granted, reversed));
+        books.check(totals.taken);
+        let told = format!("granted, {reversed} reversed, 0 waived");
+        assert!(totals.table().contains(&told), "{}", totals.table());
+        books.counting.last = None;
+        let again = shop.run_into(&mut books).taken;
+        assert_eq!((again.new, again.points_granted, again.points_reversed), (0, 0, 0));
+    }
+}
+
+#[test]
+fn points_that_were_spent_are_owed_or_waived_when_their_order_comes_back() {
+    let mapping = TILL.replace("below: 0 } }", "below: 0 } }, order: refers_to");
+    let mapping = mapping.replace("      sku: ", "      refers_to: { may_be_missing: true }\n      sku: ");
+    let rows = "receipt,at,card,phone,sku,quantity,price\nA,01/02/2025 10:00,L1,,tea,5,\"3,00\"\n";
+    let back = "receipt,at,card,phone,sku,quantity,price,refers_to\nX,01/03/2025 10:00,L1,,tea,-5,\"3,00\",A\n";
+    for (policy, reversed, waived) in [("allow_negative", 15, 0), ("within_balance", 5, 10)] {
+        let mut books = Books::open("EUR", policy);
+        assert_eq!(Shop::new(&mapping, "till.csv", rows).run_into(&mut books).taken.points_granted, 15);
+        let mug = Command::Redeem { reward: "mug".into(), quantity: 1 };
+        let asked = Asked::new(now(), "test", "loyalty:L1".parse().unwrap(), Some("r".into()), mug);
+        books.workspace.ask(now(), asked).unwrap().outcome.unwrap();
+        books.counting.last = None;
+        let taken = Shop::new(&mapping, "till.csv", back).run_into(&mut books).taken;
+        assert_eq!((taken.points_granted, taken.points_reversed, taken.points_waived), (0, reversed, waived));
+    }
+}
+
+#[test]
 fn all_problems_of_a_mapping_are_named_at_once() {
     let Err(problems) = compile(
         "
@@ -331,7 +476,7 @@ fn shared(set: &str) -> Option<PathBuf> {
     found
 }
 
-fn run_committed(mapping: &str, data: &Path, sink: &mut Counting) -> Reconciliation {
+fn run_committed(mapping: &str, data: &Path, sink: &mut dyn Sink) -> Reconciliation {
     let plan = Plan::read(&root().join("imports").join(mapping)).unwrap();
     let rejects = tempfile::tempdir().unwrap();
     let options = Options { rejects: Some(rejects.path().join("rejects.csv")), ..Options::new(data, now()) };
@@ -345,8 +490,10 @@ fn run_committed(mapping: &str, data: &Path, sink: &mut Counting) -> Reconciliat
 #[test]
 fn online_retail_reconciles_to_the_published_counts() {
     let Some(data) = shared("online_retail") else { return };
-    let mut sink = Counting::default();
-    let totals = run_committed("online_retail.yaml", &data, &mut sink);
+    let mut books = Books::open("GBP", "allow_negative");
+    let totals = run_committed("online_retail.yaml", &data, &mut books);
+    books.check(totals.taken);
+    let sink = books.counting;
     assert_eq!((totals.read.rows, totals.order_ids_read, totals.customers_read), (541_909, 25_900, 4_372));
     assert_eq!(totals.read.pieces, 5_176_450.into());
     assert_eq!(totals.read.amount.to_string(), "9747747.934");
@@ -367,8 +514,10 @@ fn online_retail_reconciles_to_the_published_counts() {
 #[test]
 fn complete_journey_reconciles_to_the_file() {
     let Some(data) = shared("complete_journey") else { return };
-    let mut sink = Counting::default();
-    let totals = run_committed("complete_journey.yaml", &data, &mut sink);
+    let mut books = Books::open("USD", "allow_negative");
+    let totals = run_committed("complete_journey.yaml", &data, &mut books);
+    books.check(totals.taken);
+    let sink = books.counting;
     assert_eq!((totals.read.rows, totals.order_ids_read, totals.customers_read), (974_002, 101_273, 1_644));
     assert_eq!(totals.read.pieces, 100_816_324.into());
     assert_eq!(totals.read.amount.normalize().to_string(), "3034937.06");
