@@ -2,7 +2,7 @@
 //!
 //! Promise: what is there already is not fetched again, and every version is one that a lock file
 //! names. Where something cannot be had, the caller is told why; on a machine of continuous
-//! integration (`CI` is set) that is a failure, so that nothing is skipped there in silence.
+//! integration (`CI` is set, and not to nothing) that is a failure, so that nothing is skipped there in silence.
 //! Absent on purpose: downloads of browsers by test tools. Chromium comes from the system's packages.
 
 use std::path::{Path, PathBuf};
@@ -57,7 +57,11 @@ fn python_packages(folder: &Path) -> Result<(), String> {
 
 /// What cannot be had is said; on a machine of continuous integration it is a failure.
 pub(crate) fn skip(what: &str, why: &str) -> Result<(), String> {
-    if std::env::var_os("CI").is_some() {
+    skip_unless(std::env::var_os("CI").is_some_and(|ci| !ci.is_empty()), what, why)
+}
+
+fn skip_unless(is_strict: bool, what: &str, why: &str) -> Result<(), String> {
+    if is_strict {
         return Err(format!("{what} cannot run: {why}"));
     }
     println!("SKIPPED: {what}: {why}");
@@ -91,4 +95,17 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<(), String> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(format!("{program} {}: {}", arguments.join(" "), said.lines().last().unwrap_or("failed without a word")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn continuous_integration_skips_nothing() {
+        let started = include_str!("../../.ci/run").lines().skip_while(|line| *line != "export CI=\"${CI-1}\"");
+        assert_eq!(started.last(), Some("exec make test"), "CI is set before the tests run");
+        assert_eq!(skip_unless(true, "the walk", "no Chromium"), Err("the walk cannot run: no Chromium".into()));
+        assert_eq!(skip_unless(false, "the walk", "no Chromium"), Ok(()));
+    }
 }
