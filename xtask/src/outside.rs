@@ -20,14 +20,43 @@ pub(crate) fn clients(root: &Path) -> Result<(), String> {
 
 /// A browser: named by `CHROMIUM`, on the path, or out of Debian's packages where we may install.
 pub(crate) fn browser() -> Result<PathBuf, String> {
-    if let Some(found) = installed_browser() {
+    let lacking = "no Chromium; install one, or name it in CHROMIUM";
+    provide(installed_browser, is_root(), || install(&["chromium"]), lacking)
+}
+
+/// Python with a module of its installer, which Debian keeps apart from it: on the path, or out of
+/// Debian's packages where we may install.
+pub(crate) fn python(module: &str) -> Result<(), String> {
+    let lacking = format!("python3 has no {module}; install python3-pip and python3-venv");
+    let there = || has_module(module).then_some(());
+    provide(there, is_root(), || install(&["python3", "python3-pip", "python3-venv"]), &lacking)
+}
+
+fn has_module(name: &str) -> bool {
+    let asked = Command::new("python3").arg("-c").arg(format!("import {name}")).output();
+    asked.is_ok_and(|answer| answer.status.success())
+}
+
+/// What is found, if need be after it was installed.
+fn provide<T>(
+    find: impl Fn() -> Option<T>,
+    may_install: bool,
+    install: impl FnOnce() -> Result<(), String>,
+    lacking: &str,
+) -> Result<T, String> {
+    if let Some(found) = find() {
         return Ok(found);
     }
-    if is_root() {
-        run("apt-get", &["update"], Path::new("/"))?;
-        run("apt-get", &["install", "--yes", "--no-install-recommends", "chromium"], Path::new("/"))?;
+    if may_install {
+        install().map_err(|why| format!("{lacking} ({why})"))?;
     }
-    installed_browser().ok_or_else(|| "no Chromium; install one, or name it in CHROMIUM".into())
+    find().ok_or_else(|| lacking.into())
+}
+
+/// Out of Debian's packages.
+fn install(packages: &[&str]) -> Result<(), String> {
+    run("apt-get", &["update"], Path::new("/"))?;
+    run("apt-get", &[&["install", "--yes", "--no-install-recommends"], packages].concat(), Path::new("/"))
 }
 
 /// Exactly what the lock file names; nothing when that is there already.
@@ -49,6 +78,7 @@ fn python_packages(folder: &Path) -> Result<(), String> {
     if std::fs::read(&done).is_ok_and(|there| there == wanted) {
         return Ok(());
     }
+    python("ensurepip")?; // Without it an environment has no pip.
     run("python3", &["-m", "venv", "venv"], folder)?;
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.lock"];
     run(&folder.join("venv/bin/python").display().to_string(), &install, folder)?;
@@ -99,6 +129,8 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -107,5 +139,25 @@ mod tests {
         assert_eq!(started.last(), Some("exec make test"), "CI is set before the tests run");
         assert_eq!(skip_unless(true, "the walk", "no Chromium"), Err("the walk cannot run: no Chromium".into()));
         assert_eq!(skip_unless(false, "the walk", "no Chromium"), Ok(()));
+    }
+
+    #[test]
+    fn what_is_missing_is_installed_where_we_may_and_named_where_not() {
+        let installed = Cell::new(false);
+        let find = || installed.get().then_some("here");
+        let install = || {
+            installed.set(true);
+            Ok(())
+        };
+        assert_eq!(provide(find, false, install, "no pip"), Err("no pip".into()));
+        assert_eq!(provide(find, true, || Err("no network".into()), "no pip"), Err("no pip (no network)".into()));
+        assert_eq!(provide(find, true, install, "no pip"), Ok("here"));
+        let never = || -> Result<(), String> { panic!("it is there already") };
+        assert_eq!(provide(find, true, never, "no pip"), Ok("here"));
+    }
+
+    #[test]
+    fn a_python_without_a_module_is_noticed() {
+        assert!(!has_module("no_such_module_of_anybody"));
     }
 }

