@@ -101,8 +101,7 @@ pub fn parse(call: Call, body: &[u8], from: &Circumstances<'_>) -> Result<Vec<Ar
 /// When the body is no JSON object: then nobody can say whose it is.
 pub fn write_key(body: &[u8]) -> Result<Option<String>, Malformed> {
     let text = text_of(body);
-    whole(&text)?;
-    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&text).unwrap_or_default();
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
     let key = fields.get("writeKey").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
     Ok(key.filter(|key| !key.is_empty()))
 }

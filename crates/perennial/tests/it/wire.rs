@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use expect_test::{Expect, expect};
-use perennial::wire::segment::{BATCH_MAX, BODY_MAX, Call, EVENT_MAX, parse};
+use perennial::wire::segment::{BATCH_MAX, BODY_MAX, Call, EVENT_MAX, parse, write_key};
 use perennial::wire::{Arrival, Circumstances};
 use perennial_core::event::{Body, Event};
 use perennial_core::input::Reject;
@@ -600,6 +600,18 @@ proptest! {
                     prop_assert!(event.at <= received() && !event.ids.is_empty() && !event.message_id.is_empty());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_can_be_taken_apart_keeps_its_key(at in 0usize..300, byte in any::<u8>(), marked in any::<bool>()) {
+        let key = r#"{"writeKey":"k","#;
+        let rest = r#""sentAt":"2026","batch":[{"type":"track","userId":"é","event":"caf\u00e9"},{"userId":"bo"}],"x":{}}"#;
+        let mut body = [if marked { &b"\xef\xbb\xbf"[..] } else { b"" }, key.as_bytes(), rest.as_bytes()].concat();
+        let begins = body.len() - rest.len();
+        body[begins + at % rest.len()] = byte;
+        if parse(Call::Batch, &body, &Circumstances::live("web", received())).is_ok() {
+            prop_assert_eq!(write_key(&body).unwrap(), Some("k".to_owned()));
         }
     }
 
