@@ -93,6 +93,8 @@ pub struct Duplicates {
     closing: Option<(u64, Arc<Exact>)>,
     /// What the next checkpoint saves.
     unsaved: Vec<Mark>,
+    /// What was remembered under an id before the latest, since the last checkpoint.
+    replaced: Vec<Mark>,
     /// The number of the segment that `recent` will be.
     segment: u64,
     /// The oldest first; the last is open.
@@ -140,6 +142,7 @@ impl Duplicates {
             recent: Exact::default(),
             closing: None,
             unsaved: Vec::new(),
+            replaced: Vec::new(),
             segment: saved.segment,
             generations,
             shared,
@@ -181,16 +184,21 @@ impl Duplicates {
         }
     }
 
-    /// Forgets what was remembered of entries after `seq`, because their append failed.
+    /// Forgets what was remembered of entries after `seq`, because their append failed. What they had
+    /// taken the place of counts again.
     pub fn forget_after(&mut self, seq: u64) {
         self.recent.retain(|_, (at, _)| *at <= seq);
         self.unsaved.retain(|mark| mark.seq <= seq);
+        for mark in std::mem::take(&mut self.replaced).into_iter().filter(|mark| mark.seq <= seq) {
+            self.note(mark);
+        }
     }
 
     /// Gathers what is new up to an entry. Quick: the writing is [`DuplicatesCheckpoint::write`],
     /// for another thread. What a failed write leaves is written by the next one.
     pub fn checkpoint(&mut self, position: u64) -> DuplicatesCheckpoint {
         self.settle();
+        self.replaced.clear(); // What is saved was appended.
         let mut batch = Batch { position, marks: std::mem::take(&mut self.unsaved), close: None, ..Batch::default() };
         if self.recent.len() >= SEGMENT && self.closing.is_none() {
             // The next one will be as long: growing would move it again and again.
@@ -213,7 +221,7 @@ impl Duplicates {
     pub fn memory_bytes(&self) -> usize {
         let filters: usize = self.generations.iter().map(|g| g.filter.bytes()).sum();
         let maps = self.recent.capacity() + self.closing.as_ref().map_or(0, |(_, map)| map.capacity());
-        filters + maps * 8 / 7 * 25 + self.unsaved.capacity() * size_of::<Mark>()
+        filters + maps * 8 / 7 * 25 + (self.unsaved.capacity() + self.replaced.capacity()) * size_of::<Mark>()
     }
 
     /// How many messages the filters know.
@@ -231,7 +239,9 @@ impl Duplicates {
         if self.recent.get(&mark.id).is_some_and(|(seq, _)| *seq >= mark.seq) {
             return false;
         }
-        self.recent.insert(mark.id, (mark.seq, mark.body));
+        if let Some((seq, body)) = self.recent.insert(mark.id, (mark.seq, mark.body)) {
+            self.replaced.push(Mark { seq, body, ..mark });
+        }
         let segment = self.segment;
         let open = self.open_generation();
         Arc::make_mut(&mut open.filter).insert(mark.id);

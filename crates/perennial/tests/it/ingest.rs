@@ -8,6 +8,7 @@ use perennial_core::event::Origin;
 use perennial_core::fact::Fact;
 use perennial_core::input::Asked;
 use perennial_core::time::Timestamp;
+use perennial_store::{Fault, Write};
 use serde_json::{Value, json};
 
 use crate::stage::{Shop, enroll};
@@ -81,6 +82,20 @@ fn what_is_set_aside_is_told_with_the_receipt_of_its_id_after_restarts_and_a_ref
     assert_eq!(send(&mut shop, "web", "other", "C").status, Status::Accepted);
     assert_eq!(conflicts(&mut shop, "other"), []);
     shop.verify();
+}
+
+#[test]
+fn an_append_that_failed_takes_no_earlier_conflict_with_it() {
+    let mut shop = Shop::open();
+    send(&mut shop, "web", "m", "A");
+    send(&mut shop, "web", "m", "B");
+    shop.workspace.checkpoint().unwrap();
+    shop.disk.fail_next(Write::Append, Fault::Before);
+    let again = json!({ "userId": "ana", "event": "C", "messageId": "m" }).to_string();
+    let arrivals = || parse(Call::Track, again.as_bytes(), &Circumstances::live("web", shop.now)).unwrap();
+    shop.workspace.take(shop.now, arrivals()).unwrap_err();
+    shop.workspace.take(shop.now, arrivals()).unwrap();
+    assert_eq!(conflicts(&mut shop, "m").len(), 2);
 }
 
 #[test]
