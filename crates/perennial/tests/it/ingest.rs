@@ -6,7 +6,7 @@ use perennial::wire::{Arrival, Circumstances};
 use perennial::workspace::{Receipt, Status};
 use perennial_core::event::Origin;
 use perennial_core::fact::Fact;
-use perennial_core::input::Asked;
+use perennial_core::input::{Asked, Input};
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, Write};
 use serde_json::{Value, json};
@@ -237,7 +237,12 @@ fn history_of_2019_is_booked_on_its_own_dates_and_sends_nothing() {
     let body = json!({ "batch": [item("A", "2019-02-01T09:00:00Z"), item("B", "2019-11-30T09:00:00Z")] });
     let from = Circumstances { origin: Origin::Import, ..Circumstances::live("history", now) };
     let arrivals = parse(Call::Batch, body.to_string().as_bytes(), &from).unwrap();
-    workspace.take(now, arrivals).unwrap();
+    let inputs = arrivals.into_iter().map(|arrival| match arrival {
+        Arrival::Event(event) => Input::Event(event),
+        Arrival::Reject(reject) => Input::Reject(reject),
+    });
+    assert_eq!(workspace.take_history(now, inputs.collect()).unwrap().new, 2);
+    workspace.advance(now).unwrap();
     let customer = workspace.customer(now, &"ana".parse().unwrap()).unwrap().unwrap();
     let member = customer.member.unwrap();
     assert_eq!(member.years[&2019].points, 1_200);
