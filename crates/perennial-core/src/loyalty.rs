@@ -672,10 +672,10 @@ pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
         if rule.review {
             submit(book, event, &rule.id, unique);
         } else if let Gives::Fixed(points) = rule.gives {
-            if within_limit(book, edition, &rule.id, rule.limit, event.at) {
-                grant_fixed(book, points, event.at, &rule.id);
-            } else {
+            if !within_limit(book, edition, &rule.id, rule.limit, event.at) {
                 book.note("limit_reached");
+            } else if unique.is_none() || claim(book, event, &rule.id, unique) {
+                grant_fixed(book, points, event.at, &rule.id);
             }
         }
     }
@@ -694,15 +694,27 @@ pub(crate) fn grant_fixed(book: &mut Book<'_>, points: i64, at: Timestamp, rule:
     tier::regrade(book, year, None);
 }
 
-fn submit(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]>) {
-    let Some(member) = &book.customer.member else { return };
+/// What may pay once, and nobody reviews: submitted and approved in one.
+fn claim(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]>) -> bool {
+    let submitted = submit(book, event, rule, unique);
+    if submitted {
+        let activity = activity_key(book, &event.message_id);
+        book.record(Fact::Reviewed { activity, approved: true });
+    }
+    submitted
+}
+
+/// Whether it was opened: what it is about may pay once.
+fn submit(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]>) -> bool {
+    let Some(member) = &book.customer.member else { return false };
     let taken = |a: &Activity| *a.rule == *rule && a.unique == unique && a.approved != Some(false);
     if unique.is_some() && member.activities.iter().any(taken) {
         book.note("already_submitted");
-        return;
+        return false;
     }
     let activity = activity_key(book, &event.message_id);
     book.record(Fact::Submitted { activity, rule: rule.into(), unique });
+    true
 }
 
 /// The opaque name of a submission.
