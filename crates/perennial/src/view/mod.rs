@@ -39,6 +39,9 @@ pub struct CustomerView {
     pub segments: Vec<SegmentView>,
     /// Features by name.
     pub features: BTreeMap<String, Json>,
+    /// Those of them whose window holds more than 4,096 events: the oldest leave it by the hour.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approximate: Vec<String>,
     /// What models say of them, with the reason.
     pub scores: ScoresView,
     /// Badges held.

@@ -290,6 +290,7 @@ fn view(program: &Program, customer: &Customer, now: Timestamp) -> CustomerView 
         tier: tier_view(program, customer),
         segments: segments(program, customer, &scope),
         features: features(program, &scope),
+        approximate: approximate(program, customer),
         scores: ScoresView::default(), // told by those who hold the models
         badges: member
             .into_iter()
@@ -306,6 +307,11 @@ fn view(program: &Program, customer: &Customer, now: Timestamp) -> CustomerView 
 
 pub(super) fn json(value: &Value) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
+}
+
+fn approximate(program: &Program, customer: &Customer) -> Vec<String> {
+    let features = program.features.iter().zip(&customer.features);
+    features.filter(|(_, seen)| seen.is_approximate()).map(|(feature, _)| feature.id.to_string()).collect()
 }
 
 fn points(program: &Program, member: &Member, now: Timestamp) -> PointsView {
