@@ -115,9 +115,9 @@ impl<T> Blocks<T> {
         self.items.get_mut(at)
     }
 
-    /// The newest item, to be held in another way; what it says must stay the same.
-    pub(crate) fn back_to_hold(&mut self) -> Option<&mut T> {
-        self.items.back_mut()
+    /// All items, to be held in another way; what they say must stay the same.
+    pub(crate) fn iter_to_hold(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
+        self.items.iter_mut()
     }
 
     /// Adds an item.

@@ -58,7 +58,7 @@ pub struct Kept {
 /// How a record lies in memory. Hundreds that were open would take a dozen pieces each, all over it.
 #[derive(Clone)]
 enum Form {
-    /// The last one: what an order earns is written on its record step by step.
+    /// Until it is written for the first time: what an order earns is noted on its record step by step.
     Open(Box<OrderRecord>),
     Packed(PackedRecord),
 }
@@ -474,13 +474,12 @@ impl Orders {
         if record.counts {
             self.standing.spend += record.left();
         }
-        self.put(Kept::open(record));
+        self.records.push(Kept::open(record));
     }
 
-    /// Only the last one stays open.
-    fn put(&mut self, kept: Kept) {
-        self.records.back_to_hold().into_iter().for_each(Kept::pack);
-        self.records.push(kept);
+    /// Packs what is open but the last: the customer is about to be written.
+    pub(crate) fn pack(&mut self) {
+        self.records.iter_to_hold().rev().skip(1).for_each(Kept::pack);
     }
 
     /// The oldest leave a list that is too long, those last that may still earn: only a list finds the
@@ -497,7 +496,7 @@ impl Orders {
         let Some(at) = self.left.iter().rposition(|packed| packed.order() == order) else { return };
         let packed = self.left.remove(at);
         if !self.has(order) {
-            self.put(Kept::packed(&packed.open(), packed));
+            self.records.push(Kept::packed(&packed.open(), packed));
             self.trim();
         }
     }
