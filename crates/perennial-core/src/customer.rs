@@ -387,11 +387,6 @@ impl Customer {
         }
     }
 
-    /// Before it is written: what was added since the last time takes less memory from here on.
-    pub fn pack(&mut self) {
-        self.orders.pack();
-    }
-
     /// Its long lists, each with a number that stays its own as long as the programme does: their complete
     /// blocks are written apart from it.
     pub fn lists(&mut self) -> Vec<(u32, &mut dyn List)> {

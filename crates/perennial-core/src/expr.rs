@@ -477,12 +477,13 @@ impl Term {
     /// Whether a field is read that is one of these.
     pub fn reads(&self, is_one: impl Fn(&Field) -> bool) -> bool {
         let mut found = false;
-        self.visit(&mut |term| {
-            if let Self::Field(field) | Self::Since(field) = term {
-                found |= is_one(field);
-            }
-        });
+        self.visit(&mut |term| found |= term.names(&is_one));
         found
+    }
+
+    /// Whether this very term is a field that is one of these.
+    fn names(&self, is_one: impl Fn(&Field) -> bool) -> bool {
+        matches!(self, Self::Field(field) | Self::Since(field) if is_one(field))
     }
 }
 
@@ -618,11 +619,7 @@ impl Predicate {
     /// Whether a field is read that is one of these.
     pub fn reads(&self, is_one: impl Fn(&Field) -> bool) -> bool {
         let mut found = false;
-        self.visit(&mut |term| {
-            if let Term::Field(field) | Term::Since(field) = term {
-                found |= is_one(field);
-            }
-        });
+        self.visit(&mut |term| found |= term.names(&is_one));
         found
     }
 

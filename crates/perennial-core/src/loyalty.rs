@@ -6,7 +6,6 @@
 //! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
 
 use std::borrow::Cow;
-
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -15,13 +14,15 @@ use rust_decimal::prelude::ToPrimitive as _;
 use crate::customer::{Activity, Reached};
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
-use crate::expr::Field;
+use crate::expr::{Field, Predicate};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::ledger::POINTS_MAX;
 use crate::money::ORDER_MAX;
 use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
-use crate::program::{Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Refunds, Undo};
+use crate::program::{
+    Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
+};
 use crate::rules::Edition;
 use crate::scope::View;
 use crate::time::{DAY_MS, Span, Timestamp};
@@ -619,8 +620,9 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
 fn miss_milestones(book: &mut Book<'_>) {
     let Some(member) = &book.customer.member else { return };
-    let soft: Vec<Reached> = member.milestones.iter().filter(|m| book.at < m.firm_at).cloned().collect();
-    for reached in soft.into_iter().filter(|reached| !holds_still(book, reached)).collect::<Vec<_>>() {
+    let soft = member.milestones.iter().filter(|reached| book.at < reached.firm_at);
+    let missed: Vec<Reached> = soft.filter(|reached| !holds_still(book, reached)).cloned().collect();
+    for reached in missed {
         book.record(Fact::Missed { milestone: reached.milestone });
         let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
         if let Some(lot) = lot {
@@ -635,12 +637,15 @@ fn miss_milestones(book: &mut Book<'_>) {
 /// Whether a milestone would be reached by the programme that it was reached by. What that one computed is no more
 /// where another is followed: then the one in force says it, if it has the milestone.
 fn holds_still(book: &Book<'_>, reached: &Reached) -> bool {
-    let by = |edition: &Edition| edition.program.milestones.iter().find(|m| m.id == reached.milestone).cloned();
-    let then = book.rules.edition(reached.version).and_then(|edition| by(edition));
-    let computed = |m: &Milestone| m.when.reads(|field| matches!(field, Field::Feature(_)));
-    let foreign = then.as_ref().is_some_and(|m| reached.version != book.program().version && computed(m));
-    let milestone = if foreign { by(book.edition()) } else { then };
-    milestone.is_none_or(|milestone| milestone.when.holds(&View::of(book.program(), book.customer)))
+    let mark = |program: &Program| {
+        let milestone = program.milestones.iter().find(|milestone| milestone.id == reached.milestone);
+        milestone.map(|milestone| milestone.when.clone())
+    };
+    let then = book.rules.edition(reached.version).and_then(|edition| mark(&edition.program));
+    let is_computed = |when: &Predicate| when.reads(|field| matches!(field, Field::Feature(_)));
+    let is_foreign = reached.version != book.program().version && then.as_ref().is_some_and(is_computed);
+    let when = if is_foreign { mark(book.program()) } else { then };
+    when.is_none_or(|when| when.holds(&View::of(book.program(), book.customer)))
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {

@@ -478,7 +478,7 @@ impl Orders {
     }
 
     /// Packs what is open but the last: the customer is about to be written.
-    pub(crate) fn pack(&mut self) {
+    pub fn pack(&mut self) {
         self.records.iter_to_hold().rev().skip(1).for_each(Kept::pack);
     }
 

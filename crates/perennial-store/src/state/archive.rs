@@ -65,7 +65,10 @@ pub(super) fn write(tx: &Transaction<'_>, archive: &[(CustomerId, Archived)]) ->
             Some(chain) => chain,
             None => Chain { n: insert_customer(tx, *id, None, None)?, last: 0 },
         };
-        let kept = if news.anew { clear(tx, last)? } else { last };
+        if news.anew {
+            clear(tx, last)?;
+        }
+        let kept = if news.anew { 0 } else { last };
         let now = if news.body.is_empty() { kept } else { add(tx, kept, &news.body)? };
         if now != last {
             let sql = "UPDATE customers SET archived = ?2 WHERE n = ?1";
@@ -81,8 +84,8 @@ fn add(tx: &Transaction<'_>, before: i64, body: &[u8]) -> Result<i64, Failure> {
     Ok(tx.last_insert_rowid())
 }
 
-/// Deletes a chain; what is then the last row.
-fn clear(tx: &Transaction<'_>, last: i64) -> Result<i64, Failure> {
+/// Deletes a chain.
+fn clear(tx: &Transaction<'_>, last: i64) -> Result<(), Failure> {
     let mut rows = Vec::new();
     walk(tx, last, |at, _| {
         rows.push(at);
@@ -92,5 +95,5 @@ fn clear(tx: &Transaction<'_>, last: i64) -> Result<i64, Failure> {
         let mut statement = tx.prepare_cached("DELETE FROM archive WHERE number = ?1").doing(WRITING)?;
         statement.execute([row]).doing(WRITING)?;
     }
-    Ok(0)
+    Ok(())
 }

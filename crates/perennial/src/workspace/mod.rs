@@ -414,7 +414,7 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Command(Box::new(asked)), made.clone());
         customer.was_folded(seq, &made);
         self.warm.put(customer, true);
-        if made.iter().any(is_of_a_member)
+        if made.iter().any(is_second_enrolment)
             && let Some(first) = self.enrolled_in(id)?
         {
             return self.repeat(id, first);
@@ -456,7 +456,7 @@ impl Workspace {
     fn repeat(&mut self, id: CustomerId, seq: u64) -> Result<Answer, Failure> {
         let entry = self.entry(seq)?;
         let facts = entry.map(|e| e.outcome).unwrap_or_default();
-        if facts.iter().any(is_of_a_member)
+        if facts.iter().any(is_second_enrolment)
             && let Some(first) = self.enrolled_in(id)?.filter(|first| *first != seq)
         {
             return self.repeat(id, first);
@@ -730,7 +730,7 @@ fn untold(refusal: Refusal) -> Answer {
 }
 
 /// Whoever enrols a member is told the first answer (rule 5).
-fn is_of_a_member(fact: &Fact) -> bool {
+fn is_second_enrolment(fact: &Fact) -> bool {
     matches!(fact, Fact::Noted(code) if **code == *"already_member")
 }
 

@@ -20,7 +20,7 @@ pub(super) fn encode(
     next_due: Option<Timestamp>,
     scratch: &mut Vec<u8>,
 ) -> Result<CustomerRow, Failure> {
-    customer.pack();
+    customer.orders.pack();
     let mut parts = Parts::default();
     let (mut next, mut is_new) = (0, false);
     for (number, list) in customer.lists() {
