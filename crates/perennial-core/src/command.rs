@@ -343,7 +343,7 @@ pub(crate) fn lapse_holds(book: &mut Book<'_>) {
 fn undo(book: &mut Book<'_>, key: &str) -> Result<(), Refusal> {
     let unknown = || Refusal::new("unknown_redemption", format!("no redemption of this customer has the key '{key}'"));
     let member = book.customer.member.as_ref().ok_or_else(unknown)?;
-    let bought = member.redemptions.iter().find(|b| *b.redemption.key == *key).ok_or_else(unknown)?;
+    let bought = member.redemption(key).ok_or_else(unknown)?;
     if bought.undone {
         book.note("already_undone");
         return Ok(());

@@ -235,6 +235,9 @@ pub struct Member {
     pub impact: BTreeMap<Box<str>, i64>,
     /// Rewards bought.
     pub redemptions: Vec<Bought>,
+    /// Redemptions that have left the list, until they are put away (rule 22).
+    #[serde(skip)]
+    pub redemptions_left: Vec<Bought>,
     /// Pieces of each reward that were bought and not undone, those that have left the list too.
     pub pieces: BTreeMap<Box<str>, u32>,
     /// Points set aside.
@@ -247,6 +250,28 @@ pub struct Member {
     pub paid: Vec<(Box<str>, Timestamp)>,
     /// Messages queued: template, what about, when.
     pub queued: VecDeque<(Box<str>, Box<str>, Timestamp)>,
+}
+
+impl Member {
+    /// A redemption that is in the list.
+    pub fn redemption(&self, key: &str) -> Option<&Bought> {
+        self.redemptions.iter().find(|bought| *bought.redemption.key == *key)
+    }
+
+    /// Keeps a redemption; the oldest leave a list that is too long.
+    pub(crate) fn keep_redemption(&mut self, bought: Bought) {
+        self.redemptions.push(bought);
+        let too_many = self.redemptions.len().saturating_sub(REDEMPTIONS_MAX);
+        self.redemptions_left.extend(self.redemptions.drain(..too_many));
+    }
+
+    /// Takes a redemption back that had left, as it stood.
+    pub fn recall_redemption(&mut self, key: &str) {
+        let left = self.redemptions_left.iter().rposition(|bought| *bought.redemption.key == *key);
+        if let Some(bought) = left.map(|at| self.redemptions_left.remove(at)) {
+            self.keep_redemption(bought);
+        }
+    }
 }
 
 /// What counts for tiers in one local year.

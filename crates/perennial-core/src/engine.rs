@@ -7,9 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::customer::{
-    ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, REDEMPTIONS_MAX, Reached,
-};
+use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, Reached};
 use crate::event::{Body, Event};
 use crate::expr::Field;
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
@@ -541,12 +539,12 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         }),
         Fact::Missed { milestone } => member.milestones.retain(|m| m.milestone != *milestone),
         Fact::Redeemed(redemption) => {
-            member.redemptions.push(Bought { redemption: redemption.clone(), at, undone: false });
+            member.keep_redemption(Bought { redemption: redemption.clone(), at, undone: false });
             member.wallet.active_at = member.wallet.active_at.max(at);
-            cap(&mut member.redemptions, REDEMPTIONS_MAX);
             let pieces = member.pieces.entry(redemption.reward.clone()).or_default();
             *pieces = pieces.saturating_add(redemption.quantity);
         }
+        Fact::RedemptionRecalled { key } => member.recall_redemption(key),
         Fact::Undone { key } => {
             let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key && !b.undone);
             if let Some(bought) = bought {

@@ -205,6 +205,11 @@ pub enum Fact {
         /// The order.
         order: OrderRef,
     },
+    /// A redemption that had left the customer's list was fetched by its key, as it stood.
+    RedemptionRecalled {
+        /// The redemption's key.
+        key: Box<str>,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

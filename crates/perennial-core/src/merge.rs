@@ -106,7 +106,7 @@ fn unite_members(member: &mut Member, other: Member) {
         let mine = member.impact.entry(unit).or_default();
         *mine = mine.saturating_add(amount);
     }
-    member.redemptions.extend(other.redemptions);
+    other.redemptions.into_iter().for_each(|bought| member.keep_redemption(bought));
     for (reward, pieces) in other.pieces {
         let mine = member.pieces.entry(reward).or_default();
         *mine = mine.saturating_add(pieces);

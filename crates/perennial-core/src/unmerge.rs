@@ -184,13 +184,17 @@ pub fn as_granted(asked: &Asked, booked: &[Fact]) -> Asked {
 
 /// Whether a fact was there before its input was decided: who somebody is, and what was fetched.
 pub fn is_given(fact: &Fact) -> bool {
-    matches!(fact, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_) | Fact::Recalled { .. })
+    matches!(fact, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_)) || is_fetched(fact)
+}
+
+fn is_fetched(fact: &Fact) -> bool {
+    matches!(fact, Fact::Recalled { .. } | Fact::RedemptionRecalled { .. })
 }
 
 /// The facts about identity that an outcome begins with.
 pub fn identity_of(outcome: &[Fact]) -> Outcome {
     let given = outcome.iter().take_while(|fact| is_given(fact));
-    given.filter(|fact| !matches!(fact, Fact::Recalled { .. })).cloned().collect()
+    given.filter(|fact| !is_fetched(fact)).cloned().collect()
 }
 
 /// The root profiles that the customer `from` brought into another one, and the place of that merge

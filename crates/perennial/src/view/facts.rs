@@ -93,6 +93,7 @@ fn details(fact: &Fact, mut plain: Json, money: &Money) -> Json {
         | Fact::Refused(_)
         | Fact::Noted(_)
         | Fact::Recalled { .. }
+        | Fact::RedemptionRecalled { .. }
         | Fact::Erased { .. }
         | Fact::Reread { .. }
         | Fact::Explained { .. }

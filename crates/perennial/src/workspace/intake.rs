@@ -435,6 +435,18 @@ impl Workspace {
         Ok(())
     }
 
+    /// Fetches a redemption that has left its member's list.
+    pub(super) fn recall_redemption(&mut self, id: CustomerId, key: &str, made: &mut Vec<Fact>) -> Result<(), Failure> {
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
+        let fetched = self.warm.fetch_redemption(&mut customer, key)?;
+        if let (true, Some(member)) = (fetched, &mut customer.member) {
+            member.recall_redemption(key);
+            made.push(Fact::RedemptionRecalled { key: key.into() });
+        }
+        self.warm.put(customer, fetched);
+        Ok(())
+    }
+
     /// A message id that was seen before: the same message is a duplicate, another one is set aside.
     /// None when the earlier one was rejected: this one may be it, mended.
     fn again(&mut self, event: &Event, seq: u64, same_body: bool) -> Result<Option<Receipt>, Failure> {

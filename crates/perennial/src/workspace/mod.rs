@@ -386,7 +386,7 @@ impl Workspace {
             }
             None => return Ok(unknown(&asked.customer)),
         };
-        let Some(mut customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
+        let Some(customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
         if let Some(first) = self.first_answer(&customer, &asked)? {
             let (seq, same) = (first.seq, first.fingerprint == asked.fingerprint);
             self.warm.put(customer, false);
@@ -398,12 +398,9 @@ impl Workspace {
             self.warm.put(customer, false);
             return self.part(parting, &asked);
         }
-        if let Command::Fulfill { order, .. } = &asked.command {
-            self.warm.put(customer, false);
-            self.recall_own(id, order, &mut made)?;
-            let Some(again) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
-            customer = again;
-        }
+        self.warm.put(customer, false);
+        self.recall_asked(id, &asked.command, &mut made)?;
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
         let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
         #[cfg(test)]
@@ -422,10 +419,16 @@ impl Workspace {
         Ok(self.answer(seq, id, result.map(|()| made)))
     }
 
-    /// Fetches an order that has left this customer's list.
-    fn recall_own(&mut self, id: CustomerId, order_id: &str, made: &mut Vec<Fact>) -> Result<(), Failure> {
-        let order = OrderRef::derive(&self.secret(), order_id);
-        if self.warm.order_owner(order)? == Some(id) { self.recall_order(id, order, made) } else { Ok(()) }
+    /// Fetches what a command is about and has left this customer's lists.
+    fn recall_asked(&mut self, id: CustomerId, command: &Command, made: &mut Vec<Fact>) -> Result<(), Failure> {
+        match command {
+            Command::Undo { redemption } => self.recall_redemption(id, redemption, made),
+            Command::Fulfill { order, .. } => {
+                let order = OrderRef::derive(&self.secret(), order);
+                if self.warm.order_owner(order)? == Some(id) { self.recall_order(id, order, made) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The answer already given to this key, however long ago.

@@ -310,9 +310,16 @@ impl Workspace {
         });
         self.follow_latest(&mut customer, entry.seq)?;
         for fact in &entry.outcome {
-            let Fact::Recalled { order } = fact else { continue };
-            customer.orders.left.extend(self.warm.old_order(*order)?);
-            self.warm.came_back(*order, id);
+            match fact {
+                Fact::Recalled { order } => {
+                    customer.orders.left.extend(self.warm.old_order(*order)?);
+                    self.warm.came_back(*order, id);
+                }
+                Fact::RedemptionRecalled { key } => {
+                    self.warm.fetch_redemption(&mut customer, key)?;
+                }
+                _ => {}
+            }
         }
         let before = self.audit.is_some().then(|| customer.clone());
         self.name(&mut customer, entry);
@@ -389,8 +396,10 @@ impl Workspace {
         }
         before.identifiers.clone_from(&named.identifiers);
         for fact in &entry.outcome {
-            if let Fact::Recalled { order } = fact {
-                before.orders.recall(*order);
+            match (fact, &mut before.member) {
+                (Fact::Recalled { order }, _) => before.orders.recall(*order),
+                (Fact::RedemptionRecalled { key }, Some(member)) => member.recall_redemption(key),
+                _ => {}
             }
         }
         // Who it is was decided before the customer's own facts.

@@ -20,6 +20,7 @@ use perennial_core::{engine, merge};
 use perennial_store::Failure;
 
 use super::tail::instant;
+use super::warm::Warm;
 use super::{Answer, Workspace};
 
 /// What follows from an un-merge, for either side.
@@ -87,6 +88,10 @@ impl Workspace {
     /// Makes the customer of an entry that parts a side from its own history.
     pub(super) fn refold_side(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
         let Some(parted) = parted(entry) else { return Ok(()) };
+        if let Some(union) = self.warm.get(id)?.map(|union| union.roots.clone()) {
+            let history = self.own_history(&union, entry.seq, None)?;
+            self.warm.clear_shelf(&union, &history);
+        }
         let own = self.own_history(&parted.roots, entry.seq, Some(entry))?;
         let mut scratch = Self::apart(self.rules.as_of(0))?;
         for told in &own {
@@ -217,10 +222,12 @@ impl<'a> Sides<'a> {
     /// Whose a command is: the side that has what it is about, and never one that could not have
     /// asked for what was granted.
     fn asking_side(&mut self, entry: &Entry, asked: &Asked) -> Result<Option<CustomerId>, Failure> {
-        let has = |c: &Customer| {
-            let member = c.member.as_ref()?;
-            Some(match &asked.command {
-                Command::Undo { redemption } => member.redemptions.iter().any(|b| b.redemption.key == *redemption),
+        let has = |warm: &mut Warm, side: CustomerId| {
+            if let Command::Undo { redemption } = &asked.command {
+                return warm.has_redemption(side, redemption);
+            }
+            let Some(member) = warm.get(side)?.and_then(|c| c.member.as_ref()) else { return Ok(false) };
+            Ok(match &asked.command {
                 Command::Capture { hold, .. } | Command::Release { hold } => {
                     member.holds.iter().any(|h| h.hold == *hold && !h.ended)
                 }
@@ -228,16 +235,19 @@ impl<'a> Sides<'a> {
                     let name = self.whole.rules.secret.digest(&[b"activity", activity.as_bytes()]);
                     member.activities.iter().any(|a| a.activity == name)
                 }
-                Command::Fulfill { order, .. } => c.orders.has(OrderRef::derive(&self.whole.secret(), order)),
-                _ => return None,
+                _ => false,
             })
         };
         for side in [self.out, self.stay] {
-            if self.scratch.warm.get(side)?.and_then(has) == Some(true) {
+            if has(&mut self.scratch.warm, side)? {
                 return Ok(Some(side));
             }
         }
-        let side = self.side_of(entry, None)?;
+        let order = match &asked.command {
+            Command::Fulfill { order, .. } => Some(OrderRef::derive(&self.whole.secret(), order)),
+            _ => None,
+        };
+        let side = self.side_of(entry, order)?;
         let needs_wallet = !matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. });
         let other = if side == Some(self.out) { self.stay } else { self.out };
         let is_member = |c: Option<&Customer>| c.is_some_and(|c| c.member.is_some());
@@ -278,14 +288,18 @@ impl<'a> Sides<'a> {
         let refused = entry.outcome.iter().any(|fact| matches!(fact, Fact::Refused(_)));
         let of_one = !matches!(asked.command, Command::Merge { .. } | Command::Unmerge | Command::Erase);
         self.wake(side, asked.at, entry.seq)?;
+        let mut facts = Vec::new();
+        if !refused {
+            self.scratch.recall_asked(side, &asked.command, &mut facts)?;
+        }
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
-        let facts = if refused || !of_one {
-            entry.outcome.iter().skip_while(|fact| unmerge::is_given(fact)).cloned().collect()
+        if refused || !of_one {
+            facts.extend(entry.outcome.iter().skip_while(|fact| unmerge::is_given(fact)).cloned());
         } else {
             let near = Neighbours { stock: None, seq: entry.seq, granted: true };
             let again = unmerge::as_granted(asked, &entry.outcome);
-            command::admit(&self.whole.rules_at(entry.seq), &mut trial, &again, &near).0
-        };
+            facts.extend(command::admit(&self.whole.rules_at(entry.seq), &mut trial, &again, &near).0);
+        }
         self.fold(side, entry, facts)
     }
 

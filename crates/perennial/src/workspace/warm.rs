@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use perennial_core::command;
-use perennial_core::customer::{Customer, Recorded};
+use perennial_core::customer::{Bought, Customer, Recorded};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
 use perennial_core::input::{Entry, Input};
@@ -180,6 +180,10 @@ impl Warm {
             let key = answer_key(customer.id, &answer.key);
             self.shelf.insert(key, Some(postcard::to_stdvec(&answer).unwrap_or_default()));
         }
+        for bought in customer.member.iter_mut().flat_map(|member| member.redemptions_left.drain(..)) {
+            let key = redemption_key(customer.id, &bought.redemption.key);
+            self.shelf.insert(key, Some(postcard::to_stdvec(&bought).unwrap_or_default()));
+        }
     }
 
     /// Takes away what was put away of customers whose history this is.
@@ -189,8 +193,11 @@ impl Warm {
         for entry in history {
             let Some(Input::Command(asked)) = &entry.input else { continue };
             let scoped = command::scoped_key(asked);
-            let keys = scoped.iter().flat_map(|scoped| roots.iter().map(|root| answer_key(*root, scoped)));
-            self.shelf.extend(keys.map(|key| (key, None)));
+            let answers = scoped.iter().flat_map(|scoped| roots.iter().map(|root| answer_key(*root, scoped)));
+            self.shelf.extend(answers.map(|key| (key, None)));
+            for key in entry.outcome.iter().filter_map(bought) {
+                self.shelf.extend(roots.iter().map(|root| (redemption_key(*root, key), None)));
+            }
         }
     }
 
@@ -235,6 +242,37 @@ impl Warm {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a member has a redemption, in the list or not.
+    pub(super) fn has_redemption(&mut self, id: CustomerId, key: &str) -> Result<bool, Failure> {
+        let Some(customer) = self.get(id)? else { return Ok(false) };
+        let in_list = customer.member.as_ref().is_some_and(|member| member.redemption(key).is_some());
+        let roots = customer.roots.clone();
+        Ok(in_list || self.old_redemption(&roots, key)?.is_some())
+    }
+
+    /// A redemption that has left its member's list, and where it was put.
+    fn old_redemption(&self, roots: &[CustomerId], key: &str) -> Result<Option<(KeptKey, Bought)>, Failure> {
+        for root in roots {
+            let place = redemption_key(*root, key);
+            if let Some(bought) = self.kept(place)? {
+                return Ok(Some((place, bought)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fetches a redemption that has left a member's list, for the member to take back; whether there was one.
+    pub(super) fn fetch_redemption(&mut self, customer: &mut Customer, key: &str) -> Result<bool, Failure> {
+        let Customer { roots, member: Some(member), .. } = customer else { return Ok(false) };
+        if member.redemption(key).is_some() {
+            return Ok(false);
+        }
+        let Some((place, bought)) = self.old_redemption(roots, key)? else { return Ok(false) };
+        self.shelf.insert(place, None);
+        member.redemptions_left.push(bought);
+        Ok(true)
     }
 
     /// Entries that wait for an order. The index says at once that nothing waits for a new one.
@@ -632,6 +670,16 @@ fn waiting_key(order: OrderRef) -> KeptKey {
 /// Idempotency keys are scoped by the root profile that they were used for.
 fn answer_key(root: CustomerId, scoped: &str) -> KeptKey {
     key(2, Secret(root.0).digest(&[scoped.as_bytes()]))
+}
+
+/// Redemptions lie with the customer whose list they left.
+fn redemption_key(owner: CustomerId, key: &str) -> KeptKey {
+    self::key(3, Secret(owner.0).digest(&[key.as_bytes()]))
+}
+
+/// The key of a redemption that a fact tells of.
+fn bought(fact: &Fact) -> Option<&str> {
+    if let Fact::Redeemed(redemption) = fact { Some(&redemption.key) } else { None }
 }
 
 fn key(kind: u8, name: [u8; 16]) -> KeptKey {

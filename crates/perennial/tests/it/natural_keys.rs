@@ -4,6 +4,7 @@ use perennial::wire::segment::Call;
 use perennial::workspace::{Refusal, Status, Workspace};
 use perennial_core::customer::{ANSWERS_MAX, PAID_MAX, REDEMPTIONS_MAX};
 use perennial_core::fact::Fact;
+use perennial_core::id::Secret;
 use perennial_core::input::{Command, Input};
 use perennial_core::orders::{ORDERS_MAX, REFUNDS_MAX};
 use perennial_store::Store;
@@ -109,6 +110,90 @@ fn what_a_member_may_have_so_often_is_counted_however_much_follows() {
     shop.ask("ana", "second", redeem("ticket")).unwrap();
     assert_eq!(shop.ask("ana", "third", redeem("ticket")), Err("limit_reached".into()));
     shop.verify();
+}
+
+/// A reward that costs little, and members who can pay for it.
+fn shop_with_tokens(members: &[&str]) -> Shop {
+    let mut shop = Shop::open();
+    let mug = "[{ id: mug, name: A mug, points: 100, stock: 5 }]";
+    shop.publish(&PROGRAM.replace(mug, "[{ id: token, name: A token, points: 1, stock: 9000 }]"));
+    for member in members {
+        shop.ask(member, "e", enroll()).unwrap();
+        shop.ask(member, "p", Command::Adjust { points: 5_000, reason: "more".into(), by: "staff".into() }).unwrap();
+    }
+    shop
+}
+
+fn buy_tokens(shop: &mut Shop, who: &str, keys: &str, count: usize) {
+    let token = || Command::Redeem { reward: "token".into(), quantity: 1 };
+    (0..count).for_each(|n| shop.ask(who, &format!("{keys}{n}"), token()).unwrap());
+}
+
+fn available(shop: &mut Shop, who: &str) -> i64 {
+    shop.customer(who).member.unwrap().wallet.available()
+}
+
+fn undo(redemption: &str) -> Command {
+    Command::Undo { redemption: redemption.into() }
+}
+
+#[test]
+fn a_redemption_is_undone_once_however_many_follow() {
+    for saved in [false, true] {
+        let mut shop = shop_with_tokens(&["ana"]);
+        buy_tokens(&mut shop, "ana", "first ", 3);
+        let mut undone = 0;
+        for round in 0..2 {
+            // It leaves the list, and the second time as one that was undone.
+            buy_tokens(&mut shop, "ana", &format!("{round}: "), REDEMPTIONS_MAX + 1);
+            if saved {
+                shop.workspace.checkpoint().unwrap();
+                shop.reopen();
+            }
+            let before = available(&mut shop, "ana");
+            shop.ask("ana", &format!("undo in {round}"), undo("first 1")).unwrap();
+            undone += available(&mut shop, "ana") - before;
+            assert_eq!(undone, 1);
+        }
+        assert_eq!(shop.ask("ana", "of nobody", undo("first 9")), Err("unknown_redemption".into()));
+        assert_eq!(shop.workspace.stock("token"), Some(9_000 - 3 - 2 * 513 + 1));
+        shop.verify();
+    }
+}
+
+#[test]
+fn an_old_redemption_is_its_own_members_when_a_merge_is_taken_back() {
+    for undone_before in [false, true] {
+        let mut shop = shop_with_tokens(&["ana", "bo"]);
+        buy_tokens(&mut shop, "bo", "bo's ", 2);
+        shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap();
+        buy_tokens(&mut shop, "ana", "ana's ", REDEMPTIONS_MAX + 2);
+        if undone_before {
+            shop.ask("ana", "u", undo("bo's 1")).unwrap();
+        }
+        shop.workspace.checkpoint().unwrap();
+        shop.ask("bo", "apart", Command::Unmerge).unwrap();
+        assert_eq!(shop.ask("ana", "not hers", undo("bo's 0")), Err("unknown_redemption".into()));
+        assert_eq!(shop.ask("bo", "not his", undo("ana's 0")), Err("unknown_redemption".into()));
+        for (who, what) in [("bo", "bo's 0"), ("bo", "bo's 1"), ("ana", "ana's 0"), ("ana", "ana's 1")] {
+            shop.ask(who, what, undo(what)).unwrap();
+        }
+        assert_eq!((available(&mut shop, "ana"), available(&mut shop, "bo")), (5_000 - 512, 5_000));
+        shop.verify();
+    }
+}
+
+#[test]
+fn of_an_erased_person_no_old_redemption_is_kept() {
+    let mut shop = shop_with_tokens(&["ana"]);
+    buy_tokens(&mut shop, "ana", "t", REDEMPTIONS_MAX + 5);
+    shop.workspace.checkpoint().unwrap();
+    let mut key = [3; 17];
+    key[1..].copy_from_slice(&Secret(shop.customer("ana").id.0).digest(&[b"t1"]));
+    assert!(shop.workspace.state().kept(key).unwrap().is_some());
+    shop.ask("ana", "x", Command::Erase).unwrap();
+    shop.workspace.checkpoint().unwrap();
+    assert_eq!(shop.workspace.state().kept(key).unwrap(), None);
 }
 
 #[test]
