@@ -1,7 +1,7 @@
 // One customer: what they hold, what is missing, and why.
 
 import { future } from './future.js'
-import { day, dayThere, el, endless, figure, impactOf, instant, lastDayThere, money, moneyOf, plural, table, they, title, whole } from './words.js'
+import { day, dayThere, el, endless, figure, impactOf, instant, lastDayThere, money, plural, table, they, title, whole } from './words.js'
 
 export function customer(view, timeline, ledger, shop, models, shown) {
   return [
@@ -37,7 +37,7 @@ function sentence(view, zone) {
 }
 
 /** What counts towards the next level: points, or money spent. */
-const toNext = (next, n) => next.unit === 'points' ? plural(n, 'qualifying point') : moneyOf(n, next.unit)
+const toNext = (next, n) => next.unit === 'points' ? plural(n, 'qualifying point') : money(n, next.unit)
 
 function tier(view) {
   const next = view.tier?.next
@@ -46,7 +46,7 @@ function tier(view) {
   const inner = el('span')
   inner.style.width = `${next.needed > 0 ? Math.min(100, 100 * has / next.needed) : 0}%`
   return el('div', {},
-    el('p.soft', { id: 'tier-words' }, `${next.unit === 'points' ? whole(has) : moneyOf(has, next.unit)} of ${toNext(next, next.needed)} of this year for ${next.name}`),
+    el('p.soft', { id: 'tier-words' }, `${next.unit === 'points' ? whole(has) : money(has, next.unit)} of ${toNext(next, next.needed)} of this year for ${next.name}`),
     el('div.meter', { role: 'img', 'aria-labelledby': 'tier-words' }, inner))
 }
 

@@ -2,11 +2,6 @@
 
 export const whole = n => new Intl.NumberFormat().format(n)
 export const money = (amount, currency) => new Intl.NumberFormat(undefined, { style: 'currency', currency }).format(amount)
-/** Cents, or whatever is a currency's smallest unit, as money. */
-export const moneyOf = (smallest, currency) => {
-  const digits = new Intl.NumberFormat(undefined, { style: 'currency', currency }).resolvedOptions().maximumFractionDigits
-  return money(smallest / 10 ** digits, currency)
-}
 /** A price of one point, which may be less than the smallest coin. */
 export const rate = (amount, currency) => new Intl.NumberFormat(undefined, { style: 'currency', currency, maximumFractionDigits: 6 }).format(amount)
 export const day = iso => iso ? new Date(iso).toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric' }) : '—'

@@ -203,6 +203,16 @@ pub trait Scope {
     fn view(&self, field: &Field) -> View<'_> {
         View::from_cow(self.field(field))
     }
+
+    /// The next instant at which the field changes by itself, because something leaves its window.
+    fn moves(&self, _field: &Field) -> Option<Timestamp> {
+        None
+    }
+
+    /// The next instant at which the field may, by itself, compare otherwise with a number.
+    fn turns(&self, field: &Field, _op: Op, _number: Decimal) -> Option<Timestamp> {
+        self.moves(field)
+    }
 }
 
 /// A value as evaluation sees it: scalars by value, texts and lists where they lie.
@@ -539,7 +549,7 @@ impl Op {
     }
 
     #[inline]
-    fn accepts(self, order: Ordering) -> bool {
+    pub(crate) fn accepts(self, order: Ordering) -> bool {
         let bit = match order {
             Ordering::Less => Self::Lt,
             Ordering::Equal => Self::Eq,
@@ -639,17 +649,28 @@ impl Predicate {
         }
     }
 
-    /// The next instant after now at which the answer may change with nothing but time passing
-    /// through a `since()`, as far as comparisons with constants tell.
+    /// The next instant after now at which the answer may change with nothing but time passing: through a
+    /// `since()`, as far as comparisons with constants tell, or because something leaves a window.
     pub fn next_change(&self, scope: &impl Scope) -> Option<Timestamp> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().filter_map(|p| p.next_change(scope)).min(),
             Self::Not(inner) => inner.next_change(scope),
             Self::Compare(Term::Since(field), _, Term::Const(Value::Number(length)))
             | Self::Compare(Term::Const(Value::Number(length)), _, Term::Since(field)) => {
-                boundary(scope, field, *length)
+                boundary(scope, field, *length).into_iter().chain(scope.moves(field)).min()
             }
-            _ => None,
+            Self::Compare(Term::Field(field), op, Term::Const(Value::Number(number))) => {
+                scope.turns(field, *op, *number)
+            }
+            _ => {
+                let mut next = None;
+                self.visit(&mut |term| {
+                    if let Term::Field(field) | Term::Since(field) = term {
+                        next = next.into_iter().chain(scope.moves(field)).min();
+                    }
+                });
+                next
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Absent on purpose: scans. A window keeps up to 4,096 exact entries, then whole hours that leave
 //! late, and says that it is approximate.
 
+use std::cmp::Ordering::{Equal, Less};
 use std::collections::VecDeque;
 
 use rust_decimal::Decimal;
@@ -12,6 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::{Blocks, List};
+use crate::expr::Op;
 use crate::program::{Computed, Feature};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -184,6 +186,43 @@ impl Recent {
     }
 }
 
+/// Entries whose leaving is looked at ahead.
+const AHEAD_MAX: usize = 64;
+
+impl Recent {
+    /// When so many have left the window that their count compares otherwise.
+    fn count_turns(&self, window_ms: i64, now: Timestamp, op: Op, number: Decimal) -> Option<Timestamp> {
+        let gone = self.gone(now.plus_millis(-window_ms));
+        let count = i64::try_from(self.entries.len() - gone).ok()?;
+        let whole = number.floor().to_i64()?;
+        let turned = match op {
+            Op::Gt | Op::Le => whole,
+            Op::Ge | Op::Lt if number.is_integer() => whole - 1,
+            Op::Ge | Op::Lt => whole,
+            Op::Eq | Op::Ne if !number.is_integer() => return None,
+            Op::Eq | Op::Ne if count == whole => count - 1,
+            Op::Eq | Op::Ne => whole,
+        };
+        let leaving = usize::try_from(count - turned).ok().filter(|n| *n > 0 && turned >= 0)?;
+        Some(self.entries.get(gone + leaving - 1)?.at.plus_millis(window_ms))
+    }
+
+    /// When so much has left the window that the sum compares otherwise, or is to be looked at again.
+    fn sum_turns(&self, window_ms: i64, now: Timestamp, op: Op, number: Decimal) -> Option<Timestamp> {
+        let start = now.plus_millis(-window_ms);
+        let number = number.checked_mul(Decimal::from(1_000_000))?;
+        let (whole, is_whole) = (number.floor().to_i64()?, number.is_integer());
+        let holds = |sum: i64| op.accepts(sum.cmp(&whole).then(if is_whole { Equal } else { Less }));
+        let mut sum = self.total(start);
+        let as_now = holds(sum);
+        let mut ahead = self.inside(start).enumerate().skip_while(|(i, entry)| {
+            sum = sum.saturating_sub(entry.amount);
+            *i < AHEAD_MAX && holds(sum) == as_now
+        });
+        ahead.next().map(|(_, entry)| entry.at.plus_millis(window_ms))
+    }
+}
+
 impl Seen {
     /// The entries of a window, to be written and read.
     pub(crate) fn list(&mut self) -> Option<&mut dyn List> {
@@ -287,6 +326,18 @@ impl Seen {
         match (self, feature.within) {
             (Self::Recent(recent), Some(window)) => recent.next_change(window.millis, now),
             _ => None,
+        }
+    }
+
+    /// The next instant at which the value may compare otherwise with a number if nothing happens. Counts and
+    /// sums look ahead; the others change whenever something leaves the window.
+    pub fn next_turn(&self, feature: &Feature, now: Timestamp, op: Op, number: Decimal) -> Option<Timestamp> {
+        let (Self::Recent(recent), Some(window)) = (self, feature.within) else { return None };
+        match feature.what {
+            _ if !recent.hours.is_empty() => recent.next_change(window.millis, now),
+            Computed::Count => recent.count_turns(window.millis, now, op, number),
+            Computed::Sum(_) => recent.sum_turns(window.millis, now, op, number),
+            _ => recent.next_change(window.millis, now),
         }
     }
 

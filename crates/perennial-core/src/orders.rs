@@ -42,7 +42,7 @@ pub struct Orders {
     pub standing: Standing,
     /// Records that have left the list, until they are put away (rule 22).
     #[serde(skip)]
-    pub left: Vec<PackedRecord>,
+    left: Vec<Kept>,
 }
 
 /// A record beside what is looked through at every order.
@@ -487,16 +487,26 @@ impl Orders {
     pub(crate) fn trim(&mut self) {
         while self.records.len() > ORDERS_MAX {
             let at = self.records.iter().take(UNEARNED_MAX).position(|kept| !kept.may_earn());
-            self.left.extend(self.records.remove(at.unwrap_or(0)).map(Kept::into_packed));
+            self.left.extend(self.records.remove(at.unwrap_or(0)));
         }
+    }
+
+    /// Takes out what has left the list, to be put away.
+    pub fn take_left(&mut self) -> impl Iterator<Item = PackedRecord> {
+        self.left.drain(..).map(Kept::into_packed)
+    }
+
+    /// A record is at hand again that was put away, for [`Self::recall`].
+    pub fn fetched(&mut self, record: PackedRecord) {
+        self.left.push(Kept::packed(&record.open(), record));
     }
 
     /// Takes a record back that had left, as it stood; it has been counted.
     pub fn recall(&mut self, order: OrderRef) {
-        let Some(at) = self.left.iter().rposition(|packed| packed.order() == order) else { return };
-        let packed = self.left.remove(at);
+        let Some(at) = self.left.iter().rposition(|kept| kept.is(order)) else { return };
+        let kept = self.left.remove(at);
         if !self.has(order) {
-            self.records.push(Kept::packed(&packed.open(), packed));
+            self.records.push(kept);
             self.trim();
         }
     }

@@ -3,12 +3,12 @@
 //! Every version stays at hand, because a refund is reckoned under the version its order was
 //! earned by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::event::Product;
-use crate::expr::{Field, Term};
+use crate::expr::Field;
 use crate::feature::Seen;
 use crate::id::Secret;
 use crate::program::{EarnRule, Feature, Program, SegmentRule};
@@ -37,8 +37,6 @@ pub struct Edition {
     pub(crate) idle_since: Option<Timestamp>,
     earn_on: Listeners,
     features_on: Listeners,
-    /// Features that segments read: their windows wake the customer.
-    pub(crate) watched: Vec<usize>,
     /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
     pub(crate) restless: Vec<usize>,
 }
@@ -77,7 +75,6 @@ impl Edition {
         Self {
             earn_on: Listeners::of(program.earn.iter().map(|r| &*r.on)),
             features_on: Listeners::of(program.features.iter().map(|f| &*f.on)),
-            watched: watched(&program),
             restless: restless(&program),
             program,
             published_at,
@@ -99,22 +96,6 @@ impl Edition {
     pub fn blank_features(&self) -> Vec<Seen> {
         self.program.features.iter().map(Seen::nothing).collect()
     }
-}
-
-fn watched(program: &Program) -> Vec<usize> {
-    let mut watched = BTreeSet::new();
-    let mut see = |term: &Term| {
-        if let Term::Field(Field::Feature(i)) | Term::Since(Field::Feature(i)) = term {
-            watched.insert(usize::from(*i));
-        }
-    };
-    for segment in &program.segments {
-        match &segment.rule {
-            SegmentRule::When(rule) => rule.visit(&mut see),
-            SegmentRule::Top { by, .. } => see(&Term::Field(by.clone())),
-        }
-    }
-    watched.into_iter().collect()
 }
 
 fn restless(program: &Program) -> Vec<usize> {

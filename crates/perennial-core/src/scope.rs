@@ -6,9 +6,10 @@ use rust_decimal::Decimal;
 
 use crate::customer::Customer;
 use crate::event::Event;
-use crate::expr::{self, Field, Scope};
+use crate::expr::{self, Field, Op, Scope};
+use crate::feature::Seen;
 use crate::orders::{OrderLine, OrderRecord};
-use crate::program::Program;
+use crate::program::{Feature, Program};
 use crate::time::{LEAP_DAY, Timestamp, weekday};
 use crate::value::Value;
 
@@ -97,13 +98,10 @@ impl<'a> View<'a> {
                 let value = customer.cart.iter().map(|l| l.price.saturating_mul(i64::from(l.quantity))).sum();
                 expr::View::Number(self.program.currency.major(value))
             }
-            Field::Feature(i) => {
-                let i = usize::from(*i);
-                match (self.program.features.get(i), customer.features.get(i)) {
-                    (Some(feature), Some(seen)) => expr::View::made(seen.value(feature, customer.clock)),
-                    _ => expr::View::Null,
-                }
-            }
+            Field::Feature(_) => match self.computed(field) {
+                Some((feature, seen)) => expr::View::made(seen.value(feature, customer.clock)),
+                None => expr::View::Null,
+            },
             Field::Trait(name) => {
                 customer.profile.traits.get(name).map_or(expr::View::Null, |(value, _)| expr::View::of(value))
             }
@@ -112,6 +110,14 @@ impl<'a> View<'a> {
             Field::Score(name) => expr::View::made(name.of(customer, self.program.currency)),
             _ => self.of_member(field),
         }
+    }
+
+    /// The feature that a field names, and what it remembers.
+    #[inline]
+    fn computed(&self, field: &Field) -> Option<(&'a Feature, &'a Seen)> {
+        let Field::Feature(i) = field else { return None };
+        let i = usize::from(*i);
+        Some((self.program.features.get(i)?, self.customer.features.get(i)?))
     }
 
     /// The id of the level held.
@@ -178,5 +184,15 @@ impl Scope for View<'_> {
 
     fn now(&self) -> Timestamp {
         self.customer.clock
+    }
+
+    fn moves(&self, field: &Field) -> Option<Timestamp> {
+        let (feature, seen) = self.computed(field)?;
+        seen.next_change(feature, self.customer.clock)
+    }
+
+    fn turns(&self, field: &Field, op: Op, number: Decimal) -> Option<Timestamp> {
+        let (feature, seen) = self.computed(field)?;
+        seen.next_turn(feature, self.customer.clock, op, number)
     }
 }

@@ -5,8 +5,8 @@
 //! for a timer, and the share at the top is judged by a published threshold (rule 4).
 
 use crate::customer::{Customer, InSegment};
-use crate::expr::{Field, Scope};
-use crate::feature::micro;
+use crate::expr::{Field, Op, Scope};
+use crate::feature::{micro, number};
 use crate::input::TimerKind;
 use crate::program::{Segment, SegmentRule};
 use crate::rules::{Edition, Rules};
@@ -18,7 +18,7 @@ use crate::value::Value;
 /// alone will change it.
 pub(crate) fn refresh(rules: &Rules, edition: &Edition, customer: &mut Customer) {
     edition.program.segments.iter().for_each(|segment| judge(rules, edition, customer, segment));
-    set_tick(customer, next_change(edition, customer));
+    set_tick(customer, next_change(rules, edition, customer));
 }
 
 /// Lets the next wake-up of any kind bring all segments up to date: they are another programme's from now on.
@@ -85,17 +85,18 @@ pub fn ranked_value(view: &View<'_>, by: &Field) -> Option<i64> {
     }
 }
 
-fn next_change(edition: &Edition, customer: &Customer) -> Option<Timestamp> {
+fn next_change(rules: &Rules, edition: &Edition, customer: &Customer) -> Option<Timestamp> {
     let view = View::of(&edition.program, customer);
-    let windows = edition
-        .watched
-        .iter()
-        .filter_map(|i| customer.features.get(*i)?.next_change(edition.program.features.get(*i)?, customer.clock));
-    let clauses = edition.program.segments.iter().filter_map(|segment| match &segment.rule {
+    let turns = edition.program.segments.iter().filter_map(|segment| match &segment.rule {
         SegmentRule::When(rule) => rule.next_change(&view),
-        SegmentRule::Top { .. } => None,
+        // Tomorrow's threshold may be a higher one.
+        SegmentRule::Top { by, .. } if customer.is_in(&segment.id) => view.moves(by),
+        SegmentRule::Top { by, .. } => {
+            let threshold = rules.thresholds.get(&segment.id).copied().flatten();
+            threshold.and_then(|threshold| view.turns(by, Op::Ge, number(threshold)))
+        }
     });
-    windows.chain(clauses).filter(|at| *at > customer.clock).min()
+    turns.filter(|at| *at > customer.clock).min()
 }
 
 /// The k-th of the values above 0, k = ceil(share x n): who reaches it is at the top (rule 4).

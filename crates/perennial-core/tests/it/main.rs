@@ -4,3 +4,4 @@ mod differential;
 mod pilot;
 mod program;
 mod refusal;
+mod windows;

@@ -117,10 +117,12 @@ pub struct NextTierView {
     /// Its name.
     pub name: String,
     /// What is missing to it, in its unit.
-    pub missing: i64,
+    #[schema(value_type = f64)]
+    pub missing: Json,
     /// What it takes, in its unit.
-    pub needed: i64,
-    /// `points`, or where levels go by `spend` the currency, whose smallest unit (cents) is counted.
+    #[schema(value_type = f64)]
+    pub needed: Json,
+    /// `points`, or where levels go by `spend` the currency.
     #[schema(example = "points")]
     pub unit: String,
 }

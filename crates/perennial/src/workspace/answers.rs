@@ -348,13 +348,15 @@ fn tier_view(program: &Program, customer: &Customer) -> Option<TierView> {
     let held = customer.member.as_ref()?.tier.as_ref()?;
     let tiers = program.tiers.as_ref()?;
     let level = tiers.levels.get(usize::from(held.level))?;
-    let unit = if tiers.by == TierBy::Spend { program.currency.code() } else { "points" };
+    let spend = tiers.by == TierBy::Spend;
+    let unit = if spend { program.currency.code() } else { "points" };
+    let amount = |n: i64| if spend { json(&Value::Number(program.currency.major(n))) } else { n.into() };
     let above = tier::next(program, customer).zip(tiers.levels.get(usize::from(held.level) + 1));
     let next = above.map(|((id, missing), above)| NextTierView {
         id: id.to_string(),
         name: title(&id),
-        missing,
-        needed: above.from,
+        missing: amount(missing),
+        needed: amount(above.from),
         unit: unit.into(),
     });
     Some(TierView { id: level.id.to_string(), name: title(&level.id), until: until(held.until), next })

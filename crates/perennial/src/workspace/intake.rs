@@ -427,7 +427,7 @@ impl Workspace {
         }
         let Some(record) = self.warm.old_order(order)? else { return Ok(()) };
         let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        customer.orders.left.push(record);
+        customer.orders.fetched(record);
         customer.orders.recall(order);
         self.warm.put(customer, true);
         self.warm.came_back(order, id);

@@ -312,7 +312,7 @@ impl Workspace {
         for fact in &entry.outcome {
             match fact {
                 Fact::Recalled { order } => {
-                    customer.orders.left.extend(self.warm.old_order(*order)?);
+                    self.warm.old_order(*order)?.into_iter().for_each(|record| customer.orders.fetched(record));
                     self.warm.came_back(*order, id);
                 }
                 Fact::RedemptionRecalled { key } => {

@@ -172,9 +172,10 @@ impl Warm {
 
     /// What has left the customer's lists goes to where it is found.
     fn put_away(&mut self, customer: &mut Customer) {
-        if !customer.orders.left.is_empty() {
+        let mut left = customer.orders.take_left().peekable();
+        if left.peek().is_some() {
             let archived = self.archive.entry(customer.id).or_default();
-            customer.orders.left.drain(..).for_each(|record| archive::add(&mut archived.body, &record));
+            left.for_each(|record| archive::add(&mut archived.body, &record));
         }
         for answer in customer.answers_left.drain(..) {
             let key = answer_key(customer.id, &answer.key);

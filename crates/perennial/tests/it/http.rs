@@ -894,10 +894,15 @@ earn: [{ id: purchase, on: Order Completed, points: 1 per 100 }]
 tiers: { by: spend, levels: [{ id: base, from: 0 }, { id: gold, from: 50000 }] }
 ";
     let order = json!({"messageId": "m", "userId": "ana", "event": "Order Completed",
-        "properties": {"order_id": "o", "total": 20_000, "currency": "JPY"}});
-    for (by, missing, unit) in [("spend", 30_000, "JPY"), ("points.earned", 49_800, "points")] {
+        "properties": {"order_id": "o", "total": 20_000}});
+    let cents = BY_SPEND.replace("JPY", "EUR").replace("50000", "50000.50");
+    for (program, by, missing, needed, unit) in [
+        (BY_SPEND, "spend", json!(30_000), json!(50_000), "JPY"),
+        (&cents, "spend", json!(30_000.5), json!(50_000.5), "EUR"),
+        (BY_SPEND, "points.earned", json!(49_800), json!(50_000), "points"),
+    ] {
         let house = House::open();
-        let program = BY_SPEND.replace("by: spend", &format!("by: {by}"));
+        let program = program.replace("by: spend", &format!("by: {by}"));
         let request = Request::put("/v1/programs/club").header("authorization", format!("Bearer {}", house.secret));
         let published = house.send(request.body(Body::from(program)).unwrap()).await;
         assert_eq!(published.status, StatusCode::OK, "{}", published.text);
@@ -905,7 +910,7 @@ tiers: { by: spend, levels: [{ id: base, from: 0 }, { id: gold, from: 50000 }] }
         house.post("/v1/customers/ana/enroll", &[("authorization", &bearer), ("idempotency-key", "e")], "{}").await;
         house.ingest("/v1/track", &order).await;
         let customer = house.get("/v1/customers/ana").await.json();
-        let next = json!({"id": "gold", "name": "Gold", "missing": missing, "needed": 50_000, "unit": unit});
+        let next = json!({"id": "gold", "name": "Gold", "missing": missing, "needed": needed, "unit": unit});
         assert_eq!(customer["tier"]["next"], next, "{customer}");
     }
 }
