@@ -72,7 +72,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     ",
 };
 
-/// The key of something kept: what sort of thing it is (1 or 2), and a hash of its name.
+/// The key of something kept: what sort of thing it is (1 or more), and its name or a hash of that.
 pub type KeptKey = [u8; 17];
 
 /// Rows of the open run, after which it is closed.
@@ -331,6 +331,17 @@ impl State {
             |state| {
                 let all = state.timeline.get(&id).map_or(&[][..], Vec::as_slice);
                 all.iter().rev().copied().filter(|seq| *seq < before).take(limit).collect()
+            },
+        )
+    }
+
+    /// Those of some entries that hold postings, or are not folded in yet and may, in the order asked for.
+    pub fn posted(&self, seqs: &[u64]) -> Result<Vec<u64>, Failure> {
+        self.read(
+            |db| posted(db, seqs),
+            |state| {
+                let holds = |seq: &u64| state.postings.binary_search_by_key(seq, |row| row.seq).is_ok();
+                seqs.iter().copied().filter(|seq| *seq > state.position || holds(seq)).collect()
             },
         )
     }
@@ -646,6 +657,20 @@ fn order_key(order: OrderRef) -> KeptKey {
     let mut key = [ORDER; 17];
     key[1..].copy_from_slice(&order.0);
     key
+}
+
+fn posted(db: &Connection, seqs: &[u64]) -> Result<Vec<u64>, Failure> {
+    let reading = "look for postings";
+    let position = position_of(db)?;
+    let mut statement = db.prepare_cached("SELECT 1 FROM postings WHERE seq = ?1 LIMIT 1").doing(reading)?;
+    let mut found = Vec::new();
+    for seq in seqs {
+        let stored = i64::try_from(*seq).unwrap_or(i64::MAX);
+        if *seq > position || statement.exists([stored]).doing(reading)? {
+            found.push(*seq);
+        }
+    }
+    Ok(found)
 }
 
 fn write_postings(tx: &Transaction<'_>, rows: &[PostingRow]) -> Result<(), Failure> {

@@ -132,7 +132,7 @@ pub async fn ledger(
     app.keys().authorise(&headers, Scope::Read)?;
     let (who, limit) = (who(&reference)?, page.limit()?);
     let found = app.pump().call(move |workspace, now| workspace.ledger(now, &who, page.before, limit)).await?;
-    found.map(|entries| Json(cut(entries, limit, |entry| entry.seq))).ok_or_else(unknown)
+    found.map(|(entries, next_before)| Json(Entries { entries, next_before })).ok_or_else(unknown)
 }
 
 impl Page {

@@ -2,7 +2,7 @@
 //!
 //! Reads of a customer see memory, with everything due until now done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr;
 
 use perennial_core::customer::{Customer, Member};
@@ -10,7 +10,7 @@ use perennial_core::engine;
 use perennial_core::event::{Body, Event, Order};
 use perennial_core::expr::{Field, Scope as _};
 use perennial_core::fact::{Fact, LotOpened, Posting};
-use perennial_core::id::{BadId, CustomerId, Identifier, LotId, OrderRef};
+use perennial_core::id::{BadId, CustomerId, Identifier, LotId, OrderRef, Word};
 use perennial_core::input::{Entry, Input};
 use perennial_core::ledger::Lot;
 use perennial_core::money::Currency;
@@ -34,6 +34,9 @@ use crate::view::{
 
 /// Entries that one question reads at most.
 const ENTRIES_MAX: usize = 1_000;
+/// Entries that are looked through for postings at a time, and for one page at most.
+const SLICE: usize = 500;
+const LOOKED_MAX: usize = 5_000;
 /// Conflicts that a receipt tells at most.
 const CONFLICTS_MAX: usize = 20;
 
@@ -133,7 +136,9 @@ impl Workspace {
         entries.iter().map(|entry| Ok(timeline_entry(entry, self.facts_of(entry)?))).collect::<Result<_, _>>().map(Some)
     }
 
-    /// A customer's postings with the chain of their reasons, the latest first, before an entry.
+    /// A customer's postings with the chain of their reasons, the latest first, before an entry: at least `limit`
+    /// of them, because none of an entry is left out, unless too many entries without any lie in between. With it
+    /// the entry before which to go on; none at the end.
     ///
     /// # Errors
     /// The store's failure.
@@ -143,21 +148,64 @@ impl Workspace {
         who: &Who,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Option<Vec<LedgerEntry>>, Failure> {
+    ) -> Result<Option<(Vec<LedgerEntry>, Option<u64>)>, Failure> {
         let Some(customer) = self.who(now, who)? else { return Ok(None) };
-        // Reasons name the lot's own beginning, which may be older than the page.
-        let entries = self.entries_of(&customer, None, ENTRIES_MAX)?;
-        let born: HashMap<LotId, &LotOpened> = entries
-            .iter()
-            .flat_map(|e| &e.outcome)
-            .flat_map(told_by)
-            .filter_map(|f| if let Fact::LotOpened(born) = f { Some((born.lot, born)) } else { None })
-            .collect();
-        let postings = entries.iter().filter(|e| before.is_none_or(|b| e.seq < b)).flat_map(|entry| {
-            let posted = entry.outcome.iter().rev();
-            posted.filter_map(move |f| if let Fact::Posted(posting) = f { Some((entry, posting)) } else { None })
-        });
-        Ok(Some(postings.take(limit).map(|(entry, posting)| ledger_entry(entry, posting, &born)).collect()))
+        let (mut entries, mut postings) = (Vec::new(), 0);
+        let next_before = self.look_through(&customer, before, |entry| {
+            postings += posted(&entry).count();
+            entries.push(entry);
+            postings >= limit
+        })?;
+        let births = self.births(&customer, &entries)?;
+        let lines = entries.iter().flat_map(|entry| posted(entry).rev().map(move |posting| (entry, posting)));
+        let lines = lines.map(|(entry, posting)| ledger_entry(entry, posting, &births)).collect();
+        Ok(Some((lines, next_before)))
+    }
+
+    /// Shows a customer's entries with postings, the latest first, until one is the last that is wanted. The entry
+    /// before which to go on; none at the end.
+    fn look_through(
+        &mut self,
+        customer: &Customer,
+        mut before: Option<u64>,
+        mut is_last: impl FnMut(Entry) -> bool,
+    ) -> Result<Option<u64>, Failure> {
+        let (reader, mut looked) = (self.journal.reader(), 0);
+        while looked < LOOKED_MAX {
+            let seqs = self.numbers_of(customer, before, SLICE)?;
+            looked += seqs.len();
+            for seq in self.state.posted(&seqs)? {
+                if let Some(entry) = reader.entry(seq)?
+                    && is_last(entry)
+                {
+                    return Ok(Some(seq));
+                }
+            }
+            before = seqs.last().copied();
+            if before.is_none() {
+                break;
+            }
+        }
+        Ok(before)
+    }
+
+    /// How the lots began that postings name: as the wallet says, or the customer's entries before them.
+    fn births(&mut self, customer: &Customer, entries: &[Entry]) -> Result<HashMap<LotId, Birth>, Failure> {
+        let lots = customer.member.iter().flat_map(|member| &member.wallet.lots);
+        let mut births: HashMap<LotId, Birth> = lots.map(|lot| (lot.id, Birth::of(lot))).collect();
+        entries.iter().for_each(|entry| births.extend(born(entry)));
+        let named = entries.iter().flat_map(posted).filter_map(|posting| posting.lot);
+        let mut missing: HashSet<LotId> = named.filter(|lot| !births.contains_key(lot)).collect();
+        if !missing.is_empty() {
+            self.look_through(customer, entries.last().map(|entry| entry.seq), |entry| {
+                for (lot, birth) in born(&entry).filter(|(lot, _)| missing.contains(lot)).collect::<Vec<_>>() {
+                    missing.remove(&lot);
+                    births.insert(lot, birth);
+                }
+                missing.is_empty()
+            })?;
+        }
+        Ok(births)
     }
 
     /// What became of a message; the source tells apart equal ids of several senders.
@@ -167,12 +215,14 @@ impl Workspace {
     pub fn receipt(&mut self, source: Option<&str>, message_id: &str) -> Result<Option<ReceiptView>, Failure> {
         let Some(seq) = self.entry_of_message(source, message_id)? else { return Ok(None) };
         let Some(entry) = self.journal.reader().entry(seq)? else { return Ok(None) };
-        let came_of = self.came_of_waiting(&entry)?;
-        let entry = came_of.unwrap_or(entry);
+        let came_in = self.came_in(&entry)?;
+        // What waited elsewhere has come into an entry of its own, what waited with the customer into the order's.
+        let followed_in = came_in.as_ref().filter(|came| came.cause != Some(seq)).map(|came| came.seq);
+        let entry = came_in.filter(|came| came.cause == Some(seq)).unwrap_or(entry);
         let receipt = receipt_view(&entry, self.facts_of(&entry)?).filter(|receipt| receipt.message_id == message_id);
         let Some(receipt) = receipt else { return Ok(None) };
         let conflicts = self.conflicts(&receipt.source, message_id)?;
-        Ok(Some(ReceiptView { conflicts, ..receipt }))
+        Ok(Some(ReceiptView { conflicts, followed_in, ..receipt }))
     }
 
     /// What was set aside because another message had its id, the latest first.
@@ -229,18 +279,22 @@ impl Workspace {
         Ok(self.warm.old_order(order)?.map(|packed| packed.open().currency))
     }
 
-    /// What came of an event that has waited for its order, once that has come.
-    fn came_of_waiting(&mut self, entry: &Entry) -> Result<Option<Entry>, Failure> {
-        let order = entry.outcome.iter().find_map(|f| if let Fact::Parked { order } = f { Some(*order) } else { None });
-        let Some(owner) = order.map(|order| self.warm.order_owner(order)).transpose()?.flatten() else {
-            return Ok(None);
-        };
-        let Some(owner) = self.warm.get(owner)?.cloned() else { return Ok(None) };
-        Ok(self.entries_of(&owner, None, ENTRIES_MAX)?.into_iter().find(|e| e.cause == Some(entry.seq)))
+    /// The entry in which an event that waited for its order came in, once that has come.
+    fn came_in(&mut self, entry: &Entry) -> Result<Option<Entry>, Failure> {
+        let has_waited = entry.outcome.iter().any(|fact| matches!(fact, Fact::Parked { .. }));
+        let came = if has_waited { self.warm.came_in(entry.seq)? } else { None };
+        came.map_or(Ok(None), |seq| self.journal.reader().entry(seq))
     }
 
     /// The latest entries of a customer and of those that became part of it.
     fn entries_of(&mut self, customer: &Customer, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Failure> {
+        let reader = self.journal.reader();
+        let found = self.numbers_of(customer, before, limit)?.into_iter().map(|seq| reader.entry(seq));
+        found.filter_map(Result::transpose).collect()
+    }
+
+    /// Their numbers.
+    fn numbers_of(&self, customer: &Customer, before: Option<u64>, limit: usize) -> Result<Vec<u64>, Failure> {
         let mut seqs = self.warm.recent(&customer.roots);
         for root in &customer.roots {
             seqs.extend(self.state.timeline(*root, before, limit)?);
@@ -248,12 +302,8 @@ impl Workspace {
         seqs.retain(|seq| before.is_none_or(|b| *seq < b));
         seqs.sort_unstable_by(|a, b| b.cmp(a));
         seqs.dedup();
-        let reader = self.journal.reader();
-        let mut entries = Vec::new();
-        for seq in seqs.into_iter().take(limit) {
-            entries.extend(reader.entry(seq)?);
-        }
-        Ok(entries)
+        seqs.truncate(limit);
+        Ok(seqs)
     }
 }
 
@@ -482,8 +532,36 @@ fn timeline_entry(entry: &Entry, facts: Vec<FactView>) -> TimelineEntry {
     }
 }
 
-fn ledger_entry(entry: &Entry, posting: &Posting, born: &HashMap<LotId, &LotOpened>) -> LedgerEntry {
-    let lot = posting.lot.and_then(|lot| born.get(&lot).copied());
+/// What a lot was granted for.
+#[derive(Clone)]
+struct Birth {
+    earned_at: Timestamp,
+    rule: Word,
+    version: u32,
+}
+
+impl Birth {
+    fn of(lot: &Lot) -> Self {
+        Self { earned_at: lot.earned_at, rule: lot.rule.clone(), version: lot.version }
+    }
+}
+
+/// The lots that an entry opened.
+fn born(entry: &Entry) -> impl Iterator<Item = (LotId, Birth)> {
+    entry.outcome.iter().flat_map(told_by).filter_map(|fact| match fact {
+        Fact::LotOpened(LotOpened { lot, earned_at, rule, version, .. }) => {
+            Some((*lot, Birth { earned_at: *earned_at, rule: rule.clone(), version: *version }))
+        }
+        _ => None,
+    })
+}
+
+fn posted(entry: &Entry) -> impl DoubleEndedIterator<Item = &Posting> {
+    entry.outcome.iter().filter_map(|fact| if let Fact::Posted(posting) = fact { Some(posting) } else { None })
+}
+
+fn ledger_entry(entry: &Entry, posting: &Posting, births: &HashMap<LotId, Birth>) -> LedgerEntry {
+    let lot = posting.lot.and_then(|lot| births.get(&lot));
     LedgerEntry {
         seq: entry.seq,
         at: instant(entry).to_string(),
@@ -500,7 +578,7 @@ fn ledger_entry(entry: &Entry, posting: &Posting, born: &HashMap<LotId, &LotOpen
 }
 
 /// From the immediate reason to the first.
-fn reasons(entry: &Entry, lot: Option<&LotOpened>) -> Vec<String> {
+fn reasons(entry: &Entry, lot: Option<&Birth>) -> Vec<String> {
     let mut reasons = vec![match &entry.input {
         Some(Input::Event(event)) => because(event),
         Some(Input::Command(asked)) => {

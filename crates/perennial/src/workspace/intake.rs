@@ -376,6 +376,7 @@ impl Workspace {
         if !waited.is_empty() {
             self.warm.arrived(order);
         }
+        waited.iter().for_each(|waiting| self.warm.comes_in(*waiting, seq));
         Ok(waited)
     }
 
@@ -396,6 +397,7 @@ impl Workspace {
         #[cfg(test)]
         self.spring(&format!("let in {}", event.message_id));
         customer.folded = self.push(Some(id), Some(id), Input::Event(event), facts);
+        self.warm.comes_in(waiting, customer.folded);
         if let Some(entry) = self.batch.last_mut() {
             entry.cause = Some(waiting);
         }

@@ -289,6 +289,7 @@ impl Workspace {
         if let Some(Input::Event(event)) = &entry.input {
             // Before it is indexed, as it was then: the index says at once that nothing waits for a new order.
             self.follow_order(event, &entry.outcome, entry.seq)?;
+            entry.cause.into_iter().for_each(|waited| self.warm.comes_in(waited, entry.seq));
         }
         self.warm.index(entry);
         self.warm.settled(std::slice::from_ref(entry));

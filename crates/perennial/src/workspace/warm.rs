@@ -300,6 +300,16 @@ impl Warm {
         self.shelf.insert(waiting_key(order), None);
     }
 
+    /// An entry that has waited for its order takes effect in another one.
+    pub(super) fn comes_in(&mut self, waited: u64, seq: u64) {
+        self.shelf.insert(came_key(waited), Some(postcard::to_stdvec(&seq).unwrap_or_default()));
+    }
+
+    /// The entry in which one that has waited took effect.
+    pub(super) fn came_in(&self, waited: u64) -> Result<Option<u64>, Failure> {
+        self.kept(came_key(waited))
+    }
+
     /// Takes over what another memory has put away, and what it has of old orders as the archive of a
     /// customer, in the place of whatever is there.
     pub(super) fn take_over(&mut self, other: &Self, id: CustomerId) {
@@ -676,6 +686,10 @@ fn answer_key(root: CustomerId, scoped: &str) -> KeptKey {
 /// Redemptions lie with the customer whose list they left.
 fn redemption_key(owner: CustomerId, key: &str) -> KeptKey {
     self::key(3, Secret(owner.0).digest(&[key.as_bytes()]))
+}
+
+fn came_key(waited: u64) -> KeptKey {
+    key(4, u128::from(waited).to_le_bytes())
 }
 
 /// The key of a redemption that a fact tells of.

@@ -38,7 +38,7 @@ fn receipt_timeline_and_ledger_say_a_posting_in_the_same_words() {
     let message = send(&mut shop, "Order Completed", &json!({ "order_id": "A", "subtotal": 14.80 }));
     let said = told(&mut shop, &message, "posted");
     let ana: Who = "ana".parse().unwrap();
-    let line = shop.workspace.ledger(shop.now, &ana, None, 1).unwrap().unwrap().remove(0);
+    let line = shop.workspace.ledger(shop.now, &ana, None, 1).unwrap().unwrap().0.remove(0);
     let line = serde_json::to_value(line).unwrap();
     for field in ["unit", "from", "to", "amount", "lot", "cause"] {
         assert_eq!(said[field], line[field], "{field}");

@@ -14,6 +14,7 @@ mod http;
 mod import;
 mod ingest;
 mod learn;
+mod ledger;
 mod midnight;
 mod models;
 mod natural_keys;

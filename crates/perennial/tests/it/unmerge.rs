@@ -151,7 +151,7 @@ fn postings_add_up_to_the_balances_of_both_sides() {
     for who in ["ana", "bo"] {
         let customer = shop.customer(who);
         let totals = customer.member.as_ref().unwrap().wallet.totals();
-        let ledger = shop.workspace.ledger(shop.now, &Who::Id(customer.id), None, 1_000).unwrap().unwrap();
+        let (ledger, _) = shop.workspace.ledger(shop.now, &Who::Id(customer.id), None, 1_000).unwrap().unwrap();
         let sum = |account: &str| -> i64 {
             let moved = |e: &perennial::view::LedgerEntry| {
                 i64::from(e.to == account) * e.amount - i64::from(e.from == account) * e.amount

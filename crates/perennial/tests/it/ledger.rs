@@ -1,0 +1,121 @@
+//! The ledger as it is read page by page, and receipts of what waited.
+
+use perennial::view::LedgerEntry;
+use perennial::wire::segment::Call;
+use perennial::workspace::Who;
+use perennial_core::input::Command;
+use serde_json::json;
+
+use crate::stage::{Shop, enroll};
+
+fn page(shop: &mut Shop, before: Option<u64>, limit: usize) -> (Vec<LedgerEntry>, Option<u64>) {
+    let who: Who = "ana".parse().unwrap();
+    shop.workspace.ledger(shop.now, &who, before, limit).unwrap().unwrap()
+}
+
+/// All pages, one after the other.
+fn paged(shop: &mut Shop, limit: usize) -> Vec<LedgerEntry> {
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let (entries, next) = page(shop, before, limit);
+        all.extend(entries);
+        match next {
+            Some(next) => before = Some(next),
+            None => return all,
+        }
+    }
+}
+
+fn browse(shop: &mut Shop, pages: usize) {
+    (0..pages).for_each(|_| drop(shop.call(Call::Page, json!({ "userId": "ana", "name": "Home" }))));
+}
+
+/// Twenty lots, and a redemption that takes from all of them: an entry with many postings.
+fn member_who_spent() -> Shop {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    for n in 0..20 {
+        let gift = Command::Adjust { points: 5, reason: "gift".into(), by: "staff".into() };
+        shop.ask("ana", &format!("gift {n}"), gift).unwrap();
+    }
+    shop.ask("ana", "mug", Command::Redeem { reward: "mug".into(), quantity: 1 }).unwrap();
+    shop
+}
+
+#[test]
+fn pages_of_any_length_show_every_posting_once() {
+    for saved in [false, true] {
+        let mut shop = member_who_spent();
+        shop.order("ana", "A", 10, 0);
+        if saved {
+            shop.workspace.checkpoint().unwrap();
+        }
+        let all = paged(&mut shop, 500);
+        assert_eq!(all.len(), 20 + 21 + 1, "each gift, the mug from all of them and off the shelf, the order");
+        for limit in [1, 2, 7, 21, 40] {
+            let told = |entries: &[LedgerEntry]| serde_json::to_value(entries).unwrap();
+            assert_eq!(told(&paged(&mut shop, limit)), told(&all), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn the_ledger_is_there_however_much_else_happened() {
+    for saved in [false, true] {
+        let mut shop = member_who_spent();
+        browse(&mut shop, 1_200);
+        if saved {
+            shop.workspace.checkpoint().unwrap();
+            shop.reopen();
+        }
+        let (first, _) = page(&mut shop, None, 1);
+        assert_eq!(first.len(), 21, "none of an entry is left out");
+        let from_gifts = first.iter().filter(|line| line.unit == "points");
+        assert!(from_gifts.clone().count() == 20 && from_gifts.clone().all(|line| line.reasons.len() == 2));
+        assert_eq!(paged(&mut shop, 3).len(), 41);
+    }
+}
+
+#[test]
+fn a_lot_that_left_the_wallet_still_says_why_it_was_granted() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    for n in 0..1_100 {
+        shop.order("ana", &format!("o{n}"), 10, 0);
+        shop.refund("ana", &format!("o{n}"), 10);
+    }
+    shop.workspace.checkpoint().unwrap();
+    let all = paged(&mut shop, 100);
+    assert_eq!(all.len(), 2_200);
+    assert!(all.iter().all(|line| line.rule.as_deref() == Some("purchase") && line.version.is_some()));
+}
+
+#[test]
+fn the_receipt_of_a_refund_that_came_before_its_order_says_where_it_took_effect() {
+    let refund = |who: Option<&str>| {
+        let properties = json!({ "order_id": "A", "refund_id": "R", "total": 3 });
+        json!({ "userId": who, "event": "Order Refunded", "properties": properties })
+    };
+    for who in [None, Some("ana")] {
+        let mut shop = Shop::open();
+        shop.ask("ana", "e", enroll()).unwrap();
+        let sent = shop.call(Call::Track, refund(who));
+        let receipt = |shop: &mut Shop| {
+            let view = shop.workspace.receipt(None, &sent.message_id).unwrap().unwrap();
+            (view.facts.iter().map(|fact| fact.kind.clone()).collect::<Vec<_>>(), view.followed_in)
+        };
+        assert_eq!(receipt(&mut shop), (vec!["parked".into()], None));
+        shop.order("ana", "A", 10, 0);
+        let order = page(&mut shop, None, 1).0[0].seq;
+        browse(&mut shop, 1_200);
+        shop.workspace.checkpoint().unwrap();
+        let expected = match who {
+            Some(_) => (vec!["parked".to_owned()], Some(order)),
+            None => (vec!["returned".to_owned(), "posted".to_owned(), "qualified".to_owned()], None),
+        };
+        assert_eq!(receipt(&mut shop), expected, "{who:?}");
+        shop.reopen();
+        assert_eq!(receipt(&mut shop), expected, "{who:?}");
+        shop.verify();
+    }
+}
