@@ -196,12 +196,10 @@ impl Recent {
         let count = i64::try_from(self.entries.len() - gone).ok()?;
         let whole = number.floor().to_i64()?;
         let turned = match op {
-            Op::Gt | Op::Le => whole,
-            Op::Ge | Op::Lt if number.is_integer() => whole - 1,
-            Op::Ge | Op::Lt => whole,
             Op::Eq | Op::Ne if !number.is_integer() => return None,
             Op::Eq | Op::Ne if count == whole => count - 1,
-            Op::Eq | Op::Ne => whole,
+            Op::Ge | Op::Lt if number.is_integer() => whole - 1,
+            _ => whole,
         };
         let leaving = usize::try_from(count - turned).ok().filter(|n| *n > 0 && turned >= 0)?;
         Some(self.entries.get(gone + leaving - 1)?.at.plus_millis(window_ms))

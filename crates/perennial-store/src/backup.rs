@@ -4,9 +4,8 @@
 //! state, and its keys at least as far as its journal. It appears under its name only when it is
 //! whole and on the disk. It holds `master.key` when the folder does: keep it as safe as the folder.
 //!
-//! `erasures.txt` lists the roots whose keys were destroyed, in opaque ids. A restore destroys the
-//! keys of all that either folder lists, so copy that file to another place more often than backups
-//! are made if the disk itself may be lost.
+//! `erasures.txt` lists the roots whose keys were destroyed, in opaque ids. A restore erases again whoever
+//! either folder, or a copy of that file, lists and the restored journal does not know as erased.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -14,11 +13,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use perennial_core::fact::Fact;
 use perennial_core::id::CustomerId;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
-use crate::{Duplicates, Options, State, Store, discard_duplicates, discard_state, take};
+use crate::{
+    Duplicates, Journal, Keys, LOCK, Options, State, Store, Taken, discard_duplicates, discard_state, refuse_missing,
+    remove_if_there, take,
+};
 
 const JOURNAL: &str = "journal.db";
 const KEYS: &str = "keys.db";
@@ -37,19 +40,34 @@ const API_KEYS: &str = "api-keys.json";
 /// is removed. A process that dies leaves it as `TO.partial`, and the next backup overwrites it.
 pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
     const DOING: &str = "back up";
-    refuse_incomplete(DOING, folder)?;
+    refuse_missing(DOING, folder)?;
     refuse_existing(DOING, to)?;
     let partial = beside(to, "partial");
-    remove_folder(&partial)?;
-    if let Err(failure) = copy_live(folder, &partial) {
+    std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
+    let held = Arc::new(take(&partial)?);
+    if let Err(failure) = copy_live(folder, &partial).and_then(|()| check_keys(&partial, held)) {
         let _ = remove_folder(&partial); // A disk that is full needs the room.
         return Err(failure);
     }
     move_whole(&partial, to)
 }
 
+/// Whether the copy can be read: it opens its keys with its master key, and its journal with those.
+fn check_keys(partial: &Path, held: Arc<Taken>) -> Result<(), Failure> {
+    let keys = Keys::open(partial, None, held)?;
+    let journal = Journal::open(&partial.join(JOURNAL), keys)?;
+    journal.reader().check_keys()?;
+    drop(journal);
+    remove_if_there(&partial.join(LOCK)).map_err(|e| Failure::io("back up", partial, &e))?;
+    for file in [JOURNAL, KEYS] {
+        let path = partial.join(file);
+        File::open(&path).and_then(|f| f.sync_all()).map_err(|e| Failure::io("back up", &path, &e))?;
+    }
+    Ok(())
+}
+
 fn copy_live(folder: &Path, partial: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(partial).map_err(|e| Failure::io("back up", partial, &e))?;
+    empty_folder(partial)?;
     // The order is the promise: what depends on the journal before it, what it depends on after. The
     // state comes first: it must not be ahead of the messages that were seen.
     for file in [STATE, DUPLICATES, JOURNAL, KEYS] {
@@ -66,36 +84,40 @@ fn copy_live(folder: &Path, partial: &Path) -> Result<(), Failure> {
 pub struct Restored {
     /// The last entry of the restored journal.
     pub last_seq: u64,
-    /// Roots that were erased after the backup: their keys are destroyed again. The caller appends
-    /// their erasures, which the restored journal does not know.
+    /// Roots that were erased and are not known as that to the restored journal: their keys are destroyed again.
+    /// The caller appends their erasures.
     pub erased: Vec<CustomerId>,
     /// Where the folder is that was there before.
     pub replaced: Option<PathBuf>,
 }
 
-/// Puts a backup in the place of a data folder, which is moved aside if it is there. Keys that were
-/// destroyed since the backup are destroyed in it too, and its state is left to be folded again.
+/// Puts a backup in the place of a data folder, which is moved aside if it is there. Whoever was erased since
+/// the backup, as the two folders and the file `also` list, loses their key in it too, and its state is left to be
+/// folded again.
 ///
 /// # Errors
 /// When the backup is not whole: every entry of its journal is read with its key before anything is
 /// moved. What is there stays as it is then.
-pub fn restore(from: &Path, to: &Path, options: Options) -> Result<Restored, Failure> {
+pub fn restore(from: &Path, to: &Path, also: Option<&Path>, options: Options) -> Result<Restored, Failure> {
     const DOING: &str = "restore";
-    refuse_incomplete(DOING, from)?;
+    refuse_missing(DOING, from)?;
     let _whole = if has_logs(from) { Some(take(from)?) } else { None };
     let held = if to.exists() { Some(take(to)?) } else { None };
-    let newer: Vec<CustomerId> = erasures(to)?.difference(&erasures(from)?).copied().collect();
+    let mut listed = &erasures(to)? | &erasures(from)?;
+    if let Some(file) = also {
+        listed.extend(listed_in(file)?);
+    }
     let partial = beside(to, "restoring");
     remove_folder(&partial)?;
-    let prepared = copy_all(from, &partial, newer.is_empty()).and_then(|()| finish(&partial, options, &newer));
-    let last_seq = prepared.map_err(|failure| {
+    let prepared = copy_all(from, &partial).and_then(|()| finish(&partial, options, listed));
+    let (last_seq, erased) = prepared.map_err(|failure| {
         let _ = remove_folder(&partial); // Half a backup is worth nothing, and it holds keys.
         Failure { doing: format!("restore {}: {}", from.display(), failure.doing).into(), ..failure }
     })?;
     let replaced = if held.is_some() { Some(move_aside(to)?) } else { None };
     move_whole(&partial, to)?;
     drop(held);
-    Ok(Restored { last_seq, erased: newer, replaced })
+    Ok(Restored { last_seq, erased, replaced })
 }
 
 /// Whether a process has, or had, these files open: what it wrote last may stand in their logs only. A
@@ -104,11 +126,9 @@ fn has_logs(folder: &Path) -> bool {
     [JOURNAL, KEYS].iter().any(|file| folder.join(format!("{file}-wal")).exists())
 }
 
-/// A state from before an erasure still holds the person: it is folded again instead.
-fn copy_all(from: &Path, partial: &Path, with_state: bool) -> Result<(), Failure> {
+fn copy_all(from: &Path, partial: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(partial).map_err(|e| Failure::io("restore", partial, &e))?;
-    let files = [JOURNAL, KEYS, MASTER, ERASURES, API_KEYS, STATE, DUPLICATES];
-    for file in files.into_iter().filter(|file| *file != STATE || with_state) {
+    for file in [JOURNAL, KEYS, MASTER, ERASURES, API_KEYS, STATE, DUPLICATES] {
         copy_file(&from.join(file), &partial.join(file))?;
         let log = format!("{file}-wal");
         copy_file(&from.join(&log), &partial.join(&log))?;
@@ -116,17 +136,31 @@ fn copy_all(from: &Path, partial: &Path, with_state: bool) -> Result<(), Failure
     Ok(())
 }
 
-/// Reads all of what was copied, which proves it whole, and destroys what must stay destroyed.
-fn finish(folder: &Path, options: Options, newer: &[CustomerId]) -> Result<u64, Failure> {
+/// Reads all of what was copied, which proves it whole, and destroys what must stay destroyed: the last entry, and
+/// who is listed as erased and is not that to the journal.
+fn finish(
+    folder: &Path,
+    options: Options,
+    mut listed: BTreeSet<CustomerId>,
+) -> Result<(u64, Vec<CustomerId>), Failure> {
     discard_what_cannot_be_read(folder)?;
     let store = Store::open_with(folder, options)?;
     for entry in store.journal.reader().iter(1) {
-        entry?;
+        for fact in entry?.outcome {
+            if let Fact::Erased { roots } = fact {
+                listed.retain(|root| !roots.contains(root));
+            }
+        }
     }
-    for root in newer {
+    for root in &listed {
         store.keys.destroy(*root)?;
     }
-    Ok(store.journal.last_seq())
+    let last = store.journal.last_seq();
+    drop(store);
+    if !listed.is_empty() {
+        discard_state(folder)?; // It still holds the person: it is folded again instead.
+    }
+    Ok((last, listed.into_iter().collect()))
 }
 
 /// A state or a list of duplicates that cannot be read is made again from the journal. One that is ahead of
@@ -154,15 +188,16 @@ pub(crate) fn note_erasure(folder: &Path, root: CustomerId) -> Result<(), Failur
     file.write_all(format!("{root}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// The roots that a folder lists as erased. A last line that was cut by a crash is of an erasure
-/// that did not happen.
-fn erasures(folder: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
+/// The roots that a folder lists as erased.
+pub(crate) fn erasures(folder: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
     let path = folder.join(ERASURES);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(e) => Err(Failure::io("read the list of erasures", &path, &e)),
-    }
+    if path.exists() { listed_in(&path) } else { Ok(BTreeSet::new()) }
+}
+
+/// A last line that was cut by a crash is of an erasure that did not happen.
+fn listed_in(path: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::io("read the list of erasures", path, &e))?;
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 fn copy_database(from: &Path, to: &Path) -> Result<(), Failure> {
@@ -195,16 +230,16 @@ fn beside(folder: &Path, suffix: &str) -> PathBuf {
     folder.with_file_name(name)
 }
 
-/// Without these two a folder is nothing; the others can be made again.
-fn refuse_incomplete(doing: &str, folder: &Path) -> Result<(), Failure> {
-    let empty = |file: &&&str| std::fs::metadata(folder.join(file)).map_or(true, |found| found.len() == 0);
-    match [JOURNAL, KEYS].iter().find(empty) {
-        Some(file) => {
-            let detail = format!("{} has no {file}, or an empty one", folder.display());
-            Err(Failure::new(Trouble::Foreign, doing, detail))
+/// Empties the folder of a backup that was begun, but for the mark that this process has on it.
+fn empty_folder(folder: &Path) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::io("remove what was left", folder, &e);
+    for file in std::fs::read_dir(folder).map_err(failed)? {
+        let path = file.map_err(failed)?.path();
+        if path.file_name().is_none_or(|name| name != LOCK) {
+            std::fs::remove_file(&path).map_err(failed)?;
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 fn refuse_existing(doing: &str, to: &Path) -> Result<(), Failure> {

@@ -22,6 +22,8 @@ pub enum Trouble {
     Corrupt,
     /// The file belongs to another program.
     Foreign,
+    /// Entries of the journal are missing that other files have seen.
+    Lost,
     /// The file was written by a newer version.
     Newer,
     /// The state was written by an older version: it is folded again instead of read.
@@ -100,6 +102,9 @@ impl Failure {
             }
             Trouble::Foreign => {
                 "name another data folder, or move that file away: a backup has journal.db and keys.db, the others are made again"
+            }
+            Trouble::Lost => {
+                "restore the last backup; only `perennial rebuild --accept-loss` goes on without what is missing"
             }
             Trouble::Newer => "start the version that wrote it, or a newer one",
             Trouble::Outdated => "let `perennial rebuild` make the state again from the journal",

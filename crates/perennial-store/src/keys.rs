@@ -5,6 +5,7 @@
 //! Limits: what a file system or a drive keeps of overwritten blocks, and copies in older backups,
 //! are out of reach; a restore destroys again what was destroyed since (see [`crate::restore`]).
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -133,6 +134,14 @@ impl Keys {
             note_erasure(folder, root)?;
         }
         self.destroy_named(&[KeyName::Root(root)])
+    }
+
+    /// The roots whose keys were destroyed, as the folder lists them.
+    pub fn erasures(&self) -> Result<BTreeSet<CustomerId>, Failure> {
+        match &self.0.backend {
+            Backend::Sqlite { folder, .. } => crate::backup::erasures(folder),
+            Backend::Memory(_) => Ok(BTreeSet::new()),
+        }
     }
 
     /// Whether the key of a root profile was destroyed.

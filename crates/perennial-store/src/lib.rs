@@ -38,6 +38,7 @@
 //! One folder belongs to one process. A new backend is a new arm in each part's `Backend`, and the
 //! suite in `tests/it/suite.rs` states what it must promise.
 
+mod aside;
 mod backup;
 #[cfg(any(test, fuzzing))]
 mod damage;
@@ -65,6 +66,7 @@ use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use aside::Aside;
 use backup::DUPLICATES;
 pub use backup::{Restored, backup, restore};
 pub use digests::DigestMap;
@@ -122,6 +124,7 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(|e| Failure::io("make the data folder", folder, &e))?;
         let taken = Arc::new(take(folder)?);
         refuse_lost_keys(folder)?;
+        refuse_lost_journal(folder)?;
         let keys = Keys::open(folder, options.master_key, taken.clone())?;
         let journal = Journal::open(&folder.join("journal.db"), keys.clone())?;
         let state = State::open(&folder.join("state.db"), taken.clone())?;
@@ -151,14 +154,49 @@ impl Store {
     fn checked(self) -> Result<Self, Failure> {
         self.journal.reader().check_keys()?;
         let last = self.journal.last_seq();
-        for (what, position) in [("state", self.state.position()?), ("list of duplicates", self.duplicates.position())]
-        {
-            if position > last {
-                let detail = format!("the journal ends at entry {last}, but the {what} goes to {position}");
-                return Err(Failure::corrupt("open the data folder", detail));
-            }
-        }
+        refuse_cut_journal(last, "state", self.state.position()?)?;
+        refuse_cut_journal(last, "list of duplicates", self.duplicates.position())?;
         Ok(self)
+    }
+}
+
+fn refuse_cut_journal(last: u64, what: &str, position: u64) -> Result<(), Failure> {
+    if position <= last {
+        return Ok(());
+    }
+    let detail = format!("the journal ends at entry {last}, but the {what} goes to {position}");
+    Err(Failure::new(Trouble::Lost, "open the data folder", detail))
+}
+
+/// A state that has lost its journal is not to get an empty one.
+fn refuse_lost_journal(folder: &Path) -> Result<(), Failure> {
+    let is_there = |file: &str| folder.join(file).exists();
+    if is_there("state.db") && is_there("keys.db") && !is_there("journal.db") {
+        let detail = format!("{} has a state, but no journal.db", folder.display());
+        return Err(Failure::new(Trouble::Lost, "open the data folder", detail));
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a folder that is none of ours: without journal and keys it is nothing; the others can be made again.
+///
+/// # Errors
+/// When one of the two is not there, or empty.
+pub fn refuse_missing(doing: &str, folder: &Path) -> Result<(), Failure> {
+    let empty = |file: &&&str| std::fs::metadata(folder.join(file)).map_or(true, |found| found.len() == 0);
+    match ["journal.db", "keys.db"].iter().find(empty) {
+        Some(file) => {
+            let detail = format!("{} has no {file}, or an empty one", folder.display());
+            Err(Failure::new(Trouble::Foreign, doing, detail))
+        }
+        None => Ok(()),
     }
 }
 
@@ -195,18 +233,19 @@ fn discard(folder: &Path, file: &str) -> Result<(), Failure> {
     }
     let _taken = take(folder)?;
     for part in ["", "-wal", "-shm"] {
-        match std::fs::remove_file(folder.join(format!("{file}{part}"))) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::io(&doing, folder, &e)),
-            _ => {}
-        }
+        let path = folder.join(format!("{file}{part}"));
+        remove_if_there(&path).map_err(|e| Failure::io(&doing, folder, &e))?;
     }
     Ok(())
 }
 
+/// The file that marks a folder as taken.
+pub(crate) const LOCK: &str = "lock";
+
 /// Marks the folder as ours, for as long as the file is open.
 fn take(folder: &Path) -> Result<Taken, Failure> {
     const DOING: &str = "take the data folder";
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let failed = |e: std::io::Error| Failure::io(DOING, &path, &e);
     let mut file =
         OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;

@@ -2,18 +2,19 @@
 //!
 //! Absent on purpose: parsing of arguments, which is `main`'s, and work, which is the library's.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perennial_core::event::Product;
-use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
-use perennial_core::input::{Asked, Command, Input};
+use perennial_core::id::CustomerId;
+use perennial_core::input::Input;
 use perennial_core::program::Problem;
 use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::Timestamp;
+use perennial_store::Aside;
 
 use crate::http::keys::KeyRing;
 use crate::http::server::{Config, Server, asked_to_end};
@@ -46,6 +47,7 @@ pub fn now() -> Timestamp {
 /// The store's failure, or the problems of the programme.
 pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
     let mut workspace = Workspace::open(data)?;
+    workspace.erase_listed(now())?;
     let Some(path) = program else { return Ok(workspace) };
     let source = std::fs::read_to_string(path).map_err(|e| Trouble(unread(path, &e)))?;
     if workspace.program_source() != Some(&source) {
@@ -266,17 +268,29 @@ fn told(model: &Model) -> String {
 /// # Errors
 /// When the folder cannot be used.
 pub fn verify(data: &Path) -> Result<Findings, Trouble> {
-    Ok(Workspace::open(data)?.verify(now())?)
+    Ok(Workspace::open_existing(data)?.verify()?)
 }
 
 /// Makes the state and the list of duplicates of a data folder again from its journal; entries folded and
-/// customers.
+/// customers. With `accept_loss` also from a journal that ends before what the two have seen.
 ///
 /// # Errors
-/// When the folder cannot be used.
-pub fn rebuild(data: &Path) -> Result<(u64, usize), Trouble> {
-    perennial_store::discard_state(data)?;
-    perennial_store::discard_duplicates(data)?;
+/// When the folder cannot be used; the two are as they were then.
+pub fn rebuild(data: &Path, accept_loss: bool) -> Result<(u64, usize), Trouble> {
+    let aside = Aside::put(data, accept_loss)?;
+    match fold_again(data) {
+        Ok(folded) => {
+            aside.discard()?;
+            Ok(folded)
+        }
+        Err(failure) => {
+            aside.put_back()?;
+            Err(failure.into())
+        }
+    }
+}
+
+fn fold_again(data: &Path) -> Result<(u64, usize), Failure> {
     let mut workspace = Workspace::open(data)?;
     workspace.checkpoint()?;
     Ok((workspace.last_seq(), workspace.everybody()?.len()))
@@ -290,27 +304,19 @@ pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
     Ok(perennial_store::backup(data, to)?)
 }
 
-/// Puts a backup in the place of a data folder; where the old one is now.
+/// Puts a backup in the place of a data folder; where the old one is now. Whoever the file `erasures` lists is
+/// erased again, too.
 ///
 /// # Errors
-/// When either folder cannot be used.
-pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, Trouble> {
-    let restored = perennial_store::restore(from, to, perennial_store::Options::default())?;
+/// When either folder, or the file, cannot be used.
+pub fn restore(from: &Path, to: &Path, erasures: Option<&Path>) -> Result<Option<PathBuf>, Trouble> {
+    let restored = perennial_store::restore(from, to, erasures, perennial_store::Options::default())?;
     if !restored.erased.is_empty() {
-        erase_again(to, &restored.erased)?;
+        let mut workspace = Workspace::open(to)?;
+        workspace.erase_listed(now())?;
+        workspace.checkpoint()?;
     }
     Ok(restored.replaced)
-}
-
-/// Erasures that are newer than a backup are not in its journal: they are entered once more.
-fn erase_again(data: &Path, roots: &[CustomerId]) -> Result<(), Trouble> {
-    let mut workspace = Workspace::open(data)?;
-    for root in roots {
-        let Some(name) = Identifier::new(IdentifierKind::User, &root.to_string()) else { continue };
-        // Those who came after the backup are not known here, and merged ones are erased together.
-        workspace.ask(now(), Asked::new(now(), "restore", name, None, Command::Erase))?;
-    }
-    Ok(workspace.checkpoint()?)
 }
 
 /// Prints entries of the journal as JSON lines.
@@ -318,7 +324,7 @@ fn erase_again(data: &Path, roots: &[CustomerId]) -> Result<(), Trouble> {
 /// # Errors
 /// When the folder cannot be used.
 pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<CustomerId>) -> Result<(), Trouble> {
-    let workspace = Workspace::open(data)?;
+    let workspace = Workspace::open_existing(data)?;
     let mut out = std::io::stdout().lock();
     let mut shown = 0;
     for entry in workspace.journal().iter(from) {
@@ -338,7 +344,10 @@ pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<CustomerId
             "input": entry.input,
             "outcome": entry.outcome,
         });
-        writeln!(out, "{line}")?;
+        if let Err(error) = writeln!(out, "{line}") {
+            // Whoever reads has seen enough.
+            return if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) };
+        }
     }
     Ok(())
 }

@@ -37,6 +37,8 @@ enum Verb {
     Serve {
         #[command(flatten)]
         folder: Folder,
+        #[command(flatten)]
+        in_force: InForce,
         /// The address; this machine only unless told otherwise.
         #[arg(long, default_value = "127.0.0.1:8484")]
         listen: SocketAddr,
@@ -46,12 +48,16 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
         #[command(flatten)]
+        in_force: InForce,
+        #[command(flatten)]
         arguments: import::command::Arguments,
     },
     /// Train the models that the programme asks for, and score everybody.
     Train {
         #[command(flatten)]
         folder: Folder,
+        #[command(flatten)]
+        in_force: InForce,
         /// Only these: value, clusters, recommend.
         #[arg(value_parser = model_kind)]
         kinds: Vec<ModelKind>,
@@ -65,6 +71,9 @@ enum Verb {
     Rebuild {
         #[command(flatten)]
         folder: Folder,
+        /// Also from a journal that ends before what the state has seen: what is missing is lost for good.
+        #[arg(long)]
+        accept_loss: bool,
     },
     /// Copy the data folder to a new one, also while a server works on it.
     Backup {
@@ -79,6 +88,9 @@ enum Verb {
         folder: Folder,
         /// The backup.
         from: PathBuf,
+        /// A copy of `erasures.txt` that is newer than the backup: whoever it lists is erased again.
+        #[arg(long)]
+        erasures: Option<PathBuf>,
     },
     /// Print entries of the journal, unsealed, as JSON lines.
     Journal {
@@ -109,6 +121,10 @@ struct Folder {
     /// The data folder.
     #[arg(long = "folder", default_value = "perennial-data")]
     path: PathBuf,
+}
+
+#[derive(Args)]
+struct InForce {
     /// A programme to put in force first, when it is news.
     #[arg(long)]
     program: Option<PathBuf>,
@@ -162,26 +178,28 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Scenario(Scenario::Run { paths, format }) => return Ok(run_scenarios(&paths, format)),
         Verb::Program(Program::Check { file }) => return Ok(check_program(&file)),
         Verb::Program(Program::Schema) => println!("{:#}", program::schema()),
-        Verb::Serve { folder, listen } => commands::serve(&folder.path, folder.program.as_deref(), listen)?,
-        Verb::Import { folder, arguments } => {
-            return commands::import(&folder.path, folder.program.as_deref(), &arguments).map(ExitCode::from);
+        Verb::Serve { folder, in_force, listen } => commands::serve(&folder.path, in_force.program.as_deref(), listen)?,
+        Verb::Import { folder, in_force, arguments } => {
+            return commands::import(&folder.path, in_force.program.as_deref(), &arguments).map(ExitCode::from);
         }
-        Verb::Train { folder, kinds } => {
-            return commands::train(&folder.path, folder.program.as_deref(), &kinds).map(ExitCode::from);
+        Verb::Train { folder, in_force, kinds } => {
+            return commands::train(&folder.path, in_force.program.as_deref(), &kinds).map(ExitCode::from);
         }
         Verb::Verify { folder } => return verify(&folder),
-        Verb::Rebuild { folder } => {
-            let (entries, customers) = commands::rebuild(&folder.path)?;
+        Verb::Rebuild { folder, accept_loss } => {
+            let (entries, customers) = commands::rebuild(&folder.path, accept_loss)?;
             println!("{entries} entries folded again: {customers} customers");
         }
         Verb::Backup { folder, to } => {
             commands::backup(&folder.path, &to)?;
             println!("{} holds a copy", to.display());
         }
-        Verb::Restore { folder, from } => match commands::restore(&from, &folder.path)? {
-            Some(aside) => println!("restored and read through; what was there before is in {}", aside.display()),
-            None => println!("restored and read through"),
-        },
+        Verb::Restore { folder, from, erasures } => {
+            match commands::restore(&from, &folder.path, erasures.as_deref())? {
+                Some(aside) => println!("restored and read through; what was there before is in {}", aside.display()),
+                None => println!("restored and read through"),
+            }
+        }
         Verb::Journal { folder, from, limit, customer } => commands::journal(&folder.path, from, limit, customer)?,
         Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),
     }

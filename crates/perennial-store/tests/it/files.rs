@@ -164,7 +164,7 @@ fn a_state_ahead_of_its_journal_is_not_opened() {
     let store = Store::open(dir.path()).unwrap();
     store.state.checkpoint(perennial_store::Checkpoint { position: 5, ..Default::default() }).unwrap();
     drop(store);
-    assert_eq!(refused(dir.path()), Trouble::Corrupt);
+    assert_eq!(refused(dir.path()), Trouble::Lost);
     for file in ["state.db", "state.db-wal", "state.db-shm"] {
         let _ = std::fs::remove_file(dir.path().join(file));
     }
@@ -198,10 +198,10 @@ fn read_all(folder: &Path) -> Result<Vec<perennial_core::input::Entry>, perennia
 fn a_folder_that_a_crash_left_is_restored_with_what_stands_in_its_logs() {
     let (from, home) = (crashed(), folder());
     let to = home.path().join("data");
-    assert_eq!(restore(from.path(), &to, Options::default()).unwrap().last_seq, 200);
+    assert_eq!(restore(from.path(), &to, None, Options::default()).unwrap().last_seq, 200);
     assert_eq!(read_all(&to).unwrap().len(), 200);
     let open = Store::open(from.path()).unwrap();
-    let failure = restore(from.path(), &home.path().join("other"), Options::default()).unwrap_err();
+    let failure = restore(from.path(), &home.path().join("other"), None, Options::default()).unwrap_err();
     assert_eq!(failure.trouble, Trouble::InUse, "half of what a server writes is no backup");
     drop(open);
 }
@@ -217,6 +217,25 @@ fn backup_and_home() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathB
     (home, copy, data)
 }
 
+#[test]
+fn a_backup_that_could_not_be_read_is_none() {
+    let (home, _copy, data) = backup_and_home();
+    let to = home.path().join("second");
+    let key = std::fs::read(data.join("master.key")).unwrap();
+    for damage in [None, Some([7; 32])] {
+        std::fs::remove_file(data.join("master.key")).unwrap();
+        damage.iter().for_each(|bytes| std::fs::write(data.join("master.key"), bytes).unwrap());
+        assert_eq!(backup(&data, &to).unwrap_err().trouble, Trouble::MasterKey);
+        std::fs::write(data.join("master.key"), &key).unwrap();
+    }
+    let other = Store::open(&home.path().join("second.partial")).unwrap(); // As a backup that is being made.
+    assert_eq!(backup(&data, &to).unwrap_err().trouble, Trouble::InUse);
+    drop(other);
+    backup(&data, &to).unwrap();
+    assert_eq!(read_all(&to).unwrap().len(), 200);
+    assert!(!home.path().join("second.partial").exists());
+}
+
 fn turn_a_byte(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
     let middle = bytes.len() / 2;
@@ -229,7 +248,7 @@ fn a_broken_backup_replaces_nothing_and_says_what_is_broken() {
     for (file, names) in [("journal.db", "entry"), ("master.key", "master key")] {
         let (home, copy, data) = backup_and_home();
         turn_a_byte(&copy.join(file));
-        let failure = restore(&copy, &data, Options::default()).unwrap_err().to_string();
+        let failure = restore(&copy, &data, None, Options::default()).unwrap_err().to_string();
         assert!(failure.contains("restore ") && failure.contains(names), "{file}: {failure}");
         assert_eq!(read_all(&data).unwrap().len(), 200, "{file}");
         let left = std::fs::read_dir(home.path()).unwrap().count();
@@ -247,10 +266,10 @@ fn a_backup_whose_journal_is_behind_its_state_is_not_restored() {
     drop(Store::open(fresh.path()).unwrap());
     let _ = std::fs::remove_file(copy.join("journal.db-wal"));
     std::fs::copy(fresh.path().join("journal.db"), copy.join("journal.db")).unwrap();
-    let failure = restore(&copy, &data, Options::default()).unwrap_err();
+    let failure = restore(&copy, &data, None, Options::default()).unwrap_err();
     assert!(failure.detail.contains("the journal ends at entry 0, but the state goes to 200"), "{failure}");
     std::fs::write(copy.join("journal.db"), "").unwrap();
-    let failure = restore(&copy, &data, Options::default()).unwrap_err();
+    let failure = restore(&copy, &data, None, Options::default()).unwrap_err();
     assert!(failure.detail.contains("no journal.db, or an empty one"), "{failure}");
     assert_eq!(read_all(&data).unwrap().len(), 200, "nothing is replaced");
 }
@@ -261,7 +280,7 @@ fn a_backup_whose_state_is_broken_is_restored_without_it() {
     for file in ["state.db", "duplicates.db"] {
         std::fs::write(copy.join(file), "no database").unwrap();
     }
-    assert_eq!(restore(&copy, &data, Options::default()).unwrap().last_seq, 200);
+    assert_eq!(restore(&copy, &data, None, Options::default()).unwrap().last_seq, 200);
     assert_eq!(Store::open(&data).unwrap().state.position().unwrap(), 0, "to be folded again");
 }
 
@@ -277,7 +296,10 @@ fn what_is_left_of_a_torn_log_is_a_whole_beginning() {
         match read_all(dir.path()) {
             Ok(entries) => assert_eq!(entries, whole[..entries.len()], "{part} parts of 16"),
             // Without its beginning the journal is behind the state, and that is said.
-            Err(failure) => assert_eq!(failure.trouble, Trouble::Corrupt, "{part} parts of 16: {failure}"),
+            Err(failure) => {
+                let said = matches!(failure.trouble, Trouble::Lost | Trouble::Corrupt);
+                assert!(said, "{part} parts of 16: {failure}");
+            }
         }
     }
 }
@@ -293,7 +315,8 @@ fn half_of_a_file_is_never_taken_for_the_whole() {
             match read_all(dir.path()) {
                 Ok(entries) => assert_eq!(entries.len(), 200, "{part} parts of 8 of {file}"),
                 Err(failure) => {
-                    let named = matches!(failure.trouble, Trouble::Corrupt | Trouble::Foreign | Trouble::MasterKey);
+                    let told = [Trouble::Corrupt, Trouble::Foreign, Trouble::MasterKey, Trouble::Lost];
+                    let named = told.contains(&failure.trouble);
                     assert!(named, "{part} parts of 8 of {file}: {failure}");
                 }
             }
@@ -354,10 +377,10 @@ fn a_restore_does_not_bring_the_erased_back() {
     let mut store = Store::open(&home).unwrap();
     store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
     backup(&home, &copy).unwrap();
-    assert_eq!(restore(&copy, &home, Options::default()).unwrap_err().trouble, Trouble::InUse);
+    assert_eq!(restore(&copy, &home, None, Options::default()).unwrap_err().trouble, Trouble::InUse);
     store.keys.destroy(customer(1)).unwrap();
     drop(store);
-    let restored = restore(&copy, &home, Options::default()).unwrap();
+    let restored = restore(&copy, &home, None, Options::default()).unwrap();
     assert_eq!((restored.last_seq, &restored.erased[..]), (2, &[customer(1)][..]));
     assert!(restored.replaced.unwrap().is_dir());
     let store = Store::open(&home).unwrap();
@@ -365,6 +388,6 @@ fn a_restore_does_not_bring_the_erased_back() {
     assert_eq!((read[0].input.is_none(), &read[1]), (true, &entry(2, 2)));
     assert!(store.keys.is_destroyed(customer(1)).unwrap());
     drop(store);
-    let again = restore(&copy, &home, Options::default()).unwrap();
+    let again = restore(&copy, &home, None, Options::default()).unwrap();
     assert_eq!(again.erased, [customer(1)], "also the next time");
 }

@@ -343,8 +343,8 @@ impl Stage {
     /// The checks after the last step.
     pub(super) fn close(mut self) -> Result<Vec<String>, String> {
         let clock = self.clock;
-        let findings = self.workspace.verify(clock).map_err(|e| e.to_string())?;
-        Ok(findings.faults)
+        let found = self.workspace.catch_up(clock).and_then(|()| self.workspace.verify());
+        Ok(found.map_err(|e| e.to_string())?.faults)
     }
 }
 

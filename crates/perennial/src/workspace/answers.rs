@@ -40,6 +40,9 @@ const LOOKED_MAX: usize = 5_000;
 /// Conflicts that a receipt tells at most.
 const CONFLICTS_MAX: usize = 20;
 
+/// A page of a ledger, and the entry before which to go on.
+pub(super) type LedgerPage = (Vec<LedgerEntry>, Option<u64>);
+
 /// A customer as a caller names them: by our id or by one of their identifiers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -148,7 +151,7 @@ impl Workspace {
         who: &Who,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Option<(Vec<LedgerEntry>, Option<u64>)>, Failure> {
+    ) -> Result<Option<LedgerPage>, Failure> {
         let Some(customer) = self.who(now, who)? else { return Ok(None) };
         let (mut entries, mut postings) = (Vec::new(), 0);
         let next_before = self.look_through(&customer, before, |entry| {
@@ -222,7 +225,7 @@ impl Workspace {
         let receipt = receipt_view(&entry, self.facts_of(&entry)?).filter(|receipt| receipt.message_id == message_id);
         let Some(receipt) = receipt else { return Ok(None) };
         let conflicts = self.conflicts(&receipt.source, message_id)?;
-        Ok(Some(ReceiptView { conflicts, followed_in, ..receipt }))
+        Ok(Some(ReceiptView { followed_in, conflicts, ..receipt }))
     }
 
     /// What was set aside because another message had its id, the latest first.

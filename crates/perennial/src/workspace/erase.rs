@@ -9,8 +9,9 @@ use perennial_core::erase;
 use perennial_core::event::Event;
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef};
-use perennial_core::input::{Asked, Input, Reject};
+use perennial_core::input::{Asked, Command, Input, Reject};
 use perennial_core::ledger::Buckets;
+use perennial_core::time::Timestamp;
 use perennial_core::value::Value;
 use perennial_store::Failure;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ use super::{Answer, Refusal, Workspace, untold};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Erased {
     people: u64,
+    /// Root profiles that they were.
+    roots: u64,
     pub(super) points: Buckets,
 }
 
@@ -51,12 +54,34 @@ impl Workspace {
             self.keys.destroy(*root)?;
         }
         self.models.forget_visits();
+        self.erased.roots += roots.len() as u64;
         if let Some(customer) = self.warm.get(id)? {
             self.erased.people += 1;
             self.erased.points.add(&erase::remains(customer));
             self.changed = true;
         }
         self.warm.bury(id)
+    }
+
+    /// Erases again whoever the folder lists as erased and the journal does not know as that: a restore that was cut
+    /// off, or an erasure while a backup was made.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn erase_listed(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let listed = self.keys.erasures()?;
+        if listed.len() as u64 == self.erased.roots {
+            return Ok(());
+        }
+        for root in listed {
+            let id = self.warm.survivor(root)?;
+            if self.warm.get(id)?.is_none_or(|customer| !customer.roots.contains(&root)) {
+                continue;
+            }
+            let Some(name) = Identifier::new(IdentifierKind::User, &id.to_string()) else { continue };
+            self.ask(now, Asked::new(now, "restore", name, None, Command::Erase))?;
+        }
+        Ok(())
     }
 
     /// Takes the names of erased persons off an event; a reject when it is about one of them: it
@@ -69,7 +94,8 @@ impl Workspace {
             && let Some(owner) = self.warm.order_owner(order)?
             && self.warm.get(owner)?.is_none()
         {
-            return Ok(Some(reject_of_erased(event)));
+            let reason = "this order was of somebody who was erased; nothing more is kept of it";
+            return Ok(Some(reject_of_erased(event, "properties.order_id", reason)));
         }
         self.name_fully(event)?;
         let mut erased = Vec::new();
@@ -80,7 +106,8 @@ impl Workspace {
         }
         let account = erased.iter().any(|name| name.kind == IdentifierKind::User);
         if account || (!erased.is_empty() && erased.len() == event.ids.len()) {
-            return Ok(Some(reject_of_erased(event)));
+            let reason = "this person was erased; their events are not kept, stop sending them";
+            return Ok(Some(reject_of_erased(event, "userId", reason)));
         }
         event.ids.retain(|name| !erased.contains(name));
         let says = |value: &Value| erased.iter().any(|name| value.as_text() == Some(&*name.value));
@@ -99,14 +126,14 @@ impl Workspace {
 }
 
 /// Keeps nothing of what it said.
-fn reject_of_erased(event: &Event) -> Reject {
+fn reject_of_erased(event: &Event, field: &str, reason: &str) -> Reject {
     Reject {
         message_id: Some(event.message_id.clone()),
         source: event.source.clone(),
         received_at: event.received_at,
         code: "erased".into(),
-        field: "userId".into(),
-        reason: "this person was erased; their events are not kept, stop sending them".into(),
+        field: field.into(),
+        reason: reason.into(),
         body: "".into(),
     }
 }

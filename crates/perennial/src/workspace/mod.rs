@@ -131,6 +131,15 @@ impl Workspace {
         }
     }
 
+    /// As [`Workspace::open`], of a folder that is there.
+    ///
+    /// # Errors
+    /// Those of the store; also when the folder holds no journal and keys.
+    pub fn open_existing(folder: &Path) -> Result<Self, Failure> {
+        perennial_store::refuse_missing("open the data folder", folder)?;
+        Self::open(folder)
+    }
+
     /// The list of messages stays if it can be read: it knows those of the erased, too.
     fn store_without_state(folder: &Path) -> Result<Store, Failure> {
         match Store::open(folder) {

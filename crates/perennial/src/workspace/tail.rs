@@ -238,11 +238,15 @@ impl Workspace {
         }
         let from = self.state.position()? + 1;
         for entry in self.journal.reader().ahead(from)? {
-            let entry = entry?;
-            let folded = catch_unwind(AssertUnwindSafe(|| self.refold_entry(&entry)));
-            folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))?;
+            self.refold_contained(&entry?)?;
         }
         Ok(())
+    }
+
+    /// An entry that breaks a promise of ours is damaged, or a program wrote it that has one mended.
+    fn refold_contained(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let folded = catch_unwind(AssertUnwindSafe(|| self.refold_entry(entry)));
+        folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))
     }
 
     fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
@@ -460,7 +464,7 @@ impl Workspace {
         let entries = journal.ahead(1)?;
         fresh.origin = Some((journal.clone(), state));
         for entry in entries {
-            fresh.refold_entry(&entry?)?;
+            fresh.refold_contained(&entry?)?;
         }
         Ok(fresh)
     }

@@ -30,9 +30,9 @@ impl Workspace {
     ///
     /// # Errors
     /// The store's failure.
-    pub fn verify(&mut self, now: Timestamp) -> Result<Findings, Failure> {
-        self.ready(now)?;
-        self.catch_up()?;
+    pub fn verify(&mut self) -> Result<Findings, Failure> {
+        self.ready(self.now)?;
+        self.commit()?;
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
         let mut again = Self::from_journal(&self.journal.reader(), self.state.clone(), self.secret())?;
         again.next_seq = self.next_seq;
@@ -52,7 +52,6 @@ impl Workspace {
         }
         for id in mine {
             findings.customers += 1;
-            again.take_up(id)?;
             let (held, refolded) = (self.settled(id)?, again.settled(id)?);
             if held != refolded && findings.faults.len() < FAULTS_MAX {
                 findings.faults.push(difference(id, held.as_ref(), refolded.as_ref()));
@@ -61,30 +60,28 @@ impl Workspace {
         Ok(findings)
     }
 
-    /// Everybody does what is due and follows the programme in force.
-    fn catch_up(&mut self) -> Result<(), Failure> {
+    /// Everybody does what is due until `now` and follows the programme in force.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn catch_up(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.ready(now)?;
         for id in self.everybody()? {
             self.wake(id, self.now)?;
         }
         self.commit()
     }
 
-    /// Takes up the programme in force as whoever followed it without an entry did: it brought nothing
-    /// then, so nothing is decided now, when thresholds may be others.
-    fn take_up(&mut self, id: CustomerId) -> Result<(), Failure> {
-        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        if customer.adopted < self.rules.latest_version() {
-            let seen = self.refill(&customer, self.next_seq)?;
-            engine::take_up(&self.rules, &mut customer, seen);
-        }
-        self.warm.put(customer, false);
-        Ok(())
-    }
-
+    /// A customer as of the last entry. The programme in force is taken up as by whoever follows it without an entry,
+    /// so nothing is decided, and nothing is written: what is verified may be a backup.
     fn settled(&mut self, id: CustomerId) -> Result<Option<Customer>, Failure> {
         let now = self.now;
         let mut customer = self.warm.get(id)?.cloned();
         if let Some(customer) = &mut customer {
+            if customer.adopted < self.rules.latest_version() {
+                let seen = self.refill(customer, self.next_seq)?;
+                engine::take_up(&self.rules, customer, seen);
+            }
             engine::settle(&self.rules, customer, now);
             customer.folded = 0;
         }

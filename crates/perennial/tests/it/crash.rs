@@ -327,7 +327,10 @@ impl Drop for Server {
 fn command(folder: &Path, verb: &str, more: &[&str]) -> Command {
     let programme: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../programs/coffee.yaml"].iter().collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
-    command.arg(verb).arg("--folder").arg(folder).arg("--program").arg(programme).args(more);
+    command.arg(verb).arg("--folder").arg(folder).args(more);
+    if verb == "serve" {
+        command.arg("--program").arg(programme);
+    }
     command.stdin(Stdio::null()).env_remove("RUST_LOG");
     command
 }

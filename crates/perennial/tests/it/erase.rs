@@ -1,7 +1,7 @@
 //! Erasure on real files: nothing of the person is left in any of them, the books balance, and
 //! neither a restart, a rebuild nor an older backup brings anybody back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use perennial::commands;
 use perennial::wire::segment::{Call, parse};
@@ -11,6 +11,8 @@ use perennial::workspace::{Status, Workspace};
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
 use serde_json::{Value, json};
+
+use crate::stage::verified;
 
 const PROGRAM: &str = include_str!("../../../../programs/ecoexplorers.yaml");
 /// Words that only the person's own events hold.
@@ -81,7 +83,7 @@ fn points(workspace: &mut Workspace) -> PointSums {
 #[track_caller]
 fn gone(folder: &Path) {
     let mut workspace = open(folder);
-    let findings = workspace.verify(noon()).unwrap();
+    let findings = verified(&mut workspace, noon());
     assert!(findings.faults.is_empty(), "{:?}", findings.faults);
     for name in ["ana-unique", "email:ana-unique@example.com", "anonymous:ana-unique-phone"] {
         assert!(workspace.customer(noon(), &name.parse().unwrap()).unwrap().is_none(), "{name}");
@@ -123,10 +125,56 @@ fn nothing_of_an_erased_person_is_left_and_nothing_brings_them_back() {
         assert_eq!(holds(&folder, word), Vec::<String>::new(), "'{word}' is still there");
     }
     gone(&folder);
-    commands::rebuild(&folder).unwrap();
+    commands::rebuild(&folder, false).unwrap();
     gone(&folder);
-    commands::restore(&backup, &folder).unwrap();
+    commands::restore(&backup, &folder, None).unwrap();
     gone(&folder);
+}
+
+/// A folder with somebody who was erased after the backup beside it was made.
+fn erased_since_the_backup(home: &Path) -> (PathBuf, PathBuf) {
+    let (folder, backup) = (home.join("data"), home.join("backup"));
+    let mut workspace = open(&folder);
+    live(&mut workspace);
+    workspace.checkpoint().unwrap();
+    commands::backup(&folder, &backup).unwrap();
+    ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
+    workspace.checkpoint().unwrap();
+    (folder, backup)
+}
+
+#[test]
+fn on_another_machine_the_list_of_erasures_forgets_again_whoever_was_erased() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, backup) = erased_since_the_backup(home.path());
+    let other = home.path().join("other");
+    commands::restore(&backup, &other, Some(&folder.join("erasures.txt"))).unwrap();
+    gone(&other);
+}
+
+#[test]
+fn a_restore_that_was_cut_off_is_made_up_for_at_the_next_start() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, backup) = erased_since_the_backup(home.path());
+    // All that the store does of it; the program ends before it enters the erasure.
+    perennial_store::restore(&backup, &folder, None, perennial_store::Options::default()).unwrap();
+    drop(commands::open(&folder, None).unwrap());
+    gone(&folder);
+}
+
+#[test]
+fn an_erasure_while_a_backup_is_made_is_not_undone_by_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, backup) = erased_since_the_backup(home.path());
+    // What is copied last is of after the erasure, what is copied first of before it.
+    for file in ["keys.db", "erasures.txt"] {
+        std::fs::copy(folder.join(file), backup.join(file)).unwrap();
+    }
+    let other = home.path().join("other");
+    commands::restore(&backup, &other, None).unwrap();
+    gone(&other);
+    drop(commands::open(&backup, None).unwrap());
+    gone(&backup);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use crate::stage::verified;
 use perennial::commands;
 use perennial::models::shelf::{Bought, Found, Kind, Pick, Question, Wanted, Why};
 use perennial::models::trainer::{NotNow, Trainer};
@@ -134,7 +135,7 @@ fn what_models_said_survives_refold_restart_and_a_lost_state() {
     let disk = MemoryDisk::new();
     let mut shop = trained(&disk);
     let before = scores(&mut shop);
-    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
     shop.checkpoint().unwrap();
     drop(shop);
     let mut again = Workspace::on_disk(&disk).unwrap();
@@ -145,7 +146,7 @@ fn what_models_said_survives_refold_restart_and_a_lost_state() {
     disk.delete_state();
     let mut rebuilt = Workspace::on_disk(&disk).unwrap();
     assert_eq!(scores(&mut rebuilt), before);
-    assert_eq!(rebuilt.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut rebuilt, end()).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -161,22 +162,22 @@ fn a_backup_holds_the_models_and_what_they_said() {
     train_now(&mut shop, ModelKind::Value);
     assert_ne!(scores(&mut shop), before);
     drop(shop);
-    commands::restore(&backup, &folder).unwrap();
+    commands::restore(&backup, &folder, None).unwrap();
     for state in ["as backed up", "made again"] {
         if state == "made again" {
-            commands::rebuild(&folder).unwrap();
+            commands::rebuild(&folder, false).unwrap();
         }
         let mut restored = Workspace::open(&folder).unwrap();
         assert_eq!(restored.model(ModelKind::Value).unwrap().about.version, 1, "{state}");
         assert!(!restored.owes_scores(), "{state}");
         assert_eq!(scores(&mut restored), before, "{state}");
-        assert_eq!(restored.verify(end()).unwrap().faults, Vec::<String>::new(), "{state}");
+        assert_eq!(verified(&mut restored, end()).faults, Vec::<String>::new(), "{state}");
     }
     // What is in force answers as before.
     let mut restored = Workspace::open(&folder).unwrap();
     take(&mut restored, end(), &[order(3, DAYS)]);
     assert_ne!(scores(&mut restored), before);
-    assert_eq!(restored.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut restored, end()).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -197,11 +198,11 @@ fn nothing_of_what_models_said_of_an_erased_person_is_left() {
     shop.checkpoint().unwrap();
     drop(shop);
     assert_eq!(left(), Vec::<String>::new());
-    commands::rebuild(home.path()).unwrap();
+    commands::rebuild(home.path(), false).unwrap();
     assert_eq!(left(), Vec::<String>::new());
     let mut shop = Workspace::open(home.path()).unwrap();
     assert!(shop.customer(end(), &"u7".parse().unwrap()).unwrap().is_none());
-    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn a_round_that_was_cut_off_goes_on_after_a_restart() {
         _ => None,
     });
     assert_eq!(blocks.collect::<Vec<_>>(), [50, 50, 50, 40, 0], "those who were left, and the end");
-    assert_eq!(again.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut again, end()).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -249,7 +250,7 @@ fn an_order_asks_the_models_again_and_the_answer_is_a_fact_of_its_entry() {
     assert!(back > silent + 100_000, "{silent} before, {back} after an order");
     let entry = shop.journal().entry(shop.last_seq()).unwrap().unwrap();
     assert_eq!(format!("{:?}", entry.outcome).matches("Scored").count(), 4, "a fact for each of two models");
-    assert_eq!(shop.verify(day(DAYS + 21)).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, day(DAYS + 21)).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -260,12 +261,12 @@ fn a_merge_keeps_the_survivors_scores() {
     let merge = Command::Merge { from: "u2".parse().unwrap() };
     shop.ask(end(), Asked::new(end(), "test", "u1".parse().unwrap(), None, merge)).unwrap().outcome.unwrap();
     assert_eq!(shop.customer(end(), &"u1".parse().unwrap()).unwrap().unwrap().scores, mine);
-    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
     score_everybody(&mut shop);
     train_now(&mut shop, ModelKind::Value);
     let joined = shop.customer(end(), &"u2".parse().unwrap()).unwrap().unwrap();
     assert!(joined.scores[0].basis.orders > mine[0].basis.orders);
-    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn both_sides_of_a_merge_taken_back_are_asked_about_again() {
     ask(&mut shop, "u1", Command::Merge { from: "u2".parse().unwrap() });
     ask(&mut shop, "u2", Command::Unmerge);
     assert_eq!((orders(&mut shop, "u1"), orders(&mut shop, "u2")), before);
-    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
 }
 
 #[test]
@@ -312,7 +313,7 @@ fn chances_fall_between_trainings_and_only_what_moved_is_written_down() {
     assert!(alive(&mut shop, 2).0 > is.0, "who ordered is as alive as one can be");
     assert_eq!(round(&mut shop, day(later)), 1, "nothing has moved since");
     let said: Vec<_> = (1..CUSTOMERS).step_by(7).map(|n| alive(&mut shop, n)).collect();
-    assert_eq!(shop.verify(day(later)).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, day(later)).faults, Vec::<String>::new());
     drop(shop);
     let mut again = crate::shop::on(&disk);
     assert_eq!((1..CUSTOMERS).step_by(7).map(|n| alive(&mut again, n)).collect::<Vec<_>>(), said);
@@ -332,7 +333,7 @@ fn a_customer_whose_orders_were_all_given_back_is_expected_no_more() {
     let now = value(&mut shop);
     let figures = [now.clv_12m, now.clv_12m_high, now.p_alive, now.churn_risk].map(|json| json.as_f64().unwrap());
     assert_eq!((figures, now.reason.as_str()), ([0.0, 0.0, 0.0, 1.0], "no order stands"));
-    assert_eq!(shop.verify(end()).unwrap().faults, Vec::<String>::new());
+    assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
 }
 
 #[test]

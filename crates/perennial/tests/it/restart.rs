@@ -7,12 +7,13 @@ use perennial::pump::{Clock, Pump};
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
 use perennial::workspace::{Status, Workspace};
-use perennial_core::id::Identifier;
+use perennial_core::fact::{Account, Cause, Fact, Posting, Unit};
+use perennial_core::id::{Identifier, LotId};
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::{DAY_MS, Timestamp};
 use perennial_store::{Checkpoint, Fault, MemoryDisk, Store, Trouble, Write};
 
-use crate::stage::{PROGRAM, Shop};
+use crate::stage::{PROGRAM, Shop, verified};
 
 fn at(day: i64) -> Timestamp {
     Timestamp::from_millis(1_772_366_400_000 + day * DAY_MS) // 2026-03-01T12:00:00Z and so many days.
@@ -87,7 +88,7 @@ fn a_state_of_another_version_is_made_again_and_loses_nothing() {
             std::fs::remove_file(folder.join("duplicates.db")).unwrap();
         }
         if how == "rebuild" {
-            perennial::commands::rebuild(&folder).unwrap();
+            perennial::commands::rebuild(&folder, false).unwrap();
         }
         let mut workspace = Workspace::open(&folder).unwrap();
         assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)), "{how}");
@@ -120,10 +121,93 @@ fn a_damaged_row_names_its_file_and_what_mends_it() {
         let complaint = perennial::commands::verify(&folder).err().unwrap().0;
         assert!(complaint.contains(&format!("read {what} from state.db: a row is damaged")), "{complaint}");
         assert!(complaint.contains("`perennial rebuild`") && !complaint.contains("backup"), "{complaint}");
-        perennial::commands::rebuild(&folder).unwrap();
+        perennial::commands::rebuild(&folder, false).unwrap();
         assert!(perennial::commands::verify(&folder).unwrap().faults.is_empty());
         assert_eq!(points(&mut Workspace::open(&folder).unwrap()), Some(700), "nothing is lost");
     }
+}
+
+#[test]
+fn looking_into_a_folder_neither_makes_one_nor_writes_into_it() {
+    let (home, mut workspace) = in_folder(1_000);
+    let typo = home.path().join("typo");
+    let complaint = perennial::commands::verify(&typo).err().unwrap().0;
+    assert!(complaint.contains("typo has no journal.db"), "{complaint}");
+    perennial::commands::journal(&typo, 1, 10, None).unwrap_err();
+    perennial::commands::rebuild(&typo, false).unwrap_err();
+    assert!(!typo.exists());
+    let hold = Command::Hold { points: 10, length: "P1D".parse().unwrap(), hold: "till".into() };
+    assert!(ask(&mut workspace, at(0), "h", hold)); // By now it is long over, and nobody has freed it.
+    workspace.checkpoint().unwrap();
+    let last = workspace.last_seq();
+    drop(workspace);
+    assert!(perennial::commands::verify(&home.path().join("data")).unwrap().faults.is_empty());
+    let store = Store::open(&home.path().join("data")).unwrap();
+    assert_eq!(store.journal.last_seq(), last, "what is verified may be a backup");
+}
+
+#[test]
+fn a_rebuild_that_fails_leaves_everything_as_it_was() {
+    let (home, mut workspace) = in_folder(700);
+    let folder = home.path().join("data");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    let state = std::fs::read(folder.join("state.db")).unwrap();
+    let key = std::fs::read(folder.join("master.key")).unwrap();
+    std::fs::write(folder.join("master.key"), [7; 32]).unwrap();
+    let complaint = perennial::commands::rebuild(&folder, false).err().unwrap().0;
+    assert!(complaint.contains("master key"), "{complaint}");
+    std::fs::write(folder.join("master.key"), key).unwrap();
+    // An entry that no program of ours has written.
+    let mut store = Store::open(&folder).unwrap();
+    let last = store.journal.last_seq();
+    let mut entry = store.journal.reader().entry(last).unwrap().unwrap();
+    let owner = entry.customer.unwrap();
+    let posting = Posting {
+        unit: Unit::Points,
+        from: Account::Pending,
+        to: Account::Available,
+        amount: 5,
+        lot: Some(LotId { owner, number: 1 }),
+        cause: Cause::Activate,
+    };
+    (entry.seq, entry.outcome) = (last + 1, vec![Fact::Posted(posting)]);
+    store.journal.append(&[entry]).unwrap();
+    drop(store);
+    for complaint in [
+        perennial::commands::rebuild(&folder, false).err().unwrap().0,
+        perennial::commands::verify(&folder).err().unwrap().0,
+    ] {
+        assert!(complaint.contains(&format!("entry {} cannot be folded again", last + 1)), "{complaint}");
+    }
+    assert!(std::fs::read(folder.join("state.db")).unwrap() == state);
+}
+
+#[test]
+fn a_journal_that_was_cut_is_not_taken_for_the_whole() {
+    let (home, mut workspace) = in_folder(700);
+    let folder = home.path().join("data");
+    let backup = home.path().join("backup");
+    perennial::commands::backup(&folder, &backup).unwrap();
+    buy(&mut workspace, at(0), "r");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    for file in ["journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(file));
+    }
+    std::fs::copy(backup.join("journal.db"), folder.join("journal.db")).unwrap();
+    for complaint in [
+        perennial::commands::verify(&folder).err().unwrap().0,
+        perennial::commands::rebuild(&folder, false).err().unwrap().0,
+    ] {
+        assert!(complaint.contains("but the state goes to") && complaint.contains("restore the last backup"));
+    }
+    perennial::commands::rebuild(&folder, true).unwrap();
+    assert!(perennial::commands::verify(&folder).unwrap().faults.is_empty());
+    std::fs::remove_file(folder.join("journal.db")).unwrap();
+    let complaint = perennial::commands::open(&folder, None).err().unwrap().0;
+    assert!(complaint.contains("has a state, but no journal.db"), "{complaint}");
+    assert!(!folder.join("journal.db").exists(), "it gets no empty one");
 }
 
 #[test]
@@ -146,7 +230,7 @@ fn an_order_that_earns_by_a_merge_earns_also_when_it_is_older_than_the_last_256(
     workspace.ask(at(4), asked("ana", Command::Merge { from: "bea".parse().unwrap() })).unwrap();
     let customer = workspace.customer(at(4), &"ana".parse().unwrap()).unwrap().unwrap();
     assert_eq!(customer.member.unwrap().wallet.totals().granted, 257 * 10);
-    assert!(workspace.verify(at(4)).unwrap().faults.is_empty());
+    assert!(verified(&mut workspace, at(4)).faults.is_empty());
 }
 
 #[test]
@@ -162,7 +246,7 @@ fn a_checkpoint_that_failed_takes_nothing_with_it() {
             drop(workspace);
             let mut workspace = Workspace::on_disk(&disk).unwrap();
             assert_eq!((workspace.stock("water-bottle"), points(&mut workspace)), (Some(499), Some(600)));
-            assert!(workspace.verify(at(1)).unwrap().faults.is_empty());
+            assert!(verified(&mut workspace, at(1)).faults.is_empty());
         }
     }
 }
@@ -178,7 +262,7 @@ fn time_does_not_go_back_over_a_restart() {
     buy(&mut workspace, at(2), "s"); // The machine's clock was set back.
     let last = workspace.journal().entry(workspace.last_seq()).unwrap().unwrap();
     assert_eq!(last.recorded_at, at(30));
-    assert!(workspace.verify(at(2)).unwrap().faults.is_empty());
+    assert!(verified(&mut workspace, at(2)).faults.is_empty());
     // What arrives is dated by the same time, so that nobody's order is booked before they joined.
     let clock = Clock::Manual(Arc::new(AtomicI64::new(at(2).as_millis())));
     assert_eq!(Pump::start(workspace, clock).unwrap().handle().now(), at(30));

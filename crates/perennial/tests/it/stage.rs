@@ -2,6 +2,7 @@
 
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
+use perennial::workspace::verify::Findings;
 use perennial::workspace::{Answer, Receipt, Workspace};
 use perennial_core::customer::{Customer, Timers};
 use perennial_core::id::Identifier;
@@ -129,7 +130,7 @@ impl Shop {
     }
 
     pub(crate) fn verify(&mut self) {
-        let findings = self.workspace.verify(self.now).unwrap();
+        let findings = verified(&mut self.workspace, self.now);
         assert_eq!(findings.faults, [""; 0]);
     }
 
@@ -138,6 +139,12 @@ impl Shop {
         self.workspace = Workspace::memory().unwrap(); // Lets the disk go.
         self.workspace = Workspace::on_disk(&self.disk).unwrap();
     }
+}
+
+/// What a verification finds once everybody did what is due.
+pub(crate) fn verified(workspace: &mut Workspace, now: Timestamp) -> Findings {
+    workspace.catch_up(now).unwrap();
+    workspace.verify().unwrap()
 }
 
 pub(crate) fn enroll() -> Command {

@@ -82,7 +82,8 @@ fn points(workspace: &mut Workspace, at: Timestamp, who: &str) -> (i64, i64) {
 }
 
 fn is_sound(workspace: &mut Workspace, at: Timestamp) {
-    let found = workspace.verify(at).unwrap();
+    workspace.catch_up(at).unwrap();
+    let found = workspace.verify().unwrap();
     assert!(found.faults.is_empty(), "{:?}", found.faults);
 }
 
