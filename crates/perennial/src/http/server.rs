@@ -16,12 +16,17 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutStream;
 
 use super::Stop;
 use super::problem::ApiError;
 
 /// Bytes of a request's line and headers together; an address has at most 65,534 of them.
 const HEAD_MAX: usize = 100 * 1_024;
+
+/// After which a trouble that stays is told again.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where and how to listen.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Config {
     pub connections: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// How long a client may take none of an answer that waits for it.
+    pub answer_timeout: Duration,
     /// How long requests under way may take to end at shutdown.
     pub drain: Duration,
 }
@@ -42,6 +49,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8484)),
             connections: 4_096,
             header_timeout: Duration::from_secs(15),
+            answer_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }
     }
@@ -90,6 +98,7 @@ impl Server {
         let connections = Arc::new(Semaphore::new(self.config.connections));
         let graceful = GracefulShutdown::new();
         tokio::pin!(shutdown);
+        let mut told = None;
         loop {
             // The semaphore is never closed; a permit ends with its connection.
             let permit = tokio::select! {
@@ -104,7 +113,10 @@ impl Server {
                 Ok((stream, _)) => self.serve(stream, permit, &graceful),
                 Err(error) => {
                     // Out of file handles, most likely: give others time to close theirs.
-                    tracing::error!(%error, "a connection could not be accepted");
+                    if told.is_none_or(|told: Instant| told.elapsed() > TOLD_AGAIN) {
+                        told = Some(Instant::now());
+                        tracing::error!(%error, "connections could not be accepted; they wait, and this is told once a minute");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -130,11 +142,13 @@ impl Server {
                 }
             }
         });
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.config.answer_timeout));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
             .max_header_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {

@@ -35,7 +35,12 @@ impl Place {
         let (keys, first) = KeyRing::in_memory(Timestamp::from_millis(NOON_MS)).unwrap();
         let (app, stop) = App::new(pump.handle(), keys, None);
         let quick = Duration::from_millis(300);
-        let config = Config { listen: ([127, 0, 0, 1], 0).into(), header_timeout: quick, ..Config::default() };
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            header_timeout: quick,
+            answer_timeout: quick,
+            ..Config::default()
+        };
         let server = Server::bind(config, router(app), stop).await.unwrap();
         let address = server.local_addr().unwrap();
         tokio::spawn(server.run(std::future::pending()));
@@ -260,6 +265,21 @@ async fn a_slow_head_is_not_waited_for() {
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
     assert!(ended.is_ok(), "the server hangs up on a head that does not end");
+    place.is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_answers_is_hung_up_on() {
+    let place = Place::open().await;
+    let mut stream = TcpStream::connect(place.address).await.unwrap();
+    let asked = 2_000;
+    stream.write_all("GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(asked).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut answers = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answers)).await;
+    assert!(ended.is_ok(), "what was on its way comes, then the end");
+    let told = String::from_utf8_lossy(&answers).matches("HTTP/1.1 200 OK").count();
+    assert!((1..asked).contains(&told), "{told}");
     place.is_well().await;
 }
 
