@@ -57,7 +57,9 @@ pub fn compile_value(source: Value) -> Result<Program, Vec<Problem>> {
 fn compile_document(document: &Node, new: bool) -> Result<Program, Vec<Problem>> {
     let mut problems = Problems::default();
     let mut program = None;
-    if let Some(source) = shape::check(document, &mut problems) {
+    let source = shape::check(document, &mut problems);
+    document.check(&Path::default(), new, &mut problems);
+    if let Some(source) = source {
         let names = names(document);
         let written = document.get("currency").and_then(Node::text).unwrap_or(&source.currency.0);
         let currency = written.parse().unwrap_or(Currency::USD);

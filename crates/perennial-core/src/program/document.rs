@@ -3,13 +3,16 @@
 //! Promise: reading is bounded in size and depth, and a document without lines (a patched one)
 //! is a document all the same.
 
+use std::collections::BTreeSet;
+
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::Problem;
-use super::problem::{Path, Step};
+use super::problem::{Path, Problems, Step};
 
 /// The longest document, in bytes.
 pub const SOURCE_MAX: usize = 1 << 20;
@@ -45,7 +48,12 @@ impl Node {
             let message = format!("the document has {} bytes, {SOURCE_MAX} are allowed", text.len());
             return Err(Problem { path: "programme".into(), line: 0, message });
         }
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        // Names that stand twice are told with everything else that is wrong.
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        };
         match serde_saphyr::from_str_with_options::<Spanned<Content>>(text, options) {
             Ok(spanned) => Ok(Self::from(spanned)),
             // JSON may be indented with tabs, which YAML forbids.
@@ -80,6 +88,33 @@ impl Node {
         if let Content::Scalar(Value::String(text)) = &self.what { Some(text) } else { None }
     }
 
+    fn is_nothing(&self) -> bool {
+        matches!(self.what, Content::Scalar(Value::Null))
+    }
+
+    /// Adds names that stand twice and, where `new`, names and items without a value.
+    pub(super) fn check(&self, at: &Path, new: bool, problems: &mut Problems) {
+        let mut seen = BTreeSet::new();
+        let entries: &[Entry] = if let Content::Map(entries) = &self.what { entries } else { &[] };
+        for Entry { key, node, .. } in entries {
+            let path = at.key(key);
+            if !seen.insert(key) {
+                problems.add(&path, format!("'{key}' is written twice: a name stands once"));
+            }
+            if new && node.is_nothing() && !problems.names(&path) {
+                problems.add(&path, format!("'{key}' has no value: write one, or leave the name out"));
+            }
+            node.check(&path, new, problems);
+        }
+        for (i, item) in self.items().iter().enumerate() {
+            let path = at.at(i);
+            if new && item.is_nothing() && !problems.names(&path) {
+                problems.add(&path, "an item without a value: write one, or take the '-' out");
+            }
+            item.check(&path, new, problems);
+        }
+    }
+
     /// Whether something stands at a path.
     pub(super) fn has(&self, path: &Path) -> bool {
         let found = path.steps().iter().try_fold(self, |here, step| match step {
@@ -95,7 +130,7 @@ impl Node {
         for step in path.steps() {
             let next = match (step, &here.what) {
                 (Step::Key(name), Content::Map(entries)) => {
-                    entries.iter().find(|e| e.key == *name).map(|e| (e.line, &e.node))
+                    entries.iter().rev().find(|e| e.key == *name).map(|e| (e.line, &e.node))
                 }
                 (Step::At(index), Content::List(items)) => items.get(*index).map(|item| (item.line, item)),
                 _ => None,
@@ -110,8 +145,9 @@ impl Node {
 fn unreadable(error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
     let said = error.to_string();
-    if let Some((key, _)) = said.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split_once(',')) {
-        return Problem { path: key.into(), line, message: format!("'{key}' is written twice: a name stands once") };
+    if said.contains("from_str_multiple") {
+        let message = "a file holds one document: take out the line '---' between two";
+        return Problem { path: "programme".into(), line, message: message.into() };
     }
     let remedy = if said.contains("tabs disallowed") || said.contains("found a tab") {
         "indent with spaces, not with tabs"
@@ -160,9 +196,13 @@ impl From<&Node> for Value {
 /// The document as a plain value, for patches and for the database.
 ///
 /// # Errors
-/// When the text is neither YAML nor JSON.
+/// When the text is neither YAML nor JSON, or a name stands twice in it.
 pub fn parse_value(text: &str) -> Result<Value, Problem> {
-    Node::parse(text).map(|node| Value::from(&node))
+    let node = Node::parse(text)?;
+    let mut problems = Problems::default();
+    node.check(&Path::default(), false, &mut problems);
+    let first = problems.finish(|path| node.line_of(path)).into_iter().next();
+    first.map_or_else(|| Ok(Value::from(&node)), Err)
 }
 
 /// Changes `target` as RFC 7396 says: what the patch names is set, what it sets to null goes.

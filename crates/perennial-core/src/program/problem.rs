@@ -76,6 +76,11 @@ impl Problems {
         result.map_err(|e| self.add(path, e.to_string())).ok()
     }
 
+    /// Whether something is wrong at a path.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        self.0.iter().any(|(at, _)| at == path)
+    }
+
     /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -213,8 +213,30 @@ fn what_is_no_document_is_said_plainly() {
     says(
         "perennial: 1\nid: a\nid: b",
         expect![[r#"
-        line 3: id: 'id' is written twice: a name stands once
-    "#]],
+            line 1: programme: missing 'name', for example name: Corner Coffee
+            line 1: programme: missing 'currency', for example currency: EUR
+            line 1: programme: missing 'time_zone', for example time_zone: Europe/Paris
+            line 3: id: 'id' is written twice: a name stands once
+        "#]],
+    );
+    says(
+        "perennial: 1\n---\nid: b",
+        expect![[r#"
+            line 3: programme: a file holds one document: take out the line '---' between two
+        "#]],
+    );
+    const BEGUN: &str = "perennial: 1\nid: a\nname: A\ncurrency: EUR\ntime_zone: UTC\n";
+    says(
+        &format!(
+            "{BEGUN}segments:\n  vip:\n  big: ordrs > 5\nearn:\n-\nrewards: [{{ id: a, id: b, name: A, points: }}]\n"
+        ),
+        expect![[r#"
+            line 7: segments.vip: 'vip' has no value: write one, or leave the name out
+            line 8: segments.big: unknown field 'ordrs', did you mean 'orders'?
+            line 10: earn[0]: expected an earning rule with id, on and points or multiply, found nothing
+            line 11: rewards[0].points: expected a whole number, found nothing
+            line 11: rewards[0].id: 'id' is written twice: a name stands once
+        "#]],
     );
     says(
         "perennial: 1\nearn:\n\t- { id: x }",
