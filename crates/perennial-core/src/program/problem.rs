@@ -60,15 +60,24 @@ impl fmt::Display for Path {
 
 /// What has been found so far.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<(Path, String)>);
+pub(super) struct Problems {
+    kept: Vec<(Path, String)>,
+    /// How many there are.
+    count: usize,
+}
 
 /// More than anybody reads at once; the rest is counted.
 const SHOWN: usize = 100;
+/// So many are kept, to show the first of the document among them.
+const KEPT: usize = 1_000;
 
 impl Problems {
     /// Adds one.
     pub(super) fn add(&mut self, path: &Path, message: impl Into<String>) {
-        self.0.push((path.clone(), message.into()));
+        self.count += 1;
+        if self.kept.len() < KEPT {
+            self.kept.push((path.clone(), message.into()));
+        }
     }
 
     /// Passes a value on, or adds why there is none.
@@ -78,22 +87,22 @@ impl Problems {
 
     /// Whether something is wrong at a path.
     pub(super) fn names(&self, path: &Path) -> bool {
-        self.0.iter().any(|(at, _)| at == path)
+        self.kept.iter().any(|(at, _)| at == path)
     }
 
     /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
     /// All of them in the order of the document, with their lines.
     pub(super) fn finish(self, line_of: impl Fn(&Path) -> usize) -> Vec<Problem> {
-        let located =
-            self.0.into_iter().map(|(path, message)| Problem { line: line_of(&path), path: path.to_string(), message });
+        let located = self.kept.into_iter();
+        let located = located.map(|(path, message)| Problem { line: line_of(&path), path: path.to_string(), message });
         let mut found: Vec<Problem> = located.collect();
         found.sort_by_key(|problem| problem.line);
-        let more = found.len().saturating_sub(SHOWN);
         found.truncate(SHOWN);
+        let more = self.count - found.len();
         if more > 0 {
             found.push(Problem { path: "programme".into(), line: 0, message: format!("and {more} more problems") });
         }
