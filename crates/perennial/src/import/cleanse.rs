@@ -267,8 +267,21 @@ impl Column {
             let forms = if self.formats.is_empty() { "ISO 8601".to_owned() } else { self.formats.join(" or ") };
             self.bad("bad_date", format!("{} is not a date of the form {forms}", shown(&cell.text)))
         })?;
+        self.check_year(&cell.text, at)?;
         cell.recent = Some((cell.text.clone(), at));
         Ok(at)
+    }
+
+    /// A year that nobody means: two digits taken for four, or a form that fits by accident.
+    fn check_year(&self, text: &str, at: Timestamp) -> Result<(), Bad> {
+        let earliest = if self.kind == Kind::Date { YEAR_1000 } else { Timestamp::EPOCH };
+        if at >= earliest {
+            return Ok(());
+        }
+        let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or_default();
+        let year = at.to_zoned(self.zone.clone()).year();
+        let remedy = if (0..100).contains(&year) { "for two digits write %y" } else { "is its format right?" };
+        Err(self.bad("bad_date", format!("{} would be in the year {year}; {remedy}", shown(text))))
     }
 
     /// A calendar day, as `1992-02-29`: no zone moves it.
@@ -339,6 +352,8 @@ impl Column {
     }
 }
 
+/// Days before this are no days of anybody's life.
+const YEAR_1000: Timestamp = Timestamp::from_millis(-30_610_224_000_000);
 /// The largest number: sums over a hundred million rows of products of two such stay exact.
 const MOST: i64 = 999_999_999;
 /// The longest text, in characters.
@@ -408,6 +423,23 @@ mod tests {
         assert_eq!(read(&c, "2011-07-01"), at("2011-06-30T23:00:00Z"));
         assert_eq!(read(&c, "2011-07-01T09:30:00+02:00"), at("2011-07-01T07:30:00Z"));
         assert_eq!(read(&c, "31/02/2011 12:00"), Err("bad_date"));
+    }
+
+    #[test]
+    fn a_year_that_nobody_means_is_told() {
+        let why = |kind, format: &str, raw: &str| {
+            let c = column(kind, &ColumnSource { formats: vec![format.into()], ..ColumnSource::default() });
+            c.read(raw, &mut Cell::default()).err().map(|bad| (bad.code, bad.reason))
+        };
+        let told = |text: &str| Some(("bad_date", text.to_owned()));
+        let two = "'1.3.24 10:00' would be in the year 24; for two digits write %y";
+        assert_eq!(why(Kind::Instant, "%d.%m.%Y %H:%M", "1.3.24 10:00"), told(two));
+        assert_eq!(why(Kind::Instant, "%d.%m.%y %H:%M", "1.3.24 10:00"), None);
+        let old = "'1899-12-30' would be in the year 1899; is its format right?";
+        assert_eq!(why(Kind::Instant, "%Y", "1899-12-30"), told(old));
+        assert_eq!(why(Kind::Date, "%d.%m.%Y", "30.12.1899"), None, "somebody's birthday");
+        let two = "'30.12.99' would be in the year 99; for two digits write %y";
+        assert_eq!(why(Kind::Date, "%d.%m.%Y", "30.12.99"), told(two));
     }
 
     #[test]
