@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use perennial::import::{Options, Sink, SinkError, Taken, compile};
+use perennial::import::{Batch, Options, Sink, SinkError, Taken, compile};
 use perennial_core::event::Product;
 use perennial_core::input::Input;
 use perennial_core::time::Timestamp;
@@ -27,13 +27,14 @@ impl Sink for Counting {
         Ok(())
     }
 
-    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Batch, SinkError> {
         for input in &inputs {
             let bytes = postcard::to_stdvec(input).expect("what was made can be written");
             assert_eq!(&postcard::from_bytes::<Input>(&bytes).expect("and read"), input);
         }
         self.0 += inputs.len() as u64;
-        Ok(Taken { new: inputs.len() as u64, ..Taken::default() })
+        let taken = Taken { new: inputs.len() as u64, ..Taken::default() };
+        Ok(Batch { taken, ..Batch::default() })
     }
 }
 

@@ -5,6 +5,7 @@
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -370,6 +371,16 @@ impl OrderRecord {
         self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.left()))
     }
 
+    /// Whether an order names the goods and the money that this one was booked with.
+    pub fn was_booked_as(&self, order: &Order) -> bool {
+        let paid: i64 = self.lines.iter().fold(0, |sum, l| sum.saturating_add(l.net).saturating_add(l.paid));
+        currency(order, self.currency) == Some(self.currency)
+            && paid == eligible(order, self.currency)
+            && (order.lines.len() > LINES_MAX
+                || goods(self.lines.iter().map(|l| (&*l.product_id, l.quantity)))
+                    == goods(order.lines.iter().map(|l| (&*l.product_id, l.quantity))))
+    }
+
     /// Whether this record of an order was made before another one of it.
     pub fn is_earlier(&self, other: &Self) -> bool {
         self.received_at < other.received_at
@@ -557,6 +568,13 @@ impl Orders {
         self.parked = rest;
         Vec::from_iter(waiting).into_iter().map(|(_, parked): (OrderRef, Parked)| parked).collect()
     }
+}
+
+/// Pieces by product.
+fn goods<'a>(lines: impl Iterator<Item = (&'a str, u32)>) -> BTreeMap<&'a str, u64> {
+    let mut sums = BTreeMap::new();
+    lines.for_each(|(product, pieces)| *sums.entry(product).or_default() += u64::from(pieces));
+    sums
 }
 
 /// The currency an order is in; none when its code is no currency.

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use perennial_core::event::Product;
-use perennial_core::id::CustomerId;
+use perennial_core::event::{Product, Refund};
+use perennial_core::id::{CustomerId, Identifier};
 use perennial_core::input::Input;
+use perennial_core::money::Currency;
 use perennial_core::program::Problem;
 use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::Timestamp;
@@ -19,7 +20,7 @@ use perennial_store::Aside;
 use crate::http::keys::KeyRing;
 use crate::http::server::{Config, Server, asked_to_end};
 use crate::http::{self, App};
-use crate::import::{self, Sink, SinkError, Taken};
+use crate::import::{self, Batch, Booked, Sink, SinkError};
 use crate::models::{self, Progress};
 use crate::pump::{Clock, Pump};
 use crate::workspace::verify::Findings;
@@ -138,13 +139,18 @@ fn start(data: &Path, program: Option<&Path>) -> Result<(Pump, KeyRing), Trouble
 /// # Errors
 /// When the mapping, the files or the folder cannot be used.
 pub fn import(data: &Path, program: Option<&Path>, arguments: &import::command::Arguments) -> Result<u8, Trouble> {
-    let mut sink = Books { workspace: open(data, program)?, now: now() };
+    let mut out = std::io::stdout().lock();
+    if arguments.schema {
+        import::command::print_schema(&mut out)?;
+        return Ok(0);
+    }
+    let now = now();
+    let mut sink = Books { workspace: open(data, program)?, now };
     if sink.workspace.rules().latest().is_none() {
         return Err(Trouble("no programme is published yet: give one with --program FILE".into()));
     }
-    let mut out = std::io::stdout().lock();
     let marker = Some(data.join("import.progress"));
-    let (_, code) = import::command::run(arguments, &mut sink, now(), marker, &mut out)?;
+    let (_, code) = import::command::run(arguments, &mut sink, now, marker, &mut out)?;
     sink.close()?;
     Ok(code)
 }
@@ -161,10 +167,23 @@ impl Sink for Books {
         Ok(())
     }
 
-    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Batch, SinkError> {
         let taken = self.workspace.take_history(self.now, inputs)?;
         self.workspace.checkpoint_if_due(now())?;
         Ok(taken.into())
+    }
+
+    fn currency(&self, of: Currency) -> Option<Currency> {
+        let program = &self.workspace.rules().latest()?.program;
+        program.rate(of).is_none().then_some(program.currency)
+    }
+
+    fn orders(&mut self, names: &[Identifier]) -> Result<Vec<Booked>, SinkError> {
+        Ok(self.workspace.orders_of(names)?.into_iter().map(Booked::from).collect())
+    }
+
+    fn refund(&mut self, source: &str, message_id: &str) -> Result<Option<Refund>, SinkError> {
+        Ok(self.workspace.refund_of(source, message_id)?)
     }
 }
 

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use perennial_core::time::Timestamp;
 
+use super::emit::NOT_IN_PILOT;
 use super::{Failure, MAX_ROWS, Options, Plan, Reconciliation, Sink};
 
 /// Arguments of `perennial import`.
@@ -31,6 +32,9 @@ pub struct Arguments {
     /// one's own leave it out.
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub shift_weeks: i32,
+    /// Bring orders in though the programme does not know their currency: they earn nothing.
+    #[arg(long)]
+    pub history_only: bool,
     /// Where rows that do not come in are written, with line, field and reason.
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
@@ -79,6 +83,7 @@ pub fn run(
         shift_weeks: arguments.shift_weeks,
         limit_customers: arguments.limit_customers,
         max_rows: arguments.max_rows,
+        history_only: arguments.history_only,
         rejects: arguments.rejects.clone(),
         marker,
         progress: progress(),
@@ -90,7 +95,9 @@ pub fn run(
         Shown::Json => serde_json::to_string_pretty(&totals).unwrap_or_default() + "\n",
     };
     print(&shown, out)?;
-    let clean = totals.gaps().is_empty() && totals.files.iter().all(|f| f.rejected == 0);
+    let clean = totals.gaps().is_empty()
+        && totals.files.iter().all(|f| f.rejected == 0)
+        && totals.not_enrolled.keys().all(|code| code == NOT_IN_PILOT);
     Ok((totals, u8::from(!clean)))
 }
 

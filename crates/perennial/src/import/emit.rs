@@ -1,8 +1,11 @@
 //! Emission: what was gathered becomes inputs, in the order of time over all customers.
 //!
 //! Promise: the same files and mapping give the same inputs in the same order with the same message
-//! ids, whenever and wherever they are read; so an import can be repeated or taken up again.
+//! ids, whenever and wherever they are read; so an import can be repeated or taken up again. What an
+//! earlier run took back for a return keeps its place among the steps and makes no input.
 //! Ids come from natural keys: `<import>:order:<order id>`.
+
+use std::collections::HashMap;
 
 use perennial_core::event::{Body, Event, Line, Order, Origin, Refund};
 use perennial_core::id::Identifier;
@@ -15,6 +18,10 @@ use rust_decimal::Decimal;
 use super::group::{Draft, Gathered};
 use super::mapping::Enroll;
 use super::returns::{self, Matched, unit_price};
+use super::{Refused, Sink, SinkError};
+
+/// Why a programme leaves somebody out on purpose.
+pub(super) const NOT_IN_PILOT: &str = "not_in_pilot";
 
 /// One input to come. At one instant people come first, then orders, then what refers to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +49,10 @@ pub(super) struct Script<'p> {
 }
 
 impl<'p> Script<'p> {
-    pub(super) fn new(mut gathered: Gathered<'p>, now: Timestamp) -> Self {
-        let matched = returns::match_all(&mut gathered);
+    /// # Errors
+    /// When the sink cannot be asked for the orders that returns are of.
+    pub(super) fn new(mut gathered: Gathered<'p>, sink: &mut dyn Sink, now: Timestamp) -> Result<Self, SinkError> {
+        let matched = returns::match_all(&mut gathered, sink)?;
         let traits = (0..gathered.people.len()).map(|n| gathered.traits(n)).collect();
         let mut script = Self { gathered, matched, traits, steps: Vec::new(), received_at: now };
         script.plan_orders();
@@ -52,21 +61,57 @@ impl<'p> Script<'p> {
             script.steps.push(Step { at: event.at, what: What::Event(n) });
         }
         script.steps.sort_unstable();
-        script.tally();
-        script
+        Ok(script)
     }
 
     pub(super) fn len(&self) -> usize {
         self.steps.len()
     }
 
-    /// The inputs of some steps, in order.
-    pub(super) fn inputs(&self, from: usize, to: usize) -> Vec<Input> {
+    /// The inputs of some steps, in order, and the steps that they are of: what an earlier run took back
+    /// needs none.
+    pub(super) fn inputs(&self, from: usize, to: usize) -> (Vec<usize>, Vec<Input>) {
         let steps = self.steps.get(from..to.min(self.steps.len())).unwrap_or_default();
-        steps.iter().map(|step| self.input(*step)).collect()
+        (from..).zip(steps).filter_map(|(n, step)| Some((n, self.input(*step)?))).unzip()
     }
 
-    pub(super) fn into_gathered(self) -> Gathered<'p> {
+    /// Rejects what the sink refused, and counts the rest.
+    pub(super) fn close(mut self, refused: &[Refused]) -> Gathered<'p> {
+        let mut refunds = HashMap::new();
+        let (mut people, mut events) = (0, 0);
+        for refused in refused {
+            match self.steps.get(refused.nth).map(|step| step.what) {
+                Some(What::Order(n)) => self.gathered.refuse_order(n, refused),
+                Some(What::Refund(n)) => _ = refunds.insert(n as usize, refused),
+                Some(What::Event(n)) => {
+                    self.gathered.refuse_event(n, refused);
+                    events += 1;
+                }
+                Some(What::Identify(n)) => {
+                    self.gathered.refuse_person(n, refused);
+                    self.traits[n as usize] = Properties::default();
+                }
+                Some(What::Enroll(n)) => {
+                    people += 1;
+                    *self.gathered.totals.not_enrolled.entry(refused.code.to_string()).or_default() += 1;
+                    // Whom a programme leaves out on purpose is no fault of the row.
+                    if *refused.code != *NOT_IN_PILOT {
+                        self.gathered.refuse_person(n, refused);
+                    }
+                }
+                None => {}
+            }
+        }
+        returns::settle(&mut self.gathered, &self.matched, &refunds);
+        self.matched = std::mem::take(&mut self.matched)
+            .into_iter()
+            .enumerate()
+            .filter(|(n, _)| !refunds.contains_key(n))
+            .map(|(_, matched)| matched)
+            .collect();
+        self.tally();
+        self.gathered.totals.enrolled -= people;
+        self.gathered.totals.events -= events;
         self.gathered
     }
 
@@ -151,14 +196,17 @@ impl<'p> Script<'p> {
         totals.enrolled = steps.iter().filter(|s| matches!(s.what, What::Enroll(_))).count() as u64;
     }
 
-    fn input(&self, step: Step) -> Input {
-        match step.what {
+    fn input(&self, step: Step) -> Option<Input> {
+        Some(match step.what {
             What::Identify(n) => self.identify(n as usize, step.at),
             What::Enroll(n) => self.enroll(n as usize, step.at),
             What::Order(n) => self.order(&self.gathered.orders[n as usize]),
             What::Event(n) => self.track(n as usize),
-            What::Refund(n) => self.refund(&self.matched[n as usize]),
-        }
+            What::Refund(n) => {
+                let matched = &self.matched[n as usize];
+                return matched.origin.fresh.then(|| self.refund(matched));
+            }
+        })
     }
 
     fn event(&self, id: &str, at: Timestamp, ids: Vec<Identifier>, body: Body) -> Event {
@@ -238,14 +286,7 @@ impl<'p> Script<'p> {
 
     fn refund(&self, matched: &Matched) -> Input {
         let back = &self.gathered.orders[matched.back as usize];
-        let (order_id, refund_id): (Box<str>, String) = match &matched.order {
-            returns::Origin::Found(n) => {
-                let order = &self.gathered.orders[*n as usize].id;
-                (order.clone(), format!("{}/{order}", back.id))
-            }
-            // Its own space of names: a mended row must not collide with what was matched before.
-            returns::Origin::Stated(order) => (order.clone(), format!("{}/{order}/stated", back.id)),
-        };
+        let refund_id = matched.origin.refund_id(back);
         let line = |(product, pieces, price): &(u32, u32, Decimal)| Line {
             product_id: self.gathered.names.text(*product).into(),
             price: Some(*price),
@@ -253,6 +294,7 @@ impl<'p> Script<'p> {
             ..Line::default()
         };
         let lines = matched.pieces.iter().map(line).collect();
+        let order_id = matched.origin.order.clone();
         let body = Body::Refunded(Refund { refund_id: refund_id.as_str().into(), order_id, total: None, lines });
         let ids = self.gathered.people[back.person as usize].ids.clone();
         Input::Event(Box::new(self.event(&format!("refund:{refund_id}"), back.at, ids, body)))

@@ -14,6 +14,7 @@ use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use super::Refused;
 use super::cleanse::{Bad, Cell, Meaning, holds};
 use super::mapping::{Customers, Events, Ids, Incomplete, Named, Orders, Plan, Products, Survivor};
 use super::reconcile::Reconciliation;
@@ -59,7 +60,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn number(&mut self, text: &str) -> u32 {
+    pub(super) fn number(&mut self, text: &str) -> u32 {
         if let Some(n) = self.index.get(text) {
             return *n;
         }
@@ -78,6 +79,8 @@ impl Names {
 pub(super) struct Person {
     pub(super) ids: Vec<Identifier>,
     pub(super) anonymous: bool,
+    /// The first line of the customer file that describes them.
+    pub(super) line: Option<u64>,
     /// When the customer file says that it was stated.
     pub(super) stated_at: Option<Timestamp>,
     pub(super) enrolled_at: Option<Timestamp>,
@@ -112,6 +115,7 @@ pub(super) struct DraftLine {
 
 /// A track call in the making.
 pub(super) struct DraftEvent {
+    pub(super) line: u64,
     pub(super) kind: usize,
     pub(super) person: u32,
     pub(super) at: Timestamp,
@@ -192,10 +196,7 @@ pub(super) struct Moved {
     discount: Decimal,
 }
 
-/// Why a row did not make it, and whether its order must wait for it.
-type Refused = Bad;
-
-fn bad(code: &'static str, field: &str, reason: impl Into<String>) -> Refused {
+fn bad(code: &'static str, field: &str, reason: impl Into<String>) -> Bad {
     Bad { code, field: field.into(), reason: reason.into() }
 }
 
@@ -267,7 +268,7 @@ impl<'p> Gathered<'p> {
     pub(super) fn row(&mut self, file: usize, line: u64, cells: &[Cell], digest: [u8; 16]) -> Result<(), Bad> {
         let plan = self.plan;
         for (kind, event) in plan.events.iter().enumerate().filter(|(_, e)| e.file == file) {
-            self.event(kind, event, cells, digest)?;
+            self.event(kind, event, line, cells, digest)?;
         }
         if let Some(customers) = plan.customers.as_ref().filter(|c| c.file == file) {
             self.customer(customers, line, cells)?;
@@ -282,14 +283,50 @@ impl<'p> Gathered<'p> {
         Ok(())
     }
 
-    /// A row that was rejected: under the policy `hold` its order waits with it.
+    /// A row that was rejected: its order may have to wait with it.
     pub(super) fn hold(&mut self, file: usize, cells: &[Cell]) {
         let Some(orders) = self.plan.orders.as_ref().filter(|o| o.file == file) else { return };
-        if orders.incomplete == Incomplete::Hold
-            && let Some(id) = cells[orders.id].text()
-        {
+        if let Some(id) = cells[orders.id].text() {
             self.held.insert(id.into());
         }
+    }
+
+    /// The order in the files that has an id.
+    pub(super) fn sale(&self, id: &str) -> Option<u32> {
+        self.by_order[0].get(id).copied().filter(|n| !self.orders[*n as usize].lines.is_empty())
+    }
+
+    /// The column at fault when the books refuse something.
+    pub(super) fn field(&self, file: usize, code: &str, customer: &Ids, own: usize) -> &'p str {
+        let about_the_customer = matches!(code, "erased" | "no_identifier");
+        let named = customer.first().filter(|_| about_the_customer);
+        self.column(file, named.map_or(own, |(_, column)| *column))
+    }
+
+    /// Rejects the rows of an order that the books refuse.
+    pub(super) fn refuse_order(&mut self, n: u32, refused: &Refused) {
+        let Some(o) = self.plan.orders.as_ref() else { return };
+        let field = self.field(o.file, &refused.code, &o.customer, o.id);
+        let code = || refused.code.clone().into_string();
+        for line in std::mem::take(&mut self.orders[n as usize].lines) {
+            self.rejects[o.file].add(line.line, code(), field, refused.reason.clone());
+            self.totals.rejected.entry(code()).or_default().add(1, line.quantity, line.amount);
+        }
+    }
+
+    /// Rejects the row of an event that the books refuse.
+    pub(super) fn refuse_event(&mut self, n: u32, refused: &Refused) {
+        let event = &self.events[n as usize];
+        let e = &self.plan.events[event.kind];
+        let field = self.field(e.file, &refused.code, &e.customer, *e.key.first().unwrap_or(&e.at));
+        self.rejects[e.file].add(event.line, refused.code.clone().into_string(), field, refused.reason.clone());
+    }
+
+    /// Rejects the first row that describes a customer whom the books refuse, if there is one.
+    pub(super) fn refuse_person(&mut self, n: u32, refused: &Refused) {
+        let (Some(c), Some(line)) = (self.plan.customers.as_ref(), self.people[n as usize].line) else { return };
+        let field = self.field(c.file, &refused.code, &c.ids, c.ids.first().map_or(0, |(_, column)| *column));
+        self.rejects[c.file].add(line, refused.code.clone().into_string(), field, refused.reason.clone());
     }
 
     fn column(&self, file: usize, column: usize) -> &'p str {
@@ -448,7 +485,7 @@ impl<'p> Gathered<'p> {
             self.by_id.insert(strongest.clone(), n);
         }
         let anonymous = ids.iter().all(|id| id.kind == IdentifierKind::Anonymous);
-        self.people.push(Person { ids, anonymous, stated_at: None, enrolled_at: None, traits: Vec::new() });
+        self.people.push(Person { ids, anonymous, line: None, stated_at: None, enrolled_at: None, traits: Vec::new() });
         n
     }
 
@@ -467,6 +504,7 @@ impl<'p> Gathered<'p> {
         }
         let n = self.person(ids);
         let person = &mut self.people[n as usize];
+        person.line.get_or_insert(line);
         person.traits.resize_with(c.traits.len(), Candidates::default);
         let when = (at.unwrap_or(Timestamp::EPOCH), line);
         for (candidates, (_, column, _)) in person.traits.iter_mut().zip(&c.traits) {
@@ -508,7 +546,7 @@ impl<'p> Gathered<'p> {
         Ok(())
     }
 
-    fn event(&mut self, kind: usize, e: &Events, cells: &[Cell], digest: [u8; 16]) -> Result<(), Bad> {
+    fn event(&mut self, kind: usize, e: &Events, line: u64, cells: &[Cell], digest: [u8; 16]) -> Result<(), Bad> {
         let at = self.instant(e.file, e.at, cells)?;
         let ids = identifiers(&e.customer, cells);
         if ids.is_empty() {
@@ -528,16 +566,18 @@ impl<'p> Gathered<'p> {
         *nth += 1;
         let key = if *nth == 1 || !e.key.is_empty() { first } else { super::digest(&[&first, &nth.to_le_bytes()]) };
         let person = self.person(ids);
-        self.events.push(DraftEvent { kind, person, at, key, properties: properties(&e.properties, cells) });
+        self.events.push(DraftEvent { line, kind, person, at, key, properties: properties(&e.properties, cells) });
         Ok(())
     }
 
-    /// Sends orders of which a line was rejected to the reject file, whole.
+    /// Sends orders of which a line was rejected to the reject file, whole; returns whatever the policy says,
+    /// because what a return brings back is told by all its rows together.
     pub(super) fn resolve_held(&mut self) {
         let Some(o) = self.plan.orders.as_ref() else { return };
         let field = self.column(o.file, o.id);
         let held = std::mem::take(&mut self.held);
-        for draft in self.orders.iter_mut().filter(|d| held.contains(&d.id)) {
+        let waits = |draft: &&mut Draft| o.incomplete == Incomplete::Hold || draft.is_return;
+        for draft in self.orders.iter_mut().filter(waits).filter(|draft| held.contains(&draft.id)) {
             for line in draft.lines.drain(..) {
                 let reason = "another line of this order was rejected; mend that one and feed all of them together";
                 self.rejects[o.file].add(line.line, "order_held", field, reason);

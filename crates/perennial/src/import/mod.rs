@@ -25,15 +25,18 @@ mod wide;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::io::{BufWriter, Read as _};
+use std::io::{BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use perennial_core::event::Product;
-use perennial_core::id::Secret;
+use perennial_core::event::{Product, Refund};
+use perennial_core::id::{Identifier, Secret};
 use perennial_core::input::Input;
+use perennial_core::money::Currency;
+use perennial_core::orders::{OrderLine, OrderRecord};
 use perennial_core::program::Problem;
 use perennial_core::time::Timestamp;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -45,6 +48,9 @@ pub use mapping::{Plan, compile, schema};
 use read::{Record, Rows};
 pub use reconcile::{FileTotals, Reconciliation, Sums, Taken};
 pub(crate) use shape::suggestion;
+
+use crate::workspace::History;
+pub use crate::workspace::Refused;
 
 /// Inputs handed over at once: what the journal writes in one go.
 const BATCH: usize = 2_048;
@@ -69,7 +75,96 @@ pub trait Sink {
     ///
     /// # Errors
     /// When they could not be kept; the import stops and may be run again.
-    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError>;
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Batch, SinkError>;
+
+    /// The programme's currency, where orders in another one earn nothing.
+    fn currency(&self, _of: Currency) -> Option<Currency> {
+        None
+    }
+
+    /// The booked orders of whoever the first of these names names: returns may be of those.
+    ///
+    /// # Errors
+    /// When they could not be read; the import stops before anything is booked.
+    fn orders(&mut self, _names: &[Identifier]) -> Result<Vec<Booked>, SinkError> {
+        Ok(Vec::new())
+    }
+
+    /// The refund that came in under this message id.
+    ///
+    /// # Errors
+    /// When it could not be read; the import stops before anything is booked.
+    fn refund(&mut self, _source: &str, _message_id: &str) -> Result<Option<Refund>, SinkError> {
+        Ok(None)
+    }
+}
+
+/// What became of a batch of inputs.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In numbers.
+    pub taken: Taken,
+    /// What changed nothing, and why.
+    pub refused: Vec<Refused>,
+}
+
+impl From<History> for Batch {
+    fn from(books: History) -> Self {
+        let rejected = books.refused.len() as u64;
+        let taken = Taken {
+            new: books.new,
+            duplicates: books.duplicates,
+            rejected,
+            before_enrolment: books.before_enrolment,
+            points_granted: books.granted,
+            points_reversed: books.reversed,
+            points_waived: books.waived,
+        };
+        Self { taken, refused: books.refused }
+    }
+}
+
+/// An order in the books, as returns need it.
+#[derive(Clone, Debug)]
+pub struct Booked {
+    /// Its id.
+    pub order_id: Box<str>,
+    /// When it was placed.
+    pub at: Timestamp,
+    /// Its lines.
+    pub lines: Vec<BookedLine>,
+    /// Whether anything of it was refunded.
+    pub refunded: bool,
+}
+
+/// A line of an order in the books.
+#[derive(Clone, Debug)]
+pub struct BookedLine {
+    /// The product.
+    pub product_id: Box<str>,
+    /// What one piece cost.
+    pub price: Decimal,
+    /// Pieces bought.
+    pub bought: u32,
+    /// Of them, pieces that have not come back.
+    pub left: u32,
+}
+
+impl From<OrderRecord> for Booked {
+    fn from(record: OrderRecord) -> Self {
+        let line = |line: &OrderLine| BookedLine {
+            product_id: line.product_id.clone(),
+            price: record.currency.major(line.price),
+            bought: line.quantity,
+            left: if record.cancelled { 0 } else { line.pieces },
+        };
+        Self {
+            at: record.at,
+            lines: record.lines.iter().map(line).collect(),
+            refunded: !record.refunds.is_empty(),
+            order_id: record.order_id,
+        }
+    }
 }
 
 /// Why a sink could not take something.
@@ -89,6 +184,8 @@ pub struct Options {
     pub limit_customers: Option<usize>,
     /// Rows of all files together; more end the import.
     pub max_rows: u64,
+    /// Orders may be in a currency that the programme does not know: they earn nothing then.
+    pub history_only: bool,
     /// Where rejects are written. With several files each has its own, named after this one.
     pub rejects: Option<PathBuf>,
     /// Where to remember how far the import has come. It belongs into the folder of the data that
@@ -108,6 +205,7 @@ impl Options {
             shift_weeks: 0,
             limit_customers: None,
             max_rows: MAX_ROWS,
+            history_only: false,
             rejects: None,
             marker: None,
             progress: ProgressBar::hidden(),
@@ -129,6 +227,13 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// Orders would earn nothing.
+    Currency {
+        /// The mapping's.
+        ours: Currency,
+        /// The programme's.
+        theirs: Currency,
+    },
     /// There is more than the import may hold.
     TooLarge(u64),
     /// The receiving side failed.
@@ -144,6 +249,14 @@ impl fmt::Display for Failure {
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
             Self::Io { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Currency { ours, theirs } => {
+                write!(
+                    f,
+                    "the mapping's currency is {ours}, the programme's is {theirs}, and it has no rate for {ours}: no order would \
+                     earn. Mend 'currency' in the mapping, or publish a programme with 'rates: {{ {ours}: ... }}' (what one {ours} \
+                     is in {theirs}); whoever wants the orders without points says --history-only"
+                )
+            }
             Self::TooLarge(rows) => {
                 write!(
                     f,
@@ -166,13 +279,17 @@ fn digest(parts: &[&[u8]]) -> [u8; 16] {
     Secret([0; 16]).digest(parts)
 }
 
-/// How far an import has come.
+/// How far an import has come. The file has a line for each batch, so that a long list of what was
+/// refused is not written again and again.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
     /// Of the mapping, the files and the limit: another import starts from the beginning.
     fingerprint: String,
-    /// Inputs that are durable.
+    /// Steps that are durable.
     inputs: usize,
+    /// Of them, what was refused, by step: of this batch in the file, of all in memory.
+    #[serde(default)]
+    refused: Vec<Refused>,
 }
 
 impl Plan {
@@ -194,7 +311,14 @@ impl Plan {
     /// # Errors
     /// See [`Failure`]. Rejected rows are no failure; they are in the reject file and the totals.
     pub fn run(&self, sink: &mut dyn Sink, options: &Options) -> Result<Reconciliation, Failure> {
+        if let Some(theirs) = sink.currency(self.currency)
+            && self.orders.is_some()
+            && !options.history_only
+        {
+            return Err(Failure::Currency { ours: self.currency, theirs });
+        }
         let paths = self.paths(options)?;
+        self.spare_sources(&paths, options)?;
         let mut gathered = Gathered::new(self, options.now, options.shift_weeks);
         let mut rows = 0;
         for (index, path) in paths.iter().enumerate() {
@@ -206,9 +330,9 @@ impl Plan {
         }
         let catalogue = gathered.catalogue();
         gathered.totals.products = catalogue.len() as u64;
-        let script = Script::new(gathered, options.now);
-        let taken = self.send(&script, catalogue, sink, options, &paths)?;
-        let mut gathered = script.into_gathered();
+        let script = Script::new(gathered, sink, options.now).map_err(Failure::Sink)?;
+        let (taken, refused) = self.send(&script, catalogue, sink, options, &paths)?;
+        let mut gathered = script.close(&refused);
         gathered.totals.taken = taken;
         for (file, rejects) in gathered.totals.files.iter_mut().zip(&gathered.rejects) {
             file.rejected = rejects.by_line.len() as u64;
@@ -289,14 +413,11 @@ impl Plan {
         sink: &mut dyn Sink,
         options: &Options,
         paths: &[PathBuf],
-    ) -> Result<Taken, Failure> {
-        let fingerprint = match &options.marker {
-            Some(_) => self.fingerprint(paths, options)?,
-            None => String::new(),
-        };
-        let mut marker = Marker { fingerprint, inputs: 0 };
+    ) -> Result<(Taken, Vec<Refused>), Failure> {
+        let mut marker = Marker::default();
         if let Some(path) = &options.marker {
-            marker.inputs = resume(path, &marker.fingerprint, script.len());
+            marker = resume(path, self.fingerprint(paths, options)?, script.len());
+            begin(path, &marker)?;
         }
         let mut rest = catalogue;
         while !rest.is_empty() {
@@ -306,23 +427,29 @@ impl Plan {
         }
         options.progress.set_length(script.len() as u64);
         options.progress.set_message("booking");
-        let mut taken = Taken { duplicates: marker.inputs as u64, ..Taken::default() };
+        let refused = marker.refused.len();
+        let mut taken =
+            Taken { duplicates: (marker.inputs - refused) as u64, rejected: refused as u64, ..Taken::default() };
         while marker.inputs < script.len() {
             let to = script.len().min(marker.inputs + BATCH);
-            let answer = sink.inputs(script.inputs(marker.inputs, to)).map_err(Failure::Sink)?;
-            taken.add(answer);
+            let (steps, inputs) = script.inputs(marker.inputs, to);
+            taken.duplicates += (to - marker.inputs - steps.len()) as u64;
+            let mut batch = sink.inputs(inputs).map_err(Failure::Sink)?;
+            taken.add(batch.taken);
+            batch.refused.iter_mut().for_each(|refused| refused.nth = steps[refused.nth]);
             marker.inputs = to;
             options.progress.set_position(to as u64);
             if let Some(path) = &options.marker {
-                remember(path, &marker)?;
+                remember(path, &marker.fingerprint, to, &batch.refused)?;
             }
+            marker.refused.append(&mut batch.refused);
         }
         match &options.marker {
             // Done: a further run asks the sink again, which knows every input.
             Some(path) if path.exists() => fs::remove_file(path).map_err(|e| io(path, e))?,
             _ => {}
         }
-        Ok(taken)
+        Ok((taken, marker.refused))
     }
 
     /// Names the mapping, the content of the files, and what was selected of them.
@@ -336,12 +463,32 @@ impl Plan {
         Ok(hex(digest(&parts)))
     }
 
+    /// Where the rejects of each file go; nowhere, when nobody asked for them.
+    fn targets(&self, options: &Options) -> Vec<PathBuf> {
+        let Some(target) = &options.rejects else { return Vec::new() };
+        let target = |file: &File| if self.files.len() == 1 { target.clone() } else { beside(target, &file.name) };
+        self.files.iter().map(target).collect()
+    }
+
+    /// Rejects may replace a reject file that is fed again, but never somebody's export.
+    fn spare_sources(&self, paths: &[PathBuf], options: &Options) -> Result<(), Failure> {
+        let targets = self.targets(options);
+        for (file, path) in self.files.iter().zip(paths) {
+            let Some(target) = targets.iter().find(|target| same_file(target, path)) else { continue };
+            let rows = Rows::open(path, file, &wanted(file)).map_err(|e| io(path, e))?;
+            if !rows.header().iter().any(|name| name == rejects::LINE) {
+                let reason = "--rejects would replace this file, which is read; name another file there";
+                return Err(io(target, reason));
+            }
+        }
+        Ok(())
+    }
+
     fn write_rejects(&self, gathered: &Gathered<'_>, paths: &[PathBuf], options: &Options) -> Result<(), Failure> {
-        let Some(target) = &options.rejects else { return Ok(()) };
-        for ((file, path), rejects) in self.files.iter().zip(paths).zip(&gathered.rejects) {
-            let target = if self.files.len() == 1 { target.clone() } else { beside(target, &file.name) };
+        let targets = self.targets(options);
+        for (((file, path), rejects), target) in self.files.iter().zip(paths).zip(&gathered.rejects).zip(targets) {
             // An old reject file must not look like this run's, unless it is what was just fed.
-            if rejects.by_line.is_empty() && (!target.exists() || paths.contains(&target)) {
+            if rejects.by_line.is_empty() && (!target.exists() || paths.iter().any(|path| same_file(path, &target))) {
                 continue;
             }
             // Written beside and renamed, so that a reject file may be mended and fed in place.
@@ -352,6 +499,11 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether two paths lead to one file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// `rejects.csv` of the file `sales` is `rejects.sales.csv`.
@@ -417,17 +569,32 @@ fn content(path: &Path) -> Result<[u8; 16], Failure> {
     }
 }
 
-/// Where to go on; a marker of another import, or a damaged one, counts as none.
-fn resume(path: &Path, fingerprint: &str, length: usize) -> usize {
-    let marker = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
-    marker.filter(|m| m.fingerprint == fingerprint && m.inputs <= length).map_or(0, |m| m.inputs)
+/// Where to go on; lines of another import, and a last one that was cut, count as none.
+fn resume(path: &Path, fingerprint: String, length: usize) -> Marker {
+    let mut marker = Marker { fingerprint, ..Marker::default() };
+    let text = fs::read_to_string(path).unwrap_or_default();
+    for line in text.lines().filter_map(|line| serde_json::from_str::<Marker>(line).ok()) {
+        if line.fingerprint == marker.fingerprint && line.inputs <= length {
+            marker.inputs = line.inputs;
+            marker.refused.extend(line.refused);
+        }
+    }
+    marker
 }
 
-fn remember(path: &Path, marker: &Marker) -> Result<(), Failure> {
+/// The file begins anew, in one line.
+fn begin(path: &Path, marker: &Marker) -> Result<(), Failure> {
     let unfinished = path.with_extension("unfinished");
-    let text = serde_json::to_vec(marker).map_err(|e| io(path, e))?;
+    let text = serde_json::to_string(marker).map_err(|e| io(path, e))? + "\n";
     fs::write(&unfinished, text).map_err(|e| io(&unfinished, e))?;
     fs::rename(&unfinished, path).map_err(|e| io(path, e))
+}
+
+fn remember(path: &Path, fingerprint: &str, inputs: usize, refused: &[Refused]) -> Result<(), Failure> {
+    let marker = Marker { fingerprint: fingerprint.to_owned(), inputs, refused: refused.to_vec() };
+    let line = serde_json::to_string(&marker).map_err(|e| io(path, e))? + "\n";
+    let mut file = fs::OpenOptions::new().append(true).open(path).map_err(|e| io(path, e))?;
+    file.write_all(line.as_bytes()).map_err(|e| io(path, e))
 }
 
 /// One file while it is read.

@@ -9,8 +9,6 @@ use std::fmt::Write as _;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 
-use crate::workspace::History;
-
 /// Rows with their pieces and their money, as the file has them: returns are negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
@@ -65,8 +63,10 @@ pub struct Taken {
     pub new: u64,
     /// Known already.
     pub duplicates: u64,
-    /// Turned into reject records, or refused.
+    /// Refused.
     pub rejected: u64,
+    /// New orders dated before their customer's enrolment: they earn nothing.
+    pub before_enrolment: u64,
     /// Points that what is new brought members.
     pub points_granted: i64,
     /// Points that it took back from them; what they owe since is among these.
@@ -81,16 +81,10 @@ impl Taken {
         self.new += other.new;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
+        self.before_enrolment += other.before_enrolment;
         self.points_granted += other.points_granted;
         self.points_reversed += other.points_reversed;
         self.points_waived += other.points_waived;
-    }
-}
-
-impl From<History> for Taken {
-    fn from(books: History) -> Self {
-        let History { new, duplicates, rejected, granted, reversed, waived } = books;
-        Self { new, duplicates, rejected, points_granted: granted, points_reversed: reversed, points_waived: waived }
     }
 }
 
@@ -139,6 +133,8 @@ pub struct Reconciliation {
     pub anonymous: u64,
     /// Customers enrolled.
     pub enrolled: u64,
+    /// Customers whom the programme did not let in, by its reason.
+    pub not_enrolled: BTreeMap<String, u64>,
     /// Products brought in.
     pub products: u64,
     /// Track calls made.
@@ -236,6 +232,13 @@ impl Reconciliation {
                 "  file {}: {} rows, {} duplicates, {} left out, {} rejected; columns not mapped: {unmapped}",
                 file.name, file.rows, file.duplicates, file.skipped, file.rejected
             );
+        }
+        if t.before_enrolment > 0 {
+            let n = grouped(t.before_enrolment.into());
+            let _ = writeln!(out, "  orders dated before their customer's enrolment, which earn nothing: {n}");
+        }
+        for (code, n) in &self.not_enrolled {
+            let _ = writeln!(out, "  not enrolled: {} ({code})", grouped((*n).into()));
         }
         for (name, n) in &self.settled {
             let _ = writeln!(out, "  {n} contradictions about {name} settled");

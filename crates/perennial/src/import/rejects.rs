@@ -4,6 +4,7 @@
 //! The file keeps the original columns behind four of its own, which an import ignores. Only the
 //! reasons are held in memory; the rows are read a second time when the file is written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -19,11 +20,9 @@ const OURS: [&str; 4] = [LINE, "reject_code", "reject_field", "reject_reason"];
 /// Why a row was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reject {
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) field: Box<str>,
     pub(super) reason: Box<str>,
-    /// What a column holds in the reject file instead of its original text.
-    pub(super) instead: Option<(Box<str>, Box<str>)>,
 }
 
 /// The rejects of one file by line.
@@ -33,8 +32,14 @@ pub(super) struct Rejects {
 }
 
 impl Rejects {
-    pub(super) fn add(&mut self, line: u64, code: &'static str, field: &str, reason: impl Into<Box<str>>) {
-        let reject = Reject { code, field: field.into(), reason: reason.into(), instead: None };
+    pub(super) fn add(
+        &mut self,
+        line: u64,
+        code: impl Into<Cow<'static, str>>,
+        field: &str,
+        reason: impl Into<Box<str>>,
+    ) {
+        let reject = Reject { code: code.into(), field: field.into(), reason: reason.into() };
         self.by_line.entry(line).or_insert(reject);
     }
 
@@ -60,13 +65,9 @@ impl Rejects {
         while rows.next(&mut record)? {
             let Some(reject) = self.by_line.get(&record.line) else { continue };
             let line = record.line.to_string();
-            let ours = [line.as_str(), reject.code, &reject.field, &reject.reason];
-            let value = |(name, i): (&String, &usize)| match &reject.instead {
-                Some((column, text)) if **column == **name => text.to_string(),
-                _ => record.fields.get(*i).unwrap_or("").to_owned(),
-            };
-            let theirs: Vec<String> = names.iter().zip(&kept).map(value).collect();
-            writer.write_record(ours.into_iter().chain(theirs.iter().map(String::as_str))).map_err(failed)?;
+            let ours = [line.as_str(), &reject.code, &reject.field, &reject.reason];
+            let theirs = kept.iter().map(|i| record.fields.get(*i).unwrap_or(""));
+            writer.write_record(ours.into_iter().chain(theirs)).map_err(failed)?;
         }
         writer.flush().map_err(|e| e.to_string())
     }

@@ -1,71 +1,286 @@
 //! Returns: which earlier order a returned piece came from.
 //!
 //! Rule 33: the customer's latest earlier order with pieces of that product left, several if need
-//! be. Pieces without one are rejected as `no_matching_sale`.
-//! Invariant: an order never gives back more pieces than it sold.
+//! be. Orders in the books count beside those in the files. Pieces without one are rejected as
+//! `no_matching_sale`.
+//! Invariants: an order never gives back more pieces than it sold; and a return takes back what all its
+//! rows say together, so that what an earlier run took back for it is not taken again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use perennial_core::orders::ORDERS_MAX;
+use perennial_core::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::group::{Draft, DraftLine, Gathered};
-use super::rejects::Reject;
+use super::{Booked, Refused, Sink, SinkError};
+
+/// The code of pieces that nothing sold.
+const NO_SALE: &str = "no_matching_sale";
 
 /// Pieces of one return that came from one order.
 pub(super) struct Matched {
     /// The return.
     pub(super) back: u32,
-    /// The order, by its place or, when only the file names it, by its id.
-    pub(super) order: Origin,
+    /// The order.
+    pub(super) origin: Origin,
     /// Product, pieces, and what they had been sold for.
     pub(super) pieces: Vec<(u32, u32, Decimal)>,
 }
 
+/// The order that pieces came from, and which of the return's refunds of it this is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
-    Found(u32),
-    Stated(Box<str>),
+pub(super) struct Origin {
+    /// An earlier run booked it. Those come first, so that an import that is taken up goes on behind them.
+    pub(super) fresh: bool,
+    pub(super) order: Box<str>,
+    /// The row names the order.
+    pub(super) stated: bool,
+    /// From 1: rows that came in later have refunds of their own.
+    pub(super) nth: u32,
+}
+
+impl Origin {
+    /// The refund's id, by which it is known again.
+    pub(super) fn refund_id(&self, back: &Draft) -> String {
+        // Its own space of names: a mended row must not collide with what was matched before.
+        let stated = if self.stated { "/stated" } else { "" };
+        let later = if self.nth > 1 { format!("#{}", self.nth) } else { String::new() };
+        format!("{}/{}{stated}{later}", back.id, self.order)
+    }
+}
+
+/// An order that pieces may come from.
+struct Sale {
+    id: Box<str>,
+    at: Timestamp,
+    person: u32,
+    first_line: u64,
+    /// Product, pieces and the price of one.
+    lines: Vec<(u32, u32, Decimal)>,
+}
+
+/// What an earlier run took back for a return.
+struct Earlier {
+    origin: Origin,
+    pieces: HashMap<u32, u32>,
 }
 
 /// Pieces of a sold line that have not come back.
 struct Left {
-    order: u32,
+    sale: usize,
     pieces: u32,
     price: Decimal,
 }
 
+/// Of each customer and product, the latest sale on top.
 type Shelf = HashMap<(u32, u32), Vec<Left>>;
 
-/// Matches all returns in the order of time; unmatched pieces are rejected.
-pub(super) fn match_all(gathered: &mut Gathered<'_>) -> Vec<Matched> {
-    let mut order: Vec<u32> =
-        (0u32..).zip(&gathered.orders).filter(|(_, d)| !d.lines.is_empty()).map(|(n, _)| n).collect();
-    order.sort_by_key(|n| {
-        let d = &gathered.orders[*n as usize];
-        (d.at, d.is_return, d.first_line)
-    });
-    // Only what is ever brought back needs a shelf.
-    let mut shelf = Shelf::new();
-    for draft in gathered.orders.iter().filter(|d| d.is_return) {
-        draft.lines.iter().for_each(|line| _ = shelf.entry((draft.person, line.product)).or_default());
-    }
-    let mut matched = Vec::new();
-    for n in order {
-        if gathered.orders[n as usize].is_return {
-            take_back(gathered, &mut shelf, n, &mut matched);
-        } else {
-            put_out(&gathered.orders[n as usize], n, &mut shelf);
-        }
-    }
-    matched
+/// What sales and returns are matched by.
+#[derive(Default)]
+struct Desk {
+    sales: Vec<Sale>,
+    earlier: HashMap<u32, Vec<Earlier>>,
+    shelf: Shelf,
+    matched: Vec<Matched>,
 }
 
-fn put_out(draft: &Draft, n: u32, shelf: &mut Shelf) {
-    for line in &draft.lines {
-        if let Some(stack) = shelf.get_mut(&(draft.person, line.product)) {
-            stack.push(Left { order: n, pieces: line.pieces, price: unit_price(line) });
+/// Matches all returns in the order of time.
+pub(super) fn match_all(gathered: &mut Gathered<'_>, sink: &mut dyn Sink) -> Result<Vec<Matched>, SinkError> {
+    let mut returns: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut desk = Desk::default();
+    for (n, draft) in (0u32..).zip(&gathered.orders).filter(|(_, d)| d.is_return && !d.lines.is_empty()) {
+        returns.entry(draft.person).or_default().push(n);
+        // Only what is ever brought back needs a shelf.
+        draft.lines.iter().for_each(|line| _ = desk.shelf.entry((draft.person, line.product)).or_default());
+    }
+    for (person, returns) in &returns {
+        for booked in sink.orders(&gathered.people[*person as usize].ids)? {
+            desk.fetch(gathered, *person, returns, booked, sink)?;
         }
     }
+    desk.gather(gathered, &returns);
+    let sales = desk.sales.iter().enumerate().map(|(n, sale)| (sale.at, false, sale.first_line, n));
+    let backs = returns.values().flatten().map(|n| {
+        let back = &gathered.orders[*n as usize];
+        (back.at, true, back.first_line, *n as usize)
+    });
+    let mut all: Vec<_> = sales.chain(backs).collect();
+    all.sort_unstable();
+    for (_, is_return, _, n) in all {
+        match u32::try_from(n) {
+            Ok(back) if is_return => desk.take_back(gathered, back),
+            _ => desk.put_out(n),
+        }
+    }
+    Ok(desk.matched)
+}
+
+impl Desk {
+    /// Takes an order of the books, less what came back of it outside of these returns.
+    fn fetch(
+        &mut self,
+        gathered: &mut Gathered<'_>,
+        person: u32,
+        returns: &[u32],
+        booked: Booked,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SinkError> {
+        let mut outside: HashMap<u32, u32> = HashMap::new();
+        let mut lines = Vec::new();
+        for line in &booked.lines {
+            let product = gathered.names.number(&line.product_id);
+            lines.push((product, line.bought, line.price));
+            *outside.entry(product).or_default() += line.bought - line.left.min(line.bought);
+        }
+        if booked.refunded {
+            for back in returns {
+                for earlier in earlier(gathered, *back, &booked.order_id, sink)? {
+                    for (product, pieces) in &earlier.pieces {
+                        outside.entry(*product).and_modify(|n| *n = n.saturating_sub(*pieces));
+                    }
+                    self.earlier.entry(*back).or_default().push(earlier);
+                }
+            }
+        }
+        // The file knows prices better than to the cent, but only if it speaks of the same goods.
+        let draft = gathered.sale(&booked.order_id).map(|n| &gathered.orders[n as usize]);
+        if let Some(same) = draft.map(lines_of).filter(|said| goods(said) == goods(&lines)) {
+            lines = same;
+        }
+        for (product, pieces, _) in lines.iter_mut().rev() {
+            let Some(gone) = outside.get_mut(product) else { continue };
+            let here = (*gone).min(*pieces);
+            (*gone, *pieces) = (*gone - here, *pieces - here);
+        }
+        self.sales.push(Sale { id: booked.order_id, at: booked.at, person, first_line: 0, lines });
+        Ok(())
+    }
+
+    /// Takes the orders of the files that are not in the books.
+    fn gather(&mut self, gathered: &Gathered<'_>, returns: &BTreeMap<u32, Vec<u32>>) {
+        let booked: HashSet<&str> = self.sales.iter().map(|sale| &*sale.id).collect();
+        let drafts = gathered.orders.iter().filter(|d| !d.is_return && returns.contains_key(&d.person));
+        let sale = |draft: &Draft| Sale {
+            id: draft.id.clone(),
+            at: draft.at,
+            person: draft.person,
+            first_line: draft.first_line,
+            lines: lines_of(draft),
+        };
+        let new: Vec<Sale> = drafts.filter(|draft| !booked.contains(&*draft.id)).map(sale).collect();
+        self.sales.extend(new);
+    }
+
+    fn put_out(&mut self, n: usize) {
+        let sale = &self.sales[n];
+        for (product, pieces, price) in sale.lines.iter().filter(|(_, pieces, _)| *pieces > 0) {
+            if let Some(stack) = self.shelf.get_mut(&(sale.person, *product)) {
+                stack.push(Left { sale: n, pieces: *pieces, price: *price });
+            }
+        }
+    }
+
+    fn take_back(&mut self, gathered: &Gathered<'_>, n: u32) {
+        let draft = &gathered.orders[n as usize];
+        let mut earlier = self.earlier.remove(&n).unwrap_or_default();
+        let next = |order: &str, stated, earlier: &[Earlier]| {
+            let before = earlier.iter().filter(|e| *e.origin.order == *order && e.origin.stated == stated).count();
+            Origin { fresh: true, order: order.into(), stated, nth: u32::try_from(before).unwrap_or(0) + 1 }
+        };
+        let mut by_origin: BTreeMap<Origin, Vec<(u32, u32, Decimal)>> = BTreeMap::new();
+        for line in &draft.lines {
+            let stack = self.shelf.entry((draft.person, line.product)).or_default();
+            let mut open = line.pieces;
+            for known in &mut earlier {
+                let Some(taken) = known.pieces.get_mut(&line.product).filter(|n| **n > 0) else { continue };
+                let here = open.min(*taken);
+                (open, *taken) = (open - here, *taken - here);
+                let of = |left: &Left| self.sales[left.sale].id == known.origin.order;
+                let parts = by_origin.entry(known.origin.clone()).or_default();
+                draw(stack, of, here, unit_price(line), &mut |part| parts.push((line.product, part.0, part.1)));
+            }
+            if let Some(order) = &draft.refers_to {
+                let of = |left: &Left| self.sales[left.sale].id == *order;
+                draw(stack, of, open, unit_price(line), &mut |_| ());
+                if open > 0 {
+                    let parts = by_origin.entry(next(order, true, &earlier)).or_default();
+                    parts.push((line.product, std::mem::take(&mut open), unit_price(line)));
+                }
+            }
+            while open > 0
+                && let Some(latest) = stack.last_mut()
+            {
+                let taken = open.min(latest.pieces);
+                open -= taken;
+                latest.pieces -= taken;
+                let parts = by_origin.entry(next(&self.sales[latest.sale].id, false, &earlier)).or_default();
+                parts.push((line.product, taken, latest.price));
+                if latest.pieces == 0 {
+                    stack.pop();
+                }
+            }
+        }
+        let found = by_origin.into_iter().filter(|(_, pieces)| !pieces.is_empty());
+        self.matched.extend(found.map(|(origin, pieces)| Matched { back: n, origin, pieces }));
+    }
+}
+
+/// Takes pieces of some sales off a stack, the latest first; what is not there has the price `otherwise`.
+fn draw(
+    stack: &mut Vec<Left>,
+    of: impl Fn(&Left) -> bool,
+    mut pieces: u32,
+    otherwise: Decimal,
+    part: &mut dyn FnMut((u32, Decimal)),
+) {
+    for left in stack.iter_mut().rev().filter(|left| of(left)) {
+        let here = pieces.min(left.pieces);
+        (pieces, left.pieces) = (pieces - here, left.pieces - here);
+        if here > 0 {
+            part((here, left.price));
+        }
+    }
+    if pieces > 0 {
+        part((pieces, otherwise));
+    }
+    stack.retain(|left| left.pieces > 0);
+}
+
+/// What earlier runs took back of an order for a return.
+fn earlier(
+    gathered: &mut Gathered<'_>,
+    back: u32,
+    order: &str,
+    sink: &mut dyn Sink,
+) -> Result<Vec<Earlier>, SinkError> {
+    let mut all = Vec::new();
+    for stated in [false, true] {
+        for nth in 1.. {
+            let origin = Origin { fresh: false, order: order.into(), stated, nth };
+            let refund_id = origin.refund_id(&gathered.orders[back as usize]);
+            let id = format!("{}:refund:{refund_id}", gathered.plan.name);
+            let Some(refund) = sink.refund(&gathered.plan.name, &id)? else { break };
+            let mut pieces = HashMap::new();
+            for line in &refund.lines {
+                *pieces.entry(gathered.names.number(&line.product_id)).or_default() += line.quantity;
+            }
+            all.push(Earlier { origin, pieces });
+        }
+    }
+    Ok(all)
+}
+
+fn lines_of(draft: &Draft) -> Vec<(u32, u32, Decimal)> {
+    draft.lines.iter().map(|line| (line.product, line.pieces, unit_price(line))).collect()
+}
+
+/// Pieces by product.
+fn goods(lines: &[(u32, u32, Decimal)]) -> BTreeMap<u32, u64> {
+    let mut sums = BTreeMap::new();
+    lines.iter().for_each(|(product, pieces, _)| *sums.entry(*product).or_default() += u64::from(*pieces));
+    sums
 }
 
 /// What one piece of a line cost, to a millionth.
@@ -74,57 +289,68 @@ pub(super) fn unit_price(line: &DraftLine) -> Decimal {
     price.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero).normalize()
 }
 
-fn take_back(gathered: &mut Gathered<'_>, shelf: &mut Shelf, n: u32, matched: &mut Vec<Matched>) {
-    let draft = &mut gathered.orders[n as usize];
-    let lines = std::mem::take(&mut draft.lines);
-    let (person, stated) = (draft.person, draft.refers_to.clone());
-    let mut by_order: BTreeMap<Origin, Vec<(u32, u32, Decimal)>> = BTreeMap::new();
-    for line in &lines {
-        let wanted = line.pieces;
-        let mut open = wanted;
-        if let Some(id) = &stated {
-            let taken = std::mem::take(&mut open);
-            by_order.entry(Origin::Stated(id.clone())).or_default().push((line.product, taken, unit_price(line)));
-        }
-        let stack = shelf.entry((person, line.product)).or_default();
-        while open > 0
-            && let Some(latest) = stack.last_mut()
-        {
-            let taken = open.min(latest.pieces);
-            open -= taken;
-            latest.pieces -= taken;
-            by_order.entry(Origin::Found(latest.order)).or_default().push((line.product, taken, latest.price));
-            if latest.pieces == 0 {
-                stack.pop();
+/// Counts what was matched and taken back, and rejects the rest. All rows of a return that bring back one
+/// product are rejected together: fed again, they say together how many pieces came back.
+pub(super) fn settle(gathered: &mut Gathered<'_>, matched: &[Matched], refused: &HashMap<usize, &Refused>) {
+    let mut taken: HashMap<(u32, u32), u32> = HashMap::new();
+    let mut why: HashMap<(u32, u32), &Refused> = HashMap::new();
+    for (n, m) in matched.iter().enumerate() {
+        for (product, pieces, _) in &m.pieces {
+            match refused.get(&n) {
+                Some(refused) => _ = why.insert((m.back, *product), refused),
+                None => *taken.entry((m.back, *product)).or_default() += pieces,
             }
         }
-        settle(gathered, line, wanted - open);
     }
-    matched.extend(by_order.into_iter().map(|(order, pieces)| Matched { back: n, order, pieces }));
-    gathered.orders[n as usize].lines = lines;
+    let returns: Vec<u32> = (0u32..).zip(&gathered.orders).filter(|(_, d)| d.is_return).map(|(n, _)| n).collect();
+    for n in returns {
+        let lines = std::mem::take(&mut gathered.orders[n as usize].lines);
+        // Of each product the pieces that came back, and those of them that were not taken back.
+        let mut short: HashMap<u32, (u32, u32)> = HashMap::new();
+        for line in &lines {
+            let there = taken.entry((n, line.product)).or_default();
+            let here = line.pieces.min(*there);
+            *there -= here;
+            let (open, all) = short.entry(line.product).or_default();
+            (*open, *all) = (*open + line.pieces - here, *all + line.pieces);
+            let code = why.get(&(n, line.product)).map_or(NO_SALE, |refused| &*refused.code);
+            count(gathered, line, here, code);
+        }
+        for line in &lines {
+            let (open, all) = short.get(&line.product).copied().unwrap_or_default();
+            if open > 0 {
+                reject(gathered, line, (open, all), why.get(&(n, line.product)).copied());
+            }
+        }
+        gathered.orders[n as usize].lines = lines;
+    }
 }
 
-/// Books what was matched of a returned line, and rejects the rest of it.
-fn settle(gathered: &mut Gathered<'_>, line: &DraftLine, matched: u32) {
-    if matched == line.pieces {
+/// Divides a returned line between what was taken back and what was not.
+fn count(gathered: &mut Gathered<'_>, line: &DraftLine, taken: u32, code: &str) {
+    if taken == line.pieces {
         return gathered.totals.returned.add(1, line.quantity, line.amount);
     }
-    let Some(orders) = gathered.plan.orders.as_ref() else { return };
-    let file = &gathered.plan.files[orders.file];
-    let share = Decimal::from(matched) / Decimal::from(line.pieces.max(1));
+    let share = Decimal::from(taken) / Decimal::from(line.pieces.max(1));
     let part = |whole: Decimal| (whole * share).round_dp(6).normalize();
     let (pieces, amount) = (part(line.quantity), part(line.amount));
     gathered.totals.returned.add(0, pieces, amount);
-    let rest = line.quantity - pieces;
-    gathered.totals.rejected.entry("no_matching_sale".into()).or_default().add(1, rest, line.amount - amount);
-    let column = orders.quantity.map(|c| file.columns[c].name.clone());
-    let unmatched = line.pieces - matched;
-    let reason = format!("{unmatched} of {} pieces came back without an earlier sale to this customer", line.pieces);
-    let reject = Reject {
-        code: "no_matching_sale",
-        field: column.clone().unwrap_or_default(),
-        reason: reason.into(),
-        instead: column.filter(|_| matched > 0).map(|name| (name, rest.normalize().to_string().into())),
+    let rest = gathered.totals.rejected.entry(code.into()).or_default();
+    rest.add(1, line.quantity - pieces, line.amount - amount);
+}
+
+fn reject(gathered: &mut Gathered<'_>, line: &DraftLine, (open, all): (u32, u32), refused: Option<&Refused>) {
+    let Some(orders) = gathered.plan.orders.as_ref() else { return };
+    let (code, reason) = if let Some(refused) = refused {
+        (refused.code.clone().into_string().into(), refused.reason.clone())
+    } else {
+        let reason = format!(
+            "{open} of {all} pieces came back without an earlier sale to this customer, in these files or among their \
+             last {ORDERS_MAX} booked orders; bring the sale in, then feed all rows of this return again as they are"
+        );
+        (Cow::Borrowed(NO_SALE), reason.into())
     };
-    gathered.rejects[orders.file].by_line.insert(line.line, reject);
+    let own = if code == "unknown_line" { orders.product } else { orders.quantity.unwrap_or(orders.id) };
+    let field = gathered.field(orders.file, &code, &orders.customer, own);
+    gathered.rejects[orders.file].add(line.line, code, field, reason);
 }

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
-use perennial_core::fact::{Account, Cause, Fact, Outcome, Unit};
+use perennial_core::fact::{Fact, Outcome};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secret};
-use perennial_core::input::{Entry, Input, Reject};
-use perennial_core::orders::{self, Parked, REFUNDS_MAX};
+use perennial_core::input::{Input, Reject};
+use perennial_core::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
 
@@ -48,43 +48,6 @@ pub enum Status {
     Quarantined,
 }
 
-/// What became of a batch of history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// Folded for the first time.
-    pub new: u64,
-    /// Known already.
-    pub duplicates: u64,
-    /// Turned into reject records, or refused.
-    pub rejected: u64,
-    /// Points that it brought members.
-    pub granted: i64,
-    /// Points that were taken back from them; what they owe since is among these.
-    pub reversed: i64,
-    /// Points that were taken back on paper only: the shop bears them.
-    pub waived: i64,
-}
-
-impl History {
-    fn add_points(&mut self, entry: &Entry) {
-        for fact in &entry.outcome {
-            let Fact::Posted(posting) = fact else { continue };
-            if posting.unit != Unit::Points {
-                continue;
-            }
-            match (posting.from, posting.to) {
-                (Account::Issued, Account::Pending | Account::Available) => self.granted += posting.amount,
-                (_, Account::Reversed) => self.reversed += posting.amount,
-                (Account::Arrears, Account::Issued) if posting.cause != Cause::Redeem => {
-                    self.reversed += posting.amount;
-                }
-                (Account::Waived, Account::Issued) => self.waived += posting.amount,
-                _ => {}
-            }
-        }
-    }
-}
-
 /// Room that most messages need, so that they are written without moving.
 const MESSAGE_BYTES: usize = 512;
 
@@ -120,12 +83,6 @@ pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
     let said = (ids, &event.body, &event.properties, &event.traits);
     let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
     Fingerprint::of(secret, &event.source, &event.message_id, &said)
-}
-
-enum Past {
-    New,
-    Known,
-    Refused,
 }
 
 impl Workspace {
@@ -164,64 +121,10 @@ impl Workspace {
         receipts
     }
 
-    /// Takes history in: events and commands in the order of time, each at its own instant.
-    ///
-    /// # Errors
-    /// The store's failure; nothing of the batch has happened then.
-    pub fn take_history(&mut self, now: Timestamp, inputs: Vec<Input>) -> Result<History, Failure> {
-        self.ready(now)?;
-        let mut history = History::default();
-        for input in inputs {
-            let first = self.next_seq;
-            let past = self.take_past(input).and_then(|past| self.add_points(&mut history, first).map(|()| past));
-            match past {
-                Ok(Past::New) => history.new += 1,
-                Ok(Past::Known) => history.duplicates += 1,
-                Ok(Past::Refused) => history.rejected += 1,
-                Err(failure) => {
-                    self.broken = true;
-                    return Err(failure);
-                }
-            }
-        }
-        self.commit()?;
-        Ok(history)
-    }
-
-    /// Adds the points that entries moved, from one on. They are at hand, unless a panic had them
-    /// written.
-    fn add_points(&self, history: &mut History, first: u64) -> Result<(), Failure> {
-        let at_hand = &self.batch[self.batch.partition_point(|entry| entry.seq < first)..];
-        let written = first..at_hand.first().map_or(self.next_seq, |entry| entry.seq);
-        for seq in written {
-            self.entry(seq)?.iter().for_each(|entry| history.add_points(entry));
-        }
-        at_hand.iter().for_each(|entry| history.add_points(entry));
-        Ok(())
-    }
-
-    fn take_past(&mut self, input: Input) -> Result<Past, Failure> {
-        match input {
-            Input::Event(event) => Ok(match self.fold_past(event)?.status {
-                Status::Accepted => Past::New,
-                Status::Duplicate => Past::Known,
-                Status::Rejected { .. } | Status::Quarantined => Past::Refused,
-            }),
-            Input::Command(asked) => {
-                let answer = self.decide(*asked)?;
-                Ok(match answer.outcome {
-                    _ if answer.replayed => Past::Known,
-                    Ok(_) => Past::New,
-                    Err(_) => Past::Refused,
-                })
-            }
-            _ => Ok(Past::Refused),
-        }
-    }
-
-    fn fold_past(&mut self, event: Box<Event>) -> Result<Receipt, Failure> {
-        let fingerprint = fingerprint(&self.secret(), &event);
-        self.fold(event, fingerprint)
+    /// The record of an order in its customer's list, or put away.
+    pub(super) fn record_of(&mut self, owner: CustomerId, order: OrderRef) -> Result<Option<OrderRecord>, Failure> {
+        let listed = self.warm.get(owner)?.and_then(|c| c.orders.get(order)).map(Cow::into_owned);
+        if listed.is_some() { Ok(listed) } else { Ok(self.warm.old_order(order)?.map(|packed| packed.open())) }
     }
 
     /// Keeps a message that cannot be used: beside the receipt of another one that was folded under its
@@ -259,7 +162,7 @@ impl Workspace {
         Receipt { message_id: message_id.unwrap_or_default(), status, seq: Some(seq), customer: None }
     }
 
-    fn fold(&mut self, event: Box<Event>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
+    pub(super) fn fold(&mut self, event: Box<Event>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
         let mut event = Some(event);
         let folded = self.contain(|workspace| workspace.try_fold(&mut event, fingerprint))?;
         match (folded, event) {
@@ -522,9 +425,7 @@ impl Workspace {
     fn unfit_refund(&mut self, id: CustomerId, event: &Event) -> Result<Option<Reject>, Failure> {
         let Body::Refunded(refund) = &event.body else { return Ok(None) };
         let name = OrderRef::derive(&self.secret(), &refund.order_id);
-        let known = self.warm.get(id)?.and_then(|c| c.orders.get(name)).map(Cow::into_owned);
-        let known = if known.is_some() { known } else { self.warm.old_order(name)?.map(|packed| packed.open()) };
-        let Some(record) = known else { return Ok(None) };
+        let Some(record) = self.record_of(id, name)? else { return Ok(None) };
         if record.refunds.len() >= REFUNDS_MAX {
             let reason = "an order takes 256 refunds; correct the balance by hand";
             return Ok(Some(reject_of(event, "limit_reached", "properties.refund_id", reason)));

@@ -12,6 +12,7 @@ mod archive;
 mod checkpoint;
 mod contain;
 mod erase;
+mod history;
 mod identity;
 mod intake;
 mod models;
@@ -40,7 +41,8 @@ use perennial_core::{engine, merge};
 use perennial_store::{Appended, Duplicates, Journal, JournalReader, Keys, MemoryDisk, State, Store, Trouble};
 
 pub use answers::{Glimpse, Who};
-pub use intake::{History, Marked, Receipt, Status};
+pub use history::{History, Refused};
+pub use intake::{Marked, Receipt, Status};
 pub use models::{Held, Round};
 pub(crate) use models::{customers, ordered};
 pub use perennial_core::command::Refusal;

@@ -10,10 +10,14 @@ use flate2::write::GzEncoder;
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type, Int96, Int96Type};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use perennial::import::command::{Arguments, Shown, run};
-use perennial::import::{Failure, Options, Plan, Reconciliation, Sink, SinkError, Sums, Taken, compile, schema};
-use perennial::workspace::Workspace;
-use perennial_core::event::{Body, Event, Origin, Product};
+use perennial::import::{
+    Batch, Booked, Failure, Options, Plan, Reconciliation, Refused, Sink, SinkError, Sums, Taken, compile, schema,
+};
+use perennial::workspace::{Glimpse, Workspace};
+use perennial_core::event::{Body, Event, Origin, Product, Refund};
+use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command, Input};
+use perennial_core::money::Currency;
 use perennial_core::time::Timestamp;
 use proptest::prelude::*;
 use rust_decimal::prelude::ToPrimitive as _;
@@ -31,6 +35,8 @@ struct Counting {
     ordered: Decimal,
     batches: usize,
     fail_at_batch: Option<usize>,
+    /// The message that is refused.
+    refuses: Option<&'static str>,
 }
 
 impl Counting {
@@ -49,13 +55,13 @@ impl Sink for Counting {
         Ok(())
     }
 
-    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Batch, SinkError> {
         self.batches += 1;
         if self.fail_at_batch == Some(self.batches) {
             return Err("the disk is full".into());
         }
-        let mut taken = Taken::default();
-        for input in inputs {
+        let Batch { mut taken, mut refused } = Batch::default();
+        for (nth, input) in inputs.into_iter().enumerate() {
             let (id, at) = match &input {
                 Input::Event(e) => (e.message_id.to_string(), e.at),
                 Input::Command(a) => (format!("{}/{}", a.customer, a.key.as_deref().unwrap_or_default()), a.at),
@@ -63,6 +69,11 @@ impl Sink for Counting {
             };
             assert!(self.last.is_none_or(|last| last <= at), "time runs forward");
             self.last = Some(at);
+            if self.refuses == Some(&*id) {
+                taken.rejected += 1;
+                refused.push(Refused { nth, code: "erased".into(), reason: "nothing is kept of them".into() });
+                continue;
+            }
             if !self.seen.insert(id) {
                 taken.duplicates += 1;
                 continue;
@@ -85,7 +96,7 @@ impl Sink for Counting {
                 _ => {}
             }
         }
-        Ok(taken)
+        Ok(Batch { taken, refused })
     }
 }
 
@@ -115,6 +126,19 @@ rewards: [{{ id: mug, name: A mug, points: 10 }}]
         Self { counting: Counting::keeping(), workspace }
     }
 
+    /// Brings a file in, and what is rejected of it.
+    fn take(&mut self, mapping: &str, rows: &str) -> (Reconciliation, Vec<Vec<String>>) {
+        let shop = Shop::new(mapping, "till.csv", &format!("{HEADER}{rows}"));
+        self.counting.last = None;
+        (shop.run_into(self), shop.rejects())
+    }
+
+    fn points(&mut self, card: &str) -> i64 {
+        let who = card.parse().unwrap();
+        let view = self.workspace.glimpse(now(), &who).unwrap().and_then(Glimpse::view);
+        view.unwrap().points.available
+    }
+
     /// What the books have moved must be what the orders say, one by one.
     fn check(&self, taken: Taken) {
         let (granted, reversed) = points_order_by_order(&self.counting);
@@ -128,9 +152,22 @@ impl Sink for Books {
         Ok(())
     }
 
-    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Taken, SinkError> {
+    fn inputs(&mut self, inputs: Vec<Input>) -> Result<Batch, SinkError> {
         self.counting.inputs(inputs.clone())?;
         Ok(self.workspace.take_history(now(), inputs)?.into())
+    }
+
+    fn currency(&self, of: Currency) -> Option<Currency> {
+        let program = &self.workspace.rules().latest()?.program;
+        program.rate(of).is_none().then_some(program.currency)
+    }
+
+    fn orders(&mut self, names: &[Identifier]) -> Result<Vec<Booked>, SinkError> {
+        Ok(self.workspace.orders_of(names)?.into_iter().map(Booked::from).collect())
+    }
+
+    fn refund(&mut self, source: &str, message_id: &str) -> Result<Option<Refund>, SinkError> {
+        Ok(self.workspace.refund_of(source, message_id)?)
     }
 }
 
@@ -361,7 +398,8 @@ fn returned_pieces_come_from_the_latest_earlier_orders_that_have_some_left() {
     assert_eq!(totals.returned.pieces, (-7).into());
     assert_eq!(totals.refunded_at_sale_price, 23.into(), "2 x 4.00 and 5 x 3.00");
     let reject = &shop.rejects()[0];
-    assert_eq!((reject[1].as_str(), reject[9].as_str()), ("no_matching_sale", "-7"), "only the rest is fed again");
+    assert_eq!((reject[1].as_str(), reject[9].as_str()), ("no_matching_sale", "-10"), "a return is told whole");
+    assert!(reject[3].starts_with("7 of 10 pieces came back without an earlier sale"), "{}", reject[3]);
 }
 
 #[test]
@@ -386,6 +424,174 @@ fn the_points_of_an_import_are_those_of_its_orders_one_by_one() {
         let again = shop.run_into(&mut books).taken;
         assert_eq!((again.new, again.points_granted, again.points_reversed), (0, 0, 0));
     }
+}
+
+const HEADER: &str = "receipt,at,card,phone,sku,quantity,price\n";
+
+#[test]
+fn what_the_books_refuse_is_rejected_row_by_row() {
+    let mut books = Books::open("EUR", "allow_negative");
+    books.take(TILL, "A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\n");
+    let erase = Asked::new(now(), "test", "loyalty:L1".parse().unwrap(), None, Command::Erase);
+    books.workspace.ask(now(), erase).unwrap().outcome.unwrap();
+    let rows = "B,02/02/2025 10:00,L1,+33 1 2345,tea,1,\"3,00\"\nB,02/02/2025 10:00,L1,,cup,2,\"4,00\"\n\
+        C,02/02/2025 10:00,L2,,tea,1,\"5,00\"\n";
+    for _ in 0..2 {
+        let (totals, rejects) = books.take(TILL, rows);
+        assert_eq!((totals.orders, totals.sold.rows, totals.booked_minor, totals.enrolled), (1, 1, 500, 1));
+        assert_eq!(sum(&totals, "erased"), (2, "3".into(), "11".into()));
+        assert_eq!((totals.files[0].rejected, totals.customers), (2, 1));
+        let told: Vec<_> = rejects.iter().map(|row| [&*row[0], &*row[1], &*row[2], &*row[4]]).collect();
+        assert_eq!(told, [["2", "erased", "card", "B"], ["3", "erased", "card", "B"]]);
+    }
+}
+
+#[test]
+fn an_order_that_is_booked_stays_and_other_lines_of_it_are_rejected() {
+    let mapping = TILL.replace("orders:\n", "orders:\n  incomplete: drop_line\n");
+    let first = "A,01/02/2025 10:00,L1,,tea,1,\"10,00\"\n";
+    let second = "A,01/02/2025 10:00,L1,,cup,1,\"30,00\"\n";
+    let mut books = Books::open("EUR", "allow_negative");
+    let (totals, rejects) = books.take(&mapping, &format!("{first}{}", second.replace(",1,", ",one,")));
+    assert_eq!((totals.orders, rejects.len()), (1, 1));
+    for _ in 0..2 {
+        let (totals, rejects) = books.take(&mapping, second);
+        assert_eq!((totals.orders, totals.sold.rows, totals.booked_minor), (0, 0, 0));
+        assert_eq!(sum(&totals, "order_known"), (1, "1".into(), "30".into()));
+        assert_eq!(rejects[0][..3], ["2", "order_known", "receipt"]);
+        assert!(rejects[0][3].contains("leave these rows out"), "{}", rejects[0][3]);
+    }
+    let (totals, rejects) = books.take(&mapping, first);
+    assert_eq!((totals.orders, totals.taken.new, rejects.len()), (1, 0, 0), "the same order again is no fault");
+    assert_eq!(books.points("loyalty:L1"), 10);
+}
+
+#[test]
+fn a_mended_return_takes_from_the_books_and_only_once() {
+    let sales = "A,01/02/2025 10:00,L1,,tea,1,\"10,00\"\nB,02/02/2025 10:00,L1,,tea,2,\"10,00\"\n";
+    let back = "C,03/02/2025 10:00,L1,,tea,-2,\"10,00\"\n";
+    let mut books = Books::open("EUR", "allow_negative");
+    let (_, rejects) = books.take(TILL, &format!("{sales}{}", back.replace("-2", "-two")));
+    assert_eq!(rejects[0][1], "not_a_number");
+    let mended = [back.to_owned(), format!("{sales}{back}"), back.to_owned()];
+    for (nth, rows) in mended.iter().enumerate() {
+        let (totals, rejects) = books.take(TILL, rows);
+        assert_eq!((totals.refunds, totals.refunded_at_sale_price, rejects.len()), (1, 20.into(), 0), "{nth}");
+        assert_eq!(totals.taken.points_reversed, if nth == 0 { 20 } else { 0 }, "{nth}");
+        assert_eq!(totals.taken.new, u64::from(nth == 0), "{nth}");
+        assert_eq!(books.points("loyalty:L1"), 10, "{nth}");
+    }
+}
+
+#[test]
+fn a_return_is_taken_from_the_latest_order_wherever_that_came_in() {
+    let mut books = Books::open("EUR", "allow_negative");
+    books.take(TILL, "B,02/02/2025 10:00,L1,,tea,2,\"10,00\"\nX,09/02/2025 10:00,L1,,tea,2,\"10,00\"\n");
+    // The sale of these files is older than the one in the books, and the one after the return is none of it.
+    let (totals, _) =
+        books.take(TILL, "A,01/02/2025 10:00,L1,,tea,1,\"10,00\"\nC,03/02/2025 10:00,L1,,tea,-2,\"10,00\"\n");
+    assert_eq!((totals.refunds, totals.taken.points_reversed, totals.taken.before_enrolment), (1, 20, 1));
+    let refund = books.counting.named("Order Refunded")[0];
+    let Body::Refunded(refund) = &refund.body else { panic!() };
+    assert_eq!(&*refund.refund_id, "C/B");
+}
+
+#[test]
+fn what_a_return_still_lacks_comes_in_once_its_sale_has() {
+    let mut books = Books::open("EUR", "allow_negative");
+    let back = "C,03/02/2025 10:00,L1,,tea,-2,\"10,00\"\nC,03/02/2025 10:00,L1,,tea,-3,\"10,00\"\n\
+        C,03/02/2025 10:00,L1,,cup,-1,\"4,00\"\n";
+    let keep = TILL.replace("exact_duplicates: drop", "exact_duplicates: keep");
+    let sale = "B,02/02/2025 10:00,L1,,tea,3,\"10,00\"\nB,02/02/2025 10:00,L1,,cup,1,\"4,00\"\n";
+    let (totals, rejects) = books.take(&keep, &format!("{sale}{back}"));
+    assert_eq!(sum(&totals, "no_matching_sale"), (1, "-2".into(), "-20".into()));
+    let pieces: Vec<&str> = rejects.iter().map(|row| &*row[9]).collect();
+    assert_eq!(pieces, ["-2", "-3"], "all rows of the return that bring back this product");
+    assert_eq!((totals.returned.rows, totals.returned.pieces), (2, (-4).into()));
+    books.take(&keep, "A,01/02/2025 10:00,L1,,tea,9,\"10,00\"\n");
+    let rest = "C,03/02/2025 10:00,L1,,tea,-2,\"10,00\"\nC,03/02/2025 10:00,L1,,tea,-3,\"10,00\"\n";
+    for rows in [rest.to_owned(), rest.to_owned(), format!("{sale}{back}")] {
+        let (totals, rejects) = books.take(&keep, &rows);
+        assert_eq!((rejects.len(), totals.returned.rows), (0, rows.matches("C,").count() as u64));
+    }
+    let refunds = books.counting.named("Order Refunded").into_iter().map(|e| match &e.body {
+        Body::Refunded(r) => (&*r.refund_id, r.lines.iter().map(|l| l.quantity).sum::<u32>()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(refunds.collect::<Vec<_>>(), [("C/B", 4), ("C/A", 2)]);
+    // Another sale after that: rows that come in later have a refund of their own.
+    books.take(&keep, "E,05/02/2025 10:00,L1,,tea,1,\"10,00\"\nE,05/02/2025 10:00,L1,,cup,1,\"4,00\"\n");
+    books.take(&keep, "F,06/02/2025 10:00,L1,,tea,-1,\"10,00\"\n");
+    for _ in 0..2 {
+        let (totals, _) = books.take(&keep, "F,06/02/2025 10:00,L1,,cup,-1,\"4,00\"\n");
+        assert_eq!(totals.returned.rows, 1);
+    }
+    let last = books.counting.named("Order Refunded");
+    let ids: Vec<&str> = last.iter().filter_map(|e| e.message_id.strip_prefix("till:refund:F")).collect();
+    assert_eq!(ids, ["/E", "/E#2"]);
+}
+
+#[test]
+fn orders_dated_before_the_enrolment_are_counted() {
+    let mut books = Books::open("EUR", "allow_negative");
+    books.take(TILL, "A,01/02/2025 10:00,L1,,tea,1,\"10,00\"\n");
+    let older = "B,01/02/2024 10:00,L1,,tea,1,\"10,00\"\n";
+    let (totals, rejects) = books.take(TILL, older);
+    assert_eq!((totals.taken.points_granted, totals.taken.before_enrolment, rejects.len()), (0, 1, 0));
+    let told = "orders dated before their customer's enrolment, which earn nothing: 1";
+    assert!(totals.table().contains(told), "{}", totals.table());
+    let column = TILL
+        .replace("enroll: first_order", "enroll: column")
+        .replace("  at: at\n  traits", "  at: at\n  enrolled_at: phone\n  traits")
+        .replace("phone: { type: phone }", "phone: { type: instant }");
+    let (totals, _) = books
+        .take(&column, "C,01/02/2024 10:00,L2,2024-06-01,tea,1,\"10,00\"\nD,01/07/2024 10:00,L2,,tea,1,\"10,00\"\n");
+    assert_eq!((totals.taken.points_granted, totals.taken.before_enrolment), (10, 1));
+}
+
+#[test]
+fn orders_that_would_earn_nothing_for_their_currency_are_refused_before_anything_is_booked() {
+    let shop = Shop::new(&TILL.replace("currency: EUR", "currency: USD"), "till.csv", TEA);
+    let mut books = Books::open("EUR", "allow_negative");
+    let refused = shop.plan.run(&mut books, &shop.options()).unwrap_err().to_string();
+    for word in ["USD", "EUR", "rates: { USD: ... }", "'currency' in the mapping", "--history-only"] {
+        assert!(refused.contains(word), "{word}: {refused}");
+    }
+    assert_eq!(books.counting.batches, 0);
+    let options = Options { history_only: true, ..shop.options() };
+    let taken = shop.plan.run(&mut books, &options).unwrap().taken;
+    assert_eq!((taken.points_granted, books.counting.named("Order Completed").len()), (0, 3));
+}
+
+#[test]
+fn rejects_replace_a_reject_file_but_no_export() {
+    let rows = format!("{HEADER}A,01/02/2025 10:00,L1,,tea,one,\"3,00\"\nB,01/02/2025 10:00,L1,,tea,1,\"3,00\"\n");
+    let shop = Shop::new(TILL, "till.csv", &rows);
+    fs::create_dir(shop.path("sub")).unwrap();
+    for way in ["till.csv", "sub/../till.csv"] {
+        let options = Options { rejects: Some(shop.path(way)), ..shop.options() };
+        let refused = shop.plan.run(&mut Counting::default(), &options).unwrap_err().to_string();
+        assert!(refused.ends_with("--rejects would replace this file, which is read; name another file there"));
+        assert_eq!(fs::read_to_string(shop.path("till.csv")).unwrap(), rows);
+    }
+    shop.run(&mut Counting::default());
+    let mut options = shop.options();
+    options.replace.insert("till".into(), shop.path("rejects.csv"));
+    assert_eq!(shop.plan.run(&mut Counting::default(), &options).unwrap().files[0].rejected, 1);
+    assert_eq!(shop.rejects().len(), 1, "fed in place and still wrong");
+}
+
+#[test]
+fn the_schema_is_printed_as_the_document_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perennial"));
+    let told = fs::read_to_string(root().join("docs/import.md")).unwrap();
+    assert!(told.contains("`perennial import --schema`"));
+    let out = command.args(["import", "--schema"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(0), ""));
+    let printed: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(printed, schema());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no folder is made");
 }
 
 #[test]
@@ -573,6 +779,25 @@ fn a_broken_import_is_taken_up_where_it_stopped() {
     assert_eq!(sink.named("Order Completed").len(), 3_000);
     assert_eq!((totals.taken.new, totals.taken.duplicates), (3_050 - 2_048, 2_048));
     assert!(!shop.path("marker").exists());
+}
+
+#[test]
+fn an_import_that_is_taken_up_still_knows_what_was_refused() {
+    let mut rows = String::from(HEADER);
+    for n in 0..3_000 {
+        let _ = writeln!(rows, "R{n},{:02}/03/2025 10:00,L{},,tea,1,\"3,00\"", 1 + n / 100, n % 50);
+    }
+    let shop = Shop::new(TILL, "till.csv", &rows);
+    let mut sink = Counting { fail_at_batch: Some(2), refuses: Some("till:order:R7"), ..Counting::keeping() };
+    let options = Options { marker: Some(shop.path("marker")), ..shop.options() };
+    assert!(shop.plan.run(&mut sink, &options).is_err());
+    // The machine went down while the next line was written.
+    let cut = fs::read_to_string(shop.path("marker")).unwrap() + "{\"fingerprint\":\"";
+    fs::write(shop.path("marker"), cut).unwrap();
+    let totals = shop.plan.run(&mut sink, &options).unwrap();
+    assert_eq!((totals.taken.new, totals.taken.duplicates, totals.taken.rejected), (3_050 - 2_048, 2_047, 1));
+    assert_eq!(shop.rejects()[0][..2], ["9", "erased"]);
+    assert_eq!((totals.orders, totals.gaps()), (2_999, Vec::new()));
 }
 
 #[test]
@@ -816,6 +1041,7 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
         shift_weeks: 0,
         rejects: Some(folder.path().join("rejects.csv")),
         max_rows: 1_000,
+        history_only: false,
         format: Shown::Table,
         schema: false,
     };
