@@ -422,6 +422,7 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Command(Box::new(asked)), made.clone());
         customer.was_folded(seq, &made);
         self.warm.put(customer, true);
+        self.wake_overdue(id)?; // What was submitted long ago may be approved, and lapses at once.
         if made.iter().any(is_second_enrolment)
             && let Some(first) = self.enrolled_in(id)?
         {
@@ -545,6 +546,19 @@ impl Workspace {
         Ok(seen)
     }
 
+    /// A customer by reference, as they are held: nothing that is due is done for this, and no programme is
+    /// taken up.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn as_held(&mut self, who: &Identifier) -> Result<Option<&Customer>, Failure> {
+        self.ready(self.now)?;
+        match self.owner(who)? {
+            Some(id) => self.warm.get(id),
+            None => Ok(None),
+        }
+    }
+
     /// The customer with an open or ended hold of this name, among the warm ones.
     pub fn hold_owner(&self, hold: &str) -> Option<Identifier> {
         self.warm.find(|c| c.member.as_ref().is_some_and(|m| m.holds.iter().any(|h| *h.hold == *hold)))
@@ -585,7 +599,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Timers that a late input implies and that are already due fire at once.
+    /// Timers that an input implies and that are already due fire at once (rule 2).
     fn wake_overdue(&mut self, id: CustomerId) -> Result<(), Failure> {
         let clock = self.warm.get(id)?.map(|c| c.clock.min(self.now));
         clock.map_or(Ok(()), |clock| self.wake(id, clock))

@@ -1,9 +1,11 @@
 //! Points lapse by the clock, whatever happens to the job that looks for them.
 
+use perennial::wire::segment::Call;
 use perennial_core::input::Command;
 use perennial_store::{Fault, Write};
+use serde_json::json;
 
-use crate::stage::{Shop, enroll};
+use crate::stage::{PROGRAM, Shop, enroll};
 
 const YEAR_MS: i64 = 400 * 86_400_000;
 
@@ -48,4 +50,22 @@ fn availability_follows_time_and_not_the_job() {
     assert_eq!(shop.ask("ana", "mug", mug), Err("insufficient_points".into()));
     let totals = shop.customer("ana").member.unwrap().wallet.totals();
     assert_eq!((totals.expired, totals.spent), (100, 0));
+}
+
+/// Rule 2: approving what was submitted more than a year ago grants points of that day, and their time is over.
+/// Nobody need look for that.
+#[test]
+fn what_is_approved_too_late_lapses_at_once() {
+    let mut shop = Shop::open();
+    let earn = "earn: [{ id: help, on: Activity Submitted, points: 15, review: required }, ";
+    shop.publish(&PROGRAM.replace("earn: [", earn));
+    shop.ask("ana", "e", enroll()).unwrap();
+    let submitted = shop.call(Call::Track, json!({ "userId": "ana", "event": "Activity Submitted" }));
+    shop.days(400);
+    let approve = Command::Review { activity: submitted.message_id, approve: true, reason: None };
+    shop.ask("ana", "r", approve).unwrap();
+    let held = shop.workspace.as_held(&"ana".parse().unwrap()).unwrap().unwrap().clone();
+    let totals = held.member.unwrap().wallet.totals();
+    assert_eq!((totals.expired, totals.available), (15, 0));
+    shop.verify();
 }
