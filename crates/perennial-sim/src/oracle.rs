@@ -277,10 +277,28 @@ impl Oracle {
         }
     }
 
-    /// What somebody has now.
-    pub(crate) fn standing(&mut self, now: Timestamp, name: &Identifier) -> Standing {
+    /// Everybody does what is due.
+    pub(crate) fn wake_all(&mut self, now: Timestamp) {
+        self.also(|other| other.wake_all(now));
+        for who in 0..self.people.len() {
+            if !self.into.contains_key(&who) {
+                self.wake(who, now.as_millis());
+            }
+        }
+    }
+
+    /// What somebody has now, with all that is due.
+    pub(crate) fn awake(&mut self, now: Timestamp, name: &Identifier) -> Standing {
+        if let Some(who) = self.who(name) {
+            self.also(|other| drop(other.awake(now, name)));
+            self.wake(who, now.as_millis());
+        }
+        self.standing(name)
+    }
+
+    /// What somebody had when they were last awake.
+    pub(crate) fn standing(&self, name: &Identifier) -> Standing {
         let Some(who) = self.who(name) else { return Standing::Nobody };
-        self.wake(who, now.as_millis());
         let person = &self.people[who];
         if person.joined.is_none() {
             return Standing::Visitor;
@@ -752,7 +770,9 @@ impl Oracle {
         self.remember(who, asked);
         self.people[who].clock = self.people[who].clock.max(now.as_millis());
         let has_joined = matches!(asked.command, Command::Enroll { .. }) && self.people[who].joined.is_some();
-        match self.decide(who, now.as_millis(), asked) {
+        let decided = self.decide(who, now.as_millis(), asked);
+        self.wake(who, now.as_millis()); // Points of long ago may lapse at once.
+        match decided {
             Ok(()) if has_joined => Expected::Again,
             Ok(()) => Expected::Done,
             Err(code) => Expected::Refused(code),

@@ -21,8 +21,8 @@ use crate::{Finding, Report};
 const ECOEXPLORERS: &str = include_str!("../../../programs/ecoexplorers.yaml");
 /// 2026-01-05T08:00:00Z.
 const OPENING_MS: i64 = 1_767_600_000_000;
-/// Steps between two looks at everybody.
-const LOOK_EVERY: u64 = 10;
+/// Steps between two times that everybody is woken: in between they sleep, as customers do whom nobody asks about.
+const WAKE_EVERY: u64 = 10;
 /// Times that a failed write is tried again before it is called a finding.
 const TRIES: usize = 6;
 const HOUR_MS: i64 = 3_600_000;
@@ -53,9 +53,9 @@ type Held<T = ()> = Result<T, String>;
 /// How much attention is paid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Care {
-    /// Everybody is looked at now and then.
+    /// Everybody is looked at after every step, asleep as they are, and woken now and then.
     Usual,
-    /// Everybody is looked at, and everything verified, after every step.
+    /// Everybody is woken, and everything verified, after every step.
     Close,
     /// As usual, and each step is printed with the entries that it wrote.
     Told,
@@ -243,10 +243,17 @@ impl Trial<'_> {
                 self.remembered()?;
                 self.people.clone()
             }
-            Act::Verify => self.verify().map(|()| Vec::new())?,
+            Act::Verify => {
+                self.verify()?;
+                self.oracle.iter_mut().for_each(|o| o.wake_all(clock));
+                Vec::new()
+            }
         };
         self.read_on()?;
-        self.look(&if step.is_multiple_of(LOOK_EVERY) || closely { self.people.clone() } else { look })?;
+        self.look_asleep()?;
+        // Every other time those whom it touched sleep on: what is due waits for what happens to them next.
+        let touched = if step.is_multiple_of(2) { look } else { Vec::new() };
+        self.look(&if step.is_multiple_of(WAKE_EVERY) || closely { self.people.clone() } else { touched })?;
         self.faults()?;
         if closely { self.verify() } else { Ok(()) }
     }
@@ -404,6 +411,22 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// The same of everybody, and nobody wakes for it.
+    fn look_asleep(&mut self) -> Held {
+        let Some(workspace) = &mut self.workspace else { return Err("the workspace is closed".into()) };
+        for name in &self.people {
+            let found = workspace.as_held(name).map_err(|failure| failure.to_string())?;
+            found.iter().try_for_each(|customer| self.books.compare(customer))?;
+            let Some(oracle) = &mut self.oracle else { continue };
+            let (found, expected) = (standing(found), oracle.standing(name));
+            self.report.balances += 1;
+            if found != expected {
+                return Err(format!("{name} has {found:?} asleep, the oracle says {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Compares wallets with their postings, and balances with the oracle's.
     fn look(&mut self, people: &[Identifier]) -> Held {
         let clock = self.now;
@@ -412,7 +435,7 @@ impl Trial<'_> {
             self.read_on()?; // Looking lets come what is due.
             found.iter().try_for_each(|customer| self.books.compare(customer))?;
             let Some(oracle) = &mut self.oracle else { continue };
-            let expected = oracle.standing(clock, name);
+            let expected = oracle.awake(clock, name);
             self.report.balances += 1;
             let found = standing(found.as_ref());
             if found != expected {
