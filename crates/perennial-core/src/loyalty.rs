@@ -659,6 +659,10 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
         book.record(Fact::Qualified { year, points: milestone.points, spend: 0 });
     }
     book.record(Fact::Reached { milestone: milestone.id.clone(), order, firm_at, lot, badge: milestone.badge.clone() });
+    if lot.is_some() && order.is_none() {
+        let year = book.program().zone.year(placed);
+        tier::regrade(book, year, None); // An order regrades by itself, after all that it brings.
+    }
 }
 
 /// Fixed points for events that are not orders, at once or after a review.
