@@ -6,8 +6,10 @@
 //! Absent on purpose: real time, real files and threads of its own.
 
 mod books;
+mod calendar;
 mod dice;
 mod oracle;
+mod plan;
 mod shop;
 mod trial;
 

@@ -13,7 +13,7 @@ use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 
 use crate::dice::Dice;
-use crate::oracle::REWARDS;
+use crate::plan::LEVELS;
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -63,7 +63,7 @@ impl Shop {
         let rewards = if everything {
             vec!["water-bottle", "summit-jacket", "no-such-thing"]
         } else {
-            REWARDS.iter().map(|r| r.0).chain(["no-such-thing"]).collect()
+            vec!["cup", "mug", "lamp", "no-such-thing"]
         };
         Self {
             clock,
@@ -93,9 +93,9 @@ impl Shop {
         match dice.below(1_000) {
             0..560 => Act::Messages(self.messages(dice)),
             560..880 => Act::Ask(self.ask(dice)),
-            880..890 => Act::Publish,
-            890..915 => Act::Advance,
-            915..925 => Act::Rank,
+            880..900 => Act::Publish,
+            900..917 => Act::Advance,
+            917..925 => Act::Rank,
             925..945 => Act::Checkpoint,
             945..970 => Act::Launch,
             970..995 => Act::Crash {
@@ -281,8 +281,12 @@ impl Shop {
         let mut properties = Properties::default();
         let activity = dice.one_of(&["cleanup_drive", "trail_repair", "gear_swap"]).copied().unwrap_or("");
         properties.set("activity", Value::from(activity));
-        properties.set("hashtags", Value::List(vec![Value::from("#EcoExplorers")]));
-        properties.set("photo", Value::from("p"));
+        if dice.per_mille(900) {
+            properties.set("hashtags", Value::List(vec![Value::from("#EcoExplorers")]));
+        }
+        if dice.per_mille(900) {
+            properties.set("photo", Value::from("p"));
+        }
         properties.set("url", Value::from(format!("u{}", dice.below(200)).as_str()));
         // The message that comes next gets this number.
         self.submissions.push((ids[0].clone(), format!("m{}", self.count + 1).into()));
@@ -359,7 +363,11 @@ impl Shop {
             96..98 if self.everything => {
                 Command::Consent { purpose: "marketing".into(), channel: None, given: dice.per_mille(500) }
             }
-            _ => Command::SetTier { tier: "gold".into(), until: self.clock.plus_millis(30 * DAY) },
+            _ => {
+                let tier = dice.one_of(&LEVELS).copied().unwrap_or_default();
+                let tier = if dice.per_mille(500) { "gold" } else { tier };
+                Command::SetTier { tier: tier.into(), until: self.clock.plus_millis(30 * DAY) }
+            }
         }
     }
 

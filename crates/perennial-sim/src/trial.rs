@@ -1,24 +1,22 @@
 //! One shop from its opening to its last step: acts, crashes, retries and comparisons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial::workspace::{Failure, PublishError, Receipt, Status, Workspace};
 use perennial_core::customer::Customer;
 use perennial_core::event::{Event, Product};
-use perennial_core::id::Identifier;
+use perennial_core::id::{CustomerId, Identifier};
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
 use crate::books::Books;
 use crate::dice::Dice;
-use crate::oracle::{
-    ACTIVITY_POINTS, Balance, Edition, Expected, IMPACT, Oracle, REWARDS, Standing, TIERS, VALID_DAYS,
-};
+use crate::oracle::{Balance, Expected, Oracle, Standing};
+use crate::plan::{Edition, FEATURED, IMPACT, Reward, Trade};
 use crate::shop::{Act, Shop, arrivals};
 use crate::{Finding, Report};
 
-const ECOEXPLORERS: &str = include_str!("../../../programs/ecoexplorers.yaml");
 /// 2026-01-05T08:00:00Z.
 const OPENING_MS: i64 = 1_767_600_000_000;
 /// Steps between two times that everybody is woken: in between they sleep, as customers do whom nobody asks about.
@@ -33,12 +31,16 @@ struct Trial<'a> {
     shop: Shop,
     /// The time that the workspace knows: never before an entry that is written.
     now: Timestamp,
-    /// None where the shop does more than the oracle reckons.
+    trade: Trade,
+    /// The programme in force; none before the first.
+    edition: Option<Edition>,
+    /// None once something happened that it cannot reckon.
     oracle: Option<Oracle>,
+    /// Whether that may happen.
+    unbound: bool,
     /// Points by their postings alone.
     books: Books,
     dice: Dice,
-    editions: i64,
     /// A checkpoint is on its way to a disk that is slow.
     in_flight: bool,
     /// What was acknowledged: by message id, the body and the entry.
@@ -61,7 +63,8 @@ pub(crate) enum Care {
     Told,
 }
 
-/// Runs one shop. Every fourth one does everything, under `EcoExplorers` and without the oracle.
+/// Runs one shop. Every fourth one does everything, under `EcoExplorers`; every other of those takes merges back
+/// that the oracle cannot reckon, which is silent from then on.
 pub(crate) fn run(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<(), Finding> {
     play(seed, steps, care, report).map(drop)
 }
@@ -80,16 +83,18 @@ pub(crate) fn customers(seed: u64, steps: u64) -> Result<Vec<Customer>, Finding>
 }
 
 fn play(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<Trial<'_>, Finding> {
-    let everything = seed % 4 == 3;
+    let trade = if seed % 4 == 3 { Trade::Eco } else { Trade::Corner };
     let mut trial = Trial {
         disk: MemoryDisk::new(),
         workspace: None,
-        shop: Shop::new(Timestamp::from_millis(OPENING_MS), everything),
+        shop: Shop::new(Timestamp::from_millis(OPENING_MS), trade == Trade::Eco),
         now: Timestamp::from_millis(OPENING_MS),
-        oracle: (!everything).then(Oracle::default),
+        trade,
+        edition: None,
+        oracle: Some(Oracle::new(trade)),
+        unbound: seed % 8 == 7,
         books: Books::default(),
         dice: Dice::new(seed),
-        editions: 0,
         in_flight: false,
         acknowledged: BTreeMap::new(),
         people: Vec::new(),
@@ -258,13 +263,18 @@ impl Trial<'_> {
         if closely { self.verify() } else { Ok(()) }
     }
 
-    /// A merge is taken back only where the oracle knows what would be without it; with no oracle, always.
-    fn keep_to_what_is_reckoned(&self, act: &mut Act) {
+    /// A merge is taken back only where the oracle knows what would be without it; where it need not, the
+    /// oracle is silent from then on.
+    fn keep_to_what_is_reckoned(&mut self, act: &mut Act) {
         if let (Act::Ask(asked), Some(oracle)) = (&mut *act, &self.oracle)
             && matches!(asked.command, Command::Unmerge)
             && !oracle.may_part(&asked.customer)
         {
-            *act = Act::Advance;
+            if self.unbound {
+                self.oracle = None;
+            } else {
+                *act = Act::Advance;
+            }
         }
     }
 
@@ -356,46 +366,38 @@ impl Trial<'_> {
     /// Puts another version of the programme in force.
     fn publish(&mut self) -> Held {
         let clock = self.now;
-        self.editions += 1;
-        let edition = Edition {
-            at: clock,
-            points: self.dice.between(1, 3),
-            per: self.dice.between(1, 3),
-            pending_days: self.dice.one_of(&[0, 14, 14, 30]).copied().unwrap_or(14),
+        let edition = match &self.edition {
+            Some(edition) => edition.next(clock.as_millis(), &mut self.dice),
+            None => self.trade.opening(clock.as_millis()),
         };
-        let source = if self.oracle.is_some() { programme(&edition, self.editions) } else { self.ecoexplorers() };
-        let before = self.report.failed_writes;
+        if self.care == Care::Told {
+            println!("  {edition:?}");
+        }
+        let source = edition.document();
         self.insist(|w| match w.publish(clock, "sim", &source) {
             Ok(_) => Ok(Ok(())),
             Err(PublishError::Failure(failure)) => Err(failure),
             Err(PublishError::Problems(problems)) => Ok(Err(format!("the programme does not compile: {problems:?}"))),
         })??;
-        if let Some(oracle) = &mut self.oracle {
-            // A publication that was durable but not acknowledged is in force twice, to no effect.
-            let _ = before;
-            oracle.publish(edition);
-        }
+        // A publication that was durable but not acknowledged is in force twice, to no effect.
+        self.oracle.iter_mut().for_each(|oracle| oracle.publish(&edition));
+        self.edition = Some(edition);
         Ok(())
     }
 
     /// The catalogue learns what some products do for the world.
     fn stock_up(&mut self) -> Held {
         let clock = self.now;
-        let product = |(id, grams): &(&str, i64)| Product {
-            product_id: (*id).into(),
-            impact: [("waste_kg".into(), *grams)].into(),
-            ..Product::default()
+        let known = IMPACT.iter().map(|(id, _)| *id).chain(FEATURED);
+        let known: BTreeSet<&str> = known.collect();
+        let product = |id: &str| {
+            let grams = IMPACT.iter().filter(|(known, _)| *known == id).map(|(_, grams)| ("waste_kg".into(), *grams));
+            let tags = FEATURED.iter().filter(|known| **known == id).map(|_| "featured-eco".into());
+            let (impact, tags) = (grams.collect(), tags.collect());
+            Product { product_id: id.into(), tags, impact, ..Product::default() }
         };
-        let products: Vec<Product> = IMPACT.iter().map(product).collect();
+        let products: Vec<Product> = known.into_iter().map(product).collect();
         self.insist(|w| w.learn_products(clock, "sim", products.clone())).map(drop)
-    }
-
-    fn ecoexplorers(&mut self) -> String {
-        let window = self.dice.one_of(&["P30D", "P60D", "P7D"]).copied().unwrap_or("P30D");
-        ECOEXPLORERS.replace(
-            "orders_30d: { count: Order Completed, within: P30D }",
-            &format!("orders_30d: {{ count: Order Completed, within: {window} }}"),
-        )
     }
 
     /// Posts what is new in the journal to the second set of books.
@@ -414,10 +416,24 @@ impl Trial<'_> {
     /// The same of everybody, and nobody wakes for it.
     fn look_asleep(&mut self) -> Held {
         let Some(workspace) = &mut self.workspace else { return Err("the workspace is closed".into()) };
+        let newest = workspace.rules().latest_version();
+        let mut seen: BTreeMap<CustomerId, Option<usize>> = BTreeMap::new();
         for name in &self.people {
             let found = workspace.as_held(name).map_err(|failure| failure.to_string())?;
-            found.iter().try_for_each(|customer| self.books.compare(customer))?;
+            let who = self.oracle.as_ref().and_then(|oracle| oracle.who(name));
+            if found.is_some_and(|customer| seen.get(&customer.id) == Some(&who)) {
+                continue; // Looked at under another name.
+            }
+            if let Some(customer) = found {
+                self.books.compare(customer)?;
+                if seen.insert(customer.id, who).is_some() {
+                    return Err(format!("{name} is somebody else, the oracle says"));
+                }
+            }
             let Some(oracle) = &mut self.oracle else { continue };
+            if let Some(customer) = found {
+                oracle.follow(name, customer.clock, customer.adopted == newest);
+            }
             let (found, expected) = (standing(found), oracle.standing(name));
             self.report.balances += 1;
             if found != expected {
@@ -447,8 +463,8 @@ impl Trial<'_> {
 
     fn stock(&mut self) -> Held {
         let (Some(oracle), Some(workspace)) = (&self.oracle, &self.workspace) else { return Ok(()) };
-        for (reward, _, pieces, _) in REWARDS {
-            let expected = pieces.map(|pieces| pieces - oracle.taken(reward));
+        for Reward { id: reward, stock, .. } in self.edition.iter().flat_map(Edition::rewards) {
+            let expected = stock.map(|pieces| pieces - oracle.taken(reward));
             if workspace.stock(reward) != expected {
                 return Err(format!(
                     "of {reward} {:?} are left, the oracle says {expected:?}",
@@ -498,6 +514,10 @@ fn standing(customer: Option<&Customer>) -> Standing {
     let Some(customer) = customer else { return Standing::Nobody };
     let Some(member) = &customer.member else { return Standing::Visitor };
     let totals = member.wallet.totals();
+    let counted =
+        member.years.iter().filter(|(_, y)| y.points != 0).map(|(y, counted)| (i64::from(*y), counted.points));
+    let mut marks: Vec<Box<str>> = member.milestones.iter().map(|reached| reached.milestone.clone()).collect();
+    marks.sort();
     Standing::Member(Balance {
         pending: totals.pending,
         available: member.wallet.available(),
@@ -505,37 +525,11 @@ fn standing(customer: Option<&Customer>) -> Standing {
         spent: totals.spent,
         expired: totals.expired,
         arrears: member.wallet.arrears,
-        tier: member.tier.as_ref().map_or(0, |t| usize::from(t.level)),
+        tier: member.tier.as_ref().map_or_else(Box::default, |t| t.tier.clone()),
         tier_until: member.tier.as_ref().map_or(Timestamp::NEVER, |t| t.until).as_millis(),
         impact: member.impact.get("waste_kg").copied().unwrap_or(0),
+        trees: member.impact.get("trees").copied().unwrap_or(0),
+        years: counted.collect(),
+        marks,
     })
-}
-
-/// The shop's programme in one version. The window of its feature changes too, so that features are
-/// filled in from history.
-fn programme(edition: &Edition, version: i64) -> String {
-    let Edition { points, per, pending_days, .. } = edition;
-    let rewards: Vec<String> = REWARDS
-        .iter()
-        .map(|(id, price, stock, tier)| {
-            let stock = stock.map_or_else(String::new, |n| format!(", stock: {n}"));
-            let tier = if *tier > 0 { format!(", tier: {}", TIERS[*tier].0) } else { String::new() };
-            format!("  - {{ id: {id}, name: A {id}, points: {price}{stock}{tier} }}")
-        })
-        .collect();
-    let levels: Vec<String> = TIERS.iter().map(|(id, from)| format!("    - {{ id: {id}, from: {from} }}")).collect();
-    format!(
-        "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
-         wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P{VALID_DAYS}D, remind: P5D }}\n\
-         earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n  \
-         - {{ id: help, on: Activity Submitted, points: {ACTIVITY_POINTS}, review: required }}\n\
-         tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  drop: one_level\n  \
-         levels:\n{}\n\
-         rewards:\n{}\n\
-         features:\n  recent: {{ count: Order Completed, within: P{}D }}\n\
-         segments:\n  busy: recent > 2\n  top: {{ top: 20%, by: recent, ranked: daily }}\n",
-        levels.join("\n"),
-        rewards.join("\n"),
-        20 + version % 3,
-    )
 }

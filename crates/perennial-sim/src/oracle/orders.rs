@@ -1,0 +1,260 @@
+//! Orders: what is bought, and what comes back of it.
+
+use perennial_core::event::{Order, Refund};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+
+use super::{Oracle, Person, Row, Sale, Waiting};
+use crate::calendar::DAY;
+use crate::plan::IMPACT;
+
+/// A tree, in thousandths.
+const TREE: i64 = 1_000;
+
+impl Oracle {
+    pub(super) fn ordered(&mut self, who: usize, order: &Order, at: i64) {
+        if self.people[who].sales.iter().any(|s| s.id == order.order_id) {
+            return;
+        }
+        let gross: Vec<i64> = order.lines.iter().map(|l| cents(l.price) * i64::from(l.quantity)).collect();
+        let goods = order.subtotal.map_or_else(|| gross.iter().sum(), |s| cents(Some(s)));
+        let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
+            product: l.product_id.clone(),
+            pieces: i64::from(l.quantity),
+            bought: i64::from(l.quantity),
+            paid: left,
+            left,
+        });
+        let foreign = !self.trade.takes(order.currency.as_deref());
+        let earns = !foreign && self.people[who].joined.is_some_and(|joined| at >= joined);
+        let sale = Sale {
+            id: order.order_id.clone(),
+            at,
+            edition: self.editions.len() - 1,
+            foreign,
+            earns,
+            trees: 0,
+            rows: rows.collect(),
+            lot: None,
+            points: 0,
+            refunds: Vec::new(),
+            cancelled: false,
+        };
+        self.people[who].sales.push(sale);
+        if earns {
+            self.reward(who, self.people[who].sales.len() - 1);
+        }
+        self.unpark(who, &order.order_id, at);
+    }
+
+    /// What waited for an order: with its owner first, then elsewhere, as it came.
+    fn unpark(&mut self, who: usize, order: &str, at: i64) {
+        let mut due: Vec<((usize, i64), Waiting)> = Vec::new();
+        for (holder, person) in self.people.iter_mut().enumerate() {
+            let (here, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut person.waiting).into_iter().partition(|(id, _, _)| **id == *order);
+            person.waiting = rest;
+            // What the owner waited with comes in with the order, the rest by itself.
+            due.extend(
+                here.into_iter().map(|(_, (nth, of), what)| (if holder == who { (0, at) } else { (nth, of) }, what)),
+            );
+        }
+        due.sort_by_key(|((nth, _), _)| *nth);
+        for ((_, at), what) in due {
+            match what {
+                Waiting::Refund(refund) => self.refunded(who, &refund, at),
+                Waiting::Cancel => self.cancelled(who, order, at),
+            }
+        }
+    }
+
+    fn wait(&mut self, who: usize, order: Box<str>, at: i64, what: Waiting) {
+        self.waited += 1;
+        self.people[who].waiting.push((order, (self.waited, at), what));
+    }
+
+    /// Points of what is left of a sale.
+    fn worth(&self, sale: &Sale) -> i64 {
+        let edition = &self.editions[sale.edition];
+        let left: i64 = sale.rows.iter().map(|r| r.left * self.trade.factor(&r.product)).sum();
+        left * edition.points / (edition.per * 100)
+    }
+
+    /// What an order brings: points, a tree perhaps, milestones, and then a level.
+    pub(super) fn reward(&mut self, who: usize, sale: usize) {
+        let (points, at) = (self.worth(&self.people[who].sales[sale]), self.people[who].sales[sale].at);
+        if points > 0 {
+            let lot = self.grant(who, points, at, at + self.edition().pending_days * DAY);
+            self.people[who].sales[sale].lot = Some(lot);
+            self.people[who].sales[sale].points = points;
+        }
+        self.qualify(who, at, points);
+        let order = self.people[who].sales[sale].id.clone();
+        self.plant(who, sale);
+        self.reach(who, at, Some(at));
+        self.regrade(who, self.trade.zone().year(at), Some(order));
+    }
+
+    /// A tree for an order that is worth it, if the member's level has that.
+    fn plant(&mut self, who: usize, sale: usize) {
+        let Some((worth, level)) = self.trade.tree() else { return };
+        let held = self.people[who].tier.as_ref().and_then(|tier| self.edition().position(tier.level));
+        let has = held.is_some_and(|held| Some(held) >= self.edition().position(level));
+        let sale = &mut self.people[who].sales[sale];
+        let whole = sale.rows.iter().all(|row| row.left == row.paid && row.pieces == row.bought);
+        if has && whole && sale.rows.iter().map(|row| row.left).sum::<i64>() > worth {
+            sale.trees = TREE;
+        }
+    }
+
+    /// What a visitor bought after the member had joined.
+    pub(super) fn book_late(&mut self, who: usize) {
+        let Some(joined) = self.people[who].joined else { return };
+        for sale in 0..self.people[who].sales.len() {
+            let late = &mut self.people[who].sales[sale];
+            if !late.earns && !late.foreign && late.at >= joined && late.rows.iter().any(Row::is_kept) {
+                late.earns = true;
+                self.reward(who, sale);
+            }
+        }
+    }
+
+    pub(super) fn refunded(&mut self, who: usize, refund: &Refund, now: i64) {
+        let Some(at) = self.people[who].sales.iter().position(|s| s.id == refund.order_id) else {
+            self.wait(who, refund.order_id.clone(), now, Waiting::Refund(refund.clone()));
+            return;
+        };
+        let sale = &mut self.people[who].sales[at];
+        let strange = refund.lines.iter().any(|l| sale.rows.iter().all(|r| r.product != l.product_id));
+        if sale.refunds.contains(&refund.refund_id) || strange {
+            return;
+        }
+        sale.refunds.push(refund.refund_id.clone());
+        if !refund.lines.is_empty() {
+            by_piece(sale, refund);
+        } else if let Some(total) = refund.total {
+            by_amount(sale, cents(Some(total)));
+        } else {
+            whole(sale);
+        }
+        self.take_back(who, at, now);
+    }
+
+    pub(super) fn cancelled(&mut self, who: usize, order: &str, now: i64) {
+        let Some(at) = self.people[who].sales.iter().position(|s| *s.id == *order) else {
+            self.wait(who, order.into(), now, Waiting::Cancel);
+            return;
+        };
+        if !self.people[who].sales[at].cancelled {
+            self.people[who].sales[at].cancelled = true;
+            whole(&mut self.people[who].sales[at]);
+            self.take_back(who, at, now);
+        }
+    }
+
+    fn take_back(&mut self, who: usize, at: usize, now: i64) {
+        let sale = self.people[who].sales[at].clone();
+        if !sale.earns {
+            return;
+        }
+        let less = sale.points - self.worth(&sale).min(sale.points);
+        let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
+        if let Some(lot) = sale.lot.filter(|_| less > 0) {
+            self.people[who].sales[at].points -= less;
+            self.qualify(who, sale.at, -less);
+            self.reverse(who, lot, less);
+        }
+        if let Some((worth, _)) = self.trade.tree() {
+            if sale.rows.iter().map(|row| row.left).sum::<i64>() <= worth {
+                self.people[who].sales[at].trees = 0;
+            }
+        }
+        self.miss(who, now);
+        if self.reach(who, now, None) {
+            self.regrade(who, self.trade.zone().year(now), None);
+        }
+        if was_pending {
+            self.lose(who, &sale);
+        }
+    }
+
+    pub(super) fn reverse(&mut self, who: usize, lot: usize, less: i64) {
+        let mut left = less;
+        let found = &mut self.lots[lot];
+        for bucket in [&mut found.pending, &mut found.available, &mut found.expired] {
+            let here = left.min(*bucket);
+            *bucket -= here;
+            left -= here;
+        }
+        for (other, amount) in self.earliest(who, left, Some(lot)) {
+            self.lots[other].available -= amount;
+            left -= amount;
+        }
+        self.people[who].arrears += left;
+    }
+}
+
+fn by_piece(sale: &mut Sale, refund: &Refund) {
+    for line in &refund.lines {
+        let mut wanted = i64::from(line.quantity);
+        for row in sale.rows.iter_mut().filter(|r| r.product == line.product_id) {
+            let pieces = wanted.min(row.pieces);
+            let money = if pieces == row.pieces { row.left } else { row.left * pieces / row.pieces };
+            row.pieces -= pieces;
+            row.left -= money;
+            wanted -= pieces;
+        }
+    }
+}
+
+fn by_amount(sale: &mut Sale, amount: i64) {
+    let left: Vec<i64> = sale.rows.iter().map(|r| r.left).collect();
+    let amount = amount.clamp(0, left.iter().sum());
+    for (row, money) in sale.rows.iter_mut().zip(split(amount, &left)) {
+        if money == row.left {
+            row.pieces = 0;
+        }
+        row.left -= money;
+    }
+}
+
+fn whole(sale: &mut Sale) {
+    for row in &mut sale.rows {
+        row.pieces = 0;
+        row.left = 0;
+    }
+}
+
+fn cents(amount: Option<Decimal>) -> i64 {
+    amount.and_then(|a| (a * Decimal::ONE_HUNDRED).to_i64()).unwrap_or(0)
+}
+
+/// Largest remainder, cent by cent: the next cent goes where most is missing.
+fn split(total: i64, weights: &[i64]) -> Vec<i64> {
+    let sum: i64 = weights.iter().sum();
+    if sum == 0 {
+        return weights.iter().enumerate().map(|(i, _)| if i == 0 { total } else { 0 }).collect();
+    }
+    let mut shares: Vec<i64> = weights.iter().map(|w| total * w / sum).collect();
+    let mut rests: Vec<i64> = weights.iter().map(|w| total * w % sum).collect();
+    while shares.iter().sum::<i64>() < total {
+        let most = rests.iter().copied().max().unwrap_or(0);
+        let at = rests.iter().position(|r| *r == most).unwrap_or(0);
+        shares[at] += 1;
+        rests[at] = -1;
+    }
+    shares
+}
+
+/// What kept goods do for the world.
+impl Oracle {
+    pub(super) fn impact(person: &Person) -> i64 {
+        let each = |product: &str| IMPACT.iter().find(|(name, _)| *name == product).map_or(0, |(_, each)| *each);
+        let kept = person.sales.iter().filter(|s| s.earns).flat_map(|s| &s.rows).filter(|r| r.is_kept());
+        kept.map(|row| each(&row.product) * row.pieces).sum()
+    }
+
+    pub(super) fn trees(person: &Person) -> i64 {
+        person.sales.iter().map(|sale| sale.trees).sum()
+    }
+}

@@ -1,0 +1,98 @@
+//! Points: lots, what is owed, and what time does to them.
+
+use super::{Lot, NEVER, Oracle};
+
+impl Oracle {
+    pub(super) fn grant(&mut self, who: usize, points: i64, earned_at: i64, available_at: i64) -> usize {
+        let expires_at = self.trade.zone().lapse(available_at, self.trade.validity());
+        let mut lot = Lot { earned_at, available_at, expires_at, ..Lot::default() };
+        if available_at > earned_at {
+            lot.pending = points;
+        } else {
+            lot.available = points;
+        }
+        self.lots.push(lot);
+        let lot = self.lots.len() - 1;
+        self.people[who].lots.push(lot);
+        self.settle(who, lot);
+        lot
+    }
+
+    pub(super) fn settle(&mut self, who: usize, lot: usize) {
+        let owed = self.people[who].arrears.min(self.lots[lot].available);
+        self.lots[lot].available -= owed;
+        self.people[who].arrears -= owed;
+    }
+
+    pub(super) fn lapse(&mut self, lot: usize, at: i64) {
+        let lot = &mut self.lots[lot];
+        if lot.expires_at <= at {
+            lot.expired += lot.available;
+            lot.available = 0;
+        }
+    }
+
+    pub(super) fn available(&self, who: usize) -> i64 {
+        let person = &self.people[who];
+        person.lots.iter().map(|l| self.lots[*l].available).sum::<i64>() - person.arrears
+    }
+
+    pub(super) fn earliest(&self, who: usize, asked: i64, except: Option<usize>) -> Vec<(usize, i64)> {
+        let lots = self.people[who].lots.iter().copied();
+        let mut open: Vec<usize> = lots.filter(|l| Some(*l) != except && self.lots[*l].available > 0).collect();
+        open.sort_by_key(|l| (self.lots[*l].expires_at, self.lots[*l].earned_at, *l));
+        let mut left = asked;
+        let mut taken = Vec::new();
+        for lot in open {
+            let amount = left.min(self.lots[lot].available);
+            if amount > 0 {
+                taken.push((lot, amount));
+            }
+            left -= amount;
+        }
+        taken
+    }
+
+    /// The next thing that time does to somebody: instant, kind (a hold ends, a lot becomes
+    /// available, a lot lapses, the tier is reviewed), which.
+    pub(super) fn next_due(&self, who: usize) -> Option<(i64, u8, usize)> {
+        let person = &self.people[who];
+        let review = person.tier.as_ref().map(|t| (t.until, 5, 0)).filter(|(until, _, _)| *until < NEVER);
+        let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, i));
+        let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
+        let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, i));
+        let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, i));
+        holds.chain(activate).chain(expire).chain(review).min()
+    }
+
+    pub(super) fn wake(&mut self, who: usize, until: i64) {
+        self.adopt(who);
+        while let Some((at, kind, which)) = self.next_due(who).filter(|(at, _, _)| *at <= until) {
+            self.people[who].clock = self.people[who].clock.max(at);
+            match kind {
+                0 => self.end_hold(who, which, 0, at),
+                1 => {
+                    let lot = &mut self.lots[which];
+                    lot.available += std::mem::take(&mut lot.pending);
+                    self.settle(who, which);
+                }
+                2 => self.lapse(which, at),
+                _ => self.review(who, at),
+            }
+        }
+    }
+
+    pub(super) fn end_hold(&mut self, who: usize, hold: usize, captured: i64, at: i64) {
+        self.people[who].holds[hold].open = false;
+        let mut left = captured;
+        for (lot, amount) in self.people[who].holds[hold].lots.clone() {
+            let used = left.min(amount);
+            left -= used;
+            self.lots[lot].held -= amount;
+            self.lots[lot].spent += used;
+            self.lots[lot].available += amount - used;
+            self.settle(who, lot);
+            self.lapse(lot, at);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Levels, milestones and what was submitted.
+
+use perennial_core::event::Event;
+use perennial_core::value::Value;
+
+use super::{Activity, NEVER, Oracle, Reached, Row, Sale, Tier};
+use crate::calendar::DAY;
+use crate::plan::{Edition, LEVELS, Limit, Mark, Measure};
+
+fn bare(level: &'static str, until: i64) -> Tier {
+    Tier { level, until, by: None, before: None, by_hand: false }
+}
+
+/// Levels.
+impl Oracle {
+    /// Follows the version in force. Whoever holds a level that is no more gets the highest that is not above it.
+    pub(super) fn adopt(&mut self, who: usize) {
+        let person = &mut self.people[who];
+        if person.adopted >= self.editions.len() {
+            return;
+        }
+        let (known, newest) = (person.adopted, &self.editions[self.editions.len() - 1]);
+        person.adopted = self.editions.len();
+        person.clock = person.clock.max(newest.at);
+        if let Some(held) = &mut person.tier
+            && newest.position(held.level).is_none()
+        {
+            let at = instead(newest, &self.editions[..known], held.level);
+            (held.level, held.until) = (newest.levels[at].0, if at == 0 { NEVER } else { held.until });
+        }
+    }
+
+    /// Where a level stands that somebody had, whether or not it is still there.
+    fn place(&self, level: &str) -> usize {
+        let there = self.edition().position(level);
+        there.unwrap_or_else(|| instead(self.edition(), &self.editions, level))
+    }
+
+    /// Points count for the year of their date.
+    pub(super) fn qualify(&mut self, who: usize, at: i64, points: i64) {
+        *self.people[who].years.entry(self.trade.zone().year(at)).or_default() += points;
+    }
+
+    /// The level that a year's points reach.
+    fn earned(&self, who: usize, year: i64) -> usize {
+        self.edition().level(self.people[who].years.get(&year).copied().unwrap_or(0))
+    }
+
+    /// After something counted in a year: it may lift at once, or extend what is held.
+    pub(super) fn regrade(&mut self, who: usize, year: i64, order: Option<Box<str>>) {
+        let (reached, until) = (self.earned(who, year), self.trade.zone().year_begins(year + 2));
+        let clock = self.people[who].clock;
+        let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
+        let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
+        if reached > at {
+            let before = Some(Box::new(held));
+            self.people[who].tier = Some(Tier { level, until, by: order, before, by_hand: false });
+        } else if reached == at && until > held.until {
+            self.people[who].tier = Some(Tier { until, ..held });
+        }
+    }
+
+    /// The order that reached the level came back, in its return window.
+    pub(super) fn lose(&mut self, who: usize, sale: &Sale) {
+        let year = self.trade.zone().year(sale.at);
+        let earned = self.earned(who, year);
+        let Some(held) = self.people[who].tier.clone() else { return };
+        if held.by.as_ref() != Some(&sale.id) || earned >= self.place(held.level) {
+            return;
+        }
+        // Down to the last one below that was not reached by an order of which nothing is left.
+        let mut below = held.before;
+        while let Some(tier) = &below {
+            let gone = |sale: &Sale| Some(&sale.id) == tier.by.as_ref() && !sale.rows.iter().any(Row::is_kept);
+            if !self.people[who].sales.iter().any(gone) {
+                break;
+            }
+            below = below.and_then(|tier| tier.before);
+        }
+        let level = self.edition().levels[earned].0;
+        self.people[who].tier = Some(match below {
+            Some(tier) if self.place(tier.level) >= earned => {
+                let at = self.place(tier.level);
+                Tier { level: self.edition().levels[at].0, until: if at == 0 { NEVER } else { tier.until }, ..*tier }
+            }
+            _ if earned == 0 => bare(level, NEVER),
+            _ => bare(level, self.trade.zone().year_begins(year + 2)),
+        });
+    }
+
+    /// The level's time is over: one down, unless the year that ended says better.
+    pub(super) fn review(&mut self, who: usize, due: i64) {
+        let Some(held) = self.people[who].tier.clone() else { return };
+        let zone = self.trade.zone();
+        let (ended, this) = (zone.year(due - 1), zone.year(due));
+        let (at, until) = if held.by_hand {
+            let mut best = (0, NEVER);
+            let earned = [this - 1, this].map(|year| (self.earned(who, year), zone.year_begins(year + 2)));
+            let before = held.before.iter().map(|before| (self.place(before.level), before.until));
+            for (at, until) in earned.into_iter().chain(before) {
+                if at > 0 && until > due && (best.0 == 0 || (at, until) > best) {
+                    best = (at, until);
+                }
+            }
+            best
+        } else {
+            let below = self.place(held.level).saturating_sub(1);
+            (self.earned(who, ended).max(below), zone.year_begins(ended + 2))
+        };
+        let tier = bare(self.edition().levels[at].0, if at == 0 { NEVER } else { until });
+        self.people[who].tier = Some(Tier { before: held.before, ..tier });
+    }
+
+    pub(super) fn give(&mut self, who: usize, tier: &str, until: i64) -> Result<(), &'static str> {
+        let level = LEVELS.into_iter().find(|id| *id == tier && self.edition().position(id).is_some());
+        let before = self.people[who].tier.clone().map(Box::new);
+        self.people[who].tier = Some(Tier { before, by_hand: true, ..bare(level.ok_or("unknown_tier")?, until) });
+        Ok(())
+    }
+
+    /// Of two people's the higher level, and the later end.
+    pub(super) fn better(&self, mine: Option<Tier>, theirs: Option<Tier>) -> Option<Tier> {
+        let (Some(a), Some(b)) = (&mine, &theirs) else { return mine.or(theirs) };
+        let (here, there) = (self.place(a.level), self.place(b.level));
+        let ends = [(here, a.until), (there, b.until)].into_iter().filter(|(at, _)| *at > 0);
+        let until = ends.map(|(_, until)| until).max().unwrap_or(NEVER);
+        let higher = if (there, b.until) > (here, a.until) { theirs } else { mine };
+        higher.map(|tier| Tier { until, ..tier })
+    }
+
+    /// What two members have earned together may reach what neither had, as by their last order.
+    pub(super) fn reach_together(&mut self, who: usize, now: i64) {
+        let last = |year: Option<i64>| {
+            let zone = self.trade.zone();
+            let kept = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
+            let of_year = kept.filter(|s| year.is_none_or(|year| zone.year(s.at) == year));
+            of_year.max_by_key(|s| s.at).map(|s| (s.at, s.id.clone()))
+        };
+        let years: Vec<i64> = self.people[who].years.keys().copied().collect();
+        let by_year: Vec<_> = years.into_iter().map(|year| (year, last(Some(year)).map(|(_, id)| id))).collect();
+        let latest = last(None).map(|(at, _)| at);
+        self.reach(who, now, latest);
+        for (year, order) in by_year {
+            self.regrade(who, year, order);
+        }
+    }
+}
+
+/// The highest level that is not above one that is no more, by what that one needed last.
+fn instead(newest: &Edition, earlier: &[Edition], level: &str) -> usize {
+    let needed = earlier.iter().rev().find_map(|edition| edition.levels.iter().find(|l| l.0 == level));
+    newest.level(needed.map_or(0, |level| level.1))
+}
+
+/// Milestones.
+impl Oracle {
+    fn stands_at(&self, who: usize, mark: &Mark) -> i64 {
+        let person = &self.people[who];
+        match mark.of {
+            Measure::Impact => Self::impact(person),
+            Measure::Orders => {
+                let kept = person.sales.iter().filter(|s| s.rows.iter().any(Row::is_kept)).count();
+                i64::try_from(kept).unwrap_or(0)
+            }
+        }
+    }
+
+    /// Reaches what is to be reached, by an order of some instant or by nothing that could come back; whether
+    /// anything counts now that did not.
+    pub(super) fn reach(&mut self, who: usize, now: i64, order_at: Option<i64>) -> bool {
+        let mut counts = false;
+        for mark in self.edition().marks.clone() {
+            let known = self.people[who].marks.iter().any(|reached| reached.mark.id == mark.id);
+            if known || self.stands_at(who, &mark) < mark.at_least {
+                continue;
+            }
+            let placed = order_at.unwrap_or(now);
+            let firm_at = order_at.map_or(now, |at| at + self.edition().pending_days * DAY);
+            let lot = (mark.points > 0).then(|| self.grant(who, mark.points, placed, firm_at));
+            if mark.points > 0 {
+                self.qualify(who, placed, mark.points);
+                counts = true;
+            }
+            self.people[who].marks.push(Reached { mark, firm_at, lot });
+        }
+        counts
+    }
+
+    /// After a refund in the return window: what is under the mark of then again is taken back.
+    pub(super) fn miss(&mut self, who: usize, now: i64) {
+        let (soft, firm): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.people[who].marks).into_iter().partition(|reached| now < reached.firm_at);
+        self.people[who].marks = firm;
+        for reached in soft {
+            if self.stands_at(who, &reached.mark) >= reached.mark.at_least {
+                self.people[who].marks.push(reached);
+            } else if let Some(lot) = reached.lot {
+                let (points, at) = (reached.mark.points, self.lots[lot].earned_at);
+                self.reverse(who, lot, points);
+                self.qualify(who, at, -points);
+            }
+        }
+    }
+}
+
+/// What was submitted.
+impl Oracle {
+    pub(super) fn submitted(&mut self, who: usize, event: &Event, at: i64) {
+        if self.people[who].joined.is_none_or(|joined| at < joined) {
+            return;
+        }
+        let text = |name: &str| match event.properties.unpack().get(name) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => "".into(),
+        };
+        let tagged = matches!(event.properties.unpack().get("hashtags"), Some(Value::List(tags)) if !tags.is_empty());
+        let Some(deed) = self.trade.deed(&text("activity"), tagged, !text("photo").is_empty()) else { return };
+        let address = text("url");
+        let again = |a: &Activity| a.deed.rule == deed.rule && a.address == address && a.approved != Some(false);
+        if deed.once && self.people[who].activities.iter().any(again) {
+            return;
+        }
+        let message = event.message_id.clone();
+        self.people[who].activities.push(Activity { message, deed, address, at, approved: None });
+    }
+
+    pub(super) fn judge(&mut self, who: usize, message: &str, approve: bool) -> Result<(), &'static str> {
+        let activities = &self.people[who].activities;
+        let found = activities.iter().position(|a| *a.message == *message).ok_or("unknown_activity")?;
+        let (deed, at) = (activities[found].deed, activities[found].at);
+        if activities[found].approved.is_some() {
+            return Err("already_reviewed");
+        }
+        let zone = self.trade.zone();
+        let paid = |near: &dyn Fn(i64) -> bool| {
+            let paid = activities.iter().filter(|a| a.deed.rule == deed.rule && a.approved == Some(true));
+            paid.filter(|a| near(a.at)).count()
+        };
+        let over = match deed.limit {
+            Limit::Always => false,
+            Limit::InDays(most, days) => paid(&|other| (other - at).abs() < days * DAY) >= most,
+            Limit::InMonth(most) => paid(&|other| zone.month(other) == zone.month(at)) >= most,
+        };
+        if approve && over {
+            return Err("limit_reached");
+        }
+        self.people[who].activities[found].approved = Some(approve);
+        if approve {
+            self.grant(who, deed.points, at, at);
+            self.qualify(who, at, deed.points);
+            self.regrade(who, zone.year(at), None);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,328 @@
+//! The programmes of the simulated shops: the document that is published, and what it comes to in the
+//! plainest terms, for the oracle.
+//!
+//! Promise: another version changes a few things at a time, as a shopkeeper would.
+
+use crate::calendar::{Validity, Zone};
+use crate::dice::Dice;
+
+const ECOEXPLORERS: &str = include_str!("../../../programs/ecoexplorers.yaml");
+/// What a piece of a product does for the world, in grams: those of which the catalogue knows.
+pub(crate) const IMPACT: [(&str, i64); 3] = [("p1", 250), ("p4", 1_200), ("p12", 35)];
+/// Products that are featured, where that matters.
+pub(crate) const FEATURED: [&str; 3] = ["p1", "p5", "p13"];
+/// Levels that the corner shop may have, from the lowest.
+pub(crate) const LEVELS: [&str; 5] = ["bronze", "copper", "silver", "gold", "platinum"];
+const MARKS: [&str; 4] = ["first", "second", "third", "fourth"];
+const MARKS_MAX: usize = 4;
+
+/// Which shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trade {
+    Corner,
+    /// Outdoor equipment, under `programs/ecoexplorers.yaml`.
+    Eco,
+}
+
+/// One version of a programme.
+#[derive(Clone, Debug)]
+pub(crate) struct Edition {
+    pub(crate) trade: Trade,
+    pub(crate) at: i64,
+    /// So many points per so many of the currency.
+    pub(crate) points: i64,
+    pub(crate) per: i64,
+    pub(crate) pending_days: i64,
+    /// From the lowest, and how many points of a year reach them.
+    pub(crate) levels: Vec<(&'static str, i64)>,
+    pub(crate) marks: Vec<Mark>,
+    /// The level that may have the lamp.
+    lamp_for: &'static str,
+    /// Days of the feature's window, and whether there is another feature.
+    window: i64,
+    sums: bool,
+}
+
+/// A milestone.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) id: &'static str,
+    pub(crate) of: Measure,
+    pub(crate) at_least: i64,
+    pub(crate) points: i64,
+}
+
+/// What a milestone is a mark of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Grams of waste.
+    Impact,
+    /// Orders of which something is left.
+    Orders,
+}
+
+/// Something that points can buy.
+pub(crate) struct Reward {
+    pub(crate) id: &'static str,
+    pub(crate) price: i64,
+    pub(crate) stock: Option<i64>,
+    pub(crate) tier: Option<&'static str>,
+    pub(crate) per_member: Option<i64>,
+}
+
+/// What a submission earns once it is approved.
+#[derive(Clone, Copy)]
+pub(crate) struct Deed {
+    pub(crate) rule: &'static str,
+    pub(crate) points: i64,
+    /// Whether one address counts once.
+    pub(crate) once: bool,
+    pub(crate) limit: Limit,
+}
+
+/// How often a deed pays.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    Always,
+    InDays(usize, i64),
+    InMonth(usize),
+}
+
+impl Trade {
+    pub(crate) fn zone(self) -> Zone {
+        if self == Self::Eco { Zone::Denver } else { Zone::Utc }
+    }
+
+    pub(crate) fn validity(self) -> Validity {
+        if self == Self::Eco { Validity::Months(12) } else { Validity::Days(60) }
+    }
+
+    /// Whether an order in a currency earns.
+    pub(crate) fn takes(self, currency: Option<&str>) -> bool {
+        currency.is_none_or(|code| code == if self == Self::Eco { "USD" } else { "EUR" })
+    }
+
+    /// How often a product's price counts.
+    pub(crate) fn factor(self, product: &str) -> i64 {
+        if self == Self::Eco && FEATURED.contains(&product) { 2 } else { 1 }
+    }
+
+    /// What was submitted, if it earns anything.
+    pub(crate) fn deed(self, activity: &str, has_hashtag: bool, has_photo: bool) -> Option<Deed> {
+        let deed = |rule, points, once, limit| Some(Deed { rule, points, once, limit });
+        match activity {
+            _ if self == Self::Corner => deed("help", 15, false, Limit::Always),
+            "cleanup_drive" if has_hashtag => deed("cleanup-drive", 200, true, Limit::InDays(1, 30)),
+            "trail_repair" if has_photo => deed("trail-repair", 150, true, Limit::Always),
+            "gear_swap" => deed("gear-swap", 50, true, Limit::InMonth(2)),
+            _ => None,
+        }
+    }
+
+    /// What an order must be worth, in cents, to have a tree planted for it, and at which level.
+    pub(crate) fn tree(self) -> Option<(i64, &'static str)> {
+        (self == Self::Eco).then_some((10_000, "gold"))
+    }
+
+    /// The first version.
+    pub(crate) fn opening(self, at: i64) -> Edition {
+        let eco = self == Self::Eco;
+        let levels = if eco {
+            vec![("bronze", 0), ("silver", 500), ("gold", 1_500)]
+        } else {
+            vec![("bronze", 0), ("silver", 100), ("gold", 300)]
+        };
+        let mark = |id, of, at_least, points| Mark { id, of, at_least, points };
+        let marks = if eco {
+            let impact = Measure::Impact;
+            vec![mark("trailkeeper", impact, 10_000, 100), mark("summit-guardian", impact, 50_000, 500)]
+        } else {
+            vec![mark("first", Measure::Impact, 4_000, 20)]
+        };
+        Edition {
+            trade: self,
+            at,
+            points: 1,
+            per: 1,
+            pending_days: if eco { 30 } else { 14 },
+            levels,
+            marks,
+            lamp_for: "silver",
+            window: if eco { 30 } else { 20 },
+            sums: false,
+        }
+    }
+}
+
+/// What changes with a version.
+impl Edition {
+    /// The next version, in which a few things are otherwise.
+    pub(crate) fn next(&self, at: i64, dice: &mut Dice) -> Self {
+        let mut next = Self { at, ..self.clone() };
+        if self.trade == Trade::Eco {
+            next.vary_eco(dice);
+            return next;
+        }
+        if dice.per_mille(600) {
+            (next.points, next.per) = (dice.between(1, 3), dice.between(1, 3));
+            next.pending_days = dice.one_of(&[0, 14, 14, 30]).copied().unwrap_or(14);
+        }
+        for _ in 0..dice.between(1, 2) {
+            next.vary(dice);
+        }
+        next.lamp_for = dice.one_of(&next.levels).map_or("bronze", |level| level.0);
+        next
+    }
+
+    fn vary(&mut self, dice: &mut Dice) {
+        match dice.below(9) {
+            0 => self.add_level(dice),
+            1 if self.levels.len() > 1 => {
+                self.levels.remove(at_random(self.levels.len(), dice));
+                self.levels[0].1 = 0;
+            }
+            2 => self.move_level(dice),
+            3 | 4 if self.marks.len() < MARKS_MAX => {
+                let id = MARKS.iter().find(|id| self.marks.iter().all(|mark| mark.id != **id));
+                let fresh = id.map(|id| Mark { id, of: Measure::Impact, at_least: 1, points: 0 });
+                self.marks.extend(fresh.map(|mark| mark.moved(dice)));
+            }
+            5 if !self.marks.is_empty() => {
+                let mark = at_random(self.marks.len(), dice);
+                self.marks[mark] = self.marks[mark].moved(dice);
+            }
+            6 if !self.marks.is_empty() => drop(self.marks.remove(at_random(self.marks.len(), dice))),
+            7 => self.sums = !self.sums,
+            _ => self.window = 20 + (self.window + 1) % 3,
+        }
+    }
+
+    /// Between two levels, or above the highest.
+    fn add_level(&mut self, dice: &mut Dice) {
+        let unused: Vec<&str> =
+            LEVELS.into_iter().filter(|id| self.levels.iter().all(|level| level.0 != *id)).collect();
+        let below = at_random(self.levels.len(), dice);
+        let from = self.levels[below].1 + 1;
+        let to = self.levels.get(below + 1).map_or(from + 200, |above| above.1 - 1);
+        if let Some(id) = dice.one_of(&unused).filter(|_| from <= to) {
+            self.levels.insert(below + 1, (id, dice.between(from, to)));
+        }
+    }
+
+    fn move_level(&mut self, dice: &mut Dice) {
+        let at = at_random(self.levels.len(), dice);
+        if at > 0 {
+            let from = self.levels[at - 1].1 + 1;
+            let to = self.levels.get(at + 1).map_or(from + 300, |above| above.1 - 1);
+            self.levels[at].1 = dice.between(from, to.max(from));
+        }
+    }
+
+    fn vary_eco(&mut self, dice: &mut Dice) {
+        self.window = dice.one_of(&[30, 60, 7]).copied().unwrap_or(30);
+        self.levels[1].1 = dice.one_of(&[500, 500, 350, 800]).copied().unwrap_or(500);
+        self.levels[2].1 = dice.one_of(&[1_500, 1_500, 1_000, 2_500]).copied().unwrap_or(1_500);
+        self.marks[0].at_least = dice.one_of(&[10, 10, 4, 20]).copied().unwrap_or(10) * 1_000;
+        self.marks[0].points = dice.one_of(&[100, 100, 250]).copied().unwrap_or(100);
+        self.pending_days = dice.one_of(&[30, 30, 14]).copied().unwrap_or(30);
+    }
+}
+
+impl Mark {
+    fn moved(&self, dice: &mut Dice) -> Self {
+        let of = if dice.per_mille(500) { Measure::Impact } else { Measure::Orders };
+        let at_least = if of == Measure::Orders { dice.between(2, 25) } else { dice.between(1, 15_000) };
+        Self { id: self.id, of, at_least, points: dice.between(0, 3) * 25 }
+    }
+}
+
+fn at_random(length: usize, dice: &mut Dice) -> usize {
+    usize::try_from(dice.below(i64::try_from(length).unwrap_or(1))).unwrap_or(0)
+}
+
+/// What a version says.
+impl Edition {
+    /// Where a level stands.
+    pub(crate) fn position(&self, id: &str) -> Option<usize> {
+        self.levels.iter().position(|level| level.0 == id)
+    }
+
+    /// The highest level that so many points of a year reach.
+    pub(crate) fn level(&self, points: i64) -> usize {
+        self.levels.iter().rposition(|level| level.1 <= points).unwrap_or(0)
+    }
+
+    pub(crate) fn rewards(&self) -> Vec<Reward> {
+        let reward = |id, price, stock, tier, per_member| Reward { id, price, stock, tier, per_member };
+        if self.trade == Trade::Eco {
+            return vec![
+                reward("water-bottle", 400, Some(500), None, None),
+                reward("summit-jacket", 5_000, Some(50), Some("gold"), Some(1)),
+            ];
+        }
+        vec![
+            reward("cup", 12, None, None, None),
+            reward("mug", 40, Some(60), None, None),
+            reward("lamp", 25, None, Some(self.lamp_for), None),
+        ]
+    }
+
+    /// The document.
+    pub(crate) fn document(&self) -> String {
+        if self.trade == Trade::Eco { self.eco() } else { self.corner() }
+    }
+
+    fn eco(&self) -> String {
+        let replaced = [
+            ("within: P30D }", format!("within: P{}D }}", self.window)),
+            ("pending: P30D", format!("pending: P{}D", self.pending_days)),
+            ("from: 500,", format!("from: {},", self.levels[1].1)),
+            ("from: 1500,", format!("from: {},", self.levels[2].1)),
+            ("impact.waste_kg >= 10,", format!("impact.waste_kg >= {},", self.marks[0].at_least / 1_000)),
+            ("points: 100 } }", format!("points: {} }} }}", self.marks[0].points)),
+        ];
+        replaced.into_iter().fold(ECOEXPLORERS.to_owned(), |text, (from, to)| {
+            assert_eq!(text.matches(from).count(), 1, "{from} in programs/ecoexplorers.yaml");
+            text.replace(from, &to)
+        })
+    }
+
+    fn corner(&self) -> String {
+        let Self { points, per, pending_days, window, .. } = self;
+        let rewards = self.rewards().into_iter().map(|reward| {
+            let stock = reward.stock.map_or_else(String::new, |n| format!(", stock: {n}"));
+            let tier = reward.tier.map_or_else(String::new, |tier| format!(", tier: {tier}"));
+            let (id, price) = (reward.id, reward.price);
+            format!("  - {{ id: {id}, name: A {id}, points: {price}{stock}{tier} }}\n")
+        });
+        let levels = self.levels.iter().map(|(id, from)| format!("    - {{ id: {id}, from: {from} }}\n"));
+        let marks = self.marks.iter().map(Mark::written);
+        let marks: String = if self.marks.is_empty() { String::new() } else { marks.collect() };
+        let milestones = if marks.is_empty() { "" } else { "milestones:\n" };
+        let sums = if self.sums { "  spent: { sum: order.eligible, on: Order Completed }\n" } else { "" };
+        format!(
+            "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
+             wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P60D, remind: P5D }}\n\
+             earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n  \
+             - {{ id: help, on: Activity Submitted, points: 15, review: required }}\n\
+             tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  drop: one_level\n  \
+             levels:\n{}rewards:\n{}{milestones}{marks}\
+             features:\n  recent: {{ count: Order Completed, within: P{window}D }}\n{sums}\
+             segments:\n  busy: recent > 2\n  top: {{ top: 20%, by: recent, ranked: daily }}\n",
+            levels.collect::<String>(),
+            rewards.collect::<String>(),
+        )
+    }
+}
+
+impl Mark {
+    fn written(&self) -> String {
+        let Self { id, at_least, points, .. } = self;
+        let when = match self.of {
+            Measure::Impact => format!("impact.waste_kg >= {}.{:03}", at_least / 1_000, at_least % 1_000),
+            Measure::Orders => format!("orders >= {at_least}"),
+        };
+        let points = if *points > 0 { format!(", points: {points}") } else { String::new() };
+        format!("  - {{ id: {id}, when: {when}, grant: {{ badge: {id}{points} }} }}\n")
+    }
+}
