@@ -31,6 +31,8 @@ pub struct Report {
     pub shops: u64,
     /// Messages sent, repetitions included.
     pub messages: u64,
+    /// Those of them that nobody could read.
+    pub unreadable: u64,
     /// Commands asked.
     pub commands: u64,
     /// Times that the process died and came back.

@@ -6,7 +6,7 @@
 use perennial::wire::Arrival;
 use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, Refund};
 use perennial_core::id::{Identifier, IdentifierKind};
-use perennial_core::input::{Asked, Command};
+use perennial_core::input::{Asked, Command, Reject};
 use perennial_core::packed::Packed;
 use perennial_core::time::{Span, Timestamp};
 use perennial_core::value::{Properties, Value};
@@ -24,7 +24,7 @@ const DEVICES: i64 = 12;
 /// What happens next.
 #[derive(Debug)]
 pub(crate) enum Act {
-    Messages(Vec<Event>),
+    Messages(Vec<Message>),
     Ask(Asked),
     Publish,
     Advance,
@@ -40,6 +40,20 @@ pub(crate) enum Act {
     Verify,
 }
 
+/// What a sender sends.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Event(Box<Event>),
+    /// Something that nobody can read but for its id.
+    Unreadable(Box<Reject>),
+}
+
+impl Message {
+    fn event(&self) -> Option<&Event> {
+        if let Self::Event(event) = self { Some(event) } else { None }
+    }
+}
+
 /// The shop's own memory: what it may refer to again.
 pub(crate) struct Shop {
     pub(crate) clock: Timestamp,
@@ -47,6 +61,8 @@ pub(crate) struct Shop {
     orders: Vec<(Order, Vec<Identifier>)>,
     refunds: Vec<Refund>,
     pub(crate) sent: Vec<Event>,
+    /// What could not be read the first time, and comes again as it was meant.
+    owed: Vec<Event>,
     asked: Vec<Asked>,
     holds: Vec<(Identifier, Box<str>)>,
     redemptions: Vec<(Identifier, Box<str>)>,
@@ -71,6 +87,7 @@ impl Shop {
             orders: Vec::new(),
             refunds: Vec::new(),
             sent: Vec::new(),
+            owed: Vec::new(),
             asked: Vec::new(),
             holds: Vec::new(),
             redemptions: Vec::new(),
@@ -106,21 +123,60 @@ impl Shop {
         }
     }
 
-    fn messages(&mut self, dice: &mut Dice) -> Vec<Event> {
+    fn messages(&mut self, dice: &mut Dice) -> Vec<Message> {
         let how_many = if dice.per_mille(250) { dice.between(2, 6) } else { 1 };
-        let mut batch: Vec<Event> = Vec::new();
+        let mut batch: Vec<Message> = Vec::new();
         for _ in 0..how_many {
             let event = match dice.below(100) {
                 0..8 if !self.sent.is_empty() => self.repeated(dice),
-                8..10 if !batch.is_empty() => batch[0].clone(),
+                8..10 if !batch.is_empty() => {
+                    batch.push(batch[0].clone());
+                    continue;
+                }
+                10..14 => {
+                    let garbled = self.unreadable(dice, &batch);
+                    batch.push(Message::Unreadable(Box::new(garbled)));
+                    continue;
+                }
+                14..18 if !self.owed.is_empty() => self.mended(),
                 _ => self.event(dice),
             };
-            batch.push(event);
+            batch.push(Message::Event(Box::new(event)));
         }
-        self.sent.extend(batch.iter().cloned());
+        self.sent.extend(batch.iter().filter_map(Message::event).cloned());
         let surplus = self.sent.len().saturating_sub(400);
         self.sent.drain(..surplus);
         batch
+    }
+
+    /// Something that cannot be read: under the id of a message that was sent, of one beside it, of one that is
+    /// still to come, or of none.
+    fn unreadable(&mut self, dice: &mut Dice, batch: &[Message]) -> Reject {
+        let message_id = match dice.below(4) {
+            0 => {
+                let meant = self.event(dice);
+                self.owed.push(meant);
+                self.owed.last().map(|event| event.message_id.clone())
+            }
+            1 => batch.iter().rev().find_map(Message::event).map(|event| event.message_id.clone()),
+            2 => dice.one_of(&self.owed).map(|event| event.message_id.clone()),
+            _ => dice.one_of(&self.sent).map(|event| event.message_id.clone()),
+        };
+        Reject {
+            message_id: message_id.or_else(|| Some(format!("m{}", self.number()).into())),
+            source: "shop".into(),
+            received_at: self.clock,
+            code: "malformed".into(),
+            field: "".into(),
+            reason: "the body is not JSON".into(),
+            body: format!("{{ {}", dice.below(3)).into(),
+        }
+    }
+
+    /// The oldest message that could not be read, mended.
+    fn mended(&mut self) -> Event {
+        let meant = self.owed.remove(0);
+        Event { received_at: self.clock, at: meant.at.min(self.clock), ..meant }
     }
 
     /// A message again, now and then with another body under its old name.
@@ -401,6 +457,10 @@ fn name(kind: IdentifierKind, value: String) -> Identifier {
 }
 
 /// Messages as they reach the workspace.
-pub(crate) fn arrivals(events: &[Event]) -> Vec<Arrival> {
-    events.iter().cloned().map(|event| Arrival::Event(Box::new(event))).collect()
+pub(crate) fn arrivals(messages: &[Message]) -> Vec<Arrival> {
+    let arrived = messages.iter().cloned().map(|message| match message {
+        Message::Event(event) => Arrival::Event(event),
+        Message::Unreadable(reject) => Arrival::Reject(reject),
+    });
+    arrived.collect()
 }

@@ -6,7 +6,7 @@ use perennial::workspace::{Failure, PublishError, Receipt, Status, Workspace};
 use perennial_core::customer::Customer;
 use perennial_core::event::{Event, Product};
 use perennial_core::id::{CustomerId, Identifier};
-use perennial_core::input::{Asked, Command};
+use perennial_core::input::{Asked, Command, Reject};
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
@@ -14,7 +14,7 @@ use crate::books::Books;
 use crate::dice::Dice;
 use crate::oracle::{Balance, Expected, Oracle, Standing};
 use crate::plan::{Edition, FEATURED, IMPACT, Reward, Trade};
-use crate::shop::{Act, Shop, arrivals};
+use crate::shop::{Act, Message, Shop, arrivals};
 use crate::{Finding, Report};
 
 /// 2026-01-05T08:00:00Z.
@@ -24,6 +24,8 @@ const WAKE_EVERY: u64 = 10;
 /// Times that a failed write is tried again before it is called a finding.
 const TRIES: usize = 6;
 const HOUR_MS: i64 = 3_600_000;
+/// Messages set aside that a receipt names.
+const CONFLICTS_TOLD: usize = 20;
 
 struct Trial<'a> {
     disk: MemoryDisk,
@@ -220,7 +222,7 @@ impl Trial<'_> {
         self.now = self.now.max(self.shop.clock);
         let clock = self.now;
         let look = match act {
-            Act::Messages(events) => self.messages(&events)?,
+            Act::Messages(messages) => self.messages(&messages)?,
             Act::Ask(asked) => self.ask(asked)?,
             Act::Publish => self.publish().map(|()| Vec::new())?,
             Act::Advance => {
@@ -278,23 +280,65 @@ impl Trial<'_> {
         }
     }
 
-    fn messages(&mut self, events: &[Event]) -> Held<Vec<Identifier>> {
-        self.report.messages += events.len() as u64;
+    fn messages(&mut self, messages: &[Message]) -> Held<Vec<Identifier>> {
+        self.report.messages += messages.len() as u64;
         let clock = self.now;
-        let arrivals = arrivals(events);
+        let arrivals = arrivals(messages);
         let before = self.report.failed_writes;
         let receipts = self.insist(|w| w.take(clock, arrivals.clone()))?;
         let retried = self.report.failed_writes > before;
-        let mut seen = Vec::new();
-        for (event, receipt) in events.iter().zip(&receipts) {
-            self.received(event, receipt, retried)?;
-            seen.extend(event.ids.iter().cloned());
+        if receipts.len() != messages.len() {
+            return Err(format!("{} messages, {} receipts", messages.len(), receipts.len()));
         }
-        if receipts.len() != events.len() {
-            return Err(format!("{} messages, {} receipts", events.len(), receipts.len()));
+        let mut seen = Vec::new();
+        let mut beside = Vec::new();
+        for (message, receipt) in messages.iter().zip(&receipts) {
+            match message {
+                Message::Event(event) => {
+                    self.received(event, receipt, retried)?;
+                    seen.extend(event.ids.iter().cloned());
+                }
+                Message::Unreadable(reject) => self.garbled(reject, receipt)?,
+            }
+            if matches!(receipt.status, Status::Quarantined | Status::Rejected { .. }) {
+                let id = receipt.message_id.clone();
+                beside.push((self.was_folded(&id), id, receipt.seq));
+            }
+        }
+        for (was_folded, id, seq) in beside {
+            self.keeps_its_receipt(&id, seq, was_folded)?;
         }
         self.meet(&seen);
         Ok(seen)
+    }
+
+    fn was_folded(&self, id: &str) -> bool {
+        self.acknowledged.get(id).is_some_and(|(_, seq)| seq.is_some())
+    }
+
+    /// What cannot be read is put down, whatever else has its id.
+    fn garbled(&mut self, reject: &Reject, receipt: &Receipt) -> Held {
+        self.report.unreadable += 1;
+        let right = matches!(&receipt.status, Status::Rejected { code, .. } if *code == reject.code);
+        if right && receipt.seq.is_some() {
+            Ok(())
+        } else {
+            Err(format!("{reject:?} should be rejected, is {receipt:?}"))
+        }
+    }
+
+    /// The receipt of an id is that of the message that was folded under it, and names what was set aside after
+    /// that; without such a message it is that of what was rejected last.
+    fn keeps_its_receipt(&mut self, id: &str, set_aside: Option<u64>, after: bool) -> Held {
+        let told = self.insist(|w| w.receipt(Some("shop"), id))?;
+        let Some(told) = told else { return Err(format!("message {id} has no receipt")) };
+        let status = if self.was_folded(id) { "accepted" } else { "rejected" };
+        // The list has an end.
+        let is_named = told.conflicts.iter().any(|conflict| Some(conflict.seq) == set_aside);
+        if told.status != status || (after && !is_named && told.conflicts.len() < CONFLICTS_TOLD) {
+            return Err(format!("message {id} should be {status} beside {set_aside:?}, is {told:?}"));
+        }
+        Ok(())
     }
 
     /// What one receipt should say, and what the oracle learns from it.
@@ -482,7 +526,7 @@ impl Trial<'_> {
         for _ in 0..5 {
             let Some(id) = self.dice.one_of(&ids).cloned() else { return Ok(()) };
             let receipt = self.insist(|w| w.receipt(Some("shop"), &id))?;
-            if receipt.is_none() {
+            if receipt.is_none_or(|receipt| receipt.status != "accepted") {
                 return Err(format!("message {id} was acknowledged and is forgotten"));
             }
         }
