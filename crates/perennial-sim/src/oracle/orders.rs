@@ -164,10 +164,9 @@ impl Oracle {
             self.qualify(who, sale.at, -less);
             self.reverse(who, lot, less);
         }
-        if let Some((worth, _)) = self.trade.tree() {
-            if sale.rows.iter().map(|row| row.left).sum::<i64>() <= worth {
-                self.people[who].sales[at].trees = 0;
-            }
+        let left: i64 = sale.rows.iter().map(|row| row.left).sum();
+        if self.trade.tree().is_some_and(|(worth, _)| left <= worth) {
+            self.people[who].sales[at].trees = 0;
         }
         self.miss(who, now);
         if self.reach(who, now, None) {
