@@ -359,6 +359,19 @@ const MOST: i64 = 999_999_999;
 /// The longest text, in characters.
 const LONGEST: usize = 32_768;
 
+/// Whether a whole day can be read by a format.
+pub(super) fn check_format(format: &str) -> Result<(), String> {
+    let late = jiff::civil::date(2001, 12, 31).at(23, 59, 58, 0).to_zoned(TimeZone::UTC).map_err(|e| e.to_string())?;
+    let unknown = |e| format!("'{format}' is no format of times ({e}); write one like %d.%m.%Y %H:%M");
+    let text = strtime::format(format, &late).map_err(unknown)?;
+    let parsed = strtime::parse(format, &text).map_err(unknown)?;
+    let day = parsed.to_timestamp().map(|at| at.to_zoned(TimeZone::UTC).date()).or_else(|_| parsed.to_date());
+    if day.is_ok_and(|day| day == late.date()) {
+        return Ok(());
+    }
+    Err(format!("'{format}' tells no whole day; it takes year, month and day, as %d.%m.%Y"))
+}
+
 fn shown(text: &str) -> String {
     format!("'{}'", text.chars().take(60).collect::<String>())
 }

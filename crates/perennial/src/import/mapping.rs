@@ -16,8 +16,8 @@ use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::cleanse::{Case, Column, Kind};
-use super::shape;
+use super::cleanse::{self, Case, Column, Kind};
+use super::{document, shape};
 use crate::wire::catalog::{IMPACT, thousandths};
 
 /// A mapping file, as written.
@@ -568,18 +568,33 @@ pub fn schema() -> serde_json::Value {
 /// # Errors
 /// All problems of the document at once.
 pub fn compile(text: &str) -> Result<Plan, Vec<Problem>> {
-    let document: serde_json::Value = serde_saphyr::from_str(text).map_err(|e| one("", format!("not YAML: {e}")))?;
-    let found = shape::check(&schema(), &document);
-    if !found.is_empty() {
-        return Err(found);
-    }
-    let source: Source = serde_json::from_value(document).map_err(|e| one("", e.to_string()))?;
+    let (document, mut problems) = document::read(text).map_err(|problem| vec![problem])?;
+    let schema = schema();
+    problems.extend(shape::check(&schema, &document));
+    let Some(document) = shape::fitted(&schema, document) else { return Err(problems) };
+    let source: Source = match serde_json::from_value(document) {
+        Ok(source) => source,
+        Err(e) if problems.is_empty() => return Err(one("", e.to_string())),
+        Err(_) => return Err(problems),
+    };
     let mut make = Compiler { problems: Vec::new(), files: Vec::new() };
     let plan = make.plan(&source, super::digest(&[text.as_bytes()]));
+    make.problems.retain(|problem| !problems.iter().any(|first| follows(problem, first)));
+    problems.extend(make.problems);
     match plan {
-        Some(plan) if make.problems.is_empty() => Ok(plan),
-        _ => Err(make.problems),
+        Some(plan) if problems.is_empty() => Ok(plan),
+        _ => Err(problems),
     }
+}
+
+/// Whether a problem of meaning may be there only for one of shape, which was left out of the document:
+/// it is at the same place, or right above it, or it speaks of it.
+fn follows(problem: &Problem, first: &Problem) -> bool {
+    let above = first.path.rsplit_once(['.', '[']).map_or("", |(above, _)| above);
+    let below = problem.path.strip_prefix(&*first.path);
+    let at_it = below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let spoken_of = if first.path.contains('.') { first.path.clone() } else { format!("'{}:", first.path) };
+    at_it || problem.path == above || problem.message.contains(&spoken_of)
 }
 
 fn one(path: &str, message: String) -> Vec<Problem> {
@@ -717,6 +732,16 @@ impl Compiler {
         }
         if !matches!(c.kind, KindSource::Instant | KindSource::Date) && !c.formats.is_empty() {
             self.problem(format!("{at}.type"), "formats need 'type: instant' or 'type: date'");
+        }
+        for (i, format) in c.formats.iter().enumerate() {
+            if let Err(why) = cleanse::check_format(format) {
+                self.problem(format!("{at}.formats[{i}]"), why);
+            }
+        }
+        if let (Some(min), Some(max)) = (c.min, c.max)
+            && min > max
+        {
+            self.problem(format!("{at}.min"), format!("{min} is above max, {max}: no number is both"));
         }
         let kind = match c.kind {
             KindSource::Text => Kind::Text,

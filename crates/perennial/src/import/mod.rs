@@ -11,6 +11,7 @@
 
 mod cleanse;
 pub mod command;
+mod document;
 mod emit;
 mod group;
 mod mapping;

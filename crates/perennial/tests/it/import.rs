@@ -634,32 +634,69 @@ orders: { from: sale, id: order, at: at, customer: {}, line: { product_id: sku }
             "enrol: unknown key 'enrol'; did you mean 'enroll'?",
             "files.sales.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
             "files.sales.columns.n.min: expected a number, found 'two'",
+            "name: use 1 to 60 letters, digits, '-', '_' or '.'",
+            "time_zone: 'Mars/Olympus' is not a time zone; use a name like Europe/London",
+            "currency: orders have amounts; say in which currency, as 'currency: EUR'",
+            "files.sales.path: name a file below the data folder, without '..' or a leading '/'",
+            "orders.from: no file 'sale' under files; did you mean 'sales'?",
         ]
     );
-    let Err(problems) = compile(
-        "
-import: 1
-name: a b
-time_zone: Mars/Olympus
-files:
-  sales: { path: ../x.csv, columns: { at: { pattern: '(' } } }
-orders: { from: sales, id: order, at: at, customer: {}, line: { product_id: sku } }
-",
-    ) else {
-        panic!("must not compile")
-    };
-    let paths: Vec<&str> = problems.iter().map(|p| p.path.as_str()).collect();
+}
+
+fn problems(mapping: &str) -> Vec<String> {
+    compile(mapping).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_follows_from_a_problem_of_a_mapping_is_not_told_beside_it() {
+    let broken = TILL
+        .replace("type: instant", "type: instnt")
+        .replace("name: till\n", "")
+        .replace("price: price }", "prise: price }")
+        .replace("quantity: { below: 0 }", "quantity: { bellow: 0 }")
+        .replace("enroll: first_order", "enroll: first")
+        .replace("exact_duplicates: drop", "delimiter: ';;'");
     assert_eq!(
-        paths,
+        problems(&broken),
         [
-            "name",
-            "time_zone",
-            "currency",
-            "files.sales.path",
-            "files.sales.columns.at.pattern",
-            "orders.line",
-            "orders.at",
-            "orders.customer"
+            "enroll: 'first' is not one of the choices; known: column, first_order, never",
+            "files.till.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
+            "files.till.delimiter: expected one character, found ';;'",
+            "orders.line.prise: unknown key 'prise'; did you mean 'price'?",
+            "orders.returns.when.quantity.bellow: unknown key 'bellow'; did you mean 'below'?",
+            "name: missing; add 'name:'",
+        ]
+    );
+    assert_eq!(problems("[]"), [": expected a map, found a list"]);
+}
+
+#[test]
+fn what_no_row_could_meet_is_a_problem_of_the_mapping() {
+    let formats = |formats: &str| problems(&TILL.replace("'%d/%m/%Y %H:%M'", formats));
+    let told = "tells no whole day; it takes year, month and day, as %d.%m.%Y";
+    for (i, format) in ["%d.%m %H:%M", "%Y", "%H:%M"].iter().enumerate() {
+        let all = formats("'%d.%m %H:%M', '%Y', '%H:%M', '%d.%m.%y', '%s'");
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[i], format!("files.till.columns.at.formats[{i}]: '{format}' {told}"));
+    }
+    let unknown = formats("'%!.%m'");
+    assert!(unknown[0].starts_with("files.till.columns.at.formats[0]: '%!.%m' is no format of times ("), "{unknown:?}");
+    let swapped = TILL.replace("min: 0,", "min: 1000, max: -1000,");
+    assert_eq!(problems(&swapped), ["files.till.columns.price.min: 1000 is above max, -1000: no number is both"]);
+}
+
+#[test]
+fn a_name_that_stands_twice_in_a_mapping_is_told_with_its_path_and_hides_nothing() {
+    let twice = TILL
+        .replace("sku: { required: true }", "sku: { required: true, required: false }")
+        .replace("Europe/Paris", "Paris")
+        + "currency: USD\n";
+    assert_eq!(
+        problems(&twice),
+        [
+            "files.till.columns.sku.required: 'required' is written twice; keep one of the two",
+            "currency: 'currency' is written twice; keep one of the two",
+            "time_zone: 'Paris' is not a time zone; use a name like Europe/London",
         ]
     );
 }
