@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use perennial_core::event::Line;
 use perennial_core::orders::ORDERS_MAX;
 use perennial_core::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -32,7 +33,8 @@ pub(super) struct Matched {
 /// The order that pieces came from, and which of the return's refunds of it this is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Origin {
-    /// An earlier run booked it. Those come first, so that an import that is taken up goes on behind them.
+    /// No earlier run booked it. Those that are booked come first, so that an import that is taken up goes on
+    /// behind them.
     pub(super) fresh: bool,
     pub(super) order: Box<str>,
     /// The row names the order.
@@ -42,6 +44,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// Of a refund that follows on what earlier runs took back of an order.
+    fn next(order: &str, stated: bool, earlier: &[Earlier]) -> Self {
+        let before = earlier.iter().filter(|e| *e.origin.order == *order && e.origin.stated == stated).count();
+        Self { fresh: true, order: order.into(), stated, nth: u32::try_from(before).unwrap_or(0) + 1 }
+    }
+
     /// The refund's id, by which it is known again.
     pub(super) fn refund_id(&self, back: &Draft) -> String {
         // Its own space of names: a mended row must not collide with what was matched before.
@@ -64,7 +72,8 @@ struct Sale {
 /// What an earlier run took back for a return.
 struct Earlier {
     origin: Origin,
-    pieces: HashMap<u32, u32>,
+    /// Product, pieces that no row has claimed yet, and the price of one.
+    pieces: Vec<(u32, u32, Decimal)>,
 }
 
 /// Pieces of a sold line that have not come back.
@@ -74,15 +83,13 @@ struct Left {
     price: Decimal,
 }
 
-/// Of each customer and product, the latest sale on top.
-type Shelf = HashMap<(u32, u32), Vec<Left>>;
-
 /// What sales and returns are matched by.
 #[derive(Default)]
 struct Desk {
     sales: Vec<Sale>,
     earlier: HashMap<u32, Vec<Earlier>>,
-    shelf: Shelf,
+    /// Of each customer and product, the latest sale on top.
+    shelf: HashMap<(u32, u32), Vec<Left>>,
     matched: Vec<Matched>,
 }
 
@@ -118,7 +125,7 @@ pub(super) fn match_all(gathered: &mut Gathered<'_>, sink: &mut dyn Sink) -> Res
 }
 
 impl Desk {
-    /// Takes an order of the books, less what came back of it outside of these returns.
+    /// Takes what is left of an order in the books, and what came back of it for these returns.
     fn fetch(
         &mut self,
         gathered: &mut Gathered<'_>,
@@ -127,22 +134,18 @@ impl Desk {
         booked: Booked,
         sink: &mut dyn Sink,
     ) -> Result<(), SinkError> {
-        let mut outside: HashMap<u32, u32> = HashMap::new();
+        if booked.refunded {
+            for back in returns {
+                let earlier = earlier(gathered, *back, &booked.order_id, sink)?;
+                self.earlier.entry(*back).or_default().extend(earlier);
+            }
+        }
+        let mut gone: HashMap<u32, u32> = HashMap::new();
         let mut lines = Vec::new();
         for line in &booked.lines {
             let product = gathered.names.number(&line.product_id);
             lines.push((product, line.bought, line.price));
-            *outside.entry(product).or_default() += line.bought - line.left.min(line.bought);
-        }
-        if booked.refunded {
-            for back in returns {
-                for earlier in earlier(gathered, *back, &booked.order_id, sink)? {
-                    for (product, pieces) in &earlier.pieces {
-                        outside.entry(*product).and_modify(|n| *n = n.saturating_sub(*pieces));
-                    }
-                    self.earlier.entry(*back).or_default().push(earlier);
-                }
-            }
+            *gone.entry(product).or_default() += line.bought - line.left.min(line.bought);
         }
         // The file knows prices better than to the cent, but only if it speaks of the same goods.
         let draft = gathered.sale(&booked.order_id).map(|n| &gathered.orders[n as usize]);
@@ -150,7 +153,7 @@ impl Desk {
             lines = same;
         }
         for (product, pieces, _) in lines.iter_mut().rev() {
-            let Some(gone) = outside.get_mut(product) else { continue };
+            let Some(gone) = gone.get_mut(product) else { continue };
             let here = (*gone).min(*pieces);
             (*gone, *pieces) = (*gone - here, *pieces - here);
         }
@@ -185,67 +188,48 @@ impl Desk {
     fn take_back(&mut self, gathered: &Gathered<'_>, n: u32) {
         let draft = &gathered.orders[n as usize];
         let mut earlier = self.earlier.remove(&n).unwrap_or_default();
-        let next = |order: &str, stated, earlier: &[Earlier]| {
-            let before = earlier.iter().filter(|e| *e.origin.order == *order && e.origin.stated == stated).count();
-            Origin { fresh: true, order: order.into(), stated, nth: u32::try_from(before).unwrap_or(0) + 1 }
-        };
-        let mut by_origin: BTreeMap<Origin, Vec<(u32, u32, Decimal)>> = BTreeMap::new();
+        let mut found: BTreeMap<Origin, Vec<(u32, u32, Decimal)>> = BTreeMap::new();
         for line in &draft.lines {
-            let stack = self.shelf.entry((draft.person, line.product)).or_default();
             let mut open = line.pieces;
-            for known in &mut earlier {
-                let Some(taken) = known.pieces.get_mut(&line.product).filter(|n| **n > 0) else { continue };
-                let here = open.min(*taken);
-                (open, *taken) = (open - here, *taken - here);
-                let of = |left: &Left| self.sales[left.sale].id == known.origin.order;
-                let parts = by_origin.entry(known.origin.clone()).or_default();
-                draw(stack, of, here, unit_price(line), &mut |part| parts.push((line.product, part.0, part.1)));
-            }
-            if let Some(order) = &draft.refers_to {
-                let of = |left: &Left| self.sales[left.sale].id == *order;
-                draw(stack, of, open, unit_price(line), &mut |_| ());
-                if open > 0 {
-                    let parts = by_origin.entry(next(order, true, &earlier)).or_default();
-                    parts.push((line.product, std::mem::take(&mut open), unit_price(line)));
+            let mut part = |origin: Origin, taken: u32, price: Decimal| {
+                found.entry(origin).or_default().push((line.product, taken, price));
+            };
+            for Earlier { origin, pieces } in &mut earlier {
+                for (_, left, price) in pieces.iter_mut().filter(|(product, ..)| *product == line.product) {
+                    let taken = take(&mut open, left);
+                    if taken > 0 {
+                        part(origin.clone(), taken, *price);
+                    }
                 }
+            }
+            let stack = self.shelf.entry((draft.person, line.product)).or_default();
+            if let Some(order) = draft.refers_to.as_ref().filter(|_| open > 0) {
+                part(Origin::next(order, true, &earlier), open, unit_price(line));
+                let there = stack.iter_mut().filter(|left| self.sales[left.sale].id == *order);
+                there.for_each(|left| _ = take(&mut open, &mut left.pieces));
+                open = 0; // The books know whether the order has them.
             }
             while open > 0
                 && let Some(latest) = stack.last_mut()
             {
-                let taken = open.min(latest.pieces);
-                open -= taken;
-                latest.pieces -= taken;
-                let parts = by_origin.entry(next(&self.sales[latest.sale].id, false, &earlier)).or_default();
-                parts.push((line.product, taken, latest.price));
+                let taken = take(&mut open, &mut latest.pieces);
+                if taken > 0 {
+                    part(Origin::next(&self.sales[latest.sale].id, false, &earlier), taken, latest.price);
+                }
                 if latest.pieces == 0 {
                     stack.pop();
                 }
             }
         }
-        let found = by_origin.into_iter().filter(|(_, pieces)| !pieces.is_empty());
-        self.matched.extend(found.map(|(origin, pieces)| Matched { back: n, origin, pieces }));
+        self.matched.extend(found.into_iter().map(|(origin, pieces)| Matched { back: n, origin, pieces }));
     }
 }
 
-/// Takes pieces of some sales off a stack, the latest first; what is not there has the price `otherwise`.
-fn draw(
-    stack: &mut Vec<Left>,
-    of: impl Fn(&Left) -> bool,
-    mut pieces: u32,
-    otherwise: Decimal,
-    part: &mut dyn FnMut((u32, Decimal)),
-) {
-    for left in stack.iter_mut().rev().filter(|left| of(left)) {
-        let here = pieces.min(left.pieces);
-        (pieces, left.pieces) = (pieces - here, left.pieces - here);
-        if here > 0 {
-            part((here, left.price));
-        }
-    }
-    if pieces > 0 {
-        part((pieces, otherwise));
-    }
-    stack.retain(|left| left.pieces > 0);
+/// Moves as many pieces as both have.
+fn take(open: &mut u32, left: &mut u32) -> u32 {
+    let taken = (*open).min(*left);
+    (*open, *left) = (*open - taken, *left - taken);
+    taken
 }
 
 /// What earlier runs took back of an order for a return.
@@ -262,11 +246,9 @@ fn earlier(
             let refund_id = origin.refund_id(&gathered.orders[back as usize]);
             let id = format!("{}:refund:{refund_id}", gathered.plan.name);
             let Some(refund) = sink.refund(&gathered.plan.name, &id)? else { break };
-            let mut pieces = HashMap::new();
-            for line in &refund.lines {
-                *pieces.entry(gathered.names.number(&line.product_id)).or_default() += line.quantity;
-            }
-            all.push(Earlier { origin, pieces });
+            let names = &mut gathered.names;
+            let piece = |line: &Line| (names.number(&line.product_id), line.quantity, line.price.unwrap_or_default());
+            all.push(Earlier { origin, pieces: refund.lines.iter().map(piece).collect() });
         }
     }
     Ok(all)

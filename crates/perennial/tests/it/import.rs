@@ -532,6 +532,20 @@ fn what_a_return_still_lacks_comes_in_once_its_sale_has() {
 }
 
 #[test]
+fn a_return_that_comes_late_leaves_what_a_later_one_has_taken() {
+    let mut books = Books::open("EUR", "allow_negative");
+    let sale = "A,01/02/2025 10:00,L1,,tea,3,\"10,00\"\n";
+    let (early, late) = ("C,02/02/2025 10:00,L1,,tea,-2,\"10,00\"\n", "D,03/02/2025 10:00,L1,,tea,-4,\"10,00\"\n");
+    let (_, rejects) = books.take(TILL, &format!("{sale}{}{late}", early.replace("-2", "-two")));
+    assert_eq!(rejects.len(), 2, "one with letters, and one that brings back more than was sold");
+    for _ in 0..3 {
+        let (totals, _) = books.take(TILL, &format!("{early}{late}"));
+        assert_eq!((totals.returned.pieces, totals.taken.new), ((-3).into(), 0), "no piece comes back twice");
+        assert_eq!(sum(&totals, "no_matching_sale"), (2, "-3".into(), "-30".into()));
+    }
+}
+
+#[test]
 fn orders_dated_before_the_enrolment_are_counted() {
     let mut books = Books::open("EUR", "allow_negative");
     books.take(TILL, "A,01/02/2025 10:00,L1,,tea,1,\"10,00\"\n");
