@@ -7,7 +7,7 @@
 //! sealing them as well would cost every checkpoint and protect nothing that this does not.
 //! Absent on purpose: migrations. A new layout means a refold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -346,6 +346,17 @@ impl State {
         )
     }
 
+    /// How many rows of postings of some entries, from the first to the last, are not these; all of them are asked for.
+    pub fn postings_unlike(&self, first: u64, last: u64, rows: &[PostingRow]) -> Result<usize, Failure> {
+        self.read(
+            |db| postings_unlike(db, first, last, rows),
+            |state| {
+                let held = state.postings.iter().filter(|row| (first..=last).contains(&row.seq));
+                unlike(held.map(Columns::from).collect(), rows)
+            },
+        )
+    }
+
     /// Customers after an id, in the order of ids.
     pub fn customers(&self, after: Option<CustomerId>, limit: usize) -> Result<Vec<CustomerRow>, Failure> {
         let limit = limit.min(ROWS_MAX);
@@ -673,27 +684,76 @@ fn posted(db: &Connection, seqs: &[u64]) -> Result<Vec<u64>, Failure> {
     Ok(found)
 }
 
+/// A posting as its row has it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Columns {
+    seq: i64,
+    nth: u32,
+    customer: [u8; 16],
+    unit: String,
+    from: String,
+    to: String,
+    amount: i64,
+    lot_owner: Option<[u8; 16]>,
+    lot_number: Option<u32>,
+    cause: String,
+}
+
+impl From<&PostingRow> for Columns {
+    fn from(row: &PostingRow) -> Self {
+        let posting = &row.posting;
+        Self {
+            seq: to_sql(row.seq),
+            nth: row.nth,
+            customer: row.customer.0,
+            unit: unit_name(&posting.unit),
+            from: word(posting.from),
+            to: word(posting.to),
+            amount: posting.amount,
+            lot_owner: posting.lot.map(|lot| lot.owner.0),
+            lot_number: posting.lot.map(|lot| lot.number),
+            cause: word(posting.cause),
+        }
+    }
+}
+
 fn write_postings(tx: &Transaction<'_>, rows: &[PostingRow]) -> Result<(), Failure> {
     let sql = "INSERT INTO postings VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let mut statement = tx.prepare_cached(sql).doing(WRITING)?;
     for row in rows {
-        let posting = &row.posting;
-        statement
-            .execute(params![
-                to_sql(row.seq),
-                row.nth,
-                row.customer.0,
-                unit_name(&posting.unit),
-                word(posting.from),
-                word(posting.to),
-                posting.amount,
-                posting.lot.map(|lot| lot.owner.0),
-                posting.lot.map(|lot| lot.number),
-                word(posting.cause),
-            ])
-            .doing(WRITING)?;
+        let Columns { seq, nth, customer, unit, from, to, amount, lot_owner, lot_number, cause } = row.into();
+        let values = params![seq, nth, customer, unit, from, to, amount, lot_owner, lot_number, cause];
+        statement.execute(values).doing(WRITING)?;
     }
     Ok(())
+}
+
+fn postings_unlike(db: &Connection, first: u64, last: u64, rows: &[PostingRow]) -> Result<usize, Failure> {
+    const READING: &str = "read postings";
+    let mut statement = db.prepare_cached("SELECT * FROM postings WHERE seq BETWEEN ?1 AND ?2").doing(READING)?;
+    let held = statement.query_map([to_sql(first), to_sql(last)], |row| {
+        Ok(Columns {
+            seq: row.get(0)?,
+            nth: row.get(1)?,
+            customer: row.get(2)?,
+            unit: row.get(3)?,
+            from: row.get(4)?,
+            to: row.get(5)?,
+            amount: row.get(6)?,
+            lot_owner: row.get(7)?,
+            lot_number: row.get(8)?,
+            cause: row.get(9)?,
+        })
+    });
+    let held: rusqlite::Result<BTreeSet<Columns>> = held.doing(READING)?.collect();
+    Ok(unlike(held.doing(READING)?, rows))
+}
+
+/// Rows that are missing, or that nobody asked for.
+fn unlike(held: BTreeSet<Columns>, rows: &[PostingRow]) -> usize {
+    let expected: BTreeSet<Columns> = rows.iter().map(Columns::from).collect();
+    let (missing, more) = (expected.difference(&held).count(), held.difference(&expected).count());
+    missing.max(more)
 }
 
 fn unit_name(unit: &perennial_core::fact::Unit) -> String {

@@ -222,7 +222,7 @@ impl From<Trouble> for ApiError {
                 Self::new("busy", "Too much is waiting to be written; send it again in a moment.").after(1)
             }
             Trouble::Unavailable(why) => {
-                tracing::warn!(why, "answered unavailable");
+                tracing::debug!(why, "answered unavailable");
                 Self::new("unavailable", "Nothing can be written now; nothing was counted. Send it again.").after(5)
             }
             Trouble::Broken => {

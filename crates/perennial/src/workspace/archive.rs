@@ -24,11 +24,15 @@ pub(super) fn find(archive: &[u8], order: OrderRef) -> Option<&[u8]> {
     records(archive).filter(|record| record.starts_with(&order.0)).last()
 }
 
+/// All records with the names of their orders.
+pub(super) fn named(archive: &[u8]) -> impl Iterator<Item = (OrderRef, &[u8])> {
+    records(archive).filter_map(|record| Some((OrderRef(*record.first_chunk()?), record)))
+}
+
 /// All records of orders that `wanted` answers for, as an archive of their own.
 pub(super) fn some_of(archive: &[u8], wanted: impl Fn(OrderRef) -> bool) -> Vec<u8> {
-    let named = |record: &[u8]| record.first_chunk().is_some_and(|name| wanted(OrderRef(*name)));
     let mut some = Vec::new();
-    records(archive).filter(|record| named(record)).for_each(|record| put(&mut some, record));
+    named(archive).filter(|(order, _)| wanted(*order)).for_each(|(_, record)| put(&mut some, record));
     some
 }
 

@@ -50,6 +50,7 @@ impl Workspace {
         let Some(roots) = roots else { return Ok(()) };
         let history = self.own_history(roots, u64::MAX, None)?;
         self.warm.clear_shelf(roots, &history);
+        self.warm.stop_waiting(&history)?;
         for root in roots {
             self.keys.destroy(*root)?;
         }

@@ -457,14 +457,22 @@ impl Workspace {
     }
 
     /// A workspace in memory, folded from another one's journal from its first entry on.
-    pub(super) fn from_journal(journal: &JournalReader, state: State, secret: Secret) -> Result<Self, Failure> {
+    /// Each is looked at before.
+    pub(super) fn from_journal(
+        journal: &JournalReader,
+        state: State,
+        secret: Secret,
+        mut look: impl FnMut(&Entry) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let mut fresh = Self::memory()?;
         fresh.rules = Rules::new(secret);
         fresh.audit = Some(Audit::default());
         let entries = journal.ahead(1)?;
         fresh.origin = Some((journal.clone(), state));
         for entry in entries {
-            fresh.refold_contained(&entry?)?;
+            let entry = entry?;
+            look(&entry)?;
+            fresh.refold_contained(&entry)?;
         }
         Ok(fresh)
     }

@@ -103,6 +103,12 @@ impl Workspace {
         };
         customer.folded = entry.seq;
         let orders: Vec<OrderRef> = own.iter().flat_map(|e| &e.outcome).filter_map(super::booked).collect();
+        // Of whoever was erased since, the facts alone say which names lead to nobody.
+        for fact in own.iter().filter(|told| told.input.is_none()).flat_map(|told| &told.outcome) {
+            if let Fact::Linked(name) = fact {
+                self.warm.link(*name, id);
+            }
+        }
         self.warm.restore(customer, &orders, self.secret())
     }
 

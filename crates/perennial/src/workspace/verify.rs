@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use perennial_core::customer::Customer;
 use perennial_core::engine;
-use perennial_core::id::CustomerId;
+use perennial_core::id::{CustomerId, Secret};
+use perennial_core::input::{Entry, Input};
 use perennial_core::time::Timestamp;
-use perennial_store::Failure;
+use perennial_store::{Duplicates, Failure, Seen};
 
 use super::Workspace;
+use super::intake::fingerprint;
 
 /// What a verification found.
 #[derive(Debug, Default)]
@@ -34,7 +36,10 @@ impl Workspace {
         self.ready(self.now)?;
         self.commit()?;
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
-        let mut again = Self::from_journal(&self.journal.reader(), self.state.clone(), self.secret())?;
+        let mut unseen = Unseen::default();
+        let look = |entry: &Entry| unseen.look(entry, &self.duplicates, &self.secret());
+        let mut again = Self::from_journal(&self.journal.reader(), self.state.clone(), self.secret(), look)?;
+        findings.faults.extend(unseen.told());
         again.next_seq = self.next_seq;
         again.ready(self.now)?; // Both are compared at the same instant, whenever the last entry was written.
         findings.faults.extend(again.audit.take().unwrap_or_default().differences.into_iter().take(FAULTS_MAX));
@@ -57,6 +62,7 @@ impl Workspace {
                 findings.faults.push(difference(id, held.as_ref(), refolded.as_ref()));
             }
         }
+        findings.faults.extend(self.warm.index_faults(&mut again.warm)?);
         Ok(findings)
     }
 
@@ -86,6 +92,37 @@ impl Workspace {
             customer.folded = 0;
         }
         Ok(customer)
+    }
+}
+
+/// Messages of the journal that the list of duplicates does not know.
+#[derive(Default)]
+struct Unseen {
+    count: u64,
+    /// The entry of the first.
+    first: u64,
+}
+
+impl Unseen {
+    fn look(&mut self, entry: &Entry, duplicates: &Duplicates, secret: &Secret) -> Result<(), Failure> {
+        let Some(Input::Event(event)) = entry.input.as_ref().filter(|_| entry.cause.is_none()) else { return Ok(()) };
+        let seen = duplicates.seen(fingerprint(secret, event))?;
+        // A later entry may have the same message, mended.
+        if !matches!(seen, Seen::Perhaps { seq, .. } if seq >= entry.seq) {
+            self.first = if self.count == 0 { entry.seq } else { self.first };
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn told(self) -> Option<String> {
+        let Self { count, first } = self;
+        let told = || {
+            format!(
+                "{count} messages, of entry {first} the first, are not known as seen: `perennial rebuild` mends that"
+            )
+        };
+        (count > 0).then(told)
     }
 }
 

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 
 use super::{archive, rows};
 
+mod compare;
+
 /// Bytes of customers kept in memory before clean ones are dropped, about.
 const WARM_BYTES: usize = 2 << 30;
 /// Names whose customers are remembered, though the state knows them too.
@@ -203,12 +205,16 @@ impl Warm {
     }
 
     fn kept<T: DeserializeOwned>(&self, key: KeptKey) -> Result<Option<T>, Failure> {
-        let body = match self.shelf.get(&key).or_else(|| self.older.shelf.get(&key)) {
-            Some(known) => known.clone(),
-            None => self.recall(|state| state.kept(key))?,
-        };
+        let body = self.kept_bytes(key)?;
         let read = |body: Vec<u8>| postcard::from_bytes(&body);
         body.map(read).transpose().map_err(|e| rows::unreadable("read an old answer from state.db", &e))
+    }
+
+    fn kept_bytes(&self, key: KeptKey) -> Result<Option<Vec<u8>>, Failure> {
+        match self.shelf.get(&key).or_else(|| self.older.shelf.get(&key)) {
+            Some(known) => Ok(known.clone()),
+            None => self.recall(|state| state.kept(key)),
+        }
     }
 
     /// An order that has left its customer's list, as it stood. It lies with the customer that the index names.
@@ -292,6 +298,18 @@ impl Warm {
             self.orders.insert(order, NOBODY_YET);
         }
         self.shelf.insert(waiting_key(order), Some(postcard::to_stdvec(&waiting).unwrap_or_default()));
+        Ok(())
+    }
+
+    /// Entries of an erased customer wait no longer: nobody can read any more what they said.
+    pub(super) fn stop_waiting(&mut self, history: &[Entry]) -> Result<(), Failure> {
+        let waits = |fact: &Fact| if let Fact::Parked { order } = fact { Some(*order) } else { None };
+        for (entry, order) in history.iter().flat_map(|e| e.outcome.iter().filter_map(waits).map(move |o| (e, o))) {
+            let mut waiting = self.waiting(order)?;
+            waiting.retain(|seq| *seq != entry.seq);
+            let left = if waiting.is_empty() { None } else { Some(postcard::to_stdvec(&waiting).unwrap_or_default()) };
+            self.shelf.insert(waiting_key(order), left);
+        }
         Ok(())
     }
 

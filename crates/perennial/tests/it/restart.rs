@@ -146,6 +146,44 @@ fn looking_into_a_folder_neither_makes_one_nor_writes_into_it() {
     assert_eq!(store.journal.last_seq(), last, "what is verified may be a backup");
 }
 
+/// Whatever is damaged in them would be forgotten or counted twice, without a customer being different.
+#[test]
+fn a_verification_looks_through_the_indexes() {
+    let (home, mut workspace) = in_folder(5_000);
+    let folder = home.path().join("data");
+    for n in 0..300 {
+        let body = serde_json::json!({ "userId": "ana", "event": "Order Completed", "messageId": format!("m{n}"),
+            "properties": { "order_id": format!("o{n}"), "currency": "USD", "subtotal": 10 } });
+        let from = Circumstances::live("web", at(0));
+        workspace.take(at(0), parse(Call::Track, body.to_string().as_bytes(), &from).unwrap()).unwrap();
+        let gift = Command::Adjust { points: 1, reason: "a gift".into(), by: "staff".into() };
+        assert!(ask(&mut workspace, at(0), &format!("a{n}"), gift));
+    }
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    let verify = || perennial::commands::verify(&folder).unwrap().faults;
+    assert_eq!(verify(), [""; 0]);
+    for (file, damage, told) in [
+        ("state.db", "DELETE FROM identifiers", "names that do not lead"),
+        ("state.db", "DELETE FROM sorted WHERE substr(key, 1, 1) = x'00'", "orders that are somebody else's"),
+        ("state.db", "DELETE FROM sorted WHERE substr(key, 1, 1) = x'02'", "not found under their keys"),
+        ("state.db", "UPDATE customers SET archived = 0", "old orders"),
+        ("state.db", "UPDATE customers SET head = 0", "timelines"),
+        ("state.db", "UPDATE postings SET amount = amount * 2 WHERE seq > 100", "postings in the table"),
+        ("state.db", "DELETE FROM postings WHERE seq < 100", "postings in the table"),
+        ("state.db", "UPDATE customers SET next_due = NULL", "not woken when they should be"),
+        ("duplicates.db", "DELETE FROM recent", "not known as seen"),
+    ] {
+        let db = rusqlite::Connection::open(folder.join(file)).unwrap();
+        assert!(db.execute(damage, []).unwrap() > 0, "{damage}");
+        drop(db);
+        let faults = verify();
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{damage}: {faults:?}");
+        perennial::commands::rebuild(&folder, false).unwrap();
+        assert_eq!(verify(), [""; 0], "after {damage}");
+    }
+}
+
 #[test]
 fn a_rebuild_that_fails_leaves_everything_as_it_was() {
     let (home, mut workspace) = in_folder(700);
