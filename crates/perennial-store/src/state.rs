@@ -352,7 +352,7 @@ impl State {
             |db| postings_unlike(db, first, last, rows),
             |state| {
                 let held = state.postings.iter().filter(|row| (first..=last).contains(&row.seq));
-                unlike(held.map(Columns::from).collect(), rows)
+                unlike(&held.map(Columns::from).collect(), rows)
             },
         )
     }
@@ -746,13 +746,13 @@ fn postings_unlike(db: &Connection, first: u64, last: u64, rows: &[PostingRow]) 
         })
     });
     let held: rusqlite::Result<BTreeSet<Columns>> = held.doing(READING)?.collect();
-    Ok(unlike(held.doing(READING)?, rows))
+    Ok(unlike(&held.doing(READING)?, rows))
 }
 
 /// Rows that are missing, or that nobody asked for.
-fn unlike(held: BTreeSet<Columns>, rows: &[PostingRow]) -> usize {
+fn unlike(held: &BTreeSet<Columns>, rows: &[PostingRow]) -> usize {
     let expected: BTreeSet<Columns> = rows.iter().map(Columns::from).collect();
-    let (missing, more) = (expected.difference(&held).count(), held.difference(&expected).count());
+    let (missing, more) = (expected.difference(held).count(), held.difference(&expected).count());
     missing.max(more)
 }
 

@@ -225,10 +225,10 @@ fn what_is_no_document_is_said_plainly() {
             line 3: programme: a file holds one document: take out the line '---' between two
         "#]],
     );
-    const BEGUN: &str = "perennial: 1\nid: a\nname: A\ncurrency: EUR\ntime_zone: UTC\n";
+    let begun = "perennial: 1\nid: a\nname: A\ncurrency: EUR\ntime_zone: UTC\n";
     says(
         &format!(
-            "{BEGUN}segments:\n  vip:\n  big: ordrs > 5\nearn:\n-\nrewards: [{{ id: a, id: b, name: A, points: }}]\n"
+            "{begun}segments:\n  vip:\n  big: ordrs > 5\nearn:\n-\nrewards: [{{ id: a, id: b, name: A, points: }}]\n"
         ),
         expect![[r#"
             line 7: segments.vip: 'vip' has no value: write one, or leave the name out

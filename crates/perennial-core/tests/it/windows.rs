@@ -1,5 +1,7 @@
 //! A segment changes by itself at no instant before the one that the customer asks to be woken at.
 
+use std::fmt::Write as _;
+
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event, Line, Order, Origin, Refund};
@@ -52,7 +54,7 @@ const RULES: [&str; 18] = [
 fn rules(segments: &[&str], threshold: Option<i64>) -> Rules {
     let mut text = PROGRAM.to_owned();
     for (n, rule) in segments.iter().enumerate() {
-        text += &format!("  s{n}: \"{rule}\"\n");
+        writeln!(text, "  s{n}: \"{rule}\"").unwrap();
     }
     text += "  top: { top: 50%, by: score, ranked: daily }\n";
     let mut rules = Rules::new(Secret([7; 16]));
@@ -189,8 +191,8 @@ fn a_wake_up_is_asked_for_when_a_count_or_a_sum_turns_and_not_before() {
     ] {
         let rules = rules(&[rule], None);
         let mut customer = Customer::new(CustomerId([1; 16]), rules.latest().unwrap().blank_features(), 1);
-        for n in 0..4 {
-            let event = sent(n, day(n as i64), &Step::Score(n as i64 + 1), &mut Vec::new());
+        for (n, points) in [1, 2, 3, 4].into_iter().enumerate() {
+            let event = sent(n, day(points - 1), &Step::Score(points), &mut Vec::new());
             engine::apply(&rules, &mut customer, &event.unwrap());
         }
         assert_eq!(customer.tick, turns.map(day), "{rule}");

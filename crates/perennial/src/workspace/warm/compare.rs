@@ -111,7 +111,7 @@ impl Warm {
     fn wrong_postings(&self, again: &Self) -> Result<usize, Failure> {
         let (rows, position) = (&again.news.postings, self.state.position()?);
         let mut wrong = 0;
-        for first in (1..=position).step_by(SLICE as usize) {
+        for first in (0..=position / SLICE).map(|slice| slice * SLICE + 1) {
             let last = position.min(first + SLICE - 1);
             let from = rows.partition_point(|row| row.seq < first);
             let until = rows.partition_point(|row| row.seq <= last);
