@@ -1,5 +1,6 @@
 // One customer: what they hold, what is missing, and why.
 
+import { named } from './api.js'
 import { future } from './future.js'
 import { day, dayThere, el, endless, figure, impactOf, instant, lastDayThere, money, plural, table, they, title, whole } from './words.js'
 
@@ -154,10 +155,11 @@ function postings(entries) {
 
 function purchase(view, shop) {
   if (!shop.canSend) return el('p.note', {}, 'To make a purchase here, this page needs the write key as well. ', el('button.plain', { type: 'button', click: shop.ask }, 'Give it'))
-  const reference = view.identifiers[0] ?? view.id
+  const names = view.identifiers.map(named).find(Boolean)
+  if (!names) return el('p.note', {}, 'No purchase can be made here: a shop’s message has no way to name this customer.')
   const offered = shop.products.length ? shop.products : [{ product_id: 'demo-1', name: 'Something', tags: [] }]
   const options = offered.map(p => el('option', { value: p.product_id }, p.name, p.tags.length ? ` (${p.tags.join(', ')})` : ''))
-  const form = el('form', { submit: event => { event.preventDefault(); shop.buy(reference, form) } },
+  const form = el('form', { submit: event => { event.preventDefault(); shop.buy(names, form) } },
     el('label', {}, 'Product', el('select', { name: 'product' }, options)),
     el('label', {}, `Price, ${shop.currency}`, el('input', { name: 'price', type: 'number', min: '0.01', max: '100000', step: '0.01', value: '120.00', required: true })),
     el('label', {}, 'Pieces', el('input', { name: 'quantity', type: 'number', min: '1', max: '100', step: '1', value: '1', required: true })),

@@ -7,11 +7,28 @@ import { clock, el, plural, title } from './words.js'
 
 const at = id => document.getElementById(id)
 const LIVE_MAX = 60
+const RETRY_MS = 5_000
 let overview = null
+/** Who was asked for last, and their reading while it is under way. */
+let asked = null
+let reading = null
+/** Who is on the page, and what was said of their purchase. */
 let shown = null
 let said = null
+/** A purchase that no answer came for, to be sent again as it was. */
+let unanswered = null
 let paused = false
-let listening = false
+/** Stops the live stream; none while a key is asked for. */
+let stream = null
+let connected = false
+
+/** Nobody by name: what was missed may concern whoever is shown. */
+const ANYBODY = '*'
+/** Whom something happened to since they were read. */
+const news = new Set()
+
+/** How the page greets before somebody is chosen. */
+const greeting = at('customer').cloneNode(true)
 
 async function start() {
   const keys = keysOfThisTab()
@@ -20,18 +37,44 @@ async function start() {
   try {
     await refreshHealth()
   } catch (error) {
-    return ask(error instanceof Refused && error.status === 401 ? 'This key is not known here. It may be of another data folder.' : error.message)
+    return keyRefused(error) || ask(error.message)
   }
   at('keys').hidden = true
   at('health').hidden = at('below').hidden = false
+  fresh()
   examples()
-  if (listening) return route()
-  listening = true
-  listen(heard, here => {
-    at('live-state').textContent = here ? 'Connected: what happens from now on appears here within a second.' : 'The stream broke off: figures may be stale. Trying again…'
-  })
-  addEventListener('hashchange', route)
+  if (!stream) {
+    stream = new AbortController()
+    listen(heard, state, stream.signal)
+  }
   route()
+}
+
+/** After a break the page shows what was: it says so until all of it is read again. */
+function state(here, error) {
+  connected = here
+  at('live-state').textContent = here ? 'Connected: what happens from now on appears here within a second.' : 'Broken off. Trying again…'
+  if (here) return refreshAll()
+  if (!keyRefused(error)) stale('The connection broke off.')
+}
+
+let staleSince = null
+function stale(why) {
+  staleSince ??= new Date()
+  at('stale').textContent = `${why} Figures may be old since ${clock(staleSince)}. Trying again…`
+  at('stale').hidden = false
+}
+
+function fresh() {
+  staleSince = null
+  at('stale').hidden = true
+}
+
+/** Asks for another key where this one is refused; whether it was. */
+function keyRefused(error) {
+  if (error?.status !== 401) return false
+  ask('This key is not known here. It may have been withdrawn, or be of another data folder.')
+  return true
 }
 
 function demoNote({ demo, shift }) {
@@ -45,12 +88,17 @@ function demoNote({ demo, shift }) {
 }
 
 function ask(wrong) {
+  stream?.abort()
+  stream = null
+  stopReading()
+  fresh()
   at('keys').hidden = false
   at('health').hidden = at('below').hidden = true
   at('keys-wrong').textContent = wrong
   const { key, write } = at('keys-form').elements
   key.value ||= keysOfThisTab().key ?? ''
-  if (key.value) write.focus()
+  if (wrong) key.select()
+  else if (key.value) write.focus()
 }
 
 at('keys-form').addEventListener('submit', event => {
@@ -86,34 +134,80 @@ function decoded(text) {
 
 /** `#email:ana@example.com` opens a customer, so that addresses can be shared and go back works. */
 function route() {
+  if (new URLSearchParams(location.hash.slice(1)).has('key')) return start()
+  if (!stream) return
   const who = decoded(location.hash.slice(1))
-  if (who.includes('key=')) { keysOfThisTab(); return start() }
   if (who) open(who)
+  else if (asked) close()
 }
 
 const path = who => `/v1/customers/${encodeURIComponent(who)}`
 
-const recommended = (kind, who) => read(`/v1/recommendations/${kind}?limit=5&customer=${encodeURIComponent(who)}`)
+/** Reads a customer and draws them, unless another was asked for meanwhile; whether they were drawn. */
+async function show(who) {
+  stopReading()
+  const mine = reading = new AbortController()
+  at('customer').setAttribute('aria-busy', who !== shown?.who)
+  const get = path => read(path, mine.signal)
+  const recommended = kind => get(`/v1/recommendations/${kind}?limit=5&customer=${encodeURIComponent(who)}`)
+  asked = who
+  news.clear()
+  try {
+    const all = await Promise.all([get(path(who)), get(`${path(who)}/timeline?limit=25`), get(`${path(who)}/ledger?limit=40`),
+      get('/v1/models'), recommended('for-you'), recommended('again')])
+    if (reading !== mine) return false
+    draw(who, ...all)
+    return true
+  } catch (error) {
+    if (reading !== mine) return false
+    throw error
+  } finally {
+    if (reading === mine) stopReading()
+    if (news.size) refresh()
+  }
+}
+
+function stopReading() {
+  reading?.abort()
+  reading = null
+  at('customer').removeAttribute('aria-busy')
+}
+
+function draw(who, view, timeline, ledger, models, fresh, again) {
+  if (who !== shown?.who) said = unanswered = null
+  shown = { who, view }
+  const held = heldFields()
+  at('customer').replaceChildren(...customer(view, timeline.entries, ledger.entries, shop(), models, { fresh, again }).filter(Boolean))
+  held()
+  document.title = `${view.identifiers[0] ?? view.id} · Perennial`
+}
+
+function unread(who, error) {
+  const unknown = error.status === 404
+  shown = said = unanswered = null
+  at('customer').replaceChildren(el('h2', { id: 'customer-title' }, unknown ? `Nobody is known as “${who}”` : 'This customer could not be read'),
+    el('p', {}, unknown ? 'Try a user id, or say what kind it is: email:ana@example.com, anonymous:abc, phone:+331…, loyalty:L-17. These are worth a look:' : error.message),
+    el('ul.examples', { id: 'examples' }))
+  examples()
+  document.title = 'Perennial'
+}
 
 async function open(who, focus = true) {
-  const section = at('customer')
   try {
-    const [view, timeline, ledger, models, fresh, again] = await Promise.all([read(path(who)), read(`${path(who)}/timeline?limit=25`),
-      read(`${path(who)}/ledger?limit=40`), read('/v1/models'), recommended('for-you', who), recommended('again', who)])
-    if (who !== shown?.who) said = null
-    shown = { who, view }
-    const held = heldFields()
-    section.replaceChildren(...customer(view, timeline.entries, ledger.entries, shop(), models, { fresh, again }).filter(Boolean))
-    held()
-    document.title = `${view.identifiers[0] ?? view.id} · Perennial`
+    if (!await show(who)) return
   } catch (error) {
-    shown = null
-    section.replaceChildren(el('h2', { id: 'customer-title' }, error.status === 404 ? `Nobody is known as “${who}”` : 'This customer could not be read'),
-      el('p', {}, error.status === 404 ? 'Try a user id, or say what kind it is: email:ana@example.com, anonymous:abc, phone:+331…, loyalty:L-17. These are worth a look:' : error.message),
-      el('ul.examples', { id: 'examples' }))
-    examples()
+    if (keyRefused(error)) return
+    unread(who, error)
   }
-  if (focus) section.focus()
+  if (focus) at('customer').focus()
+}
+
+function close() {
+  stopReading()
+  asked = shown = said = unanswered = null
+  at('customer').replaceChildren(...greeting.cloneNode(true).childNodes)
+  examples()
+  document.title = 'Perennial'
 }
 
 /** What was typed, folded and focused outlives a redraw. */
@@ -135,55 +229,104 @@ function shop() {
   return { canSend: Boolean(keysOfThisTab().write), currency: overview.programme.currency, zone: overview.programme.time_zone, products: overview.products, buy, said, ask: () => ask('') }
 }
 
-/** How a client of the shop would name them. */
-function named(reference) {
-  const [, kind, value] = reference.match(/^(anonymous|email|phone):(.*)$/) ?? []
-  if (!kind) return { userId: reference }
-  if (kind === 'anonymous') return { anonymousId: value }
-  return { anonymousId: `page-${crypto.randomUUID()}`, context: { traits: { [kind]: value } } }
-}
-
-async function buy(reference, form) {
-  const said_ = new FormData(form)
-  const ids = named(reference)
-  const price = Number(said_.get('price'))
-  const quantity = Number(said_.get('quantity'))
-  const started = performance.now()
-  const button = form.querySelector('button')
-  button.disabled = true
-  try {
-    await track({
-      ...ids,
-      event: 'Order Completed',
-      messageId: crypto.randomUUID(),
-      timestamp: new Date().toISOString(),
-      properties: {
-        order_id: `page-${crypto.randomUUID().slice(0, 8)}`,
-        currency: overview.programme.currency,
-        subtotal: Math.round(price * quantity * 100) / 100,
-        products: [{ product_id: said_.get('product'), price, quantity }],
-      },
-    })
-    said = `Written durably after ${Math.round(performance.now() - started)} ms. What followed is in the ledger below.`
-    await open(shown.who, false)
-  } catch (error) {
-    said = `Not sent: ${error.message}`
+function order(names, said) {
+  const price = Number(said.get('price'))
+  const quantity = Number(said.get('quantity'))
+  return {
+    ...names,
+    event: 'Order Completed',
+    messageId: crypto.randomUUID(),
+    timestamp: new Date().toISOString(),
+    properties: {
+      order_id: `page-${crypto.randomUUID().slice(0, 8)}`,
+      currency: overview.programme.currency,
+      subtotal: Math.round(price * quantity * 100) / 100,
+      products: [{ product_id: said.get('product'), price, quantity }],
+    },
   }
-  button.disabled = false
-  if (at('bought')) at('bought').textContent = said
 }
 
-let due = null
-/** Sums are kept for a quarter of a second on the server: ask a little later, once for many events. */
-function soon() {
-  due ??= setTimeout(() => { due = null; refreshHealth().catch(() => {}) }, 300)
+/** What was sent and not answered is sent again with its own ids, so that it counts once. */
+async function buy(names, form) {
+  const { who } = shown
+  const fields = new FormData(form)
+  const wanted = JSON.stringify([...fields])
+  if (unanswered?.wanted !== wanted) unanswered = { wanted, call: order(names, fields) }
+  const mine = unanswered
+  const started = performance.now()
+  say(who, 'Sending…')
+  try {
+    await track(mine.call)
+  } catch (error) {
+    const refused = error instanceof Refused && error.status < 500
+    return say(who, refused ? `Not sent: ${error.message}` : 'No answer: it may have been booked. “Buy” sends the same purchase again; it counts once.')
+  }
+  if (unanswered === mine) unanswered = null
+  say(who, `Written durably after ${Math.round(performance.now() - started)} ms. What followed is in the ledger below.`)
+  if (asked === who) await open(who, false)
+}
+
+function say(who, words) {
+  if (shown?.who !== who) return
+  said = words
+  at('bought').textContent = words
+}
+
+/** One at a time, each a little later, once for all who asked meanwhile. */
+function inTurn(wait, work) {
+  let wanted = false
+  let busy = false
+  return async () => {
+    wanted = true
+    if (busy) return
+    busy = true
+    while (wanted) {
+      await new Promise(done => setTimeout(done, wait))
+      wanted = false
+      await work()
+    }
+    busy = false
+  }
+}
+
+/** Sums are kept for a quarter of a second on the server: they are asked for after that. */
+const refresh = inTurn(300, async () => {
+  if (!stream) return
+  try {
+    await Promise.all([refreshHealth(), refreshShown()])
+    if (connected) fresh()
+  } catch (error) {
+    if (keyRefused(error)) return
+    stale(error.message)
+    if (connected) setTimeout(refreshAll, RETRY_MS)
+  }
+})
+
+function refreshAll() {
+  news.add(ANYBODY)
+  refresh()
+}
+
+async function refreshShown() {
+  if (reading) return // which looks for news when it ends
+  const concerned = news.has(ANYBODY) || news.has(shown?.view.id)
+  news.clear()
+  if (!asked || !concerned) return
+  const who = asked
+  await show(who).catch(error => {
+    if (error.status !== 404) throw error
+    unread(who, error)
+  })
 }
 
 function heard(notice) {
-  if (notice.stream === 'missed') return log(`${notice.name} events were too many to show`, new Date().toISOString(), '')
+  if (notice.stream === 'missed') {
+    log(`${notice.name} events were too many to show`, new Date().toISOString(), '')
+    return refreshAll()
+  }
   if (!paused) log(notice.name, notice.at, notice.status, notice.customer)
-  soon()
-  if (shown && (notice.customer === shown.view.id || notice.kind === 'command')) open(shown.who, false)
+  if (notice.customer) news.add(notice.customer)
+  refresh()
 }
 
 function log(name, when, status, who) {
@@ -206,6 +349,13 @@ at('search').addEventListener('submit', event => {
   const who = at('who').value.trim()
   if (who) location.hash = encodeURIComponent(who)
 })
+
+document.querySelector('.skip').addEventListener('click', event => {
+  event.preventDefault()
+  at('main').focus()
+})
+
+addEventListener('hashchange', route)
 
 addEventListener('keydown', event => {
   const typing = event.target.closest?.('input, select, textarea')

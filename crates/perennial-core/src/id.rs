@@ -262,11 +262,13 @@ fn is_kind_name(text: &str) -> bool {
     text.bytes().all(plain) && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
 }
 
-/// `ana`, `email:ana@example.com`, `anonymous:abc`, `loyalty:L-17`, `phone:+33123`.
+/// `ana`, `email:ana@example.com`, `anonymous:abc`, `loyalty:L-17`, `phone:+33123`; an account id that
+/// looks like one of these says what it is, `user:shop:17`.
 impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let misleading = self.value.split_once(':').is_some_and(|(kind, _)| is_kind_name(kind));
         match self.kind {
-            IdentifierKind::User => f.write_str(&self.value),
+            IdentifierKind::User if !misleading => f.write_str(&self.value),
             _ => write!(f, "{}:{}", self.kind, self.value),
         }
     }
@@ -306,6 +308,17 @@ mod tests {
     fn emails_ignore_case_and_keep_their_dots() {
         let id: Identifier = "email: Ana.B+x@Gmail.com".parse().unwrap();
         assert_eq!(id.to_string(), "email:ana.b+x@gmail.com");
+    }
+
+    #[test]
+    fn an_account_that_looks_like_another_kind_is_still_found_by_what_it_is_called() {
+        for (value, called) in
+            [("ana", "ana"), ("shop:17", "user:shop:17"), ("Shop:17", "Shop:17"), ("user:a", "user:user:a")]
+        {
+            let id = Identifier::user(value).unwrap();
+            assert_eq!(id.to_string(), called);
+            assert_eq!(called.parse(), Ok(id));
+        }
     }
 
     #[test]

@@ -547,8 +547,8 @@ impl Writer<'_> {
         let decided = contained(self.workspace, |workspace| workspace.decide_in(now, asked));
         self.promise(decided, caller, move |answer, shared| {
             let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
-            let (seq, name) = (Some(answer.seq), name.into());
-            let _ = shared.notices.send(Notice { kind: "command", seq, at: now, name, status, customer: None });
+            let (seq, name, customer) = (Some(answer.seq), name.into(), answer.customer.map(|c| c.to_string()));
+            let _ = shared.notices.send(Notice { kind: "command", seq, at: now, name, status, customer });
         });
     }
 

@@ -7,6 +7,7 @@ use perennial::pump::{Clock, Pump, Trouble};
 use perennial::wire::segment::{Call, parse};
 use perennial::wire::{Arrival, Circumstances};
 use perennial::workspace::{Glimpse, Status, Who};
+use perennial_core::input::Asked;
 use perennial_core::time::Timestamp;
 
 use crate::stage::{PROGRAM, Shop, enroll};
@@ -85,6 +86,10 @@ async fn a_listener_hears_names_and_no_persons() {
     handle.submit(messages(&["m"]), 10).await.unwrap();
     let notice = serde_json::to_string(&notices.recv().await.unwrap()).unwrap();
     assert!(notice.contains(r#""name":"identify","status":"accepted""#) && !notice.contains("ana"), "{notice}");
+    let asked = Asked::new(handle.now(), "test", "ana".parse().unwrap(), None, enroll());
+    let answer = handle.ask("enroll", asked).await.unwrap();
+    let told = notices.recv().await.unwrap();
+    assert_eq!((told.kind, told.customer), ("command", answer.customer.map(|id| id.to_string())));
 }
 
 #[test]
