@@ -157,6 +157,18 @@ impl Timers {
         }
     }
 
+    /// Takes one out and puts another of its kind in: where it stands, if that is still its place.
+    pub(crate) fn replace(&mut self, old: &Timer, new: Timer) {
+        let list = &mut self.lists[list_of(old.kind)];
+        if list.front() == Some(old) && list.get(1).is_none_or(|second| new < *second) {
+            list.get_mut(0).into_iter().for_each(|timer| *timer = new);
+            self.find_first();
+        } else {
+            self.take(old);
+            self.put(new);
+        }
+    }
+
     /// Takes out those that are past, as whatever comes before one that is past must be.
     pub(crate) fn pass(&mut self, is_past: impl Fn(&Timer) -> bool) {
         if !self.first.as_ref().is_some_and(&is_past) {
@@ -511,6 +523,17 @@ impl Customer {
         }
     }
 
+    /// Wakes the customer at another instant, or not any more, for what is one and the same.
+    pub(crate) fn wake_instead(&mut self, old: Option<Timestamp>, new: Option<Timestamp>, kind: TimerKind) {
+        let timer = |at| Timer { at, kind, id: 0, owner: self.id };
+        match (old.map(timer), new.filter(|at| *at < Timestamp::NEVER).map(timer)) {
+            (Some(old), Some(new)) => self.timers.replace(&old, new),
+            (Some(old), None) => self.timers.take(&old),
+            (None, Some(new)) => self.timers.put(new),
+            (None, None) => {}
+        }
+    }
+
     pub(crate) fn sleep(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {
         self.timers.take(&Timer { at, kind, id, owner });
     }
@@ -554,6 +577,7 @@ mod tests {
         Put(Timer),
         Take(Timer),
         TakeFirst,
+        Replace(Timer, Timer),
         Pass(Timer),
         Cancel(TimerKind, u32),
         Read,
@@ -564,6 +588,7 @@ mod tests {
             6 => timer().prop_map(Step::Put),
             2 => timer().prop_map(Step::Take),
             2 => Just(Step::TakeFirst),
+            2 => (timer(), timer()).prop_map(|(old, new)| Step::Replace(old, Timer { kind: old.kind, ..new })),
             1 => timer().prop_map(Step::Pass),
             1 => timer().prop_map(|timer| Step::Cancel(timer.kind, timer.id)),
             1 => Just(Step::Read),
@@ -588,6 +613,12 @@ mod tests {
                         if let Some(first) = model.pop_first() {
                             timers.take(&first);
                         }
+                    }
+                    Step::Replace(old, new) => {
+                        let old = *model.first().filter(|first| first.kind == new.kind).unwrap_or(&old);
+                        timers.replace(&old, new);
+                        model.remove(&old);
+                        model.insert(new);
                     }
                     Step::Pass(until) => {
                         timers.pass(|timer| *timer <= until);

@@ -28,9 +28,7 @@ pub(crate) fn expect_change(customer: &mut Customer) {
 
 fn set_tick(customer: &mut Customer, next: Option<Timestamp>) {
     if customer.tick != next {
-        let id = customer.id;
-        customer.tick.into_iter().for_each(|at| customer.sleep(at, TimerKind::Tick, 0, id));
-        next.into_iter().for_each(|at| customer.wake(at, TimerKind::Tick, 0, id));
+        customer.wake_instead(customer.tick, next, TimerKind::Tick);
         customer.tick = next;
     }
 }
