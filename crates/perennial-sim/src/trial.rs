@@ -494,8 +494,11 @@ impl Trial<'_> {
             let found = self.insist(|w| w.customer(clock, name))?;
             self.read_on()?; // Looking lets come what is due.
             found.iter().try_for_each(|customer| self.books.compare(customer))?;
-            let Some(oracle) = &mut self.oracle else { continue };
+            let (Some(oracle), Some(workspace)) = (&mut self.oracle, &mut self.workspace) else { continue };
             let expected = oracle.awake(clock, name);
+            if let Some(held) = workspace.as_held(name).map_err(|failure| failure.to_string())? {
+                oracle.follow(name, held.clock, true);
+            }
             self.report.balances += 1;
             let found = standing(found.as_ref());
             if found != expected {
