@@ -7,14 +7,17 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+const FLAGS: [&str; 5] = ["--seed", "--steps", "--tell", "--close", "--customers"];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (seed, steps) = match (number(&arguments, "--seed", 7), number(&arguments, "--steps", 10_000)) {
-        (Ok(seed), Ok(steps)) => (seed, steps),
-        (Err(error), _) | (_, Err(error)) => {
-            eprintln!("{error}; usage: perennial-sim [--seed N] [--steps M] [--tell | --close | --customers FOLDER]");
-            return ExitCode::from(2);
-        }
+    let known = |flag: &&String| !flag.starts_with("--") || FLAGS.contains(&flag.as_str());
+    let unknown = arguments.iter().find(|flag| !known(flag));
+    let numbers = (number(&arguments, "--seed", 7), number(&arguments, "--steps", 10_000));
+    let (seed, steps) = match (unknown, numbers) {
+        (None, (Ok(seed), Ok(steps))) => (seed, steps),
+        (Some(flag), _) => return misused(&format!("{flag} is not known")),
+        (None, (Err(error), _) | (_, Err(error))) => return misused(&error),
     };
     if let Some(at) = arguments.iter().position(|a| a == "--customers") {
         let folder = arguments.get(at + 1).map_or(".", String::as_str);
@@ -31,6 +34,11 @@ fn main() -> ExitCode {
         let seconds = start.elapsed().as_secs_f64();
         format!("seed {seed}: no law broken in {seconds:.1} s\n{report:#?}")
     }))
+}
+
+fn misused(why: &str) -> ExitCode {
+    eprintln!("{why}; usage: perennial-sim [--seed N] [--steps M] [--tell | --close | --customers FOLDER]");
+    ExitCode::from(2)
 }
 
 fn told(outcome: Result<String, String>) -> ExitCode {
