@@ -40,6 +40,14 @@ impl Aside {
         Ok(aside)
     }
 
+    /// Lets go of what a rebuild that was cut off has left: it may hold people who are erased by now.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn forget(folder: &Path) -> Result<(), Failure> {
+        Self { folder: folder.into() }.discard()
+    }
+
     /// Puts it back, in the place of what was made.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ pub fn now() -> Timestamp {
 /// The store's failure, or the problems of the programme.
 pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
     let mut workspace = Workspace::open(data)?;
+    Aside::forget(data)?;
     workspace.erase_listed(now())?;
     let Some(path) = program else { return Ok(workspace) };
     let source = std::fs::read_to_string(path).map_err(|e| Trouble(unread(path, &e)))?;

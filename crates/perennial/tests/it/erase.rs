@@ -163,6 +163,26 @@ fn a_restore_that_was_cut_off_is_made_up_for_at_the_next_start() {
 }
 
 #[test]
+fn what_a_rebuild_that_was_cut_off_put_aside_keeps_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let mut workspace = open(home.path());
+    live(&mut workspace);
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    // All that a rebuild does of it before the program ends.
+    drop(perennial_store::Aside::put(home.path(), false).unwrap());
+    assert!(!holds(home.path(), "ana-unique").is_empty());
+    let mut workspace = commands::open(home.path(), None).unwrap();
+    ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    for word in PERSONAL {
+        assert_eq!(holds(home.path(), word), Vec::<String>::new(), "'{word}' is still there");
+    }
+    gone(home.path());
+}
+
+#[test]
 fn an_erasure_while_a_backup_is_made_is_not_undone_by_it() {
     let home = tempfile::tempdir().unwrap();
     let (folder, backup) = erased_since_the_backup(home.path());
