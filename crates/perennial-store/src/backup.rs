@@ -19,7 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::{
-    Duplicates, Journal, Keys, LOCK, Options, State, Store, Taken, discard_duplicates, discard_state, refuse_missing,
+    Duplicates, Keys, LOCK, Options, State, Store, Taken, discard_duplicates, discard_state, refuse_missing,
     remove_if_there, take,
 };
 
@@ -52,18 +52,17 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
     move_whole(&partial, to)
 }
 
-/// Whether the copy can be read: it opens its keys with its master key, and its journal with those.
+/// Whether the copy's master key opens its keys. Another copy is looked at: opening one leaves logs beside it, and a
+/// backup is to be read where nothing can be written.
 fn check_keys(partial: &Path, held: Arc<Taken>) -> Result<(), Failure> {
-    let keys = Keys::open(partial, None, held)?;
-    let journal = Journal::open(&partial.join(JOURNAL), keys)?;
-    journal.reader().check_keys()?;
-    drop(journal);
-    remove_if_there(&partial.join(LOCK)).map_err(|e| Failure::io("back up", partial, &e))?;
-    for file in [JOURNAL, KEYS] {
-        let path = partial.join(file);
-        File::open(&path).and_then(|f| f.sync_all()).map_err(|e| Failure::io("back up", &path, &e))?;
+    let looked_at = partial.join("look");
+    std::fs::create_dir(&looked_at).map_err(|e| Failure::io("back up", &looked_at, &e))?;
+    for file in [MASTER, KEYS] {
+        copy_file(&partial.join(file), &looked_at.join(file))?;
     }
-    Ok(())
+    Keys::open(&looked_at, None, held).map(drop)?;
+    remove_folder(&looked_at)?;
+    remove_if_there(&partial.join(LOCK)).map_err(|e| Failure::io("back up", partial, &e))
 }
 
 fn copy_live(folder: &Path, partial: &Path) -> Result<(), Failure> {
@@ -235,7 +234,9 @@ fn empty_folder(folder: &Path) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::io("remove what was left", folder, &e);
     for file in std::fs::read_dir(folder).map_err(failed)? {
         let path = file.map_err(failed)?.path();
-        if path.file_name().is_none_or(|name| name != LOCK) {
+        if path.is_dir() {
+            remove_folder(&path)?;
+        } else if path.file_name().is_none_or(|name| name != LOCK) {
             std::fs::remove_file(&path).map_err(failed)?;
         }
     }

@@ -232,6 +232,9 @@ fn a_backup_that_could_not_be_read_is_none() {
     assert_eq!(backup(&data, &to).unwrap_err().trouble, Trouble::InUse);
     drop(other);
     backup(&data, &to).unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(&to).unwrap().map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["duplicates.db", "journal.db", "keys.db", "master.key", "state.db"], "and no logs");
     assert_eq!(read_all(&to).unwrap().len(), 200);
     assert!(!home.path().join("second.partial").exists());
 }
