@@ -534,10 +534,6 @@ impl Customer {
         }
     }
 
-    pub(crate) fn sleep(&mut self, at: Timestamp, kind: TimerKind, id: u32, owner: CustomerId) {
-        self.timers.take(&Timer { at, kind, id, owner });
-    }
-
     /// What is wrong with this customer, in words; empty when nothing is (the invariants of the
     /// ledger that one customer can answer for).
     pub fn faults(&self) -> Vec<String> {

@@ -171,15 +171,11 @@ fn change(book: &mut Book<'_>, level: u8, until: Timestamp, reason: TierReason, 
 
 /// Carries a tier change out.
 pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
-    let id = customer.id;
     let Some(member) = &mut customer.member else { return };
     let old = member.tier.take();
     let old_until = old.as_ref().map(|old| old.until);
     member.tier = Some(changed(old, change));
-    if let Some(until) = old_until {
-        customer.sleep(until, TimerKind::Review, 0, id);
-    }
-    customer.wake(change.until, TimerKind::Review, 0, id);
+    customer.wake_instead(old_until, Some(change.until), TimerKind::Review);
 }
 
 fn changed(old: Option<TierStatus>, change: &TierChange) -> TierStatus {

@@ -225,19 +225,6 @@ fn what_is_no_document_is_said_plainly() {
             line 3: programme: a file holds one document: take out the line '---' between two
         "#]],
     );
-    let begun = "perennial: 1\nid: a\nname: A\ncurrency: EUR\ntime_zone: UTC\n";
-    says(
-        &format!(
-            "{begun}segments:\n  vip:\n  big: ordrs > 5\nearn:\n-\nrewards: [{{ id: a, id: b, name: A, points: }}]\n"
-        ),
-        expect![[r#"
-            line 7: segments.vip: 'vip' has no value: write one, or leave the name out
-            line 8: segments.big: unknown field 'ordrs', did you mean 'orders'?
-            line 10: earn[0]: expected an earning rule with id, on and points or multiply, found nothing
-            line 11: rewards[0].points: expected a whole number, found nothing
-            line 11: rewards[0].id: 'id' is written twice: a name stands once
-        "#]],
-    );
     says(
         "perennial: 1\nearn:\n\t- { id: x }",
         expect![[r#"
@@ -262,6 +249,22 @@ fn what_is_no_document_is_said_plainly() {
         programme: the document has 1048577 bytes, 1048576 are allowed
     "#]],
     );
+}
+
+#[test]
+fn a_name_without_a_value_is_told_and_one_written_twice_hides_nothing() {
+    let begun = "perennial: 1\nid: a\nname: A\ncurrency: EUR\ntime_zone: UTC\n";
+    let text = format!(
+        "{begun}segments:\n  vip:\n  big: ordrs > 5\nearn:\n-\nrewards: [{{ id: a, id: b, name: A, points: }}]\n"
+    );
+    expect![[r#"
+            line 7: segments.vip: 'vip' has no value: write one, or leave the name out
+            line 8: segments.big: unknown field 'ordrs', did you mean 'orders'?
+            line 10: earn[0]: expected an earning rule with id, on and points or multiply, found nothing
+            line 11: rewards[0].points: expected a whole number, found nothing
+            line 11: rewards[0].id: 'id' is written twice: a name stands once
+        "#]]
+    .assert_eq(&said(program::compile(&text)));
 }
 
 #[test]

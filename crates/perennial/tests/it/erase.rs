@@ -107,6 +107,13 @@ pub(crate) fn holds(folder: &Path, word: impl AsRef<[u8]>) -> Vec<String> {
     with.map(|path| path.display().to_string()).collect()
 }
 
+#[track_caller]
+fn nothing_is_left(folder: &Path) {
+    for word in PERSONAL {
+        assert_eq!(holds(folder, word), Vec::<String>::new(), "'{word}' is still there");
+    }
+}
+
 #[test]
 fn nothing_of_an_erased_person_is_left_and_nothing_brings_them_back() {
     let home = tempfile::tempdir().unwrap();
@@ -121,9 +128,7 @@ fn nothing_of_an_erased_person_is_left_and_nothing_brings_them_back() {
     assert_eq!(ask(&mut workspace, "ana-unique", Command::Erase), Err("erased".into()));
     workspace.checkpoint().unwrap();
     drop(workspace);
-    for word in PERSONAL {
-        assert_eq!(holds(&folder, word), Vec::<String>::new(), "'{word}' is still there");
-    }
+    nothing_is_left(&folder);
     gone(&folder);
     commands::rebuild(&folder, false).unwrap();
     gone(&folder);
@@ -176,9 +181,7 @@ fn what_a_rebuild_that_was_cut_off_put_aside_keeps_nobody() {
     ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
     workspace.checkpoint().unwrap();
     drop(workspace);
-    for word in PERSONAL {
-        assert_eq!(holds(home.path(), word), Vec::<String>::new(), "'{word}' is still there");
-    }
+    nothing_is_left(home.path());
     gone(home.path());
 }
 
