@@ -5,7 +5,7 @@
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -81,11 +81,14 @@ impl Kept {
     }
 
     fn is(&self, order: OrderRef) -> bool {
-        self.half == order.half()
-            && match &self.form {
-                Form::Open(record) => record.order == order,
-                Form::Packed(packed) => packed.order() == order,
-            }
+        self.half == order.half() && self.order() == order
+    }
+
+    fn order(&self) -> OrderRef {
+        match &self.form {
+            Form::Open(record) => record.order,
+            Form::Packed(packed) => packed.order(),
+        }
     }
 
     fn may_earn(&self) -> bool {
@@ -458,6 +461,11 @@ impl Orders {
     /// All records, in the order they were booked.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Cow<'_, OrderRecord>> {
         self.records.iter().map(Kept::record)
+    }
+
+    /// Their names.
+    pub fn names(&self) -> BTreeSet<OrderRef> {
+        self.records.iter().map(Kept::order).collect()
     }
 
     /// When the orders were placed that count and stand, as far as their records are here.

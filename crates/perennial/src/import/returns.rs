@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use perennial_core::event::Line;
-use perennial_core::orders::ORDERS_MAX;
 use perennial_core::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -157,6 +156,7 @@ impl Desk {
             let here = (*gone).min(*pieces);
             (*gone, *pieces) = (*gone - here, *pieces - here);
         }
+        lines.retain(|(product, ..)| self.shelf.contains_key(&(person, *product)));
         self.sales.push(Sale { id: booked.order_id, at: booked.at, person, first_line: 0, lines });
         Ok(())
     }
@@ -328,7 +328,7 @@ fn reject(gathered: &mut Gathered<'_>, line: &DraftLine, (open, all): (u32, u32)
     } else {
         let reason = format!(
             "{open} of {all} pieces came back without an earlier sale to this customer, in these files or among their \
-             last {ORDERS_MAX} booked orders; bring the sale in, then feed all rows of this return again as they are"
+             booked orders; bring the sale in, then feed all rows of this return again as they are"
         );
         (Cow::Borrowed(NO_SALE), reason.into())
     };

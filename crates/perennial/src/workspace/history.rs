@@ -182,15 +182,17 @@ impl Workspace {
         })
     }
 
-    /// The orders in the list of whoever the first of these names names; nobody has none.
+    /// All orders of whoever the first of these names names, those that have left the list first; nobody has none.
     ///
     /// # Errors
     /// The store's failure.
     pub fn orders_of(&mut self, names: &[Identifier]) -> Result<Vec<OrderRecord>, Failure> {
         for name in names {
             if let Some(id) = self.owner(name)? {
-                let customer = self.warm.get(id)?;
-                return Ok(customer.map(|c| c.orders.iter().map(Cow::into_owned).collect()).unwrap_or_default());
+                let mut orders = self.warm.old_orders(id)?;
+                let listed = self.warm.get(id)?.map(|customer| customer.orders.iter().map(Cow::into_owned));
+                orders.extend(listed.into_iter().flatten());
+                return Ok(orders);
             }
         }
         Ok(Vec::new())

@@ -2,14 +2,14 @@
 //!
 //! Invariant: a customer that changed is never dropped before it is written.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use perennial_core::command;
 use perennial_core::customer::{Bought, Customer, Recorded};
 use perennial_core::fact::Fact;
 use perennial_core::id::{CustomerId, Identifier, IdentifierHash, OrderRef, Secret};
 use perennial_core::input::{Entry, Input};
-use perennial_core::orders::PackedRecord;
+use perennial_core::orders::{OrderRecord, PackedRecord};
 use perennial_core::time::Timestamp;
 use perennial_store::{Archived, Checkpoint, CustomerRow, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
@@ -219,9 +219,22 @@ impl Warm {
 
     /// An order that has left its customer's list, as it stood. It lies with the customer that the index names.
     pub(super) fn old_order(&self, order: OrderRef) -> Result<Option<PackedRecord>, Failure> {
-        let record = self.archived(order)?;
-        let read = |record: Vec<u8>| PackedRecord::read(&record);
-        record.map(read).transpose().map_err(|e| rows::unreadable("read an old order from state.db", &e))
+        self.archived(order)?.as_deref().map(unpack).transpose()
+    }
+
+    /// All orders that have left a customer's list, as they stood, the oldest first.
+    pub(super) fn old_orders(&mut self, id: CustomerId) -> Result<Vec<OrderRecord>, Failure> {
+        let Some(customer) = self.get(id)? else { return Ok(Vec::new()) };
+        let mut old = BTreeMap::new();
+        let (roots, listed) = (customer.roots.clone(), customer.orders.names());
+        for root in roots {
+            old.extend(self.old_orders_of(root)?);
+        }
+        let left = old.iter().filter(|(order, _)| !listed.contains(order));
+        let mut left: Vec<OrderRecord> =
+            left.map(|(_, record)| Ok(unpack(record)?.open())).collect::<Result<_, _>>()?;
+        left.sort_by_key(|record| record.at);
+        Ok(left)
     }
 
     fn archived(&self, order: OrderRef) -> Result<Option<Vec<u8>>, Failure> {
@@ -234,6 +247,35 @@ impl Warm {
             }
         }
         self.recall(|state| state.search_archive(owner, find))
+    }
+
+    /// The orders that lie in a customer's archive and are that customer's, as they left last.
+    fn old_orders_of(&self, owner: CustomerId) -> Result<BTreeMap<OrderRef, Vec<u8>>, Failure> {
+        let mut bodies = Vec::new();
+        let mut is_anew = false;
+        for archived in [&self.archive, &self.older.archive].into_iter().filter_map(|archive| archive.get(&owner)) {
+            if !is_anew {
+                bodies.push(archived.body.clone());
+            }
+            is_anew |= archived.anew;
+        }
+        if !is_anew {
+            self.recall(|state| {
+                state.search_archive(owner, |body| {
+                    bodies.push(body.to_vec());
+                    None::<()>
+                })
+            })?;
+        }
+        let mut orders = BTreeMap::new();
+        for body in bodies.iter().rev() {
+            for (order, record) in archive::named(body) {
+                if self.indexed(order)? == Some(owner) {
+                    orders.insert(order, record.to_vec());
+                }
+            }
+        }
+        Ok(orders)
     }
 
     /// An old order is in a customer's list again, and will be in that one's archive when it leaves.
@@ -690,6 +732,10 @@ fn write_out_all(slots: &mut [&mut Slot]) -> Result<Vec<CustomerRow>, Failure> {
 /// The name under which the identifier index knows a customer that became part of another one.
 fn old_name(id: CustomerId) -> IdentifierHash {
     IdentifierHash(id.0)
+}
+
+fn unpack(record: &[u8]) -> Result<PackedRecord, Failure> {
+    PackedRecord::read(record).map_err(|e| rows::unreadable("read an old order from state.db", &e))
 }
 
 fn waiting_key(order: OrderRef) -> KeptKey {

@@ -18,6 +18,7 @@ use perennial_core::event::{Body, Event, Origin, Product, Refund};
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command, Input};
 use perennial_core::money::Currency;
+use perennial_core::orders::ORDERS_MAX;
 use perennial_core::time::Timestamp;
 use proptest::prelude::*;
 use rust_decimal::prelude::ToPrimitive as _;
@@ -494,6 +495,21 @@ fn a_return_is_taken_from_the_latest_order_wherever_that_came_in() {
     let refund = books.counting.named("Order Refunded")[0];
     let Body::Refunded(refund) = &refund.body else { panic!() };
     assert_eq!(&*refund.refund_id, "C/B");
+}
+
+#[test]
+fn a_return_is_taken_from_an_order_however_long_ago_that_was() {
+    let mut books = Books::open("EUR", "allow_negative");
+    let later = (0..ORDERS_MAX + 20).map(|n| format!("B{n},02/02/2025 10:00,L1,,tea,1,\"1,00\"\n"));
+    books.take(TILL, &format!("A,01/02/2025 10:00,L1,,cup,2,\"50,00\"\n{}", later.collect::<String>()));
+    for (nth, id) in ["C", "C", "D"].into_iter().enumerate() {
+        books.workspace.checkpoint().unwrap(); // What had left the list leaves memory, too.
+        let (totals, rejects) = books.take(TILL, &format!("{id},03/02/2025 10:00,L1,,cup,-1,\"50,00\"\n"));
+        assert_eq!((totals.refunds, rejects.len()), (1, 0), "{nth}");
+        assert_eq!(totals.taken.points_reversed, if nth == 1 { 0 } else { 50 }, "{nth}");
+    }
+    let (_, rejects) = books.take(TILL, "E,03/02/2025 10:00,L1,,cup,-1,\"50,00\"\n");
+    assert_eq!(rejects[0][1], "no_matching_sale", "both cups have come back");
 }
 
 #[test]

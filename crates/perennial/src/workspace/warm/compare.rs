@@ -7,7 +7,7 @@ use perennial_core::id::{CustomerId, OrderRef};
 use perennial_store::{Failure, ROWS_MAX};
 
 use super::Warm;
-use crate::workspace::{archive, rows};
+use crate::workspace::rows;
 
 /// Entries whose postings are compared at a time.
 const SLICE: u64 = 10_000;
@@ -60,35 +60,6 @@ impl Warm {
             wrong += expected.iter().filter(|(order, record)| held.get(order) != Some(record)).count();
         }
         Ok(wrong)
-    }
-
-    /// The orders that lie in a customer's archive and are that customer's, as they left last.
-    fn old_orders_of(&self, owner: CustomerId) -> Result<BTreeMap<OrderRef, Vec<u8>>, Failure> {
-        let mut bodies = Vec::new();
-        let mut is_anew = false;
-        for archived in [&self.archive, &self.older.archive].into_iter().filter_map(|archive| archive.get(&owner)) {
-            if !is_anew {
-                bodies.push(archived.body.clone());
-            }
-            is_anew |= archived.anew;
-        }
-        if !is_anew {
-            self.recall(|state| {
-                state.search_archive(owner, |body| {
-                    bodies.push(body.to_vec());
-                    None::<()>
-                })
-            })?;
-        }
-        let mut orders = BTreeMap::new();
-        for body in bodies.iter().rev() {
-            for (order, record) in archive::named(body) {
-                if self.indexed(order)? == Some(owner) {
-                    orders.insert(order, record.to_vec());
-                }
-            }
-        }
-        Ok(orders)
     }
 
     fn wrong_timelines(&self, again: &Self) -> Result<usize, Failure> {
