@@ -14,8 +14,9 @@ const ARROWS: [(&str, &[&str]); 5] = [
 
 /// What the core is built from: parsers, calendars, encodings and hashes, whose results depend on what they
 /// are given and on nothing else.
-const CORE_USES: [&str; 10] = [
+const CORE_USES: [&str; 11] = [
     "cel",
+    "idna",
     "jiff",
     "postcard",
     "rust_decimal",

@@ -217,12 +217,13 @@ pub const IDENTIFIER_MAX: usize = 512;
 impl Identifier {
     /// Normalises a raw value; `None` when it is empty, too long or a blocked placeholder.
     ///
-    /// E-mails are lower-cased (never folded for dots or plus tags), phones keep digits and a
-    /// leading plus. Texts are expected in Unicode normal form C.
+    /// E-mails are lower-cased (never folded for dots or plus tags) and their domains are in letters, also
+    /// where they were sent encoded for the mail's way (`xn--`, RFC 5890); phones keep digits and a leading
+    /// plus. Texts are expected in Unicode normal form C.
     pub fn new(kind: IdentifierKind, raw: &str) -> Option<Self> {
         let trimmed = raw.trim();
         let value: Box<str> = match kind {
-            IdentifierKind::Email => trimmed.to_lowercase().into(),
+            IdentifierKind::Email => with_domain_in_letters(trimmed.to_lowercase()).into(),
             IdentifierKind::Phone => {
                 let plus = if trimmed.starts_with('+') { "+" } else { "" };
                 let digits: String = trimmed.chars().filter(char::is_ascii_digit).collect();
@@ -246,6 +247,18 @@ impl Identifier {
     /// The opaque name under which the identifier index knows this one.
     pub fn hashed(&self, secret: &Secret) -> IdentifierHash {
         IdentifierHash(secret.digest(&[b"identifier", self.kind.name().as_bytes(), self.value.as_bytes()]))
+    }
+}
+
+/// An address whose domain is as people read it: the same mailbox whichever way it was written (UTS #46).
+/// What is no domain stays as it is.
+fn with_domain_in_letters(address: String) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) if !domain.is_ascii() || domain.contains("xn--") => {
+            let (letters, valid) = idna::domain_to_unicode(domain);
+            valid.map(|()| format!("{local}@{letters}")).unwrap_or(address)
+        }
+        _ => address,
     }
 }
 
@@ -308,6 +321,24 @@ mod tests {
     fn emails_ignore_case_and_keep_their_dots() {
         let id: Identifier = "email: Ana.B+x@Gmail.com".parse().unwrap();
         assert_eq!(id.to_string(), "email:ana.b+x@gmail.com");
+    }
+
+    #[test]
+    fn a_domain_in_letters_and_encoded_is_one() {
+        let email = |raw| Identifier::new(IdentifierKind::Email, raw).unwrap().value;
+        for (raw, expected) in [
+            ("Ana@B\u{fc}cher.example", "ana@b\u{fc}cher.example"),
+            ("ana@bu\u{308}cher.example", "ana@b\u{fc}cher.example"),
+            ("ana@XN--bcher-kva.example", "ana@b\u{fc}cher.example"),
+            ("ana@xn--bcher-kva\u{3002}example", "ana@b\u{fc}cher.example"),
+            ("ana@stra\u{df}e.example", "ana@stra\u{df}e.example"),
+            ("ana@xn--strae-oqa.example", "ana@stra\u{df}e.example"),
+            ("ana@xn--a.example", "ana@xn--a.example"),
+            ("\"a@b\"@xn--bcher-kva.example", "\"a@b\"@b\u{fc}cher.example"),
+            ("b\u{fc}cher@example.com", "b\u{fc}cher@example.com"),
+        ] {
+            assert_eq!(&*email(raw), expected, "{raw}");
+        }
     }
 
     #[test]
