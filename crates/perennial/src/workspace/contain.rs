@@ -16,7 +16,7 @@ use perennial_core::fact::Fact;
 use perennial_core::id::CustomerId;
 use perennial_core::input::{Asked, Input, Reject, Timer};
 use perennial_core::time::DAY_MS;
-use perennial_store::Failure;
+use perennial_store::{Failure, Trouble};
 
 use super::intake::{Receipt, Status, fingerprint, reject_of};
 use super::{Answer, Workspace, misfit, tail, tell_all, unknown};
@@ -27,7 +27,7 @@ const TRIES: u32 = 2;
 pub(super) const POISON: &str = "poison";
 
 impl Workspace {
-    /// Does some folding. When it panics, what it added to the batch is dropped and what was there
+    /// Does some folding. When it panics or finds itself misused, what it added to the batch is dropped and what was there
     /// before becomes durable, memory is made again, and it is tried once more; none when it panics
     /// every time.
     ///
@@ -41,8 +41,12 @@ impl Workspace {
         }
         for _ in 0..TRIES {
             let first = self.next_seq;
-            if let Ok(done) = catch_unwind(AssertUnwindSafe(|| work(self))) {
-                return done.map(Some);
+            match catch_unwind(AssertUnwindSafe(|| work(self))) {
+                Ok(Err(failure)) if failure.trouble == Trouble::Misuse => {
+                    tracing::error!(%failure, "our own promise is broken"); // As a panic would break it.
+                }
+                Ok(done) => return done.map(Some),
+                Err(_) => {}
             }
             self.batch.retain(|entry| entry.seq < first);
             self.commit()?;

@@ -98,7 +98,7 @@ impl Workspace {
             let reason = "this order was of somebody who was erased; nothing more is kept of it";
             return Ok(Some(reject_of_erased(event, "properties.order_id", reason)));
         }
-        self.name_fully(event)?;
+        let alias = self.name_fully(event)?;
         let mut erased = Vec::new();
         for name in &event.ids {
             if self.is_erased(name)? {
@@ -106,12 +106,15 @@ impl Workspace {
             }
         }
         let account = erased.iter().any(|name| name.kind == IdentifierKind::User);
-        if account || (!erased.is_empty() && erased.len() == event.ids.len()) {
+        let is_alias = alias.is_some_and(|name| erased.contains(&name)); // Then it says nothing else.
+        if account || is_alias || (!erased.is_empty() && erased.len() == event.ids.len()) {
             let reason = "this person was erased; their events are not kept, stop sending them";
-            return Ok(Some(reject_of_erased(event, "userId", reason)));
+            let field = if is_alias && !account { "previousId" } else { "userId" };
+            return Ok(Some(reject_of_erased(event, field, reason)));
         }
         event.ids.retain(|name| !erased.contains(name));
-        let says = |value: &Value| erased.iter().any(|name| value.as_text() == Some(&*name.value));
+        let names = |name: &Identifier, text: &str| Identifier::new(name.kind.clone(), text).as_ref() == Some(name);
+        let says = |value: &Value| value.as_text().is_some_and(|text| erased.iter().any(|name| names(name, text)));
         event.traits.0.retain(|(_, value)| !says(value));
         Ok(None)
     }

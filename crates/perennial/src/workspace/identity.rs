@@ -23,8 +23,8 @@ impl Workspace {
         Ok(self.warm.get(known)?.map(|c| c.id)) // Nobody, when they were erased.
     }
 
-    /// Adds the names that an event's traits and alias say.
-    pub(super) fn name_fully(&mut self, event: &mut Event) -> Result<(), Failure> {
+    /// Adds the names that an event's traits and alias say; which one the alias says.
+    pub(super) fn name_fully(&mut self, event: &mut Event) -> Result<Option<Identifier>, Failure> {
         self.name_by_traits(event);
         self.name_by_alias(event)
     }
@@ -68,8 +68,8 @@ impl Workspace {
     /// The earlier name of an alias call names the customer too. The wire does not say what sort of
     /// name it is: the sort that somebody is known by wins. Two accounts stay two: only a merge by
     /// hand makes them one.
-    fn name_by_alias(&mut self, event: &mut Event) -> Result<(), Failure> {
-        let Body::Alias { previous } = &event.body else { return Ok(()) };
+    fn name_by_alias(&mut self, event: &mut Event) -> Result<Option<Identifier>, Failure> {
+        let Body::Alias { previous } = &event.body else { return Ok(None) };
         let mut name = previous.clone();
         if self.owner(&name)?.is_none() {
             let other =
@@ -80,9 +80,9 @@ impl Workspace {
         let account = |id: &Identifier| id.kind == IdentifierKind::User;
         let second_account = account(&name) && event.ids.iter().any(account);
         if !second_account && !event.ids.contains(&name) {
-            event.ids.push(name);
+            event.ids.push(name.clone());
         }
-        Ok(())
+        Ok(Some(name))
     }
 
     /// Traits that the programme declares as identifying name the customer too.

@@ -136,6 +136,33 @@ fn nothing_of_an_erased_person_is_left_and_nothing_brings_them_back() {
     gone(&folder);
 }
 
+#[test]
+fn an_erased_name_however_it_is_written_keeps_nobody_else_out() {
+    let home = tempfile::tempdir().unwrap();
+    let mut workspace = open(home.path());
+    live(&mut workspace);
+    ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
+    let shop = json!([
+        { "type": "identify", "userId": "eve", "messageId": "1", "traits": { "email": " Ana-Unique@Example.COM" } },
+        { "type": "alias", "userId": "eve", "messageId": "2", "previousId": "ana-unique-phone" },
+        { "type": "alias", "userId": "ana-unique", "messageId": "3", "previousId": "eve-phone" },
+        { "type": "track", "userId": "ben", "event": "Review", "messageId": "4" },
+    ]);
+    let receipts = workspace.take(noon(), arrivals(&shop)).unwrap();
+    let told = receipts.iter().map(|receipt| match &receipt.status {
+        Status::Accepted => "accepted",
+        Status::Rejected { code, field, .. } if **code == *"erased" => field,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["accepted", "previousId", "userId", "accepted"]);
+    let eve = workspace.customer(noon(), &"eve".parse().unwrap()).unwrap().unwrap();
+    let names: Vec<String> = eve.identifiers.iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!((names, eve.profile.traits.len()), (vec!["eve".to_owned()], 0), "the rest of it is used");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    nothing_is_left(home.path());
+}
+
 /// A folder with somebody who was erased after the backup beside it was made.
 fn erased_since_the_backup(home: &Path) -> (PathBuf, PathBuf) {
     let (folder, backup) = (home.join("data"), home.join("backup"));
