@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::customer::{ANSWERS_MAX, Customer, HOLDS_MAX, Recorded};
+use crate::customer::{Customer, HOLDS_MAX, Hold, Recorded};
 use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
-use crate::id::{LotId, OrderRef};
+use crate::id::{CustomerId, LotId, OrderRef, Secret};
 use crate::input::{Asked, Command};
 use crate::ledger::POINTS_MAX;
 use crate::loyalty;
@@ -112,22 +112,32 @@ pub(crate) fn observe(customer: &mut Customer, asked: &Asked) {
 
 /// Keeps where the answer to an idempotency key stands.
 pub fn remember(customer: &mut Customer, asked: &Asked, seq: u64) {
-    let Some(key) = scoped_key(asked) else { return };
-    if customer.answers.len() >= ANSWERS_MAX {
-        customer.answers_left.push(customer.answers.remove(0));
-    }
+    let Some(key) = scoped_key(customer.root_named(&asked.customer), asked) else { return };
     customer.answers.push(Recorded { key, fingerprint: asked.fingerprint, seq, at: asked.at });
+    customer.cap_answers();
 }
 
 /// The answer already given to this key, if there is one.
 pub fn answered<'a>(customer: &'a Customer, asked: &Asked) -> Option<&'a Recorded> {
-    let key = scoped_key(asked)?;
+    let key = scoped_key(customer.root_named(&asked.customer), asked)?;
     customer.answers.iter().rev().find(|a| a.key == key)
 }
 
-/// Keys are scoped by operation and customer (rule 21).
-pub fn scoped_key(asked: &Asked) -> Option<Box<str>> {
-    asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()).into())
+/// Keys are scoped by operation and customer (rule 21): by the root profile, so that two who used the same key
+/// are still told apart when they turn out to be one.
+pub fn scoped_key(root: CustomerId, asked: &Asked) -> Option<Box<str>> {
+    asked.key.as_ref().map(|key| format!("{root}:{}:{key}", asked.command.name()).into())
+}
+
+/// The opaque name of a redemption or a hold, by the key or name that its caller gave: what callers say is
+/// personal as like as not, and facts are kept for ever.
+pub fn opaque_name(secret: &Secret, said: &str) -> Box<str> {
+    format!("{:032x}", u128::from_be_bytes(secret.digest(&[b"named", said.as_bytes()]))).into()
+}
+
+/// Whether a caller means this redemption or hold: by its own words, or by the opaque name that answers show.
+fn is_meant(book: &Book<'_>, name: &str, said: &str) -> bool {
+    *name == *said || *name == *opaque_name(&book.rules.secret, said)
 }
 
 fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), Refusal> {
@@ -210,8 +220,9 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
     if reward.stock.is_some() {
         post_stock(book, id, i64::from(quantity));
     }
-    let key = key.map_or_else(|| format!("r{}", near.seq), str::to_owned);
-    book.record(Fact::Redeemed(Redemption { key: key.into(), reward: id.into(), quantity, points: cost, lots }));
+    let said = key.map_or_else(|| format!("r{}", near.seq), str::to_owned);
+    let key = opaque_name(&book.rules.secret, &said);
+    book.record(Fact::Redeemed(Redemption { key, reward: id.into(), quantity, points: cost, lots }));
     Ok(())
 }
 
@@ -273,7 +284,7 @@ fn adjust(book: &mut Book<'_>, points: i64, granted: bool) -> Result<(), Refusal
 
 fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str, granted: bool) -> Result<(), Refusal> {
     let Some(member) = &book.customer.member else { return Ok(()) };
-    if member.holds.iter().any(|h| *h.hold == *name) {
+    if member.holds.iter().any(|h| is_meant(book, &h.hold, name)) {
         return Err(Refusal::new("hold_exists", format!("a hold named '{name}' exists; choose another name")));
     }
     if member.holds.iter().filter(|h| !h.ended).count() >= HOLDS_MAX || points <= 0 {
@@ -281,20 +292,20 @@ fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str, granted: boo
     }
     let until = book.program().zone.add(book.at, length);
     let lots = spend(book, points, Account::Held, Cause::Hold, granted)?;
-    book.record(Fact::Held { hold: name.into(), until, lots });
+    let hold = opaque_name(&book.rules.secret, name);
+    book.record(Fact::Held { hold, until, lots });
     Ok(())
 }
 
-fn open_hold(book: &Book<'_>, name: &str) -> Result<Vec<(LotId, i64)>, Refusal> {
+fn open_hold(book: &Book<'_>, name: &str) -> Result<Hold, Refusal> {
     let gone =
         || Refusal::new("hold_expired", format!("no open hold is named '{name}': it was used, freed or has lapsed"));
     let member = book.customer.member.as_ref().ok_or_else(gone)?;
-    let hold = member.holds.iter().find(|h| *h.hold == *name && !h.ended).ok_or_else(gone)?;
-    Ok(hold.lots.clone())
+    member.holds.iter().find(|h| !h.ended && is_meant(book, &h.hold, name)).cloned().ok_or_else(gone)
 }
 
 fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>, granted: bool) -> Result<(), Refusal> {
-    let lots = open_hold(book, name)?;
+    let Hold { hold, lots, .. } = open_hold(book, name)?;
     let held = sum(&lots);
     let asked = points.unwrap_or(held);
     if (asked > held && !granted) || asked <= 0 {
@@ -303,15 +314,15 @@ fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>, granted: bool) 
             format!("{held} points are set aside, {asked} were asked for"),
         ));
     }
-    book.record(Fact::HoldEnded { hold: name.into(), captured: asked });
+    book.record(Fact::HoldEnded { hold, captured: asked });
     end(book, &lots, asked);
     book.post(Account::Arrears, Account::Issued, asked - held, None, Cause::Redeem);
     Ok(())
 }
 
 fn release(book: &mut Book<'_>, name: &str) -> Result<(), Refusal> {
-    let lots = open_hold(book, name)?;
-    book.record(Fact::HoldEnded { hold: name.into(), captured: 0 });
+    let Hold { hold, lots, .. } = open_hold(book, name)?;
+    book.record(Fact::HoldEnded { hold, captured: 0 });
     end(book, &lots, 0);
     Ok(())
 }
@@ -340,16 +351,20 @@ pub(crate) fn lapse_holds(book: &mut Book<'_>) {
     }
 }
 
-fn undo(book: &mut Book<'_>, key: &str) -> Result<(), Refusal> {
-    let unknown = || Refusal::new("unknown_redemption", format!("no redemption of this customer has the key '{key}'"));
+fn undo(book: &mut Book<'_>, said: &str) -> Result<(), Refusal> {
+    let unknown = || {
+        let message = format!("no redemption of this customer has the key '{}'", shown(said));
+        Refusal::new("unknown_redemption", message)
+    };
     let member = book.customer.member.as_ref().ok_or_else(unknown)?;
-    let bought = member.redemption(key).ok_or_else(unknown)?;
+    let named = |key: &str| member.redemption(key);
+    let bought = named(&opaque_name(&book.rules.secret, said)).or_else(|| named(said)).ok_or_else(unknown)?;
     if bought.undone {
         book.note("already_undone");
         return Ok(());
     }
     let redemption = bought.redemption.clone();
-    book.record(Fact::Undone { key: key.into() });
+    book.record(Fact::Undone { key: redemption.key });
     for (lot, points) in &redemption.lots {
         loyalty::restore(book, *lot, *points, Cause::Undo);
     }

@@ -265,9 +265,12 @@ pub struct Member {
 }
 
 impl Member {
-    /// A redemption that is in the list.
+    /// A redemption that is in the list; of several that were given the same key by people who turned out to be
+    /// one, the first that stands.
     pub fn redemption(&self, key: &str) -> Option<&Bought> {
-        self.redemptions.iter().find(|bought| *bought.redemption.key == *key)
+        let mut named = self.redemptions.iter().filter(|bought| *bought.redemption.key == *key);
+        let first = named.clone().next();
+        named.find(|bought| !bought.undone).or(first)
     }
 
     /// Keeps a redemption; the oldest leave a list that is too long.
@@ -378,7 +381,7 @@ pub struct InSegment {
 /// The answer that an idempotency key got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Operation and key.
+    /// Root profile, operation and key.
     pub key: Box<str>,
     /// Fingerprint of what was asked.
     pub fingerprint: [u8; 16],
@@ -494,6 +497,12 @@ impl Customer {
             + lots * size_of::<Lot>()
             + self.timers.len() * size_of::<Timer>()
             + said * SAID_BYTES
+    }
+
+    /// The oldest answers leave a list that is too long.
+    pub(crate) fn cap_answers(&mut self) {
+        let too_many = self.answers.len().saturating_sub(ANSWERS_MAX);
+        self.answers_left.extend(self.answers.drain(..too_many));
     }
 
     /// Whether the customer is in a segment.

@@ -117,12 +117,12 @@ pub enum Fact {
     Redeemed(Redemption),
     /// A redemption was undone.
     Undone {
-        /// The redemption's key.
+        /// The redemption's opaque name.
         key: Box<str>,
     },
     /// Points were set aside.
     Held {
-        /// The hold's name.
+        /// The hold's opaque name.
         hold: Box<str>,
         /// When it lapses.
         until: Timestamp,
@@ -131,7 +131,7 @@ pub enum Fact {
     },
     /// A hold ended: captured, released or lapsed.
     HoldEnded {
-        /// The hold's name.
+        /// The hold's opaque name.
         hold: Box<str>,
         /// How many points were used.
         captured: i64,
@@ -459,7 +459,7 @@ pub enum TierReason {
 /// A bought reward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redemption {
-    /// The redemption's key: the caller's, or derived from the entry.
+    /// The redemption's opaque name: from the caller's key, or derived from the entry.
     pub key: Box<str>,
     /// The reward.
     pub reward: Box<str>,

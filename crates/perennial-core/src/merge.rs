@@ -70,6 +70,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
     into.orders.unite(from.orders);
     into.timers.unite(from.timers);
     into.answers.extend(from.answers);
+    into.cap_answers();
     into.parted.extend(from.parted);
     // The survivor's scores stay until its orders change or the next training.
     for scored in from.scores.iter().filter(|s| into.score(s.kind()).is_none()).cloned().collect::<Vec<_>>() {

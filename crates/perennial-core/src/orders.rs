@@ -605,17 +605,29 @@ fn paid_for_goods(order: &Order, currency: Currency) -> i64 {
     if let Some(goods) = minor(order.subtotal).or_else(|| minor(order.revenue)) {
         return goods;
     }
-    let or_zero = |amount| minor(amount).unwrap_or(0);
     if order.lines.iter().any(|l| l.price.is_some()) {
-        let gross = order.lines.iter().fold(0i64, |sum, l| sum.saturating_add(gross(l, currency)));
-        return gross.saturating_sub(or_zero(order.discount));
+        let gross = order.lines.iter().try_fold(Decimal::ZERO, |sum, line| sum.checked_add(gross(line)));
+        let goods = gross.and_then(|gross| gross.checked_sub(order.discount.unwrap_or_default()));
+        return minor(goods).unwrap_or(ORDER_MAX);
     }
+    let or_zero = |amount| minor(amount).unwrap_or(0);
     or_zero(order.total).saturating_sub(or_zero(order.tax)).saturating_sub(or_zero(order.shipping))
 }
 
-fn gross(line: &Line, currency: Currency) -> i64 {
-    let price = line.price.and_then(|p| currency.minor(p)).unwrap_or(0).max(0);
-    price.saturating_mul(i64::from(line.quantity))
+/// What all pieces of a line cost, exactly: a piece may cost less than a minor unit. A voucher that is a line of
+/// its own costs less than nothing.
+fn gross(line: &Line) -> Decimal {
+    line.price.and_then(|price| price.checked_mul(line.quantity.into())).unwrap_or_default()
+}
+
+/// What lines cost in proportion to each other: in minor units, or in ten-thousandths of them where some cost
+/// fractions.
+fn weights(lines: &[Line], currency: Currency) -> Vec<i64> {
+    let gross: Vec<Decimal> = lines.iter().map(gross).collect();
+    let broken = gross.iter().any(|amount| amount.scale() > currency.exponent());
+    let scale = Decimal::from(if broken { 10_000 } else { 1 });
+    let weight = |amount: &Decimal| amount.checked_mul(scale).and_then(|amount| currency.minor(amount));
+    gross.iter().map(|amount| weight(amount).unwrap_or(i64::MAX).max(0)).collect()
 }
 
 /// Apportions an order's eligible amount over its lines, each with the catalogue's tags and impact.
@@ -627,7 +639,7 @@ pub fn book_lines<'a>(
     let goods = eligible(order, currency);
     let points_part = order.paid_with_points.as_ref().and_then(|p| currency.minor(p.amount)).unwrap_or(0);
     let paid = points_part.clamp(0, goods);
-    let weights: Vec<i64> = order.lines.iter().take(LINES_MAX).map(|l| gross(l, currency)).collect();
+    let weights = weights(&order.lines[..order.lines.len().min(LINES_MAX)], currency);
     let whole = if weights.is_empty() { vec![goods] } else { apportion(goods, &weights) };
     let by_points = if paid == 0 { Vec::new() } else { apportion(paid, &whole) };
     let lines = whole.iter().enumerate().map(|(i, whole)| {

@@ -73,6 +73,7 @@ impl Value {
     pub fn as_number(&self) -> Option<Decimal> {
         match self {
             Self::Number(n) => Some(*n),
+            Self::Text(text) if text.contains('_') => None, // Digits set apart as in a program: nobody's money.
             Self::Text(text) => text.trim().parse().ok(),
             _ => None,
         }

@@ -189,7 +189,8 @@ struct Person {
     sales: Vec<Sale>,
     /// The order, which of all that ever waited and since when, and what.
     waiting: Vec<(Box<str>, (usize, i64), Waiting)>,
-    answers: Vec<(String, Command)>,
+    /// Who was asked, what and under which key.
+    answers: Vec<((usize, String), Command)>,
     tier: Option<Tier>,
     /// Points that count for tiers, by year.
     years: BTreeMap<i64, i64>,
@@ -204,6 +205,8 @@ struct Person {
 pub(crate) struct Oracle {
     trade: Trade,
     people: Vec<Person>,
+    /// Whose a name was at first.
+    homes: BTreeMap<Identifier, usize>,
     /// Where a person went who turned out to be another one.
     into: BTreeMap<usize, usize>,
     lots: Vec<Lot>,
@@ -219,6 +222,7 @@ impl Oracle {
         Self {
             trade,
             people: Vec::new(),
+            homes: BTreeMap::new(),
             into: BTreeMap::new(),
             lots: Vec::new(),
             editions: Vec::new(),
@@ -370,6 +374,7 @@ impl Oracle {
     }
 
     fn create(&mut self, names: Vec<Identifier>) -> usize {
+        self.homes.extend(names.iter().map(|name| (name.clone(), self.people.len())));
         self.people.push(Person { names, adopted: self.editions.len(), ..Person::default() });
         self.people.len() - 1
     }
@@ -401,6 +406,9 @@ impl Oracle {
             (Some(a), Some(b)) if a != b => self.unite(a, b, at),
             (Some(a), Some(_)) => a,
             (Some(a), None) | (None, Some(a)) => {
+                let (known, new) = if owner.is_some() { (account, device) } else { (device, account) };
+                let home = self.homes[known];
+                self.homes.insert(new.clone(), home);
                 self.people[a].names = union;
                 a
             }

@@ -75,13 +75,21 @@ impl Oracle {
     }
 
     fn answered(&self, who: usize, asked: &Asked) -> Option<Expected> {
-        let key = named(asked)?;
+        let key = self.named(asked)?;
         let (_, first) = self.people[who].answers.iter().rev().find(|(k, _)| *k == key)?;
         Some(if *first == asked.command { Expected::Again } else { Expected::KeyReused })
     }
 
     pub(super) fn remember(&mut self, who: usize, asked: &Asked) {
-        self.people[who].answers.extend(named(asked).map(|key| (key, asked.command.clone())));
+        let key = self.named(asked);
+        self.people[who].answers.extend(key.map(|key| (key, asked.command.clone())));
+    }
+
+    /// A key belongs to one sort of command and one person, by whose own name they asked: two who turned out to
+    /// be one are still told apart.
+    fn named(&self, asked: &Asked) -> Option<(usize, String)> {
+        let home = self.homes.get(&asked.customer).copied()?;
+        asked.key.as_ref().map(|key| (home, format!("{}:{key}", asked.command.name())))
     }
 
     fn decide(&mut self, who: usize, now: i64, asked: &Asked) -> Result<(), &'static str> {
@@ -208,9 +216,4 @@ impl Oracle {
         let holds = &self.people[who].holds;
         holds.iter().position(|h| *h.name == *name && h.open).ok_or("hold_expired")
     }
-}
-
-/// A key belongs to one sort of command.
-fn named(asked: &Asked) -> Option<String> {
-    asked.key.as_ref().map(|key| format!("{}:{key}", asked.command.name()))
 }

@@ -474,7 +474,24 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         unfit(error.inner(), path)
     })?;
     text.end().map_err(|error| unfit(&error, String::new()))?;
+    let said: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
+    said.iter().try_for_each(|(field, value)| value.as_str().map_or(Ok(()), |text| sound(field, text)))?;
     Ok(parsed)
+}
+
+/// Longest text of a command, in bytes: they are kept with the customer.
+const TEXT_MAX: usize = 1_000;
+/// Fields that may be left empty, as forms do.
+const MAY_BE_EMPTY: [&str; 2] = ["reason", "proof"];
+
+fn sound(field: &str, text: &str) -> Result<(), ApiError> {
+    let wrong = match text {
+        _ if text.trim().is_empty() && !MAY_BE_EMPTY.contains(&field) => "Say something here.".to_owned(),
+        _ if text.len() > TEXT_MAX => format!("Say it in at most {TEXT_MAX} bytes."),
+        _ if text.contains('\0') => "A text cannot hold the character NUL.".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(ApiError::new("invalid", wrong).at(field))
 }
 
 /// What is missing stands in no path, but in the sentence: ``missing field `reward` ``.

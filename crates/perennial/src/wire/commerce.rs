@@ -80,13 +80,14 @@ fn one_product(name: &str, properties: &mut Properties) -> Result<Body, Malforme
     if !known || !names_product {
         return Ok(Body::Track { name: name.into() });
     }
-    let mut line = line(properties, Place::Event)?.unwrap_or_default();
+    let mut line = line(properties, Place::Event)?;
     let about = ["name", "category", "brand", "coupon", "position", "url", "image_url", "currency"];
     let about = about.into_iter().filter_map(|field| Some((field.into(), properties.take(field)?)));
     line.about = Properties(about.collect()).into();
+    let pieces = |line: Line| if line.quantity > 0 { vec![line] } else { Vec::new() };
     Ok(match name {
-        "Product Added" => Body::Cart { change: CartChange::Added, lines: vec![line] },
-        "Product Removed" => Body::Cart { change: CartChange::Removed, lines: vec![line] },
+        "Product Added" => Body::Cart { change: CartChange::Added, lines: pieces(line) },
+        "Product Removed" => Body::Cart { change: CartChange::Removed, lines: pieces(line) },
         _ => Body::ProductViewed(line),
     })
 }
@@ -106,15 +107,29 @@ fn order(properties: &mut Properties) -> Result<Order, Malformed> {
     })
 }
 
-/// A negative refund says the same as a positive one: how much came back.
+/// A negative refund says the same as a positive one: how much came back. It stands in `total`, or where senders
+/// put it instead. What is said and left empty is no refund of everything.
 fn refund(properties: &mut Properties, message_id: &str) -> Result<Refund, Malformed> {
     let refund_id = take_text(properties, &["refund_id", "refundId"]);
     Ok(Refund {
         refund_id: refund_id.unwrap_or_else(|| message_id.into()),
         order_id: order_id(properties)?,
-        total: amount(properties, "total")?.map(|total| total.abs()),
-        lines: lines(properties)?,
+        total: refunded(properties)?.map(|total| total.abs()),
+        lines: lines_and_nothings(properties)?,
     })
+}
+
+fn refunded(properties: &mut Properties) -> Result<Option<Decimal>, Malformed> {
+    for name in ["total", "revenue", "subtotal"] {
+        let is_empty = matches!(properties.get(name), Some(Value::Text(text)) if text.trim().is_empty());
+        if is_empty {
+            return Err(bad_number(&format!("properties.{name}"), "a number like 19.90; leave it out to refund all"));
+        }
+        if let Some(total) = amount(properties, name)? {
+            return Ok(Some(total));
+        }
+    }
+    Ok(None)
 }
 
 fn order_id(properties: &mut Properties) -> Result<Box<str>, Malformed> {
@@ -140,7 +155,14 @@ fn paid_with_points(properties: &mut Properties) -> Result<Option<PaidWithPoints
     }
 }
 
+/// Lines without those of no pieces.
 fn lines(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
+    let mut lines = lines_and_nothings(properties)?;
+    lines.retain(|line| line.quantity > 0);
+    Ok(lines)
+}
+
+fn lines_and_nothings(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
     match properties.take("products") {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::List(items)) => {
@@ -154,10 +176,9 @@ fn lines(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
                         "must be an object with product_id, price, quantity",
                     ));
                 };
-                if let Some(mut line) = line(&mut product, place)? {
-                    line.about = product.into();
-                    lines.push(line);
-                }
+                let mut line = line(&mut product, place)?;
+                line.about = product.into();
+                lines.push(line);
             }
             Ok(lines)
         }
@@ -165,27 +186,24 @@ fn lines(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
     }
 }
 
-/// One line, taken out of its properties; none when the quantity is zero.
-fn line(product: &mut Properties, place: Place) -> Result<Option<Line>, Malformed> {
+/// One line, taken out of its properties.
+fn line(product: &mut Properties, place: Place) -> Result<Line, Malformed> {
     let product_id = take_text(product, &["product_id", "productId", "id"]).unwrap_or_default();
     let sku = take_text(product, &["sku"]);
     let variant = take_text(product, &["variant"]);
     let price = amount_at(product, "price", place)?;
     let quantity = amount_at(product, "quantity", place)?.unwrap_or(Decimal::ONE);
-    if quantity.is_zero() {
-        return Ok(None);
-    }
-    if quantity.is_sign_negative() || quantity > Decimal::from(1_000_000) {
+    if (quantity.is_sign_negative() && !quantity.is_zero()) || quantity > Decimal::from(1_000_000) {
         return Err(bad_number(&format!("{place}.quantity"), "a number of pieces above 0, at most 1,000,000"));
     }
     if quantity.is_integer() {
         let quantity = quantity.to_u32().unwrap_or(1);
-        return Ok(Some(Line { product_id, sku, variant, price, quantity, about: Packed::default() }));
+        return Ok(Line { product_id, sku, variant, price, quantity, about: Packed::default() });
     }
     // Goods by weight or length: one piece of the whole price; the measure stays readable.
     product.set("quantity", Value::Number(quantity));
     let price = price.and_then(|p| p.checked_mul(quantity));
-    Ok(Some(Line { product_id, sku, variant, price, quantity: 1, about: Packed::default() }))
+    Ok(Line { product_id, sku, variant, price, quantity: 1, about: Packed::default() })
 }
 
 fn amount(properties: &mut Properties, name: &str) -> Result<Option<Decimal>, Malformed> {

@@ -83,10 +83,11 @@ pub fn parse(call: Call, body: &[u8], from: &Circumstances<'_>) -> Result<Vec<Ar
         return Err(Malformed::new("too_large", "", "the body is larger than 4,000 KB; send smaller batches"));
     }
     let text = text_of(body);
+    let damaged = matches!(text, Cow::Owned(_));
     if call == Call::Batch {
-        return batch(&text, from);
+        return batch(&text, from, damaged);
     }
-    let reading = Reading { from, shared: None, damaged: matches!(text, Cow::Owned(_)) };
+    let reading = Reading { from, shared: None, damaged };
     let arrival = reading.arrival(Some(call), &text, None);
     if matches!(arrival, Arrival::Reject(_)) {
         whole(&text)?; // No message at all is the request's fault.
@@ -171,7 +172,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
     }
 }
 
-fn batch(text: &str, from: &Circumstances<'_>) -> Result<Vec<Arrival>, Malformed> {
+fn batch(text: &str, from: &Circumstances<'_>, damaged: bool) -> Result<Vec<Arrival>, Malformed> {
     let batch: Batch<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     if batch.items.all > BATCH_MAX {
         let reason = format!("{} messages; at most {BATCH_MAX} fit in a batch, send several", batch.items.all);
@@ -182,7 +183,6 @@ fn batch(text: &str, from: &Circumstances<'_>) -> Result<Vec<Arrival>, Malformed
         context: batch.context.map(shared_object).unwrap_or_default(),
         integrations: batch.integrations.map(shared_object).unwrap_or_default(),
     };
-    let damaged = text.contains(char::REPLACEMENT_CHARACTER);
     let reading = Reading { from, shared: Some(&shared), damaged };
     let mut nameless = BTreeMap::new();
     Ok(batch.items.kept.into_iter().map(|item| reading.arrival(None, item.get(), Some(&mut nameless))).collect())

@@ -133,8 +133,9 @@ impl Workspace {
         let entries = if customer.parted.is_empty() {
             self.entries_of(&customer, before, limit)?
         } else {
-            let own = self.own_history(&customer.roots, before.unwrap_or(u64::MAX), None)?;
-            own.into_iter().rev().take(limit).collect()
+            // Cut only then: an un-merge says whose the entries before it are.
+            let own = self.own_history(&customer.roots, u64::MAX, None)?;
+            own.into_iter().rev().filter(|entry| before.is_none_or(|before| entry.seq < before)).take(limit).collect()
         };
         entries.iter().map(|entry| Ok(timeline_entry(entry, self.facts_of(entry)?))).collect::<Result<_, _>>().map(Some)
     }

@@ -230,7 +230,7 @@ impl Workspace {
         let message_id = event.message_id.clone();
         self.duplicates.remember(fingerprint, self.next_seq);
         self.know_sender(&event.source);
-        let waited = self.follow_order(&event, &made, self.next_seq)?;
+        let waited = self.follow_order(Some(&event), &made, self.next_seq)?;
         customer.was_folded(self.next_seq, &made);
         let seq = self.push(Some(id), Some(root), Input::Event(event), made);
         self.warm.put(customer, true);
@@ -258,17 +258,24 @@ impl Workspace {
         let facts = vec![Fact::Parked { order: OrderRef::derive(&self.secret(), order) }];
         self.duplicates.remember(fingerprint, self.next_seq);
         self.know_sender(&event.source);
-        self.follow_order(&event, &facts, self.next_seq)?;
+        self.follow_order(Some(&event), &facts, self.next_seq)?;
         let seq = self.push(None, None, Input::Event(event), facts);
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: None })
     }
 
     /// Keeps in mind what waits for its order. An order that has come gives back the entries that
-    /// have waited for it.
-    pub(super) fn follow_order(&mut self, event: &Event, facts: &[Fact], seq: u64) -> Result<Vec<u64>, Failure> {
-        let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else {
-            return Ok(Vec::new());
+    /// have waited for it. Of an event that nobody can read any more the facts name the order.
+    pub(super) fn follow_order(
+        &mut self,
+        event: Option<&Event>,
+        facts: &[Fact],
+        seq: u64,
+    ) -> Result<Vec<u64>, Failure> {
+        let order = match event {
+            Some(event) => event.order_id().map(|order| OrderRef::derive(&self.secret(), order)),
+            None => facts.iter().find_map(|fact| parked(fact).or_else(|| super::booked(fact))),
         };
+        let Some(order) = order else { return Ok(Vec::new()) };
         if facts.iter().any(waits) {
             self.warm.wait(order, seq)?;
         }
@@ -444,8 +451,13 @@ fn beside(message_id: &str) -> String {
 
 /// Whether an event waits for its order: with its customer, or, when that one's list is full, only
 /// under the order's id.
+/// The order that something waits for.
+pub(super) fn parked(fact: &Fact) -> Option<OrderRef> {
+    if let Fact::Parked { order } = fact { Some(*order) } else { None }
+}
+
 fn waits(fact: &Fact) -> bool {
-    matches!(fact, Fact::Parked { .. }) || matches!(fact, Fact::Noted(code) if **code == *"too_many_waiting")
+    parked(fact).is_some() || matches!(fact, Fact::Noted(code) if **code == *"too_many_waiting")
 }
 
 pub(super) fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {

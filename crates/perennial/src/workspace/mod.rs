@@ -434,7 +434,11 @@ impl Workspace {
     /// Fetches what a command is about and has left this customer's lists.
     fn recall_asked(&mut self, id: CustomerId, command: &Command, made: &mut Vec<Fact>) -> Result<(), Failure> {
         match command {
-            Command::Undo { redemption } => self.recall_redemption(id, redemption, made),
+            Command::Undo { redemption } => {
+                let name = command::opaque_name(&self.secret(), redemption);
+                self.recall_redemption(id, &name, made)?;
+                self.recall_redemption(id, redemption, made)
+            }
             Command::Fulfill { order, .. } => {
                 let order = OrderRef::derive(&self.secret(), order);
                 if self.warm.order_owner(order)? == Some(id) { self.recall_order(id, order, made) } else { Ok(()) }
@@ -445,7 +449,8 @@ impl Workspace {
 
     /// The answer already given to this key, however long ago.
     fn first_answer(&self, customer: &Customer, asked: &Asked) -> Result<Option<Recorded>, Failure> {
-        match (command::answered(customer, asked), command::scoped_key(asked)) {
+        let key = command::scoped_key(customer.root_named(&asked.customer), asked);
+        match (command::answered(customer, asked), key) {
             (Some(first), _) => Ok(Some(first.clone())),
             (None, Some(key)) => self.warm.old_answer(&customer.roots, &key),
             (None, None) => Ok(None),
@@ -561,7 +566,8 @@ impl Workspace {
 
     /// The customer with an open or ended hold of this name, among the warm ones.
     pub fn hold_owner(&self, hold: &str) -> Option<Identifier> {
-        self.warm.find(|c| c.member.as_ref().is_some_and(|m| m.holds.iter().any(|h| *h.hold == *hold)))
+        let hold = command::opaque_name(&self.secret(), hold);
+        self.warm.find(|c| c.member.as_ref().is_some_and(|m| m.holds.iter().any(|h| h.hold == hold)))
     }
 
     /// Fires what is due until `now`, for up to 2,048 customers; says whether more is due.

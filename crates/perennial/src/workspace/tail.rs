@@ -290,7 +290,12 @@ impl Workspace {
         {
             self.refold_customer(entry, id)?;
         }
-        if let Some(Input::Event(event)) = &entry.input {
+        let event = match &entry.input {
+            Some(Input::Event(event)) => Some(Some(&**event)),
+            None if entry.customer.is_some() && !side::parts(entry) => Some(None), // An event, if a cause is told.
+            _ => None,
+        };
+        if let Some(event) = event {
             // Before it is indexed, as it was then: the index says at once that nothing waits for a new order.
             self.follow_order(event, &entry.outcome, entry.seq)?;
             entry.cause.into_iter().for_each(|waited| self.warm.comes_in(waited, entry.seq));

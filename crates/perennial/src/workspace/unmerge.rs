@@ -228,14 +228,16 @@ impl<'a> Sides<'a> {
     /// Whose a command is: the side that has what it is about, and never one that could not have
     /// asked for what was granted.
     fn asking_side(&mut self, entry: &Entry, asked: &Asked) -> Result<Option<CustomerId>, Failure> {
+        let named = |said: &str| [command::opaque_name(&self.whole.rules.secret, said), said.into()];
         let has = |warm: &mut Warm, side: CustomerId| {
             if let Command::Undo { redemption } = &asked.command {
-                return warm.has_redemption(side, redemption);
+                let [ours, theirs] = named(redemption);
+                return Ok(warm.has_redemption(side, &ours)? || warm.has_redemption(side, &theirs)?);
             }
             let Some(member) = warm.get(side)?.and_then(|c| c.member.as_ref()) else { return Ok(false) };
             Ok(match &asked.command {
                 Command::Capture { hold, .. } | Command::Release { hold } => {
-                    member.holds.iter().any(|h| h.hold == *hold && !h.ended)
+                    member.holds.iter().any(|h| !h.ended && named(hold).contains(&h.hold))
                 }
                 Command::Review { activity, .. } => {
                     let name = self.whole.rules.secret.digest(&[b"activity", activity.as_bytes()]);

@@ -14,6 +14,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{Archived, Checkpoint, CustomerRow, DigestMap, Failure, KeptKey, PostingRow, ROWS_MAX, State};
 use serde::de::DeserializeOwned;
 
+use super::intake::parked;
 use super::{archive, rows};
 
 mod compare;
@@ -195,9 +196,9 @@ impl Warm {
         self.archive.extend(roots.iter().map(|root| (*root, nothing.clone())));
         for entry in history {
             let Some(Input::Command(asked)) = &entry.input else { continue };
-            let scoped = command::scoped_key(asked);
-            let answers = scoped.iter().flat_map(|scoped| roots.iter().map(|root| answer_key(*root, scoped)));
-            self.shelf.extend(answers.map(|key| (key, None)));
+            for scoped in roots.iter().filter_map(|root| command::scoped_key(*root, asked)) {
+                self.shelf.extend(roots.iter().map(|root| (answer_key(*root, &scoped), None)));
+            }
             for key in entry.outcome.iter().filter_map(bought) {
                 self.shelf.extend(roots.iter().map(|root| (redemption_key(*root, key), None)));
             }
@@ -345,8 +346,7 @@ impl Warm {
 
     /// Entries of an erased customer wait no longer: nobody can read any more what they said.
     pub(super) fn stop_waiting(&mut self, history: &[Entry]) -> Result<(), Failure> {
-        let waits = |fact: &Fact| if let Fact::Parked { order } = fact { Some(*order) } else { None };
-        for (entry, order) in history.iter().flat_map(|e| e.outcome.iter().filter_map(waits).map(move |o| (e, o))) {
+        for (entry, order) in history.iter().flat_map(|e| e.outcome.iter().filter_map(parked).map(move |o| (e, o))) {
             let mut waiting = self.waiting(order)?;
             waiting.retain(|seq| *seq != entry.seq);
             let left = if waiting.is_empty() { None } else { Some(postcard::to_stdvec(&waiting).unwrap_or_default()) };

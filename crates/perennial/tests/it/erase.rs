@@ -72,7 +72,16 @@ fn live(workspace: &mut Workspace) {
     workspace.take(noon(), arrivals(&json!(old))).unwrap();
     let free = Command::Release { hold: "secret-tent".into() };
     assert_eq!(ask(workspace, "ana-unique", free), Err("hold_expired".into()), "whose words name what was asked for");
-    ask(workspace, "ana-unique", Command::Adjust { points: 25, reason: "sorry".into(), by: "test".into() }).unwrap();
+    ask(workspace, "ana-unique", Command::Adjust { points: 425, reason: "sorry".into(), by: "test".into() }).unwrap();
+    let aside = Command::Hold { points: 1, length: "P1D".parse().unwrap(), hold: "ana-unique-basket".into() };
+    let free = Command::Release { hold: "ana-unique-basket".into() };
+    for command in [aside, free] {
+        ask(workspace, "ana-unique", command).unwrap();
+    }
+    let bottle = Command::Redeem { reward: "water-bottle".into(), quantity: 1 };
+    let bottle = Asked::new(noon(), "test", "ana-unique".parse().unwrap(), Some("red-ana-unique".into()), bottle);
+    workspace.ask(noon(), bottle).unwrap().outcome.unwrap();
+    ask(workspace, "ana-unique", Command::Undo { redemption: "red-ana-unique".into() }).unwrap();
 }
 
 fn points(workspace: &mut Workspace) -> PointSums {
@@ -89,7 +98,7 @@ fn gone(folder: &Path) {
         assert!(workspace.customer(noon(), &name.parse().unwrap()).unwrap().is_none(), "{name}");
     }
     let sums = points(&mut workspace);
-    assert_eq!((sums.granted, sums.pending, sums.reversed, sums.forfeited), (365, 40, 200, 125));
+    assert_eq!((sums.granted, sums.pending, sums.reversed, sums.forfeited), (765, 40, 200, 525));
     let late = json!([{ "type": "track", "userId": "ana-unique", "event": "Late", "messageId": "late" }]);
     let receipt = &workspace.take(noon(), arrivals(&late)).unwrap()[0];
     assert!(matches!(&receipt.status, Status::Rejected { code, .. } if **code == *"erased"), "{receipt:?}");
@@ -161,6 +170,28 @@ fn an_erased_name_however_it_is_written_keeps_nobody_else_out() {
     workspace.checkpoint().unwrap();
     drop(workspace);
     nothing_is_left(home.path());
+}
+
+#[test]
+fn what_waited_for_the_order_of_somebody_erased_waits_no_longer() {
+    let home = tempfile::tempdir().unwrap();
+    let mut workspace = open(home.path());
+    let shop = json!([
+        { "type": "track", "userId": "eve", "event": "Order Refunded", "messageId": "r",
+          "properties": { "order_id": "o" } },
+        { "type": "track", "userId": "ana-unique", "event": "Order Completed", "messageId": "o",
+          "properties": { "order_id": "o", "subtotal": 9 } },
+    ]);
+    workspace.take(noon(), arrivals(&shop)).unwrap();
+    ask(&mut workspace, "ana-unique", Command::Erase).unwrap();
+    for _ in 0..2 {
+        let findings = verified(&mut workspace, noon());
+        assert!(findings.faults.is_empty(), "{:?}", findings.faults);
+        workspace.checkpoint().unwrap();
+        drop(workspace);
+        commands::rebuild(home.path(), false).unwrap();
+        workspace = open(home.path());
+    }
 }
 
 /// A folder with somebody who was erased after the backup beside it was made.

@@ -530,6 +530,9 @@ async fn bodies_of_commands_are_read_strictly() {
         ("redeem", r#"{"reward":"r","quantity":0}"#, "invalid"),
         ("redeem", r#"{"reward":"r","quantity":-1}"#, "invalid"),
         ("redeem", r#"{"reward":"r","colour":"red"}"#, "invalid"),
+        ("hold", r#"{"points":1,"for":"P1D","hold":" "}"#, "invalid"),
+        ("consent", r#"{"purpose":"","given":true}"#, "invalid"),
+        ("consent", r#"{"purpose":"a\u0000b","given":true}"#, "invalid"),
         ("adjust", r#"{"points":0,"reason":"x"}"#, "invalid"),
         ("adjust", r#"{"points":1e30,"reason":"x"}"#, "invalid"),
         ("adjust", r#"{"points":9223372036854775807,"reason":"x"}"#, "invalid"),
@@ -548,6 +551,8 @@ async fn bodies_of_commands_are_read_strictly() {
         assert!(answer.status.is_client_error());
     }
     let bearer = format!("Bearer {}", house.secret);
+    let purpose = format!(r#"{{"purpose":"{}","given":true}}"#, "x".repeat(2_000));
+    house.post("/v1/customers/ana/consent", &[("authorization", &bearer)], purpose).await.check(422, "invalid");
     let long = "k".repeat(256);
     for keys in [&[("idempotency-key", &*long)][..], &[("idempotency-key", "k1"), ("idempotency-key", "k2")]] {
         let headers = [&[("authorization", &*bearer)], keys].concat();

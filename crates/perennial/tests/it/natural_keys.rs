@@ -2,6 +2,7 @@
 
 use perennial::wire::segment::Call;
 use perennial::workspace::{Refusal, Status, Workspace};
+use perennial_core::command::opaque_name;
 use perennial_core::customer::{ANSWERS_MAX, PAID_MAX, REDEMPTIONS_MAX};
 use perennial_core::fact::Fact;
 use perennial_core::id::Secret;
@@ -74,6 +75,24 @@ fn an_old_order_of_one_who_became_another_is_refunded_as_it_stands() {
         refund(4, 2);
         shop.verify();
     }
+}
+
+#[test]
+fn two_who_used_the_same_keys_are_still_told_apart_as_one() {
+    let mut shop = shop_with_tokens(&["ana", "bo"]);
+    let tokens = |quantity| Command::Redeem { reward: "token".into(), quantity };
+    shop.ask("ana", "november", tokens(1)).unwrap();
+    shop.ask("bo", "november", tokens(2)).unwrap();
+    shop.ask("ana", "m", Command::Merge { from: "bo".parse().unwrap() }).unwrap();
+    shop.ask("bo", "november", tokens(2)).unwrap();
+    shop.ask("ana", "november", tokens(1)).unwrap();
+    assert_eq!(available(&mut shop, "ana"), 10_000 - 3, "either was told the own first answer");
+    assert_eq!(shop.ask("bo", "november", tokens(3)), Err("idempotency_key_reused".into()));
+    for who in ["ana", "bo"] {
+        shop.ask(who, "undo", undo("november")).unwrap();
+    }
+    assert_eq!(available(&mut shop, "ana"), 10_000, "each is undone");
+    shop.verify();
 }
 
 #[test]
@@ -189,7 +208,9 @@ fn of_an_erased_person_no_old_redemption_is_kept() {
     buy_tokens(&mut shop, "ana", "t", REDEMPTIONS_MAX + 5);
     shop.workspace.checkpoint().unwrap();
     let mut key = [3; 17];
-    key[1..].copy_from_slice(&Secret(shop.customer("ana").id.0).digest(&[b"t1"]));
+    key[1..].copy_from_slice(
+        &Secret(shop.customer("ana").id.0).digest(&[opaque_name(&shop.workspace.rules().secret, "t1").as_bytes()]),
+    );
     assert!(shop.workspace.state().kept(key).unwrap().is_some());
     shop.ask("ana", "x", Command::Erase).unwrap();
     shop.workspace.checkpoint().unwrap();

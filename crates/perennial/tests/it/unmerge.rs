@@ -219,6 +219,14 @@ fn the_timeline_of_each_side_is_its_own() {
     let names = |shop: &mut Shop, who: &str| {
         let id = Who::Named(who.parse().unwrap());
         let entries = shop.workspace.timeline(shop.now, &id, None, 500).unwrap().unwrap();
+        let (mut paged, mut before) = (Vec::new(), None);
+        while let Some(page) =
+            shop.workspace.timeline(shop.now, &id, before, 3).unwrap().filter(|page| !page.is_empty())
+        {
+            before = page.last().map(|entry| entry.seq);
+            paged.extend(page.into_iter().map(|entry| entry.seq));
+        }
+        assert_eq!(paged, entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), "the pages are the list");
         let told = entries.iter().rev().filter(|e| e.kind == "event").filter_map(|e| e.message_id.clone());
         told.collect::<Vec<_>>().join(" ")
     };

@@ -518,6 +518,9 @@ fn a_body_that_is_not_utf8_fails_only_the_damaged_item() {
     body[place] = 0xff;
     let arrivals = parse(Call::Batch, &body, &Circumstances::live("web", received())).unwrap();
     let [Arrival::Event(_), Arrival::Reject(reject)] = arrivals.as_slice() else { panic!("{arrivals:?}") };
+    let sound = "{\"batch\":[{\"type\":\"identify\",\"userId\":\"a\",\"traits\":{\"name\":\"Caf\u{fffd}\"}}]}";
+    let arrivals = parse(Call::Batch, sound.as_bytes(), &Circumstances::live("web", received())).unwrap();
+    assert!(matches!(arrivals.as_slice(), [Arrival::Event(_)]), "damaged elsewhere, long ago: {arrivals:?}");
     assert_eq!(&*reject.code, "not_utf8");
 }
 
