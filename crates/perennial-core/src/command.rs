@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::customer::{Customer, HOLDS_MAX, Hold, Recorded};
+use crate::customer::{Activity, Customer, HOLDS_MAX, Hold, Recorded};
 use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome, Posting, Redemption, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Secret};
@@ -410,25 +410,41 @@ fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Re
         Refusal::new("unknown_activity", format!("no submission of this customer has the message id '{message_id}'"))
     };
     let member = book.customer.member.as_ref().ok_or_else(unknown)?;
-    let submitted = member.activities.iter().find(|a| a.activity == activity).cloned().ok_or_else(unknown)?;
-    if submitted.approved.is_some() {
+    let submitted: Vec<Activity> = member.activities.iter().filter(|a| a.activity == activity).cloned().collect();
+    if submitted.is_empty() {
+        return Err(unknown());
+    }
+    let open: Vec<Activity> = submitted.into_iter().filter(|a| a.approved.is_none()).collect();
+    if open.is_empty() {
         return Err(Refusal::new("already_reviewed", "this submission has been decided"));
     }
     if !approve {
-        book.record(Fact::Reviewed { activity, approved: false });
+        open.into_iter().for_each(|a| book.record(Fact::Reviewed { activity, rule: a.rule, approved: false }));
         return Ok(());
     }
-    let edition = book.edition();
-    let rule = edition.program.earn.iter().find(|r| *r.id == *submitted.rule).ok_or_else(unknown)?;
-    if !loyalty::within_limit(book, edition, &rule.id, rule.limit, submitted.at) {
-        return Err(Refusal::new(
-            "limit_reached",
-            format!("'{}' has paid as often as its limit allows in this period", rule.id),
-        ));
+    let mut refusal = unknown();
+    let mut approved = 0;
+    for submitted in open {
+        match approve_one(book, &submitted) {
+            Some(Err(over)) => refusal = over, // It stays open, others of the same message are decided.
+            Some(Ok(())) => approved += 1,
+            None => {}
+        }
     }
-    book.record(Fact::Reviewed { activity, approved: true });
+    if approved > 0 { Ok(()) } else { Err(refusal) }
+}
+
+/// Approves what was submitted for one rule; none when there is no such rule any more.
+fn approve_one(book: &mut Book<'_>, submitted: &Activity) -> Option<Result<(), Refusal>> {
+    let edition = book.edition();
+    let rule = edition.program.earn.iter().find(|rule| *rule.id == *submitted.rule)?;
+    if !loyalty::within_limit(book, edition, &rule.id, rule.limit, submitted.at) {
+        let message = format!("'{}' has paid as often as its limit allows in this period", rule.id);
+        return Some(Err(Refusal::new("limit_reached", message)));
+    }
+    book.record(Fact::Reviewed { activity: submitted.activity, rule: submitted.rule.clone(), approved: true });
     if let crate::program::Gives::Fixed(points) = rule.gives {
         loyalty::grant_fixed(book, points, submitted.at, &rule.id);
     }
-    Ok(())
+    Some(Ok(()))
 }

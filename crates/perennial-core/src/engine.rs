@@ -36,6 +36,8 @@ pub struct Book<'a> {
     record: Option<Box<OrderRecord>>,
     event: Option<&'a Event>,
     facts: Outcome,
+    /// Milestones were looked at last of all.
+    pub(crate) judged: bool,
 }
 
 impl<'a> Book<'a> {
@@ -43,7 +45,7 @@ impl<'a> Book<'a> {
     pub(crate) fn open(rules: &'a Rules, customer: &'a mut Customer, at: Timestamp) -> Option<Self> {
         let edition = rules.latest()?;
         customer.clock = customer.clock.max(at);
-        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::new() })
+        Some(Self { rules, customer, at, edition, record: None, event: None, facts: Vec::new(), judged: false })
     }
 
     /// The programme in force.
@@ -94,14 +96,23 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Brings segments up to date and closes the book.
-    pub(crate) fn close(self) -> Outcome {
+    /// Gives what is reached by now, brings segments up to date and closes the book.
+    pub(crate) fn close(mut self) -> Outcome {
+        self.judge();
         segment::refresh(self.rules, self.edition, self.customer);
         self.facts
     }
 
+    /// Whatever an input changed may reach a milestone; an order that earns has seen to it.
+    fn judge(&mut self) {
+        if !self.judged {
+            loyalty::milestones(self, None);
+        }
+    }
+
     /// The same at the end of a wake-up.
-    fn close_woken(self, kind: TimerKind) -> Outcome {
+    fn close_woken(mut self, kind: TimerKind) -> Outcome {
+        self.judge();
         segment::refresh_woken(self.rules, self.edition, self.customer, kind);
         self.facts
     }
@@ -284,7 +295,7 @@ fn repark(customer: &mut Customer, order: OrderRef, event: &Event) {
 fn observe(edition: &Edition, customer: &mut Customer, event: &Event) {
     profile::absorb(&edition.program, customer, event);
     profile::follow_cart(&edition.program, &mut customer.cart, event);
-    if event.order_id().is_some() {
+    if matches!(event.body, Body::Ordered(_)) {
         return; // Orders are observed when they are booked, once.
     }
     for (i, feature) in edition.features(event.name()) {
@@ -490,12 +501,13 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             customer.orders.amend(*order, |record| record.fulfilled.push(benefit.clone()));
         }
         Fact::Benefited { benefit, order, granted } => {
-            customer.orders.amend(*order, |record| {
+            let note = |record: &mut OrderRecord| {
                 record.benefits.retain(|b| b != benefit);
                 if *granted {
                     record.benefits.push(benefit.clone());
                 }
-            });
+            };
+            order.iter().for_each(|order| customer.orders.amend(*order, note));
         }
         Fact::Paid { order, lots } => {
             paid(customer, *order, lots, at);
@@ -570,9 +582,9 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             });
             cap(&mut member.activities, ACTIVITIES_MAX);
         }
-        Fact::Reviewed { activity, approved } => {
-            let open = member.activities.iter_mut().find(|a| a.activity == *activity);
-            open.into_iter().for_each(|a| a.approved = Some(*approved));
+        Fact::Reviewed { activity, rule, approved } => {
+            let open = |a: &&mut Activity| a.activity == *activity && a.rule == *rule && a.approved.is_none();
+            member.activities.iter_mut().find(open).into_iter().for_each(|a| a.approved = Some(*approved));
         }
         Fact::Queued { template, about } => {
             member.queued.push_back((template.clone(), about.clone(), at));

@@ -641,12 +641,15 @@ impl Predicate {
             Self::Not(inner) => inner.is_foretold(),
             Self::Compare(Term::Since(_), _, Term::Const(Value::Number(_)))
             | Self::Compare(Term::Const(Value::Number(_)), _, Term::Since(_)) => true,
-            _ => {
-                let mut since = false;
-                self.visit(&mut |term| since |= matches!(term, Term::Since(_)));
-                !since
-            }
+            _ => !self.tells_time(),
         }
+    }
+
+    /// Whether there is a `since()` in it.
+    pub fn tells_time(&self) -> bool {
+        let mut since = false;
+        self.visit(&mut |term| since |= matches!(term, Term::Since(_)));
+        since
     }
 
     /// The next instant after now at which the answer may change with nothing but time passing: through a

@@ -104,12 +104,12 @@ pub enum Fact {
         /// The lots used and how much of each, in the order used.
         lots: Vec<(LotId, i64)>,
     },
-    /// A benefit was granted with an order, or taken back with a refund.
+    /// A benefit was granted with an order or another event, or taken back with a refund.
     Benefited {
         /// The benefit.
         benefit: Word,
-        /// The order.
-        order: OrderRef,
+        /// The order, if it was one.
+        order: Option<OrderRef>,
         /// Granted or taken back.
         granted: bool,
     },
@@ -149,6 +149,8 @@ pub enum Fact {
     Reviewed {
         /// The submission's message id, hashed.
         activity: [u8; 16],
+        /// The earning rule it was submitted for: one message may be for several.
+        rule: Box<str>,
         /// Whether it was approved.
         approved: bool,
     },

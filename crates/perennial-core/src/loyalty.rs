@@ -164,7 +164,17 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     credit_impact(book, name);
     judge_benefits(book, name);
     milestones(book, Some(name));
+    let level = level_of(book);
     tier::regrade(book, year, Some(name));
+    if level_of(book) != level {
+        milestones(book, Some(name)); // Those of the level.
+        tier::regrade(book, year, Some(name));
+    }
+    book.judged = true;
+}
+
+fn level_of(book: &Book<'_>) -> Option<usize> {
+    book.customer.member.as_ref()?.tier.as_ref().map(|held| usize::from(held.level))
 }
 
 /// What an order's rules recall, with what only a member has as it is now; none when nothing changes.
@@ -570,7 +580,7 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
     let Some(record) = book.customer.orders.get(name) else { return };
     let Some(edition) = book.rules.edition(record.version) else { return };
     let program = &edition.program;
-    let level = book.customer.member.as_ref().and_then(|m| m.tier.as_ref()).map(|t| usize::from(t.level));
+    let level = level_of(book);
     let first_time = record.lines.iter().all(|l| l.pieces == l.quantity && l.net_left == l.net);
     for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
         let Some(record) = book.customer.orders.get(name) else { return };
@@ -590,7 +600,7 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
         } else {
             continue;
         };
-        book.record(Fact::Benefited { benefit: benefit.id.clone(), order: name, granted });
+        book.record(Fact::Benefited { benefit: benefit.id.clone(), order: Some(name), granted });
         let (sign, cause) = if granted { (1, Cause::Earn) } else { (-1, Cause::Refund) };
         for (unit, amount) in &benefit.impact {
             post_impact(book, unit.clone(), sign * amount, cause);
@@ -604,14 +614,18 @@ pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bo
     tiers.levels.iter().take(level + 1).any(|l| l.benefits.iter().any(|b| &**b == benefit))
 }
 
-/// Gives what milestones promise when their mark is reached (rule 9).
+/// Gives what milestones promise when their mark is reached (rule 9). What one gives may reach another.
 pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     let edition = book.edition();
-    for milestone in &edition.program.milestones {
-        let Some(member) = &book.customer.member else { return };
-        let reached = member.milestones.iter().any(|m| m.milestone == milestone.id);
-        if !reached && milestone.when.holds(&View::of(&edition.program, book.customer)) {
-            reach(book, milestone, order);
+    let mut reached_one = true;
+    while std::mem::take(&mut reached_one) {
+        for milestone in &edition.program.milestones {
+            let Some(member) = &book.customer.member else { return };
+            let known = member.milestones.iter().any(|m| m.milestone == milestone.id);
+            if !known && milestone.when.holds(&View::of(&edition.program, book.customer)) {
+                reach(book, milestone, order);
+                reached_one = true;
+            }
         }
     }
 }
@@ -620,9 +634,8 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
 fn miss_milestones(book: &mut Book<'_>) {
     let Some(member) = &book.customer.member else { return };
-    let soft = member.milestones.iter().filter(|reached| book.at < reached.firm_at);
-    let missed: Vec<Reached> = soft.filter(|reached| !holds_still(book, reached)).cloned().collect();
-    for reached in missed {
+    let soft = member.milestones.iter().filter(|reached| book.at < reached.firm_at).cloned().collect();
+    for reached in missed(book, soft) {
         book.record(Fact::Missed { milestone: reached.milestone });
         let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
         if let Some(lot) = lot {
@@ -634,9 +647,24 @@ fn miss_milestones(book: &mut Book<'_>) {
     }
 }
 
+/// Those that nothing but each other holds up: what they gave counts for none of them until it stands by itself.
+fn missed(book: &Book<'_>, mut soft: Vec<Reached>) -> Vec<Reached> {
+    let zone = &book.program().zone;
+    let year = zone.year(book.customer.clock);
+    let gave = |reached: &Reached| {
+        let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
+        lot.filter(|lot| zone.year(lot.earned_at) == year).map_or(0, |lot| lot.buckets.granted)
+    };
+    let mut withheld: i64 = soft.iter().map(gave).sum();
+    while let Some(at) = soft.iter().position(|reached| holds_still(book, reached, withheld)) {
+        withheld -= gave(&soft.remove(at));
+    }
+    soft
+}
+
 /// Whether a milestone would be reached by the programme that it was reached by. What that one computed is no more
 /// where another is followed: then the one in force says it, if it has the milestone.
-fn holds_still(book: &Book<'_>, reached: &Reached) -> bool {
+fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
     let mark = |program: &Program| {
         let milestone = program.milestones.iter().find(|milestone| milestone.id == reached.milestone);
         milestone.map(|milestone| milestone.when.clone())
@@ -645,11 +673,12 @@ fn holds_still(book: &Book<'_>, reached: &Reached) -> bool {
     let is_computed = |when: &Predicate| when.reads(|field| matches!(field, Field::Feature(_)));
     let is_foreign = reached.version != book.program().version && then.as_ref().is_some_and(is_computed);
     let when = if is_foreign { mark(book.program()) } else { then };
-    when.is_none_or(|when| when.holds(&View::of(book.program(), book.customer)))
+    when.is_none_or(|when| when.holds(&View { withheld, ..View::of(book.program(), book.customer) }))
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
-    let placed = order.and_then(|o| book.customer.orders.get(o)).map_or(book.at, |r| r.at);
+    // What something of long ago reaches is given now: it would have lapsed before it was there.
+    let placed = order.and_then(|o| book.customer.orders.get(o)).map_or(book.customer.clock, |r| r.at);
     let pending = book.program().points.pending;
     let firm_at = if order.is_some() { book.program().zone.add(placed, pending) } else { placed };
     let mut lot = None;
@@ -665,12 +694,28 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     }
 }
 
+/// What the member's level brings with an event that is no order.
+fn benefits_of(book: &mut Book<'_>, event: &Event) {
+    let (edition, level) = (book.edition(), level_of(book));
+    for benefit in edition.program.benefits.iter().filter(|benefit| *benefit.on == *event.name()) {
+        let view = View { event: Some(event), ..View::of(&edition.program, book.customer) };
+        if !has_benefit(edition, level, &benefit.id) || !benefit.when.holds(&view) {
+            continue;
+        }
+        book.record(Fact::Benefited { benefit: benefit.id.clone(), order: None, granted: true });
+        for (unit, amount) in &benefit.impact {
+            post_impact(book, unit.clone(), *amount, Cause::Earn);
+        }
+    }
+}
+
 /// Fixed points for events that are not orders, at once or after a review.
 pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
     let Some(joined) = book.customer.member.as_ref().map(|m| m.enrolled_at) else { return };
     if event.at < joined {
         return;
     }
+    benefits_of(book, event);
     let edition = book.edition();
     for rule in edition.earning(event.name()) {
         let view = View { event: Some(event), ..View::of(&edition.program, book.customer) };
@@ -708,7 +753,7 @@ fn claim(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]
     let submitted = submit(book, event, rule, unique);
     if submitted {
         let activity = activity_key(book, &event.message_id);
-        book.record(Fact::Reviewed { activity, approved: true });
+        book.record(Fact::Reviewed { activity, rule: rule.into(), approved: true });
     }
     submitted
 }

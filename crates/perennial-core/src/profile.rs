@@ -4,6 +4,7 @@
 
 use crate::customer::{CART_MAX, CartLine, Customer, TRAITS_MAX};
 use crate::event::{Body, CartChange, Event, Line};
+use crate::id::{Identifier, IdentifierKind};
 use crate::program::{Program, TraitKind};
 use crate::value::Value;
 
@@ -17,7 +18,7 @@ pub(crate) fn absorb(program: &Program, customer: &mut Customer, event: &Event) 
         let traits = &mut customer.profile.traits;
         let newer = traits.get(name).is_none_or(|(_, at)| *at <= event.at);
         if newer && (traits.len() < TRAITS_MAX || traits.contains_key(name)) {
-            traits.insert(name.into(), (value.clone(), event.at));
+            traits.insert(name.into(), (kept(declared.kind, value), event.at));
         }
     }
     for (purpose, given) in &event.consent {
@@ -41,14 +42,24 @@ pub(crate) fn consent(customer: &mut Customer, purpose: &str, given: bool, at: c
     }
 }
 
+/// Of a date sent as an instant, as programs write one, the day is kept: rules compare it with days.
+fn kept(kind: TraitKind, value: &Value) -> Value {
+    match value {
+        Value::Text(text) if kind == TraitKind::Date => Value::Text(text.chars().take(10).collect()),
+        value => value.clone(),
+    }
+}
+
 /// Whether a value is of a declared type; null clears any trait.
 fn fits(kind: TraitKind, value: &Value) -> bool {
     match (kind, value) {
         (_, Value::Null)
-        | (TraitKind::Text | TraitKind::Email | TraitKind::Phone, Value::Text(_))
+        | (TraitKind::Text, Value::Text(_))
         | (TraitKind::Number, Value::Number(_))
         | (TraitKind::Bool, Value::Bool(_))
         | (TraitKind::List, Value::List(_)) => true,
+        (TraitKind::Email, Value::Text(text)) => Identifier::new(IdentifierKind::Email, text).is_some(),
+        (TraitKind::Phone, Value::Text(text)) => Identifier::new(IdentifierKind::Phone, text).is_some(),
         (TraitKind::Date, Value::Text(text)) => text.get(..10).is_some_and(|d| d.parse::<jiff::civil::Date>().is_ok()),
         _ => false,
     }

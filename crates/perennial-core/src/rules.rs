@@ -39,6 +39,8 @@ pub struct Edition {
     features_on: Listeners,
     /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
     pub(crate) restless: Vec<usize>,
+    /// Milestones, by index, that time alone may reach.
+    pub(crate) timely: Vec<usize>,
 }
 
 /// Who listens to which event, by index. Orders are asked for at every turn, so they stand apart.
@@ -76,6 +78,7 @@ impl Edition {
             earn_on: Listeners::of(program.earn.iter().map(|r| &*r.on)),
             features_on: Listeners::of(program.features.iter().map(|f| &*f.on)),
             restless: restless(&program),
+            timely: timely(&program),
             program,
             published_at,
             idle_since: None,
@@ -105,6 +108,12 @@ fn restless(program: &Program) -> Vec<usize> {
     };
     let rules = program.segments.iter().enumerate();
     rules.filter(|(_, segment)| is_restless(&segment.rule)).map(|(i, _)| i).collect()
+}
+
+fn timely(program: &Program) -> Vec<usize> {
+    let moves = |field: &Field| matches!(field, Field::Feature(_));
+    let milestones = program.milestones.iter().enumerate();
+    milestones.filter(|(_, m)| m.when.tells_time() || m.when.reads(moves)).map(|(i, _)| i).collect()
 }
 
 impl Rules {

@@ -28,12 +28,14 @@ pub struct View<'a> {
     pub line: Option<&'a OrderLine>,
     /// Fields whose value of then counts, with their values.
     pub recalled: Option<(&'a [Field], &'a [Value])>,
+    /// Qualifying points of this year that do not count.
+    pub withheld: i64,
 }
 
 impl<'a> View<'a> {
     /// The customer as such.
     pub fn of(program: &'a Program, customer: &'a Customer) -> Self {
-        Self { program, customer, event: None, order: None, line: None, recalled: None }
+        Self { program, customer, event: None, order: None, line: None, recalled: None, withheld: 0 }
     }
 
     fn money(&self, minor: i64) -> expr::View<'a> {
@@ -133,7 +135,8 @@ impl<'a> View<'a> {
             Field::PointsAvailable => expr::View::Number(member.wallet.available().into()),
             Field::PointsEarned => {
                 let year = self.program.zone.year(self.now());
-                expr::View::Number(member.years.get(&year).map_or(0, |y| y.points).into())
+                let points = member.years.get(&year).map_or(0, |y| y.points);
+                expr::View::Number(points.saturating_sub(self.withheld).into())
             }
             _ => expr::View::Null,
         }

@@ -94,6 +94,10 @@ fn next_change(rules: &Rules, edition: &Edition, customer: &Customer) -> Option<
             threshold.and_then(|threshold| view.turns(by, Op::Ge, number(threshold)))
         }
     });
+    let timely = edition.timely.iter().filter_map(|i| edition.program.milestones.get(*i));
+    let reached = |id: &str| customer.member.iter().flat_map(|m| &m.milestones).any(|m| *m.milestone == *id);
+    let marks = timely.filter(|milestone| customer.member.is_some() && !reached(&milestone.id));
+    let turns = turns.chain(marks.filter_map(|milestone| milestone.when.next_change(&view)));
     turns.filter(|at| *at > customer.clock).min()
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn adopt(book: &mut Book<'_>) {
         let until = if level == 0 { Timestamp::NEVER } else { until };
         change(book, level, until, TierReason::Adopted, None);
     }
+    regrade_all(book); // A lower mark lifts at once.
 }
 
 /// The lowest level, on joining.

@@ -290,6 +290,7 @@ impl Oracle {
             Body::Track { name } if **name == *"Activity Submitted" => self.submitted(who, event, at),
             _ => {}
         }
+        self.conclude(who);
         let clock = self.people[who].clock;
         self.wake(who, clock);
         if event.ids.len() > 1 {
@@ -472,6 +473,7 @@ impl Oracle {
         if both {
             self.reach_together(into, at);
         }
+        self.conclude(into);
         let clock = self.people[into].clock;
         self.wake(into, clock);
         into

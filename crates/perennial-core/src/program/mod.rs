@@ -398,6 +398,25 @@ impl std::fmt::Display for Problem {
 }
 
 impl Program {
+    /// What keeps it from being the next version of another one: points, amounts and levels that stand were
+    /// counted in that one's terms.
+    pub fn unlike(&self, earlier: &Self) -> Vec<Problem> {
+        let problem = |path: &str, message: String| Problem { path: path.into(), line: 0, message };
+        let mut problems = Vec::new();
+        if self.id != earlier.id {
+            let message = format!("the programme in force is '{}'; a version of it keeps its id", earlier.id);
+            problems.push(problem("id", message));
+        }
+        if self.currency != earlier.currency {
+            let message = format!(
+                "what customers have spent is counted in {}, and stays so; give other currencies as rates",
+                earlier.currency
+            );
+            problems.push(problem("currency", message));
+        }
+        problems
+    }
+
     /// Minor units of the programme's currency for one of an order's, exact; none when orders in that
     /// currency do not earn.
     pub fn rate(&self, currency: Currency) -> Option<Decimal> {

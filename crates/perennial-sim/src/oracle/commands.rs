@@ -39,6 +39,7 @@ impl Oracle {
         self.people[who].clock = self.people[who].clock.max(now.as_millis());
         let has_joined = matches!(asked.command, Command::Enroll { .. }) && self.people[who].joined.is_some();
         let decided = self.decide(who, now.as_millis(), asked);
+        self.conclude(who);
         self.wake(who, now.as_millis()); // Points of long ago may lapse at once.
         match decided {
             Ok(()) if has_joined => Expected::Again,

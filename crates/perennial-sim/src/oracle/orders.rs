@@ -169,9 +169,7 @@ impl Oracle {
             self.people[who].sales[at].trees = 0;
         }
         self.miss(who, now);
-        if self.reach(who, now, None) {
-            self.regrade(who, self.trade.zone().year(now), None);
-        }
+        self.conclude(who);
         if was_pending {
             self.lose(who, &sale);
         }

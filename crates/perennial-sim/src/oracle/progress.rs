@@ -28,6 +28,17 @@ impl Oracle {
             let at = instead(newest, &self.editions[..known], held.level);
             (held.level, held.until) = (newest.levels[at].0, if at == 0 { NEVER } else { held.until });
         }
+        let years: Vec<i64> = self.people[who].years.keys().copied().collect();
+        years.into_iter().for_each(|year| self.regrade(who, year, None));
+        self.conclude(who);
+    }
+
+    /// Whatever changed somebody may have reached something.
+    pub(super) fn conclude(&mut self, who: usize) {
+        let clock = self.people[who].clock;
+        if self.people[who].joined.is_some() && self.reach(who, clock, None) {
+            self.regrade(who, self.trade.zone().year(clock), None);
+        }
     }
 
     /// Where a level stands that somebody had, whether or not it is still there.

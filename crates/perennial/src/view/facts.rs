@@ -72,7 +72,9 @@ fn details(fact: &Fact, mut plain: Json, money: &Money) -> Json {
         Fact::Submitted { activity, rule, unique } => {
             json!({ "activity": hex(activity), "rule": rule, "unique": unique.as_ref().map(hex) })
         }
-        Fact::Reviewed { activity, approved } => json!({ "activity": hex(activity), "approved": approved }),
+        Fact::Reviewed { activity, rule, approved } => {
+            json!({ "activity": hex(activity), "rule": rule, "approved": approved })
+        }
         // The steps are the side's timeline; here it is enough who it is.
         Fact::Parted(side) => json!({ "roots": side.roots }),
         Fact::SetAside { again } => json!({ "again": again.as_ref().map(timer) }),

@@ -881,8 +881,16 @@ async fn a_programme_is_checked_and_published_whole() {
     assert_eq!(again, json!({"version": 2, "changed": false}));
     let read = house.get("/v1/programs/coffee").await.json();
     assert_eq!((&read["version"], &read["source"]), (&json!(2), &json!(COFFEE)));
-    house.break_journal();
     let other = COFFEE.replace("points: 12", "points: 13");
+    let order = json!({"messageId": "m", "userId": "ana", "event": "Order Completed",
+        "properties": {"order_id": "o", "total": 20}});
+    house.ingest("/v1/track", &order).await;
+    for (path, change, field) in [("tea", ("id: coffee", "id: tea"), "id"), ("coffee", ("EUR", "JPY"), "currency")] {
+        let answer = put(&format!("/v1/programs/{path}"), &house.secret, &other.replace(change.0, change.1)).await;
+        answer.check(422, "invalid_program");
+        assert_eq!(answer.json()["details"]["problems"][0]["path"], field, "{}", answer.text);
+    }
+    house.break_journal();
     put("/v1/programs/coffee", &house.secret, &other).await.check(503, "unavailable");
     assert_eq!(house.get("/v1/programs/coffee").await.json()["source"], COFFEE, "nothing is half published");
 }
