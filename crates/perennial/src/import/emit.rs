@@ -245,8 +245,9 @@ impl<'p> Script<'p> {
 
     fn enroll(&self, n: usize, at: Timestamp) -> Input {
         let customer = self.gathered.people[n].ids[0].clone();
-        let key = format!("{}:enroll", self.gathered.plan.name);
         let fingerprint = super::digest(&[b"enroll", customer.to_string().as_bytes()]);
+        // Names the person: of two who were merged since, each asks for an answer of their own.
+        let key = format!("{}:enroll:{}", self.gathered.plan.name, hex(fingerprint));
         Input::Command(Box::new(Asked {
             at,
             by: format!("import:{}", self.gathered.plan.name).into(),

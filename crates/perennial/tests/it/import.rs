@@ -374,6 +374,22 @@ fn a_mended_reject_file_brings_in_what_was_missing() {
 }
 
 #[test]
+fn a_second_import_adds_nothing_though_two_of_its_customers_were_merged() {
+    let rows = "A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\nB,01/02/2025 11:00,L2,,tea,1,\"4,00\"\n";
+    let mut books = Books::open("EUR", "allow_negative");
+    assert_eq!(books.take(TILL, rows).0.taken.new, 4);
+    let merge = Command::Merge { from: "loyalty:L2".parse().unwrap() };
+    let asked = Asked::new(now(), "test", "loyalty:L1".parse().unwrap(), None, merge);
+    books.workspace.ask(now(), asked).unwrap().outcome.unwrap();
+    for _ in 0..2 {
+        let (totals, rejects) = books.take(TILL, rows);
+        assert_eq!((totals.not_enrolled, rejects), (BTreeMap::new(), Vec::<Vec<String>>::new()));
+        assert_eq!((totals.taken.new, totals.taken.duplicates, totals.taken.rejected), (0, 4, 0));
+    }
+    assert_eq!(books.points("loyalty:L2"), 7);
+}
+
+#[test]
 fn returned_pieces_come_from_the_latest_earlier_orders_that_have_some_left() {
     let rows = "receipt,at,card,phone,sku,quantity,price\n\
         A,01/02/2025 10:00,L1,,tea,5,\"3,00\"\n\
