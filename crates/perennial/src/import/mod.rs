@@ -541,18 +541,22 @@ fn places(file: &File, header: &[String]) -> Result<Vec<Option<usize>>, Failure>
     let mut problems = Vec::new();
     let mut places = Vec::new();
     for column in &file.columns {
-        let found = header.iter().position(|name| **name == *column.name);
-        if found.is_none() && !column.may_be_missing {
-            let known = header.iter().map(String::as_str).collect();
-            let hint = shape::suggestion(&column.name, known);
-            let path = format!("files.{}.columns.{}", file.name, column.name);
-            problems.push(Problem {
-                path,
-                line: 0,
-                message: format!("the file has no column '{}'; {hint}", column.name),
-            });
+        let found: Vec<usize> = (0..header.len()).filter(|i| *header[*i] == *column.name).collect();
+        let mut problem = |message| {
+            problems.push(Problem { path: format!("files.{}.columns.{}", file.name, column.name), line: 0, message });
+        };
+        if let [first, second, ..] = found[..] {
+            problem(format!(
+                "columns {} and {} of the file are both called '{}'; rename the one that is not meant, or take it out",
+                first + 1,
+                second + 1,
+                column.name
+            ));
+        } else if found.is_empty() && !column.may_be_missing {
+            let hint = shape::suggestion(&column.name, header.iter().map(String::as_str).collect());
+            problem(format!("the file has no column '{}'; {hint}", column.name));
         }
-        places.push(found);
+        places.push(found.first().copied());
     }
     if problems.is_empty() { Ok(places) } else { Err(Failure::Files(problems)) }
 }

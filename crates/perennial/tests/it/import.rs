@@ -374,6 +374,23 @@ fn a_mended_reject_file_brings_in_what_was_missing() {
 }
 
 #[test]
+fn a_column_that_is_used_stands_once_in_the_file() {
+    let twice = TEA.replace("price\n", "price,colour,price\n").replace("00\"\n", "00\",red,\"4,00\"\n");
+    let shop = Shop::new(TILL, "till.csv", &twice);
+    let Err(Failure::Files(problems)) = shop.plan.run(&mut Counting::default(), &shop.options()) else {
+        panic!("which price is meant?")
+    };
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!(
+        problem.to_string(),
+        "files.till.columns.price: columns 7 and 9 of the file are both called 'price'; \
+         rename the one that is not meant, or take it out"
+    );
+    let unused = TEA.replace("price\n", "price,colour,colour\n").replace("0\"\n", "0\",red,blue\n");
+    assert_eq!(Shop::new(TILL, "till.csv", &unused).run(&mut Counting::default()).orders, 3);
+}
+
+#[test]
 fn a_second_import_adds_nothing_though_two_of_its_customers_were_merged() {
     let rows = "A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\nB,01/02/2025 11:00,L2,,tea,1,\"4,00\"\n";
     let mut books = Books::open("EUR", "allow_negative");
