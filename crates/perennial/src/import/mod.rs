@@ -41,7 +41,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use cleanse::Cell;
+use cleanse::{Bad, Cell};
 use emit::{Script, hex};
 use group::Gathered;
 use mapping::{Duplicates, File};
@@ -615,18 +615,15 @@ struct Reading<'f> {
 impl Reading<'_> {
     fn row(&mut self, gathered: &mut Gathered<'_>, record: &Record) {
         self.totals.rows += 1;
+        let mut bads = self.read(record);
         if let Some(damage) = &record.damage {
-            gathered.rejects[self.index].add(record.line, "malformed", "", damage.as_str());
+            gathered.rejects[self.index].add(record.line, "malformed", "", damage.reason.as_str());
+            gathered.hold(self.index, &self.cells);
             if gathered.moved(self.index, &self.cells).is_some() {
                 gathered.totals.read.rows += 1;
                 gathered.totals.rejected.entry("malformed".into()).or_default().rows += 1;
             }
             return;
-        }
-        let mut bads = Vec::new();
-        for ((column, place), cell) in self.file.columns.iter().zip(&self.places).zip(&mut self.cells) {
-            let raw = place.and_then(|i| record.fields.get(i)).unwrap_or("");
-            bads.extend(column.read(raw, cell).err());
         }
         let moved = gathered.moved(self.index, &self.cells);
         if let Some(m) = moved {
@@ -664,6 +661,16 @@ impl Reading<'_> {
         if let Some(m) = moved {
             gathered.totals.rejected.entry(code.into()).or_default().add(1, m.quantity, m.amount);
         }
+    }
+
+    /// Cleanses the row; what its columns do not take.
+    fn read(&mut self, record: &Record) -> Vec<Bad> {
+        let mut bads = Vec::new();
+        for ((column, place), cell) in self.file.columns.iter().zip(&self.places).zip(&mut self.cells) {
+            let raw = place.and_then(|i| record.fields.get(i)).unwrap_or("");
+            bads.extend(column.read(raw, cell).err());
+        }
+        bads
     }
 
     /// Names the row by its texts; needed only where rows are told apart by it.

@@ -85,7 +85,7 @@ fn gather(mut rows: Rows, path: &Path, watch: &mut dyn FnMut(u64, u64)) -> Resul
             continue;
         }
         if let Some(damage) = &record.damage {
-            return Err(format!("line {} {damage}", record.line));
+            return Err(format!("line {} {}", record.line, damage.reason));
         }
         table.columns.iter_mut().zip(&record.fields).for_each(|(column, text)| column.push(text.trim().to_owned()));
         table.lines.push(record.line);

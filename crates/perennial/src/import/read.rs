@@ -1,9 +1,10 @@
 //! Reading: CSV, JSON lines and Parquet become rows of texts, gzip or not.
 //!
 //! Promise: one row in memory at a time; no row larger than [`ROW_BYTES`]; a damaged row is handed
-//! on with what is wrong with it, a damaged file ends with an error that names the line.
+//! on whole with what is wrong with it, a damaged file ends with an error that names the line.
 //! Absent on purpose: types. What a text means is its column's business.
 
+use std::cmp::Ordering;
 use std::fs::File as OsFile;
 use std::io::{self, BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,10 +18,12 @@ use parquet::basic::{LogicalType, TimeUnit, Type as Physical};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
+use parquet::schema::types::Type;
 use serde_json::Value;
 
+use super::emit::hex;
 use super::mapping::{Encoding, File, Format};
-use super::rejects::LINE;
+use super::rejects::{LINE, Layout};
 use super::wide::Wide;
 
 /// The largest row.
@@ -35,9 +38,18 @@ const MOST_COLUMNS: usize = 2_000;
 pub(super) struct Record {
     /// Line of a text file, row of a Parquet file, from 1.
     pub(super) line: u64,
+    /// Of a damaged row, where they seem to be.
     pub(super) fields: StringRecord,
     /// What is wrong with the row as a whole.
-    pub(super) damage: Option<String>,
+    pub(super) damage: Option<Damage>,
+}
+
+/// A row that cannot be divided into its columns, or not for certain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub(super) reason: String,
+    /// The row as it stands in the file.
+    pub(super) row: String,
 }
 
 /// The rows of one file.
@@ -52,7 +64,10 @@ enum Kind {
     Csv {
         reader: Box<csv::Reader<Box<dyn BufRead>>>,
         spare: ByteRecord,
+        delimiter: u8,
         encoding: Encoding,
+        /// Where our own columns are, in a reject file.
+        layout: Option<Layout>,
         /// Lines before the one that names the columns.
         above: u64,
         /// Line feeds behind a row that the reader takes with the next one: one where lines end in `\r\n`.
@@ -65,29 +80,40 @@ enum Kind {
     Parquet {
         rows: RowIter<'static>,
         total: u64,
-        clocks: Vec<Clock>,
+        columns: Vec<Column>,
     },
 }
 
-/// How a Parquet column tells time.
+/// How the values of a Parquet column become texts.
 #[derive(Debug, Clone, Copy, Default)]
-struct Clock {
+struct Column {
+    /// Bytes that are no text are a fault where somebody asks for them.
+    wanted: bool,
     /// Its times are those of a place that the file does not name.
     local: bool,
     /// Steps in a millisecond, where the file only says by its logical type that whole numbers are times.
     per_millisecond: Option<i64>,
+    uuid: bool,
 }
 
-impl Clock {
-    /// Of a column; `old` is the twelve-byte time that Hive and Impala wrote, which is local.
-    fn of(logical: Option<&LogicalType>, old: bool) -> Self {
-        let Some(LogicalType::Timestamp(time)) = logical else { return Self { local: old, per_millisecond: None } };
-        let per_millisecond = match time.unit {
-            TimeUnit::MILLIS => 1,
-            TimeUnit::MICROS => 1_000,
-            TimeUnit::NANOS => 1_000_000,
-        };
-        Self { local: !time.is_adjusted_to_u_t_c, per_millisecond: Some(per_millisecond) }
+impl Column {
+    fn of(field: &Type, wanted: &[String]) -> Self {
+        let wanted = wanted.is_empty() || wanted.iter().any(|name| name == field.name());
+        // The twelve-byte time that Hive and Impala wrote is local.
+        let old = field.is_primitive() && field.get_physical_type() == Physical::INT96;
+        let column = Self { wanted, local: old, ..Self::default() };
+        match field.get_basic_info().logical_type_ref() {
+            Some(LogicalType::Timestamp(time)) => {
+                let per_millisecond = match time.unit {
+                    TimeUnit::MILLIS => 1,
+                    TimeUnit::MICROS => 1_000,
+                    TimeUnit::NANOS => 1_000_000,
+                };
+                Self { local: !time.is_adjusted_to_u_t_c, per_millisecond: Some(per_millisecond), ..column }
+            }
+            Some(LogicalType::Uuid) => Self { uuid: true, ..column },
+            _ => column,
+        }
     }
 }
 
@@ -99,7 +125,7 @@ struct Meter {
 }
 
 impl Rows {
-    /// Opens a file. `wanted` names the columns of formats without a header.
+    /// Opens a file. `wanted` names the columns that are asked for, all if none; a format without a header has these.
     pub(super) fn open(path: &Path, file: &File, wanted: &[String]) -> Result<Self, String> {
         let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
         let inner = if packed { path.with_extension("") } else { path.to_owned() };
@@ -111,7 +137,7 @@ impl Rows {
         };
         let meter = Arc::new(Meter::default());
         match format.or(file.format) {
-            Some(Format::Parquet) => Self::parquet(path, packed, meter),
+            Some(Format::Parquet) => Self::parquet(path, packed, wanted, meter),
             Some(Format::JsonLines) => Ok(Self::lines(text(path, &meter)?, wanted, meter)),
             Some(Format::Csv) => Self::csv(text(path, &meter)?, file, meter),
             None => Err("its name ends in none of .csv .tsv .jsonl .ndjson .parquet; add 'format:'".into()),
@@ -143,21 +169,25 @@ impl Rows {
         self.meter.row.store(0, Relaxed);
         record.damage = None;
         match &mut self.source {
-            Kind::Csv { reader, spare, encoding, above, behind } => {
+            Kind::Csv { reader, spare, delimiter, encoding, layout, above, behind } => {
                 let more = reader.read_byte_record(spare).map_err(|e| format!("line {}: {e}", self.line + 1))?;
                 if more {
                     self.line = *above + first_line(reader, spare, *behind);
-                    decode(spare, *encoding, record);
-                    widths(record, self.header.len());
+                    let damage = decode(spare, *encoding, record).or_else(|| widths(record, self.header.len()));
+                    record.damage = match (damage, layout) {
+                        (Some(reason), _) => Some(Damage { reason, row: joined(&record.fields, *delimiter) }),
+                        (None, Some(layout)) => layout.damage(&mut record.fields),
+                        (None, None) => None,
+                    };
                 }
                 record.line = self.line;
                 Ok(more)
             }
             Kind::Lines { reader, buffer } => next_line(reader, buffer, &mut self.line, record, &self.header),
-            Kind::Parquet { rows, clocks, .. } => {
+            Kind::Parquet { rows, columns, .. } => {
                 self.line += 1;
                 record.line = self.line;
-                next_parquet(rows, clocks, record).map_err(|e| format!("row {}: {e}", self.line))
+                next_parquet(rows, columns, &self.header, record).map_err(|e| format!("row {}: {e}", self.line))
             }
         }
     }
@@ -186,12 +216,14 @@ impl Rows {
             return Err("is empty; the first row must name the columns".into());
         }
         let mut names = Record::default();
-        decode(&mut first, encoding, &mut names);
+        let _ = decode(&mut first, encoding, &mut names); // A name that the mapping does not know is told by it.
         let header: Vec<String> = names.fields.iter().map(|name| name.trim().to_owned()).collect();
         if header.len() > MOST_COLUMNS {
             return Err(format!("has {} columns, more than {MOST_COLUMNS}", header.len()));
         }
-        let source = Kind::Csv { reader: Box::new(reader), spare: ByteRecord::new(), encoding, above, behind };
+        let layout = ours.then(|| Layout::of(&header, file.delimiter));
+        let (reader, spare) = (Box::new(reader), ByteRecord::new());
+        let source = Kind::Csv { reader, spare, delimiter, encoding, layout, above, behind };
         Ok(Self { header, source, meter, line: 1 + above })
     }
 
@@ -200,7 +232,7 @@ impl Rows {
         Self { header: wanted.to_vec(), source, meter, line: 0 }
     }
 
-    fn parquet(path: &Path, packed: bool, meter: Arc<Meter>) -> Result<Self, String> {
+    fn parquet(path: &Path, packed: bool, wanted: &[String], meter: Arc<Meter>) -> Result<Self, String> {
         let file = OsFile::open(path).map_err(|e| e.to_string())?;
         let reader: Box<dyn FileReader> = if packed {
             let mut bytes = Vec::new();
@@ -213,15 +245,13 @@ impl Rows {
         } else {
             contained(|| Ok(Box::new(SerializedFileReader::new(file)?)))?
         };
-        let total = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let (mut header, mut clocks) = (Vec::new(), Vec::new());
-        for field in reader.metadata().file_metadata().schema().get_fields() {
-            header.push(field.name().to_owned());
-            let old = field.is_primitive() && field.get_physical_type() == Physical::INT96;
-            clocks.push(Clock::of(field.get_basic_info().logical_type_ref(), old));
-        }
+        let about = reader.metadata().file_metadata();
+        let total = u64::try_from(about.num_rows()).unwrap_or(0);
+        let fields = about.schema().get_fields();
+        let header = fields.iter().map(|field| field.name().to_owned()).collect();
+        let columns = fields.iter().map(|field| Column::of(field, wanted)).collect();
         let rows = RowIter::from_file_into(reader);
-        Ok(Self { header, source: Kind::Parquet { rows, total, clocks }, meter, line: 0 })
+        Ok(Self { header, source: Kind::Parquet { rows, total, columns }, meter, line: 0 })
     }
 }
 
@@ -284,21 +314,37 @@ impl Read for Limited {
     }
 }
 
-fn decode(spare: &mut ByteRecord, encoding: Encoding, record: &mut Record) {
+/// The fields of a row as texts, and what is wrong with them.
+fn decode(spare: &mut ByteRecord, encoding: Encoding, record: &mut Record) -> Option<String> {
     let bytes = std::mem::take(spare);
+    let mut damage = None;
     let texts = match encoding {
         Encoding::Windows1252 => {
             record.fields.clear();
             bytes.iter().for_each(|field| record.fields.push_field(&windows_1252(field)));
             *spare = bytes;
-            return;
+            return None;
         }
         Encoding::Utf8 => StringRecord::from_byte_record(bytes).unwrap_or_else(|e| {
-            record.damage = Some("is not UTF-8; save it as UTF-8, or say 'encoding: windows_1252'".into());
-            StringRecord::from_byte_record_lossy(e.into_byte_record())
+            damage = Some("is not UTF-8; save it as UTF-8, or say 'encoding: windows_1252'".into());
+            e.into_byte_record().iter().map(readable).collect()
         }),
     };
     *spare = std::mem::replace(&mut record.fields, texts).into_byte_record();
+    damage
+}
+
+/// Bytes as somebody may read them who mends a row: what is no UTF-8 is most often Windows-1252. No byte is lost.
+fn readable(bytes: &[u8]) -> String {
+    bytes.utf8_chunks().flat_map(|chunk| [chunk.valid().to_owned(), windows_1252(chunk.invalid())]).collect()
+}
+
+/// A row as a line of its file.
+fn joined(fields: &StringRecord, delimiter: u8) -> String {
+    let mut writer = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(Vec::new());
+    // Nothing fails that is written into memory.
+    let line = writer.write_record(fields).ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
+    String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned()
 }
 
 /// What the bytes 0x80 to 0x9f mean in Windows-1252; five of them mean nothing.
@@ -312,13 +358,14 @@ fn windows_1252(bytes: &[u8]) -> String {
     bytes.iter().map(one).collect()
 }
 
-fn widths(record: &mut Record, columns: usize) {
-    if record.fields.len() != columns && record.damage.is_none() {
-        let n = record.fields.len();
-        let remedy =
-            if n > columns { "quote values with delimiters" } else { "is one missing, or a quotation mark open?" };
-        record.damage = Some(format!("has {n} values where the first row names {columns} columns; {remedy}"));
-    }
+fn widths(record: &Record, columns: usize) -> Option<String> {
+    let n = record.fields.len();
+    let remedy = match n.cmp(&columns) {
+        Ordering::Equal => return None,
+        Ordering::Greater => "quote values with delimiters",
+        Ordering::Less => "is one missing, or a quotation mark open?",
+    };
+    Some(format!("has {n} values where the first row names {columns} columns; {remedy}"))
 }
 
 fn next_line(
@@ -345,7 +392,7 @@ fn next_line(
     }
     record.line = *line;
     record.fields.clear();
-    match serde_json::from_slice::<Value>(buffer) {
+    let damage = match serde_json::from_slice::<Value>(buffer) {
         Ok(Value::Object(map)) => {
             for name in header {
                 match map.get(name) {
@@ -354,21 +401,40 @@ fn next_line(
                     Some(other) => record.fields.push_field(&other.to_string()),
                 }
             }
+            None
         }
-        Ok(_) => record.damage = Some("is not a JSON object".into()),
-        Err(e) => record.damage = Some(format!("is not JSON: {e}")),
-    }
+        Ok(_) => Some("is not a JSON object".into()),
+        Err(e) => Some(format!("is not JSON: {e}")),
+    };
+    let row = || readable(buffer).trim_end_matches(['\r', '\n']).to_owned();
+    record.damage = damage.map(|reason| Damage { reason, row: row() });
     Ok(true)
 }
 
-fn next_parquet(rows: &mut RowIter<'static>, clocks: &[Clock], record: &mut Record) -> Result<bool, String> {
+fn next_parquet(
+    rows: &mut RowIter<'static>,
+    columns: &[Column],
+    header: &[String],
+    record: &mut Record,
+) -> Result<bool, String> {
     let Some(row) = contained(|| rows.next().transpose())? else { return Ok(false) };
     record.fields.clear();
+    let mut bytes_in = None;
     for (i, (_, field)) in row.get_column_iter().enumerate() {
-        let Clock { local, per_millisecond } = clocks.get(i).copied().unwrap_or_default();
+        let Column { wanted, local, per_millisecond, uuid } = columns.get(i).copied().unwrap_or_default();
         match field {
             Field::Null => record.fields.push_field(""),
             Field::Str(text) => record.fields.push_field(text),
+            Field::Bytes(bytes) => match <[u8; 16]>::try_from(bytes.data()) {
+                Ok(id) if uuid => record.fields.push_field(&hyphenated(id)),
+                _ => {
+                    // Hive, Impala and older Spark write all texts so, and do not say that they are any.
+                    record.fields.push_field(&readable(bytes.data()));
+                    if wanted && str::from_utf8(bytes.data()).is_err() {
+                        bytes_in = bytes_in.or(header.get(i));
+                    }
+                }
+            },
             Field::TimestampMillis(ms) => record.fields.push_field(&instant(*ms, local)),
             Field::TimestampMicros(us) => record.fields.push_field(&instant(us.div_euclid(1_000), local)),
             Field::Long(steps) if per_millisecond.is_some() => {
@@ -383,7 +449,17 @@ fn next_parquet(rows: &mut RowIter<'static>, clocks: &[Clock], record: &mut Reco
             other => record.fields.push_field(&contained(|| Ok(other.to_string()))?),
         }
     }
+    record.damage = bytes_in.map(|name| Damage {
+        reason: format!("column '{name}' holds bytes that are no UTF-8 text; write it as text"),
+        row: joined(&record.fields, b','),
+    });
     Ok(true)
+}
+
+/// A UUID as people write it.
+fn hyphenated(uuid: [u8; 16]) -> String {
+    let text = hex(uuid);
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
 fn instant(ms: i64, local: bool) -> String {

@@ -1,21 +1,64 @@
 //! Rejects: rows that did not come in, with line, field and reason, in a file that can be mended
 //! and fed again.
 //!
-//! The file keeps the original columns behind four of its own, which an import ignores. Only the
-//! reasons are held in memory; the rows are read a second time when the file is written.
+//! The file keeps the original columns behind five of its own. A row that could not be divided into its columns
+//! stands whole in [`ROW`], and its columns are empty.
+//!
+//! Promise: the file says nothing that the original did not; a row that is fed again unmended is rejected again, for
+//! the same reason. Only the reasons are held in memory; the rows are read a second time when the file is written.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use csv::StringRecord;
+
 use super::cleanse::Bad;
 use super::mapping::File;
-use super::read::{Record, Rows};
+use super::read::{Damage, Record, Rows};
 
 /// The first of our own columns; a CSV file that begins with it is a reject file.
 pub(super) const LINE: &str = "reject_line";
-const OURS: [&str; 4] = [LINE, "reject_code", "reject_field", "reject_reason"];
+const REASON: &str = "reject_reason";
+const ROW: &str = "reject_row";
+const OURS: [&str; 5] = [LINE, "reject_code", "reject_field", REASON, ROW];
+
+/// Where a reject file that is fed has its columns.
+pub(super) struct Layout {
+    /// What stood between values in the original file.
+    delimiter: u8,
+    reason: Option<usize>,
+    row: Option<usize>,
+    theirs: Vec<usize>,
+}
+
+impl Layout {
+    pub(super) fn of(header: &[String], delimiter: u8) -> Self {
+        let place = |ours: &str| header.iter().position(|name| name == ours);
+        Self { delimiter, reason: place(REASON), row: place(ROW), theirs: theirs(header) }
+    }
+
+    /// What was wrong with a row that nobody has mended since. Its values go where they seemed to be at first.
+    pub(super) fn damage(&self, fields: &mut StringRecord) -> Option<Damage> {
+        let text = |place: Option<usize>| place.and_then(|i| fields.get(i)).unwrap_or("").to_owned();
+        let (reason, row) = (text(self.reason), text(self.row));
+        if row.is_empty() || self.theirs.iter().any(|i| !text(Some(*i)).trim().is_empty()) {
+            return None;
+        }
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(self.delimiter).has_headers(false).from_reader(row.as_bytes());
+        let values = reader.records().next().and_then(Result::ok).unwrap_or_default();
+        let value = |i: usize| self.theirs.iter().position(|place| *place == i).and_then(|nth| values.get(nth));
+        *fields = (0..fields.len()).map(|i| value(i).unwrap_or("")).collect();
+        Some(Damage { reason, row })
+    }
+}
+
+/// The columns of the original file.
+fn theirs(header: &[String]) -> Vec<usize> {
+    (0..header.len()).filter(|i| !OURS.contains(&header[*i].as_str())).collect()
+}
 
 /// Why a row was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +99,7 @@ impl Rejects {
     pub(super) fn write(&self, out: impl Write, path: &Path, file: &File, wanted: &[String]) -> Result<(), String> {
         let mut rows = Rows::open(path, file, wanted)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
-        let kept: Vec<usize> =
-            (0..rows.header().len()).filter(|i| !OURS.contains(&rows.header()[*i].as_str())).collect();
+        let kept = theirs(rows.header());
         let names: Vec<String> = kept.iter().map(|i| rows.header()[*i].clone()).collect();
         let failed = |e: csv::Error| e.to_string();
         writer.write_record(OURS.iter().copied().chain(names.iter().map(String::as_str))).map_err(failed)?;
@@ -65,9 +107,11 @@ impl Rejects {
         while rows.next(&mut record)? {
             let Some(reject) = self.by_line.get(&record.line) else { continue };
             let line = record.line.to_string();
-            let ours = [line.as_str(), &reject.code, &reject.field, &reject.reason];
-            let theirs = kept.iter().map(|i| record.fields.get(*i).unwrap_or(""));
-            writer.write_record(ours.into_iter().chain(theirs)).map_err(failed)?;
+            let damage = record.damage.as_ref();
+            let row = damage.map_or("", |damage| &damage.row);
+            let ours = [line.as_str(), &reject.code, &reject.field, &reject.reason, row];
+            let value = |i: usize| if damage.is_some() { "" } else { record.fields.get(i).unwrap_or("") };
+            writer.write_record(ours.into_iter().chain(kept.iter().map(|i| value(*i)))).map_err(failed)?;
         }
         writer.flush().map_err(|e| e.to_string())
     }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type, Int96, Int96Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type, Int96, Int96Type};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use perennial::import::command::{Arguments, Shown, run};
 use perennial::import::{
@@ -263,10 +263,25 @@ impl Shop {
         totals
     }
 
+    /// Feeds the reject file again as it is, and replaces it.
+    fn feed_rejects(&self, sink: &mut Counting) -> Reconciliation {
+        let mut options = self.options();
+        options.replace.insert("till".into(), self.path("rejects.csv"));
+        sink.last = None;
+        let totals = self.plan.run(sink, &options).unwrap();
+        assert_eq!(totals.gaps(), Vec::<String>::new());
+        totals
+    }
+
     fn rejects(&self) -> Vec<Vec<String>> {
         let Ok(mut reader) = csv::Reader::from_path(self.path("rejects.csv")) else { return Vec::new() };
         reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect()
     }
+}
+
+/// A row of a reject file: what is told of it, the row where it could not be divided, its columns.
+fn told(reject: &[String]) -> (&str, &str, &str, bool) {
+    (&reject[1], &reject[3], &reject[4], reject[5..].iter().all(String::is_empty))
 }
 
 fn sum(rec: &Reconciliation, code: &str) -> (u64, String, String) {
@@ -374,6 +389,73 @@ fn a_mended_reject_file_brings_in_what_was_missing() {
 }
 
 #[test]
+fn a_row_that_could_not_be_divided_is_rejected_again_until_it_is_mended() {
+    let mapping = TILL.replace("      price: ", "      note: { may_be_missing: true }\n      price: ");
+    let rows: [(&[u8], &str); 3] = [
+        (b"A,01/02/2025 10:00,L1,,tea,1,12,50,x", "A,01/02/2025 10:00,L1,,tea,1,12,50,x"),
+        (b"B,01/02/2025 10:00,L1,,tea,1,\"3,00\"", "B,01/02/2025 10:00,L1,,tea,1,\"3,00\""),
+        (b"C,01/02/2025 10:00,Zo\xe9 \xc3\xa9,,tea,1,\"3,00\",", "C,01/02/2025 10:00,Zoé é,,tea,1,\"3,00\","),
+    ];
+    let mut content = HEADER.replace("price", "price,note").into_bytes();
+    rows.iter().for_each(|(row, _)| content.extend([row, &b"\n"[..]].concat()));
+    let shop = Shop::new(&mapping, "till.csv", "");
+    fs::write(shop.path("till.csv"), content).unwrap();
+    let mut sink = Counting::keeping();
+    shop.run(&mut sink);
+    let first = shop.rejects();
+    for (reject, (_, whole)) in first.iter().zip(rows) {
+        assert_eq!((told(reject).0, told(reject).2, told(reject).3), ("malformed", whole, true));
+    }
+    for _ in 0..2 {
+        assert_eq!((shop.feed_rejects(&mut sink).orders, shop.rejects().len()), (0, 3));
+        shop.rejects().iter().zip(&first).for_each(|(again, first)| assert_eq!(told(again), told(first)));
+    }
+    let text = fs::read_to_string(shop.path("rejects.csv")).unwrap();
+    let mut mended = text.lines().next().unwrap().to_owned();
+    for values in ["A,01/02/2025 10:00,L1,,tea,1,\"12,50\",x", &format!("{},", rows[1].1), rows[2].1] {
+        let _ = write!(mended, "\n2,malformed,,has been mended,what it was,{values}");
+    }
+    fs::write(shop.path("rejects.csv"), mended).unwrap();
+    let totals = shop.feed_rejects(&mut sink);
+    assert_eq!((totals.orders, totals.files[0].rejected), (3, 0));
+    assert_eq!(sink.ordered, "18.50".parse().unwrap());
+}
+
+#[test]
+fn an_order_waits_for_a_line_that_could_not_be_divided() {
+    let mapping = TILL.replace("path: till.csv", "path: till.csv\n    delimiter: ';'");
+    let header = HEADER.replace(',', ";");
+    let rows = "A;01/02/2025 10:00;L1;;tea;1;3,00\nA;01/02/2025 10:00;L1;;cup; 2;9,90;per piece\n";
+    let shop = Shop::new(&mapping, "till.csv", &format!("{header}{rows}"));
+    let mut sink = Counting::keeping();
+    let mut totals = shop.run(&mut sink);
+    for _ in 0..2 {
+        let codes: Vec<String> = shop.rejects().into_iter().map(|mut row| row.swap_remove(1)).collect();
+        assert_eq!((totals.orders, codes), (0, vec!["order_held".into(), "malformed".into()]));
+        totals = shop.feed_rejects(&mut sink);
+    }
+    let text = fs::read_to_string(shop.path("rejects.csv")).unwrap();
+    let mended = text.replace(";per piece\",,,,,,,", "\",A,01/02/2025 10:00,L1,,cup,2,\"9,90\"");
+    fs::write(shop.path("rejects.csv"), mended).unwrap();
+    let totals = shop.feed_rejects(&mut sink);
+    assert_eq!((totals.orders, totals.sold.amount, totals.files[0].rejected), (1, "22.80".parse().unwrap(), 0));
+}
+
+#[test]
+fn json_lines_that_cannot_be_read_stand_whole_in_the_reject_file() {
+    let mapping = TILL.replace("till.csv", "till.jsonl");
+    let lines = ["{\"receipt\": \"A\", \"price\": 1,}", "[\"A\", \"L1\"]", "{\"receipt\": \"\\ud800\"}"];
+    let shop = Shop::new(&mapping, "till.jsonl", &lines.join("\r\n"));
+    let mut sink = Counting::keeping();
+    shop.run(&mut sink);
+    let first = shop.rejects();
+    let whole: Vec<_> = first.iter().map(|row| (told(row).0, told(row).2)).collect();
+    assert_eq!(whole, lines.map(|line| ("malformed", line)));
+    assert_eq!(shop.feed_rejects(&mut sink).orders, 0);
+    shop.rejects().iter().zip(&first).for_each(|(again, first)| assert_eq!(told(again), told(first)));
+}
+
+#[test]
 fn a_column_that_is_used_stands_once_in_the_file() {
     let twice = TEA.replace("price\n", "price,colour,price\n").replace("00\"\n", "00\",red,\"4,00\"\n");
     let shop = Shop::new(TILL, "till.csv", &twice);
@@ -432,7 +514,7 @@ fn returned_pieces_come_from_the_latest_earlier_orders_that_have_some_left() {
     assert_eq!(totals.returned.pieces, (-7).into());
     assert_eq!(totals.refunded_at_sale_price, 23.into(), "2 x 4.00 and 5 x 3.00");
     let reject = &shop.rejects()[0];
-    assert_eq!((reject[1].as_str(), reject[9].as_str()), ("no_matching_sale", "-10"), "a return is told whole");
+    assert_eq!((reject[1].as_str(), reject[10].as_str()), ("no_matching_sale", "-10"), "a return is told whole");
     assert!(reject[3].starts_with("7 of 10 pieces came back without an earlier sale"), "{}", reject[3]);
 }
 
@@ -475,7 +557,7 @@ fn what_the_books_refuse_is_rejected_row_by_row() {
         assert_eq!((totals.orders, totals.sold.rows, totals.booked_minor, totals.enrolled), (1, 1, 500, 1));
         assert_eq!(sum(&totals, "erased"), (2, "3".into(), "11".into()));
         assert_eq!((totals.files[0].rejected, totals.customers), (2, 1));
-        let told: Vec<_> = rejects.iter().map(|row| [&*row[0], &*row[1], &*row[2], &*row[4]]).collect();
+        let told: Vec<_> = rejects.iter().map(|row| [&*row[0], &*row[1], &*row[2], &*row[5]]).collect();
         assert_eq!(told, [["2", "erased", "card", "B"], ["3", "erased", "card", "B"]]);
     }
 }
@@ -554,7 +636,7 @@ fn what_a_return_still_lacks_comes_in_once_its_sale_has() {
     let sale = "B,02/02/2025 10:00,L1,,tea,3,\"10,00\"\nB,02/02/2025 10:00,L1,,cup,1,\"4,00\"\n";
     let (totals, rejects) = books.take(&keep, &format!("{sale}{back}"));
     assert_eq!(sum(&totals, "no_matching_sale"), (1, "-2".into(), "-20".into()));
-    let pieces: Vec<&str> = rejects.iter().map(|row| &*row[9]).collect();
+    let pieces: Vec<&str> = rejects.iter().map(|row| &*row[10]).collect();
     assert_eq!(pieces, ["-2", "-3"], "all rows of the return that bring back this product");
     assert_eq!((totals.returned.rows, totals.returned.pieces), (2, (-4).into()));
     books.take(&keep, "A,01/02/2025 10:00,L1,,tea,9,\"10,00\"\n");
@@ -1051,8 +1133,22 @@ fn parquet_file(
     at: &str,
     write_at: impl Fn(&mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize>,
 ) {
+    let card = |c: &mut SerializedColumnWriter<'_>| {
+        c.typed::<ByteArrayType>().write_batch(&[ByteArray::from("L1")], None, None)
+    };
+    parquet_sale(path, at, write_at, "binary card (UTF8)", card);
+}
+
+/// The same with a card of some type.
+fn parquet_sale(
+    path: &Path,
+    at: &str,
+    write_at: impl Fn(&mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize>,
+    card: &str,
+    write_card: impl Fn(&mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize>,
+) {
     let schema = format!(
-        "message sales {{ required int64 receipt; required {at}; required binary card (UTF8); \
+        "message sales {{ required int64 receipt; required {at}; required {card}; \
         required binary sku (UTF8); required int64 quantity; required double price; }}"
     );
     let schema = parquet::schema::parser::parse_message_type(&schema).unwrap();
@@ -1065,7 +1161,7 @@ fn parquet_file(
         match column {
             0 => c.typed::<Int64Type>().write_batch(&[31_198_570_044], None, None),
             1 => write_at(&mut c),
-            2 => c.typed::<ByteArrayType>().write_batch(&[text("L1")], None, None),
+            2 => write_card(&mut c),
             3 => c.typed::<ByteArrayType>().write_batch(&[text("tea")], None, None),
             4 => c.typed::<Int64Type>().write_batch(&[2], None, None),
             _ => c.typed::<DoubleType>().write_batch(&[3.590_000_000_000_000_3], None, None),
@@ -1097,6 +1193,58 @@ fn parquet_times_in_nanoseconds_are_read_as_pandas_writes_them() {
         assert_eq!(shop.run(&mut sink).orders, 1, "{unit}");
         assert_eq!(sink.named("Order Completed")[0].at.to_string(), "2017-01-01T09:30:00Z", "10:30 in Paris, {unit}");
     }
+}
+
+fn at_half_past_ten(c: &mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize> {
+    c.typed::<Int64Type>().write_batch(&[1_483_266_600_000], None, None)
+}
+
+const AT: &str = "int64 at (TIMESTAMP(MILLIS,false))";
+
+#[test]
+fn parquet_texts_are_read_however_they_are_marked_and_other_bytes_are_rejected() {
+    let shop = parquet_shop();
+    let bytes = |card: &'static [u8]| {
+        parquet_sale(&shop.path("till.parquet"), AT, at_half_past_ten, "binary card", move |c| {
+            c.typed::<ByteArrayType>().write_batch(&[ByteArray::from(card)], None, None)
+        });
+    };
+    bytes("Zoé".as_bytes());
+    let mut sink = Counting::keeping();
+    shop.run(&mut sink);
+    assert_eq!(sink.enrolled, ["loyalty:Zoé"]);
+
+    bytes(b"Zo\xe9");
+    assert_eq!(shop.run(&mut sink).orders, 0);
+    let first = shop.rejects();
+    assert_eq!(
+        told(&first[0]),
+        (
+            "malformed",
+            "column 'card' holds bytes that are no UTF-8 text; write it as text",
+            "31198570044,2017-01-01T10:30:00,Zoé,tea,2,3.5900000000000003",
+            true
+        )
+    );
+    assert_eq!(shop.feed_rejects(&mut sink).orders, 0);
+    assert_eq!(told(&shop.rejects()[0]), told(&first[0]));
+    let unused = TILL.replace("till.csv", "till.parquet").replace("loyalty: card", "loyalty: sku");
+    let unused = unused.replace("decimal: ','", "decimals: 2").replace("      card: { required: true }\n", "");
+    let unused = unused.replace("phone: { type: phone }", "phone: { may_be_missing: true }");
+    let shop = Shop { plan: compile(&unused).unwrap(), ..shop };
+    assert_eq!(shop.run(&mut sink).orders, 1, "a picture that nobody asks for is no fault");
+}
+
+#[test]
+fn parquet_uuids_are_read_as_people_write_them() {
+    let shop = parquet_shop();
+    parquet_sale(&shop.path("till.parquet"), AT, at_half_past_ten, "fixed_len_byte_array(16) card (UUID)", |c| {
+        let uuid: Vec<u8> = (0x61..0x71).collect();
+        c.typed::<FixedLenByteArrayType>().write_batch(&[ByteArray::from(uuid).into()], None, None)
+    });
+    let mut sink = Counting::keeping();
+    shop.run(&mut sink);
+    assert_eq!(sink.enrolled, ["loyalty:61626364-6566-6768-696a-6b6c6d6e6f70"]);
 }
 
 #[test]
@@ -1164,7 +1312,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_make_a_reader_panic_and_no_row_is_lost(
+    fn no_bytes_make_a_reader_panic_and_no_row_is_lost_or_comes_in_changed(
         bytes in proptest::collection::vec(any::<u8>(), 0..600),
         packed in any::<bool>(),
         ending in prop_oneof![Just("csv"), Just("jsonl"), Just("parquet")],
@@ -1182,6 +1330,12 @@ proptest! {
         fs::write(shop.path(&name), content).unwrap();
         if let Ok(totals) = shop.plan.run(&mut Counting::default(), &shop.options()) {
             prop_assert_eq!(totals.gaps(), Vec::<String>::new());
+            let rejects = shop.rejects();
+            if !rejects.is_empty() {
+                prop_assert_eq!(shop.feed_rejects(&mut Counting::default()).orders, 0);
+                let again = shop.rejects();
+                prop_assert!(again.iter().map(|row| told(row)).eq(rejects.iter().map(|row| told(row))), "{again:?}");
+            }
         }
     }
 
