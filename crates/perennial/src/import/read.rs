@@ -2,9 +2,10 @@
 //!
 //! Promise: one row in memory at a time; no row larger than [`ROW_BYTES`]; a damaged row is handed
 //! on whole with what is wrong with it, a damaged file ends with an error that names the line.
-//! Absent on purpose: types. What a text means is its column's business.
+//! Absent on purpose: types. What a text means is its column's business, so that numbers keep all their digits.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fs::File as OsFile;
 use std::io::{self, BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::emit::hex;
 use super::mapping::{Encoding, File, Format};
@@ -193,10 +194,6 @@ impl Rows {
     }
 
     fn csv(mut reader: Box<dyn BufRead>, file: &File, meter: Arc<Meter>) -> Result<Self, String> {
-        let start = reader.fill_buf().map_err(|e| e.to_string())?;
-        if start.starts_with(b"\xef\xbb\xbf") {
-            reader.consume(3);
-        }
         // Excel reads and writes a line of its own that says what stands between values.
         let above = u64::from(reader.fill_buf().map_err(|e| e.to_string())?.starts_with(b"sep="));
         if above > 0 {
@@ -279,9 +276,15 @@ fn text(path: &Path, meter: &Arc<Meter>) -> Result<Box<dyn BufRead>, String> {
     let unpacked: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) };
     let limited = Limited { inner: unpacked, meter: Arc::clone(meter) };
     let mut reader: Box<dyn BufRead> = Box::new(BufReader::with_capacity(1 << 16, limited));
-    let Some(unit) = Wide::unit(reader.fill_buf().map_err(|e| e.to_string())?) else { return Ok(reader) };
-    reader.consume(2);
-    Ok(Box::new(BufReader::with_capacity(1 << 16, Wide::new(reader, unit))))
+    let start = reader.fill_buf().map_err(|e| e.to_string())?;
+    if let Some(unit) = Wide::unit(start) {
+        reader.consume(2);
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, Wide::new(reader, unit))));
+    }
+    if start.starts_with(b"\xef\xbb\xbf") {
+        reader.consume(3);
+    }
+    Ok(reader)
 }
 
 struct Metered<R> {
@@ -392,23 +395,29 @@ fn next_line(
     }
     record.line = *line;
     record.fields.clear();
-    let damage = match serde_json::from_slice::<Value>(buffer) {
-        Ok(Value::Object(map)) => {
-            for name in header {
-                match map.get(name) {
-                    None | Some(Value::Null) => record.fields.push_field(""),
-                    Some(Value::String(text)) => record.fields.push_field(text),
-                    Some(other) => record.fields.push_field(&other.to_string()),
-                }
-            }
-            None
-        }
-        Ok(_) => Some("is not a JSON object".into()),
-        Err(e) => Some(format!("is not JSON: {e}")),
-    };
-    let row = || readable(buffer).trim_end_matches(['\r', '\n']).to_owned();
-    record.damage = damage.map(|reason| Damage { reason, row: row() });
+    record.damage = divide(buffer, header, &mut record.fields).err().map(|reason| {
+        record.fields.clear();
+        Damage { reason, row: readable(buffer).trim_end_matches(['\r', '\n']).to_owned() }
+    });
     Ok(true)
+}
+
+/// The values that a JSON object has under the names of the header. Numbers, lists and maps are the texts
+/// that they are written as: read as floats, ids that differ in their last digits would be one.
+fn divide(line: &[u8], header: &[String], fields: &mut StringRecord) -> Result<(), String> {
+    let values: HashMap<String, &RawValue> = serde_json::from_slice(line)
+        .map_err(|e| if e.is_data() { "is not a JSON object".to_owned() } else { format!("is not JSON: {e}") })?;
+    for name in header {
+        match values.get(name).map_or("null", |value| value.get()) {
+            "null" => fields.push_field(""),
+            text if text.starts_with('"') => {
+                let text: String = serde_json::from_str(text).map_err(|e| format!("is not JSON: {name}: {e}"))?;
+                fields.push_field(&text);
+            }
+            other => fields.push_field(other),
+        }
+    }
+    Ok(())
 }
 
 fn next_parquet(

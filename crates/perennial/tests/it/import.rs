@@ -456,6 +456,26 @@ fn json_lines_that_cannot_be_read_stand_whole_in_the_reject_file() {
 }
 
 #[test]
+fn numbers_of_json_lines_keep_every_digit_and_a_byte_order_mark_hides_no_row() {
+    let mapping = TILL.replace("till.csv", "till.jsonl").replace("decimal: ','", "decimal: '.'");
+    let line = |receipt: &str, card: &str| {
+        format!(
+            "{{\"receipt\":{receipt},\"at\":\"01/02/2025 10:00\",\"card\":{card},\"sku\":true,\"quantity\":2,\"price\":3.10}}\n"
+        )
+    };
+    let cards = ["36893488147419103233", "36893488147419103232", "9007199254740993", "0.30000000000000004000"];
+    let lines: String = cards.iter().zip(1..).map(|(card, n)| line(&n.to_string(), card)).collect();
+    let shop = Shop::new(&mapping, "till.jsonl", &format!("\u{feff}{lines}"));
+    let mut sink = Counting::keeping();
+    let totals = shop.run(&mut sink);
+    assert_eq!((totals.orders, totals.sold.amount.normalize().to_string()), (4, "24.8".into()));
+    sink.enrolled.sort();
+    let mut expected = cards.map(|card| format!("loyalty:{card}"));
+    expected.sort();
+    assert_eq!(sink.enrolled, expected);
+}
+
+#[test]
 fn a_column_that_is_used_stands_once_in_the_file() {
     let twice = TEA.replace("price\n", "price,colour,price\n").replace("00\"\n", "00\",red,\"4,00\"\n");
     let shop = Shop::new(TILL, "till.csv", &twice);
