@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use csv::{ByteRecord, StringRecord};
 use flate2::bufread::MultiGzDecoder;
-use parquet::basic::{LogicalType, TimeUnit, Type as Physical};
+use parquet::basic::{Compression, LogicalType, TimeUnit, Type as Physical};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
@@ -242,6 +243,7 @@ impl Rows {
         } else {
             contained(|| Ok(Box::new(SerializedFileReader::new(file)?)))?
         };
+        check_packing(reader.metadata())?;
         let about = reader.metadata().file_metadata();
         let total = u64::try_from(about.num_rows()).unwrap_or(0);
         let fields = about.schema().get_fields();
@@ -250,6 +252,25 @@ impl Rows {
         let rows = RowIter::from_file_into(reader);
         Ok(Self { header, source: Kind::Parquet { rows, total, columns }, meter, line: 0 })
     }
+}
+
+/// Told before a row is read: a file that is packed in a way we lack is whole all the same.
+fn check_packing(file: &ParquetMetaData) -> Result<(), String> {
+    for column in file.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        match column.compression() {
+            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_) => {}
+            other => {
+                // Levels are the writer's business.
+                let codec = other.to_string().split('(').next().unwrap_or_default().to_owned();
+                return Err(format!(
+                    "column '{}' is packed with {codec}, which is not built in; \
+                     write the file with snappy, gzip, zstd or no compression",
+                    column.column_path().string()
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The line on which a row that was just read begins. The reader counts from where the row before ended, so that

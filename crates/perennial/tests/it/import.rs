@@ -1268,6 +1268,23 @@ fn parquet_uuids_are_read_as_people_write_them() {
 }
 
 #[test]
+fn a_parquet_file_that_is_packed_otherwise_is_told_how() {
+    let shop = parquet_shop();
+    parquet_file(&shop.path("till.parquet"), AT, at_half_past_ten);
+    let bytes = fs::read(shop.path("till.parquet")).unwrap();
+    // The codec stands behind the name of each column in the footer; twice the format's number for it.
+    let place = bytes.windows(6).position(|w| w == b"card\x15\x00").unwrap() + 5;
+    for (codec, name) in [(3, "LZO"), (4, "BROTLI"), (5, "LZ4"), (7, "LZ4_RAW")] {
+        let mut packed = bytes.clone();
+        packed[place] = 2 * codec;
+        fs::write(shop.path("till.parquet"), packed).unwrap();
+        let refused = shop.plan.run(&mut Counting::default(), &shop.options()).unwrap_err().to_string();
+        let told = format!("column 'card' is packed with {name}, which is not built in; write the file with");
+        assert!(refused.contains(&told) && refused.ends_with("snappy, gzip, zstd or no compression"), "{refused}");
+    }
+}
+
+#[test]
 fn parquet_is_read_with_its_local_times_and_its_floats_rounded_as_declared() {
     let shop = parquet_shop();
     let mut at = Int96::new();
