@@ -178,10 +178,21 @@ impl Stage {
         ranks.then(|| program.zone.next_midnight(self.clock))
     }
 
+    /// Every wake-up has its own instant for its now, however far one step goes: what comes late is
+    /// another matter than what is due.
     fn pass(&mut self, to: Timestamp) -> Result<(), String> {
+        let mut next = self.next_due()?;
+        while let Some(due) = next.filter(|due| *due <= to) {
+            self.workspace.advance(due).map_err(|e| e.to_string())?;
+            next = self.next_due()?;
+        }
         self.clock = to;
         while self.workspace.advance(to).map_err(|e| e.to_string())? {}
         Ok(())
+    }
+
+    fn next_due(&mut self) -> Result<Option<Timestamp>, String> {
+        self.workspace.next_due().map_err(|e| e.to_string())
     }
 
     fn republish(&mut self, body: &Value) -> Outcome {
