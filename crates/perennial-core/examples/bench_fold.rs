@@ -115,7 +115,7 @@ fn shop(rules: &Rules, members: u32, each: u32) -> Figures {
 /// Lets a customer join.
 fn member(rules: &Rules, mut customer: Customer) -> Customer {
     let at = Timestamp::from_millis(START_MS - 1);
-    let command = Command::Enroll { referral_code: None, referred_by: None };
+    let command = Command::Enroll;
     let customer_name = Identifier { kind: IdentifierKind::User, value: "ana".into() };
     let asked = Asked { at, by: "bench".into(), customer: customer_name, key: None, fingerprint: [0; 16], command };
     let (_, result) = command::admit(rules, &mut customer, &asked, &Neighbours { seq: 1, ..Neighbours::default() });

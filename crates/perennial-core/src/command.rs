@@ -14,7 +14,7 @@ use crate::loyalty;
 use crate::program::did_you_mean;
 use crate::rules::Rules;
 use crate::tier;
-use crate::time::{Span, Timestamp};
+use crate::time::{Span, Until};
 use crate::value::{Properties, Value};
 
 /// The reasoned no: a stable code and a kind sentence.
@@ -141,7 +141,7 @@ fn is_meant(book: &Book<'_>, name: &str, said: &str) -> bool {
 }
 
 fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), Refusal> {
-    if let Command::Enroll { .. } = asked.command {
+    if asked.command == Command::Enroll {
         return enroll(book);
     }
     if let Command::Consent { .. } = &asked.command {
@@ -155,7 +155,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
     }
     match &asked.command {
         Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.key.as_deref(), near),
-        Command::Adjust { points, .. } => adjust(book, *points, near.granted),
+        Command::Adjust { points, reason, .. } => adjust(book, *points, reason, near.granted),
         Command::Hold { points, length, hold: name } => hold(book, *points, *length, name, near.granted),
         Command::Capture { hold, points } => capture(book, hold, *points, near.granted),
         Command::Release { hold } => release(book, hold),
@@ -166,7 +166,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
         Command::Erase | Command::Merge { .. } | Command::Unmerge => {
             Err(Refusal::new("not_supported", "this command is not for one customer alone"))
         }
-        Command::Enroll { .. } | Command::Consent { .. } => Ok(()),
+        Command::Enroll | Command::Consent { .. } => Ok(()),
     }
 }
 
@@ -265,7 +265,10 @@ fn sum(lots: &[(LotId, i64)]) -> i64 {
     lots.iter().map(|(_, points)| points).sum()
 }
 
-fn adjust(book: &mut Book<'_>, points: i64, granted: bool) -> Result<(), Refusal> {
+fn adjust(book: &mut Book<'_>, points: i64, reason: &str, granted: bool) -> Result<(), Refusal> {
+    if reason.trim().is_empty() {
+        return Err(Refusal::new("invalid", "reason: say in a few words why the balance is corrected"));
+    }
     if points > POINTS_MAX {
         return Err(Refusal::new("limit_reached", format!("at most {POINTS_MAX} points at a time")));
     }
@@ -375,14 +378,18 @@ fn undo(book: &mut Book<'_>, said: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn set_tier(book: &mut Book<'_>, id: &str, until: Timestamp) -> Result<(), Refusal> {
+fn set_tier(book: &mut Book<'_>, id: &str, until: Until) -> Result<(), Refusal> {
     let level = book.program().level(id);
     let level = level.ok_or_else(|| {
         let levels = book.program().tiers.iter().flat_map(|tiers| &tiers.levels);
         let hint = did_you_mean(id, levels.map(|level| &*level.id));
         Refusal::new("unknown_tier", format!("the programme has no tier '{}'{hint}", shown(id)))
     })?;
-    tier::set(book, level, until);
+    let end = until.end(&book.program().zone);
+    if end <= book.at {
+        return Err(Refusal::new("invalid", format!("until: {until} is over; name a later day or instant")));
+    }
+    tier::set(book, level, end);
     Ok(())
 }
 

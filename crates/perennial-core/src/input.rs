@@ -6,7 +6,7 @@ use crate::event::{Event, Product};
 use crate::fact::Outcome;
 use crate::id::{CustomerId, Identifier, Secret};
 use crate::score::{Model, Scored};
-use crate::time::{Span, Timestamp};
+use crate::time::{Span, Timestamp, Until};
 
 /// One entry of the journal: what came in and what followed, written together, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +76,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Join the programme.
-    Enroll {
-        /// A friend's code.
-        referral_code: Option<Box<str>>,
-        /// The friend.
-        referred_by: Option<Identifier>,
-    },
+    Enroll,
     /// Buy a reward.
     Redeem {
         /// The reward's id.
@@ -129,7 +124,7 @@ pub enum Command {
         /// The level's id.
         tier: Box<str>,
         /// Until when.
-        until: Timestamp,
+        until: Until,
     },
     /// Decide a submitted activity.
     Review {
@@ -275,7 +270,7 @@ impl Command {
     /// The operation's name, as in the API's path.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Enroll { .. } => "enroll",
+            Self::Enroll => "enroll",
             Self::Redeem { .. } => "redeem",
             Self::Adjust { .. } => "adjust",
             Self::Hold { .. } => "hold",

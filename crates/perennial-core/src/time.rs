@@ -129,6 +129,75 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// Until when something is given: an instant, or a date, which counts to its last moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until this instant.
+    Instant(Timestamp),
+    /// Through this day of the programme's calendar.
+    Day(Date),
+}
+
+impl Until {
+    /// The first instant after it.
+    pub fn end(self, zone: &Zone) -> Timestamp {
+        match self {
+            Self::Instant(at) => at,
+            Self::Day(date) => date.tomorrow().map_or(Timestamp::NEVER, |next| zone.start_of(next)),
+        }
+    }
+}
+
+/// The length of a date like 2027-06-30.
+const DATE_LENGTH: usize = 10;
+
+impl FromStr for Until {
+    type Err = BadUntil;
+
+    fn from_str(text: &str) -> Result<Self, BadUntil> {
+        let bad = || BadUntil(text.chars().take(60).collect());
+        if text.len() == DATE_LENGTH {
+            return text.parse().map(Self::Day).map_err(|_| bad());
+        }
+        text.parse().map(Self::Instant).map_err(|_| bad())
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instant(at) => at.fmt(f),
+            Self::Day(date) => date.fmt(f),
+        }
+    }
+}
+
+/// A text that is neither a date nor an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadUntil(pub String);
+
+impl fmt::Display for BadUntil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &self.0;
+        write!(f, "'{text}' is neither a date like 2027-06-30, the last day, nor an instant like 2027-06-30T22:00:00Z")
+    }
+}
+
+impl std::error::Error for BadUntil {}
+
+/// Text everywhere: a date and an instant differ in length.
+impl Serialize for Until {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Until {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
 const HOUR_MS: i64 = 3_600_000;
 /// Milliseconds in an exact day of 24 hours.
 pub const DAY_MS: i64 = 24 * HOUR_MS;

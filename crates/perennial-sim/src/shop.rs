@@ -8,7 +8,7 @@ use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, Refund
 use perennial_core::id::{Identifier, IdentifierKind};
 use perennial_core::input::{Asked, Command, Reject};
 use perennial_core::packed::Packed;
-use perennial_core::time::{Span, Timestamp};
+use perennial_core::time::{Span, Timestamp, Until};
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 
@@ -355,7 +355,7 @@ impl Shop {
         {
             if dice.per_mille(300) {
                 // The key again, for something else.
-                let command = Command::Adjust { points: dice.between(1, 9), reason: "".into(), by: "".into() };
+                let command = Command::Adjust { points: dice.between(1, 9), reason: "goodwill".into(), by: "".into() };
                 again = Asked::new(self.clock, "sim", again.customer, again.key, command);
             }
             return again;
@@ -384,7 +384,7 @@ impl Shop {
 
     fn command(&mut self, dice: &mut Dice, who: &mut Identifier) -> Command {
         match dice.below(100) {
-            0..20 => Command::Enroll { referral_code: None, referred_by: None },
+            0..20 => Command::Enroll,
             20..45 => Command::Redeem {
                 reward: dice.one_of(&self.rewards).copied().unwrap_or_default().into(),
                 quantity: u32::try_from(dice.between(1, 3)).unwrap_or(1),
@@ -422,7 +422,7 @@ impl Shop {
             _ => {
                 let tier = dice.one_of(&LEVELS).copied().unwrap_or_default();
                 let tier = if dice.per_mille(500) { "gold" } else { tier };
-                Command::SetTier { tier: tier.into(), until: self.clock.plus_millis(30 * DAY) }
+                Command::SetTier { tier: tier.into(), until: Until::Instant(self.clock.plus_millis(30 * DAY)) }
             }
         }
     }

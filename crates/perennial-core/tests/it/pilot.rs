@@ -20,7 +20,7 @@ fn who_may_join(share: &str) -> Vec<bool> {
     let may_join = |n: usize| {
         let name = Identifier::user(&format!("customer-{n}")).unwrap();
         let mut customer = Customer::new(CustomerId::derive(&rules.secret, &name, 0), Vec::new(), 1);
-        let enroll = Command::Enroll { referral_code: None, referred_by: None };
+        let enroll = Command::Enroll;
         let asked = Asked::new(Timestamp::EPOCH, "test", name, None, enroll);
         command::admit(&rules, &mut customer, &asked, &Neighbours::default()).1.is_ok()
     };

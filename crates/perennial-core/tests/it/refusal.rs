@@ -28,7 +28,7 @@ fn refused(command: Command) -> String {
         let asked = Asked::new(Timestamp::EPOCH, "test", ana.clone(), None, command);
         command::admit(&rules, &mut customer, &asked, &Neighbours::default()).1
     };
-    ask(Command::Enroll { referral_code: None, referred_by: None }).unwrap();
+    ask(Command::Enroll).unwrap();
     let Refusal { code, message, .. } = ask(command).unwrap_err();
     format!("{code}: {message}")
 }
@@ -39,12 +39,20 @@ fn redeem(reward: &str) -> Command {
 
 #[test]
 fn a_refusal_says_what_is_missing_and_what_would_help() {
-    let set_tier = |tier: &str| Command::SetTier { tier: tier.into(), until: Timestamp::EPOCH };
+    let set_tier = |tier: &str| Command::SetTier { tier: tier.into(), until: "2027-06-30".parse().unwrap() };
     for (command, expected) in [
         (redeem("expresso"), "unknown_reward: no reward has the id 'expresso', did you mean 'espresso'?"),
         (redeem("moon"), "unknown_reward: no reward has the id 'moon'"),
         (redeem("jacket"), "tier_required: 'jacket' is for members who have reached gold"),
         (redeem("espresso"), "insufficient_points: this costs 12 points, 0 are available"),
+        (
+            Command::SetTier { tier: "gold".into(), until: "1969-12-31".parse().unwrap() },
+            "invalid: until: 1969-12-31 is over; name a later day or instant",
+        ),
+        (
+            Command::Adjust { points: 5, reason: " ".into(), by: "dora".into() },
+            "invalid: reason: say in a few words why the balance is corrected",
+        ),
         (set_tier("sliver"), "unknown_tier: the programme has no tier 'sliver', did you mean 'silver'?"),
     ] {
         assert_eq!(refused(command), expected);

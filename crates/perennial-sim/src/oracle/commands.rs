@@ -2,7 +2,7 @@
 
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
-use perennial_core::time::Timestamp;
+use perennial_core::time::{Timestamp, Until};
 
 use super::{Expected, Hold, NEVER, Oracle, Otherwise, Purchase, Tier};
 
@@ -28,7 +28,7 @@ impl Oracle {
         }
         let who = match (self.who(&asked.customer), &asked.command) {
             (Some(who), _) => who,
-            (None, Command::Enroll { .. } | Command::Consent { .. }) => self.create(vec![asked.customer.clone()]),
+            (None, Command::Enroll | Command::Consent { .. }) => self.create(vec![asked.customer.clone()]),
             (None, _) => return Expected::Refused("unknown_customer"),
         };
         self.wake(who, now.as_millis());
@@ -37,7 +37,7 @@ impl Oracle {
         }
         self.remember(who, asked);
         self.people[who].clock = self.people[who].clock.max(now.as_millis());
-        let has_joined = matches!(asked.command, Command::Enroll { .. }) && self.people[who].joined.is_some();
+        let has_joined = matches!(asked.command, Command::Enroll) && self.people[who].joined.is_some();
         let decided = self.decide(who, now.as_millis(), asked);
         self.conclude(who);
         self.wake(who, now.as_millis()); // Points of long ago may lapse at once.
@@ -94,7 +94,7 @@ impl Oracle {
     }
 
     fn decide(&mut self, who: usize, now: i64, asked: &Asked) -> Result<(), &'static str> {
-        if matches!(asked.command, Command::Enroll { .. }) {
+        if matches!(asked.command, Command::Enroll) {
             if self.people[who].joined.is_none() {
                 self.people[who].joined = Some(now);
                 self.people[who].tier = Some(Tier {
@@ -143,7 +143,7 @@ impl Oracle {
                 Ok(())
             }
             Command::Undo { redemption } => self.undo(who, redemption, now),
-            Command::SetTier { tier, until } => self.give(who, tier, until.as_millis()),
+            Command::SetTier { tier, until: Until::Instant(until) } => self.give(who, tier, until.as_millis()),
             Command::Review { activity, approve, .. } => self.judge(who, activity, *approve),
             other => unreachable!("the shop does not ask for {other:?}"),
         }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use perennial_core::id::{Identifier, Secret};
 use perennial_core::input::{Asked, Command};
 use perennial_core::ledger::POINTS_MAX;
-use perennial_core::time::{Span, Timestamp};
+use perennial_core::time::{Span, Until};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -200,7 +200,7 @@ command!(
     ///
     /// Makes a customer a member; an unknown name makes a new customer, a second time changes nothing.
     enroll, "/v1/customers/{ref}/enroll", Write, 200, NothingBody, |_, _| {
-        Ok(Command::Enroll { referral_code: None, referred_by: None }) // No rule of a programme reads them yet.
+        Ok(Command::Enroll)
     }
 );
 command!(
@@ -289,7 +289,7 @@ command!(
 command!(
     /// Set the tier by hand
     ///
-    /// Gives a tier by hand until an instant.
+    /// Gives a tier by hand, through a day or until an instant.
     set_tier, "/v1/customers/{ref}/set-tier", Admin, 200, SetTierBody,
     |body, _| Ok(Command::SetTier { tier: body.tier, until: body.until })
 );
@@ -444,9 +444,9 @@ pub struct SetTierBody {
     /// The level's id.
     #[schema(value_type = String)]
     tier: Box<str>,
-    /// Until when.
-    #[schema(value_type = String, example = "2027-06-30T22:00:00Z")]
-    until: Timestamp,
+    /// Until when: a date, which is the last day in the programme's time zone, or an instant.
+    #[schema(value_type = String, example = "2027-06-30")]
+    until: Until,
 }
 
 /// Join two customers.

@@ -254,7 +254,7 @@ impl<'p> Script<'p> {
             customer,
             key: Some(key.into()),
             fingerprint,
-            command: Command::Enroll { referral_code: None, referred_by: None },
+            command: Command::Enroll,
         }))
     }
 

@@ -280,10 +280,7 @@ impl Stage {
 
     fn simple(&self, action: &str, body: &Fields<'_>) -> Result<Command, String> {
         Ok(match action {
-            "enroll" => Command::Enroll {
-                referral_code: body.maybe_text("referral_code")?.map(Into::into),
-                referred_by: body.maybe_who("referred_by")?,
-            },
+            "enroll" => Command::Enroll,
             "redeem" => Command::Redeem {
                 reward: body.text("reward")?.into(),
                 quantity: body
@@ -303,9 +300,10 @@ impl Stage {
             },
             "unmerge" => Command::Unmerge,
             "undo" => Command::Undo { redemption: body.text("redemption")?.into() },
-            "set_tier" => {
-                Command::SetTier { tier: body.text("tier")?.into(), until: self.instant(&body.text("until")?)? }
-            }
+            "set_tier" => Command::SetTier {
+                tier: body.text("tier")?.into(),
+                until: body.text("until")?.parse().map_err(|e| format!("until: {e}"))?,
+            },
             "review" => Command::Review {
                 activity: body.text("activity")?.into(),
                 approve: match body.text("decision")?.as_str() {
@@ -328,17 +326,6 @@ impl Stage {
             "erase" => Command::Erase,
             other => return Err(format!("unknown action '{other}'; {}", suggestion(other, ACTIONS.to_vec()))),
         })
-    }
-
-    /// An instant, or a date that counts to its last moment in the programme's zone.
-    fn instant(&self, text: &str) -> Result<Timestamp, String> {
-        if let Ok(date) = text.parse::<jiff::civil::Date>()
-            && text.len() == 10
-            && let Some(edition) = self.workspace.rules().latest()
-        {
-            return Ok(date.tomorrow().map_or(Timestamp::NEVER, |next| edition.program.zone.start_of(next)));
-        }
-        text.parse().map_err(|e| format!("{e}"))
     }
 
     /// A hold is named without its customer: whoever has one of that name.
@@ -376,7 +363,7 @@ fn fields_of(action: &str) -> Option<&'static [&'static str]> {
         "unmerge" | "erase" => &["customer", "key"],
         "capture" => &["hold", "points", "key"],
         "release" => &["hold", "key"],
-        "enroll" => &["customer", "referral_code", "referred_by", "key"],
+        "enroll" => &["customer", "key"],
         "redeem" => &["customer", "reward", "quantity", "key"],
         "adjust" => &["customer", "points", "reason", "by", "key"],
         "hold" => &["customer", "points", "for", "as", "key"],

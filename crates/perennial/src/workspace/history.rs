@@ -136,7 +136,7 @@ impl Workspace {
     }
 
     fn decide_past(&mut self, asked: Asked, now: Timestamp) -> Result<Past, Failure> {
-        let enrolls = matches!(asked.command, Command::Enroll { .. });
+        let enrolls = matches!(asked.command, Command::Enroll);
         let answer = self.decide(asked)?;
         if let Err(refusal) = answer.outcome {
             return Ok(Past::refused(&refusal.code, &refusal.message));

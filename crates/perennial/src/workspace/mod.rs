@@ -396,7 +396,7 @@ impl Workspace {
                 id
             }
             None if self.is_erased(&asked.customer)? => return Ok(erase::erased_already()),
-            None if matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. }) => {
+            None if matches!(asked.command, Command::Enroll | Command::Consent { .. }) => {
                 self.create(&asked.customer, &mut made)?
             }
             None => return Ok(unknown(&asked.customer)),

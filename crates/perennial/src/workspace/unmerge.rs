@@ -256,7 +256,7 @@ impl<'a> Sides<'a> {
             _ => None,
         };
         let side = self.side_of(entry, order)?;
-        let needs_wallet = !matches!(asked.command, Command::Enroll { .. } | Command::Consent { .. });
+        let needs_wallet = !matches!(asked.command, Command::Enroll | Command::Consent { .. });
         let other = if side == Some(self.out) { self.stay } else { self.out };
         let is_member = |c: Option<&Customer>| c.is_some_and(|c| c.member.is_some());
         let moves = match side {

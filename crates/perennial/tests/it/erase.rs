@@ -42,7 +42,7 @@ fn ask(workspace: &mut Workspace, who: &str, command: Command) -> Result<(), Str
 
 /// A life: a profile of two names, a member, an order of which a piece comes back, a cart.
 fn live(workspace: &mut Workspace) {
-    let enrol = || Command::Enroll { referral_code: None, referred_by: None };
+    let enrol = || Command::Enroll;
     let visit = json!([
         { "type": "page", "anonymousId": "ana-unique-phone", "messageId": "v", "name": "unique-trail" },
         { "type": "identify", "userId": "ana-unique", "anonymousId": "ana-unique-phone", "messageId": "i",

@@ -520,6 +520,23 @@ rewards:
 }
 
 #[tokio::test]
+async fn a_level_by_hand_holds_through_the_day_that_is_named() {
+    let house = House::open(); // In Denver.
+    house.command("/v1/customers/ana/enroll", "e", json!({})).await;
+    let set = async |key: &str, until: &str| {
+        house.command("/v1/customers/ana/set-tier", key, json!({"tier": "gold", "until": until})).await
+    };
+    for (until, end) in [("2027-01-31", "2027-02-01T07:00:00Z"), ("2027-01-31T07:00:00Z", "2027-01-31T07:00:00Z")] {
+        let answer = set(until, until).await;
+        assert_eq!(answer.json()["facts"][0]["details"]["until"], end, "{}", answer.text);
+    }
+    for over in ["2026-11-21", "2020-01-01T00:00:00Z", NOON] {
+        set(over, over).await.check(422, "invalid");
+    }
+    assert!(set("today", "2026-11-22").await.status.is_success(), "today is not over");
+}
+
+#[tokio::test]
 async fn bodies_of_commands_are_read_strictly() {
     let house = House::open();
     for (path, body, code) in [

@@ -32,7 +32,7 @@ fn ask(shop: &mut Workspace, who: &str, command: Command) {
 }
 
 fn join(shop: &mut Workspace, who: &str, points: i64) {
-    ask(shop, who, Command::Enroll { referral_code: None, referred_by: None });
+    ask(shop, who, Command::Enroll);
     ask(shop, who, Command::Adjust { points, reason: "welcome".into(), by: "test".into() });
 }
 

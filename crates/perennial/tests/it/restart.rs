@@ -27,8 +27,13 @@ fn ask(workspace: &mut Workspace, at: Timestamp, key: &str, command: Command) ->
 /// `EcoExplorers` with ana, who has joined, got 1,000 points and bought a bottle.
 fn open(disk: &MemoryDisk) -> Workspace {
     let mut workspace = crate::shop::on(disk);
-    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
-    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points: 1_000, reason: "".into(), by: "".into() }));
+    assert!(ask(&mut workspace, at(0), "e", Command::Enroll));
+    assert!(ask(
+        &mut workspace,
+        at(0),
+        "a",
+        Command::Adjust { points: 1_000, reason: "a gift".into(), by: "staff".into() }
+    ));
     workspace
 }
 
@@ -36,8 +41,8 @@ fn open(disk: &MemoryDisk) -> Workspace {
 fn in_folder(points: i64) -> (tempfile::TempDir, Workspace) {
     let home = tempfile::tempdir().unwrap();
     let mut workspace = crate::shop::in_folder(&home.path().join("data"));
-    assert!(ask(&mut workspace, at(0), "e", Command::Enroll { referral_code: None, referred_by: None }));
-    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points, reason: "".into(), by: "".into() }));
+    assert!(ask(&mut workspace, at(0), "e", Command::Enroll));
+    assert!(ask(&mut workspace, at(0), "a", Command::Adjust { points, reason: "a gift".into(), by: "staff".into() }));
     (home, workspace)
 }
 
@@ -258,7 +263,7 @@ fn an_order_that_earns_by_a_merge_earns_also_when_it_is_older_than_the_last_256(
         parse(Call::Track, body.to_string().as_bytes(), &from).unwrap()
     };
     let asked = |who: &str, command| Asked::new(at(0), "test", who.parse().unwrap(), None, command);
-    let enroll = || Command::Enroll { referral_code: None, referred_by: None };
+    let enroll = || Command::Enroll;
     workspace.ask(at(0), asked("bea", enroll())).unwrap();
     workspace.take(at(1), order("ana", "before-ana-joined", 1)).unwrap();
     workspace.ask(at(2), asked("ana", enroll())).unwrap();

@@ -148,5 +148,5 @@ pub(crate) fn verified(workspace: &mut Workspace, now: Timestamp) -> Findings {
 }
 
 pub(crate) fn enroll() -> Command {
-    Command::Enroll { referral_code: None, referred_by: None }
+    Command::Enroll
 }

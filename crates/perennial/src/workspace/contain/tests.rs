@@ -39,7 +39,7 @@ fn shop(program: &str) -> (MemoryDisk, Workspace) {
     let mut workspace = Workspace::on_disk(&disk).unwrap();
     workspace.publish(noon(), "test", program).unwrap();
     for who in ["ana", "bo"] {
-        let enroll = Command::Enroll { referral_code: None, referred_by: None };
+        let enroll = Command::Enroll;
         assert!(ask(&mut workspace, noon(), who, "join", enroll).outcome.is_ok());
     }
     (disk, workspace)
