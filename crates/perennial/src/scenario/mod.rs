@@ -3,7 +3,9 @@
 //! Promise: a run uses the real engine on a store in memory; no real time passes. After the last
 //! step the books are checked and the journal is folded again.
 
+mod catalog;
 mod expect;
+mod form;
 mod step;
 
 use std::fmt;
@@ -11,14 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use perennial_core::event::Product;
 use perennial_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use step::Stage;
 
-use crate::wire::catalog::{IMPACT, thousandths};
+use crate::workspace::{Receipt, Status};
 
 /// One scenario file.
 #[derive(Deserialize)]
@@ -30,30 +31,11 @@ struct File {
     patch: Option<Value>,
     clock: Timestamp,
     #[serde(default)]
-    catalog: Option<Catalog>,
+    catalog: Option<Value>,
     steps: Vec<Value>,
     /// Free words for the reader.
     #[serde(default, rename = "why")]
     _why: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Catalog {
-    Path(PathBuf),
-    Products(Vec<Listed>),
-}
-
-/// A product as a scenario lists it.
-#[derive(Deserialize)]
-struct Listed {
-    product_id: Value,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    impact: std::collections::BTreeMap<String, Value>,
-    #[serde(flatten)]
-    about: perennial_core::value::Properties,
 }
 
 /// What became of one scenario.
@@ -67,6 +49,8 @@ pub struct Verdict {
     pub steps: usize,
     /// What did not hold.
     pub failures: Vec<Failed>,
+    /// What cannot count and was not expected to be rejected; no failure.
+    pub notes: Vec<Note>,
     /// Why the file could not be read or run.
     pub error: Option<String>,
 }
@@ -87,6 +71,34 @@ pub struct Failed {
 impl Failed {
     fn new(field: impl Into<String>, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
         Self { step: 0, field: field.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+}
+
+/// A reject that no step expected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The step, from 1.
+    pub step: usize,
+    /// The reject's code.
+    pub code: String,
+    /// The field at fault; empty for the whole message.
+    pub field: String,
+    /// What is wrong and what would mend it.
+    pub reason: String,
+}
+
+impl Note {
+    /// None when the message counts, or counted before.
+    fn of(step: usize, receipt: Receipt) -> Option<Self> {
+        let (code, field, reason) = match receipt.status {
+            Status::Accepted | Status::Duplicate => return None,
+            Status::Rejected { code, field, reason } => (code, field, reason),
+            Status::Quarantined => {
+                let reason = format!("another message has the id '{}'; give each its own", receipt.message_id);
+                ("conflict".into(), "messageId".into(), reason.into())
+            }
+        };
+        Some(Self { step, code: code.into(), field: field.into(), reason: reason.into() })
     }
 }
 
@@ -127,6 +139,24 @@ fn is_program(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("perennial:")))
 }
 
+/// The story of a text. An order named `y` or `no` is a name.
+fn read(text: &str) -> Result<File, String> {
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let said = error.to_string();
+        let line = error.location().map_or(0, |at| at.line());
+        let plain = |remedy: &str| if line > 0 { format!("line {line}: {remedy}") } else { remedy.into() };
+        match said {
+            _ if text.trim().is_empty() => "the file is empty: a story has name, program, clock and steps".into(),
+            _ if said.contains("from_str_multiple") => plain("a file holds one story: take out the line '---'"),
+            _ if said.contains("DuplicateKeyPolicy") => {
+                plain("a name is written twice in one map: keep one of the two")
+            }
+            said => said,
+        }
+    })
+}
+
 /// Runs files on all cores; verdicts in the order of the files.
 pub fn run_all(files: &[PathBuf]) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
@@ -154,6 +184,7 @@ pub fn run(path: &Path) -> Verdict {
         name: path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default(),
         steps: 0,
         failures: Vec::new(),
+        notes: Vec::new(),
         error: None,
     };
     if let Err(error) = play(path, &mut verdict) {
@@ -167,71 +198,23 @@ fn play(path: &Path, verdict: &mut Verdict) -> Result<(), String> {
     if is_program(path) {
         return Err("this is a programme, not a story: a story has name, program, clock and steps".into());
     }
-    // An order named `y` or `no` is a name.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let file: File = serde_saphyr::from_str_with_options(&text, options).map_err(|e| e.to_string())?;
+    let file = read(&text)?;
     verdict.name.clone_from(&file.name);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut stage = Stage::open(folder, &file.program, file.patch.as_ref(), file.clock)?;
-    if let Some(catalog) = file.catalog {
-        stage.catalog(products(folder, catalog)?)?;
+    if let Some(catalog) = &file.catalog {
+        stage.catalog(catalog::products(folder, catalog)?)?;
     }
     for (at, step) in file.steps.iter().enumerate() {
-        let failures = stage.play(at + 1, step).map_err(|e| format!("step {}: {e}", at + 1))?;
+        let failures = stage.play(at + 1, step).map_err(|e| format!("step {}: {e}", at + 1));
+        verdict.notes.append(&mut stage.notes);
+        let failures = failures?;
         verdict.failures.extend(failures.into_iter().map(|f| Failed { step: at + 1, ..f }));
         verdict.steps += 1;
     }
     let faults = stage.close()?;
     verdict.failures.extend(faults.into_iter().map(|f| Failed::new("books", "sound", f)));
     Ok(())
-}
-
-fn products(folder: &Path, catalog: Catalog) -> Result<Vec<Product>, String> {
-    match catalog {
-        Catalog::Products(listed) => listed.into_iter().map(product).collect(),
-        Catalog::Path(path) => {
-            let path = folder.join(path);
-            let mut reader = csv::Reader::from_path(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            let rows = reader.deserialize::<std::collections::BTreeMap<String, String>>();
-            rows.map(|row| row.map_err(|e| e.to_string()).and_then(|row| from_row(&row))).collect()
-        }
-    }
-}
-
-/// A catalogue row: `product_id`, `tags` separated by spaces, and `impact.<unit>` columns.
-fn from_row(row: &std::collections::BTreeMap<String, String>) -> Result<Product, String> {
-    let impact = row.iter().filter_map(|(name, value)| {
-        let unit = name.strip_prefix("impact.")?;
-        (!value.is_empty()).then(|| (unit.to_owned(), Value::String(value.clone())))
-    });
-    let about =
-        row.iter().filter(|(name, _)| !name.starts_with("impact.") && !["product_id", "tags"].contains(&name.as_str()));
-    product(Listed {
-        product_id: row.get("product_id").cloned().map_or(Value::Null, Value::String),
-        tags: row.get("tags").map(|t| t.split_whitespace().map(str::to_owned).collect()).unwrap_or_default(),
-        impact: impact.collect(),
-        about: perennial_core::value::Properties(about.map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect()),
-    })
-}
-
-fn product(listed: Listed) -> Result<Product, String> {
-    let product_id = match &listed.product_id {
-        Value::String(id) if !id.is_empty() => id.as_str().into(),
-        Value::Number(id) => id.to_string().into(),
-        _ => return Err("catalog: every product needs a product_id".into()),
-    };
-    let impact = listed.impact.into_iter().map(|(unit, amount)| {
-        let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
-        let exact: rust_decimal::Decimal = text.parse().map_err(|_| format!("catalog: impact.{unit} is no number"))?;
-        let amount = thousandths(exact).ok_or_else(|| format!("catalog: impact.{unit} must be {IMPACT}"))?;
-        Ok((unit.into(), amount))
-    });
-    Ok(Product {
-        product_id,
-        tags: listed.tags.into_iter().map(Into::into).collect(),
-        impact: impact.collect::<Result<_, String>>()?,
-        about: listed.about,
-    })
 }
 
 impl Verdict {
@@ -243,21 +226,20 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = &self.error {
-            return write!(f, "ERROR {}: {error}", self.file.display());
+        let file = self.file.display();
+        match &self.error {
+            Some(error) => write!(f, "ERROR {file}: {error}")?,
+            None if self.failures.is_empty() => write!(f, "ok    {} ({} steps)", self.name, self.steps)?,
+            None => write!(f, "FAIL  {}", self.name)?,
         }
-        if self.failures.is_empty() {
-            return write!(f, "ok    {} ({} steps)", self.name, self.steps);
+        for Failed { step, field, expected, found } in &self.failures {
+            let place = if *step == 0 { "at the end".into() } else { format!("step {step}") };
+            write!(f, "\n      {file}, {place}: {field}: expected {expected}, found {found}")?;
         }
-        write!(f, "FAIL  {}", self.name)?;
-        for failed in &self.failures {
-            let place = if failed.step == 0 { "at the end".into() } else { format!("step {}", failed.step) };
-            let file = self.file.display();
-            write!(
-                f,
-                "\n      {file}, {place}: {}: expected {}, found {}",
-                failed.field, failed.expected, failed.found
-            )?;
+        for Note { step, code, field, reason } in &self.notes {
+            let named = field.is_empty() || reason.starts_with(field);
+            let field = if named { String::new() } else { format!("{field}: ") };
+            write!(f, "\n      note: {file}, step {step}: rejected: {code} ({field}{reason})")?;
         }
         Ok(())
     }

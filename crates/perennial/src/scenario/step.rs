@@ -7,28 +7,47 @@ use perennial_core::customer::Customer;
 use perennial_core::event::Product;
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
-use perennial_core::program::{SegmentRule, compile, merge_patch, parse_value};
+use perennial_core::program::{SegmentRule, merge_patch, parse_value};
 use perennial_core::score::Score;
 use perennial_core::time::{Span, Timestamp};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::{Map, Value, json};
 
-use super::{Failed, expect};
-use crate::import::suggestion;
+use super::form::{self, Step, object, text};
+use super::{Failed, Note, expect};
 use crate::wire::segment::{Call, parse};
 use crate::wire::{Arrival, Circumstances};
-use crate::workspace::{PublishError, Status, Workspace};
+use crate::workspace::{PublishError, Workspace};
 
 /// A workspace on a stage, with a clock that only `advance` moves.
 pub(super) struct Stage {
     pub(super) workspace: Workspace,
     pub(super) clock: Timestamp,
+    /// What nobody expected, and is no failure.
+    pub(super) notes: Vec<Note>,
     folder: PathBuf,
+    /// The programme in force.
     program: Value,
 }
 
 type Outcome = Result<Vec<Failed>, String>;
+
+/// Why a programme is not in force.
+enum Unpublished {
+    /// It is none: the API's `invalid_program`.
+    Invalid(String),
+    /// The story's or the machine's fault.
+    Trouble(String),
+}
+
+impl From<Unpublished> for String {
+    fn from(why: Unpublished) -> Self {
+        match why {
+            Unpublished::Invalid(why) | Unpublished::Trouble(why) => why,
+        }
+    }
+}
 
 impl Stage {
     pub(super) fn open(folder: &Path, program: &Path, patch: Option<&Value>, clock: Timestamp) -> Result<Self, String> {
@@ -37,12 +56,13 @@ impl Stage {
             clock,
             folder: folder.to_owned(),
             program: Value::Null,
+            notes: Vec::new(),
         };
-        stage.program = stage.read_program(program)?;
+        let mut first = stage.read_program(program)?;
         if let Some(patch) = patch {
-            merge_patch(&mut stage.program, patch);
+            merge_patch(&mut first, patch);
         }
-        stage.publish()?;
+        stage.publish(first)?;
         Ok(stage)
     }
 
@@ -51,85 +71,58 @@ impl Stage {
         Ok(())
     }
 
-    fn read_program(&self, path: &Path) -> Result<Value, String> {
+    fn read_program(&self, path: &Path) -> Result<Value, Unpublished> {
         let path = self.folder.join(path);
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("program {}: {e}", path.display()))?;
-        parse_value(&text).map_err(|problem| format!("program {}: {problem}", path.display()))
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Unpublished::Trouble(format!("program {}: {e}", path.display())))?;
+        parse_value(&text).map_err(|problem| Unpublished::Invalid(format!("program {}: {problem}", path.display())))
     }
 
-    fn publish(&mut self) -> Result<(), String> {
-        let source = self.program.to_string();
-        match self.workspace.publish(self.clock, "scenario", &source) {
-            Ok(_) => Ok(()),
-            Err(PublishError::Failure(failure)) => Err(failure.to_string()),
-            Err(PublishError::Problems(_)) => {
-                let problems = compile(&source).err().unwrap_or_default();
+    fn publish(&mut self, program: Value) -> Result<(), Unpublished> {
+        match self.workspace.publish(self.clock, "scenario", &program.to_string()) {
+            Ok(_) => {
+                self.program = program;
+                Ok(())
+            }
+            Err(PublishError::Failure(failure)) => Err(Unpublished::Trouble(failure.to_string())),
+            Err(PublishError::Problems(problems)) => {
                 let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
-                Err(format!("the programme does not compile: {}", lines.join("; ")))
+                Err(Unpublished::Invalid(format!("the programme does not compile: {}", lines.join("; "))))
             }
         }
     }
 
     /// Plays one step; what did not hold.
     pub(super) fn play(&mut self, number: usize, step: &Value) -> Outcome {
-        let map = step.as_object().ok_or("a step is a map with one action")?;
-        halved(step)?;
-        let refused = text(map, "refused")?;
-        let rejected = text(map, "rejected")?;
-        let actions: Vec<_> =
-            map.iter().filter(|(k, _)| !["refused", "rejected", "why"].contains(&k.as_str())).collect();
-        let [(action, body)] = actions[..] else { return Err("a step is a map with one action".into()) };
-        fits(action, body, refused.is_some(), rejected.is_some())?;
-        match action.as_str() {
-            "identify" | "track" | "page" | "screen" | "group" | "alias" | "batch" => {
-                self.call(number, action, body, rejected.as_deref())
-            }
-            "advance" => self.advance(body),
-            "publish" => self.republish(body),
-            "score" => self.score(object(body)?),
-            "expect" => expect::check(self, object(body)?),
-            _ => self.command(action, object(body)?, refused.as_deref()),
+        let step = Step::read(number, step)?;
+        let body = || object(step.body).map_err(|e| format!("{}: {e}", step.action));
+        match step.action {
+            _ if step.is_call() => self.call(&step),
+            "advance" => self.advance(step.body),
+            "publish" => self.republish(body()?, step.refused.as_deref()),
+            "score" => self.score(body()?),
+            "expect" => expect::check(self, body()?),
+            action => self.command(action, body()?, step.refused.as_deref()),
         }
     }
 
-    fn call(&mut self, number: usize, action: &str, body: &Value, rejected: Option<&str>) -> Outcome {
-        let call = Call::of_path(action).ok_or("no such call")?;
-        let mut body = if action == "batch" { json!({ "batch": body }) } else { body.clone() };
-        match body.get_mut("batch").and_then(Value::as_array_mut) {
-            Some(items) => {
-                items.iter_mut().enumerate().for_each(|(i, item)| named(item, &format!("step-{number}.{}", i + 1)));
-            }
-            None => named(&mut body, &format!("step-{number}")),
-        }
+    /// What cannot count is a reject: expected by its code, or noted.
+    fn call(&mut self, step: &Step<'_>) -> Outcome {
+        let call = Call::of_path(step.action).ok_or("no such call")?;
+        let body = if call == Call::Batch { json!({ "batch": step.named() }) } else { step.named() };
         let arrivals = parse(call, body.to_string().as_bytes(), &Circumstances::live("scenario", self.clock))
             .map_err(|e| e.to_string())?;
         let arrivals: Vec<Arrival> = arrivals.into_iter().map(|a| self.at_clock(a)).collect();
         let receipts = self.workspace.take(self.clock, arrivals).map_err(|e| e.to_string())?;
-        let unexpected = |code: &str, field: &str, reason: &str| {
-            let at = if field.is_empty() { String::new() } else { format!("{field}: ") };
-            Failed::new(action, "accepted", format!("rejected: {code} ({at}{reason})"))
-        };
-        if rejected.is_none() {
-            let refused = receipts.iter().filter_map(|r| match &r.status {
-                Status::Rejected { code, field, reason } => Some(unexpected(code, field, reason)),
-                _ => None,
-            });
-            return Ok(refused.collect());
-        }
-        let codes: Vec<String> = receipts
-            .iter()
-            .filter_map(|r| match &r.status {
-                Status::Rejected { code, .. } => Some(code.to_string()),
-                Status::Quarantined => Some("conflict".into()),
-                _ => None,
-            })
-            .collect();
-        Ok(match rejected {
-            Some(code) if !codes.iter().any(|c| c == code) => {
-                vec![Failed::new("rejected", code, if codes.is_empty() { "accepted".into() } else { codes.join(", ") })]
-            }
-            _ => Vec::new(),
-        })
+        let rejects = receipts.into_iter().filter_map(|receipt| Note::of(step.number, receipt));
+        let (asserted, rejects): (Vec<_>, Vec<_>) =
+            rejects.partition(|note| step.rejected.as_ref() == Some(&note.code));
+        let codes: Vec<&str> = rejects.iter().map(|note| &*note.code).collect();
+        let failed = step.rejected.as_ref().filter(|_| asserted.is_empty()).map(|code| {
+            Failed::new("rejected", code, if codes.is_empty() { "accepted".into() } else { codes.join(", ") })
+        });
+        self.notes.extend(rejects);
+        Ok(failed.into_iter().collect())
     }
 
     /// An event without a timestamp happens at the clock.
@@ -195,19 +188,30 @@ impl Stage {
         self.workspace.next_due().map_err(|e| e.to_string())
     }
 
-    fn republish(&mut self, body: &Value) -> Outcome {
-        let map = object(body)?;
-        if let Some(path) = text(map, "program")? {
-            self.program = self.read_program(Path::new(&path))?;
+    fn republish(&mut self, map: &Map<String, Value>, refused: Option<&str>) -> Outcome {
+        match (self.publish_next(map), refused) {
+            (Ok(()), None) => {
+                for id in self.workspace.everybody().map_err(|e| e.to_string())? {
+                    self.workspace.customer_by_id(self.clock, id).map_err(|e| e.to_string())?;
+                }
+                Ok(Vec::new())
+            }
+            (Ok(()), Some(code)) => Ok(vec![Failed::new("refused", code, "done")]),
+            (Err(Unpublished::Invalid(_)), Some(INVALID)) => Ok(Vec::new()),
+            (Err(Unpublished::Invalid(why)), Some(code)) => {
+                Ok(vec![Failed::new("refused", code, format!("{INVALID} ({why})"))])
+            }
+            (Err(why), _) => Err(why.into()),
         }
+    }
+
+    fn publish_next(&mut self, map: &Map<String, Value>) -> Result<(), Unpublished> {
+        let path = text(map, "program").map_err(Unpublished::Trouble)?;
+        let mut next = path.map_or_else(|| Ok(self.program.clone()), |path| self.read_program(Path::new(&path)))?;
         if let Some(patch) = map.get("patch") {
-            merge_patch(&mut self.program, patch);
+            merge_patch(&mut next, patch);
         }
-        self.publish()?;
-        for id in self.workspace.everybody().map_err(|e| e.to_string())? {
-            self.workspace.customer_by_id(self.clock, id).map_err(|e| e.to_string())?;
-        }
-        Ok(Vec::new())
+        self.publish(next)
     }
 
     /// What a model is to have said: the value model's parts together, what is absent as 0; or a cluster.
@@ -272,13 +276,13 @@ impl Stage {
                 };
                 (customer, command)
             }
-            _ => (reader.who("customer")?, self.simple(action, &reader)?),
+            _ => (reader.who("customer")?, Self::simple(action, &reader)?),
         };
         let key = reader.maybe_text("key")?.map(Into::into);
         Ok(Asked::new(self.clock, "scenario", customer, key, command))
     }
 
-    fn simple(&self, action: &str, body: &Fields<'_>) -> Result<Command, String> {
+    fn simple(action: &str, body: &Fields<'_>) -> Result<Command, String> {
         Ok(match action {
             "enroll" => Command::Enroll,
             "redeem" => Command::Redeem {
@@ -324,7 +328,7 @@ impl Stage {
                 given: body.0.get("given").and_then(Value::as_bool).ok_or("given: true or false")?,
             },
             "erase" => Command::Erase,
-            other => return Err(format!("unknown action '{other}'; {}", suggestion(other, ACTIONS.to_vec()))),
+            other => return Err(format!("unknown action '{other}'")),
         })
     }
 
@@ -346,55 +350,8 @@ impl Stage {
     }
 }
 
-/// What a step may do.
-const ACTIONS: [&str; 25] = [
-    "identify", "track", "page", "screen", "group", "alias", "batch", "enroll", "redeem", "hold", "capture", "release",
-    "undo", "adjust", "review", "fulfill", "set_tier", "consent", "merge", "unmerge", "erase", "score", "publish",
-    "advance", "expect",
-];
-
-/// The fields that an action knows; none for calls and expectations, which look after their own.
-fn fields_of(action: &str) -> Option<&'static [&'static str]> {
-    Some(match action {
-        "advance" => &["to"],
-        "publish" => &["program", "patch"],
-        "score" => &["customer", "clv_12m", "p_alive", "churn_risk", "next_purchase", "cluster"],
-        "merge" => &["into", "from", "key"],
-        "unmerge" | "erase" => &["customer", "key"],
-        "capture" => &["hold", "points", "key"],
-        "release" => &["hold", "key"],
-        "enroll" => &["customer", "key"],
-        "redeem" => &["customer", "reward", "quantity", "key"],
-        "adjust" => &["customer", "points", "reason", "by", "key"],
-        "hold" => &["customer", "points", "for", "as", "key"],
-        "undo" => &["customer", "redemption", "key"],
-        "set_tier" => &["customer", "tier", "until", "key"],
-        "review" => &["customer", "activity", "decision", "reason", "key"],
-        "fulfill" => &["customer", "benefit", "order", "proof", "key"],
-        "consent" => &["customer", "purpose", "channel", "given", "key"],
-        _ => return None,
-    })
-}
-
-/// A slip in a step would be a check that checks nothing: unknown fields and answers that the
-/// action cannot give are errors.
-fn fits(action: &str, body: &Value, refused: bool, rejected: bool) -> Result<(), String> {
-    let event = ["identify", "track", "page", "screen", "group", "alias", "batch"].contains(&action);
-    let known = fields_of(action);
-    let command = known.is_some() && !["advance", "publish", "score"].contains(&action);
-    if refused && !command {
-        return Err(format!("refused: stands beside a command, and '{action}' is none; an event can be 'rejected'"));
-    }
-    if rejected && !event {
-        return Err(format!("rejected: stands beside an event, and '{action}' is none; a command can be 'refused'"));
-    }
-    let (Some(known), Some(map)) = (known, body.as_object()) else { return Ok(()) };
-    match map.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(stray) => Err(format!("{action}: unknown field '{stray}'; it takes {}", known.join(", "))),
-        None if map.is_empty() => Err(format!("{action}: says nothing; it takes {}", known.join(", "))),
-        None => Ok(()),
-    }
-}
+/// What a programme that does not compile is refused with.
+const INVALID: &str = "invalid_program";
 
 /// Whether nothing changed but the recorded answer, for which somebody unknown is made a customer.
 fn unchanged(before: Option<Customer>, after: Option<Customer>) -> bool {
@@ -403,40 +360,6 @@ fn unchanged(before: Option<Customer>, after: Option<Customer>) -> bool {
         (Some(before), Some(after)) => bare(before) == bare(after),
         (None, after) => after.is_none_or(|c| c.member.is_none()),
         (Some(_), None) => false,
-    }
-}
-
-fn named(call: &mut Value, name: &str) {
-    if let Some(map) = call.as_object_mut() {
-        map.entry("messageId").or_insert_with(|| name.into());
-    }
-}
-
-pub(super) fn object(body: &Value) -> Result<&Map<String, Value>, String> {
-    body.as_object().ok_or_else(|| "expected a map like { name: value }".into())
-}
-
-/// `{ price: 4,50 }` is, to YAML, a price of 4 and a key 50 that has no value.
-fn halved(value: &Value) -> Result<(), String> {
-    match value {
-        Value::Object(map) => map.iter().try_for_each(|(key, inner)| {
-            if inner.is_null() && !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(format!("'{key}' stands after a comma and has no value: decimals take a point, as 4.50"));
-            }
-            halved(inner)
-        }),
-        Value::Array(items) => items.iter().try_for_each(halved),
-        _ => Ok(()),
-    }
-}
-
-/// A text, or a number written as one.
-pub(super) fn text(map: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    match map.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Number(n)) => Ok(Some(n.to_string())),
-        Some(_) => Err(format!("{name}: expected a text")),
     }
 }
 
@@ -452,12 +375,8 @@ impl Fields<'_> {
         self.maybe_text(name)?.ok_or_else(|| format!("{name} is missing"))
     }
 
-    fn maybe_who(&self, name: &str) -> Result<Option<Identifier>, String> {
-        self.maybe_text(name)?.map(|who| who.parse().map_err(|e| format!("{name}: {e}"))).transpose()
-    }
-
     fn who(&self, name: &str) -> Result<Identifier, String> {
-        self.maybe_who(name)?.ok_or_else(|| format!("{name} is missing"))
+        form::who(name, &self.text(name)?)
     }
 
     fn maybe_number(&self, name: &str) -> Result<Option<i64>, String> {

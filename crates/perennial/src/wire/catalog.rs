@@ -60,10 +60,13 @@ pub fn products(text: &str) -> Result<Vec<Product>, Malformed> {
     Ok(products)
 }
 
-fn product(mut said: Properties, at: &str) -> Result<Product, Malformed> {
+/// Reads what is said of one product at a place.
+///
+/// # Errors
+/// The first field that is not what it must be.
+pub fn product(mut said: Properties, at: &str) -> Result<Product, Malformed> {
     let place = |field: &str| format!("{at}.{field}");
-    let others = ["tags", "impact", "fits", "not_with", "in_stock"];
-    for name in others.iter().chain(TEXTS).chain(NUMBERS.iter().map(|(name, _)| name)) {
+    for name in NAMES.iter().filter(|name| **name != "product_id") {
         if said.get(name) == Some(&Value::Null) {
             said.take(name);
         }
@@ -87,6 +90,22 @@ fn product(mut said: Properties, at: &str) -> Result<Product, Malformed> {
     Ok(Product { product_id, tags: tags.into_iter().map(Word::from).collect(), impact, about: said })
 }
 
+/// The names that mean something here.
+pub const NAMES: &[&str] = &[
+    "product_id",
+    "name",
+    "title",
+    "category",
+    "brand",
+    "price",
+    "tags",
+    "impact",
+    "fits",
+    "not_with",
+    "stock",
+    "in_stock",
+    "availability",
+];
 /// What must be a text where it is said.
 const TEXTS: &[&str] = &["name", "title", "category", "brand", "availability"];
 /// What must be a number, or the text of one; and the least it may be. A stock below nothing was sold before it came.

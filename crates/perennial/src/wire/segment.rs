@@ -32,6 +32,31 @@ pub const BODY_MAX: usize = 4_000 * 1024;
 /// Longest message id, in bytes.
 pub const MESSAGE_ID_MAX: usize = 256;
 
+/// What a message says, by the protocol's names. A client may send others; they mean nothing here.
+pub const FIELDS: &[&str] = &[
+    "type",
+    "userId",
+    "anonymousId",
+    "messageId",
+    "event",
+    "name",
+    "category",
+    "properties",
+    "traits",
+    "context",
+    "timestamp",
+    "originalTimestamp",
+    "sentAt",
+    "receivedAt",
+    "groupId",
+    "previousId",
+    "mergeProperties",
+    "integrations",
+    "channel",
+    "version",
+    "writeKey",
+];
+
 /// What is called: the path of a single call, or the `type` of an item in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
