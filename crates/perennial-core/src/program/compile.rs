@@ -705,8 +705,8 @@ impl Compiler<'_> {
         match self.value(&by, &top.by, Reach::CUSTOMER)? {
             (Term::Field(field), Type::Number) => Some(SegmentRule::Top { share_ppm: share?, by: field }),
             (_, kind) => {
-                let message =
-                    format!("customers are ranked by one number, like spend or a feature; this is {}", kind.noun());
+                let this = if kind == Type::Number { "a calculation: choose one of its numbers" } else { kind.noun() };
+                let message = format!("customers are ranked by one number, like spend or a feature; this is {this}");
                 self.problems.add(&by, message);
                 None
             }

@@ -142,12 +142,24 @@ impl Node {
     }
 }
 
+/// What the reader of YAML says to programmers, and what is meant.
+const PLAINLY: [(&str, &str); 6] = [
+    ("from_str_multiple", "a file holds one document: take out the line '---' between two"),
+    (
+        "use Option<String>",
+        "a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own",
+    ),
+    ("expected string scalar", "the name before ':' is a list or a map: write a text"),
+    ("non-finite float", "a number without end is none: write it in digits"),
+    ("weak recursion types", "a part cannot contain itself: write it out instead of naming it after '*'"),
+    ("recursion limit exceeded", "this is nested too deeply: close the brackets that are open"),
+];
+
 fn unreadable(error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
     let said = error.to_string();
-    if said.contains("from_str_multiple") {
-        let message = "a file holds one document: take out the line '---' between two";
-        return Problem { path: "programme".into(), line, message: message.into() };
+    if let Some((_, message)) = PLAINLY.iter().find(|(sign, _)| said.contains(sign)) {
+        return Problem { path: "programme".into(), line, message: (*message).into() };
     }
     let remedy = if said.contains("tabs disallowed") || said.contains("found a tab") {
         "indent with spaces, not with tabs"

@@ -134,6 +134,10 @@ fn syntax(text: &str, error: &cel::ParseError) -> String {
     let column = usize::try_from(error.pos.1).unwrap_or(0);
     let rest: String = text.chars().skip(column.saturating_sub(1)).take(20).collect();
     let near = if rest.trim().is_empty() { "at its end".to_owned() } else { format!("near '{}'", rest.trim()) };
+    let digits: String = text.chars().skip(column.saturating_sub(1)).take_while(char::is_ascii_digit).collect();
+    if !digits.is_empty() && digits.parse::<i64>().is_err() {
+        return format!("the number {digits} is too large: whole numbers have up to 18 digits");
+    }
     let remedy = SLIPS.iter().find(|(wrong, _)| rest.starts_with(wrong)).map_or_else(
         || "compare like order.total > 100.00, join with && and ||, quote texts".into(),
         |(wrong, right)| format!("write {right} instead of {}", wrong.trim()),

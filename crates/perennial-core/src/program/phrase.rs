@@ -12,12 +12,11 @@ use crate::time::{DAY_MS, Span};
 
 /// `1 per 1.00` or `1 per 1.00 EUR`.
 pub(super) fn rate(text: &str, currency: Currency) -> Result<(Decimal, Decimal), String> {
-    let wrong = || format!("'{text}' is no rate like 1 per 1.00");
-    let (points, money) = text.split_once(" per ").ok_or_else(wrong)?;
-    let (amount, unit) = money.trim().split_once(' ').unwrap_or((money.trim(), ""));
-    in_currency(unit, currency)?;
-    let points: Decimal = points.trim().parse().map_err(|_| wrong())?;
-    let amount: Decimal = amount.parse().map_err(|_| wrong())?;
+    let hint = if text.contains(',') { ": decimal places stand behind a point" } else { "" };
+    let wrong = || format!("'{text}' is no rate like 1 per 1.00{hint}");
+    let (_, money) = text.split_once(" per ").ok_or_else(wrong)?;
+    in_currency(money.trim().split_once(' ').map_or("", |(_, unit)| unit), currency)?;
+    let (points, amount) = numbers_of_rate(text).ok_or_else(wrong)?;
     if points <= Decimal::ZERO || amount <= Decimal::ZERO {
         return Err(format!("'{text}': both numbers of a rate are more than 0"));
     }
@@ -25,6 +24,13 @@ pub(super) fn rate(text: &str, currency: Currency) -> Result<(Decimal, Decimal),
         return Err(format!("'{text}': a rate is made of numbers up to {MOST} with at most 6 decimal places"));
     }
     Ok((points, amount))
+}
+
+/// The points and the money of a rate.
+pub(super) fn numbers_of_rate(text: &str) -> Option<(Decimal, Decimal)> {
+    let (points, money) = text.split_once(" per ")?;
+    let amount = money.trim().split(' ').next()?;
+    Some((points.trim().parse().ok()?, amount.parse().ok()?))
 }
 
 /// More than any price, threshold or rate; far from where sums overflow.
@@ -74,6 +80,8 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
         "month" => Period::Month,
         "year" => Period::Year,
         "order" => Period::Ever,
+        "week" => return Err(format!("'{text}': weeks have no beginning here, write {count} per P7D")),
+        "hour" => return Err(format!("'{text}': write {count} per PT1H")),
         other => match positive(other).map_err(|_| wrong())? {
             span if span.months == 0 => Period::Rolling(span),
             _ => {

@@ -76,6 +76,11 @@ impl Reader<'_> {
     }
 
     fn unexpected<T>(&mut self, noun: &str, node: &Node, path: &Path) -> Option<T> {
+        if let Some(whole) = whole(node).filter(|_| noun.contains("whole number")) {
+            // YAML reads `1e3` and `010` as numbers that may have decimal places.
+            self.problems.add(path, format!("expected {noun}: write {whole}, in digits alone"));
+            return None;
+        }
         let remedy = match (&node.what, noun) {
             (Content::Scalar(Value::Number(_) | Value::Bool(_)), n) if !n.contains("number") => ": put it in quotes",
             (Content::Scalar(Value::String(text)), n) if n.contains("number") && text.parse::<f64>().is_ok() => {
@@ -118,7 +123,7 @@ impl Reader<'_> {
         for Entry { key, node, .. } in entries {
             let path = path.key(key);
             let Some(part) = properties.get(&**key).or(others) else {
-                self.unknown_key(&path, key, properties);
+                self.unknown_key(&path, key, node, properties);
                 continue;
             };
             let optional = !is_required(schema, key);
@@ -163,12 +168,14 @@ impl Reader<'_> {
         complete
     }
 
-    fn unknown_key(&mut self, path: &Path, key: &str, properties: &Map<String, Value>) {
+    fn unknown_key(&mut self, path: &Path, key: &str, node: &Node, properties: &Map<String, Value>) {
         let what = if path.steps().len() == 1 { "section" } else { "key" };
         let known = || properties.keys().map(String::as_str);
         let hint = did_you_mean(key, known());
         let message = if hint.is_empty() && NOT_BUILT.contains(&key) {
             format!("'{key}' is not built yet: remove it")
+        } else if is_decimals(key, node) {
+            format!("'{key}' after a comma begins a new key: write a number with a point, as 1.{key}")
         } else if hint.is_empty() {
             format!("unknown {what} '{key}': known are {}", one_of(known()).replace(" or ", " and "))
         } else {
@@ -212,6 +219,18 @@ const LIST_MAX: usize = 1_000;
 
 fn last(reference: &str) -> &str {
     reference.rsplit('/').next().unwrap_or(reference)
+}
+
+/// The whole number that is written in another way than by its digits.
+fn whole(node: &Node) -> Option<i64> {
+    let Content::Scalar(Value::Number(number)) = &node.what else { return None };
+    let exact = number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0 && n.abs() < 1e15)?;
+    format!("{exact:.0}").parse().ok()
+}
+
+/// Whether a key without a value is what stands behind the comma of `1,00`.
+fn is_decimals(key: &str, node: &Node) -> bool {
+    matches!(node.what, Content::Scalar(Value::Null)) && key.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The schema that a reference means.

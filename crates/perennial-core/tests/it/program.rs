@@ -234,13 +234,13 @@ fn what_is_no_document_is_said_plainly() {
     says(
         "a: &a [*a]",
         expect![[r#"
-        line 1: programme: this is not readable as YAML (recursive references require weak recursion types at line 1, column 8): keys stand in columns, and a text with ': ' or '#' in it needs quotes
+            line 1: programme: a part cannot contain itself: write it out instead of naming it after '*'
     "#]],
     );
     says(
         &"[".repeat(100_000),
         expect![[r#"
-        line 1: programme: this is not readable as YAML (recursion limit exceeded at line 1, column 256): keys stand in columns, and a text with ': ' or '#' in it needs quotes
+            line 1: programme: this is nested too deeply: close the brackets that are open
     "#]],
     );
     says(
@@ -1106,4 +1106,86 @@ proptest! {
 fn the_programme_of_the_predicates_benchmark_compiles() {
     let compiled = program::compile(include_str!("../../examples/predicates.yaml"));
     assert_eq!(compiled.err(), None);
+}
+
+#[test]
+fn a_slip_in_writing_a_number_is_told_as_such() {
+    check(
+        "earn: [ { id: a, on: Visit, points: 1e3 } ]",
+        expect![[r#"
+        line 6: earn[0].points: expected a whole number or a rate like 1 per 1.00 or 2 per 1.00 EUR: write 1000, in digits alone
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Visit, points: 010 } ]",
+        expect![[r#"
+        line 6: earn[0].points: expected a whole number or a rate like 1 per 1.00 or 2 per 1.00 EUR: write 10, in digits alone
+    "#]],
+    );
+    check(
+        "earn: [ { id: p, on: Order Completed, points: 1 per 1,00 } ]",
+        expect![[r#"
+        line 6: earn[0].00: '00' after a comma begins a new key: write a number with a point, as 1.00
+    "#]],
+    );
+    check(
+        "earn:\n  - { id: p, on: Order Completed, points: '1 per 1,00' }",
+        expect![[r#"
+        line 7: earn[0].points: '1 per 1,00' is no rate like 1 per 1.00: decimal places stand behind a point
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Visit, points: 1, limit: 1 per week } ]",
+        expect![[r#"
+        line 6: earn[0].limit: '1 per week': weeks have no beginning here, write 1 per P7D
+    "#]],
+    );
+    check(
+        "earn: [ { id: a, on: Visit, points: 1, limit: 2 per hour } ]",
+        expect![[r#"
+        line 6: earn[0].limit: '2 per hour': write 2 per PT1H
+    "#]],
+    );
+    check(
+        "rewards: [ { id: a, name: A, points: .inf } ]",
+        expect![[r#"
+            line 6: programme: a number without end is none: write it in digits
+        "#]],
+    );
+    check(
+        "features: { null: { count: page } }",
+        expect![[r#"
+            line 6: programme: a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own
+        "#]],
+    );
+    check(
+        "features: { ? : { count: page } }",
+        expect![[r#"
+            line 6: programme: a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own
+        "#]],
+    );
+    check(
+        "features: { [a]: { count: page } }",
+        expect![[r#"
+            line 6: programme: the name before ':' is a list or a map: write a text
+        "#]],
+    );
+    check(
+        "segments: { a: { top: 5%, by: orders + spend } }",
+        expect![[r#"
+            line 6: segments.a.by: customers are ranked by one number, like spend or a feature; this is a calculation: choose one of its numbers
+        "#]],
+    );
+    asks(
+        "orders > 99999999999999999999",
+        expect![[r#"
+            the number 99999999999999999999 is too large: whole numbers have up to 18 digits
+        "#]],
+    );
+    asks(
+        "orders > 1,5",
+        expect![[r#"
+        this is no expression, near ',5': compare like order.total > 100.00, join with && and ||, quote texts
+    "#]],
+    );
 }
