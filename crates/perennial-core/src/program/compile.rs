@@ -15,7 +15,8 @@ use super::problem::{Path, Problems, did_you_mean};
 use super::source::{self, Source};
 use super::{
     Benefit, Computed, EarnRule, Expiry, Feature, Gives, Join, Level, Limit, Milestone, Period, Pilot, PointsPolicy,
-    Problem, Program, Reward, Segment, SegmentRule, TierBy, Tiers, Trait, TraitKind, Undo, phrase, possible, shape,
+    Problem, Program, Reward, Segment, SegmentRule, TierBy, Tiers, Trait, TraitKind, Undo, effect, phrase, possible,
+    shape,
 };
 use crate::event::TYPED;
 use crate::expr::{Field, Predicate, Term};
@@ -93,7 +94,16 @@ fn names(document: &Node) -> Names {
     let mut counts = entries(part("features"), |node| node.get("count").is_some() || node.get("distinct").is_some());
     counts.retain(|(_, counts)| *counts);
     let counts = counts.into_iter().map(|(name, _)| name).collect();
-    Names { traits: entries(part("traits"), of_trait), dates, features, counts, levels: level_ids(document), models }
+    let (traits, levels, currencies) = (entries(part("traits"), of_trait), level_ids(document), currencies(document));
+    Names { traits, dates, features, counts, levels, currencies, models }
+}
+
+/// Those whose orders earn.
+fn currencies(document: &Node) -> Vec<Box<str>> {
+    let own = document.get("currency").and_then(Node::text);
+    let others = document.get("rates").into_iter().flat_map(Node::keys);
+    let codes = own.into_iter().chain(others).filter_map(|code| code.parse::<Currency>().ok());
+    codes.map(|code| code.to_string().into()).collect()
 }
 
 fn level_ids(document: &Node) -> Vec<Box<str>> {
@@ -161,6 +171,9 @@ impl Compiler<'_> {
             recalled: Vec::new(),
         };
         program.recalled = recalled(&program);
+        if self.new {
+            effect::check(source, self.document, &program, &self.names, self.problems);
+        }
         Some(program)
     }
 
@@ -599,6 +612,7 @@ impl Compiler<'_> {
             let message = format!("{} features, at most {FEATURES_MAX} are allowed", features.len());
             self.problems.add(&section("features"), message);
         }
+        self.names.currencies.clear(); // Features also see orders that earn nothing.
         let mut kept = Vec::new();
         for (id, feature) in features {
             let path = section("features").key(id);

@@ -39,6 +39,8 @@ pub(super) struct Names {
     /// Features that count: whole numbers from 0.
     pub(super) counts: Vec<Box<str>>,
     pub(super) levels: Vec<Box<str>>,
+    /// What an order's currency can be; empty where it can be any.
+    pub(super) currencies: Vec<Box<str>>,
     /// Kinds of models that are trained: their scores can be read.
     pub(super) models: Vec<ModelKind>,
 }
@@ -51,6 +53,11 @@ impl Names {
     /// Whether it is a feature that counts.
     pub(super) fn is_count(&self, field: &Field) -> bool {
         self.feature(field).is_some_and(|(name, _)| self.counts.contains(name))
+    }
+
+    /// Whether it is a trait that is a calendar date.
+    pub(super) fn is_date(&self, field: &Field) -> bool {
+        matches!(field, Field::Trait(name) if self.dates.contains(name))
     }
 
     /// Whether it is an instant.
@@ -659,9 +666,16 @@ pub(super) fn name_of(field: &Field) -> &'static str {
 
 /// Words that a feature cannot be called, because they mean something already.
 pub(super) fn is_taken(name: &str) -> bool {
+    taken().any(|taken| taken == name)
+}
+
+/// All of these words.
+pub(super) fn taken() -> impl Iterator<Item = &'static str> {
     const ROOTS: &[&str] = &["event", "order", "product", "customer", "cart", "points", "impact"];
     const WORDS: &[&str] = &["in", "true", "false", "null", "since", "has", "size", "lower", "duration", "timestamp"];
-    ROOTS.contains(&name) || WORDS.contains(&name) || built_in(name).is_some() || score(name).is_some()
+    let built_in = BUILT_IN.iter().map(|(name, _, _)| *name).filter(|name| !name.contains('.'));
+    let scores = ScoreName::ALL.into_iter().map(ScoreName::word);
+    ROOTS.iter().chain(WORDS).copied().chain(built_in).chain(scores)
 }
 
 fn segments(expr: &Expr) -> Option<Vec<&str>> {

@@ -6,6 +6,7 @@
 
 mod compile;
 mod document;
+mod effect;
 mod lower;
 mod phrase;
 mod possible;

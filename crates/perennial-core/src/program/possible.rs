@@ -19,6 +19,11 @@ use crate::value::Value;
 /// What is wrong with a condition that never holds, or that always does though it asks several things;
 /// a single question that always holds is a way to say everybody.
 pub(super) fn slip(condition: &Predicate, names: &Names) -> Option<String> {
+    if let Some(date) = date_beside_day(condition, names) {
+        return Some(format!(
+            "{date} is a whole date, and order.day only its month and day: write {date}.endsWith(order.day)"
+        ));
+    }
     if let Some(clash) = clash(condition, true, names) {
         return Some(match clash.as_slice() {
             [one] => format!("{} never holds{}: ask for what it can be", one.written(names), nature(&one.of, names)),
@@ -36,6 +41,39 @@ pub(super) fn slip(condition: &Predicate, names: &Names) -> Option<String> {
     let questions = clash.into_iter().map(|asked| Asked { yes: !asked.yes, ..asked }.written(names));
     let questions = one_of(questions.collect::<Vec<_>>().iter().map(String::as_str));
     Some(format!("this always holds, because {questions} does: join with && what must hold at once, or write \"true\""))
+}
+
+/// Whether a condition may hold for somebody who is no member: who has no points, level or impact.
+pub(super) fn holds_for_strangers(condition: &Predicate, names: &Names) -> bool {
+    let mut all = vec![condition.clone(), Predicate::Not(Box::new(Predicate::Holds(Term::Field(Field::Member))))];
+    condition.visit(&mut |term| {
+        if let Term::Field(field) = term
+            && is_of_members(field)
+        {
+            all.push(Predicate::Not(Box::new(Predicate::Has(field.clone()))));
+        }
+    });
+    clash(&Predicate::All(all), true, names).is_none()
+}
+
+/// What only members have.
+pub(super) fn is_of_members(field: &Field) -> bool {
+    matches!(field, Field::PointsAvailable | Field::PointsEarned | Field::Tier | Field::Impact(_))
+}
+
+/// A date that is compared with a day of the year.
+fn date_beside_day(condition: &Predicate, names: &Names) -> Option<String> {
+    match condition {
+        Predicate::All(parts) | Predicate::Any(parts) => parts.iter().find_map(|part| date_beside_day(part, names)),
+        Predicate::Not(inner) => date_beside_day(inner, names),
+        Predicate::Compare(Term::Field(Field::OrderDay), _, date @ Term::Field(field))
+        | Predicate::Compare(date @ Term::Field(field), _, Term::Field(Field::OrderDay))
+            if names.is_date(field) =>
+        {
+            Some(names.term(date))
+        }
+        _ => None,
+    }
 }
 
 /// Questions that cannot be answered so at once, as few as it takes; none when a condition may well be
@@ -209,6 +247,8 @@ enum Nature {
         to: Decimal,
         whole: bool,
     },
+    /// A text of its own kind.
+    Text(fn(&str) -> bool),
     Anything,
 }
 
@@ -227,6 +267,9 @@ impl Nature {
             Field::Score(ScoreName::PAlive | ScoreName::ChurnRisk) => Self::Number { to: Decimal::ONE, whole: false },
             Field::OrderWeekday => Self::OneOf(WEEKDAYS.map(Value::from).into()),
             Field::OrderDay => Self::OneOf(days()),
+            Field::OrderCurrency if names.currencies.is_empty() => Self::Text(is_currency),
+            Field::OrderCurrency => Self::OneOf(names.currencies.iter().map(|code| Value::from(&**code)).collect()),
+            Field::Trait(_) if names.is_date(field) => Self::Text(is_date),
             Field::Tier => Self::OneOf(names.levels.iter().map(|level| Value::from(&**level)).collect()),
             Field::Member => Self::OneOf(vec![Value::Bool(true), Value::Bool(false)]),
             _ => Self::Anything,
@@ -239,9 +282,19 @@ impl Nature {
             (Self::Number { to, whole }, Value::Number(n)) => {
                 *n >= Decimal::ZERO && n <= to && (!whole || n.is_integer())
             }
+            (Self::Text(is_one), Value::Text(text)) => is_one(text),
             _ => false,
         }
     }
+}
+
+fn is_currency(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+/// As traits are told apart: a time may follow the date.
+fn is_date(text: &str) -> bool {
+    text.get(..10).is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok())
 }
 
 /// The days of a leap year, as `order.day` says them.
@@ -258,6 +311,8 @@ fn nature(term: &Term, names: &Names) -> String {
         (Nature::OneOf(values), _) if !values.is_empty() => {
             one_of(values.iter().map(|value| value.as_text().unwrap_or("true or false")).take(20))
         }
+        (Nature::Text(_), Term::Field(Field::OrderCurrency)) => "three capital letters, as 'EUR'".into(),
+        (Nature::Text(_), _) => "a date, as '1990-03-05'".into(),
         (Nature::Number { whole: true, .. }, _) => "a whole number, 0 or more".into(),
         (Nature::Number { to, .. }, _) if to == Decimal::ONE => "between 0 and 1".into(),
         (Nature::Number { .. }, _) => "0 or more".into(),
@@ -270,7 +325,7 @@ fn nature(term: &Term, names: &Names) -> String {
 /// it can also be a text, list or map that is none of the constants.
 fn candidates(of: &Term, constants: Vec<Value>, names: &Names) -> (Vec<Value>, bool) {
     let nature = Nature::of(of, names);
-    let others = matches!(nature, Nature::Anything);
+    let others = matches!(nature, Nature::Anything | Nature::Text(_));
     let mut values = match nature {
         Nature::OneOf(values) => values,
         nature => {

@@ -201,7 +201,7 @@ name: Shop
 currency: EUR
 time_zone: UTC
 traits: { age: { type: number }, city: { type: text }, likes: { type: list }, vip: { type: bool } }
-tiers: { by: points.earned, levels: [ { id: bronze, from: 0 }, { id: silver, from: 5 }, { id: gold, from: 9 } ] }
+tiers: { by: spend, levels: [ { id: bronze, from: 0 }, { id: silver, from: 5 }, { id: gold, from: 9 } ] }
 features: { first_visit: { first: page }, visits: { count: page } }
 ";
 

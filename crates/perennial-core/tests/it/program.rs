@@ -2,6 +2,8 @@
 
 #![allow(clippy::needless_raw_string_hashes)] // `UPDATE_EXPECT=1` writes them
 
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use perennial_core::program::{self, Program};
 use proptest::prelude::*;
@@ -44,7 +46,7 @@ fn check(sections: &str, expected: Expect) {
 fn asks(expression: &str, expected: Expect) {
     const DECLARED: &str = "
 traits: { email: { type: email }, age: { type: number }, likes: { type: list }, vip: { type: bool } }
-tiers: { by: points.earned, levels: [ { id: bronze, from: 0 }, { id: gold, from: 100 } ] }
+tiers: { by: spend, levels: [ { id: bronze, from: 0 }, { id: gold, from: 100 } ] }
 features: { first_visit: { first: page }, visits: { count: page, within: P7D } }
 ";
     let segments = format!("{DECLARED}segments: {{ s: {} }}\n", json!(expression));
@@ -235,13 +237,13 @@ fn what_is_no_document_is_said_plainly() {
         "a: &a [*a]",
         expect![[r#"
             line 1: programme: a part cannot contain itself: write it out instead of naming it after '*'
-    "#]],
+        "#]],
     );
     says(
         &"[".repeat(100_000),
         expect![[r#"
             line 1: programme: this is nested too deeply: close the brackets that are open
-    "#]],
+        "#]],
     );
     says(
         &" ".repeat(program::SOURCE_MAX + 1),
@@ -470,7 +472,8 @@ fn levels_rise_from_zero_and_name_what_exists() {
         "#]],
     );
     check(
-        "benefits: { tree: { on: Order Completed, grant: { impact: { trees: 0.0005 } } } }",
+        "benefits: { tree: { on: Order Completed, grant: { impact: { trees: 0.0005 } } } }
+tiers: { by: spend, levels: [ { id: a, from: 0, benefits: [tree] } ] }",
         expect![[r#"
         line 6: benefits.tree.grant.impact.trees: impact is more than 0, with at most 3 decimal places
     "#]],
@@ -1009,6 +1012,14 @@ fn printed_examples() -> Vec<String> {
     blocks.filter(|block| !block.starts_with("patch:")).collect()
 }
 
+/// Examples bring levels of their own, and what other levels brought goes with those.
+fn leave_out_unnamed_benefits(document: &mut Value) {
+    let levels = document["tiers"]["levels"].as_array().unwrap().clone();
+    let is_named =
+        |id: &String| levels.iter().any(|level| level["benefits"].as_array().is_some_and(|b| b.contains(&json!(id))));
+    document["benefits"].as_object_mut().unwrap().retain(|id, _| is_named(id));
+}
+
 #[test]
 fn every_example_of_the_reference_compiles() {
     let examples = printed_examples();
@@ -1024,6 +1035,7 @@ fn every_example_of_the_reference_compiles() {
     for (section, text) in sections.iter().zip(&examples) {
         let mut whole = declared.clone();
         program::merge_patch(&mut whole, section);
+        leave_out_unnamed_benefits(&mut whole);
         assert_eq!(said(program::compile_value(whole)), "compiles", "{text}");
     }
 }
@@ -1106,6 +1118,226 @@ proptest! {
 fn the_programme_of_the_predicates_benchmark_compiles() {
     let compiled = program::compile(include_str!("../../examples/predicates.yaml"));
     assert_eq!(compiled.err(), None);
+}
+
+/// What is said of each; one that is in force stays so.
+#[allow(clippy::needless_pass_by_value)]
+fn advises(rows: &[&str], expected: Expect) {
+    let mut table = String::new();
+    for sections in rows {
+        let text = with(sections);
+        let told = said(program::compile(&text)).replace("line 6: ", "");
+        writeln!(table, "{sections}\n    {}", told.trim_end().replace('\n', "\n    ")).unwrap();
+        assert_eq!(said(program::compile_published(&text)), "compiles", "{sections}");
+    }
+    expected.assert_eq(&table);
+}
+
+#[test]
+fn a_rule_that_would_not_do_what_it_says_is_refused() {
+    advises(
+        &[
+            "earn: [ { id: o, on: Order Completed, points: 50, review: required } ]",
+            "earn: [ { id: o, on: Order Completed, points: 1 per 1.00, unique_by: event.shop } ]",
+            "earn: [ { id: o, on: Order Refunded, points: 7 } ]",
+            "earn: [ { id: o, on: Order Cancelled, points: 7 } ]",
+            "earn: [ { id: o, on: Order Updated, points: 7 } ]",
+            "earn: [ { id: o, on: Order Completed, points: 1000000000 per 0.01 } ]",
+            "earn: [ { id: o, on: Order Completed, points: 1000000 per 1.00 } ]",
+            "features: { n: { count: Order Refunded } }",
+        ],
+        expect![[r#"
+            earn: [ { id: o, on: Order Completed, points: 50, review: required } ]
+                earn[0].review: an order earns at once and is not reviewed: remove 'review', or listen to an event of your own
+            earn: [ { id: o, on: Order Completed, points: 1 per 1.00, unique_by: event.shop } ]
+                earn[0].unique_by: an order counts once by its own id: remove 'unique_by', or write a 'limit' like 1 per day
+            earn: [ { id: o, on: Order Refunded, points: 7 } ]
+                earn[0].on: 'Order Refunded' earns nothing: an order earns when it is completed, so write 'on: Order Completed', or an event of your own
+            earn: [ { id: o, on: Order Cancelled, points: 7 } ]
+                earn[0].on: 'Order Cancelled' earns nothing: an order earns when it is completed, so write 'on: Order Completed', or an event of your own
+            earn: [ { id: o, on: Order Updated, points: 7 } ]
+                earn[0].on: 'Order Updated' earns nothing: an order earns when it is completed, so write 'on: Order Completed', or an event of your own
+            earn: [ { id: o, on: Order Completed, points: 1000000000 per 0.01 } ]
+                earn[0].points: '1000000000 per 0.01' is beyond what wallets hold: write 1000000 per 1.00 or less
+            earn: [ { id: o, on: Order Completed, points: 1000000 per 1.00 } ]
+                compiles
+            features: { n: { count: Order Refunded } }
+                compiles
+        "#]],
+    );
+}
+
+#[test]
+fn points_wake_before_they_lapse() {
+    let points = |points: &str| format!("wallets: {{ points: {{ {points} }} }}");
+    let rows = [
+        "pending: P60D, expires: { after: P30D, from: earned }",
+        "pending: P30D, expires: { after: P30D, from: earned }",
+        "pending: P1Y, expires: { after: P11M, from: earned }",
+        "pending: P14D, expires: { after: P30D, from: earned }",
+        "pending: P60D, expires: { after: P30D }",
+    ]
+    .map(points);
+    advises(
+        &rows.each_ref().map(String::as_str),
+        expect![[r#"
+        wallets: { points: { pending: P60D, expires: { after: P30D, from: earned } } }
+            wallets.points.expires.after: points of an order wait P60D and would lapse before they can be spent: write more than that, or count from: available
+        wallets: { points: { pending: P30D, expires: { after: P30D, from: earned } } }
+            wallets.points.expires.after: points of an order wait P30D and would lapse before they can be spent: write more than that, or count from: available
+        wallets: { points: { pending: P1Y, expires: { after: P11M, from: earned } } }
+            wallets.points.expires.after: points of an order wait P12M and would lapse before they can be spent: write more than that, or count from: available
+        wallets: { points: { pending: P14D, expires: { after: P30D, from: earned } } }
+            compiles
+        wallets: { points: { pending: P60D, expires: { after: P30D } } }
+            compiles
+    "#]],
+    );
+}
+
+#[test]
+fn what_nobody_could_ever_profit_from_is_refused() {
+    advises(
+        &[
+            "join: { on: [] }",
+            "rewards: [ { id: a, name: A, points: 5, stock: 0 } ]",
+            "rewards: [ { id: a, name: A, points: 5, stock: 2, per_member: 3 } ]",
+            "tiers: { by: points.earned, levels: [ { id: a, from: 0 }, { id: b, from: 5 } ] }",
+            "tiers: { by: points.earned, levels: [ { id: a, from: 0 } ] }",
+            "benefits: { tea: Tea for two }",
+            "milestones: [ { id: a, when: orders > 5, grant: { badge: x } }, { id: b, when: orders > 9, grant: { badge: x } } ]",
+            "rewards: [ { id: a, name: \"a\\0b\", points: 5 } ]",
+        ],
+        expect![[r#"
+            join: { on: [] }
+                join.on: no event is named, so nobody joins by one: name some, like [Loyalty Joined], or remove 'join'
+            rewards: [ { id: a, name: A, points: 5, stock: 0 } ]
+                rewards[0].stock: there is none to buy: write how many there are, or take the reward out
+            rewards: [ { id: a, name: A, points: 5, stock: 2, per_member: 3 } ]
+                rewards[0].per_member: 3 for one member of a stock of 2: write 2 or less, or leave it out
+            tiers: { by: points.earned, levels: [ { id: a, from: 0 }, { id: b, from: 5 } ] }
+                tiers.by: no rule and no milestone gives points, so nobody rises: write one, or levels by: spend
+            tiers: { by: points.earned, levels: [ { id: a, from: 0 } ] }
+                compiles
+            benefits: { tea: Tea for two }
+                benefits.tea: no level brings 'tea': name it in 'benefits' of one, or take it out
+            milestones: [ { id: a, when: orders > 5, grant: { badge: x } }, { id: b, when: orders > 9, grant: { badge: x } } ]
+                milestones[1].grant.badge: milestones[0] gives the badge 'x': choose another one
+            rewards: [ { id: a, name: "a\0b", points: 5 } ]
+                rewards[0].name: a name is one line to read, and '\0' is none of its letters: take it out
+        "#]],
+    );
+    let text = with("").replace("name: Shop", "name: \"a\\0b\"");
+    expect![[r#"
+        line 3: name: a name is one line to read, and '\0' is none of its letters: take it out
+    "#]]
+    .assert_eq(&said(program::compile(&text)));
+}
+
+#[test]
+fn a_pilot_is_open_to_somebody() {
+    const LEVELS: &str = "tiers: { by: spend, levels: [ { id: a, from: 0 }, { id: b, from: 5 } ] }\n";
+    let pilot = |rule: &str| format!("{LEVELS}segments: {{ s: {} }}\npilot: {{ segment: s }}", json!(rule));
+    let rows = [
+        "member",
+        "points.available > 3",
+        "tier == 'b'",
+        "orders > 3 && (member || impact.trees > 1)",
+        "orders > 3 || member",
+        "points.available != 3",
+        "!member",
+    ];
+    let mut table = String::new();
+    for rule in rows {
+        let text = with(&pilot(rule));
+        let told = said(program::compile(&text)).replace("line 8: pilot.segment: ", "");
+        writeln!(table, "{rule}\n    {}", told.trim_end()).unwrap();
+        assert!(program::compile_published(&text).is_ok());
+    }
+    expect![[r#"
+        member
+            only members are ever in 's', and nobody becomes one: choose a segment that asks nothing of membership, level, points or impact
+        points.available > 3
+            only members are ever in 's', and nobody becomes one: choose a segment that asks nothing of membership, level, points or impact
+        tier == 'b'
+            only members are ever in 's', and nobody becomes one: choose a segment that asks nothing of membership, level, points or impact
+        orders > 3 && (member || impact.trees > 1)
+            only members are ever in 's', and nobody becomes one: choose a segment that asks nothing of membership, level, points or impact
+        orders > 3 || member
+            compiles
+        points.available != 3
+            compiles
+        !member
+            compiles
+    "#]].assert_eq(&table);
+    check(
+        "segments: { s: { top: 5%, by: points.earned }, t: { top: 5%, by: spend } }\npilot: { segment: s }",
+        expect![[r#"
+            line 7: pilot.segment: only members are ever in 's', and nobody becomes one: choose a segment that asks nothing of membership, level, points or impact
+        "#]],
+    );
+}
+
+#[test]
+fn a_currency_or_a_date_that_is_none_is_refused() {
+    let rule = |when: &str| {
+        format!(
+            "rates: {{ USD: 0.92 }}\ntraits: {{ birthday: {{ type: date }} }}\nearn: [ {{ id: a, on: Order Completed, points: 1, when: {} }} ]",
+            json!(when)
+        )
+    };
+    let mut table = String::new();
+    for when in [
+        "order.currency == 'USD'",
+        "order.currency == 'GBP'",
+        "order.currency in ['eur', 'usd']",
+        "order.currency != 'usd'",
+        "customer.birthday == '1990-03-05'",
+        "customer.birthday == '1990-13-45'",
+        "customer.birthday == order.day",
+        "orders > 5 && !(order.day != customer.birthday)",
+        "customer.birthday.startsWith('1990')",
+        "customer.birthday < '1990'",
+        "orders >= 5 && orders < 3",
+        "order.weekday == 'monday' && order.weekday == 'sunday'",
+    ] {
+        let text = with(&rule(when));
+        let told = said(program::compile(&text)).replace("line 8: earn[0].when: ", "");
+        writeln!(table, "{when}\n    {}", told.trim_end()).unwrap();
+        assert!(program::compile_published(&text).is_ok(), "{when}");
+    }
+    expect![[r#"
+        order.currency == 'USD'
+            compiles
+        order.currency == 'GBP'
+            order.currency == 'GBP' never holds, for order.currency is EUR or USD: ask for what it can be
+        order.currency in ['eur', 'usd']
+            order.currency in ['eur', 'usd'] never holds, for order.currency is EUR or USD: ask for what it can be
+        order.currency != 'usd'
+            compiles
+        customer.birthday == '1990-03-05'
+            compiles
+        customer.birthday == '1990-13-45'
+            customer.birthday == '1990-13-45' never holds, for customer.birthday is a date, as '1990-03-05': ask for what it can be
+        customer.birthday == order.day
+            customer.birthday is a whole date, and order.day only its month and day: write customer.birthday.endsWith(order.day)
+        orders > 5 && !(order.day != customer.birthday)
+            customer.birthday is a whole date, and order.day only its month and day: write customer.birthday.endsWith(order.day)
+        customer.birthday.startsWith('1990')
+            compiles
+        customer.birthday < '1990'
+            compiles
+        orders >= 5 && orders < 3
+            orders >= 5 and orders < 3 never hold at once: join with || what is enough alone, or mend one of them
+        order.weekday == 'monday' && order.weekday == 'sunday'
+            order.weekday == 'monday' and order.weekday == 'sunday' never hold at once: join with || what is enough alone, or mend one of them
+    "#]].assert_eq(&table);
+    check(
+        "features: { a: { count: Order Completed, when: order.currency == 'GBP' }, b: { count: Order Completed, when: order.currency == 'gbp' } }",
+        expect![[r#"
+            line 6: features.b.when: order.currency == 'gbp' never holds, for order.currency is three capital letters, as 'EUR': ask for what it can be
+        "#]],
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ id: shop
 name: Shop
 currency: EUR
 time_zone: UTC
-tiers: { by: points.earned, levels: [ { id: bronze, from: 0 }, { id: silver, from: 5 }, { id: gold, from: 9 } ] }
+tiers: { by: spend, levels: [ { id: bronze, from: 0 }, { id: silver, from: 5 }, { id: gold, from: 9 } ] }
 rewards: [ { id: espresso, name: Espresso, points: 12 }, { id: jacket, name: Jacket, points: 5, tier: gold } ]
 ";
 

@@ -466,7 +466,7 @@ id: club
 name: Club
 currency: EUR
 time_zone: UTC
-tiers: { by: points.earned, levels: [{ id: base, from: 0 }, { id: gold, from: 500 }] }
+tiers: { by: spend, levels: [{ id: base, from: 0 }, { id: gold, from: 500 }] }
 rewards:
   - { id: mug, name: Mug, points: 100 }
   - { id: crown, name: Crown, points: 1, tier: gold }
