@@ -11,6 +11,7 @@ mod lower;
 mod phrase;
 mod possible;
 mod problem;
+mod schema;
 mod shape;
 pub mod source;
 mod written;
@@ -28,7 +29,7 @@ use crate::time::{LeapDay, Span, Zone};
 pub use compile::{compile, compile_published, compile_value};
 pub use document::{SOURCE_MAX, merge_patch, parse_value};
 pub(crate) use problem::did_you_mean;
-pub use shape::schema;
+pub use schema::schema;
 pub use source::{Combine, Drop, ExpiryFrom, OnRefund, RefundPolicy as Refunds, Source, TierBy, TraitKind};
 
 /// A compiled programme.

@@ -2,7 +2,7 @@
 //!
 //! Promise: every slip of shape is reported with its place, and only the smallest part that
 //! cannot stand without it is set aside; the rest goes on to the compiler.
-//! Absent on purpose: a general JSON Schema validator. This reads what [`schema`] makes.
+//! Absent on purpose: a general JSON Schema validator. This reads what the types make.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use super::document::{Content, Entry, Node};
 use super::problem::{Path, Problems, did_you_mean, one_of};
 use super::source::Source;
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Source).into());
+pub(super) static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Source).into());
 
 /// Sections and keys that the format will have; a document cannot use them yet.
 const NOT_BUILT: &[&str] = &[
@@ -36,11 +36,6 @@ const NOT_BUILT: &[&str] = &[
     "voucher",
     "vouchers",
 ];
-
-/// The JSON Schema of programme documents, for editors.
-pub fn schema() -> Value {
-    SCHEMA.clone()
-}
 
 /// The source as far as its shape is right; what is wrong is reported and set aside.
 pub(super) fn check(document: &Node, problems: &mut Problems) -> Option<Source> {

@@ -793,15 +793,15 @@ texts! {
     /// A duration.
     Length: "a duration", "^P([0-9]+Y)?([0-9]+M)?([0-9]+W)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?$", "P30D", "P12M";
     /// An expression.
-    Expression: "an expression", "^[\\s\\S]+$", "order.eligible > 100.00", "orders >= 2";
+    Expression: "an expression", "\\S", "order.eligible > 100.00", "orders >= 2";
     /// Points per money.
-    Rate: "a rate", "^[0-9.]+ per [0-9.]+( [A-Z]{3})?$", "1 per 1.00", "2 per 1.00 EUR";
+    Rate: "a rate", "^ *[0-9.]+(e[0-9]+)? +per +[0-9.]+(e[0-9]+)?( +[A-Za-z]{3})? *$", "1 per 1.00", "2 per 1.00 EUR";
     /// An amount of money.
-    Money: "an amount of money", "^[0-9.]+ [A-Z]{3}$", "0.01 USD";
+    Money: "an amount of money", "^ *[0-9.]+ +[A-Za-z]{3} *$", "0.01 USD";
     /// A share.
-    Share: "a share", "^[0-9.]+ ?%$", "5%", "0.5%";
+    Share: "a share", "^ *0*(100(\\.0*)?|[0-9]{0,2}(\\.[0-9]*)?) *%$", "5%", "0.5%";
     /// How often in a period.
-    LimitText: "a limit", "^[0-9]+ per \\S+$", "1 per P30D", "2 per month", "1 per day";
+    LimitText: "a limit", "^ *0*[1-9][0-9]* +per +\\S+ *$", "1 per P30D", "2 per month", "1 per day";
     /// What becomes of points that should have lapsed.
-    Restore: "'original_dates', or a grace", "^(original_dates|grace P\\S+)$", "original_dates", "grace P30D";
+    Restore: "'original_dates', or a grace", "^(original_dates|grace +P\\S+)$", "original_dates", "grace P30D";
 }

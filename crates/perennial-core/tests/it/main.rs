@@ -4,4 +4,5 @@ mod differential;
 mod pilot;
 mod program;
 mod refusal;
+mod schema;
 mod windows;

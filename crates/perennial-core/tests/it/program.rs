@@ -14,7 +14,7 @@ fn shipped(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-fn all_shipped() -> Vec<(String, String)> {
+pub(crate) fn all_shipped() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../programs");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -32,7 +32,7 @@ fn said(result: Result<Program, Vec<program::Problem>>) -> String {
 }
 
 /// A whole programme with these sections.
-fn with(sections: &str) -> String {
+pub(crate) fn with(sections: &str) -> String {
     format!("perennial: 1\nid: shop\nname: Shop\ncurrency: EUR\ntime_zone: Europe/Paris\n{sections}")
 }
 
@@ -1005,7 +1005,7 @@ fn what_conditions_have_not_is_named_with_what_to_write() {
 }
 
 /// The YAML examples of the reference, as they are printed.
-fn printed_examples() -> Vec<String> {
+pub(crate) fn printed_examples() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/programs.md");
     let page = std::fs::read_to_string(path).unwrap();
     let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()));
