@@ -164,6 +164,14 @@ pub struct Order {
     pub lines: Vec<Line>,
 }
 
+impl Order {
+    /// Whether nothing in it says what was paid: then it counts for nothing.
+    pub fn says_no_amount(&self) -> bool {
+        let sums = [self.subtotal, self.revenue, self.total];
+        sums.iter().all(Option::is_none) && self.lines.iter().all(|line| line.price.is_none())
+    }
+}
+
 /// The part of an order that was paid with points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaidWithPoints {

@@ -108,6 +108,9 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     if joined.is_some() && !ours {
         book.note("currency_mismatch");
     }
+    if order.says_no_amount() {
+        book.note("no_amount");
+    }
     let view = View { event: Some(event), ..View::of(program, book.customer) };
     let recalled = program.recalled.iter().map(|field| view.field(field).into_owned()).collect();
     let mut booking = Booking {

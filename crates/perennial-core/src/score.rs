@@ -128,7 +128,7 @@ pub enum Score {
     },
     /// Of clusters.
     Cluster {
-        /// The cluster's name.
+        /// The cluster's name; empty when it is none any more.
         name: Box<str>,
     },
 }
@@ -202,6 +202,9 @@ impl Customer {
 
     /// Takes a score over in the place of an earlier one of its kind.
     pub(crate) fn keep_score(&mut self, new: &Scored) {
+        if matches!(&new.score, Score::Cluster { name } if name.is_empty()) {
+            return self.scores.retain(|scored| scored.kind() != new.kind());
+        }
         match self.scores.iter_mut().find(|scored| scored.kind() == new.kind()) {
             Some(old) => *old = new.clone(),
             None => self.scores.push(new.clone()),

@@ -134,6 +134,7 @@ fn put(
     source: &str,
     check: bool,
 ) -> Result<PublishedView, PublishError> {
+    workspace.check(source)?;
     if check || workspace.program_source() == Some(source) {
         return Ok(PublishedView { version: workspace.rules().latest_version(), changed: false });
     }

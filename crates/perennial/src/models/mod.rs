@@ -140,8 +140,11 @@ impl Ready {
 impl Ready {
     /// What the model says of a customer of whose orders none stands any more.
     pub fn gone(&self, version: u32, at: Timestamp) -> Option<Scored> {
-        let Self::Value(_) = self else { return None };
-        let score = Score::Value { clv_12m: 0, p_alive: 0, churn_risk: 1_000_000, next_purchase: None };
+        let score = match self {
+            Self::Value(_) => Score::Value { clv_12m: 0, p_alive: 0, churn_risk: 1_000_000, next_purchase: None },
+            Self::Clusters(_) => Score::Cluster { name: "".into() },
+            Self::Recommend(_) | Self::Foreign => return None,
+        };
         Some(Scored { version, basis: Basis { at, orders: 0, first: at, last: at, spend: 0 }, score })
     }
 }

@@ -200,7 +200,7 @@ fn score(scored: &Scored, money: &Money) -> Json {
                 "next_purchase": next_purchase,
             }),
         ),
-        Score::Cluster { name } => ("cluster", json!({ "name": name })),
+        Score::Cluster { name } => ("cluster", json!({ "name": (!name.is_empty()).then_some(name) })),
     };
     said["model"] = json!(version);
     said["as_of"] = json!(basis.at);

@@ -268,14 +268,23 @@ impl Workspace {
     /// The problems of a document that does not compile, or the store's failure.
     pub fn publish(&mut self, now: Timestamp, by: &str, source: &str) -> Result<u32, PublishError> {
         self.ready(now)?;
-        let program = program::compile(source).map_err(PublishError::Problems)?;
-        let problems = self.rules.latest().map_or_else(Vec::new, |now| program.unlike(&now.program));
-        if !problems.is_empty() && !self.everybody()?.is_empty() {
-            return Err(PublishError::Problems(problems)); // Before anybody is there, it is another beginning.
-        }
+        self.check(source)?;
         let version = self.rules.latest_version() + 1;
         self.publication(by, Published::Program { version, source: source.into() })?;
         Ok(version)
+    }
+
+    /// Whether a programme could be published now.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the store's failure.
+    pub fn check(&self, source: &str) -> Result<(), PublishError> {
+        let program = program::compile(source).map_err(PublishError::Problems)?;
+        let problems = self.rules.latest().map_or_else(Vec::new, |now| program.unlike(&now.program));
+        if problems.is_empty() || !self.knows_anybody()? {
+            return Ok(()); // Before anybody is there, it is another beginning.
+        }
+        Err(PublishError::Problems(problems))
     }
 
     /// Adds products to the catalogue; answers how many of them were news.

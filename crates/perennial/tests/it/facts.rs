@@ -63,6 +63,27 @@ fn money_of_facts_is_told_as_a_customers_spending_is() {
 }
 
 #[test]
+fn an_order_that_names_no_amount_is_told_so() {
+    let mut shop = member_of_a_shop_with_rates();
+    for (nth, (said, is_told)) in [
+        (json!({ "subtota": 100 }), true),
+        (json!({ "products": [{ "product_id": "tea", "quantity": 2 }] }), true),
+        (json!({ "subtotal": 0 }), false),
+        (json!({ "products": [{ "product_id": "tea", "price": 0 }] }), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut order = said.clone();
+        order["order_id"] = json!(format!("N{nth}"));
+        let message = send(&mut shop, "Order Completed", &order);
+        let view = shop.workspace.receipt(None, &message).unwrap().unwrap();
+        let noted = view.facts.iter().any(|fact| fact.kind == "noted" && fact.details == json!("no_amount"));
+        assert_eq!(noted, is_told, "{said}: {:?}", view.facts);
+    }
+}
+
+#[test]
 fn what_comes_back_is_told_in_the_currency_of_its_order_however_old_that_is() {
     let mut shop = member_of_a_shop_with_rates();
     let order = json!({ "order_id": "J", "subtotal": 10_000, "currency": "JPY" });

@@ -903,9 +903,12 @@ async fn a_programme_is_checked_and_published_whole() {
         "properties": {"order_id": "o", "total": 20}});
     house.ingest("/v1/track", &order).await;
     for (path, change, field) in [("tea", ("id: coffee", "id: tea"), "id"), ("coffee", ("EUR", "JPY"), "currency")] {
-        let answer = put(&format!("/v1/programs/{path}"), &house.secret, &other.replace(change.0, change.1)).await;
-        answer.check(422, "invalid_program");
-        assert_eq!(answer.json()["details"]["problems"][0]["path"], field, "{}", answer.text);
+        let changed = other.replace(change.0, change.1);
+        for query in ["", "?check=true"] {
+            let answer = put(&format!("/v1/programs/{path}{query}"), &house.secret, &changed).await;
+            answer.check(422, "invalid_program");
+            assert_eq!(answer.json()["details"]["problems"][0]["path"], field, "{}", answer.text);
+        }
     }
     house.break_journal();
     put("/v1/programs/coffee", &house.secret, &other).await.check(503, "unavailable");

@@ -323,9 +323,9 @@ fn chances_fall_between_trainings_and_only_what_moved_is_written_down() {
 fn a_customer_whose_orders_were_all_given_back_is_expected_no_more() {
     let mut shop = trained(&MemoryDisk::new());
     take(&mut shop, end(), &[order(999, DAYS)]);
-    let value = |shop: &mut Workspace| {
-        shop.glimpse(end(), &who(999)).unwrap().and_then(Glimpse::view).unwrap().scores.value.unwrap()
-    };
+    let scores = |shop: &mut Workspace| shop.glimpse(end(), &who(999)).unwrap().and_then(Glimpse::view).unwrap().scores;
+    let value = |shop: &mut Workspace| scores(shop).value.unwrap();
+    assert!(scores(&mut shop).cluster.is_some());
     assert!(value(&mut shop).clv_12m.as_f64().unwrap() > 0.0);
     let cancelled = json!({"type": "track", "userId": "u999", "messageId": "back", "event": "Order Cancelled",
         "properties": {"order_id": format!("o999-{DAYS}")}});
@@ -333,6 +333,7 @@ fn a_customer_whose_orders_were_all_given_back_is_expected_no_more() {
     let now = value(&mut shop);
     let figures = [now.clv_12m, now.clv_12m_high, now.p_alive, now.churn_risk].map(|json| json.as_f64().unwrap());
     assert_eq!((figures, now.reason.as_str()), ([0.0, 0.0, 0.0, 1.0], "no order stands"));
+    assert!(scores(&mut shop).cluster.is_none(), "nobody buys like that any more");
     assert_eq!(verified(&mut shop, end()).faults, Vec::<String>::new());
 }
 
