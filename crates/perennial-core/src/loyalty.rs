@@ -247,13 +247,14 @@ fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view
     if broken.is_zero() { Decimal::from(whole) } else { Decimal::from(whole) + broken }
 }
 
-/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13).
+/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13); never below nothing.
 fn combined(combine: Combine, mut factors: impl Iterator<Item = Decimal>) -> Decimal {
     let Some(first) = factors.next() else { return Decimal::ONE };
-    factors.fold(first, |so_far, factor| match combine {
+    let all = factors.fold(first, |so_far, factor| match combine {
         Combine::Add => so_far + factor - Decimal::ONE,
         Combine::Multiply => so_far * factor,
-    })
+    });
+    all.max(Decimal::ZERO)
 }
 
 /// A fraction of whole numbers, so that a rate like 1 per 3.00 stays exact.
@@ -904,5 +905,6 @@ mod tests {
         let factors = || [d("1.5"), d("2")].into_iter();
         assert_eq!(combined(Combine::Add, factors()), d("2.5"));
         assert_eq!(combined(Combine::Multiply, factors()), d("3"));
+        assert_eq!(combined(Combine::Add, [d("0"), d("0.5")].into_iter()), d("0"), "a line takes nothing from others");
     }
 }
