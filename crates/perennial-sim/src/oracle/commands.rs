@@ -143,7 +143,7 @@ impl Oracle {
                 Ok(())
             }
             Command::Undo { redemption } => self.undo(who, redemption, now),
-            Command::SetTier { tier, until: Until::Instant(until) } => self.give(who, tier, until.as_millis()),
+            Command::SetTier { tier, until: Until::Instant(until) } => self.give(who, now, tier, until.as_millis()),
             Command::Review { activity, approve, .. } => self.judge(who, activity, *approve),
             other => unreachable!("the shop does not ask for {other:?}"),
         }

@@ -122,8 +122,11 @@ impl Oracle {
         self.people[who].tier = Some(Tier { before: held.before, ..tier });
     }
 
-    pub(super) fn give(&mut self, who: usize, tier: &str, until: i64) -> Result<(), &'static str> {
+    pub(super) fn give(&mut self, who: usize, now: i64, tier: &str, until: i64) -> Result<(), &'static str> {
         let level = LEVELS.into_iter().find(|id| *id == tier && self.edition().position(id).is_some());
+        if level.is_some() && until <= now {
+            return Err("invalid");
+        }
         let before = self.people[who].tier.clone().map(Box::new);
         self.people[who].tier = Some(Tier { before, by_hand: true, ..bare(level.ok_or("unknown_tier")?, until) });
         Ok(())
