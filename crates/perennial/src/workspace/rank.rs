@@ -131,7 +131,11 @@ impl Workspace {
         if !self.has_ranked() {
             return Ok(());
         }
-        self.checkpoint()?;
+        self.commit()?;
+        self.settle()?;
+        if self.state.position()? < self.journal.last_seq() {
+            self.checkpoint()?; // Else nothing has happened since, as on most days of a story.
+        }
         let thresholds = self.question(self.now).answer(&AtomicBool::new(false))?;
         self.publish_thresholds(thresholds)
     }
