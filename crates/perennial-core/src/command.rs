@@ -119,25 +119,41 @@ pub fn remember(customer: &mut Customer, asked: &Asked, seq: u64) {
 
 /// The answer already given to this key, if there is one.
 pub fn answered<'a>(customer: &'a Customer, asked: &Asked) -> Option<&'a Recorded> {
-    let key = scoped_key(customer.root_named(&asked.customer), asked)?;
-    customer.answers.iter().rev().find(|a| a.key == key)
+    let mut keys = keys_of(customer, asked).into_iter();
+    keys.find_map(|key| customer.answers.iter().rev().find(|answer| answer.key == key))
 }
 
-/// Keys are scoped by operation and customer (rule 21): by the root profile, so that two who used the same key
-/// are still told apart when they turn out to be one.
+/// Under what a key may have been remembered. By the root profile that is named, so that two who used the same key
+/// are still told apart when they turn out to be one; and by the others, for who asks again by another name.
+pub fn keys_of(customer: &Customer, asked: &Asked) -> Vec<Box<str>> {
+    own_first(customer, asked).into_iter().filter_map(|root| scoped_key(root, asked)).collect()
+}
+
+fn own_first(customer: &Customer, asked: &Asked) -> Vec<CustomerId> {
+    let own = customer.root_named(&asked.customer);
+    std::iter::once(own).chain(customer.roots.iter().copied().filter(|root| *root != own)).collect()
+}
+
+/// Keys are scoped by operation and customer (rule 21).
 pub fn scoped_key(root: CustomerId, asked: &Asked) -> Option<Box<str>> {
     asked.key.as_ref().map(|key| format!("{root}:{}:{key}", asked.command.name()).into())
 }
 
-/// The opaque name of a redemption or a hold, by the key or name that its caller gave: what callers say is
-/// personal as like as not, and facts are kept for ever.
-pub fn opaque_name(secret: &Secret, said: &str) -> Box<str> {
-    format!("{:032x}", u128::from_be_bytes(secret.digest(&[b"named", said.as_bytes()]))).into()
+/// The opaque name of a redemption or a hold of a root profile, by the key or name that its caller gave: what
+/// callers say is personal as like as not, and facts are kept for ever.
+fn opaque_name(secret: &Secret, root: CustomerId, said: &str) -> Box<str> {
+    format!("{:032x}", u128::from_be_bytes(secret.digest(&[b"named", &root.0, said.as_bytes()]))).into()
 }
 
-/// Whether a caller means this redemption or hold: by its own words, or by the opaque name that answers show.
-fn is_meant(book: &Book<'_>, name: &str, said: &str) -> bool {
-    *name == *said || *name == *opaque_name(&book.rules.secret, said)
+/// What a caller may mean: what was named so under the root profile that they name, under another one that is the
+/// same customer now, or by the opaque name itself, which answers show.
+pub fn meant(secret: &Secret, customer: &Customer, asked: &Asked, said: &str) -> Vec<Box<str>> {
+    names_of(secret, &own_first(customer, asked), said)
+}
+
+/// The names that something may have with these root profiles, by what its caller said.
+pub fn names_of(secret: &Secret, roots: &[CustomerId], said: &str) -> Vec<Box<str>> {
+    roots.iter().map(|root| opaque_name(secret, *root, said)).chain([said.into()]).collect()
 }
 
 fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), Refusal> {
@@ -154,12 +170,12 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
         return Err(Refusal::new("not_a_member", "the customer has not joined the programme; enrol them first"));
     }
     match &asked.command {
-        Command::Redeem { reward, quantity } => redeem(book, reward, *quantity, asked.key.as_deref(), near),
+        Command::Redeem { reward, quantity } => redeem(book, asked, reward, *quantity, near),
         Command::Adjust { points, reason, .. } => adjust(book, *points, reason, near.granted),
-        Command::Hold { points, length, hold: name } => hold(book, *points, *length, name, near.granted),
-        Command::Capture { hold, points } => capture(book, hold, *points, near.granted),
-        Command::Release { hold } => release(book, hold),
-        Command::Undo { redemption } => undo(book, redemption),
+        Command::Hold { points, length, hold: name } => hold(book, asked, *points, *length, name, near.granted),
+        Command::Capture { hold, points } => capture(book, asked, hold, *points, near.granted),
+        Command::Release { hold } => release(book, asked, hold),
+        Command::Undo { redemption } => undo(book, asked, redemption),
         Command::SetTier { tier, until } => set_tier(book, tier, *until),
         Command::Review { activity, approve, .. } => review(book, activity, *approve),
         Command::Fulfill { benefit, order, .. } => fulfill(book, benefit, order),
@@ -190,7 +206,7 @@ pub fn shown(name: &str) -> String {
     name.chars().take(NAME_SHOWN).collect()
 }
 
-fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near: &Neighbours) -> Result<(), Refusal> {
+fn redeem(book: &mut Book<'_>, asked: &Asked, id: &str, quantity: u32, near: &Neighbours) -> Result<(), Refusal> {
     let edition = book.edition();
     let program = &edition.program;
     let reward = program.reward(id).ok_or_else(|| {
@@ -220,8 +236,8 @@ fn redeem(book: &mut Book<'_>, id: &str, quantity: u32, key: Option<&str>, near:
     if reward.stock.is_some() {
         post_stock(book, id, i64::from(quantity));
     }
-    let said = key.map_or_else(|| format!("r{}", near.seq), str::to_owned);
-    let key = opaque_name(&book.rules.secret, &said);
+    let said = asked.key.as_deref().map_or_else(|| format!("r{}", near.seq), str::to_owned);
+    let key = named(book, asked, &said);
     book.record(Fact::Redeemed(Redemption { key, reward: id.into(), quantity, points: cost, lots }));
     Ok(())
 }
@@ -285,9 +301,22 @@ fn adjust(book: &mut Book<'_>, points: i64, reason: &str, granted: bool) -> Resu
     Ok(())
 }
 
-fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str, granted: bool) -> Result<(), Refusal> {
+/// What something is named that is made now.
+fn named(book: &Book<'_>, asked: &Asked, said: &str) -> Box<str> {
+    opaque_name(&book.rules.secret, book.customer.root_named(&asked.customer), said)
+}
+
+fn hold(
+    book: &mut Book<'_>,
+    asked: &Asked,
+    points: i64,
+    length: Span,
+    name: &str,
+    granted: bool,
+) -> Result<(), Refusal> {
     let Some(member) = &book.customer.member else { return Ok(()) };
-    if member.holds.iter().any(|h| is_meant(book, &h.hold, name)) {
+    let meant = meant(&book.rules.secret, book.customer, asked, name);
+    if member.holds.iter().any(|h| meant.contains(&h.hold)) {
         return Err(Refusal::new("hold_exists", format!("a hold named '{name}' exists; choose another name")));
     }
     if member.holds.iter().filter(|h| !h.ended).count() >= HOLDS_MAX || points <= 0 {
@@ -295,20 +324,28 @@ fn hold(book: &mut Book<'_>, points: i64, length: Span, name: &str, granted: boo
     }
     let until = book.program().zone.add(book.at, length);
     let lots = spend(book, points, Account::Held, Cause::Hold, granted)?;
-    let hold = opaque_name(&book.rules.secret, name);
+    let hold = named(book, asked, name);
     book.record(Fact::Held { hold, until, lots });
     Ok(())
 }
 
-fn open_hold(book: &Book<'_>, name: &str) -> Result<Hold, Refusal> {
+fn open_hold(book: &Book<'_>, asked: &Asked, name: &str) -> Result<Hold, Refusal> {
     let gone =
         || Refusal::new("hold_expired", format!("no open hold is named '{name}': it was used, freed or has lapsed"));
     let member = book.customer.member.as_ref().ok_or_else(gone)?;
-    member.holds.iter().find(|h| !h.ended && is_meant(book, &h.hold, name)).cloned().ok_or_else(gone)
+    let meant = meant(&book.rules.secret, book.customer, asked, name);
+    let open = |name: &str| member.holds.iter().find(|h| !h.ended && *h.hold == *name);
+    meant.iter().find_map(|name| open(name)).cloned().ok_or_else(gone)
 }
 
-fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>, granted: bool) -> Result<(), Refusal> {
-    let Hold { hold, lots, .. } = open_hold(book, name)?;
+fn capture(
+    book: &mut Book<'_>,
+    asked_by: &Asked,
+    name: &str,
+    points: Option<i64>,
+    granted: bool,
+) -> Result<(), Refusal> {
+    let Hold { hold, lots, .. } = open_hold(book, asked_by, name)?;
     let held = sum(&lots);
     let asked = points.unwrap_or(held);
     if (asked > held && !granted) || asked <= 0 {
@@ -323,8 +360,8 @@ fn capture(book: &mut Book<'_>, name: &str, points: Option<i64>, granted: bool) 
     Ok(())
 }
 
-fn release(book: &mut Book<'_>, name: &str) -> Result<(), Refusal> {
-    let Hold { hold, lots, .. } = open_hold(book, name)?;
+fn release(book: &mut Book<'_>, asked: &Asked, name: &str) -> Result<(), Refusal> {
+    let Hold { hold, lots, .. } = open_hold(book, asked, name)?;
     book.record(Fact::HoldEnded { hold, captured: 0 });
     end(book, &lots, 0);
     Ok(())
@@ -354,14 +391,14 @@ pub(crate) fn lapse_holds(book: &mut Book<'_>) {
     }
 }
 
-fn undo(book: &mut Book<'_>, said: &str) -> Result<(), Refusal> {
+fn undo(book: &mut Book<'_>, asked: &Asked, said: &str) -> Result<(), Refusal> {
     let unknown = || {
         let message = format!("no redemption of this customer has the key '{}'", shown(said));
         Refusal::new("unknown_redemption", message)
     };
     let member = book.customer.member.as_ref().ok_or_else(unknown)?;
-    let named = |key: &str| member.redemption(key);
-    let bought = named(&opaque_name(&book.rules.secret, said)).or_else(|| named(said)).ok_or_else(unknown)?;
+    let meant = meant(&book.rules.secret, book.customer, asked, said);
+    let bought = meant.iter().find_map(|key| member.redemption(key)).ok_or_else(unknown)?;
     if bought.undone {
         book.note("already_undone");
         return Ok(());

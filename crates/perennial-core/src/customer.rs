@@ -265,12 +265,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// A redemption that is in the list; of several that were given the same key by people who turned out to be
-    /// one, the first that stands.
+    /// A redemption that is in the list.
     pub fn redemption(&self, key: &str) -> Option<&Bought> {
-        let mut named = self.redemptions.iter().filter(|bought| *bought.redemption.key == *key);
-        let first = named.clone().next();
-        named.find(|bought| !bought.undone).or(first)
+        self.redemptions.iter().find(|bought| *bought.redemption.key == *key)
     }
 
     /// Keeps a redemption; the oldest leave a list that is too long.

@@ -194,6 +194,7 @@ pub fn fire(rules: &Rules, customer: &mut Customer, timer: Timer, now: Timestamp
 /// Follows the newest programme version; `features` is what its features remember. Lots without an
 /// end get one when the version brings expiry, counted from its publication at the earliest.
 pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Outcome {
+    let known = customer.adopted;
     take_up(rules, customer, features);
     let Some(edition) = rules.latest().cloned() else { return Vec::new() };
     let since = edition.published_at;
@@ -201,7 +202,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
     for (lot, available_at, expires_at) in loyalty::lots_without_end(&book, since) {
         book.record(Fact::LotDated { lot, available_at, expires_at });
     }
-    tier::adopt(&mut book);
+    tier::adopt(&mut book, known);
     book.close()
 }
 
@@ -295,8 +296,8 @@ fn repark(customer: &mut Customer, order: OrderRef, event: &Event) {
 fn observe(edition: &Edition, customer: &mut Customer, event: &Event) {
     profile::absorb(&edition.program, customer, event);
     profile::follow_cart(&edition.program, &mut customer.cart, event);
-    if matches!(event.body, Body::Ordered(_)) {
-        return; // Orders are observed when they are booked, once.
+    if event.order_id().is_some() && !matches!(event.body, Body::OrderUpdated(_)) {
+        return; // Orders are observed when they are booked, and what comes back of them when it does, once.
     }
     for (i, feature) in edition.features(event.name()) {
         let view = View { event: Some(event), ..View::of(&edition.program, customer) };
@@ -342,7 +343,7 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             let record = record_of(edition, customer, event, booking);
             booked(edition, customer, event, booking, record);
         }
-        Fact::Returned(back) => returned(edition, customer, back),
+        Fact::Returned(back) => returned(edition, customer, event, at, back),
         Fact::Tiered(change) => tier::evolve(customer, change),
         Fact::Enrolled { .. } => {
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
@@ -407,7 +408,7 @@ fn booked(
     customer.orders.push(record);
 }
 
-fn returned(edition: &Edition, customer: &mut Customer, back: &Return) {
+fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at: Timestamp, back: &Return) {
     let Some(before) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
     customer.orders.amend(back.order, |record| orders::take_back(record, back));
     let Some(after) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
@@ -431,6 +432,15 @@ fn returned(edition: &Edition, customer: &mut Customer, back: &Return) {
             let standing = customer.orders.standing;
             let instant = if matches!(feature.what, Computed::First) { standing.first } else { standing.last };
             customer.features[i].reset_instant(instant);
+        }
+    }
+    let name = if back.refund.is_some() { "Order Refunded" } else { "Order Cancelled" };
+    let event = event.filter(|event| event.name() == name); // Else the order has come that it waited for.
+    for (i, feature) in edition.features(name) {
+        let view = View { event, order: Some(&after), ..View::of(&edition.program, customer) };
+        if let Some(amount) = amount(feature, &view) {
+            let now = customer.clock;
+            customer.features[i].observe(feature, at, 0, amount, now);
         }
     }
 }

@@ -237,7 +237,12 @@ impl Event {
 
     /// A property by its name: what the sender called it.
     pub fn property(&self, name: &str) -> Option<Value> {
-        self.properties.get(name)
+        self.properties.get(name).or_else(|| match (&self.body, name) {
+            (_, "order_id") => self.order_id().map(|id| Value::Text(id.into())),
+            (Body::Refunded(refund), "refund_id") => Some(Value::Text(refund.refund_id.clone())),
+            (Body::Refunded(refund), "total") => refund.total.map(Value::Number),
+            _ => None,
+        })
     }
 
     /// Whether it may come without a person: the order says whose it is.

@@ -6,6 +6,7 @@
 //! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -15,7 +16,7 @@ use crate::customer::{Activity, Reached};
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::expr::{Field, Predicate};
-use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
+use crate::fact::{Account, Booking, Cause, Fact, LineReturn, LotOpened, Posting, Return, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::ledger::POINTS_MAX;
 use crate::money::ORDER_MAX;
@@ -422,9 +423,12 @@ pub(crate) fn cancelled(book: &mut Book<'_>, name: OrderRef) {
 fn take_back(book: &mut Book<'_>, back: Return) {
     let name = back.order;
     let Some(before) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
+    if back.lines.iter().all(|line| *line == LineReturn::default()) {
+        book.note("nothing_returned");
+    }
     book.record(Fact::Returned(back));
     if !before.earns {
-        return;
+        return miss_milestones(book); // It counted as an order all the same.
     }
     let Some(after) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
@@ -618,6 +622,17 @@ pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bo
     tiers.levels.iter().take(level + 1).any(|l| l.benefits.iter().any(|b| &**b == benefit))
 }
 
+/// The last order of each local year that earns and stands.
+pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, (Timestamp, OrderRef)> {
+    let zone = &book.program().zone;
+    let mut last: BTreeMap<i16, (Timestamp, OrderRef)> = BTreeMap::new();
+    for order in book.customer.orders.iter().filter(|order| order.earns && order.stands()) {
+        let placed = (order.at, order.order);
+        last.entry(zone.year(order.at)).and_modify(|last| *last = placed.max(*last)).or_insert(placed);
+    }
+    last
+}
+
 /// Gives what milestones promise when their mark is reached (rule 9). What one gives may reach another.
 pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     let edition = book.edition();
@@ -632,6 +647,20 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
             }
         }
     }
+}
+
+/// The last order that may still come back, for what is reached by anything else but hangs on orders.
+fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<OrderRef> {
+    let moved_by_orders = |field: &Field| {
+        let sums = matches!(field, Field::Orders | Field::Spend | Field::Impact(_) | Field::PointsEarned);
+        sums || matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
+    };
+    if !milestone.when.reads(moved_by_orders) {
+        return None;
+    }
+    let (zone, pending, now) = (&book.program().zone, book.program().points.pending, book.customer.clock);
+    let open = book.customer.orders.iter().filter(|order| order.stands() && zone.add(order.at, pending) > now);
+    open.map(|order| (order.at, order.order)).max().map(|(_, order)| order)
 }
 
 /// After a refund: takes back what milestones gave whose value is under the mark again before the return window
@@ -681,20 +710,22 @@ fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
+    let by = order.or_else(|| last_open(book, milestone));
+    let bought = by.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
     // What something of long ago reaches is given now: it would have lapsed before it was there.
-    let placed = order.and_then(|o| book.customer.orders.get(o)).map_or(book.customer.clock, |r| r.at);
-    let pending = book.program().points.pending;
-    let firm_at = if order.is_some() { book.program().zone.add(placed, pending) } else { placed };
+    let now = book.customer.clock;
+    let placed = bought.filter(|_| order.is_some()).unwrap_or(now);
+    let firm_at = bought.map_or(placed, |at| book.program().zone.add(at, book.program().points.pending));
+    let year = book.program().zone.year(placed);
     let mut lot = None;
     if milestone.points > 0 {
         lot = grant(book, milestone.points, None, placed, firm_at, format!("milestone:{}", milestone.id).into());
-        let year = book.program().zone.year(placed);
         book.record(Fact::Qualified { year, points: milestone.points, spend: 0 });
     }
-    book.record(Fact::Reached { milestone: milestone.id.clone(), order, firm_at, lot, badge: milestone.badge.clone() });
+    let (milestone, badge) = (milestone.id.clone(), milestone.badge.clone());
+    book.record(Fact::Reached { milestone, order: by, firm_at, lot, badge });
     if lot.is_some() && order.is_none() {
-        let year = book.program().zone.year(placed);
-        tier::regrade(book, year, None); // An order regrades by itself, after all that it brings.
+        tier::regrade(book, year, by); // An order regrades by itself, after all that it brings.
     }
 }
 

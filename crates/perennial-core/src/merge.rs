@@ -5,7 +5,6 @@
 //! now, with the order's date, at the tier held now (rules 6 and 14).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use crate::blocks::List as _;
 use crate::customer::{CART_MAX, Customer, Member, TierStatus};
@@ -156,14 +155,8 @@ fn book_late_orders(book: &mut Book<'_>) {
 /// What both have earned together may reach a level or a milestone that neither had: as by the last order of the
 /// year, so that it goes again when that one comes back.
 fn reward_union(book: &mut Book<'_>) {
+    let last = loyalty::last_orders(book);
     let Some(member) = &book.customer.member else { return };
-    let zone = &book.edition().program.zone;
-    let earning = book.customer.orders.iter().filter(|order| order.earns && order.stands());
-    let mut last: BTreeMap<i16, (Timestamp, OrderRef)> = BTreeMap::new();
-    for order in earning {
-        let placed = (order.at, order.order);
-        last.entry(zone.year(order.at)).and_modify(|last| *last = placed.max(*last)).or_insert(placed);
-    }
     let years: Vec<i16> = member.years.keys().copied().collect();
     loyalty::milestones(book, last.values().max().map(|(_, order)| *order));
     for year in years {

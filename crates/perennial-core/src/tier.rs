@@ -8,6 +8,7 @@ use crate::engine::Book;
 use crate::fact::{Fact, TierChange, TierReason};
 use crate::id::OrderRef;
 use crate::input::TimerKind;
+use crate::loyalty;
 use crate::program::{Drop, OnRefund, Program, TierBy, Tiers};
 use crate::rules::Rules;
 use crate::time::Timestamp;
@@ -53,7 +54,7 @@ fn threshold(rules: &Rules, known: u32, id: &str) -> i64 {
 
 /// After another programme was taken up: who joined before there were tiers gets one, and who holds a level that
 /// is no more the one that [`follow`] found.
-pub(crate) fn adopt(book: &mut Book<'_>) {
+pub(crate) fn adopt(book: &mut Book<'_>, known: u32) {
     let edition = book.edition();
     let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
     let Some(held) = &member.tier else {
@@ -65,7 +66,19 @@ pub(crate) fn adopt(book: &mut Book<'_>) {
         let until = if level == 0 { Timestamp::NEVER } else { until };
         change(book, level, until, TierReason::Adopted, None);
     }
-    regrade_all(book); // A lower mark lifts at once.
+    let held_by_hand = book.customer.member.iter().flat_map(|member| &member.tier).any(|held| held.by_hand);
+    let ladder = |program: &Program| {
+        let tiers = program.tiers.as_ref()?;
+        Some((tiers.by, tiers.levels.iter().map(|level| (level.id.clone(), level.from)).collect::<Vec<_>>()))
+    };
+    let before = book.rules.edition(known).and_then(|edition| ladder(&edition.program));
+    if !held_by_hand && before != ladder(&edition.program) {
+        // A lower mark lifts at once: as by the last order of the year, so that it goes again when that comes back.
+        let last = loyalty::last_orders(book);
+        for year in book.customer.member.iter().flat_map(|member| member.years.keys().copied()).collect::<Vec<_>>() {
+            regrade(book, year, last.get(&year).map(|(_, order)| *order));
+        }
+    }
 }
 
 /// The lowest level, on joining.

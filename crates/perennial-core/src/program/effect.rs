@@ -164,6 +164,13 @@ impl Effect<'_> {
             let message = format!("no level brings '{id}': name it in 'benefits' of one, or take it out");
             self.problems.add(&section("benefits").key(id), message);
         }
+        for (id, benefit) in &source.benefits {
+            let source::Benefit::Granted(granted) = benefit else { continue };
+            if let on @ ("Order Updated" | "Order Refunded" | "Order Cancelled") = granted.on.0.as_str() {
+                let message = format!("'{on}' brings nothing: write 'on: Order Completed', or an event of your own");
+                self.problems.add(&section("benefits").key(id).key("on"), message);
+            }
+        }
     }
 
     fn rewards(&mut self, source: &Source) {

@@ -292,9 +292,9 @@ fn is_currency(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
 }
 
-/// As traits are told apart: a time may follow the date.
+/// Of a trait the day is kept, also where a time was sent with it.
 fn is_date(text: &str) -> bool {
-    text.get(..10).is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok())
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
 }
 
 /// The days of a leap year, as `order.day` says them.

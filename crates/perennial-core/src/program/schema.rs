@@ -100,7 +100,10 @@ fn earning() -> Value {
             "then": { "properties": { "levels": { "items": { "properties": { "from": { "type": "integer" } } } } } },
         },
         "Benefit": { "pattern": NAME },
-        "GrantedBenefit": { "properties": { "name": { "pattern": PLAIN } } },
+        "GrantedBenefit": { "properties": {
+            "name": { "pattern": PLAIN },
+            "on": { "not": { "enum": ["Order Updated", "Order Refunded", "Order Cancelled"] } },
+        } },
         "BenefitGrant": { "properties": { "impact": {
             "minProperties": 1,
             "propertyNames": { "pattern": WORD },

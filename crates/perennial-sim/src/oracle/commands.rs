@@ -77,7 +77,9 @@ impl Oracle {
 
     fn answered(&self, who: usize, asked: &Asked) -> Option<Expected> {
         let key = self.named(asked)?;
-        let (_, first) = self.people[who].answers.iter().rev().find(|(k, _)| *k == key)?;
+        let answers = || self.people[who].answers.iter().rev();
+        let own = answers().find(|(known, _)| *known == key);
+        let (_, first) = own.or_else(|| answers().find(|(known, _)| known.1 == key.1))?;
         Some(if *first == asked.command { Expected::Again } else { Expected::KeyReused })
     }
 

@@ -91,7 +91,7 @@ impl Oracle {
         self.qualify(who, at, points);
         let order = self.people[who].sales[sale].id.clone();
         self.plant(who, sale);
-        self.reach(who, at, Some(at));
+        self.reach(who, at, at + self.edition().pending_days * DAY);
         self.regrade(who, self.trade.zone().year(at), Some(order));
     }
 
@@ -155,7 +155,7 @@ impl Oracle {
     fn take_back(&mut self, who: usize, at: usize, now: i64) {
         let sale = self.people[who].sales[at].clone();
         if !sale.earns {
-            return;
+            return self.miss(who, now);
         }
         let less = sale.points - self.worth(&sale).min(sale.points);
         let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);

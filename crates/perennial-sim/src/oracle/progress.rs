@@ -28,16 +28,38 @@ impl Oracle {
             let at = instead(newest, &self.editions[..known], held.level);
             (held.level, held.until) = (newest.levels[at].0, if at == 0 { NEVER } else { held.until });
         }
-        let years: Vec<i64> = self.people[who].years.keys().copied().collect();
-        years.into_iter().for_each(|year| self.regrade(who, year, None));
+        let by_hand = self.people[who].tier.as_ref().is_some_and(|held| held.by_hand);
+        let ladder = |nth: usize| self.editions.get(nth.wrapping_sub(1)).map(|edition| edition.levels.clone());
+        if !by_hand && ladder(known) != ladder(self.editions.len()) {
+            for (year, order) in self.by_year(who) {
+                self.regrade(who, year, order);
+            }
+        }
         self.conclude(who);
     }
 
-    /// Whatever changed somebody may have reached something.
+    /// The years that count, with the last order of each.
+    fn by_year(&self, who: usize) -> Vec<(i64, Option<Box<str>>)> {
+        let years = self.people[who].years.keys();
+        years.map(|year| (*year, self.last_order(who, Some(*year)).map(|(_, id)| id))).collect()
+    }
+
+    /// The last order that earns and stands.
+    fn last_order(&self, who: usize, year: Option<i64>) -> Option<(i64, Box<str>)> {
+        let zone = self.trade.zone();
+        let kept = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
+        let of_year = kept.filter(|s| year.is_none_or(|year| zone.year(s.at) == year));
+        of_year.max_by_key(|s| s.at).map(|s| (s.at, s.id.clone()))
+    }
+
+    /// Whatever changed somebody may have reached something: it is firm when their last order is.
     pub(super) fn conclude(&mut self, who: usize) {
-        let clock = self.people[who].clock;
-        if self.people[who].joined.is_some() && self.reach(who, clock, None) {
-            self.regrade(who, self.trade.zone().year(clock), None);
+        let (clock, window) = (self.people[who].clock, self.edition().pending_days * DAY);
+        let kept = self.people[who].sales.iter().filter(|s| s.rows.iter().any(Row::is_kept) && s.at + window > clock);
+        let last = kept.max_by_key(|s| s.at).map(|s| (s.at + window, s.id.clone()));
+        let firm_at = last.as_ref().map_or(clock, |(firm_at, _)| *firm_at);
+        if self.people[who].joined.is_some() && self.reach(who, clock, firm_at) {
+            self.regrade(who, self.trade.zone().year(clock), last.map(|(_, id)| id));
         }
     }
 
@@ -144,16 +166,11 @@ impl Oracle {
 
     /// What two members have earned together may reach what neither had, as by their last order.
     pub(super) fn reach_together(&mut self, who: usize, now: i64) {
-        let last = |year: Option<i64>| {
-            let zone = self.trade.zone();
-            let kept = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
-            let of_year = kept.filter(|s| year.is_none_or(|year| zone.year(s.at) == year));
-            of_year.max_by_key(|s| s.at).map(|s| (s.at, s.id.clone()))
+        let by_year = self.by_year(who);
+        match self.last_order(who, None) {
+            Some((at, _)) => self.reach(who, at, at + self.edition().pending_days * DAY),
+            None => self.reach(who, now, now),
         };
-        let years: Vec<i64> = self.people[who].years.keys().copied().collect();
-        let by_year: Vec<_> = years.into_iter().map(|year| (year, last(Some(year)).map(|(_, id)| id))).collect();
-        let latest = last(None).map(|(at, _)| at);
-        self.reach(who, now, latest);
         for (year, order) in by_year {
             self.regrade(who, year, order);
         }
@@ -179,17 +196,14 @@ impl Oracle {
         }
     }
 
-    /// Reaches what is to be reached, by an order of some instant or by nothing that could come back; whether
-    /// anything counts now that did not.
-    pub(super) fn reach(&mut self, who: usize, now: i64, order_at: Option<i64>) -> bool {
+    /// Reaches what is to be reached, dated and firm at some instants; whether anything counts now that did not.
+    pub(super) fn reach(&mut self, who: usize, placed: i64, firm_at: i64) -> bool {
         let mut counts = false;
         for mark in self.edition().marks.clone() {
             let known = self.people[who].marks.iter().any(|reached| reached.mark.id == mark.id);
             if known || self.stands_at(who, &mark) < mark.at_least {
                 continue;
             }
-            let placed = order_at.unwrap_or(now);
-            let firm_at = order_at.map_or(now, |at| at + self.edition().pending_days * DAY);
             let lot = (mark.points > 0).then(|| self.grant(who, mark.points, placed, firm_at));
             if mark.points > 0 {
                 self.qualify(who, placed, mark.points);

@@ -106,7 +106,8 @@ impl Workspace {
             }
         }
         let account = erased.iter().any(|name| name.kind == IdentifierKind::User);
-        let is_alias = alias.is_some_and(|name| erased.contains(&name)); // Then it says nothing else.
+        // An alias says nothing else.
+        let is_alias = alias.map_or(Ok(false), |name| self.is_erased(&name))?;
         if account || is_alias || (!erased.is_empty() && erased.len() == event.ids.len()) {
             let reason = "this person was erased; their events are not kept, stop sending them";
             let field = if is_alias && !account { "previousId" } else { "userId" };

@@ -71,11 +71,13 @@ impl Workspace {
     fn name_by_alias(&mut self, event: &mut Event) -> Result<Option<Identifier>, Failure> {
         let Body::Alias { previous } = &event.body else { return Ok(None) };
         let mut name = previous.clone();
-        if self.owner(&name)?.is_none() {
-            let other =
-                if name.kind == IdentifierKind::User { IdentifierKind::Anonymous } else { IdentifierKind::User };
-            let known = Identifier::new(other, &name.value).map(|id| self.owner(&id).map(|o| o.map(|_| id)));
-            name = known.transpose()?.flatten().unwrap_or(name);
+        let is_user = name.kind == IdentifierKind::User;
+        let other = if is_user { IdentifierKind::Anonymous } else { IdentifierKind::User };
+        if !self.is_known(&name)?
+            && let Some(other) = Identifier::new(other, &name.value)
+            && self.is_known(&other)?
+        {
+            name = other;
         }
         let account = |id: &Identifier| id.kind == IdentifierKind::User;
         let second_account = account(&name) && event.ids.iter().any(account);
@@ -83,6 +85,11 @@ impl Workspace {
             event.ids.push(name.clone());
         }
         Ok(Some(name))
+    }
+
+    /// Whether a name is somebody's, or was until they were erased.
+    fn is_known(&mut self, name: &Identifier) -> Result<bool, Failure> {
+        Ok(self.owner(name)?.is_some() || self.is_erased(name)?)
     }
 
     /// Traits that the programme declares as identifying name the customer too.

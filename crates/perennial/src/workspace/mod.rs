@@ -423,7 +423,7 @@ impl Workspace {
             return self.part(parting, &asked);
         }
         self.warm.put(customer, false);
-        self.recall_asked(id, &asked.command, &mut made)?;
+        self.recall_asked(id, &asked, &mut made)?;
         let Some(mut customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
         let near = Neighbours { stock: self.stock_for(&asked.command), seq: self.next_seq, granted: false };
         let (facts, result) = command::admit(&self.rules, &mut customer, &asked, &near);
@@ -445,12 +445,12 @@ impl Workspace {
     }
 
     /// Fetches what a command is about and has left this customer's lists.
-    fn recall_asked(&mut self, id: CustomerId, command: &Command, made: &mut Vec<Fact>) -> Result<(), Failure> {
-        match command {
+    fn recall_asked(&mut self, id: CustomerId, asked: &Asked, made: &mut Vec<Fact>) -> Result<(), Failure> {
+        match &asked.command {
             Command::Undo { redemption } => {
-                let name = command::opaque_name(&self.secret(), redemption);
-                self.recall_redemption(id, &name, made)?;
-                self.recall_redemption(id, redemption, made)
+                let Some(customer) = self.warm.get(id)? else { return Ok(()) };
+                let names = command::meant(&self.rules.secret, customer, asked, redemption);
+                names.iter().try_for_each(|name| self.recall_redemption(id, name, made))
             }
             Command::Fulfill { order, .. } => {
                 let order = OrderRef::derive(&self.secret(), order);
@@ -462,12 +462,15 @@ impl Workspace {
 
     /// The answer already given to this key, however long ago.
     fn first_answer(&self, customer: &Customer, asked: &Asked) -> Result<Option<Recorded>, Failure> {
-        let key = command::scoped_key(customer.root_named(&asked.customer), asked);
-        match (command::answered(customer, asked), key) {
-            (Some(first), _) => Ok(Some(first.clone())),
-            (None, Some(key)) => self.warm.old_answer(&customer.roots, &key),
-            (None, None) => Ok(None),
+        if let Some(first) = command::answered(customer, asked) {
+            return Ok(Some(first.clone()));
         }
+        for key in command::keys_of(customer, asked) {
+            if let Some(first) = self.warm.old_answer(&customer.roots, &key)? {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
     }
 
     fn stock_for(&self, command: &Command) -> Option<i64> {
@@ -579,8 +582,10 @@ impl Workspace {
 
     /// The customer with an open or ended hold of this name, among the warm ones.
     pub fn hold_owner(&self, hold: &str) -> Option<Identifier> {
-        let hold = command::opaque_name(&self.secret(), hold);
-        self.warm.find(|c| c.member.as_ref().is_some_and(|m| m.holds.iter().any(|h| h.hold == hold)))
+        self.warm.find(|customer| {
+            let names = command::names_of(&self.rules.secret, &customer.roots, hold);
+            customer.member.iter().flat_map(|member| &member.holds).any(|open| names.contains(&open.hold))
+        })
     }
 
     /// Fires what is due until `now`, for up to 2,048 customers; says whether more is due.

@@ -228,11 +228,17 @@ impl<'a> Sides<'a> {
     /// Whose a command is: the side that has what it is about, and never one that could not have
     /// asked for what was granted.
     fn asking_side(&mut self, entry: &Entry, asked: &Asked) -> Result<Option<CustomerId>, Failure> {
-        let named = |said: &str| [command::opaque_name(&self.whole.rules.secret, said), said.into()];
+        let secret = self.whole.rules.secret;
         let has = |warm: &mut Warm, side: CustomerId| {
+            let roots = warm.get(side)?.map(|customer| customer.roots.clone()).unwrap_or_default();
+            let named = |said: &str| command::names_of(&secret, &roots, said);
             if let Command::Undo { redemption } = &asked.command {
-                let [ours, theirs] = named(redemption);
-                return Ok(warm.has_redemption(side, &ours)? || warm.has_redemption(side, &theirs)?);
+                for name in named(redemption) {
+                    if warm.has_redemption(side, &name)? {
+                        return Ok(true);
+                    }
+                }
+                return Ok(false);
             }
             let Some(member) = warm.get(side)?.and_then(|c| c.member.as_ref()) else { return Ok(false) };
             Ok(match &asked.command {
@@ -298,7 +304,7 @@ impl<'a> Sides<'a> {
         self.wake(side, asked.at, entry.seq)?;
         let mut facts = Vec::new();
         if !refused {
-            self.scratch.recall_asked(side, &asked.command, &mut facts)?;
+            self.scratch.recall_asked(side, asked, &mut facts)?;
         }
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
         if refused || !of_one {

@@ -156,6 +156,7 @@ fn an_erased_name_however_it_is_written_keeps_nobody_else_out() {
         { "type": "alias", "userId": "eve", "messageId": "2", "previousId": "ana-unique-phone" },
         { "type": "alias", "userId": "ana-unique", "messageId": "3", "previousId": "eve-phone" },
         { "type": "track", "userId": "ben", "event": "Review", "messageId": "4" },
+        { "type": "alias", "userId": "eve", "messageId": "5", "previousId": "ana-unique" },
     ]);
     let receipts = workspace.take(noon(), arrivals(&shop)).unwrap();
     let told = receipts.iter().map(|receipt| match &receipt.status {
@@ -163,7 +164,7 @@ fn an_erased_name_however_it_is_written_keeps_nobody_else_out() {
         Status::Rejected { code, field, .. } if **code == *"erased" => field,
         other => panic!("{other:?}"),
     });
-    assert_eq!(told.collect::<Vec<_>>(), ["accepted", "previousId", "userId", "accepted"]);
+    assert_eq!(told.collect::<Vec<_>>(), ["accepted", "previousId", "userId", "accepted", "previousId"]);
     let eve = workspace.customer(noon(), &"eve".parse().unwrap()).unwrap().unwrap();
     let names: Vec<String> = eve.identifiers.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!((names, eve.profile.traits.len()), (vec!["eve".to_owned()], 0), "the rest of it is used");
