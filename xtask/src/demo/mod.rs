@@ -236,7 +236,11 @@ impl House {
             said.push('\n');
         }
         let _ = child.wait(); // it ended by itself and has said why
-        Err("the server did not start; see above".into())
+        let data = self.data(kind);
+        Err(format!(
+            "the server did not start, see above; where the folder is another version's, remove {}",
+            data.display()
+        ))
     }
 
     /// Sees that the page and the API answer.
