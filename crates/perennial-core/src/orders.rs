@@ -606,12 +606,22 @@ fn paid_for_goods(order: &Order, currency: Currency) -> i64 {
         return goods;
     }
     if order.lines.iter().any(|l| l.price.is_some()) {
-        let gross = order.lines.iter().try_fold(Decimal::ZERO, |sum, line| sum.checked_add(gross(line)));
-        let goods = gross.and_then(|gross| gross.checked_sub(order.discount.unwrap_or_default()));
-        return minor(goods).unwrap_or(ORDER_MAX);
+        return priced(order, currency);
     }
     let or_zero = |amount| minor(amount).unwrap_or(0);
     or_zero(order.total).saturating_sub(or_zero(order.tax)).saturating_sub(or_zero(order.shipping))
+}
+
+/// What the lines cost less the discount, rounded once.
+fn priced(order: &Order, currency: Currency) -> i64 {
+    let discount = order.discount.unwrap_or_default();
+    let whole = order.lines.iter().try_fold(0i64, |sum, line| sum.checked_add(whole_gross(line, currency)?));
+    if let (Some(whole), true) = (whole, discount.scale() <= currency.exponent()) {
+        return whole.saturating_sub(currency.minor(discount).unwrap_or(0));
+    }
+    let gross = order.lines.iter().try_fold(Decimal::ZERO, |sum, line| sum.checked_add(gross(line)));
+    let goods = gross.and_then(|gross| gross.checked_sub(discount));
+    goods.and_then(|goods| currency.minor(goods)).unwrap_or(ORDER_MAX)
 }
 
 /// What all pieces of a line cost, exactly: a piece may cost less than a minor unit. A voucher that is a line of
@@ -620,14 +630,21 @@ fn gross(line: &Line) -> Decimal {
     line.price.and_then(|price| price.checked_mul(line.quantity.into())).unwrap_or_default()
 }
 
+/// The same in minor units, which nearly all prices are whole ones of; none for any other.
+fn whole_gross(line: &Line, currency: Currency) -> Option<i64> {
+    let Some(price) = line.price else { return Some(0) };
+    if price.scale() > currency.exponent() {
+        return None;
+    }
+    currency.minor(price)?.checked_mul(line.quantity.into())
+}
+
 /// What lines cost in proportion to each other: in minor units, or in ten-thousandths of them where some cost
 /// fractions.
 fn weights(lines: &[Line], currency: Currency) -> Vec<i64> {
-    let gross: Vec<Decimal> = lines.iter().map(gross).collect();
-    let broken = gross.iter().any(|amount| amount.scale() > currency.exponent());
-    let scale = Decimal::from(if broken { 10_000 } else { 1 });
-    let weight = |amount: &Decimal| amount.checked_mul(scale).and_then(|amount| currency.minor(amount));
-    gross.iter().map(|amount| weight(amount).unwrap_or(i64::MAX).max(0)).collect()
+    let whole: Option<Vec<i64>> = lines.iter().map(|line| Some(whole_gross(line, currency)?.max(0))).collect();
+    let fine = |line| gross(line).checked_mul(Decimal::from(10_000)).and_then(|amount| currency.minor(amount));
+    whole.unwrap_or_else(|| lines.iter().map(|line| fine(line).unwrap_or(i64::MAX).max(0)).collect())
 }
 
 /// Apportions an order's eligible amount over its lines, each with the catalogue's tags and impact.
