@@ -357,12 +357,23 @@ impl<'a> Sides<'a> {
             let adopted = self.scratch.warm.get(side)?.map_or(0, |c| c.adopted);
             self.scratch.rules = in_force.as_of(version.max(adopted));
             self.scratch.next_seq = seq;
+            self.number_lots(side)?;
             self.scratch.adopt(side)?;
+            self.number_lots(side)?;
             let Some(timer) = due else { return Ok(()) };
             self.scratch.now = timer.at;
             self.scratch.next_seq = seq;
             self.scratch.fire(side, timer)?;
         }
+    }
+
+    /// A version or time itself may reach a milestone, which opens a lot: under a number that no lot has had.
+    fn number_lots(&mut self, side: CustomerId) -> Result<(), Failure> {
+        if let (Some(lots), Some(customer)) = (self.lots.get_mut(&side), self.scratch.warm.get_mut(side)?) {
+            lots.last = lots.last.max(customer.lots_opened);
+            customer.lots_opened = lots.last;
+        }
+        Ok(())
     }
 
     /// Both sides come to the instant of the un-merge.
