@@ -73,106 +73,124 @@ fn inside(before: &str, each: &[&str], after: &str) -> Vec<String> {
     each.iter().map(|part| format!("{before}{part}{after}")).collect()
 }
 
+/// Earning rules that cannot be.
+const RULES: &[&str] = &[
+    "on: Order Completed",
+    "on: Order Completed, points: 1, multiply: 2",
+    "on: Order Completed, points: 1, lines: product.price > 1",
+    "on: Order Completed, multiply: 2, limit: 1",
+    "on: Order Completed, multiply: 2, unique_by: event.url",
+    "on: Order Completed, multiply: 2, review: required",
+    "on: Order Completed, multiply: 1001",
+    "on: Order Completed, points: 1, review: required",
+    "on: Order Completed, points: 1, unique_by: event.shop",
+    "on: Order Refunded, points: 1",
+    "on: Order Cancelled, points: 1",
+    "on: Order Updated, points: 1",
+    "on: Visit, points: 1 per 1.00",
+    "on: Visit, multiply: 2",
+    "on: '  ', points: 2",
+    "on: Visit, points: 2, when: ' '",
+    "on: Visit, points: 2, limit: null",
+];
+
+/// Limits that are none.
+const LIMITS: &[&str] =
+    &["1 per week", "1 per hour", "1 per P1M", "0 per day", "0", "1 per P", "1 per PT", "1 per P0D", "once"];
+
+/// Lengths of time that are none.
+const LENGTHS: &[&str] = &["P", "PT", "P1DT", "30 days", "P1D1W", "p30d"];
+
+/// Rates that are none.
+const RATES: &[&str] =
+    &["0 per 1.00", "1 per 0", "1 per 0.00 EUR", "1 for 1.00", "1 per 1,00", "-1 per 1.00", "1 per 1.00 EURO"];
+
+/// Ends of points that contradict themselves.
+const EXPIRES: &[&str] = &[
+    "{}",
+    "{ remind: P1D }",
+    "{ from: earned }",
+    "{ after: P1Y, after_inactivity: P1Y }",
+    "{ after: P0D }",
+    "{ after: P }",
+    "{ after: P1Y, remind: PT0H }",
+];
+
+/// Pilots that let nobody in, or everybody.
+const PILOTS: &[&str] = &[
+    "{}",
+    "{ share: 10% }",
+    "{ salt: a }",
+    "{ share: 0%, salt: a }",
+    "{ share: 110%, salt: a }",
+    "{ share: 100.5%, salt: a }",
+    "{ share: 0.001%, salt: a }",
+    "{ share: 10%, salt: a, segment: s }",
+];
+
+/// Features that compute nothing, or two things.
+const FEATURES: &[&str] = &[
+    "a: {}",
+    "a: { count: page, sum: event.x, on: page }",
+    "a: { count: page, on: page }",
+    "a: { sum: event.x }",
+    "a: { max: event.x, min: event.x, on: page }",
+    "a: { count: page, within: P1M }",
+    "a: { count: page, within: P0D }",
+    "a-b: { count: page }",
+    "1a: { count: page }",
+    "a b: { count: page }",
+    "orders: { count: page }",
+    "p_alive: { count: page }",
+];
+
+/// Traits that cannot identify, and names that are none.
+const TRAITS: &[&str] = &[
+    "a: { type: text, identifies: true }",
+    "a: { type: date, identifies: born }",
+    "a: { type: email, identifies: mail }",
+    "a: { type: text, identifies: email }",
+    "a: { type: text, identifies: Till }",
+    "a-b: { type: text }",
+    "1a: { type: text }",
+];
+
+/// Everything else.
+const OTHERS: &[&str] = &[
+    "milestones: [ { id: a, when: orders > 5, grant: {} } ]",
+    "benefits: { a: { on: Order Completed, grant: { impact: {} } } }",
+    "benefits: { a: { on: Order Completed, grant: { impact: { trees: 0 } } } }",
+    "benefits: { a: { on: Order Completed, grant: { impact: { two-words: 1 } } } }",
+    "benefits: { a: \"a\\u0007b\" }",
+    "rewards: [ { id: a, name: A, points: 5, stock: 0 } ]",
+    "rewards: [ { id: a, name: \"a\\tb\", points: 5 } ]",
+    "rewards: [ { id: a, name: '  ', points: 5 } ]",
+    "join: { on: [] }",
+    "tiers: { by: spend, levels: [ { id: a, from: 0, benefits: [b] } ] }\nbenefits: { b: { on: Order Refunded, grant: { impact: { t: 1 } } } }",
+    "segments: { a: { top: 0%, by: spend } }",
+    "segments: { a: { top: 101%, by: spend } }",
+    "segments: { a: { top: 0.00005%, by: spend } }",
+    "rates: { USD: 0 }",
+    "rates: { dollars: 1 }",
+    "tiers: { by: spend, levels: [ { id: a, from: 5 } ] }",
+    "tiers: { by: points.earned, levels: [ { id: a, from: 0 }, { id: b, from: 5.5 } ] }",
+    "wallets: { points: { undo: { restore: grace P0D } } }",
+    "wallets: { points: { undo: { restore: grace 30 } } }",
+    "wallets: { points: { cost: 0.01 } }",
+];
+
 /// What a schema can know to be wrong.
 fn wrong() -> Vec<String> {
-    let rules = on_orders(&[
-        "on: Order Completed",
-        "on: Order Completed, points: 1, multiply: 2",
-        "on: Order Completed, points: 1, lines: product.price > 1",
-        "on: Order Completed, multiply: 2, limit: 1",
-        "on: Order Completed, multiply: 2, unique_by: event.url",
-        "on: Order Completed, multiply: 2, review: required",
-        "on: Order Completed, multiply: 1001",
-        "on: Order Completed, points: 1, review: required",
-        "on: Order Completed, points: 1, unique_by: event.shop",
-        "on: Order Refunded, points: 1",
-        "on: Order Cancelled, points: 1",
-        "on: Order Updated, points: 1",
-        "on: Visit, points: 1 per 1.00",
-        "on: Visit, multiply: 2",
-        "on: '  ', points: 2",
-        "on: Visit, points: 2, when: ' '",
-        "on: Visit, points: 2, limit: null",
-    ]);
-    let limits =
-        ["1 per week", "1 per hour", "1 per P1M", "0 per day", "0", "1 per P", "1 per PT", "1 per P0D", "once"];
-    let lengths = ["P", "PT", "P1DT", "30 days", "P1D1W", "p30d"];
-    let rates =
-        ["0 per 1.00", "1 per 0", "1 per 0.00 EUR", "1 for 1.00", "1 per 1,00", "-1 per 1.00", "1 per 1.00 EURO"];
-    let expires = [
-        "{}",
-        "{ remind: P1D }",
-        "{ from: earned }",
-        "{ after: P1Y, after_inactivity: P1Y }",
-        "{ after: P0D }",
-        "{ after: P }",
-        "{ after: P1Y, remind: PT0H }",
-    ];
-    let pilots = [
-        "{}",
-        "{ share: 10% }",
-        "{ salt: a }",
-        "{ share: 0%, salt: a }",
-        "{ share: 110%, salt: a }",
-        "{ share: 100.5%, salt: a }",
-        "{ share: 0.001%, salt: a }",
-        "{ share: 10%, salt: a, segment: s }",
-    ];
-    let features = [
-        "a: {}",
-        "a: { count: page, sum: event.x, on: page }",
-        "a: { count: page, on: page }",
-        "a: { sum: event.x }",
-        "a: { max: event.x, min: event.x, on: page }",
-        "a: { count: page, within: P1M }",
-        "a: { count: page, within: P0D }",
-        "a-b: { count: page }",
-        "1a: { count: page }",
-        "a b: { count: page }",
-        "orders: { count: page }",
-        "p_alive: { count: page }",
-    ];
-    let traits = [
-        "a: { type: text, identifies: true }",
-        "a: { type: date, identifies: born }",
-        "a: { type: email, identifies: mail }",
-        "a: { type: text, identifies: email }",
-        "a: { type: text, identifies: Till }",
-        "a-b: { type: text }",
-        "1a: { type: text }",
-    ];
-    let others = [
-        "milestones: [ { id: a, when: orders > 5, grant: {} } ]",
-        "benefits: { a: { on: Order Completed, grant: { impact: {} } } }",
-        "benefits: { a: { on: Order Completed, grant: { impact: { trees: 0 } } } }",
-        "benefits: { a: { on: Order Completed, grant: { impact: { two-words: 1 } } } }",
-        "benefits: { a: \"a\\u0007b\" }",
-        "rewards: [ { id: a, name: A, points: 5, stock: 0 } ]",
-        "rewards: [ { id: a, name: \"a\\tb\", points: 5 } ]",
-        "rewards: [ { id: a, name: '  ', points: 5 } ]",
-        "join: { on: [] }",
-        "segments: { a: { top: 0%, by: spend } }",
-        "segments: { a: { top: 101%, by: spend } }",
-        "segments: { a: { top: 0.00005%, by: spend } }",
-        "rates: { USD: 0 }",
-        "rates: { dollars: 1 }",
-        "tiers: { by: spend, levels: [ { id: a, from: 5 } ] }",
-        "tiers: { by: points.earned, levels: [ { id: a, from: 0 }, { id: b, from: 5.5 } ] }",
-        "wallets: { points: { undo: { restore: grace P0D } } }",
-        "wallets: { points: { undo: { restore: grace 30 } } }",
-        "wallets: { points: { cost: 0.01 } }",
-    ];
-    let of_limits = inside("earn: [ { id: a, on: Visit, points: 1, limit: '", &limits, "' } ]");
     [
-        rules,
-        of_limits,
-        inside("wallets: { points: { pending: '", &lengths, "' } }"),
-        inside("earn: [ { id: a, on: Order Completed, points: '", &rates, "' } ]"),
-        inside("wallets: { points: { expires: ", &expires, " } }"),
-        inside("segments: { s: orders > 5 }\npilot: ", &pilots, ""),
-        inside("features: { ", &features, " }"),
-        inside("traits: { ", &traits, " }"),
-        others.map(Into::into).into(),
+        on_orders(RULES),
+        inside("earn: [ { id: a, on: Visit, points: 1, limit: '", LIMITS, "' } ]"),
+        inside("wallets: { points: { pending: '", LENGTHS, "' } }"),
+        inside("earn: [ { id: a, on: Order Completed, points: '", RATES, "' } ]"),
+        inside("wallets: { points: { expires: ", EXPIRES, " } }"),
+        inside("segments: { s: orders > 5 }\npilot: ", PILOTS, ""),
+        inside("features: { ", FEATURES, " }"),
+        inside("traits: { ", TRAITS, " }"),
+        OTHERS.iter().map(|other| (*other).into()).collect(),
     ]
     .concat()
 }
