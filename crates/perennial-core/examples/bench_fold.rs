@@ -160,7 +160,7 @@ fn purchase(n: u32, nth: u32) -> Event {
     let line = |product: u32, price: u32| Line {
         product_id: format!("gear-{}", product % PRODUCTS).into(),
         price: Some(cents(price)),
-        quantity: 1,
+        quantity: 1.into(),
         ..Line::default()
     };
     let order = Order {

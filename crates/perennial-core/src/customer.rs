@@ -13,6 +13,7 @@ use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
 use crate::input::{Timer, TimerKind};
 use crate::ledger::{Lot, Wallet};
 use crate::orders::Orders;
+use crate::quantity::Quantity;
 use crate::score::Scored;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -225,7 +226,7 @@ pub struct CartLine {
     /// Price of one piece, in minor units of the programme's currency.
     pub price: i64,
     /// Pieces.
-    pub quantity: u32,
+    pub quantity: Quantity,
 }
 
 /// Membership of the programme.

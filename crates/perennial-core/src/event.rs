@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Identifier, Word};
 use crate::packed::Packed;
+use crate::quantity::Quantity;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value, decimal};
 
@@ -194,8 +195,8 @@ pub struct Line {
     /// Price of one piece.
     #[serde(with = "decimal::option")]
     pub price: Option<Decimal>,
-    /// Pieces; 1 when not said.
-    pub quantity: u32,
+    /// Pieces, or a measure like 0.85; 1 when not said.
+    pub quantity: Quantity,
     /// Name, category, brand and whatever else was said of the product.
     pub about: Packed,
 }

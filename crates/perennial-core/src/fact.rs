@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, IdentifierHash, LotId, OrderRef, Word};
 use crate::input::Timer;
+use crate::quantity::Quantity;
 use crate::score::Scored;
 use crate::time::Timestamp;
 
@@ -304,7 +305,7 @@ pub struct Return {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineReturn {
     /// Pieces.
-    pub pieces: u32,
+    pub pieces: Quantity,
     /// Minor units that had counted for points.
     pub net: i64,
     /// Minor units that had been paid with points.

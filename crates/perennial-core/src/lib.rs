@@ -25,6 +25,7 @@ pub mod orders;
 pub mod packed;
 mod profile;
 pub mod program;
+pub mod quantity;
 pub mod rules;
 pub mod scope;
 pub mod score;

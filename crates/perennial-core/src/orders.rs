@@ -19,6 +19,7 @@ use crate::fact::{BookedLine, Booking, LineReturn, Return};
 use crate::id::{LotId, OrderRef, Word};
 use crate::money::{Currency, ORDER_MAX, apportion};
 use crate::packed::Packed;
+use crate::quantity::Quantity;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -321,9 +322,9 @@ pub struct OrderLine {
     /// Price of one piece, in minor units.
     pub price: i64,
     /// Pieces bought.
-    pub quantity: u32,
+    pub quantity: Quantity,
     /// Pieces left.
-    pub pieces: u32,
+    pub pieces: Quantity,
     /// Minor units that count for points, bought and left.
     pub net: i64,
     /// Left of `net`.
@@ -404,15 +405,15 @@ impl OrderRecord {
 
     /// Whether anything is left.
     pub fn stands(&self) -> bool {
-        !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| l.pieces > 0 && l.is_free()))
+        !self.cancelled && (self.left() > 0 || self.lines.iter().any(|l| !l.pieces.is_zero() && l.is_free()))
     }
 
     /// Impact left, by unit, in thousandths.
     pub fn impact_left(&self) -> Vec<(Word, i64)> {
         let mut sums: Vec<(Word, i64)> = Vec::new();
-        for line in self.lines.iter().filter(|l| l.pieces > 0 && (l.left() > 0 || l.is_free())) {
+        for line in self.lines.iter().filter(|l| !l.pieces.is_zero() && (l.left() > 0 || l.is_free())) {
             for (unit, each) in line.impact.iter() {
-                let amount = each.saturating_mul(i64::from(line.pieces));
+                let amount = line.pieces.times(*each);
                 match sums.iter_mut().find(|(u, _)| u == unit) {
                     Some((_, sum)) => *sum = sum.saturating_add(amount),
                     None => sums.push((unit.clone(), amount)),
@@ -579,9 +580,12 @@ impl Orders {
 }
 
 /// Pieces by product.
-fn goods<'a>(lines: impl Iterator<Item = (&'a str, u32)>) -> BTreeMap<&'a str, u64> {
-    let mut sums = BTreeMap::new();
-    lines.for_each(|(product, pieces)| *sums.entry(product).or_default() += u64::from(pieces));
+fn goods<'a>(lines: impl Iterator<Item = (&'a str, Quantity)>) -> BTreeMap<&'a str, Quantity> {
+    let mut sums: BTreeMap<_, Quantity> = BTreeMap::new();
+    for (product, pieces) in lines {
+        let sum = sums.entry(product).or_default();
+        *sum = sum.saturating_add(pieces);
+    }
     sums
 }
 
@@ -636,7 +640,7 @@ fn whole_gross(line: &Line, currency: Currency) -> Option<i64> {
     if price.scale() > currency.exponent() {
         return None;
     }
-    currency.minor(price)?.checked_mul(line.quantity.into())
+    currency.minor(price)?.checked_mul(line.quantity.whole()?.into())
 }
 
 /// What lines cost in proportion to each other: in minor units, or in ten-thousandths of them where some cost
@@ -683,7 +687,7 @@ pub fn record(
     let currency = order.and_then(|o| currency(o, default)).unwrap_or(default);
     let lines = booking.lines.iter().enumerate().map(|(i, booked)| {
         let said = order.and_then(|o| o.lines.get(i));
-        let quantity = said.map_or(1, |l| l.quantity);
+        let quantity = said.map_or(Quantity::ONE, |l| l.quantity);
         OrderLine {
             product_id: said.map(|l| l.product_id.clone()).unwrap_or_default(),
             sku: said.and_then(|l| l.sku.clone()),
@@ -754,6 +758,7 @@ pub fn all_back(record: &OrderRecord) -> Vec<LineReturn> {
     record.lines.iter().map(|l| LineReturn { pieces: l.pieces, net: l.net_left, paid: l.paid_left }).collect()
 }
 
+/// Pieces take their share of what is left of their line, rounded down; the last ones take the rest.
 fn pieces_back(record: &OrderRecord, wanted: &[Line]) -> Result<(Vec<LineReturn>, bool), usize> {
     let mut back = vec![LineReturn::default(); record.lines.len()];
     let mut clamped = false;
@@ -763,22 +768,17 @@ fn pieces_back(record: &OrderRecord, wanted: &[Line]) -> Result<(Vec<LineReturn>
         }
         let mut pieces = want.quantity;
         for (line, taken) in record.lines.iter().zip(&mut back).filter(|(line, _)| line.matches(want)) {
-            let here = pieces.min(line.pieces - taken.pieces);
-            taken.pieces += here;
-            pieces -= here;
+            let here = pieces.min(line.pieces.saturating_sub(taken.pieces));
+            taken.pieces = taken.pieces.saturating_add(here);
+            pieces = pieces.saturating_sub(here);
         }
-        clamped |= pieces > 0;
+        clamped |= !pieces.is_zero();
     }
     for (line, taken) in record.lines.iter().zip(&mut back) {
-        taken.net = share(line.net_left, taken.pieces, line.pieces);
-        taken.paid = share(line.paid_left, taken.pieces, line.pieces);
+        taken.net = taken.pieces.share(line.pieces, line.net_left);
+        taken.paid = taken.pieces.share(line.pieces, line.paid_left);
     }
     Ok((back, clamped))
-}
-
-/// `k` of `n` pieces take their share rounded down; the last pieces take the rest.
-fn share(left: i64, k: u32, n: u32) -> i64 {
-    if k == n { left } else { i64::try_from(i128::from(left) * i128::from(k) / i128::from(n.max(1))).unwrap_or(0) }
 }
 
 fn money_back(record: &OrderRecord, amount: i64) -> Vec<LineReturn> {
@@ -787,7 +787,7 @@ fn money_back(record: &OrderRecord, amount: i64) -> Vec<LineReturn> {
     let back = record.lines.iter().zip(shares).map(|(line, share)| {
         let share = share.min(line.left());
         let parts = apportion(share, &[line.net_left, line.paid_left]);
-        let pieces = if share == line.left() { line.pieces } else { 0 };
+        let pieces = if share == line.left() { line.pieces } else { Quantity::ZERO };
         LineReturn { pieces, net: parts[0].min(line.net_left), paid: parts[1].min(line.paid_left) }
     });
     back.collect()

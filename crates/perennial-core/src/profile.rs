@@ -93,7 +93,7 @@ fn remove(cart: &mut Vec<CartLine>, line: &Line) {
     if let Some(known) = cart.iter_mut().find(|l| l.product_id == line.product_id) {
         known.quantity = known.quantity.saturating_sub(line.quantity);
     }
-    cart.retain(|l| l.quantity > 0);
+    cart.retain(|l| !l.quantity.is_zero());
 }
 
 #[cfg(test)]

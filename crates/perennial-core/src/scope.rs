@@ -68,7 +68,7 @@ impl<'a> View<'a> {
                 if kept { expr::View::Text(LEAP_DAY) } else { expr::View::Null }
             }
             Field::OrderLines => {
-                let standing = order.lines.iter().filter(|l| l.pieces > 0);
+                let standing = order.lines.iter().filter(|l| !l.pieces.is_zero());
                 expr::View::Owned(Value::List(standing.map(|l| Value::Text(l.product_id.clone())).collect()))
             }
             _ => expr::View::Null,
@@ -97,7 +97,7 @@ impl<'a> View<'a> {
             Field::FirstOrder => standing.first.map_or(expr::View::Null, instant),
             Field::LastOrder => standing.last.map_or(expr::View::Null, instant),
             Field::CartValue => {
-                let value = customer.cart.iter().map(|l| l.price.saturating_mul(i64::from(l.quantity))).sum();
+                let value = customer.cart.iter().map(|l| l.quantity.times(l.price)).sum();
                 expr::View::Number(self.program.currency.major(value))
             }
             Field::Feature(_) => match self.computed(field) {

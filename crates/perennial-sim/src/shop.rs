@@ -8,6 +8,7 @@ use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, Refund
 use perennial_core::id::{Identifier, IdentifierKind};
 use perennial_core::input::{Asked, Command, Reject};
 use perennial_core::packed::Packed;
+use perennial_core::quantity::Quantity;
 use perennial_core::time::{Span, Timestamp, Until};
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
@@ -307,9 +308,13 @@ impl Shop {
         match dice.below(10) {
             0..4 => {
                 refund.lines = dice.one_of(&order.lines).cloned().into_iter().collect();
-                refund.lines.iter_mut().for_each(|l| l.quantity = u32::try_from(dice.between(1, 5)).unwrap_or(1));
+                refund.lines.iter_mut().for_each(|l| l.quantity = quantity(dice, 5));
                 if dice.per_mille(60) {
-                    refund.lines.push(Line { product_id: "never-sold".into(), quantity: 1, ..Line::default() });
+                    refund.lines.push(Line {
+                        product_id: "never-sold".into(),
+                        quantity: Quantity::ONE,
+                        ..Line::default()
+                    });
                 }
             }
             4..8 => refund.total = Some(Decimal::new(dice.between(1, 6_000), 2)),
@@ -447,9 +452,16 @@ fn line(dice: &mut Dice, nth: i64) -> Line {
     Line {
         product_id: format!("p{}", nth * 10 + dice.below(10)).into(),
         price: Some(Decimal::new(dice.between(1, 4_000), 2)),
-        quantity: u32::try_from(dice.between(1, 4)).unwrap_or(1),
+        quantity: quantity(dice, 4),
         ..Line::default()
     }
+}
+
+/// Pieces, or what a scale says.
+fn quantity(dice: &mut Dice, most: i64) -> Quantity {
+    let pieces = dice.between(1, most);
+    let weighed = if dice.per_mille(150) { dice.between(0, 999) } else { 0 };
+    Quantity::of(Decimal::new(pieces * 1_000 - weighed, 3)).unwrap_or(Quantity::ONE)
 }
 
 fn name(kind: IdentifierKind, value: String) -> Identifier {

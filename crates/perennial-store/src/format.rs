@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn event() -> Input {
-        let line = Line { product_id: "tea".into(), price: "4.50".parse().ok(), quantity: 2, ..Line::default() };
+        let line = Line { product_id: "tea".into(), price: "4.50".parse().ok(), quantity: 2.into(), ..Line::default() };
         let order =
             Order { order_id: "A-1".into(), subtotal: "9.00".parse().ok(), lines: vec![line], ..Order::default() };
         Input::Event(Box::new(Event {

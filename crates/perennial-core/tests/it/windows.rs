@@ -110,7 +110,8 @@ fn sent(n: usize, at: Timestamp, step: &Step, orders: &mut Vec<usize>) -> Option
         }
         Step::Buy(euros) => {
             orders.push(n);
-            let line = Line { product_id: "p".into(), price: Some((*euros).into()), quantity: 1, ..Line::default() };
+            let line =
+                Line { product_id: "p".into(), price: Some((*euros).into()), quantity: 1.into(), ..Line::default() };
             let (order_id, total) = (format!("o{n}").into(), Some((*euros).into()));
             Body::Ordered(Order { order_id, total, lines: vec![line], ..Order::default() })
         }

@@ -1,6 +1,7 @@
 //! Orders: what is bought, and what comes back of it.
 
 use perennial_core::event::{Order, Refund};
+use perennial_core::quantity::Quantity;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
@@ -16,12 +17,12 @@ impl Oracle {
         if self.people[who].sales.iter().any(|s| s.id == order.order_id) {
             return;
         }
-        let gross: Vec<i64> = order.lines.iter().map(|l| cents(l.price) * i64::from(l.quantity)).collect();
-        let goods = order.subtotal.map_or_else(|| gross.iter().sum(), |s| cents(Some(s)));
+        let gross: Vec<i64> = order.lines.iter().map(|l| cents(l.price) * grams(l.quantity)).collect();
+        let goods = order.subtotal.map_or_else(|| (gross.iter().sum::<i64>() + 500) / 1_000, |s| cents(Some(s)));
         let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
             product: l.product_id.clone(),
-            pieces: i64::from(l.quantity),
-            bought: i64::from(l.quantity),
+            pieces: grams(l.quantity),
+            bought: grams(l.quantity),
             paid: left,
             left,
         });
@@ -193,7 +194,7 @@ impl Oracle {
 
 fn by_piece(sale: &mut Sale, refund: &Refund) {
     for line in &refund.lines {
-        let mut wanted = i64::from(line.quantity);
+        let mut wanted = grams(line.quantity);
         for row in sale.rows.iter_mut().filter(|r| r.product == line.product_id) {
             let pieces = wanted.min(row.pieces);
             let money = if pieces == row.pieces { row.left } else { row.left * pieces / row.pieces };
@@ -223,7 +224,12 @@ fn whole(sale: &mut Sale) {
 }
 
 fn cents(amount: Option<Decimal>) -> i64 {
-    amount.and_then(|a| (a * Decimal::ONE_HUNDRED).to_i64()).unwrap_or(0)
+    amount.and_then(|a| (a * Decimal::ONE_HUNDRED + Decimal::new(5, 1)).floor().to_i64()).unwrap_or(0)
+}
+
+/// A thousand of a piece.
+fn grams(quantity: Quantity) -> i64 {
+    (Decimal::from(quantity) * Decimal::ONE_THOUSAND).to_i64().unwrap_or(0)
 }
 
 /// Largest remainder, cent by cent: the next cent goes where most is missing.
@@ -248,7 +254,7 @@ impl Oracle {
     pub(super) fn impact(person: &Person) -> i64 {
         let each = |product: &str| IMPACT.iter().find(|(name, _)| *name == product).map_or(0, |(_, each)| *each);
         let kept = person.sales.iter().filter(|s| s.earns).flat_map(|s| &s.rows).filter(|r| r.is_kept());
-        kept.map(|row| each(&row.product) * row.pieces).sum()
+        kept.map(|row| each(&row.product) * row.pieces / 1_000).sum()
     }
 
     pub(super) fn trees(person: &Person) -> i64 {

@@ -17,7 +17,7 @@ use rust_decimal::Decimal;
 
 use super::group::{Draft, Gathered};
 use super::mapping::Enroll;
-use super::returns::{self, Matched, unit_price};
+use super::returns::{self, Matched, Portion, unit_price};
 use super::{Refused, Sink, SinkError};
 
 /// Why a programme leaves somebody out on purpose.
@@ -288,7 +288,7 @@ impl<'p> Script<'p> {
     fn refund(&self, matched: &Matched) -> Input {
         let back = &self.gathered.orders[matched.back as usize];
         let refund_id = matched.origin.refund_id(back);
-        let line = |(product, pieces, price): &(u32, u32, Decimal)| Line {
+        let line = |(product, pieces, price): &Portion| Line {
             product_id: self.gathered.names.text(*product).into(),
             price: Some(*price),
             quantity: *pieces,

@@ -9,10 +9,10 @@ use std::collections::{HashMap, HashSet};
 
 use perennial_core::event::Product;
 use perennial_core::id::{Identifier, IdentifierKind, Word};
+use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 
 use super::Refused;
 use super::cleanse::{Bad, Cell, Meaning, holds};
@@ -108,7 +108,7 @@ pub(super) struct Draft {
 pub(super) struct DraftLine {
     pub(super) line: u64,
     pub(super) product: u32,
-    pub(super) pieces: u32,
+    pub(super) pieces: Quantity,
     pub(super) quantity: Decimal,
     pub(super) amount: Decimal,
 }
@@ -647,13 +647,10 @@ fn identifiers(ids: &Ids, cells: &[Cell]) -> Vec<Identifier> {
     ids.iter().filter_map(|(kind, column)| Identifier::new(kind.clone(), cells[*column].text()?)).collect()
 }
 
-/// Whole pieces of a line: a quantity that is no whole number, or none, is one piece.
-fn pieces(quantity: Decimal, by_measure: bool) -> u32 {
-    let whole = quantity.abs().normalize();
-    match whole.to_u32() {
-        Some(n) if n > 0 && whole.scale() == 0 && !by_measure => n,
-        _ => 1,
-    }
+/// Pieces of a line; one where the quantity says nothing of the kind.
+fn pieces(quantity: Decimal, by_measure: bool) -> Quantity {
+    let said = Quantity::of(quantity.abs()).filter(|said| !said.is_zero() && !by_measure);
+    said.unwrap_or(Quantity::ONE)
 }
 
 fn set(impact: &mut Vec<(Word, i64)>, unit: &str, n: i64) {

@@ -36,6 +36,7 @@ use perennial_core::input::Input;
 use perennial_core::money::Currency;
 use perennial_core::orders::{OrderLine, OrderRecord};
 use perennial_core::program::Problem;
+use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -146,9 +147,9 @@ pub struct BookedLine {
     /// What one piece cost.
     pub price: Decimal,
     /// Pieces bought.
-    pub bought: u32,
+    pub bought: Quantity,
     /// Of them, pieces that have not come back.
-    pub left: u32,
+    pub left: Quantity,
 }
 
 impl From<OrderRecord> for Booked {
@@ -157,7 +158,7 @@ impl From<OrderRecord> for Booked {
             product_id: line.product_id.clone(),
             price: record.currency.major(line.price),
             bought: line.quantity,
-            left: if record.cancelled { 0 } else { line.pieces },
+            left: if record.cancelled { Quantity::ZERO } else { line.pieces },
         };
         Self {
             at: record.at,

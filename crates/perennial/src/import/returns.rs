@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use perennial_core::event::Line;
+use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -19,14 +20,17 @@ use super::{Booked, Refused, Sink, SinkError};
 /// The code of pieces that nothing sold.
 const NO_SALE: &str = "no_matching_sale";
 
+/// A product, pieces of it, and the price of one.
+pub(super) type Portion = (u32, Quantity, Decimal);
+
 /// Pieces of one return that came from one order.
 pub(super) struct Matched {
     /// The return.
     pub(super) back: u32,
     /// The order.
     pub(super) origin: Origin,
-    /// Product, pieces, and what they had been sold for.
-    pub(super) pieces: Vec<(u32, u32, Decimal)>,
+    /// At the price that they had been sold for.
+    pub(super) pieces: Vec<Portion>,
 }
 
 /// The order that pieces came from, and which of the return's refunds of it this is.
@@ -64,21 +68,20 @@ struct Sale {
     at: Timestamp,
     person: u32,
     first_line: u64,
-    /// Product, pieces and the price of one.
-    lines: Vec<(u32, u32, Decimal)>,
+    lines: Vec<Portion>,
 }
 
 /// What an earlier run took back for a return.
 struct Earlier {
     origin: Origin,
-    /// Product, pieces that no row has claimed yet, and the price of one.
-    pieces: Vec<(u32, u32, Decimal)>,
+    /// Those that no row has claimed yet.
+    pieces: Vec<Portion>,
 }
 
 /// Pieces of a sold line that have not come back.
 struct Left {
     sale: usize,
-    pieces: u32,
+    pieces: Quantity,
     price: Decimal,
 }
 
@@ -139,12 +142,12 @@ impl Desk {
                 self.earlier.entry(*back).or_default().extend(earlier);
             }
         }
-        let mut gone: HashMap<u32, u32> = HashMap::new();
+        let mut gone: HashMap<u32, Quantity> = HashMap::new();
         let mut lines = Vec::new();
         for line in &booked.lines {
             let product = gathered.names.number(&line.product_id);
             lines.push((product, line.bought, line.price));
-            *gone.entry(product).or_default() += line.bought - line.left.min(line.bought);
+            add(gone.entry(product).or_default(), line.bought.saturating_sub(line.left));
         }
         // The file knows prices better than to the cent, but only if it speaks of the same goods.
         let draft = gathered.sale(&booked.order_id).map(|n| &gathered.orders[n as usize]);
@@ -153,8 +156,7 @@ impl Desk {
         }
         for (product, pieces, _) in lines.iter_mut().rev() {
             let Some(gone) = gone.get_mut(product) else { continue };
-            let here = (*gone).min(*pieces);
-            (*gone, *pieces) = (*gone - here, *pieces - here);
+            take(gone, pieces);
         }
         lines.retain(|(product, ..)| self.shelf.contains_key(&(person, *product)));
         self.sales.push(Sale { id: booked.order_id, at: booked.at, person, first_line: 0, lines });
@@ -178,7 +180,7 @@ impl Desk {
 
     fn put_out(&mut self, n: usize) {
         let sale = &self.sales[n];
-        for (product, pieces, price) in sale.lines.iter().filter(|(_, pieces, _)| *pieces > 0) {
+        for (product, pieces, price) in sale.lines.iter().filter(|(_, pieces, _)| !pieces.is_zero()) {
             if let Some(stack) = self.shelf.get_mut(&(sale.person, *product)) {
                 stack.push(Left { sale: n, pieces: *pieces, price: *price });
             }
@@ -188,35 +190,35 @@ impl Desk {
     fn take_back(&mut self, gathered: &Gathered<'_>, n: u32) {
         let draft = &gathered.orders[n as usize];
         let mut earlier = self.earlier.remove(&n).unwrap_or_default();
-        let mut found: BTreeMap<Origin, Vec<(u32, u32, Decimal)>> = BTreeMap::new();
+        let mut found: BTreeMap<Origin, Vec<Portion>> = BTreeMap::new();
         for line in &draft.lines {
             let mut open = line.pieces;
-            let mut part = |origin: Origin, taken: u32, price: Decimal| {
+            let mut part = |origin: Origin, taken: Quantity, price: Decimal| {
                 found.entry(origin).or_default().push((line.product, taken, price));
             };
             for Earlier { origin, pieces } in &mut earlier {
                 for (_, left, price) in pieces.iter_mut().filter(|(product, ..)| *product == line.product) {
                     let taken = take(&mut open, left);
-                    if taken > 0 {
+                    if !taken.is_zero() {
                         part(origin.clone(), taken, *price);
                     }
                 }
             }
             let stack = self.shelf.entry((draft.person, line.product)).or_default();
-            if let Some(order) = draft.refers_to.as_ref().filter(|_| open > 0) {
+            if let Some(order) = draft.refers_to.as_ref().filter(|_| !open.is_zero()) {
                 part(Origin::next(order, true, &earlier), open, unit_price(line));
                 let there = stack.iter_mut().filter(|left| self.sales[left.sale].id == *order);
                 there.for_each(|left| _ = take(&mut open, &mut left.pieces));
-                open = 0; // The books know whether the order has them.
+                open = Quantity::ZERO; // The books know whether the order has them.
             }
-            while open > 0
+            while !open.is_zero()
                 && let Some(latest) = stack.last_mut()
             {
                 let taken = take(&mut open, &mut latest.pieces);
-                if taken > 0 {
+                if !taken.is_zero() {
                     part(Origin::next(&self.sales[latest.sale].id, false, &earlier), taken, latest.price);
                 }
-                if latest.pieces == 0 {
+                if latest.pieces.is_zero() {
                     stack.pop();
                 }
             }
@@ -225,10 +227,14 @@ impl Desk {
     }
 }
 
+fn add(sum: &mut Quantity, pieces: Quantity) {
+    *sum = sum.saturating_add(pieces);
+}
+
 /// Moves as many pieces as both have.
-fn take(open: &mut u32, left: &mut u32) -> u32 {
+fn take(open: &mut Quantity, left: &mut Quantity) -> Quantity {
     let taken = (*open).min(*left);
-    (*open, *left) = (*open - taken, *left - taken);
+    (*open, *left) = (open.saturating_sub(taken), left.saturating_sub(taken));
     taken
 }
 
@@ -254,33 +260,33 @@ fn earlier(
     Ok(all)
 }
 
-fn lines_of(draft: &Draft) -> Vec<(u32, u32, Decimal)> {
+fn lines_of(draft: &Draft) -> Vec<Portion> {
     draft.lines.iter().map(|line| (line.product, line.pieces, unit_price(line))).collect()
 }
 
 /// Pieces by product.
-fn goods(lines: &[(u32, u32, Decimal)]) -> BTreeMap<u32, u64> {
+fn goods(lines: &[Portion]) -> BTreeMap<u32, Quantity> {
     let mut sums = BTreeMap::new();
-    lines.iter().for_each(|(product, pieces, _)| *sums.entry(*product).or_default() += u64::from(*pieces));
+    lines.iter().for_each(|(product, pieces, _)| add(sums.entry(*product).or_default(), *pieces));
     sums
 }
 
 /// What one piece of a line cost, to a millionth.
 pub(super) fn unit_price(line: &DraftLine) -> Decimal {
-    let price = line.amount.abs() / Decimal::from(line.pieces.max(1));
+    let price = line.amount.abs() / Decimal::from(line.pieces);
     price.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero).normalize()
 }
 
 /// Counts what was matched and taken back, and rejects the rest. All rows of a return that bring back one
 /// product are rejected together: fed again, they say together how many pieces came back.
 pub(super) fn settle(gathered: &mut Gathered<'_>, matched: &[Matched], refused: &HashMap<usize, &Refused>) {
-    let mut taken: HashMap<(u32, u32), u32> = HashMap::new();
+    let mut taken: HashMap<(u32, u32), Quantity> = HashMap::new();
     let mut why: HashMap<(u32, u32), &Refused> = HashMap::new();
     for (n, m) in matched.iter().enumerate() {
         for (product, pieces, _) in &m.pieces {
             match refused.get(&n) {
                 Some(refused) => _ = why.insert((m.back, *product), refused),
-                None => *taken.entry((m.back, *product)).or_default() += pieces,
+                None => add(taken.entry((m.back, *product)).or_default(), *pieces),
             }
         }
     }
@@ -288,19 +294,20 @@ pub(super) fn settle(gathered: &mut Gathered<'_>, matched: &[Matched], refused: 
     for n in returns {
         let lines = std::mem::take(&mut gathered.orders[n as usize].lines);
         // Of each product the pieces that came back, and those of them that were not taken back.
-        let mut short: HashMap<u32, (u32, u32)> = HashMap::new();
+        let mut short: HashMap<u32, (Quantity, Quantity)> = HashMap::new();
         for line in &lines {
             let there = taken.entry((n, line.product)).or_default();
-            let here = line.pieces.min(*there);
-            *there -= here;
+            let mut left = line.pieces;
+            let here = take(&mut left, there);
             let (open, all) = short.entry(line.product).or_default();
-            (*open, *all) = (*open + line.pieces - here, *all + line.pieces);
+            add(open, left);
+            add(all, line.pieces);
             let code = why.get(&(n, line.product)).map_or(NO_SALE, |refused| &*refused.code);
             count(gathered, line, here, code);
         }
         for line in &lines {
             let (open, all) = short.get(&line.product).copied().unwrap_or_default();
-            if open > 0 {
+            if !open.is_zero() {
                 reject(gathered, line, (open, all), why.get(&(n, line.product)).copied());
             }
         }
@@ -309,11 +316,11 @@ pub(super) fn settle(gathered: &mut Gathered<'_>, matched: &[Matched], refused: 
 }
 
 /// Divides a returned line between what was taken back and what was not.
-fn count(gathered: &mut Gathered<'_>, line: &DraftLine, taken: u32, code: &str) {
+fn count(gathered: &mut Gathered<'_>, line: &DraftLine, taken: Quantity, code: &str) {
     if taken == line.pieces {
         return gathered.totals.returned.add(1, line.quantity, line.amount);
     }
-    let share = Decimal::from(taken) / Decimal::from(line.pieces.max(1));
+    let share = Decimal::from(taken) / Decimal::from(line.pieces);
     let part = |whole: Decimal| (whole * share).round_dp(6).normalize();
     let (pieces, amount) = (part(line.quantity), part(line.amount));
     gathered.totals.returned.add(0, pieces, amount);
@@ -321,7 +328,7 @@ fn count(gathered: &mut Gathered<'_>, line: &DraftLine, taken: u32, code: &str) 
     rest.add(1, line.quantity - pieces, line.amount - amount);
 }
 
-fn reject(gathered: &mut Gathered<'_>, line: &DraftLine, (open, all): (u32, u32), refused: Option<&Refused>) {
+fn reject(gathered: &mut Gathered<'_>, line: &DraftLine, (open, all): (Quantity, Quantity), refused: Option<&Refused>) {
     let Some(orders) = gathered.plan.orders.as_ref() else { return };
     let (code, reason) = if let Some(refused) = refused {
         (refused.code.clone().into_string().into(), refused.reason.clone())

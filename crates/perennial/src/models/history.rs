@@ -207,7 +207,7 @@ impl Lines {
         let before = self.rows.len();
         for order in customer.orders.iter().filter(|o| o.stands()) {
             let at = days(order.at);
-            for line in order.lines.iter().filter(|l| l.pieces > 0 && !l.product_id.is_empty()) {
+            for line in order.lines.iter().filter(|l| !l.pieces.is_zero() && !l.product_id.is_empty()) {
                 let item = *numbers.entry(line.product_id.clone()).or_insert_with(|| {
                     self.items.push(line.product_id.clone());
                     u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)

@@ -165,7 +165,7 @@ fn returned(back: &Return, money: &Money) -> Json {
     let lines = back
         .lines
         .iter()
-        .map(|line| json!({ "pieces": line.pieces, "net": money.of(line.net), "paid": money.of(line.paid) }));
+        .map(|line| json!({ "pieces": plain(&Value::Number(line.pieces.into())), "net": money.of(line.net), "paid": money.of(line.paid) }));
     json!({
         "order": back.order,
         "refund": back.refund.as_ref().map(hex),

@@ -7,6 +7,7 @@ use std::fmt;
 
 use perennial_core::event::{Body, CartChange, Line, Order, PaidWithPoints, Refund, TYPED};
 use perennial_core::packed::Packed;
+use perennial_core::quantity::Quantity;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
@@ -51,6 +52,9 @@ const RENAMED: &[(&str, &str)] = &[
 /// The largest amount that a message may name; what is larger is a slip or an attack.
 const AMOUNT_MAX: Decimal = Decimal::from_parts(0xd4a5_1000, 0xe8, 0, false, 0);
 
+/// The most pieces that a line may name.
+const QUANTITY_MAX: u32 = 1_000_000;
+
 /// The version 2 name of a track call; other names stay as they are.
 pub fn canonical_name(name: &str) -> &str {
     let name = name.trim();
@@ -84,7 +88,7 @@ fn one_product(name: &str, properties: &mut Properties) -> Result<Body, Malforme
     let about = ["name", "category", "brand", "coupon", "position", "url", "image_url", "currency"];
     let about = about.into_iter().filter_map(|field| Some((field.into(), properties.take(field)?)));
     line.about = Properties(about.collect()).into();
-    let pieces = |line: Line| if line.quantity > 0 { vec![line] } else { Vec::new() };
+    let pieces = |line: Line| if line.quantity.is_zero() { Vec::new() } else { vec![line] };
     Ok(match name {
         "Product Added" => Body::Cart { change: CartChange::Added, lines: pieces(line) },
         "Product Removed" => Body::Cart { change: CartChange::Removed, lines: pieces(line) },
@@ -158,7 +162,7 @@ fn paid_with_points(properties: &mut Properties) -> Result<Option<PaidWithPoints
 /// Lines without those of no pieces.
 fn lines(properties: &mut Properties) -> Result<Vec<Line>, Malformed> {
     let mut lines = lines_and_nothings(properties)?;
-    lines.retain(|line| line.quantity > 0);
+    lines.retain(|line| !line.quantity.is_zero());
     Ok(lines)
 }
 
@@ -193,17 +197,10 @@ fn line(product: &mut Properties, place: Place) -> Result<Line, Malformed> {
     let variant = take_text(product, &["variant"]);
     let price = amount_at(product, "price", place)?;
     let quantity = amount_at(product, "quantity", place)?.unwrap_or(Decimal::ONE);
-    if (quantity.is_sign_negative() && !quantity.is_zero()) || quantity > Decimal::from(1_000_000) {
-        return Err(bad_number(&format!("{place}.quantity"), "a number of pieces above 0, at most 1,000,000"));
-    }
-    if quantity.is_integer() {
-        let quantity = quantity.to_u32().unwrap_or(1);
-        return Ok(Line { product_id, sku, variant, price, quantity, about: Packed::default() });
-    }
-    // Goods by weight or length: one piece of the whole price; the measure stays readable.
-    product.set("quantity", Value::Number(quantity));
-    let price = price.and_then(|p| p.checked_mul(quantity));
-    Ok(Line { product_id, sku, variant, price, quantity: 1, about: Packed::default() })
+    let quantity = Quantity::of(quantity)
+        .filter(|quantity| *quantity <= QUANTITY_MAX.into())
+        .ok_or_else(|| bad_number(&format!("{place}.quantity"), "a number of pieces above 0, at most 1,000,000"))?;
+    Ok(Line { product_id, sku, variant, price, quantity, about: Packed::default() })
 }
 
 fn amount(properties: &mut Properties, name: &str) -> Result<Option<Decimal>, Malformed> {

@@ -365,7 +365,7 @@ fn bought_by(customer: &Customer) -> Bought {
     let mut bought = Bought::default();
     for order in orders {
         let at = history::days(order.at);
-        let kept = order.lines.iter().filter(|line| line.pieces > 0);
+        let kept = order.lines.iter().filter(|line| !line.pieces.is_zero());
         kept.for_each(|line| bought.push(&line.product_id, at));
     }
     bought.keep_latest(HISTORY_MAX);
