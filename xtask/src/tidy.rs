@@ -14,10 +14,11 @@ const ARROWS: [(&str, &[&str]); 5] = [
 
 /// What the core is built from: parsers, calendars, encodings and hashes, whose results depend on what they
 /// are given and on nothing else.
-const CORE_USES: [&str; 11] = [
+const CORE_USES: [&str; 12] = [
     "cel",
     "idna",
     "jiff",
+    "num-bigint",
     "postcard",
     "rust_decimal",
     "schemars",

@@ -26,6 +26,7 @@ pub mod packed;
 mod profile;
 pub mod program;
 pub mod quantity;
+mod rate;
 pub mod rules;
 pub mod scope;
 pub mod score;

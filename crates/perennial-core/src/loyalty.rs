@@ -28,7 +28,10 @@ use crate::rules::Edition;
 use crate::scope::View;
 use crate::time::{DAY_MS, Span, Timestamp};
 use crate::value::Value;
-use crate::{expr::Scope as _, tier};
+use crate::{expr::Scope as _, rate, tier};
+
+/// The most that all factors of a line come to: so that all lines of the largest order fit a decimal.
+const FACTOR_MAX: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
 /// Joins whoever the programme lets join by this event.
 pub(crate) fn join(book: &mut Book<'_>, event: &Event) {
@@ -215,17 +218,18 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
     if record.net_left() == 0 {
         return 0;
     }
-    let Some(rate) = program.rate(record.currency) else { return 0 };
+    let Some(to_ours) = program.rate(record.currency) else { return 0 };
     let applied = edition.earning("Order Completed").filter(|rule| record.is_under(&rule.id));
     let matching: Vec<&EarnRule> = applied.filter(|rule| rule.when.holds(&view)).collect();
     let weighted = weighted(&matching, program.points.combine, record, &view);
-    let weighted = weighted.checked_mul(rate).unwrap_or(Decimal::MAX);
-    let exact = matching.iter().fold(Ratio::ZERO, |sum, rule| match rule.gives {
-        Gives::Rate { points, per } => sum.plus(Ratio::rate(weighted, points, per, program.currency.exponent())),
-        _ => sum,
+    let weighted = weighted.checked_mul(to_ours).unwrap_or(Decimal::MAX);
+    let rates = matching.iter().filter_map(|rule| match rule.gives {
+        Gives::Rate { points, per } => Some((points, per)),
+        _ => None,
     });
+    let exact = rate::points(weighted, program.currency.exponent(), rates);
     let fixed: i64 = matching.iter().map(|rule| if let Gives::Fixed(n) = rule.gives { n } else { 0 }).sum();
-    exact.floor().saturating_add(fixed).min(POINTS_MAX)
+    exact.saturating_add(fixed).min(POINTS_MAX)
 }
 
 /// Minor units of an order, each line times its factor.
@@ -238,8 +242,7 @@ fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view
             _ => None,
         });
         match combined(combine, factors) {
-            // So small that the sum of all lines fits a decimal.
-            factor if factor.scale() == 0 && factor.mantissa() <= 1_000_000 => {
+            factor if factor.scale() == 0 => {
                 whole += i128::from(line.net_left) * factor.mantissa();
             }
             factor => broken += Decimal::from(line.net_left) * factor,
@@ -248,53 +251,15 @@ fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view
     if broken.is_zero() { Decimal::from(whole) } else { Decimal::from(whole) + broken }
 }
 
-/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13); never below nothing.
+/// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13); never below nothing, and at
+/// most [`FACTOR_MAX`].
 fn combined(combine: Combine, mut factors: impl Iterator<Item = Decimal>) -> Decimal {
     let Some(first) = factors.next() else { return Decimal::ONE };
-    let all = factors.fold(first, |so_far, factor| match combine {
-        Combine::Add => so_far + factor - Decimal::ONE,
-        Combine::Multiply => so_far * factor,
+    let all = factors.try_fold(first, |so_far, factor| match combine {
+        Combine::Add => Some(so_far + factor - Decimal::ONE),
+        Combine::Multiply => so_far.checked_mul(factor),
     });
-    all.max(Decimal::ZERO)
-}
-
-/// A fraction of whole numbers, so that a rate like 1 per 3.00 stays exact.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Ratio {
-    above: i128,
-    below: i128,
-}
-
-impl Ratio {
-    const ZERO: Self = Self { above: 0, below: 1 };
-
-    /// `weighted` minor units at `points` per `per` major units.
-    fn rate(weighted: Decimal, points: Decimal, per: Decimal, exponent: u32) -> Self {
-        let (weighted, points, per) = (weighted.normalize(), points.normalize(), per.normalize());
-        let above = weighted.mantissa().saturating_mul(points.mantissa()).saturating_mul(10i128.pow(per.scale()));
-        let scale = weighted.scale() + points.scale() + exponent;
-        let below = per.mantissa().max(1).saturating_mul(10i128.checked_pow(scale).unwrap_or(i128::MAX));
-        Self { above, below }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        if self.below == other.below {
-            return Self { above: self.above.saturating_add(other.above), below: self.below };
-        }
-        Self {
-            above: self.above.saturating_mul(other.below).saturating_add(other.above.saturating_mul(self.below)),
-            below: self.below.saturating_mul(other.below),
-        }
-    }
-
-    /// Rounded down, once.
-    fn floor(self) -> i64 {
-        let quotient = match (i64::try_from(self.above), i64::try_from(self.below)) {
-            (Ok(above), Ok(below)) => above.div_euclid(below),
-            _ => i64::try_from(self.above.div_euclid(self.below)).unwrap_or(i64::MAX),
-        };
-        quotient.max(0)
-    }
+    all.unwrap_or(FACTOR_MAX).clamp(Decimal::ZERO, FACTOR_MAX)
 }
 
 /// Opens a lot and fills it: pending until `available_at`, or available at once.
@@ -920,15 +885,6 @@ mod tests {
 
     fn d(text: &str) -> Decimal {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_rate_stays_exact_until_it_is_rounded_down_once() {
-        let third = Ratio::rate(d("1000"), d("1"), d("3.00"), 2);
-        assert_eq!(third.floor(), 3);
-        assert_eq!(third.plus(third).plus(third).floor(), 10);
-        assert_eq!(Ratio::rate(d("3333") * d("2.5"), d("1"), d("1.00"), 2).floor(), 83);
-        assert_eq!(Ratio::rate(d("10000"), d("1"), d("100"), 0).floor(), 100);
     }
 
     #[test]
