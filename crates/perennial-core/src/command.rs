@@ -285,7 +285,7 @@ fn adjust(book: &mut Book<'_>, points: i64, reason: &str, granted: bool) -> Resu
     if reason.trim().is_empty() {
         return Err(Refusal::new("invalid", "reason: say in a few words why the balance is corrected"));
     }
-    if points > POINTS_MAX {
+    if points.unsigned_abs() > POINTS_MAX.unsigned_abs() {
         return Err(Refusal::new("limit_reached", format!("at most {POINTS_MAX} points at a time")));
     }
     if points > 0 {
@@ -318,6 +318,9 @@ fn hold(
     let meant = meant(&book.rules.secret, book.customer, asked, name);
     if member.holds.iter().any(|h| meant.contains(&h.hold)) {
         return Err(Refusal::new("hold_exists", format!("a hold named '{name}' exists; choose another name")));
+    }
+    if length.is_zero() {
+        return Err(Refusal::new("invalid", "for: hold for some time, like PT30M"));
     }
     if member.holds.iter().filter(|h| !h.ended).count() >= HOLDS_MAX || points <= 0 {
         return Err(Refusal::new("limit_reached", "at most 64 holds at a time, each of at least one point"));

@@ -15,7 +15,7 @@ use crate::ledger::{Lot, Wallet};
 use crate::orders::Orders;
 use crate::quantity::Quantity;
 use crate::score::Scored;
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, Timestamp};
 use crate::value::Value;
 
 /// Traits kept of one customer.
@@ -36,9 +36,11 @@ pub const PAID_MAX: usize = 512;
 const ORDERS: u32 = 0;
 /// As above.
 const LOTS: u32 = 1;
+/// As above.
+const CLOSED: u32 = 2;
 /// The first of four.
-const TIMERS: u32 = 2;
-const WINDOWS: u32 = 6;
+const TIMERS: u32 = 3;
+const WINDOWS: u32 = 7;
 /// About how many bytes a trait, a name or an answer takes.
 const SAID_BYTES: usize = 128;
 
@@ -229,6 +231,28 @@ pub struct CartLine {
     pub quantity: Quantity,
 }
 
+/// Held points that were used, and may be the payment of an order that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The lot they came from.
+    pub lot: LotId,
+    /// How many no order has claimed.
+    pub points: i64,
+    /// When they were captured.
+    pub at: Timestamp,
+}
+
+/// How far from an order points are captured that paid for it.
+const PAYS_FOR_MS: u64 = 7 * DAY_MS.unsigned_abs();
+
+impl Captured {
+    /// Whether an order of that instant may have been paid with them: a week before or after. Later they were used
+    /// for something else.
+    pub(crate) fn may_pay(&self, order: Timestamp) -> bool {
+        self.at.as_millis().abs_diff(order.as_millis()) <= PAYS_FOR_MS
+    }
+}
+
 /// Membership of the programme.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -256,7 +280,7 @@ pub struct Member {
     /// Points set aside.
     pub holds: Vec<Hold>,
     /// Captured points that no order has claimed yet.
-    pub captured: Vec<(LotId, i64)>,
+    pub captured: Vec<Captured>,
     /// Activities submitted.
     pub activities: Vec<Activity>,
     /// When rules last paid: rule and instant, so many of each rule.
@@ -431,6 +455,7 @@ impl Customer {
         let mut lists: Vec<(u32, &mut dyn List)> = vec![(ORDERS, self.orders.list())];
         if let Some(member) = &mut self.member {
             lists.push((LOTS, &mut member.wallet.lots));
+            lists.push((CLOSED, &mut member.wallet.closed));
         }
         let timers = self.timers.lists.iter_mut().map(|list| list as &mut dyn List);
         lists.extend((TIMERS..).zip(timers));
@@ -486,7 +511,7 @@ impl Customer {
 
     /// About how many bytes of memory the customer takes: for whoever holds many.
     pub fn weight(&self) -> usize {
-        let lots = self.member.as_ref().map_or(0, |member| member.wallet.lots.len());
+        let lots = self.member.as_ref().map_or(0, |member| member.wallet.lots.len() + member.wallet.closed.len());
         let features: usize = self.features.iter().map(Seen::weight).sum();
         let said = self.identifiers.len() + self.profile.traits.len() + self.cart.len() + self.answers.len();
         size_of::<Self>()

@@ -7,7 +7,9 @@
 
 use std::borrow::Cow;
 
-use crate::customer::{ACTIVITIES_MAX, Activity, Bought, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, Reached};
+use crate::customer::{
+    ACTIVITIES_MAX, Activity, Bought, Captured, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, Reached,
+};
 use crate::event::{Body, Event};
 use crate::expr::Field;
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
@@ -199,7 +201,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
     let Some(edition) = rules.latest().cloned() else { return Vec::new() };
     let since = edition.published_at;
     let Some(mut book) = Book::open(rules, customer, since) else { return Vec::new() };
-    for (lot, available_at, expires_at) in loyalty::lots_without_end(&book, since) {
+    for (lot, available_at, expires_at) in loyalty::lots_without_end(&book) {
         book.record(Fact::LotDated { lot, available_at, expires_at });
     }
     tier::adopt(&mut book, known);
@@ -349,10 +351,16 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
         }
         Fact::Claimed { order, rules } => {
+            let mut placed = at;
             customer.orders.amend(*order, |record| {
                 record.earns = true;
                 record.rules.clone_from(rules);
+                placed = record.at;
             });
+            // All of them: which are limited, the version of then knows.
+            if let Some(member) = &mut customer.member {
+                rules.iter().for_each(|rule| pay(edition, member, rule, placed));
+            }
         }
         Fact::Reread { order, values } => {
             customer.orders.amend(*order, |record| record.recalled.clone_from(values));
@@ -403,7 +411,7 @@ fn booked(
     }
     if let Some(member) = &mut customer.member {
         let limited = edition.earning("Order Completed").filter(|r| r.limit.is_some() && booking.rules.contains(&r.id));
-        limited.for_each(|rule| pay(member, &rule.id, at));
+        limited.for_each(|rule| pay(edition, member, &rule.id, at));
     }
     customer.orders.push(record);
 }
@@ -417,7 +425,7 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
     }
     let left = before.stands() && !after.stands();
     if left {
-        customer.orders.leave();
+        customer.orders.leave(before.at);
     }
     for (i, feature) in edition.features("Order Completed") {
         if let Some(then) = counted(edition, customer, i, &before) {
@@ -492,7 +500,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
                     customer.lots_opened = customer.lots_opened.max(born.lot.number);
                 }
                 if born.order.is_none() {
-                    pay(member, &born.rule, born.earned_at);
+                    pay(edition, member, &born.rule, born.earned_at);
                 }
             }
             if let Some(order) = born.order {
@@ -577,7 +585,7 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             }
         }
         Fact::HoldEnded { hold, captured } => {
-            end_hold(member, hold, *captured);
+            end_hold(member, hold, *captured, at);
             if *captured > 0 {
                 member.wallet.active_at = member.wallet.active_at.max(at);
             }
@@ -606,17 +614,17 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
     }
 }
 
-/// The oldest leaves a full list.
+/// The oldest leave a list that is too long.
 fn cap<T>(list: &mut Vec<T>, max: usize) {
-    if list.len() > max {
-        list.remove(0);
-    }
+    list.drain(..list.len().saturating_sub(max));
 }
 
 /// Notes that a rule paid, for its limit: other rules that pay often do not drive it out.
-fn pay(member: &mut Member, rule: &str, at: Timestamp) {
+fn pay(edition: &Edition, member: &mut Member, rule: &str, at: Timestamp) {
     let of_rule = |(id, _): &(Box<str>, Timestamp)| **id == *rule;
-    if member.paid.iter().filter(|paid| of_rule(paid)).count() >= PAID_MAX
+    let limit = edition.program.earn.iter().find(|known| *known.id == *rule).and_then(|known| known.limit);
+    let max = limit.map_or(0, |limit| usize::try_from(limit.count).unwrap_or(0)).max(PAID_MAX);
+    if member.paid.iter().filter(|paid| of_rule(paid)).count() >= max
         && let Some(oldest) = member.paid.iter().position(of_rule)
     {
         member.paid.remove(oldest);
@@ -624,35 +632,37 @@ fn pay(member: &mut Member, rule: &str, at: Timestamp) {
     member.paid.push((rule.into(), at));
 }
 
-fn end_hold(member: &mut Member, hold: &str, captured: i64) {
+fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
     let Some(open) = member.holds.iter_mut().find(|h| *h.hold == *hold && !h.ended) else { return };
     open.ended = true;
     let mut left = captured;
     for (lot, amount) in &open.lots {
         let used = left.min(*amount);
         if used > 0 {
-            member.captured.push((*lot, used));
+            member.captured.push(Captured { lot: *lot, points: used, at });
         }
         left -= used;
     }
-    while member.captured.len() > ACTIVITIES_MAX {
-        member.captured.remove(0);
-    }
+    cap(&mut member.captured, ACTIVITIES_MAX);
 }
 
 fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Timestamp) {
-    customer.orders.amend(order, |record| record.paid_lots = lots.to_vec());
+    let mut placed = at;
+    customer.orders.amend(order, |record| {
+        record.paid_lots = lots.to_vec();
+        placed = record.at;
+    });
     let Some(member) = &mut customer.member else { return };
     member.wallet.active_at = member.wallet.active_at.max(at);
     for (lot, amount) in lots {
         let mut left = *amount;
-        for (_, captured) in member.captured.iter_mut().filter(|(l, _)| l == lot) {
-            let used = left.min(*captured);
-            *captured -= used;
+        for captured in member.captured.iter_mut().filter(|c| c.lot == *lot && c.may_pay(placed)) {
+            let used = left.min(captured.points);
+            captured.points -= used;
             left -= used;
         }
     }
-    member.captured.retain(|(_, n)| *n > 0);
+    member.captured.retain(|c| c.points > 0);
 }
 
 fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {

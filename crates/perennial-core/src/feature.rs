@@ -31,15 +31,15 @@ pub fn micro(n: Decimal) -> i64 {
 }
 
 /// Millionths as a number.
-pub fn number(micro: i64) -> Decimal {
-    Decimal::new(micro, SCALE)
+pub fn number(micro: i128) -> Decimal {
+    Decimal::try_from_i128_with_scale(micro, SCALE).unwrap_or(Decimal::MAX)
 }
 
 /// What a feature remembers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
     /// A count or sum over everything, in ones or millionths.
-    Total(i64),
+    Total(i128),
     /// The instant of the first or last.
     Instant(Option<Timestamp>),
     /// Entries, one by one.
@@ -51,8 +51,8 @@ pub enum Seen {
 #[serde(from = "Written")]
 pub struct Recent {
     entries: Blocks<Sighting>,
-    /// Sum of the entries' amounts.
-    sum: i64,
+    /// Sum of the entries' amounts: exact, so that what leaves leaves nothing behind.
+    sum: i128,
     /// Entries that had to be gathered by hour.
     hours: VecDeque<Hour>,
     /// When the first entry was; never without one. At hand, because every event asks whether it is to leave.
@@ -64,7 +64,7 @@ pub struct Recent {
 #[derive(Default, Deserialize)]
 struct Written {
     entries: Blocks<Sighting>,
-    sum: i64,
+    sum: i128,
     hours: VecDeque<Hour>,
 }
 
@@ -92,11 +92,16 @@ struct Sighting {
 struct Hour {
     ends: Timestamp,
     count: i64,
-    sum: i64,
+    /// The sum of the amounts, or the largest or smallest of them where that is asked for.
+    sum: i128,
 }
 
 impl Recent {
-    fn push(&mut self, sighting: Sighting, has_window: bool) {
+    fn push(&mut self, sighting: Sighting, feature: &Feature) {
+        let is_distinct = matches!(feature.what, Computed::Distinct(_));
+        if is_distinct && self.entries.len() >= EXACT_MAX && self.has_newer_than(&sighting) {
+            return;
+        }
         let newest = self.entries.back().is_none_or(|last| last.at <= sighting.at);
         if newest {
             self.entries.push(sighting);
@@ -104,18 +109,34 @@ impl Recent {
             self.entries.insert(self.entries.partition_point(|s| s.at <= sighting.at), sighting);
         }
         self.oldest = self.oldest.min(sighting.at);
-        self.sum = self.sum.saturating_add(sighting.amount);
+        self.sum += i128::from(sighting.amount);
         if self.entries.len() > EXACT_MAX
             && let Some(oldest) = self.shift()
         {
-            self.gather(oldest, has_window);
+            let is_seen = is_distinct && self.entries.iter().any(|s| s.amount == oldest.amount);
+            if !is_seen {
+                self.gather(oldest, feature);
+            }
         }
+    }
+
+    /// Whether a full list has the same value of a later time; an earlier one gives way.
+    fn has_newer_than(&mut self, sighting: &Sighting) -> bool {
+        let Some(at) = self.entries.iter().position(|s| s.amount == sighting.amount) else { return false };
+        if self.entries.get(at).is_some_and(|same| same.at >= sighting.at) {
+            return true;
+        }
+        if let Some(gone) = self.entries.remove(at) {
+            self.sum -= i128::from(gone.amount);
+            self.find_oldest();
+        }
+        false
     }
 
     /// Takes the oldest entry out.
     fn shift(&mut self) -> Option<Sighting> {
         let gone = self.entries.remove(0)?;
-        self.sum = self.sum.saturating_sub(gone.amount);
+        self.sum -= i128::from(gone.amount);
         self.find_oldest();
         Some(gone)
     }
@@ -124,15 +145,19 @@ impl Recent {
         self.oldest = self.entries.front().map_or(Timestamp::NEVER, |first| first.at);
     }
 
-    fn gather(&mut self, oldest: Sighting, has_window: bool) {
+    fn gather(&mut self, oldest: Sighting, feature: &Feature) {
         let ends = Timestamp::from_millis((oldest.at.as_millis().div_euclid(HOUR_MS) + 1) * HOUR_MS);
         match self.hours.back_mut() {
             // Without a window none ever leaves.
-            Some(hour) if hour.ends >= ends || !has_window => {
+            Some(hour) if hour.ends >= ends || feature.within.is_none() => {
                 hour.count += 1;
-                hour.sum = hour.sum.saturating_add(oldest.amount);
+                hour.sum = match feature.what {
+                    Computed::Max(_) => hour.sum.max(oldest.amount.into()),
+                    Computed::Min(_) => hour.sum.min(oldest.amount.into()),
+                    _ => hour.sum + i128::from(oldest.amount),
+                };
             }
-            _ => self.hours.push_back(Hour { ends, count: 1, sum: oldest.amount }),
+            _ => self.hours.push_back(Hour { ends, count: 1, sum: oldest.amount.into() }),
         }
     }
 
@@ -148,7 +173,7 @@ impl Recent {
     fn amend(&mut self, key: u64, amount: Option<i64>) {
         let Some(at) = self.entries.iter().rposition(|s| s.key == key) else { return };
         let Some(entry) = self.entries.get_mut(at) else { return };
-        self.sum = self.sum.saturating_sub(entry.amount).saturating_add(amount.unwrap_or(0));
+        self.sum += i128::from(amount.unwrap_or(0)) - i128::from(entry.amount);
         if let Some(amount) = amount {
             entry.amount = amount;
         } else {
@@ -166,15 +191,19 @@ impl Recent {
         self.entries.from(self.gone(start))
     }
 
+    fn gathered(&self, start: Timestamp) -> impl Iterator<Item = &Hour> {
+        self.hours.iter().filter(move |h| h.ends > start)
+    }
+
     fn count(&self, start: Timestamp) -> i64 {
-        let hours: i64 = self.hours.iter().filter(|h| h.ends > start).map(|h| h.count).sum();
+        let hours: i64 = self.gathered(start).map(|h| h.count).sum();
         hours + i64::try_from(self.entries.len() - self.gone(start)).unwrap_or(0)
     }
 
-    fn total(&self, start: Timestamp) -> i64 {
-        let hours: i64 = self.hours.iter().filter(|h| h.ends > start).map(|h| h.sum).sum();
-        let gone: i64 = self.entries.iter().take_while(|s| s.at <= start).map(|s| s.amount).sum();
-        hours.saturating_add(self.sum).saturating_sub(gone)
+    fn total(&self, start: Timestamp) -> i128 {
+        let hours: i128 = self.gathered(start).map(|h| h.sum).sum();
+        let gone: i128 = self.entries.iter().take_while(|s| s.at <= start).map(|s| i128::from(s.amount)).sum();
+        hours + self.sum - gone
     }
 
     fn next_change(&self, window_ms: i64, now: Timestamp) -> Option<Timestamp> {
@@ -209,12 +238,12 @@ impl Recent {
     fn sum_turns(&self, window_ms: i64, now: Timestamp, op: Op, number: Decimal) -> Option<Timestamp> {
         let start = now.plus_millis(-window_ms);
         let number = number.checked_mul(Decimal::from(1_000_000))?;
-        let (whole, is_whole) = (number.floor().to_i64()?, number.is_integer());
-        let holds = |sum: i64| op.accepts(sum.cmp(&whole).then(if is_whole { Equal } else { Less }));
+        let (whole, is_whole) = (number.floor().to_i128()?, number.is_integer());
+        let holds = |sum: i128| op.accepts(sum.cmp(&whole).then(if is_whole { Equal } else { Less }));
         let mut sum = self.total(start);
         let as_now = holds(sum);
         let mut ahead = self.inside(start).enumerate().skip_while(|(i, entry)| {
-            sum = sum.saturating_sub(entry.amount);
+            sum -= i128::from(entry.amount);
             *i < AHEAD_MAX && holds(sum) == as_now
         });
         ahead.next().map(|(_, entry)| entry.at.plus_millis(window_ms))
@@ -260,7 +289,7 @@ impl Seen {
     /// values, a hash. `key` names it, so that it can be amended later.
     pub(crate) fn observe(&mut self, feature: &Feature, at: Timestamp, key: u64, amount: i64, now: Timestamp) {
         match self {
-            Self::Total(total) => *total = total.saturating_add(amount),
+            Self::Total(total) => *total += i128::from(amount),
             Self::Instant(instant) => {
                 *instant = Some(match (&feature.what, *instant) {
                     (Computed::First, Some(seen)) => seen.min(at),
@@ -272,7 +301,7 @@ impl Seen {
                 if let Some(window) = feature.within {
                     recent.prune(now.plus_millis(-window.millis));
                 }
-                recent.push(Sighting { at, key, amount }, feature.within.is_some());
+                recent.push(Sighting { at, key, amount }, feature);
             }
         }
     }
@@ -286,7 +315,7 @@ impl Seen {
     /// What was observed under `key` counts less, or not at all.
     pub(crate) fn amend(&mut self, key: u64, before: i64, after: Option<i64>) {
         match self {
-            Self::Total(total) => *total = total.saturating_sub(before).saturating_add(after.unwrap_or(0)),
+            Self::Total(total) => *total += i128::from(after.unwrap_or(0)) - i128::from(before),
             Self::Instant(_) => {}
             Self::Recent(recent) => recent.amend(key, after),
         }
@@ -311,7 +340,7 @@ impl Seen {
         let start = feature.within.map_or(Timestamp::from_millis(i64::MIN), |w| now.plus_millis(-w.millis));
         match self {
             Self::Total(total) => match feature.what {
-                Computed::Count => Value::Number((*total).into()),
+                Computed::Count => Value::Number(i64::try_from(*total).unwrap_or(i64::MAX).into()),
                 _ => Value::Number(number(*total)),
             },
             Self::Instant(instant) => instant.map_or(Value::Null, instant_value),
@@ -347,7 +376,7 @@ impl Seen {
     /// Takes over what the same feature of another profile remembers.
     pub(crate) fn merge(&mut self, feature: &Feature, other: &Self) {
         match (self, other) {
-            (Self::Total(a), Self::Total(b)) => *a = a.saturating_add(*b),
+            (Self::Total(a), Self::Total(b)) => *a += b,
             (Self::Instant(a), Self::Instant(b)) => {
                 *a = match (&feature.what, *a, *b) {
                     (Computed::First, Some(x), Some(y)) => Some(x.min(y)),
@@ -359,7 +388,7 @@ impl Seen {
                 let mut hours: Vec<Hour> = a.hours.drain(..).chain(b.hours.iter().copied()).collect();
                 hours.sort_by_key(|h| h.ends);
                 a.hours = hours.into();
-                b.entries.iter().for_each(|s| a.push(*s, feature.within.is_some()));
+                b.entries.iter().for_each(|s| a.push(*s, feature));
             }
             _ => {}
         }
@@ -367,12 +396,13 @@ impl Seen {
 }
 
 fn recent_value(recent: &Recent, what: &Computed, start: Timestamp) -> Value {
-    let extreme = |amount: Option<i64>| amount.map_or(Value::Null, |a| Value::Number(number(a)));
+    let extreme = |amount: Option<i128>| amount.map_or(Value::Null, |a| Value::Number(number(a)));
+    let amounts = || recent.inside(start).map(|s| i128::from(s.amount)).chain(recent.gathered(start).map(|h| h.sum));
     match what {
         Computed::Count => Value::Number(recent.count(start).into()),
         Computed::Sum(_) => Value::Number(number(recent.total(start))),
-        Computed::Max(_) => extreme(recent.inside(start).map(|s| s.amount).max()),
-        Computed::Min(_) => extreme(recent.inside(start).map(|s| s.amount).min()),
+        Computed::Max(_) => extreme(amounts().max()),
+        Computed::Min(_) => extreme(amounts().min()),
         Computed::First => {
             let gathered = recent.hours.iter().map(|h| h.ends).find(|ends| *ends > start);
             gathered.or_else(|| recent.inside(start).next().map(|s| s.at)).map_or(Value::Null, instant_value)
@@ -380,7 +410,8 @@ fn recent_value(recent: &Recent, what: &Computed, start: Timestamp) -> Value {
         Computed::Last => recent.inside(start).next_back().map_or(Value::Null, |s| instant_value(s.at)),
         Computed::Distinct(_) => {
             let different: std::collections::BTreeSet<i64> = recent.inside(start).map(|s| s.amount).collect();
-            Value::Number(different.len().into())
+            let gathered: i64 = recent.gathered(start).map(|h| h.count).sum();
+            Value::Number(Decimal::from(different.len()) + Decimal::from(gathered))
         }
     }
 }
@@ -418,6 +449,44 @@ mod tests {
         ]
     }
 
+    fn feature(what: Computed, within: Option<Span>) -> Feature {
+        let (id, on, when) = ("f".into(), "e".into(), Predicate::Const(true));
+        Feature { id, on, when, what, within, in_currency: false, beyond_order: true }
+    }
+
+    /// What a feature says at the end of amounts that were observed a millisecond after each other.
+    fn played(feature: &Feature, amounts: impl Iterator<Item = i64>) -> Value {
+        let (mut seen, mut now) = (Seen::nothing(feature), Timestamp::EPOCH);
+        for (key, amount) in (0..).zip(amounts) {
+            now = now.plus_millis(1);
+            seen.observe(feature, now, key, amount, now);
+        }
+        seen.value(feature, now)
+    }
+
+    #[test]
+    fn what_stands_for_ever_forgets_neither_extremes_nor_values() {
+        let any = || Term::Const(Value::Null);
+        let one_then_many = || [7_000_000].into_iter().chain((0..5_000).map(|n| 8_000_000 + n % 3));
+        let of = |what| played(&feature(what, None), one_then_many());
+        assert_eq!(of(Computed::Distinct(any())), Value::from(4));
+        assert_eq!(of(Computed::Min(any())), Value::Number(number(7_000_000)));
+        let many = played(&feature(Computed::Distinct(any()), None), 0..5_000);
+        assert_eq!(many, Value::from(5_000));
+        let largest_first = [9_000_000].into_iter().chain(0..5_000);
+        let largest = played(&feature(Computed::Max(any()), None), largest_first);
+        assert_eq!(largest, Value::Number(number(9_000_000)));
+    }
+
+    #[test]
+    fn amounts_that_no_window_holds_leave_nothing_behind() {
+        let within = Some(Span { months: 0, millis: WINDOW_MS });
+        let sum = feature(Computed::Sum(Term::Const(Value::Null)), within);
+        let many = usize::try_from(WINDOW_MS).unwrap();
+        let amounts = [i64::MAX / 2; 9].into_iter().chain(std::iter::repeat_n(5_000_000, many));
+        assert_eq!(played(&sum, amounts), Value::Number(number(5_000_000 * i128::from(WINDOW_MS))));
+    }
+
     /// What was observed, looked through in full.
     fn inside(all: &[Sighting], now: i64) -> impl Iterator<Item = &Sighting> {
         all.iter().filter(move |s| s.at.as_millis() > now - WINDOW_MS)
@@ -426,10 +495,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_window_holds_what_a_look_at_everything_finds(steps in prop::collection::vec(step(), 0..80)) {
-            let sum = Computed::Sum(Term::Const(Value::Null));
             let within = Some(Span { months: 0, millis: WINDOW_MS });
-            let (id, on, when) = ("f".into(), "e".into(), Predicate::Const(true));
-            let feature = Feature { id, on, when, what: sum, within, in_currency: false, beyond_order: false };
+            let feature = feature(Computed::Sum(Term::Const(Value::Null)), within);
             let (mut seen, mut all, mut now) = (Seen::nothing(&feature), Vec::<Sighting>::new(), 1_000);
             for step in steps {
                 match step {
@@ -448,7 +515,7 @@ mod tests {
                     Step::Wait(ms) => now += ms,
                     Step::Prune => seen.prune(&feature, Timestamp::from_millis(now)),
                 }
-                let total: i64 = inside(&all, now).map(|s| s.amount).sum();
+                let total: i128 = inside(&all, now).map(|s| i128::from(s.amount)).sum();
                 let leaves = inside(&all, now).map(|s| s.at.plus_millis(WINDOW_MS)).min();
                 let at = Timestamp::from_millis(now);
                 prop_assert_eq!(seen.value(&feature, at), Value::Number(number(total)));

@@ -11,10 +11,12 @@ use crate::fact::{Account, LotOpened, Posting, Unit};
 use crate::id::{LotId, OrderRef, Word};
 use crate::time::Timestamp;
 
-/// Lots kept one by one; older ones that are closed live on in the totals.
+/// Lots that every spending looks through; older ones that are closed are kept aside.
 pub const LOTS_MAX: usize = 1_024;
-/// Closed lots that are archived at once.
-const ARCHIVED_TOGETHER: usize = 16;
+/// Closed lots that are put aside at once.
+const PUT_ASIDE_TOGETHER: usize = 16;
+/// Closed lots kept aside one by one, for what comes back to them; older ones live on in the totals.
+pub const CLOSED_MAX: usize = 16_384;
 /// The most points that one order or one adjustment moves, so that no balance leaves what a number holds.
 pub const POINTS_MAX: i64 = 1_000_000_000_000;
 
@@ -23,7 +25,9 @@ pub const POINTS_MAX: i64 = 1_000_000_000_000;
 pub struct Wallet {
     /// Lots in the order of their opening.
     pub lots: Blocks<Lot>,
-    /// What lots dropped from the list had, by bucket.
+    /// Lots that left the list: nothing of theirs can be spent, but an undo or a refund may come.
+    pub closed: Blocks<Lot>,
+    /// What lots outside the list had, by bucket: those that are kept aside, and older ones.
     pub archived: Buckets,
     /// Owed to the house; never negative.
     pub arrears: i64,
@@ -108,34 +112,51 @@ impl Buckets {
         parts.iter().all(|p| *p >= 0) && parts.iter().map(|p| i128::from(*p)).sum::<i128>() == self.granted.into()
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether nothing of it is open: neither pending nor available nor held.
+    pub fn is_closed(&self) -> bool {
         self.pending == 0 && self.available == 0 && self.held == 0
     }
 
     /// Adds another's points, bucket by bucket. Sums of what was ever granted stay far below the limit that
     /// they stop at ([`POINTS_MAX`]).
     pub fn add(&mut self, other: &Self) {
-        self.granted = self.granted.saturating_add(other.granted);
-        self.pending = self.pending.saturating_add(other.pending);
-        self.available = self.available.saturating_add(other.available);
-        self.held = self.held.saturating_add(other.held);
-        self.spent = self.spent.saturating_add(other.spent);
-        self.settled = self.settled.saturating_add(other.settled);
-        self.expired = self.expired.saturating_add(other.expired);
-        self.reversed = self.reversed.saturating_add(other.reversed);
-        self.forfeited = self.forfeited.saturating_add(other.forfeited);
+        self.each(other, i64::saturating_add);
+    }
+
+    fn take_off(&mut self, other: &Self) {
+        self.each(other, i64::saturating_sub);
+    }
+
+    fn each(&mut self, other: &Self, sum: impl Fn(i64, i64) -> i64) {
+        self.granted = sum(self.granted, other.granted);
+        self.pending = sum(self.pending, other.pending);
+        self.available = sum(self.available, other.available);
+        self.held = sum(self.held, other.held);
+        self.spent = sum(self.spent, other.spent);
+        self.settled = sum(self.settled, other.settled);
+        self.expired = sum(self.expired, other.expired);
+        self.reversed = sum(self.reversed, other.reversed);
+        self.forfeited = sum(self.forfeited, other.forfeited);
     }
 }
 
 impl Wallet {
     /// A lot by its name.
     pub fn lot(&self, id: LotId) -> Option<&Lot> {
-        self.lots.get(self.position(id)?)
+        let listed = self.position(id).and_then(|at| self.lots.get(at));
+        listed.or_else(|| self.closed.iter().rev().find(|lot| lot.id == id))
     }
 
+    /// A lot that is to change: one that was kept aside is listed again.
     fn lot_mut(&mut self, id: LotId) -> Option<&mut Lot> {
-        let at = self.position(id)?;
-        self.lots.get_mut(at)
+        if let Some(at) = self.position(id) {
+            return self.lots.get_mut(at);
+        }
+        let at = self.closed.iter().rposition(|lot| lot.id == id)?;
+        let lot = self.closed.remove(at)?;
+        self.archived.take_off(&lot.buckets);
+        self.lots.insert(0, lot);
+        self.lots.get_mut(0)
     }
 
     /// Where a lot is. Lots are numbered in the order of their opening, so that a member who was
@@ -148,7 +169,7 @@ impl Wallet {
         there.or_else(|| self.lots.iter().rposition(|lot| lot.id == id))
     }
 
-    /// All lots together, the archived ones too.
+    /// All lots together, those outside the list too.
     pub fn totals(&self) -> Buckets {
         let mut sum = self.archived;
         self.lots.iter().for_each(|lot| sum.add(&lot.buckets));
@@ -162,8 +183,8 @@ impl Wallet {
 
     /// Opens an empty lot; the posting that fills it follows.
     pub fn open(&mut self, born: &LotOpened) {
-        if self.lots.len() >= LOTS_MAX && self.lots.len().is_multiple_of(ARCHIVED_TOGETHER) {
-            self.archive_oldest();
+        if self.lots.len() >= LOTS_MAX && self.lots.len().is_multiple_of(PUT_ASIDE_TOGETHER) {
+            self.put_oldest_aside();
         }
         self.lots.push(Lot {
             id: born.lot,
@@ -180,13 +201,21 @@ impl Wallet {
 
     /// The oldest closed lots give their places, several at a time, so that a long list is not looked
     /// through for every new one; with none closed it may grow, for points are never dropped.
-    fn archive_oldest(&mut self) {
-        let surplus = self.lots.len() + ARCHIVED_TOGETHER - LOTS_MAX;
+    fn put_oldest_aside(&mut self) {
+        let surplus = self.lots.len() + PUT_ASIDE_TOGETHER - LOTS_MAX;
         let closed = self.lots.iter().enumerate().filter(|(_, lot)| lot.buckets.is_closed());
         let closed: Vec<usize> = closed.map(|(at, _)| at).take(surplus).collect();
-        for at in closed.into_iter().rev() {
-            let lot = self.lots.remove(at);
-            lot.iter().for_each(|lot| self.archived.add(&lot.buckets));
+        let mut gone: Vec<Lot> = closed.into_iter().rev().filter_map(|at| self.lots.remove(at)).collect();
+        while let Some(lot) = gone.pop() {
+            self.archived.add(&lot.buckets);
+            self.closed.push(lot);
+        }
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.closed.len() > CLOSED_MAX {
+            self.closed.remove(0);
         }
     }
 
@@ -254,6 +283,9 @@ impl Wallet {
     pub(crate) fn unite(&mut self, other: Self) {
         self.lots.extend(other.lots);
         self.lots.rearrange(|lots| lots.sort_by_key(|lot| (lot.earned_at, lot.id)));
+        self.closed.extend(other.closed);
+        self.closed.rearrange(|lots| lots.sort_by_key(|lot| (lot.earned_at, lot.id)));
+        self.forget_oldest();
         self.archived.add(&other.archived);
         self.arrears += other.arrears;
         self.waived += other.waived;
@@ -263,7 +295,7 @@ impl Wallet {
     /// What is wrong with this wallet, in words; empty when nothing is.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for lot in self.lots.iter().filter(|lot| !lot.buckets.balances()) {
+        for lot in self.lots.iter().chain(self.closed.iter()).filter(|lot| !lot.buckets.balances()) {
             faults.push(format!("lot {} does not balance: {:?}", lot.id, lot.buckets));
         }
         if !self.archived.balances() || self.arrears < 0 {
@@ -290,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_lots_leave_a_long_list_and_live_on_in_the_totals() {
+    fn closed_lots_leave_a_long_list_and_take_back_what_comes_back_to_them() {
         let play = |spent: bool| {
             let mut wallet = Wallet::default();
             for number in 1..=1_500 {
@@ -312,11 +344,18 @@ mod tests {
                     wallet.post(&post(Account::Available, Account::Spent, crate::fact::Cause::Redeem));
                 }
             }
-            (wallet.lots.len(), wallet.archived.spent)
+            wallet
         };
-        let (kept, archived) = play(true);
-        assert!(kept <= LOTS_MAX && kept > LOTS_MAX - 2 * ARCHIVED_TOGETHER, "{kept} are kept");
-        assert_eq!(archived, 5 * (1_500 - i64::try_from(kept).unwrap()));
-        assert_eq!(play(false), (1_500, 0), "points are never dropped");
+        assert_eq!(play(false).lots.len(), 1_500, "points are never dropped");
+        let mut wallet = play(true);
+        let listed = wallet.lots.len();
+        assert!(listed <= LOTS_MAX && listed > LOTS_MAX - 2 * PUT_ASIDE_TOGETHER, "{listed} are listed");
+        assert_eq!((wallet.closed.len(), wallet.totals().spent), (1_500 - listed, 7_500));
+        let lot = wallet.closed.get(3).unwrap().id;
+        let (from, to, cause) = (Account::Spent, Account::Available, crate::fact::Cause::Undo);
+        wallet.post(&Posting { unit: Unit::Points, from, to, amount: 2, lot: Some(lot), cause });
+        assert_eq!((wallet.available(), wallet.totals().spent, wallet.lots.len()), (2, 7_498, listed + 1));
+        assert_eq!(wallet.earliest_expiring(9, None), [(lot, 2)]);
+        assert_eq!(wallet.faults(), Vec::<String>::new());
     }
 }

@@ -18,7 +18,7 @@ use crate::event::{Body, Event, Order, Refund};
 use crate::expr::{Field, Predicate};
 use crate::fact::{Account, Booking, Cause, Fact, LineReturn, LotOpened, Posting, Return, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
-use crate::ledger::POINTS_MAX;
+use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
 use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
 use crate::program::{
@@ -131,17 +131,30 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
         let at = (event.at, event.received_at);
         let mut record = Box::new(orders::record(&booking, Some(order), at, program.currency));
         let view = View { order: Some(&record), ..view };
-        let rules = edition.earning("Order Completed").filter(|rule| {
-            // An order that only an update told of is one all the same.
-            rule.when.holds(&view)
-                && any_line(rule, &view, &record)
-                && within_limit(book, edition, &rule.id, rule.limit, event.at)
-        });
-        booking.rules = rules.map(|rule| rule.id.clone()).collect();
+        booking.rules = rules_of(book, edition, &view, &record);
         record.rules = booking.rules.clone();
         book.keep_record(record);
     }
     booking
+}
+
+/// The earning rules that apply to an order; one that only an update told of is one all the same.
+pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, order: &OrderRecord) -> Arc<[Word]> {
+    let rules = edition.earning("Order Completed").filter(|rule| {
+        rule.when.holds(view)
+            && any_line(rule, view, order)
+            && within_limit(book, edition, &rule.id, rule.limit, order.at)
+    });
+    rules.map(|rule| rule.id.clone()).collect()
+}
+
+/// The earning rules that apply to an order that begins to earn, of the version it was booked by.
+pub(crate) fn claimed_rules(book: &Book<'_>, order: OrderRef) -> Option<Arc<[Word]>> {
+    let record = book.customer.orders.get(order)?;
+    let edition = book.rules.edition(record.version)?;
+    let recalled = Some((&*edition.program.recalled, &*record.recalled));
+    let view = View { order: Some(&record), recalled, ..View::of(&edition.program, book.customer) };
+    Some(rules_of(book, edition, &view, &record))
 }
 
 /// Whether a rule for some lines finds one on the order.
@@ -169,7 +182,7 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
         book.record(Fact::Qualified { year, points, spend });
     }
     credit_impact(book, name);
-    judge_benefits(book, name);
+    judge_benefits(book, name, true);
     milestones(book, Some(name));
     let level = level_of(book);
     tier::regrade(book, year, Some(name));
@@ -297,20 +310,22 @@ fn lapse(book: &Book<'_>, earned_at: Timestamp, available_at: Timestamp) -> Time
         ExpiryFrom::Available => available_at,
         ExpiryFrom::Earned => earned_at,
     };
+    let since = book.edition().dated_since.filter(|_| expires.grace_existing);
+    let from = since.map_or(from, |since| from.max(since));
     program.zone.end_of_validity(from, expires.after)
 }
 
-/// Lots that have no end though the programme has expiry, with the end they get when it was
-/// switched on at `since`.
-pub(crate) fn lots_without_end(book: &Book<'_>, since: Timestamp) -> Vec<(LotId, Timestamp, Timestamp)> {
-    let grace = book.program().points.expires.as_ref().is_some_and(|e| e.grace_existing);
-    let since = if grace { since } else { Timestamp::EPOCH };
-    let open = book.customer.member.iter().flat_map(|m| &m.wallet.lots);
-    let endless = open.filter(|l| l.expires_at == Timestamp::NEVER && l.buckets.pending + l.buckets.available > 0);
-    endless
-        .map(|l| (l.id, l.available_at, lapse(book, l.earned_at.max(since), l.available_at.max(since))))
-        .filter(|(_, _, end)| *end < Timestamp::NEVER)
-        .collect()
+/// Lots that have no end though the programme has expiry, with the end they get. What is spent of one gets it
+/// when it comes back ([`restore`]).
+pub(crate) fn lots_without_end(book: &Book<'_>) -> Vec<(LotId, Timestamp, Timestamp)> {
+    let open = book.customer.member.iter().flat_map(|m| &m.wallet.lots).filter(|lot| !lot.buckets.is_closed());
+    open.filter_map(|lot| end_of_endless(book, lot)).collect()
+}
+
+/// What dates a lot that has no end though the programme has expiry.
+fn end_of_endless(book: &Book<'_>, lot: &Lot) -> Option<(LotId, Timestamp, Timestamp)> {
+    let end = lapse(book, lot.earned_at, lot.available_at);
+    (lot.expires_at == Timestamp::NEVER && end < Timestamp::NEVER).then_some((lot.id, lot.available_at, end))
 }
 
 /// Newly available points fill arrears first.
@@ -321,17 +336,17 @@ pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
     book.post(Account::Available, Account::Arrears, owed, Some(lot), Cause::Settle);
 }
 
-/// The points part of a payment: captured points first, then what expires first, the rest is owed.
+/// The points part of a payment: points captured of late first, then what expires first, the rest is owed.
 fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
     let Some(record) = book.customer.orders.get(name).filter(|r| r.paid_points > 0) else { return };
     let asked = record.paid_points;
     let Some(member) = &book.customer.member else { return };
     let mut left = asked;
     let mut lots: Vec<(LotId, i64)> = Vec::new();
-    for (lot, captured) in &member.captured {
-        let amount = left.min(*captured);
+    for captured in member.captured.iter().filter(|captured| captured.may_pay(record.at)) {
+        let amount = left.min(captured.points);
         if amount > 0 {
-            lots.push((*lot, amount));
+            lots.push((captured.lot, amount));
             left -= amount;
         }
     }
@@ -409,7 +424,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     give_points_back(book, &before, &after);
     move_impact(book, &before, &after);
-    judge_benefits(book, name);
+    judge_benefits(book, name, false);
     miss_milestones(book);
     milestones(book, None);
     tier::refunded(book, name, was_pending, year);
@@ -478,13 +493,21 @@ fn benefits_back(book: &mut Book<'_>, record: &OrderRecord) {
 }
 
 /// Spent points come back to their lot; what should have lapsed meanwhile lapses at once, or after
-/// the declared grace.
+/// the declared grace. Those of a lot that is no longer kept come back as new ones.
 pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
+    if book.customer.member.as_ref().is_some_and(|m| m.wallet.lot(lot).is_none()) {
+        let at = book.at;
+        grant(book, points, None, at, at, "undo".into());
+        return;
+    }
     book.post(Account::Spent, Account::Available, points, Some(lot), cause);
     let undo = book.program().points.undo;
+    let kept = |book: &Book<'_>| book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot).cloned());
+    if let Some((lot, available_at, expires_at)) = kept(book).and_then(|found| end_of_endless(book, &found)) {
+        book.record(Fact::LotDated { lot, available_at, expires_at });
+    }
     if let Undo::Grace(grace) = undo
-        && let Some(found) = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot))
-        && found.expires_at <= book.at
+        && let Some(found) = kept(book).filter(|found| has_ended(book, found))
     {
         let (available_at, until) = (found.available_at, book.program().zone.end_of_validity(book.at, grace));
         book.record(Fact::LotDated { lot, available_at, expires_at: until });
@@ -547,14 +570,13 @@ fn post_impact(book: &mut Book<'_>, unit: Word, amount: i64, cause: Cause) {
     book.record(Fact::Posted(Posting { unit, from, to, amount: amount.abs(), lot: None, cause }));
 }
 
-/// Grants the benefits of the member's level that this order deserves, and takes back those it no
-/// longer does.
-fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
+/// Grants the benefits of the member's level that this order deserves when it begins to earn, and takes back
+/// those that what is left of it no longer does.
+fn judge_benefits(book: &mut Book<'_>, name: OrderRef, begins: bool) {
     let Some(record) = book.customer.orders.get(name) else { return };
     let Some(edition) = book.rules.edition(record.version) else { return };
     let program = &edition.program;
     let level = level_of(book);
-    let first_time = record.lines.iter().all(|l| l.pieces == l.quantity && l.net_left == l.net);
     for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
         let Some(record) = book.customer.orders.get(name) else { return };
         let view = View {
@@ -568,7 +590,7 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef) {
             continue;
         } else if had && !deserved {
             false
-        } else if !had && deserved && first_time && has_benefit(edition, level, &benefit.id) {
+        } else if !had && deserved && begins && has_benefit(edition, level, &benefit.id) {
             true
         } else {
             continue;
@@ -786,17 +808,23 @@ pub(crate) fn within_limit(
 ) -> bool {
     let (Some(limit), Some(member)) = (limit, &book.customer.member) else { return true };
     let zone = &edition.program.zone;
+    let count = usize::try_from(limit.count).unwrap_or(usize::MAX);
+    let paid = || member.paid.iter().filter(|(id, _)| **id == *rule).map(|(_, when)| *when);
+    if let Period::Rolling(span) = limit.per {
+        // No window that this one is in may hold more, those that end with a later one included.
+        let opens = |end: Timestamp| zone.add(end, negative(span));
+        let mut ends = paid().filter(|end| *end > at && opens(*end) < at).chain([at]);
+        return ends.all(|end| paid().filter(|when| opens(end) < *when && *when <= end).count() < count);
+    }
     let same_period = |other: Timestamp| match limit.per {
-        Period::Ever => true,
-        Period::Rolling(span) => other > zone.add(at, negative(span)) && at > zone.add(other, negative(span)),
+        Period::Ever | Period::Rolling(_) => true,
         Period::Day => zone.date(other) == zone.date(at),
         Period::Month => {
             (zone.date(other).year(), zone.date(other).month()) == (zone.date(at).year(), zone.date(at).month())
         }
         Period::Year => zone.year(other) == zone.year(at),
     };
-    let paid = member.paid.iter().filter(|(id, when)| **id == *rule && same_period(*when)).count();
-    paid < usize::try_from(limit.count).unwrap_or(usize::MAX)
+    paid().filter(|when| same_period(*when)).count() < count
 }
 
 fn negative(span: Span) -> Span {
@@ -810,10 +838,17 @@ pub(crate) fn activate(book: &mut Book<'_>, lot: LotId) {
     settle(book, lot);
 }
 
+/// Whether a lot's validity is over, or everything without a date has lapsed by inactivity.
+fn has_ended(book: &Book<'_>, lot: &Lot) -> bool {
+    let active_at = book.customer.member.as_ref().map(|member| member.wallet.active_at);
+    let idle = || active_at.and_then(|active_at| idle_until(book.edition(), active_at));
+    lot.expires_at <= book.at || lot.expires_at == Timestamp::NEVER && idle().is_some_and(|due| due <= book.at)
+}
+
 /// A lot's validity ended: what is available of it lapses.
 pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
     let Some(member) = &book.customer.member else { return };
-    let found = member.wallet.lot(lot).filter(|l| l.expires_at <= book.at);
+    let found = member.wallet.lot(lot).filter(|l| has_ended(book, l));
     let lapsed = found.map_or(0, |l| l.buckets.available);
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
 }

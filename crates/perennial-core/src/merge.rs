@@ -79,6 +79,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
         (Some(member), Some(other)) => unite_members(member, other),
         (mine @ None, Some(mut theirs)) => {
             theirs.wallet.lots.renew(); // Written so far under the other's id.
+            theirs.wallet.closed.renew();
             *mine = Some(theirs);
         }
         _ => {}
@@ -142,12 +143,11 @@ fn book_late_orders(book: &mut Book<'_>) {
         .map(|o| o.order)
         .collect();
     for order in late {
-        let edition = book.edition();
-        let rules = edition.earning("Order Completed").map(|r| r.id.clone()).collect();
-        book.record(Fact::Claimed { order, rules });
         if let Some(values) = loyalty::reread(book, order) {
             book.record(Fact::Reread { order, values });
         }
+        let Some(rules) = loyalty::claimed_rules(book, order) else { continue };
+        book.record(Fact::Claimed { order, rules });
         loyalty::reward_order(book, order);
     }
 }

@@ -99,6 +99,15 @@ impl Kept {
         }
     }
 
+    /// When it was placed, if anything of it stands.
+    fn stands_at(&self) -> Option<Timestamp> {
+        if self.counted < Timestamp::NEVER {
+            return Some(self.counted);
+        }
+        let record = self.record();
+        record.stands().then_some(record.at)
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut OrderRecord)) {
         match &mut self.form {
             Form::Open(record) => {
@@ -252,6 +261,16 @@ pub struct Standing {
     pub first: Option<Timestamp>,
     /// Instant of the last.
     pub last: Option<Timestamp>,
+    /// Of those that stood when they left the list, the instants of the first and the last. Kept until none stands,
+    /// though these very ones may come back and be cancelled.
+    away: Option<(Timestamp, Timestamp)>,
+}
+
+impl Standing {
+    /// An order that stands leaves the list.
+    fn puts_away(&mut self, at: Timestamp) {
+        self.away = Some(self.away.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+    }
 }
 
 /// What waits for its order.
@@ -344,6 +363,12 @@ pub struct OrderLine {
 impl OrderLine {
     fn left(&self) -> i64 {
         self.net_left.saturating_add(self.paid_left) // A damaged row may say anything.
+    }
+
+    /// An amount of what is left, divided as that is: what counts for points, and what was paid with them.
+    fn parts(&self, amount: i64) -> (i64, i64) {
+        let parts = apportion(amount, &[self.net_left, self.paid_left]);
+        (parts[0].min(self.net_left), parts[1].min(self.paid_left))
     }
 
     /// Whether it never cost anything.
@@ -507,7 +532,12 @@ impl Orders {
     pub(crate) fn trim(&mut self) {
         while self.records.len() > ORDERS_MAX {
             let at = self.records.iter().take(UNEARNED_MAX).position(|kept| !kept.may_earn());
-            self.left.extend(self.records.remove(at.unwrap_or(0)));
+            if let Some(kept) = self.records.remove(at.unwrap_or(0)) {
+                if let Some(at) = kept.stands_at() {
+                    self.standing.puts_away(at);
+                }
+                self.left.push(kept);
+            }
         }
     }
 
@@ -532,13 +562,19 @@ impl Orders {
     }
 
     /// Counts an order out that no longer stands.
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self, at: Timestamp) {
         self.standing.count -= 1;
-        let standing: Vec<Timestamp> = self.iter().filter(|record| record.stands()).map(|record| record.at).collect();
-        self.standing.last = standing.iter().max().copied();
-        if self.standing.count <= i64::try_from(self.records.len()).unwrap_or(i64::MAX) {
-            self.standing.first = standing.iter().min().copied();
+        if self.standing.count == 0 {
+            self.standing.away = None;
         }
+        if ![self.standing.first, self.standing.last].contains(&Some(at)) {
+            return;
+        }
+        let away = self.standing.away.into_iter().flat_map(|(first, last)| [first, last]);
+        let listed = self.iter().filter(|record| record.stands()).map(|record| record.at);
+        let standing: Vec<Timestamp> = listed.chain(away).collect();
+        self.standing.first = standing.iter().min().copied();
+        self.standing.last = standing.iter().max().copied();
     }
 
     /// Takes over the orders of another profile. Of one that both have, the record that was made
@@ -564,7 +600,9 @@ impl Orders {
             spend: mine.spend + theirs.spend - twice.spend,
             first: mine.first.into_iter().chain(theirs.first).min(),
             last: mine.last.into_iter().chain(theirs.last).max(),
+            away: mine.away,
         };
+        theirs.away.into_iter().flat_map(|(first, last)| [first, last]).for_each(|at| self.standing.puts_away(at));
         self.parked.extend(other.parked); // Either list is capped by itself.
     }
 
@@ -775,8 +813,7 @@ fn pieces_back(record: &OrderRecord, wanted: &[Line]) -> Result<(Vec<LineReturn>
         clamped |= !pieces.is_zero();
     }
     for (line, taken) in record.lines.iter().zip(&mut back) {
-        taken.net = taken.pieces.share(line.pieces, line.net_left);
-        taken.paid = taken.pieces.share(line.pieces, line.paid_left);
+        (taken.net, taken.paid) = line.parts(taken.pieces.share(line.pieces, line.left()));
     }
     Ok((back, clamped))
 }
@@ -786,9 +823,9 @@ fn money_back(record: &OrderRecord, amount: i64) -> Vec<LineReturn> {
     let shares = apportion(amount, &left);
     let back = record.lines.iter().zip(shares).map(|(line, share)| {
         let share = share.min(line.left());
-        let parts = apportion(share, &[line.net_left, line.paid_left]);
+        let (net, paid) = line.parts(share);
         let pieces = if share == line.left() { line.pieces } else { Quantity::ZERO };
-        LineReturn { pieces, net: parts[0].min(line.net_left), paid: parts[1].min(line.paid_left) }
+        LineReturn { pieces, net, paid }
     });
     back.collect()
 }

@@ -35,6 +35,8 @@ pub struct Edition {
     pub published_at: Timestamp,
     /// From when inactivity counts, if an earlier version did not count it.
     pub(crate) idle_since: Option<Timestamp>,
+    /// Since when points lapse by their dates; none if they always did.
+    pub(crate) dated_since: Option<Timestamp>,
     earn_on: Listeners,
     features_on: Listeners,
     /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
@@ -82,6 +84,7 @@ impl Edition {
             program,
             published_at,
             idle_since: None,
+            dated_since: None,
         }
     }
 
@@ -125,9 +128,11 @@ impl Rules {
     /// Puts the next version in force.
     pub fn publish(&mut self, program: Program, at: Timestamp) -> u32 {
         let version = self.latest_version() + 1;
-        let counted = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_some());
-        let idle_since = self.latest().and_then(|old| if counted(old) { old.idle_since } else { Some(at) });
-        self.editions.push(Arc::new(Edition { idle_since, ..Edition::new(program, version, at) }));
+        let idle = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_some());
+        let dated = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_none());
+        let idle_since = self.latest().and_then(|old| if idle(old) { old.idle_since } else { Some(at) });
+        let dated_since = self.latest().and_then(|old| if dated(old) { old.dated_since } else { Some(at) });
+        self.editions.push(Arc::new(Edition { idle_since, dated_since, ..Edition::new(program, version, at) }));
         version
     }
 

@@ -97,7 +97,7 @@ impl<'a> View<'a> {
             Field::FirstOrder => standing.first.map_or(expr::View::Null, instant),
             Field::LastOrder => standing.last.map_or(expr::View::Null, instant),
             Field::CartValue => {
-                let value = customer.cart.iter().map(|l| l.quantity.times(l.price)).sum();
+                let value = customer.cart.iter().fold(0i64, |sum, l| sum.saturating_add(l.quantity.times(l.price)));
                 expr::View::Number(self.program.currency.major(value))
             }
             Field::Feature(_) => match self.computed(field) {

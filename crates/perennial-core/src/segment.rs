@@ -91,7 +91,7 @@ fn next_change(rules: &Rules, edition: &Edition, customer: &Customer) -> Option<
         SegmentRule::Top { by, .. } if customer.is_in(&segment.id) => view.moves(by),
         SegmentRule::Top { by, .. } => {
             let threshold = rules.thresholds.get(&segment.id).copied().flatten();
-            threshold.and_then(|threshold| view.turns(by, Op::Ge, number(threshold)))
+            threshold.and_then(|threshold| view.turns(by, Op::Ge, number(threshold.into())))
         }
     });
     let timely = edition.timely.iter().filter_map(|i| edition.program.milestones.get(*i));

@@ -100,9 +100,8 @@ struct Purchase {
 #[derive(Clone)]
 struct Row {
     product: Box<str>,
-    /// Left and bought, in thousandths of a piece.
+    /// Left, in thousandths of a piece.
     pieces: i64,
-    bought: i64,
     paid: i64,
     left: i64,
 }

@@ -13,6 +13,11 @@ use super::problem::{Path, Problems};
 use super::source::{self, PointsGiven, Source};
 use super::{ExpiryFrom, PointsPolicy, Program, SegmentRule, TierBy, phrase, possible};
 
+/// Names under which points are granted that no earning rule gives.
+const RESERVED: [&str; 2] = ["adjustment", "undo"];
+/// The most that a limit may allow: each time is remembered.
+const LIMIT_MAX: u32 = 10_000;
+
 /// Adds what could never have an effect.
 pub(super) fn check(source: &Source, document: &Node, program: &Program, names: &Names, problems: &mut Problems) {
     let mut effect = Effect { document, problems };
@@ -118,6 +123,19 @@ impl Effect<'_> {
         }
         if let Some(PointsGiven::Rate(rate)) = &rule.points {
             self.rate(&path.key("points"), &rate.0);
+        }
+        if RESERVED.contains(&rule.id.0.as_str()) {
+            let message = format!("'{0}' is what points of an {0} are called: choose another id", rule.id.0);
+            self.problems.add(&path.key("id"), message);
+        }
+        let limit = match &rule.limit {
+            Some(source::Limit::Ever(count)) => Some(*count),
+            Some(source::Limit::Per(text)) => phrase::limit(&text.0).ok().map(|limit| limit.count),
+            None => None,
+        };
+        if limit.is_some_and(|count| count > LIMIT_MAX) {
+            let message = format!("nobody is counted further than {LIMIT_MAX}: write a smaller limit, or none");
+            self.problems.add(&path.key("limit"), message);
         }
     }
 

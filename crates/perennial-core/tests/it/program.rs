@@ -1144,6 +1144,9 @@ fn a_rule_that_would_not_do_what_it_says_is_refused() {
             "earn: [ { id: o, on: Order Updated, points: 7 } ]",
             "earn: [ { id: o, on: Order Completed, points: 1000000000 per 0.01 } ]",
             "earn: [ { id: o, on: Order Completed, points: 1000000 per 1.00 } ]",
+            "earn: [ { id: adjustment, on: Joined, points: 5 } ]",
+            "earn: [ { id: o, on: Joined, points: 5, limit: 10001 per year } ]",
+            "earn: [ { id: o, on: Joined, points: 5, limit: 10001 } ]",
             "features: { n: { count: Order Refunded } }",
         ],
         expect![[r#"
@@ -1161,6 +1164,12 @@ fn a_rule_that_would_not_do_what_it_says_is_refused() {
                 earn[0].points: '1000000000 per 0.01' is beyond what wallets hold: write 1000000 per 1.00 or less
             earn: [ { id: o, on: Order Completed, points: 1000000 per 1.00 } ]
                 compiles
+            earn: [ { id: adjustment, on: Joined, points: 5 } ]
+                earn[0].id: 'adjustment' is what points of an adjustment are called: choose another id
+            earn: [ { id: o, on: Joined, points: 5, limit: 10001 per year } ]
+                earn[0].limit: nobody is counted further than 10000: write a smaller limit, or none
+            earn: [ { id: o, on: Joined, points: 5, limit: 10001 } ]
+                earn[0].limit: nobody is counted further than 10000: write a smaller limit, or none
             features: { n: { count: Order Refunded } }
                 compiles
         "#]],

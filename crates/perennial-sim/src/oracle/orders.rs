@@ -22,7 +22,6 @@ impl Oracle {
         let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
             product: l.product_id.clone(),
             pieces: grams(l.quantity),
-            bought: grams(l.quantity),
             paid: left,
             left,
         });
@@ -102,8 +101,7 @@ impl Oracle {
         let held = self.people[who].tier.as_ref().and_then(|tier| self.edition().position(tier.level));
         let has = held.is_some_and(|held| Some(held) >= self.edition().position(level));
         let sale = &mut self.people[who].sales[sale];
-        let whole = sale.rows.iter().all(|row| row.left == row.paid && row.pieces == row.bought);
-        if has && whole && sale.rows.iter().map(|row| row.left).sum::<i64>() > worth {
+        if has && sale.rows.iter().map(|row| row.left).sum::<i64>() > worth {
             sale.trees = TREE;
         }
     }

@@ -492,7 +492,7 @@ fn read_time(value: &Value) -> Option<Timestamp> {
         Value::Text(text) => text.trim().parse().ok(),
         Value::Number(n) => {
             let n = n.round().to_i64()?;
-            Some(Timestamp::from_millis(if n.abs() < SECONDS_BELOW { n * 1_000 } else { n }))
+            Some(Timestamp::from_millis(if (-SECONDS_BELOW..SECONDS_BELOW).contains(&n) { n * 1_000 } else { n }))
         }
         _ => None,
     }

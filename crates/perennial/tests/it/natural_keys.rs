@@ -7,6 +7,7 @@ use perennial_core::customer::{ANSWERS_MAX, PAID_MAX, REDEMPTIONS_MAX};
 use perennial_core::fact::Fact;
 use perennial_core::id::Secret;
 use perennial_core::input::{Command, Input};
+use perennial_core::ledger::LOTS_MAX;
 use perennial_core::orders::{ORDERS_MAX, REFUNDS_MAX};
 use perennial_store::Store;
 use serde_json::json;
@@ -132,6 +133,57 @@ fn what_a_member_may_have_so_often_is_counted_however_much_follows() {
     shop.ask("ana", "r", redeem("token")).unwrap();
     shop.ask("ana", "second", redeem("ticket")).unwrap();
     assert_eq!(shop.ask("ana", "third", redeem("ticket")), Err("limit_reached".into()));
+    shop.verify();
+}
+
+#[test]
+fn points_come_back_to_a_lot_however_many_followed_it() {
+    let mut shop = shop_with_tokens(&["ana"]);
+    shop.ask("ana", "spent", Command::Redeem { reward: "token".into(), quantity: 5_000 }).unwrap();
+    let more = |n: usize| Command::Adjust { points: 1, reason: format!("{n}").into(), by: "staff".into() };
+    for n in 0..LOTS_MAX + 40 {
+        shop.ask("ana", &format!("more {n}"), more(n)).unwrap();
+        shop.ask("ana", &format!("less {n}"), Command::Redeem { reward: "token".into(), quantity: 1 }).unwrap();
+    }
+    for saved in [false, true] {
+        if saved {
+            shop.workspace.checkpoint().unwrap();
+            shop.reopen();
+        }
+        let wallet = shop.customer("ana").member.unwrap().wallet;
+        assert!(wallet.lots.len() <= LOTS_MAX && wallet.closed.len() > 30, "the first lot is kept aside");
+    }
+    shop.ask("ana", "u", undo("spent")).unwrap();
+    let totals = shop.customer("ana").member.unwrap().wallet.totals();
+    assert_eq!((totals.available, totals.spent), (5_000, i64::try_from(LOTS_MAX).unwrap() + 40));
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    assert_eq!(available(&mut shop, "ana"), 5_000);
+    shop.verify();
+}
+
+#[test]
+fn the_first_and_the_last_order_are_known_however_many_are_taken_back() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    let instants = |shop: &mut Shop| {
+        let standing = shop.customer("ana").orders.standing;
+        (standing.first.unwrap(), standing.last.unwrap())
+    };
+    shop.order("ana", "order 0", 10, 0);
+    let (first, _) = instants(&mut shop);
+    let mut third = first;
+    for n in 1..ORDERS_MAX + 4 {
+        shop.now = shop.now.plus_millis(1_000);
+        shop.order("ana", &format!("order {n}"), 10, 0);
+        if n == 3 {
+            third = shop.now;
+        }
+    }
+    (4..ORDERS_MAX + 4).rev().for_each(|n| shop.refund("ana", &format!("order {n}"), 10));
+    assert_eq!(instants(&mut shop), (first, third));
+    (0..4).for_each(|n| shop.refund("ana", &format!("order {n}"), 10));
+    assert_eq!(shop.customer("ana").orders.standing.last, None);
     shop.verify();
 }
 
