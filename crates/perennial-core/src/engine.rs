@@ -329,10 +329,14 @@ fn amount(feature: &Feature, view: &View<'_>) -> Option<i64> {
     }
 }
 
-/// A stable number for a value, to tell different ones apart.
+/// A stable number for a value, to tell different ones apart: 4 and 4.0 are the same.
 fn fingerprint(value: &Value) -> i64 {
+    let shown = match value {
+        Value::Number(number) => format!("{:?}", Value::Number(number.normalize())),
+        value => format!("{value:?}"),
+    };
     let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a, 64 bits.
-    for byte in format!("{value:?}").bytes() {
+    for byte in shown.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     i64::from_le_bytes(hash.to_le_bytes())
@@ -427,7 +431,8 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
     if left {
         customer.orders.leave(before.at);
     }
-    for (i, feature) in edition.features("Order Completed") {
+    // An order of which nothing is left has left already.
+    for (i, feature) in edition.features("Order Completed").filter(|_| before.stands()) {
         if let Some(then) = counted(edition, customer, i, &before) {
             let now = if feature.beyond_order {
                 again(edition, customer, feature, &after).or(Some(then))
@@ -441,6 +446,9 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
             let instant = if matches!(feature.what, Computed::First) { standing.first } else { standing.last };
             customer.features[i].reset_instant(instant);
         }
+    }
+    if back.brings_nothing() {
+        return;
     }
     let name = if back.refund.is_some() { "Order Refunded" } else { "Order Cancelled" };
     let event = event.filter(|event| event.name() == name); // Else the order has come that it waited for.
@@ -713,5 +721,18 @@ fn watch(edition: &Edition, customer: &mut Customer, expires_at: Timestamp, lot:
     customer.wake(expires_at, TimerKind::Expire, lot.number, lot.owner);
     if let Some(at) = loyalty::remind_at(edition, expires_at).filter(|at| *at > customer.clock) {
         customer.wake(at, TimerKind::Remind, lot.number, lot.owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_the_same_however_it_is_written() {
+        let of = |text: &str| fingerprint(&Value::Number(text.parse().unwrap()));
+        assert_eq!(of("4"), of("4.0"));
+        assert_ne!(of("4"), of("4.5"));
+        assert_ne!(of("4"), fingerprint(&Value::from("4")));
     }
 }

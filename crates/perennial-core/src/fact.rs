@@ -301,6 +301,13 @@ pub struct Return {
     pub clamped: bool,
 }
 
+impl Return {
+    /// Whether nothing came back: of an order of which nothing was left, as a rule.
+    pub fn brings_nothing(&self) -> bool {
+        self.lines.iter().all(|line| *line == LineReturn::default())
+    }
+}
+
 /// What came back of one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineReturn {

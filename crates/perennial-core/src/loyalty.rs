@@ -16,7 +16,7 @@ use crate::customer::{Activity, Reached};
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::expr::{Field, Predicate};
-use crate::fact::{Account, Booking, Cause, Fact, LineReturn, LotOpened, Posting, Return, Unit};
+use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
@@ -403,7 +403,7 @@ pub(crate) fn cancelled(book: &mut Book<'_>, name: OrderRef) {
 fn take_back(book: &mut Book<'_>, back: Return) {
     let name = back.order;
     let Some(before) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
-    if back.lines.iter().all(|line| *line == LineReturn::default()) {
+    if back.brings_nothing() {
         book.note("nothing_returned");
     }
     book.record(Fact::Returned(back));
