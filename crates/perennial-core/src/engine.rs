@@ -213,6 +213,7 @@ pub fn adopt(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) -> Out
 pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.features = features;
     customer.renew_windows();
+    segment::forget(rules, customer);
     tier::follow(rules, customer);
     customer.adopted = rules.latest_version();
     let Some(edition) = rules.latest() else { return };

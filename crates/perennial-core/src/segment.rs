@@ -21,6 +21,12 @@ pub(crate) fn refresh(rules: &Rules, edition: &Edition, customer: &mut Customer)
     set_tick(customer, next_change(rules, edition, customer));
 }
 
+/// Nobody is in a segment that is no more.
+pub(crate) fn forget(rules: &Rules, customer: &mut Customer) {
+    let there = |id: &str| rules.latest().is_some_and(|e| e.program.segments.iter().any(|s| *s.id == *id));
+    customer.segments.retain(|inside| there(&inside.segment));
+}
+
 /// Lets the next wake-up of any kind bring all segments up to date: they are another programme's from now on.
 pub(crate) fn expect_change(customer: &mut Customer) {
     set_tick(customer, Some(customer.clock));
