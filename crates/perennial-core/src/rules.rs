@@ -114,7 +114,7 @@ fn restless(program: &Program) -> Vec<usize> {
 }
 
 fn timely(program: &Program) -> Vec<usize> {
-    let moves = |field: &Field| matches!(field, Field::Feature(_));
+    let moves = |field: &Field| matches!(field, Field::Feature(_) | Field::PointsEarned);
     let milestones = program.milestones.iter().enumerate();
     milestones.filter(|(_, m)| m.when.tells_time() || m.when.reads(moves)).map(|(i, _)| i).collect()
 }

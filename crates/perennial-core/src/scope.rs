@@ -128,6 +128,15 @@ impl<'a> View<'a> {
         Some(&self.program.tiers.as_ref()?.levels.get(level)?.id)
     }
 
+    /// When the points of another year count, if they are not as many.
+    fn new_year(&self) -> Option<Timestamp> {
+        let years = &self.customer.member.as_ref()?.years;
+        let year = self.program.zone.year(self.now());
+        let earned = |year: i16| years.get(&year).map_or(0, |counted| counted.points);
+        let next = year.saturating_add(1);
+        (earned(year) != earned(next)).then(|| self.program.zone.start_of_year(next))
+    }
+
     fn of_member(&self, field: &Field) -> expr::View<'a> {
         let Some(member) = &self.customer.member else { return expr::View::Null };
         match field {
@@ -190,11 +199,17 @@ impl Scope for View<'_> {
     }
 
     fn moves(&self, field: &Field) -> Option<Timestamp> {
+        if *field == Field::PointsEarned {
+            return self.new_year();
+        }
         let (feature, seen) = self.computed(field)?;
         seen.next_change(feature, self.customer.clock)
     }
 
     fn turns(&self, field: &Field, op: Op, number: Decimal) -> Option<Timestamp> {
+        if *field == Field::PointsEarned {
+            return self.new_year();
+        }
         let (feature, seen) = self.computed(field)?;
         seen.next_turn(feature, self.customer.clock, op, number)
     }
