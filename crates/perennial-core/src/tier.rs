@@ -36,13 +36,19 @@ fn end_of_next_year(program: &Program, year: i16) -> Timestamp {
     program.zone.start_of_year(year.saturating_add(2))
 }
 
-/// Finds the held level in the list of the newest programme. One that is no more counts as the highest that is
-/// not above it; [`adopt`] says so.
+/// Finds the held level in the list of the newest programme that has one. A level that is no more counts as the
+/// highest that is not above it; [`adopt`] says so. A review that came while there were no levels is held now, as of
+/// its own day.
 pub(crate) fn follow(rules: &Rules, customer: &mut Customer) {
     let known = customer.adopted;
-    let Some(tiers) = rules.latest().and_then(|edition| edition.program.tiers.as_ref()) else { return };
+    let mut versions = (1..=rules.latest_version()).rev().filter_map(|version| rules.edition(version));
+    let Some(tiers) = versions.find_map(|edition| edition.program.tiers.as_ref()) else { return };
     let Some(held) = customer.member.as_mut().and_then(|member| member.tier.as_mut()) else { return };
+    let review = Some(held.until);
     held.level = tiers.position(&held.tier).unwrap_or_else(|| level_for(tiers, threshold(rules, known, &held.tier)));
+    if rules.latest().is_some_and(|edition| edition.program.tiers.is_some()) {
+        customer.wake_instead(review, review, TimerKind::Review);
+    }
 }
 
 /// From how much a level was held, in the last of the programmes up to a version that has it.
@@ -57,14 +63,14 @@ fn threshold(rules: &Rules, known: u32, id: &str) -> i64 {
 pub(crate) fn adopt(book: &mut Book<'_>, known: u32) {
     let edition = book.edition();
     let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
-    let Some(held) = &member.tier else {
-        join(book);
-        return regrade_all(book);
-    };
-    if tiers.position(&held.tier).is_none() {
-        let (level, until) = (held.level, held.until);
-        let until = if level == 0 { Timestamp::NEVER } else { until };
-        change(book, level, until, TierReason::Adopted, None);
+    match &member.tier {
+        None => join(book),
+        Some(held) if tiers.position(&held.tier).is_none() => {
+            let (level, until) = (held.level, held.until);
+            let until = if level == 0 { Timestamp::NEVER } else { until };
+            change(book, level, until, TierReason::Adopted, None);
+        }
+        Some(_) => {}
     }
     let held_by_hand = book.customer.member.iter().flat_map(|member| &member.tier).any(|held| held.by_hand);
     let ladder = |program: &Program| {
@@ -104,12 +110,6 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     } else if until > held_until {
         change(book, reached, until, TierReason::Kept, order);
     }
-}
-
-/// After years may have come to count otherwise, as in a merge.
-pub(crate) fn regrade_all(book: &mut Book<'_>) {
-    let years: Vec<i16> = book.customer.member.iter().flat_map(|member| member.years.keys().copied()).collect();
-    years.into_iter().for_each(|year| regrade(book, year, None));
 }
 
 /// The order that reached the tier was refunded.
