@@ -95,7 +95,7 @@ impl Workspace {
         let own = self.own_history(&parted.roots, entry.seq, Some(entry))?;
         let mut scratch = Self::apart(self.rules.as_of(0))?;
         for told in &own {
-            scratch.fold_again(self.rules_at(told.seq), told)?;
+            scratch.fold_again(self, told)?;
         }
         self.warm.take_over(&scratch.warm, id);
         let Some(mut customer) = scratch.warm.take(id)? else {
@@ -120,9 +120,16 @@ impl Workspace {
         Ok(scratch)
     }
 
-    /// Folds an entry whose facts are known, under the rules of then.
-    fn fold_again(&mut self, rules: Rules, entry: &Entry) -> Result<(), Failure> {
-        self.rules = rules;
+    /// Folds an entry whose facts are known, under the rules of then. A step of a side that has no number of its own
+    /// has that of the step before, and may have come under a later version.
+    fn fold_again(&mut self, whole: &Self, entry: &Entry) -> Result<(), Failure> {
+        let followed = entry.customer.map(|id| self.warm.get(id)).transpose()?.flatten().map_or(0, |c| c.adopted);
+        let named = match &entry.input {
+            Some(Input::Adopted { version, .. }) => *version,
+            Some(Input::Timer(timer)) => whole.rules.version_at(timer.at),
+            _ => 0,
+        };
+        self.rules = whole.rules.as_of(whole.rules_at(entry.seq).latest_version().max(named).max(followed));
         self.now = self.now.max(entry.recorded_at);
         self.warm.index(entry);
         if let Some(id) = entry.customer {
@@ -163,7 +170,7 @@ impl<'a> Sides<'a> {
     ) -> Result<Self, Failure> {
         let mut scratch = Workspace::apart(whole.rules.as_of(0))?;
         for entry in &history[..at] {
-            scratch.fold_again(whole.rules_at(entry.seq), entry)?;
+            scratch.fold_again(whole, entry)?;
         }
         let lots = [stay, out].map(|id| (id, LotNumbers::after(history, id))).into();
         let mut owners = BTreeMap::new();
@@ -180,7 +187,7 @@ impl<'a> Sides<'a> {
     /// Gives an entry since the merge to the side it belongs to. `later` are the entries after it.
     fn follow(&mut self, entry: &Entry, later: &[Entry]) -> Result<(), Failure> {
         if entry.customer != Some(self.stay) {
-            return self.scratch.fold_again(self.whole.rules_at(entry.seq), entry);
+            return self.scratch.fold_again(self.whole, entry);
         }
         let from = merged(entry);
         let undone = from == Some(self.out);
@@ -344,7 +351,7 @@ impl<'a> Sides<'a> {
         let mut outcome = unmerge::identity_of(&entry.outcome);
         outcome.extend(facts);
         let own = Entry { customer: Some(side), outcome, ..entry.clone() };
-        self.scratch.fold_again(self.whole.rules_at(entry.seq), &own)
+        self.scratch.fold_again(self.whole, &own)
     }
 
     /// Fires what is due for a side, under the programme that was in force at its instant; then the
