@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -29,6 +30,8 @@ pub const ORDERS_MAX: usize = 256;
 pub const UNEARNED_MAX: usize = ORDERS_MAX / 2;
 /// Lines kept of one order; the rest is gathered in the last one.
 pub const LINES_MAX: usize = 500;
+/// Decimal places to which lines are weighed against each other.
+const FINEST: u32 = 8;
 /// Refunds that one order takes: their keys are kept with it.
 pub const REFUNDS_MAX: usize = 256;
 /// Events that wait for their order.
@@ -681,12 +684,16 @@ fn whole_gross(line: &Line, currency: Currency) -> Option<i64> {
     currency.minor(price)?.checked_mul(line.quantity.whole()?.into())
 }
 
-/// What lines cost in proportion to each other: in minor units, or in ten-thousandths of them where some cost
-/// fractions.
+/// What lines cost in proportion to each other: in minor units, or as finely as any of them is told (up to
+/// [`FINEST`]) where some cost fractions.
 fn weights(lines: &[Line], currency: Currency) -> Vec<i64> {
     let whole: Option<Vec<i64>> = lines.iter().map(|line| Some(whole_gross(line, currency)?.max(0))).collect();
-    let fine = |line| gross(line).checked_mul(Decimal::from(10_000)).and_then(|amount| currency.minor(amount));
-    whole.unwrap_or_else(|| lines.iter().map(|line| fine(line).unwrap_or(i64::MAX).max(0)).collect())
+    whole.unwrap_or_else(|| {
+        let places = lines.iter().map(|line| gross(line).normalize().scale()).max().unwrap_or(0).min(FINEST);
+        let parts = Decimal::from(10u64.pow(places));
+        let fine = |line| gross(line).checked_mul(parts).and_then(|amount| amount.round().to_i64());
+        lines.iter().map(|line| fine(line).unwrap_or(i64::MAX).max(0)).collect()
+    })
 }
 
 /// Apportions an order's eligible amount over its lines, each with the catalogue's tags and impact.

@@ -8,8 +8,10 @@
 mod books;
 mod calendar;
 mod dice;
+mod figures;
 mod oracle;
 mod plan;
+mod portrait;
 mod shop;
 mod trial;
 

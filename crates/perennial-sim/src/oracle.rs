@@ -7,6 +7,7 @@
 //! currencies that earn, or points that pay for orders.
 
 mod commands;
+mod figures;
 mod orders;
 mod points;
 mod progress;
@@ -19,6 +20,9 @@ use perennial_core::input::Command;
 use perennial_core::time::Timestamp;
 
 use crate::plan::{Deed, Edition, Mark, Trade};
+pub(crate) use figures::Portrait;
+use figures::{Happened, Said};
+use perennial_core::value::Value;
 
 const NEVER: i64 = Timestamp::NEVER.as_millis();
 
@@ -162,6 +166,7 @@ struct Sale {
     /// Trees planted for it, in thousandths.
     trees: i64,
     rows: Vec<Row>,
+    said: Said,
     lot: Option<usize>,
     points: i64,
     refunds: Vec<Box<str>>,
@@ -198,6 +203,16 @@ struct Person {
     marks: Vec<Reached>,
     /// Names that came with people who turned out to be this one.
     came: Vec<Identifier>,
+    /// What features hear of besides orders.
+    happened: Vec<Happened>,
+    /// What was said of them, and when.
+    traits: BTreeMap<&'static str, (Value, i64)>,
+    /// Segments, and since when they are in them, as far as that is known.
+    groups: BTreeMap<Box<str>, Option<i64>>,
+    /// Until when that is so if nothing happens.
+    judged: i64,
+    /// A review that fell due while there were no levels.
+    put_off: Option<i64>,
 }
 
 /// Everybody, as the acknowledged inputs say.
@@ -211,6 +226,8 @@ pub(crate) struct Oracle {
     into: BTreeMap<usize, usize>,
     lots: Vec<Lot>,
     editions: Vec<Edition>,
+    /// The numbers that they have in the workspace.
+    versions: Vec<u32>,
     taken: BTreeMap<Box<str>, i64>,
     waited: usize,
     /// The last merge, as long as nothing happened that would not have happened without it.
@@ -226,15 +243,17 @@ impl Oracle {
             into: BTreeMap::new(),
             lots: Vec::new(),
             editions: Vec::new(),
+            versions: Vec::new(),
             taken: BTreeMap::new(),
             waited: 0,
             otherwise: None,
         }
     }
 
-    pub(crate) fn publish(&mut self, edition: &Edition) {
+    pub(crate) fn publish(&mut self, edition: &Edition, version: u32) {
         self.editions.push(edition.clone());
-        self.also(|other| other.publish(edition));
+        self.versions.push(version);
+        self.also(|other| other.publish(edition, version));
     }
 
     /// The version in force.
@@ -242,13 +261,17 @@ impl Oracle {
         self.editions.last().unwrap_or_else(|| unreachable!("a shop opens with a programme"))
     }
 
-    /// How far somebody has come: reminders and segments wake people too, and these books know of neither.
-    pub(crate) fn follow(&mut self, name: &Identifier, clock: Timestamp, is_current: bool) {
-        self.also(|other| other.follow(name, clock, is_current));
+    /// How far somebody has come: reminders wake people too, and these books know of none. A version that was taken
+    /// up to no effect is nowhere written, and a process that dies forgets that it was.
+    pub(crate) fn follow(&mut self, name: &Identifier, clock: Timestamp, adopted: u32) {
+        self.also(|other| other.follow(name, clock, adopted));
         let Some(who) = self.who(name) else { return };
-        if is_current {
+        let followed = self.versions.iter().position(|version| *version >= adopted).map_or(0, |at| at + 1);
+        if followed == self.editions.len() {
             self.adopt(who);
         }
+        self.people[who].adopted = followed;
+        self.turn(who, clock.as_millis());
         self.people[who].clock = self.people[who].clock.max(clock.as_millis());
     }
 
@@ -283,14 +306,16 @@ impl Oracle {
         };
         self.wake(who, at);
         self.people[who].clock = self.people[who].clock.max(at);
+        self.hear(who, event);
         match &event.body {
-            Body::Ordered(order) => self.ordered(who, order, at),
+            Body::Ordered(order) => self.ordered(who, order, Said::of(&event.properties.unpack()), at),
             Body::Refunded(refund) => self.refunded(who, refund, at),
             Body::Cancelled { order_id } => self.cancelled(who, order_id, at),
             Body::Track { name } if **name == *"Activity Submitted" => self.submitted(who, event, at),
             _ => {}
         }
         self.conclude(who);
+        self.regroup(who);
         let clock = self.people[who].clock;
         self.wake(who, clock);
         if event.ids.len() > 1 {
@@ -310,7 +335,7 @@ impl Oracle {
     pub(crate) fn advance(&mut self, now: Timestamp) {
         self.also(|other| other.advance(now));
         for who in 0..self.people.len() {
-            let due = self.next_due(who).is_some_and(|(at, _, _)| at <= now.as_millis());
+            let due = self.next_due(who, now.as_millis()).is_some();
             if due && !self.into.contains_key(&who) {
                 self.wake(who, now.as_millis());
             }
@@ -344,7 +369,8 @@ impl Oracle {
             return Standing::Visitor;
         }
         let mut sum = Balance { arrears: person.arrears, ..Balance::default() };
-        (sum.tier, sum.tier_until) = person.tier.as_ref().map_or(("".into(), NEVER), |t| (t.level.into(), t.until));
+        let held = person.tier.as_ref().filter(|_| !self.followed(who).levels.is_empty());
+        (sum.tier, sum.tier_until) = held.map_or(("".into(), NEVER), |t| (t.level.into(), t.until));
         (sum.impact, sum.trees) = (Self::impact(person), Self::trees(person));
         sum.years = person.years.iter().filter(|(_, points)| **points != 0).map(|(y, p)| (*y, *p)).collect();
         sum.marks = person.marks.iter().map(|reached| reached.mark.id.into()).collect();
@@ -424,6 +450,8 @@ impl Oracle {
         for side in sides {
             self.wake(side, now.as_millis());
             self.people[side].clock = self.people[side].clock.max(now.as_millis());
+            // What each lived through apart was not looked at as it happened.
+            self.people[side].groups.values_mut().for_each(|since| *since = None);
         }
         Expected::Done
     }
@@ -458,6 +486,8 @@ impl Oracle {
         person.waiting.extend(gone.waiting);
         person.answers.extend(gone.answers);
         person.activities.extend(gone.activities);
+        Self::learn_from(person, &gone.traits);
+        person.happened.extend(gone.happened);
         for reached in gone.marks {
             if person.marks.iter().all(|known| known.mark.id != reached.mark.id) {
                 person.marks.push(reached);
@@ -474,6 +504,7 @@ impl Oracle {
             self.reach_together(into, at);
         }
         self.conclude(into);
+        self.regroup(into);
         let clock = self.people[into].clock;
         self.wake(into, clock);
         into

@@ -5,6 +5,7 @@
 
 use crate::calendar::{Validity, Zone};
 use crate::dice::Dice;
+use crate::figures::{self, Figure, Group, TRAITS};
 
 const ECOEXPLORERS: &str = include_str!("../../../programs/ecoexplorers.yaml");
 /// What a piece of a product does for the world, in grams: those of which the catalogue knows.
@@ -33,14 +34,18 @@ pub(crate) struct Edition {
     pub(crate) points: i64,
     pub(crate) per: i64,
     pub(crate) pending_days: i64,
-    /// From the lowest, and how many points of a year reach them.
+    /// From the lowest, and how many points of a year reach them; none while there are no levels at all.
     pub(crate) levels: Vec<(&'static str, i64)>,
+    /// The levels that there were last, while there are none.
+    given_up: Vec<(&'static str, i64)>,
     pub(crate) marks: Vec<Mark>,
-    /// The level that may have the lamp.
-    lamp_for: &'static str,
-    /// Days of the feature's window, and whether there is another feature.
+    /// The level that may have the lamp; everybody may without one.
+    lamp_for: Option<&'static str>,
+    /// Days of the window of a feature that `EcoExplorers` has anyway.
     window: i64,
-    sums: bool,
+    /// Other features, and segments.
+    figures: Vec<Figure>,
+    groups: Vec<Group>,
 }
 
 /// A milestone.
@@ -125,7 +130,7 @@ impl Trade {
     }
 
     /// The first version.
-    pub(crate) fn opening(self, at: i64) -> Edition {
+    pub(crate) fn opening(self, at: i64, dice: &mut Dice) -> Edition {
         let eco = self == Self::Eco;
         let levels = if eco {
             vec![("bronze", 0), ("silver", 500), ("gold", 1_500)]
@@ -139,6 +144,7 @@ impl Trade {
         } else {
             vec![mark("first", Measure::Impact, 4_000, 20)]
         };
+        let (figures, groups) = figures::opening(dice);
         Edition {
             trade: self,
             at,
@@ -146,10 +152,12 @@ impl Trade {
             per: 1,
             pending_days: if eco { 30 } else { 14 },
             levels,
+            given_up: Vec::new(),
             marks,
-            lamp_for: "silver",
-            window: if eco { 30 } else { 20 },
-            sums: false,
+            lamp_for: Some("silver"),
+            window: 30,
+            figures,
+            groups,
         }
     }
 }
@@ -159,6 +167,12 @@ impl Edition {
     /// The next version, in which a few things are otherwise.
     pub(crate) fn next(&self, at: i64, dice: &mut Dice) -> Self {
         let mut next = Self { at, ..self.clone() };
+        // Not often: of a new feature everybody's whole history is read again.
+        let how_many = if dice.per_mille(400) { dice.between(1, 3) } else { 0 };
+        for _ in 0..how_many {
+            let levels: Vec<_> = next.levels.iter().map(|level| level.0).collect();
+            figures::vary(&mut next.figures, &mut next.groups, &levels, dice);
+        }
         if self.trade == Trade::Eco {
             next.vary_eco(dice);
             return next;
@@ -170,18 +184,21 @@ impl Edition {
         for _ in 0..dice.between(1, 2) {
             next.vary(dice);
         }
-        next.lamp_for = dice.one_of(&next.levels).map_or("bronze", |level| level.0);
+        next.vary_whole_ladder(dice);
+        next.lamp_for = dice.one_of(&next.levels).map(|level| level.0);
+        let levels: Vec<_> = next.levels.iter().map(|level| level.0).collect();
+        figures::keep_what_can_be_asked(&next.figures, &mut next.groups, &levels);
         next
     }
 
     fn vary(&mut self, dice: &mut Dice) {
-        match dice.below(9) {
+        match dice.below(8) {
             0 => self.add_level(dice),
             1 if self.levels.len() > 1 => {
                 self.levels.remove(at_random(self.levels.len(), dice));
                 self.levels[0].1 = 0;
             }
-            2 => self.move_level(dice),
+            2 if !self.levels.is_empty() => self.move_level(dice),
             3 | 4 if self.marks.len() < MARKS_MAX => {
                 let id = MARKS.iter().find(|id| self.marks.iter().all(|mark| mark.id != **id));
                 let fresh = id.map(|id| Mark { id, of: Measure::Impact, at_least: 1, points: 0 });
@@ -192,13 +209,29 @@ impl Edition {
                 self.marks[mark] = self.marks[mark].moved(dice);
             }
             6 if !self.marks.is_empty() => drop(self.marks.remove(at_random(self.marks.len(), dice))),
-            7 => self.sums = !self.sums,
-            _ => self.window = 20 + (self.window + 1) % 3,
+            _ => {}
+        }
+    }
+
+    /// Levels are given up all at once, and come back as they were or as others.
+    fn vary_whole_ladder(&mut self, dice: &mut Dice) {
+        if !self.levels.is_empty() && dice.per_mille(100) {
+            self.given_up = std::mem::take(&mut self.levels);
+        } else if self.levels.is_empty() && dice.per_mille(400) {
+            self.levels = std::mem::take(&mut self.given_up);
+            if dice.per_mille(400) {
+                self.levels.truncate(1);
+                self.add_level(dice);
+                self.add_level(dice);
+            }
         }
     }
 
     /// Between two levels, or above the highest.
     fn add_level(&mut self, dice: &mut Dice) {
+        if self.levels.is_empty() {
+            return;
+        }
         let unused: Vec<&str> =
             LEVELS.into_iter().filter(|id| self.levels.iter().all(|level| level.0 != *id)).collect();
         let below = at_random(self.levels.len(), dice);
@@ -263,7 +296,7 @@ impl Edition {
         vec![
             reward("cup", 12, None, None, None),
             reward("mug", 40, Some(60), None, None),
-            reward("lamp", 25, None, Some(self.lamp_for), None),
+            reward("lamp", 25, None, self.lamp_for, None),
         ]
     }
 
@@ -281,36 +314,74 @@ impl Edition {
             ("impact.waste_kg >= 10,", format!("impact.waste_kg >= {},", self.marks[0].at_least / 1_000)),
             ("points: 100 } }", format!("points: {} }} }}", self.marks[0].points)),
         ];
-        replaced.into_iter().fold(ECOEXPLORERS.to_owned(), |text, (from, to)| {
+        let (fixed, asked) = figures::of_eco(self.window);
+        let others: String = asked.iter().map(Group::others_written).collect();
+        let beside = [
+            ("\ntraits:\n", format!("\ntraits:\n{TRAITS}")),
+            ("\nfeatures:\n", format!("\nfeatures:\n{}", self.figures_written())),
+            ("\nsegments:\n", format!("\nsegments:\n{others}{}", self.groups_written())),
+        ];
+        assert!(fixed.iter().all(|figure| ECOEXPLORERS.contains(&format!("  {}: {{ ", figure.id))));
+        replaced.into_iter().chain(beside).fold(ECOEXPLORERS.to_owned(), |text, (from, to)| {
             assert_eq!(text.matches(from).count(), 1, "{from} in programs/ecoexplorers.yaml");
             text.replace(from, &to)
         })
     }
 
+    fn ladder_written(&self) -> String {
+        if self.levels.is_empty() {
+            return String::new();
+        }
+        let levels = self.levels.iter().map(|(id, from)| format!("    - {{ id: {id}, from: {from} }}\n"));
+        format!(
+            "tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  \
+             drop: one_level\n  levels:\n{}",
+            levels.collect::<String>()
+        )
+    }
+
+    fn figures_written(&self) -> String {
+        self.figures.iter().map(|figure| figure.written()).collect()
+    }
+
+    fn groups_written(&self) -> String {
+        self.groups.iter().map(Group::written).collect()
+    }
+
+    /// All features.
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let fixed = if self.trade == Trade::Eco { figures::of_eco(self.window).0 } else { Vec::new() };
+        fixed.into_iter().chain(self.figures.iter().copied()).collect()
+    }
+
+    /// All segments that are rules.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let fixed = if self.trade == Trade::Eco { figures::of_eco(self.window).1 } else { Vec::new() };
+        fixed.into_iter().chain(self.groups.iter().cloned()).collect()
+    }
+
     fn corner(&self) -> String {
-        let Self { points, per, pending_days, window, .. } = self;
+        let Self { points, per, pending_days, .. } = self;
         let rewards = self.rewards().into_iter().map(|reward| {
             let stock = reward.stock.map_or_else(String::new, |n| format!(", stock: {n}"));
             let tier = reward.tier.map_or_else(String::new, |tier| format!(", tier: {tier}"));
             let (id, price) = (reward.id, reward.price);
             format!("  - {{ id: {id}, name: A {id}, points: {price}{stock}{tier} }}\n")
         });
-        let levels = self.levels.iter().map(|(id, from)| format!("    - {{ id: {id}, from: {from} }}\n"));
+        let ladder = self.ladder_written();
         let marks = self.marks.iter().map(Mark::written);
         let marks: String = if self.marks.is_empty() { String::new() } else { marks.collect() };
         let milestones = if marks.is_empty() { "" } else { "milestones:\n" };
-        let sums = if self.sums { "  spent: { sum: order.eligible, on: Order Completed }\n" } else { "" };
         format!(
             "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
              wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P60D, remind: P5D }}\n\
              earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n  \
              - {{ id: help, on: Activity Submitted, points: 15, review: required }}\n\
-             tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  drop: one_level\n  \
-             levels:\n{}rewards:\n{}{milestones}{marks}\
-             features:\n  recent: {{ count: Order Completed, within: P{window}D }}\n{sums}\
-             segments:\n  busy: recent > 2\n  top: {{ top: 20%, by: recent, ranked: daily }}\n",
-            levels.collect::<String>(),
+             traits:\n{TRAITS}{ladder}rewards:\n{}{milestones}{marks}\
+             features:\n{}segments:\n{}  top: {{ top: 20%, by: recent, ranked: daily }}\n",
             rewards.collect::<String>(),
+            self.figures_written(),
+            self.groups_written(),
         )
     }
 }

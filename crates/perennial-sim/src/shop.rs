@@ -14,6 +14,7 @@ use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 
 use crate::dice::Dice;
+use crate::figures::PLACES;
 use crate::plan::LEVELS;
 
 const MINUTE: i64 = 60_000;
@@ -227,6 +228,7 @@ impl Shop {
             _ => dice.between(1, 25 * DAY),
         };
         let (ids, body, properties) = self.body(dice);
+        let traits = if Self::may_introduce(&body) { Self::introduction(dice) } else { Properties::default() };
         // No two at the very same instant: which of their lots is taken first only names decide, and the
         // oracle knows none.
         let at = self.clock.plus_millis(-late - self.count % 1_000);
@@ -238,7 +240,7 @@ impl Shop {
             received_at: self.clock,
             origin: Origin::Live,
             ids,
-            traits: Properties::default(),
+            traits,
             body,
             properties: properties.into(),
             consent: Vec::new(),
@@ -254,7 +256,7 @@ impl Shop {
             0..50 => {
                 let order = self.order(dice);
                 self.orders.push((order.clone(), ids.clone()));
-                (ids, Body::Ordered(order), plain())
+                (ids, Body::Ordered(order), Self::said(dice))
             }
             50..54 => match dice.one_of(&self.orders).cloned() {
                 // The same order from another till, perhaps under another name.
@@ -267,10 +269,47 @@ impl Shop {
                 None => (ids, Body::Identify, plain()),
             },
             84..88 => (Self::log_in(dice), Body::Identify, plain()),
-            88..92 => self.activity(dice, ids),
+            88..90 => self.activity(dice, ids),
+            90..95 => (ids, Body::Track { name: "Shop Visited".into() }, Self::said(dice)),
             _ if self.everything => self.other(dice, ids),
             _ => (ids, Body::Page { name: "home".into() }, plain()),
         }
+    }
+
+    /// Where it was, and how many stars it got: in several ways to write a number, or as a text, which is none.
+    fn said(dice: &mut Dice) -> Properties {
+        let mut said = Properties::default();
+        if let Some(shop) = dice.one_of(&PLACES).filter(|_| dice.per_mille(800)) {
+            said.set("shop", Value::from(*shop));
+        }
+        let stars = match dice.below(20) {
+            0..3 => return said,
+            3 => Value::from("5"),
+            4..7 => Value::Number(Decimal::new(dice.between(1, 5) * 10, 1)),
+            7..9 => Value::Number(Decimal::new(dice.between(1, 5) * 10 + 5, 1)),
+            _ => Value::from(dice.between(1, 5)),
+        };
+        said.set("stars", stars);
+        said
+    }
+
+    /// What waits for its order comes in twice, so it says nothing of the person.
+    fn may_introduce(body: &Body) -> bool {
+        !matches!(body, Body::Refunded(_) | Body::Cancelled { .. })
+    }
+
+    /// What people say of themselves now and then, take back, or say so that it is not understood.
+    fn introduction(dice: &mut Dice) -> Properties {
+        let mut traits = Properties::default();
+        if dice.per_mille(150) {
+            let city = dice.one_of(&PLACES).filter(|_| dice.per_mille(850)).map(|city| Value::from(*city));
+            traits.set("city", city.unwrap_or_default());
+        }
+        if dice.per_mille(150) {
+            let age = Value::from(dice.between(16, 21));
+            traits.set("age", if dice.per_mille(100) { Value::from("eighteen") } else { age });
+        }
+        traits
     }
 
     fn order(&mut self, dice: &mut Dice) -> Order {

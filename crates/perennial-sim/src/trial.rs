@@ -7,6 +7,7 @@ use perennial_core::customer::Customer;
 use perennial_core::event::{Event, Product};
 use perennial_core::id::{CustomerId, Identifier};
 use perennial_core::input::{Asked, Command, Reject};
+use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, MemoryDisk, Trouble, Write};
 
@@ -14,6 +15,7 @@ use crate::books::Books;
 use crate::dice::Dice;
 use crate::oracle::{Balance, Expected, Oracle, Standing};
 use crate::plan::{Edition, FEATURED, IMPACT, Reward, Trade};
+use crate::portrait;
 use crate::shop::{Act, Message, Shop, arrivals};
 use crate::{Finding, Report};
 
@@ -412,7 +414,7 @@ impl Trial<'_> {
         let clock = self.now;
         let edition = match &self.edition {
             Some(edition) => edition.next(clock.as_millis(), &mut self.dice),
-            None => self.trade.opening(clock.as_millis()),
+            None => self.trade.opening(clock.as_millis(), &mut self.dice),
         };
         if self.care == Care::Told {
             println!("  {edition:?}");
@@ -424,7 +426,8 @@ impl Trial<'_> {
             Err(PublishError::Problems(problems)) => Ok(Err(format!("the programme does not compile: {problems:?}"))),
         })??;
         // A publication that was durable but not acknowledged is in force twice, to no effect.
-        self.oracle.iter_mut().for_each(|oracle| oracle.publish(&edition));
+        let version = self.workspace.as_ref().map_or(0, |workspace| workspace.rules().latest_version());
+        self.oracle.iter_mut().for_each(|oracle| oracle.publish(&edition, version));
         self.edition = Some(edition);
         Ok(())
     }
@@ -460,7 +463,7 @@ impl Trial<'_> {
     /// The same of everybody, and nobody wakes for it.
     fn look_asleep(&mut self) -> Held {
         let Some(workspace) = &mut self.workspace else { return Err("the workspace is closed".into()) };
-        let newest = workspace.rules().latest_version();
+        let rules = workspace.rules().without_catalog();
         let mut seen: BTreeMap<CustomerId, Option<usize>> = BTreeMap::new();
         for name in &self.people {
             let found = workspace.as_held(name).map_err(|failure| failure.to_string())?;
@@ -475,13 +478,19 @@ impl Trial<'_> {
                 }
             }
             let Some(oracle) = &mut self.oracle else { continue };
-            if let Some(customer) = found {
-                oracle.follow(name, customer.clock, customer.adopted == newest);
+            let mut otherwise = None;
+            if let (Some(customer), Some(who)) = (found, who) {
+                oracle.follow(name, customer.clock, customer.adopted);
+                customer.segments.iter().for_each(|s| oracle.trust(who, &s.segment, s.since.as_millis()));
+                otherwise = portrait::differs(customer, &rules, &oracle.portrait(who, customer.clock.as_millis()));
             }
-            let (found, expected) = (standing(found), oracle.standing(name));
+            let (found, expected) = (standing(found, &rules), oracle.standing(name));
             self.report.balances += 1;
             if found != expected {
                 return Err(format!("{name} has {found:?} asleep, the oracle says {expected:?}"));
+            }
+            if let Some(otherwise) = otherwise {
+                return Err(format!("{name} asleep: {otherwise}"));
             }
         }
         Ok(())
@@ -496,11 +505,18 @@ impl Trial<'_> {
             found.iter().try_for_each(|customer| self.books.compare(customer))?;
             let (Some(oracle), Some(workspace)) = (&mut self.oracle, &mut self.workspace) else { continue };
             let expected = oracle.awake(clock, name);
+            let rules = workspace.rules().without_catalog();
             if let Some(held) = workspace.as_held(name).map_err(|failure| failure.to_string())? {
-                oracle.follow(name, held.clock, true);
+                oracle.follow(name, held.clock, held.adopted);
             }
             self.report.balances += 1;
-            let found = standing(found.as_ref());
+            if let (Some(customer), Some(who)) = (&found, oracle.who(name)) {
+                let expected = oracle.portrait(who, clock.as_millis());
+                if let Some(otherwise) = portrait::differs(customer, &rules, &expected) {
+                    return Err(format!("{name}: {otherwise}"));
+                }
+            }
+            let found = standing(found.as_ref(), &rules);
             if found != expected {
                 return Err(format!("{name} has {found:?}, the oracle says {expected:?}"));
             }
@@ -557,9 +573,11 @@ impl Trial<'_> {
 }
 
 /// How a customer of the workspace stands.
-fn standing(customer: Option<&Customer>) -> Standing {
+fn standing(customer: Option<&Customer>, rules: &Rules) -> Standing {
     let Some(customer) = customer else { return Standing::Nobody };
     let Some(member) = &customer.member else { return Standing::Visitor };
+    let ladder = rules.edition(customer.adopted).and_then(|edition| edition.program.tiers.as_ref());
+    let held = member.tier.as_ref().filter(|_| ladder.is_some());
     let totals = member.wallet.totals();
     let counted =
         member.years.iter().filter(|(_, y)| y.points != 0).map(|(y, counted)| (i64::from(*y), counted.points));
@@ -572,8 +590,8 @@ fn standing(customer: Option<&Customer>) -> Standing {
         spent: totals.spent,
         expired: totals.expired,
         arrears: member.wallet.arrears,
-        tier: member.tier.as_ref().map_or_else(Box::default, |t| t.tier.clone()),
-        tier_until: member.tier.as_ref().map_or(Timestamp::NEVER, |t| t.until).as_millis(),
+        tier: held.map_or_else(Box::default, |t| t.tier.clone()),
+        tier_until: held.map_or(Timestamp::NEVER, |t| t.until).as_millis(),
         impact: member.impact.get("waste_kg").copied().unwrap_or(0),
         trees: member.impact.get("trees").copied().unwrap_or(0),
         years: counted.collect(),

@@ -4,7 +4,7 @@ use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::{Timestamp, Until};
 
-use super::{Expected, Hold, NEVER, Oracle, Otherwise, Purchase, Tier};
+use super::{Expected, Hold, Oracle, Otherwise, Purchase};
 
 impl Oracle {
     /// What a command should come to; done if it should be.
@@ -40,6 +40,7 @@ impl Oracle {
         let has_joined = matches!(asked.command, Command::Enroll) && self.people[who].joined.is_some();
         let decided = self.decide(who, now.as_millis(), asked);
         self.conclude(who);
+        self.regroup(who);
         self.wake(who, now.as_millis()); // Points of long ago may lapse at once.
         match decided {
             Ok(()) if has_joined => Expected::Again,
@@ -99,13 +100,7 @@ impl Oracle {
         if matches!(asked.command, Command::Enroll) {
             if self.people[who].joined.is_none() {
                 self.people[who].joined = Some(now);
-                self.people[who].tier = Some(Tier {
-                    level: self.edition().levels[0].0,
-                    until: NEVER,
-                    by: None,
-                    before: None,
-                    by_hand: false,
-                });
+                self.people[who].tier = self.lowest();
             }
             return Ok(());
         }

@@ -5,27 +5,31 @@ use perennial_core::quantity::Quantity;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
+use super::figures::{Happened, Said};
 use super::{Oracle, Person, Row, Sale, Waiting};
 use crate::calendar::DAY;
+use crate::figures::Heard;
 use crate::plan::IMPACT;
 
 /// A tree, in thousandths.
 const TREE: i64 = 1_000;
 
 impl Oracle {
-    pub(super) fn ordered(&mut self, who: usize, order: &Order, at: i64) {
+    pub(super) fn ordered(&mut self, who: usize, order: &Order, said: Said, at: i64) {
         if self.people[who].sales.iter().any(|s| s.id == order.order_id) {
             return;
         }
         let gross: Vec<i64> = order.lines.iter().map(|l| cents(l.price) * grams(l.quantity)).collect();
-        let goods = order.subtotal.map_or_else(|| (gross.iter().sum::<i64>() + 500) / 1_000, |s| cents(Some(s)));
+        let foreign = !self.trade.takes(order.currency.as_deref());
+        let goods = order.subtotal.unwrap_or_else(|| Decimal::new(gross.iter().sum(), 5));
+        // The other currency has no cents.
+        let goods = if foreign { rounded(goods) } else { cents(Some(goods)) };
         let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
             product: l.product_id.clone(),
             pieces: grams(l.quantity),
             paid: left,
             left,
         });
-        let foreign = !self.trade.takes(order.currency.as_deref());
         let earns = !foreign && self.people[who].joined.is_some_and(|joined| at >= joined);
         let sale = Sale {
             id: order.order_id.clone(),
@@ -35,6 +39,7 @@ impl Oracle {
             earns,
             trees: 0,
             rows: rows.collect(),
+            said,
             lot: None,
             points: 0,
             refunds: Vec::new(),
@@ -60,7 +65,12 @@ impl Oracle {
             );
         }
         due.sort_by_key(|((nth, _), _)| *nth);
-        for ((_, at), what) in due {
+        for ((nth, at), what) in due {
+            if nth > 0 {
+                self.conclude(who);
+                self.regroup(who);
+                self.people[who].clock = self.people[who].clock.max(at);
+            }
             match what {
                 Waiting::Refund(refund) => self.refunded(who, &refund, at),
                 Waiting::Cancel => self.cancelled(who, order, at),
@@ -129,14 +139,26 @@ impl Oracle {
             return;
         }
         sale.refunds.push(refund.refund_id.clone());
+        let before = sale.clone();
         if !refund.lines.is_empty() {
             by_piece(sale, refund);
         } else if let Some(total) = refund.total {
-            by_amount(sale, cents(Some(total)));
+            by_amount(sale, if sale.foreign { rounded(total) } else { cents(Some(total)) });
         } else {
             whole(sale);
         }
+        self.give_back(who, &before, Heard::Refund, now);
         self.take_back(who, at, now);
+    }
+
+    /// A return is heard of when something comes back.
+    fn give_back(&mut self, who: usize, before: &Sale, what: Heard, at: i64) {
+        let person = &mut self.people[who];
+        let after = person.sales.iter().find(|sale| sale.id == before.id);
+        let same = |(then, now): (&Row, &Row)| (then.pieces, then.left) == (now.pieces, now.left);
+        if !after.is_some_and(|after| before.rows.iter().zip(&after.rows).all(same)) {
+            person.happened.push(Happened { at, what, said: Said::default() });
+        }
     }
 
     pub(super) fn cancelled(&mut self, who: usize, order: &str, now: i64) {
@@ -145,8 +167,10 @@ impl Oracle {
             return;
         };
         if !self.people[who].sales[at].cancelled {
+            let before = self.people[who].sales[at].clone();
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
+            self.give_back(who, &before, Heard::Cancellation, now);
             self.take_back(who, at, now);
         }
     }
@@ -222,7 +246,11 @@ fn whole(sale: &mut Sale) {
 }
 
 fn cents(amount: Option<Decimal>) -> i64 {
-    amount.and_then(|a| (a * Decimal::ONE_HUNDRED + Decimal::new(5, 1)).floor().to_i64()).unwrap_or(0)
+    amount.map_or(0, |amount| rounded(amount * Decimal::ONE_HUNDRED))
+}
+
+fn rounded(amount: Decimal) -> i64 {
+    (amount + Decimal::new(5, 1)).floor().to_i64().unwrap_or(0)
 }
 
 /// A thousand of a piece.

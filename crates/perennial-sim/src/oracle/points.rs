@@ -54,20 +54,27 @@ impl Oracle {
     }
 
     /// The next thing that time does to somebody: instant, kind (a hold ends, a lot becomes
-    /// available, a lot lapses, the tier is reviewed), which.
-    pub(super) fn next_due(&self, who: usize) -> Option<(i64, u8, usize)> {
+    /// available, a lot lapses, the tier is reviewed, a segment is entered), which; none after `until`.
+    pub(super) fn next_due(&self, who: usize, until: i64) -> Option<(i64, u8, usize)> {
         let person = &self.people[who];
-        let review = person.tier.as_ref().map(|t| (t.until, 5, 0)).filter(|(until, _, _)| *until < NEVER);
+        let review = person.tier.as_ref().map(|t| t.until).filter(|at| *at < NEVER && Some(*at) != person.put_off);
+        let review = review.map(|at| (at, 5, 0));
         let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, i));
         let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
         let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, i));
         let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, i));
-        holds.chain(activate).chain(expire).chain(review).min()
+        let due = holds.chain(activate).chain(expire).chain(review).min().filter(|(at, _, _)| *at <= until);
+        let turn = self.next_turn(who, due.map_or(until, |(at, _, _)| at)).map(|at| (at, 6, 0));
+        due.into_iter().chain(turn).min()
     }
 
     pub(super) fn wake(&mut self, who: usize, until: i64) {
         self.adopt(who);
-        while let Some((at, kind, which)) = self.next_due(who).filter(|(at, _, _)| *at <= until) {
+        while let Some((at, kind, which)) = self.next_due(who, until) {
+            if kind == 5 && self.followed(who).levels.is_empty() {
+                self.people[who].put_off = Some(at);
+                continue;
+            }
             self.people[who].clock = self.people[who].clock.max(at);
             match kind {
                 0 => self.end_hold(who, which, 0, at),
@@ -77,9 +84,12 @@ impl Oracle {
                     self.settle(who, which);
                 }
                 2 => self.lapse(which, at),
-                _ => self.review(who, at),
+                5 => self.review(who, at),
+                _ => {}
             }
+            self.regroup(who);
         }
+        self.people[who].judged = self.people[who].judged.max(until);
     }
 
     pub(super) fn end_hold(&mut self, who: usize, hold: usize, captured: i64, at: i64) {

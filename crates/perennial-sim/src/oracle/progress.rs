@@ -13,29 +13,50 @@ fn bare(level: &'static str, until: i64) -> Tier {
 
 /// Levels.
 impl Oracle {
-    /// Follows the version in force. Whoever holds a level that is no more gets the highest that is not above it.
+    /// Follows the version in force.
     pub(super) fn adopt(&mut self, who: usize) {
+        let published = self.edition().at;
         let person = &mut self.people[who];
         if person.adopted >= self.editions.len() {
             return;
         }
-        let (known, newest) = (person.adopted, &self.editions[self.editions.len() - 1]);
-        person.adopted = self.editions.len();
-        person.clock = person.clock.max(newest.at);
-        if let Some(held) = &mut person.tier
-            && newest.position(held.level).is_none()
-        {
-            let at = instead(newest, &self.editions[..known], held.level);
-            (held.level, held.until) = (newest.levels[at].0, if at == 0 { NEVER } else { held.until });
+        let known = std::mem::replace(&mut person.adopted, self.editions.len());
+        person.clock = person.clock.max(published);
+        if !self.edition().levels.is_empty() {
+            self.follow_ladder(who, known);
         }
-        let by_hand = self.people[who].tier.as_ref().is_some_and(|held| held.by_hand);
+        self.conclude(who);
+        self.regroup(who);
+    }
+
+    /// Whoever holds a level that is no more gets the highest that is not above it; who joined while there were no
+    /// levels gets one, and a review that was put off is due.
+    fn follow_ladder(&mut self, who: usize, known: usize) {
+        let lowest = self.lowest();
+        let (earlier, newest) = self.editions.split_at(self.editions.len() - 1);
+        let person = &mut self.people[who];
+        person.put_off = None;
+        if person.joined.is_some() && person.tier.is_none() {
+            person.tier = lowest;
+        }
+        if let Some(held) = &mut person.tier
+            && newest[0].position(held.level).is_none()
+        {
+            let at = instead(&newest[0], &earlier[..known.min(earlier.len())], held.level);
+            (held.level, held.until) = (newest[0].levels[at].0, if at == 0 { NEVER } else { held.until });
+        }
+        let by_hand = person.tier.as_ref().is_some_and(|held| held.by_hand);
         let ladder = |nth: usize| self.editions.get(nth.wrapping_sub(1)).map(|edition| edition.levels.clone());
         if !by_hand && ladder(known) != ladder(self.editions.len()) {
             for (year, order) in self.by_year(who) {
                 self.regrade(who, year, order);
             }
         }
-        self.conclude(who);
+    }
+
+    /// What a new member holds.
+    pub(super) fn lowest(&self) -> Option<Tier> {
+        self.edition().levels.first().map(|level| bare(level.0, NEVER))
     }
 
     /// The years that count, with the last order of each.
@@ -63,10 +84,10 @@ impl Oracle {
         }
     }
 
-    /// Where a level stands that somebody had, whether or not it is still there.
+    /// Where a level stands that somebody had, whether or not it is still there: on the last ladder that there was.
     fn place(&self, level: &str) -> usize {
-        let there = self.edition().position(level);
-        there.unwrap_or_else(|| instead(self.edition(), &self.editions, level))
+        let ladder = self.editions.iter().rev().find(|edition| !edition.levels.is_empty()).unwrap_or(self.edition());
+        ladder.position(level).unwrap_or_else(|| instead(ladder, &self.editions, level))
     }
 
     /// Points count for the year of their date.
@@ -97,7 +118,7 @@ impl Oracle {
     pub(super) fn lose(&mut self, who: usize, sale: &Sale) {
         let year = self.trade.zone().year(sale.at);
         let earned = self.earned(who, year);
-        let Some(held) = self.people[who].tier.clone() else { return };
+        let Some(held) = self.people[who].tier.clone().filter(|_| !self.edition().levels.is_empty()) else { return };
         if held.by.as_ref() != Some(&sale.id) || earned >= self.place(held.level) {
             return;
         }
