@@ -146,12 +146,12 @@ pub fn import(data: &Path, program: Option<&Path>, arguments: &import::command::
         return Ok(0);
     }
     let now = now();
+    let ready = import::command::prepare(arguments, now, Some(data.join("import.progress")))?;
     let mut sink = Books { workspace: open(data, program)?, now };
     if sink.workspace.rules().latest().is_none() {
         return Err(Trouble("no programme is published yet: give one with --program FILE".into()));
     }
-    let marker = Some(data.join("import.progress"));
-    let (_, code) = import::command::run(arguments, &mut sink, now, marker, &mut out)?;
+    let (_, code) = import::command::run(ready, &mut sink, &mut out)?;
     sink.close()?;
     Ok(code)
 }

@@ -63,18 +63,18 @@ fn name_and_path(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), path.into()))
 }
 
-/// Runs the command; the exit code is 0 when everything came in or was left out on purpose, 1 when
-/// there are rejects, and an error otherwise.
+/// An import that was looked at: its mapping is sound, and its files are there.
+pub struct Ready {
+    plan: Plan,
+    options: Options,
+    format: Shown,
+}
+
+/// Reads the mapping and looks at the files. No folder is made before that.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(
-    arguments: &Arguments,
-    sink: &mut dyn Sink,
-    now: Timestamp,
-    marker: Option<PathBuf>,
-    out: &mut dyn Write,
-) -> Result<(Reconciliation, u8), Failure> {
+pub fn prepare(arguments: &Arguments, now: Timestamp, marker: Option<PathBuf>) -> Result<Ready, Failure> {
     let plan = Plan::read(arguments.mapping.as_deref().unwrap_or(Path::new("")))?;
     let options = Options {
         data: arguments.data.clone(),
@@ -86,11 +86,23 @@ pub fn run(
         history_only: arguments.history_only,
         rejects: arguments.rejects.clone(),
         marker,
-        progress: progress(),
+        progress: ProgressBar::hidden(),
     };
+    plan.look(&options)?;
+    Ok(Ready { plan, options, format: arguments.format })
+}
+
+/// Runs the command; the exit code is 0 when everything came in or was left out on purpose, 1 when
+/// there are rejects, and an error otherwise.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(ready: Ready, sink: &mut dyn Sink, out: &mut dyn Write) -> Result<(Reconciliation, u8), Failure> {
+    let Ready { plan, options, format } = ready;
+    let options = Options { progress: progress(), ..options };
     let totals = plan.run(sink, &options)?;
     options.progress.finish_and_clear();
-    let shown = match arguments.format {
+    let shown = match format {
         Shown::Table => totals.table(),
         Shown::Json => serde_json::to_string_pretty(&totals).unwrap_or_default() + "\n",
     };

@@ -26,7 +26,7 @@ mod wide;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{BufWriter, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -300,11 +300,16 @@ impl Plan {
     /// # Errors
     /// When it cannot be read, or all its problems at once.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let size = path.metadata().map_err(|e| io(path, e))?.len();
+        let unread = |e: std::io::Error| match e.kind() {
+            ErrorKind::InvalidData => io(path, "this is no text in UTF-8; save it with that encoding"),
+            ErrorKind::NotFound => io(path, "there is no such file"),
+            _ => io(path, e),
+        };
+        let size = path.metadata().map_err(unread)?.len();
         if size > MAPPING_BYTES {
             return Err(io(path, "is larger than 1 MB; that is no mapping file"));
         }
-        let text = fs::read_to_string(path).map_err(|e| io(path, e))?;
+        let text = fs::read_to_string(path).map_err(unread)?;
         compile(&text).map_err(Failure::Mapping)
     }
 
@@ -319,8 +324,7 @@ impl Plan {
         {
             return Err(Failure::Currency { ours: self.currency, theirs });
         }
-        let paths = self.paths(options)?;
-        self.spare_sources(&paths, options)?;
+        let paths = self.look(options)?;
         let mut gathered = Gathered::new(self, options.now, options.shift_weeks);
         let mut rows = 0;
         for (index, path) in paths.iter().enumerate() {
@@ -341,6 +345,28 @@ impl Plan {
         }
         self.write_rejects(&gathered, &paths, options)?;
         Ok(gathered.totals)
+    }
+
+    /// Looks at what is read and written, before a folder is made or anything is booked: whether the files are there
+    /// and have the columns that the mapping names, and whether rejects can be written. Where each file is.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn look(&self, options: &Options) -> Result<Vec<PathBuf>, Failure> {
+        let paths = self.paths(options)?;
+        let targets = self.targets(options);
+        for (file, path) in self.files.iter().zip(&paths) {
+            let rows = Rows::open(path, file, &wanted(file)).map_err(|e| io(path, e))?;
+            places(file, rows.header())?;
+            // Rejects may replace a reject file that is fed again, but never somebody's export.
+            let ours = rows.header().iter().any(|name| name == rejects::LINE);
+            if let Some(target) = targets.iter().find(|target| !ours && same_file(target, path)) {
+                let reason = "--rejects would replace this file, which is read; name another file there";
+                return Err(io(target, reason));
+            }
+        }
+        targets.iter().try_for_each(|target| try_target(target))?;
+        Ok(paths)
     }
 
     /// Where each file is.
@@ -472,20 +498,6 @@ impl Plan {
         self.files.iter().map(target).collect()
     }
 
-    /// Rejects may replace a reject file that is fed again, but never somebody's export.
-    fn spare_sources(&self, paths: &[PathBuf], options: &Options) -> Result<(), Failure> {
-        let targets = self.targets(options);
-        for (file, path) in self.files.iter().zip(paths) {
-            let Some(target) = targets.iter().find(|target| same_file(target, path)) else { continue };
-            let rows = Rows::open(path, file, &wanted(file)).map_err(|e| io(path, e))?;
-            if !rows.header().iter().any(|name| name == rejects::LINE) {
-                let reason = "--rejects would replace this file, which is read; name another file there";
-                return Err(io(target, reason));
-            }
-        }
-        Ok(())
-    }
-
     fn write_rejects(&self, gathered: &Gathered<'_>, paths: &[PathBuf], options: &Options) -> Result<(), Failure> {
         let targets = self.targets(options);
         for (((file, path), rejects), target) in self.files.iter().zip(paths).zip(&gathered.rejects).zip(targets) {
@@ -494,13 +506,33 @@ impl Plan {
                 continue;
             }
             // Written beside and renamed, so that a reject file may be mended and fed in place.
-            let unfinished = target.with_extension("unfinished");
+            let unfinished = unfinished(&target);
             let out = fs::File::create(&unfinished).map_err(|e| io(&unfinished, e))?;
             rejects.write(BufWriter::new(out), path, file, &wanted(file)).map_err(|e| io(path, e))?;
             fs::rename(&unfinished, &target).map_err(|e| io(&target, e))?;
         }
         Ok(())
     }
+}
+
+/// Whether rejects can be written: those of what is booked would be lost if they cannot.
+fn try_target(target: &Path) -> Result<(), Failure> {
+    if target.is_dir() {
+        return Err(io(target, "is a folder; name a file for --rejects"));
+    }
+    let missing = target.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    if let Some(folder) = missing {
+        let reason = format!("there is no folder {}; make it, or name another file for --rejects", folder.display());
+        return Err(io(target, reason));
+    }
+    let trial = unfinished(target);
+    let tried = fs::File::create(&trial).and_then(|_| fs::remove_file(&trial));
+    tried.map_err(|e| io(target, format!("cannot be written ({e}); name another file for --rejects")))
+}
+
+/// Where a reject file is written before it gets its name.
+fn unfinished(target: &Path) -> PathBuf {
+    target.with_extension("unfinished")
 }
 
 /// Whether two paths lead to one file.

@@ -7,9 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type, Int96, Int96Type};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type, Int96, Int96Type,
+};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
-use perennial::import::command::{Arguments, Shown, run};
+use perennial::import::command::{Arguments, Shown, prepare, run};
 use perennial::import::{
     Batch, Booked, Failure, Options, Plan, Reconciliation, Refused, Sink, SinkError, Sums, Taken, compile, schema,
 };
@@ -1152,6 +1154,45 @@ fn a_return_can_name_its_order_and_so_be_mended() {
     assert_eq!((&*refund.refund_id, &*refund.order_id), ("X/OLD-7/stated", "OLD-7"));
 }
 
+#[test]
+fn rejects_that_cannot_be_written_are_told_before_anything_is_booked() {
+    let shop = Shop::new(TILL, "till.csv", TEA);
+    fs::create_dir(shop.path("folder")).unwrap();
+    let long = format!("{}.csv", "x".repeat(300));
+    let expected =
+        [("missing/rejects.csv", "there is no folder"), ("folder", "is a folder"), (&long, "cannot be written")];
+    for (name, why) in expected {
+        let mut sink = Counting::default();
+        let options = Options { rejects: Some(shop.path(name)), ..shop.options() };
+        let failure = shop.plan.run(&mut sink, &options).unwrap_err().to_string();
+        assert!(failure.contains(why) && sink.batches == 0, "{name}: {failure}");
+    }
+    shop.run(&mut Counting::default());
+    assert!(!shop.path("rejects.csv").exists() && !shop.path("rejects.unfinished").exists());
+}
+
+#[test]
+fn no_folder_is_made_for_a_mapping_or_a_file_that_cannot_be_used() {
+    let shop = Shop::new(TILL, "till.csv", "receipt,at\n");
+    fs::write(shop.path("sound.yaml"), TILL).unwrap();
+    fs::write(shop.path("broken.yaml"), TILL.replace("Europe/Paris", "Paris")).unwrap();
+    fs::write(shop.path("binary.yaml"), b"\x7fELF\xff\xfe").unwrap();
+    let program = root().join("programs/coffee.yaml");
+    for (mapping, told) in [
+        ("nope.yaml", "nope.yaml: there is no such file"),
+        ("broken.yaml", "'Paris' is not a time zone"),
+        ("binary.yaml", "binary.yaml: this is no text in UTF-8; save it with that encoding"),
+        ("sound.yaml", "the file has no column 'card'"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perennial"));
+        command.args(["import", mapping, "--folder", "new", "--program"]).arg(&program).current_dir(shop.folder.path());
+        let out = command.output().unwrap();
+        let error = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && error.contains(told), "{mapping}: {error}");
+        assert!(!shop.path("new").exists(), "{mapping}");
+    }
+}
+
 /// One row group of one row: an id, an instant of some type, texts, pieces, and a price from floating point.
 fn parquet_file(
     path: &Path,
@@ -1336,7 +1377,8 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
         schema: false,
     };
     let (mut sink, mut table, mut json) = (Counting::keeping(), Vec::new(), Vec::new());
-    let (totals, code) = run(&arguments, &mut sink, now(), None, &mut table).unwrap();
+    let ready = prepare(&arguments, now(), None).unwrap();
+    let (totals, code) = run(ready, &mut sink, &mut table).unwrap();
     assert_eq!((code, totals.orders, totals.refunds, totals.enrolled), (0, 2, 1, 2));
     assert_eq!(sink.enrolled, ["c1", "email:guest@example.com"]);
     let ana = sink.named("identify").into_iter().find(|e| e.ids.len() == 2).unwrap();
@@ -1345,7 +1387,7 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
     assert!(String::from_utf8(table).unwrap().contains("+ left out: shipping"));
     arguments.format = Shown::Json;
     sink.last = None;
-    run(&arguments, &mut sink, now(), None, &mut json).unwrap();
+    run(prepare(&arguments, now(), None).unwrap(), &mut sink, &mut json).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!((&json["sold"]["amount"], &json["taken"]["new"]), (&"18".into(), &0.into()));
 }
