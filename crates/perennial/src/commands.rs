@@ -183,6 +183,10 @@ impl Sink for Books {
         Ok(self.workspace.orders_of(names)?.into_iter().map(Booked::from).collect())
     }
 
+    fn order(&mut self, order_id: &str) -> Result<Option<Booked>, SinkError> {
+        Ok(self.workspace.booked(order_id)?.map(Booked::from))
+    }
+
     fn refund(&mut self, source: &str, message_id: &str) -> Result<Option<Refund>, SinkError> {
         Ok(self.workspace.refund_of(source, message_id)?)
     }

@@ -41,6 +41,8 @@ pub(super) struct Gathered<'p> {
     /// Orders and returns by their id.
     by_order: [HashMap<Box<str>, u32>; 2],
     held: HashSet<Box<str>>,
+    /// Orders that returns name and that are neither booked nor in the files.
+    pub(super) unknown: HashSet<Box<str>>,
     catalogue: HashMap<Box<str>, DraftProduct>,
     repeated: HashMap<[u8; 16], u32>,
     seen_orders: HashSet<Box<str>>,
@@ -218,6 +220,7 @@ impl<'p> Gathered<'p> {
             by_id: HashMap::new(),
             by_order: [HashMap::new(), HashMap::new()],
             held: HashSet::new(),
+            unknown: HashSet::new(),
             catalogue: HashMap::new(),
             repeated: HashMap::new(),
             seen_orders: HashSet::new(),

@@ -92,6 +92,14 @@ pub trait Sink {
         Ok(Vec::new())
     }
 
+    /// The booked order that has this id, whoever bought it; returns may name it.
+    ///
+    /// # Errors
+    /// When it could not be read; the import stops before anything is booked.
+    fn order(&mut self, _order_id: &str) -> Result<Option<Booked>, SinkError> {
+        Ok(None)
+    }
+
     /// The refund that came in under this message id.
     ///
     /// # Errors

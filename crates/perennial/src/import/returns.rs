@@ -1,8 +1,8 @@
 //! Returns: which earlier order a returned piece came from.
 //!
 //! Rule 33: the customer's latest earlier order with pieces of that product left, several if need
-//! be. Orders in the books count beside those in the files. Pieces without one are rejected as
-//! `no_matching_sale`.
+//! be; or the one order that the return names, whoever bought it. Orders in the books count beside those in
+//! the files. Pieces without one are rejected as `no_matching_sale`.
 //! Invariants: an order never gives back more pieces than it sold; and a return takes back what all its
 //! rows say together, so that what an earlier run took back for it is not taken again.
 
@@ -66,8 +66,10 @@ impl Origin {
 struct Sale {
     id: Box<str>,
     at: Timestamp,
-    person: u32,
+    /// Whose returns it may be matched to when they do not name it.
+    people: Vec<u32>,
     first_line: u64,
+    /// Those that have not come back.
     lines: Vec<Portion>,
 }
 
@@ -78,44 +80,67 @@ struct Earlier {
     pieces: Vec<Portion>,
 }
 
-/// Pieces of a sold line that have not come back.
-struct Left {
+/// A line of a sale.
+struct Place {
     sale: usize,
-    pieces: Quantity,
-    price: Decimal,
+    line: usize,
+}
+
+/// Returns by their customer, and by the order that they name.
+#[derive(Default)]
+struct Backs {
+    by_person: BTreeMap<u32, Vec<u32>>,
+    by_order: BTreeMap<Box<str>, Vec<u32>>,
+    /// What they bring back.
+    products: HashSet<u32>,
 }
 
 /// What sales and returns are matched by.
 #[derive(Default)]
 struct Desk {
     sales: Vec<Sale>,
+    by_order: HashMap<Box<str>, usize>,
     earlier: HashMap<u32, Vec<Earlier>>,
     /// Of each customer and product, the latest sale on top.
-    shelf: HashMap<(u32, u32), Vec<Left>>,
+    shelf: HashMap<(u32, u32), Vec<Place>>,
     matched: Vec<Matched>,
 }
 
 /// Matches all returns in the order of time.
 pub(super) fn match_all(gathered: &mut Gathered<'_>, sink: &mut dyn Sink) -> Result<Vec<Matched>, SinkError> {
-    let mut returns: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut backs = Backs::default();
     let mut desk = Desk::default();
     for (n, draft) in (0u32..).zip(&gathered.orders).filter(|(_, d)| d.is_return && !d.lines.is_empty()) {
-        returns.entry(draft.person).or_default().push(n);
-        // Only what is ever brought back needs a shelf.
-        draft.lines.iter().for_each(|line| _ = desk.shelf.entry((draft.person, line.product)).or_default());
-    }
-    for (person, returns) in &returns {
-        for booked in sink.orders(&gathered.people[*person as usize].ids)? {
-            desk.fetch(gathered, *person, returns, booked, sink)?;
+        backs.by_person.entry(draft.person).or_default().push(n);
+        if let Some(order) = &draft.refers_to {
+            backs.by_order.entry(order.clone()).or_default().push(n);
+        }
+        for line in &draft.lines {
+            backs.products.insert(line.product);
+            // Only what is ever brought back needs a shelf.
+            desk.shelf.entry((draft.person, line.product)).or_default();
         }
     }
-    desk.gather(gathered, &returns);
+    for person in backs.by_person.keys() {
+        for booked in sink.orders(&gathered.people[*person as usize].ids)? {
+            desk.fetch(gathered, Some(*person), &backs, booked, sink)?;
+        }
+    }
+    for order in backs.by_order.keys() {
+        if !desk.by_order.contains_key(order)
+            && let Some(booked) = sink.order(order)?
+        {
+            desk.fetch(gathered, None, &backs, booked, sink)?;
+        }
+    }
+    desk.gather(gathered, &backs);
+    gathered.unknown = backs.by_order.keys().filter(|order| !desk.by_order.contains_key(*order)).cloned().collect();
     let sales = desk.sales.iter().enumerate().map(|(n, sale)| (sale.at, false, sale.first_line, n));
-    let backs = returns.values().flatten().map(|n| {
+    let returns = backs.by_person.values().flatten().map(|n| {
         let back = &gathered.orders[*n as usize];
         (back.at, true, back.first_line, *n as usize)
     });
-    let mut all: Vec<_> = sales.chain(backs).collect();
+    let mut all: Vec<_> = sales.chain(returns).collect();
     all.sort_unstable();
     for (_, is_return, _, n) in all {
         match u32::try_from(n) {
@@ -127,20 +152,32 @@ pub(super) fn match_all(gathered: &mut Gathered<'_>, sink: &mut dyn Sink) -> Res
 }
 
 impl Desk {
-    /// Takes what is left of an order in the books, and what came back of it for these returns.
+    /// Takes what is left of an order in the books, and what came back of it for these returns. Two customers of the
+    /// files may be one in the books.
     fn fetch(
         &mut self,
         gathered: &mut Gathered<'_>,
-        person: u32,
-        returns: &[u32],
+        person: Option<u32>,
+        backs: &Backs,
         booked: Booked,
         sink: &mut dyn Sink,
     ) -> Result<(), SinkError> {
+        let known = self.by_order.get(&booked.order_id).copied();
         if booked.refunded {
-            for back in returns {
-                let earlier = earlier(gathered, *back, &booked.order_id, sink)?;
-                self.earlier.entry(*back).or_default().extend(earlier);
+            let theirs = person.and_then(|person| backs.by_person.get(&person)).into_iter().flatten();
+            let naming: Vec<u32> = backs.by_order.get(&booked.order_id).cloned().unwrap_or_default();
+            let mut asked: Vec<u32> = theirs.copied().filter(|back| !naming.contains(back)).collect();
+            if known.is_none() {
+                asked.extend(naming);
             }
+            for back in asked {
+                let earlier = earlier(gathered, back, &booked.order_id, sink)?;
+                self.earlier.entry(back).or_default().extend(earlier);
+            }
+        }
+        if let Some(known) = known {
+            self.sales[known].people.extend(person);
+            return Ok(());
         }
         let mut gone: HashMap<u32, Quantity> = HashMap::new();
         let mut lines = Vec::new();
@@ -158,31 +195,41 @@ impl Desk {
             let Some(gone) = gone.get_mut(product) else { continue };
             take(gone, pieces);
         }
-        lines.retain(|(product, ..)| self.shelf.contains_key(&(person, *product)));
-        self.sales.push(Sale { id: booked.order_id, at: booked.at, person, first_line: 0, lines });
+        lines.retain(|(product, ..)| backs.products.contains(product));
+        let people = person.into_iter().collect();
+        self.add(Sale { id: booked.order_id, at: booked.at, people, first_line: 0, lines });
         Ok(())
     }
 
     /// Takes the orders of the files that are not in the books.
-    fn gather(&mut self, gathered: &Gathered<'_>, returns: &BTreeMap<u32, Vec<u32>>) {
-        let booked: HashSet<&str> = self.sales.iter().map(|sale| &*sale.id).collect();
-        let drafts = gathered.orders.iter().filter(|d| !d.is_return && returns.contains_key(&d.person));
-        let sale = |draft: &Draft| Sale {
-            id: draft.id.clone(),
-            at: draft.at,
-            person: draft.person,
-            first_line: draft.first_line,
-            lines: lines_of(draft),
-        };
-        let new: Vec<Sale> = drafts.filter(|draft| !booked.contains(&*draft.id)).map(sale).collect();
-        self.sales.extend(new);
+    fn gather(&mut self, gathered: &Gathered<'_>, backs: &Backs) {
+        let sold = gathered.orders.iter().filter(|d| !d.is_return && !d.lines.is_empty());
+        for draft in sold.filter(|d| backs.by_person.contains_key(&d.person) || backs.by_order.contains_key(&d.id)) {
+            if self.by_order.contains_key(&draft.id) {
+                continue;
+            }
+            self.add(Sale {
+                id: draft.id.clone(),
+                at: draft.at,
+                people: vec![draft.person],
+                first_line: draft.first_line,
+                lines: lines_of(draft),
+            });
+        }
+    }
+
+    fn add(&mut self, sale: Sale) {
+        self.by_order.insert(sale.id.clone(), self.sales.len());
+        self.sales.push(sale);
     }
 
     fn put_out(&mut self, n: usize) {
         let sale = &self.sales[n];
-        for (product, pieces, price) in sale.lines.iter().filter(|(_, pieces, _)| !pieces.is_zero()) {
-            if let Some(stack) = self.shelf.get_mut(&(sale.person, *product)) {
-                stack.push(Left { sale: n, pieces: *pieces, price: *price });
+        for (line, (product, ..)) in sale.lines.iter().enumerate() {
+            for person in &sale.people {
+                if let Some(stack) = self.shelf.get_mut(&(*person, *product)) {
+                    stack.push(Place { sale: n, line });
+                }
             }
         }
     }
@@ -194,31 +241,31 @@ impl Desk {
         for line in &draft.lines {
             let mut open = line.pieces;
             let mut part = |origin: Origin, taken: Quantity, price: Decimal| {
-                found.entry(origin).or_default().push((line.product, taken, price));
+                if !taken.is_zero() {
+                    found.entry(origin).or_default().push((line.product, taken, price));
+                }
             };
             for Earlier { origin, pieces } in &mut earlier {
                 for (_, left, price) in pieces.iter_mut().filter(|(product, ..)| *product == line.product) {
-                    let taken = take(&mut open, left);
-                    if !taken.is_zero() {
-                        part(origin.clone(), taken, *price);
-                    }
+                    part(origin.clone(), take(&mut open, left), *price);
                 }
+            }
+            if let Some(order) = &draft.refers_to {
+                let lines = self.by_order.get(order).map(|sale| &mut self.sales[*sale].lines);
+                let same = lines.into_iter().flatten().rev().filter(|(product, ..)| *product == line.product);
+                for (_, left, price) in same {
+                    part(Origin::next(order, true, &earlier), take(&mut open, left), *price);
+                }
+                continue; // No other order is meant.
             }
             let stack = self.shelf.entry((draft.person, line.product)).or_default();
-            if let Some(order) = draft.refers_to.as_ref().filter(|_| !open.is_zero()) {
-                part(Origin::next(order, true, &earlier), open, unit_price(line));
-                let there = stack.iter_mut().filter(|left| self.sales[left.sale].id == *order);
-                there.for_each(|left| _ = take(&mut open, &mut left.pieces));
-                open = Quantity::ZERO; // The books know whether the order has them.
-            }
             while !open.is_zero()
-                && let Some(latest) = stack.last_mut()
+                && let Some(latest) = stack.last()
             {
-                let taken = take(&mut open, &mut latest.pieces);
-                if !taken.is_zero() {
-                    part(Origin::next(&self.sales[latest.sale].id, false, &earlier), taken, latest.price);
-                }
-                if latest.pieces.is_zero() {
+                let sale = &mut self.sales[latest.sale];
+                let (_, left, price) = &mut sale.lines[latest.line];
+                part(Origin::next(&sale.id, false, &earlier), take(&mut open, left), *price);
+                if left.is_zero() {
                     stack.pop();
                 }
             }
@@ -308,7 +355,7 @@ pub(super) fn settle(gathered: &mut Gathered<'_>, matched: &[Matched], refused: 
         for line in &lines {
             let (open, all) = short.get(&line.product).copied().unwrap_or_default();
             if !open.is_zero() {
-                reject(gathered, line, (open, all), why.get(&(n, line.product)).copied());
+                reject(gathered, n, line, (open, all), why.get(&(n, line.product)).copied());
             }
         }
         gathered.orders[n as usize].lines = lines;
@@ -328,18 +375,37 @@ fn count(gathered: &mut Gathered<'_>, line: &DraftLine, taken: Quantity, code: &
     rest.add(1, line.quantity - pieces, line.amount - amount);
 }
 
-fn reject(gathered: &mut Gathered<'_>, line: &DraftLine, (open, all): (Quantity, Quantity), refused: Option<&Refused>) {
+fn reject(
+    gathered: &mut Gathered<'_>,
+    n: u32,
+    line: &DraftLine,
+    (open, all): (Quantity, Quantity),
+    refused: Option<&Refused>,
+) {
     let Some(orders) = gathered.plan.orders.as_ref() else { return };
+    let named = gathered.orders[n as usize].refers_to.as_deref();
     let (code, reason) = if let Some(refused) = refused {
         (refused.code.clone().into_string().into(), refused.reason.clone())
     } else {
-        let reason = format!(
-            "{open} of {all} pieces came back without an earlier sale to this customer, in these files or among their \
-             booked orders; bring the sale in, then feed all rows of this return again as they are"
-        );
-        (Cow::Borrowed(NO_SALE), reason.into())
+        let why = match named {
+            Some(order) if gathered.unknown.contains(order) => {
+                format!(
+                    "came back of order '{order}', which is neither booked nor among those that these files bring in"
+                )
+            }
+            Some(order) => format!("came back that order '{order}' does not have, or that came back of it before"),
+            None => {
+                "came back without an earlier sale to this customer, in these files or among their booked orders".into()
+            }
+        };
+        let remedy = "bring the sale in, then feed all rows of this return again as they are";
+        (Cow::Borrowed(NO_SALE), format!("{open} of {all} pieces {why}; {remedy}").into())
     };
-    let own = if code == "unknown_line" { orders.product } else { orders.quantity.unwrap_or(orders.id) };
+    let own = match (&*code, named) {
+        ("unknown_line", _) => orders.product,
+        (NO_SALE, Some(_)) => orders.returned_order.unwrap_or(orders.id),
+        _ => orders.quantity.unwrap_or(orders.id),
+    };
     let field = gathered.field(orders.file, &code, &orders.customer, own);
     gathered.rejects[orders.file].add(line.line, code, field, reason);
 }

@@ -214,7 +214,10 @@ impl Workspace {
     }
 
     /// The record of an order, whoever it belongs to; none of an erased person's.
-    fn booked(&mut self, order_id: &str) -> Result<Option<OrderRecord>, Failure> {
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn booked(&mut self, order_id: &str) -> Result<Option<OrderRecord>, Failure> {
         let order = OrderRef::derive(&self.secret(), order_id);
         match self.warm.order_owner(order)? {
             Some(owner) if self.warm.get(owner)?.is_some() => self.record_of(owner, order),

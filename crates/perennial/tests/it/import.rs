@@ -170,6 +170,10 @@ impl Sink for Books {
         Ok(self.workspace.orders_of(names)?.into_iter().map(Booked::from).collect())
     }
 
+    fn order(&mut self, order_id: &str) -> Result<Option<Booked>, SinkError> {
+        Ok(self.workspace.booked(order_id)?.map(Booked::from))
+    }
+
     fn refund(&mut self, source: &str, message_id: &str) -> Result<Option<Refund>, SinkError> {
         Ok(self.workspace.refund_of(source, message_id)?)
     }
@@ -1134,24 +1138,86 @@ fn the_schema_of_mappings_describes_every_section() {
     }
 }
 
-#[test]
-fn a_return_can_name_its_order_and_so_be_mended() {
+const NAMING: &str = "receipt,at,card,phone,sku,quantity,price,refers_to\n";
+
+fn naming() -> String {
     let mapping =
         TILL.replace("{ when: { quantity: { below: 0 } } }", "{ when: { quantity: { below: 0 } }, order: refers_to }");
-    let mapping = mapping.replace("      sku: ", "      refers_to: { may_be_missing: true }\n      sku: ");
+    mapping.replace("      sku: ", "      refers_to: { may_be_missing: true }\n      sku: ")
+}
+
+#[test]
+fn a_return_can_name_its_order_and_so_be_mended() {
     let rows = "receipt,at,card,phone,sku,quantity,price\nX,01/02/2025 10:00,L1,,tea,-1,\"3,00\"\n";
-    let shop = Shop::new(&mapping, "till.csv", rows);
-    let mut sink = Counting::keeping();
-    assert_eq!(shop.run(&mut sink).refunds, 0);
+    let shop = Shop::new(&naming(), "till.csv", rows);
+    let mut books = Books::open("EUR", "allow_negative");
+    assert_eq!(shop.run_into(&mut books).refunds, 0);
     let mended = fs::read_to_string(shop.path("rejects.csv")).unwrap();
     let mended = mended.replace(",price\n", ",price,refers_to\n").replace("\"3,00\"\n", "\"3,00\",OLD-7\n");
     fs::write(shop.path("rejects.csv"), mended).unwrap();
     let mut options = shop.options();
     options.replace.insert("till".into(), shop.path("rejects.csv"));
-    let totals = shop.plan.run(&mut sink, &options).unwrap();
-    assert_eq!((totals.refunds, totals.gaps()), (1, Vec::new()));
-    let Body::Refunded(refund) = &sink.named("Order Refunded")[0].body else { panic!() };
+    for run in 0..2 {
+        let totals = shop.plan.run(&mut books, &options).unwrap();
+        assert_eq!((totals.refunds, totals.gaps()), (0, Vec::new()), "{run}");
+        assert_eq!(sum(&totals, "no_matching_sale"), (1, "-1".into(), "-3".into()));
+        let reject = &shop.rejects()[0];
+        assert_eq!(reject[1..3], ["no_matching_sale", "refers_to"]);
+        let told = "1 of 1 pieces came back of order 'OLD-7', which is neither booked nor among those that these files bring in; \
+                    bring the sale in, then feed all rows of this return again as they are";
+        assert_eq!(reject[3], told);
+    }
+    // Somebody else bought it, in a shop that tells of it later.
+    books.take(TILL, "OLD-7,01/01/2025 10:00,L2,,tea,2,\"4,00\"\n");
+    books.counting.last = None;
+    let totals = shop.plan.run(&mut books, &options).unwrap();
+    assert_eq!((totals.refunds, totals.refunded_at_sale_price, totals.gaps()), (1, 4.into(), Vec::new()));
+    let Body::Refunded(refund) = &books.counting.named("Order Refunded")[0].body else { panic!() };
     assert_eq!((&*refund.refund_id, &*refund.order_id), ("X/OLD-7/stated", "OLD-7"));
+    assert_eq!(books.points("loyalty:L2"), 4);
+}
+
+#[test]
+fn a_named_order_gives_back_what_it_has_and_no_more() {
+    let sales = "A,01/02/2025 10:00,L1,,tea,2,\"3,00\",\nB,02/02/2025 10:00,L1,,tea,9,\"3,00\",\n";
+    let backs = [
+        ("X,03/02/2025 10:00,L1,,tea,-5,\"3,00\",A\n", 2),
+        ("Y,04/02/2025 10:00,L1,,tea,-2,\"3,00\",A\n", 0),
+        ("Z,05/02/2025 10:00,L1,,cup,-1,\"3,00\",B\n", 0),
+        ("W,06/02/2025 10:00,L1,,tea,-9,\"3,00\",B\n", 9),
+        ("V,07/02/2025 10:00,L1,,tea,-9,\"3,00\",B\n", 0),
+    ];
+    let all: String = backs.iter().map(|(row, _)| *row).collect();
+    let together = Shop::new(&naming(), "till.csv", &format!("{NAMING}{sales}{all}"));
+    let mut books = Books::open("EUR", "allow_negative");
+    for run in 0..2 {
+        books.counting.last = None;
+        let totals = together.run_into(&mut books);
+        assert_eq!((totals.refunds, totals.returned.pieces), (2, (-11).into()), "{run}");
+        assert_eq!(sum(&totals, "no_matching_sale"), (4, "-15".into(), "-45".into()), "{run}");
+        let receipts: Vec<String> = together.rejects().into_iter().map(|row| row[5].clone()).collect();
+        assert_eq!(receipts, ["X", "Y", "Z", "V"], "{run}");
+        let beyond = "3 of 5 pieces came back that order 'A' does not have, or that came back of it before; ";
+        assert!(together.rejects()[0][3].starts_with(beyond), "{:?}", together.rejects()[0]);
+    }
+    assert_eq!(books.points("loyalty:L1"), 0);
+    // One after the other, from the books.
+    let mut books = Books::open("EUR", "allow_negative");
+    Shop::new(&naming(), "till.csv", &format!("{NAMING}{sales}")).run_into(&mut books);
+    for (row, taken) in backs.iter().chain(&backs) {
+        books.counting.last = None;
+        let totals = Shop::new(&naming(), "till.csv", &format!("{NAMING}{row}")).run_into(&mut books);
+        assert_eq!(totals.returned.pieces, Decimal::from(-*taken), "{row}");
+    }
+    assert_eq!(books.points("loyalty:L1"), 0);
+    // Who does not name an order gets what nobody named.
+    let mut books = Books::open("EUR", "allow_negative");
+    let open =
+        format!("{NAMING}{sales}X,03/02/2025 10:00,L1,,tea,-9,\"3,00\",B\nY,04/02/2025 10:00,L1,,tea,-4,\"3,00\",\n");
+    let totals = Shop::new(&naming(), "till.csv", &open).run_into(&mut books);
+    assert_eq!(sum(&totals, "no_matching_sale"), (1, "-2".into(), "-6".into()));
+    let refunds = books.counting.named("Order Refunded").into_iter().map(|e| &*e.message_id);
+    assert_eq!(refunds.collect::<Vec<_>>(), ["till:refund:X/B/stated", "till:refund:Y/A"]);
 }
 
 #[test]
