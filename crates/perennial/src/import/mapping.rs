@@ -70,7 +70,7 @@ pub(super) enum Enroll {
 pub(super) struct FileSource {
     /// Below the data folder; a name that ends in `.gz` is unpacked on the way.
     pub(super) path: String,
-    /// By the name's ending when absent.
+    /// By the name's ending when absent; said here, it counts whatever the name is.
     pub(super) format: Option<Format>,
     /// One character between values (CSV).
     #[serde(default = "comma")]
@@ -477,6 +477,8 @@ pub(super) struct File {
     pub(super) encoding: Encoding,
     pub(super) duplicates: Duplicates,
     pub(super) columns: Vec<Column>,
+    /// Those that hold the names of customers, orders or products.
+    pub(super) names: Vec<usize>,
     /// Some event knows its rows only by their content.
     pub(super) tells_rows_apart: bool,
     pub(super) skip: Vec<(Box<str>, When)>,
@@ -695,6 +697,7 @@ impl Compiler {
             encoding: f.encoding,
             duplicates: f.exact_duplicates,
             columns: Vec::new(),
+            names: Vec::new(),
             tells_rows_apart: false,
             skip: Vec::new(),
         };
@@ -800,6 +803,13 @@ impl Compiler {
         columns.len() - 1
     }
 
+    /// A column of names, by which something is known again.
+    fn name(&mut self, file: usize, name: &str) -> usize {
+        let index = self.col(file, name);
+        self.files[file].names.push(index);
+        index
+    }
+
     /// A column that must be of a kind.
     fn typed(&mut self, at: &str, file: usize, name: &str, kinds: &[Kind], remedy: &str) -> usize {
         let index = self.col(file, name);
@@ -840,7 +850,7 @@ impl Compiler {
                 "anonymous" => IdentifierKind::Anonymous,
                 other => IdentifierKind::External(other.into()),
             };
-            ids.push((kind, self.col(file, column)));
+            ids.push((kind, self.name(file, column)));
         }
         ids.sort();
         ids
@@ -923,7 +933,7 @@ impl Compiler {
         let tags = p.tags.as_ref().map(|t| (self.col(file, &t.column), t.separator));
         Some(Products {
             file,
-            id: self.col(file, &p.id),
+            id: self.name(file, &p.id),
             about: self.surviving(file, &p.about, &p.survivorship),
             tags,
             impact,
@@ -987,11 +997,11 @@ impl Compiler {
         Some(Orders {
             file,
             by_measure,
-            id: self.col(file, &o.id),
+            id: self.name(file, &o.id),
             at: self.instant("orders.at", file, &o.at),
             customer: self.ids("orders.customer", file, &o.customer),
             without_customer: o.without_customer.as_deref().map(Into::into),
-            product: self.col(file, &line.product_id),
+            product: self.name(file, &line.product_id),
             quantity,
             price,
             amount: total,
@@ -1001,7 +1011,7 @@ impl Compiler {
             properties: self.named(file, &o.properties),
             incomplete: o.incomplete,
             returns: o.returns.as_ref().map(|r| self.when("orders.returns.when", file, &r.when)),
-            returned_order: o.returns.as_ref().and_then(|r| r.order.as_ref()).map(|name| self.col(file, name)),
+            returned_order: o.returns.as_ref().and_then(|r| r.order.as_ref()).map(|name| self.name(file, name)),
         })
     }
 

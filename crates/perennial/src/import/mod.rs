@@ -14,6 +14,7 @@ pub mod command;
 mod document;
 mod emit;
 mod group;
+mod keys;
 mod mapping;
 pub(crate) mod plain;
 mod read;
@@ -420,11 +421,11 @@ impl Plan {
             places,
             cells: file.columns.iter().map(|_| Cell::default()).collect(),
             seen: HashSet::new(),
+            by_name: rows.by_name(),
+            known: 0,
+            others: Vec::new(),
             totals: FileTotals { name: file.name.to_string(), ..FileTotals::default() },
         };
-        let mentioned =
-            |name: &&String| !file.columns.iter().any(|c| *c.name == ***name) && !name.starts_with("reject_");
-        reading.totals.unmapped_columns = rows.header().iter().filter(mentioned).cloned().collect();
         options.progress.set_length(rows.length(path));
         options.progress.set_message(format!("reading {}", file.name));
         let mut record = Record::default();
@@ -436,9 +437,14 @@ impl Plan {
             if count.is_multiple_of(4_096) {
                 options.progress.set_position(rows.position());
             }
-            reading.row(gathered, &record);
+            reading.row(gathered, &record, rows.header());
         }
+        let unmapped =
+            |name: &&String| !file.columns.iter().any(|c| *c.name == ***name) && !name.starts_with("reject_");
+        reading.totals.unmapped_columns = rows.header().iter().filter(unmapped).cloned().collect();
+        met(file, &rows, &reading.totals.unmapped_columns)?;
         gathered.totals.files.push(reading.totals);
+        gathered.rejects[index].header = rows.header().to_vec();
         Ok(())
     }
 
@@ -516,7 +522,7 @@ impl Plan {
             // Written beside and renamed, so that a reject file may be mended and fed in place.
             let unfinished = unfinished(&target);
             let out = fs::File::create(&unfinished).map_err(|e| io(&unfinished, e))?;
-            rejects.write(BufWriter::new(out), path, file, &wanted(file)).map_err(|e| io(path, e))?;
+            rejects.write(BufWriter::new(out), path, file).map_err(|e| io(path, e))?;
             fs::rename(&unfinished, &target).map_err(|e| io(&target, e))?;
         }
         Ok(())
@@ -602,6 +608,22 @@ fn places(file: &File, header: &[String]) -> Result<Vec<Option<usize>>, Failure>
     if problems.is_empty() { Ok(places) } else { Err(Failure::Files(problems)) }
 }
 
+/// Whether every column of a file without a header was met in some row.
+fn met(file: &File, rows: &Rows, others: &[String]) -> Result<(), Failure> {
+    let absent = rows.absent();
+    let needed = file.columns.iter().filter(|column| !column.may_be_missing && absent.contains(&&*column.name));
+    let problem = |column: &cleanse::Column| {
+        let known: Vec<&str> = others.iter().map(String::as_str).collect();
+        let hint =
+            if known.is_empty() { "there are no other keys".into() } else { shape::suggestion(&column.name, known) };
+        let instead = "if that is as it should be, say may_be_missing: true";
+        let message = format!("no row of the file has '{}' ({hint}); {instead}", column.name);
+        Problem { path: format!("files.{}.columns.{}", file.name, column.name), line: 0, message }
+    };
+    let problems: Vec<Problem> = needed.map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Files(problems)) }
+}
+
 fn content(path: &Path) -> Result<[u8; 16], Failure> {
     let mut file = fs::File::open(path).map_err(|e| io(path, e))?;
     let mut hasher = SipHasher24::new();
@@ -650,11 +672,17 @@ struct Reading<'f> {
     places: Vec<Option<usize>>,
     cells: Vec<Cell>,
     seen: HashSet<[u8; 16]>,
+    /// Rows are told by the names of their values.
+    by_name: bool,
+    /// Columns of the header that [`Self::others`] takes account of.
+    known: usize,
+    /// The columns that tell rows apart; by name, those that the mapping does not mention.
+    others: Vec<usize>,
     totals: FileTotals,
 }
 
 impl Reading<'_> {
-    fn row(&mut self, gathered: &mut Gathered<'_>, record: &Record) {
+    fn row(&mut self, gathered: &mut Gathered<'_>, record: &Record, header: &[String]) {
         self.totals.rows += 1;
         let mut bads = self.read(record);
         if let Some(damage) = &record.damage {
@@ -671,7 +699,7 @@ impl Reading<'_> {
             gathered.totals.read.add(1, m.quantity, m.amount);
         }
         gathered.sight(self.index, &self.cells);
-        let content = self.content(record);
+        let content = self.content(record, header);
         if self.file.duplicates == Duplicates::Drop && !self.seen.insert(content) {
             self.totals.duplicates += 1;
             if let Some(m) = moved {
@@ -714,12 +742,31 @@ impl Reading<'_> {
         bads
     }
 
-    /// Names the row by its texts; needed only where rows are told apart by it.
-    fn content(&self, record: &Record) -> [u8; 16] {
+    /// Names the row by all its texts but our own; needed only where rows are told apart by it.
+    fn content(&mut self, record: &Record, header: &[String]) -> [u8; 16] {
         if self.file.duplicates == Duplicates::Keep && !self.file.tells_rows_apart {
             return [0; 16];
         }
-        let parts: Vec<&[u8]> = record.fields.iter().map(str::as_bytes).collect();
+        let text = |i: usize| record.fields.get(i).unwrap_or("").as_bytes();
+        if self.known != header.len() {
+            self.known = header.len();
+            self.others = rejects::theirs(header);
+            if self.by_name {
+                self.others.retain(|i| !self.places.contains(&Some(*i)));
+                self.others.sort_by_key(|i| &header[*i]);
+            }
+        }
+        if !self.by_name {
+            let parts: Vec<&[u8]> = self.others.iter().map(|i| text(*i)).collect();
+            return digest(&parts);
+        }
+        let mut parts: Vec<&[u8]> = self.places.iter().map(|place| place.map_or(&b""[..], text)).collect();
+        for i in self.others.iter().copied().filter(|i| !text(*i).is_empty()) {
+            parts.extend([header[i].as_bytes(), text(i)]);
+        }
+        if !record.rest.is_empty() {
+            parts.push(record.rest.as_bytes());
+        }
         digest(&parts)
     }
 }

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use super::mapping::{Duplicates, Encoding, File, Format};
-use super::read::{Record, Rows};
+use super::read::{Record, Rows, by_ending};
 use super::wide::Wide;
 
 /// A table as texts.
@@ -32,7 +32,7 @@ const DELIMITERS: [u8; 4] = *b",;\t|";
 /// how far it has come and of how much.
 pub(crate) fn read(path: &Path, watch: &mut dyn FnMut(u64, u64)) -> Result<Plain, String> {
     refuse_workbooks(path)?;
-    let open = |delimiter, encoding| Rows::open(path, &file(delimiter, encoding), &[]);
+    let open = |delimiter, encoding| Rows::open(path, &file(path, delimiter, encoding), &[]);
     let mut best = (b',', 0);
     for delimiter in DELIMITERS {
         let found = open(delimiter, Encoding::Utf8)?.header().len();
@@ -59,7 +59,8 @@ fn refuse_workbooks(path: &Path) -> Result<(), String> {
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\xd0\xcf\x11\xe0") {
         return Err("is a workbook or an archive, not a table of text; save the sheet as CSV".into());
     }
-    if matches!(path.extension().and_then(|e| e.to_str()), Some("json" | "jsonl" | "ndjson")) {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    if ["json", "jsonl", "ndjson"].iter().any(|json| ending.eq_ignore_ascii_case(json)) {
         return Err("holds JSON; write it as CSV with the names of the columns in the first row".into());
     }
     let marked = start.starts_with(b"\x1f\x8b") || start.starts_with(b"PAR1") || Wide::unit(&start).is_some();
@@ -96,16 +97,17 @@ fn gather(mut rows: Rows, path: &Path, watch: &mut dyn FnMut(u64, u64)) -> Resul
     Ok(table)
 }
 
-fn file(delimiter: u8, encoding: Encoding) -> File {
+fn file(path: &Path, delimiter: u8, encoding: Encoding) -> File {
     File {
         name: "input".into(),
         path: String::new(),
         // A name with another ending holds text until it proves otherwise.
-        format: Some(Format::Csv),
+        format: by_ending(path).or(Some(Format::Csv)),
         delimiter,
         encoding,
         duplicates: Duplicates::Keep,
         columns: Vec::new(),
+        names: Vec::new(),
         tells_rows_apart: false,
         skip: Vec::new(),
     }

@@ -5,7 +5,6 @@
 //! Absent on purpose: types. What a text means is its column's business, so that numbers keep all their digits.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::fs::File as OsFile;
 use std::io::{self, BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,17 +14,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use csv::{ByteRecord, StringRecord};
 use flate2::bufread::MultiGzDecoder;
-use parquet::basic::{Compression, LogicalType, TimeUnit, Type as Physical};
+use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
-use serde_json::value::RawValue;
 
 use super::emit::hex;
+use super::keys::Keys;
 use super::mapping::{Encoding, File, Format};
-use super::rejects::{LINE, Layout};
+use super::rejects::{LINE, Layout, theirs};
 use super::wide::Wide;
 
 /// The largest row.
@@ -33,7 +32,7 @@ pub(super) const ROW_BYTES: u64 = 16 << 20;
 /// The largest Parquet file inside gzip: it needs seeking, so it is unpacked in memory.
 const PACKED_PARQUET_BYTES: u64 = 1 << 30;
 /// Columns a file may have.
-const MOST_COLUMNS: usize = 2_000;
+pub(super) const MOST_COLUMNS: usize = 2_000;
 
 /// One row: texts in the order of the header.
 #[derive(Debug, Default)]
@@ -42,6 +41,8 @@ pub(super) struct Record {
     pub(super) line: u64,
     /// Of a damaged row, where they seem to be.
     pub(super) fields: StringRecord,
+    /// Of a JSON line with very many keys, those that have no column, and what they hold.
+    pub(super) rest: String,
     /// What is wrong with the row as a whole.
     pub(super) damage: Option<Damage>,
 }
@@ -69,7 +70,7 @@ enum Kind {
         delimiter: u8,
         encoding: Encoding,
         /// Where our own columns are, in a reject file.
-        layout: Option<Layout>,
+        layout: Option<Box<Layout>>,
         /// Lines before the one that names the columns.
         above: u64,
         /// Line feeds behind a row that the reader takes with the next one: one where lines end in `\r\n`.
@@ -78,6 +79,7 @@ enum Kind {
     Lines {
         reader: Box<dyn BufRead>,
         buffer: Vec<u8>,
+        keys: Keys,
     },
     Parquet {
         rows: RowIter<'static>,
@@ -99,12 +101,19 @@ struct Column {
 }
 
 impl Column {
-    fn of(field: &Type, wanted: &[String]) -> Self {
-        let wanted = wanted.is_empty() || wanted.iter().any(|name| name == field.name());
+    fn of(field: &Type, file: &File) -> Result<Self, String> {
+        let ask = Ask::of(file, field.name());
+        if let (Ask::Value | Ask::Name, Some(kind)) = (ask, nested(field)) {
+            return Err(holds(field.name(), kind));
+        }
+        let wanted = file.columns.is_empty() || ask != Ask::Nothing;
+        let physical = field.is_primitive().then(|| field.get_physical_type());
+        if ask == Ask::Name && physical == Some(Physical::BOOLEAN) {
+            return Err(names_nothing(field.name(), "true or false"));
+        }
         // The twelve-byte time that Hive and Impala wrote is local.
-        let old = field.is_primitive() && field.get_physical_type() == Physical::INT96;
-        let column = Self { wanted, local: old, ..Self::default() };
-        match field.get_basic_info().logical_type_ref() {
+        let column = Self { wanted, local: physical == Some(Physical::INT96), ..Self::default() };
+        Ok(match field.get_basic_info().logical_type_ref() {
             Some(LogicalType::Timestamp(time)) => {
                 let per_millisecond = match time.unit {
                     TimeUnit::MILLIS => 1,
@@ -115,8 +124,49 @@ impl Column {
             }
             Some(LogicalType::Uuid) => Self { uuid: true, ..column },
             _ => column,
+        })
+    }
+}
+
+/// What the mapping asks of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Nothing,
+    Value,
+    /// The name of a customer, an order or a product.
+    Name,
+}
+
+impl Ask {
+    pub(super) fn of(file: &File, name: &str) -> Self {
+        match file.columns.iter().position(|column| *column.name == *name) {
+            Some(column) if file.names.contains(&column) => Self::Name,
+            Some(_) => Self::Value,
+            None => Self::Nothing,
         }
     }
+}
+
+/// Many values in one, if a column holds such.
+fn nested(field: &Type) -> Option<&'static str> {
+    let about = field.get_basic_info();
+    let repeated = about.has_repetition() && about.repetition() == Repetition::REPEATED;
+    let list = repeated || matches!(about.converted_type(), ConvertedType::LIST);
+    match (field.is_primitive(), list) {
+        (_, true) => Some("lists"),
+        (false, false) => Some("maps"),
+        (true, false) => None,
+    }
+}
+
+pub(super) fn holds(column: &str, what: &str) -> String {
+    format!(
+        "column '{column}' holds {what} where one value is needed; write what you need of it into columns of its own"
+    )
+}
+
+pub(super) fn names_nothing(column: &str, what: &str) -> String {
+    format!("column '{column}' holds {what}, which names nobody and nothing; is another column meant?")
 }
 
 /// How far reading has come, and how much of it the current row has used.
@@ -127,23 +177,30 @@ struct Meter {
 }
 
 impl Rows {
-    /// Opens a file. `wanted` names the columns that are asked for, all if none; a format without a header has these.
-    pub(super) fn open(path: &Path, file: &File, wanted: &[String]) -> Result<Self, String> {
-        let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-        let inner = if packed { path.with_extension("") } else { path.to_owned() };
-        let format = match inner.extension().and_then(|e| e.to_str()) {
-            Some("csv" | "tsv" | "txt") => Some(Format::Csv),
-            Some("jsonl" | "ndjson") => Some(Format::JsonLines),
-            Some("parquet") => Some(Format::Parquet),
-            _ => None,
-        };
+    /// Opens a file. `names` are those that a format without a header begins with; others follow as they are met.
+    pub(super) fn open(path: &Path, file: &File, names: &[String]) -> Result<Self, String> {
         let meter = Arc::new(Meter::default());
-        match format.or(file.format) {
-            Some(Format::Parquet) => Self::parquet(path, packed, wanted, meter),
-            Some(Format::JsonLines) => Ok(Self::lines(text(path, &meter)?, wanted, meter)),
+        match format(path, file.format) {
+            Some(Format::Parquet) => Self::parquet(path, file, meter),
+            Some(Format::JsonLines) => Ok(Self::lines(text(path, &meter)?, file, names, meter)),
             Some(Format::Csv) => Self::csv(text(path, &meter)?, file, meter),
-            None => Err("its name ends in none of .csv .tsv .jsonl .ndjson .parquet; add 'format:'".into()),
+            None => Err("its name ends in none of .csv .tsv .txt .jsonl .ndjson .parquet; add 'format:'".into()),
         }
+    }
+
+    /// Whether its rows are told by the names of their values, and not by the order that these stand in.
+    pub(super) fn by_name(&self) -> bool {
+        match &self.source {
+            Kind::Csv { layout, .. } => layout.as_ref().is_some_and(|layout| layout.by_name()),
+            Kind::Lines { .. } => true,
+            Kind::Parquet { .. } => false,
+        }
+    }
+
+    /// Names that the file began with and that no row had, if there was any row.
+    pub(super) fn absent(&self) -> Vec<&str> {
+        let Kind::Lines { keys, .. } = &self.source else { return Vec::new() };
+        keys.absent(&self.header)
     }
 
     pub(super) fn header(&self) -> &[String] {
@@ -185,7 +242,15 @@ impl Rows {
                 record.line = self.line;
                 Ok(more)
             }
-            Kind::Lines { reader, buffer } => next_line(reader, buffer, &mut self.line, record, &self.header),
+            Kind::Lines { reader, buffer, keys } => {
+                let more = next_line(reader, buffer, &mut self.line)?;
+                record.line = self.line;
+                if more {
+                    let damaged = keys.divide(buffer, &mut self.header, record).err();
+                    record.damage = damaged.map(|reason| Damage { reason, row: whole(buffer) });
+                }
+                Ok(more)
+            }
             Kind::Parquet { rows, columns, .. } => {
                 self.line += 1;
                 record.line = self.line;
@@ -216,21 +281,23 @@ impl Rows {
         let mut names = Record::default();
         let _ = decode(&mut first, encoding, &mut names); // A name that the mapping does not know is told by it.
         let header: Vec<String> = names.fields.iter().map(|name| name.trim().to_owned()).collect();
-        if header.len() > MOST_COLUMNS {
-            return Err(format!("has {} columns, more than {MOST_COLUMNS}", header.len()));
+        let theirs = if ours { theirs(&header).len() } else { header.len() };
+        if theirs > MOST_COLUMNS {
+            return Err(format!("has {theirs} columns, more than {MOST_COLUMNS}"));
         }
-        let layout = ours.then(|| Layout::of(&header, file.delimiter));
+        let layout = ours.then(|| Box::new(Layout::of(&header, file)));
         let (reader, spare) = (Box::new(reader), ByteRecord::new());
         let source = Kind::Csv { reader, spare, delimiter, encoding, layout, above, behind };
         Ok(Self { header, source, meter, line: 1 + above })
     }
 
-    fn lines(reader: Box<dyn BufRead>, wanted: &[String], meter: Arc<Meter>) -> Self {
-        let source = Kind::Lines { reader, buffer: Vec::new() };
-        Self { header: wanted.to_vec(), source, meter, line: 0 }
+    fn lines(reader: Box<dyn BufRead>, file: &File, names: &[String], meter: Arc<Meter>) -> Self {
+        let source = Kind::Lines { reader, buffer: Vec::new(), keys: Keys::of(names, file) };
+        Self { header: names.to_vec(), source, meter, line: 0 }
     }
 
-    fn parquet(path: &Path, packed: bool, wanted: &[String], meter: Arc<Meter>) -> Result<Self, String> {
+    fn parquet(path: &Path, about: &File, meter: Arc<Meter>) -> Result<Self, String> {
+        let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
         let file = OsFile::open(path).map_err(|e| e.to_string())?;
         let reader: Box<dyn FileReader> = if packed {
             let mut bytes = Vec::new();
@@ -244,13 +311,34 @@ impl Rows {
             contained(|| Ok(Box::new(SerializedFileReader::new(file)?)))?
         };
         check_packing(reader.metadata())?;
-        let about = reader.metadata().file_metadata();
-        let total = u64::try_from(about.num_rows()).unwrap_or(0);
-        let fields = about.schema().get_fields();
+        let told = reader.metadata().file_metadata();
+        let total = u64::try_from(told.num_rows()).unwrap_or(0);
+        let fields = told.schema().get_fields();
         let header = fields.iter().map(|field| field.name().to_owned()).collect();
-        let columns = fields.iter().map(|field| Column::of(field, wanted)).collect();
+        let columns = fields.iter().map(|field| Column::of(field, about)).collect::<Result<_, _>>()?;
         let rows = RowIter::from_file_into(reader);
         Ok(Self { header, source: Kind::Parquet { rows, total, columns }, meter, line: 0 })
+    }
+}
+
+/// What a file is: what the mapping says, or else what the name ends in. Our own reject files are CSV, whatever the
+/// file was that they came from.
+fn format(path: &Path, declared: Option<Format>) -> Option<Format> {
+    let format = declared.or_else(|| by_ending(path));
+    let start = |mut reader: Box<dyn BufRead>| reader.fill_buf().is_ok_and(|start| start.starts_with(LINE.as_bytes()));
+    let ours = format != Some(Format::Csv) && text(path, &Arc::default()).is_ok_and(start);
+    if ours { Some(Format::Csv) } else { format }
+}
+
+/// What a name says of the file.
+pub(super) fn by_ending(path: &Path) -> Option<Format> {
+    let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+    let inner = if packed { path.with_extension("") } else { path.to_owned() };
+    match &*inner.extension()?.to_str()?.to_ascii_lowercase() {
+        "csv" | "tsv" | "txt" => Some(Format::Csv),
+        "jsonl" | "ndjson" => Some(Format::JsonLines),
+        "parquet" => Some(Format::Parquet),
+        _ => None,
     }
 }
 
@@ -392,13 +480,8 @@ fn widths(record: &Record, columns: usize) -> Option<String> {
     Some(format!("has {n} values where the first row names {columns} columns; {remedy}"))
 }
 
-fn next_line(
-    reader: &mut dyn BufRead,
-    buffer: &mut Vec<u8>,
-    line: &mut u64,
-    record: &mut Record,
-    header: &[String],
-) -> Result<bool, String> {
+/// Reads a line that is not empty; false at the end.
+fn next_line(reader: &mut dyn BufRead, buffer: &mut Vec<u8>, line: &mut u64) -> Result<bool, String> {
     loop {
         buffer.clear();
         let read =
@@ -411,34 +494,14 @@ fn next_line(
             return Err(format!("line {line}: is longer than 16 MB"));
         }
         if !buffer.iter().all(u8::is_ascii_whitespace) {
-            break;
+            return Ok(true);
         }
     }
-    record.line = *line;
-    record.fields.clear();
-    record.damage = divide(buffer, header, &mut record.fields).err().map(|reason| {
-        record.fields.clear();
-        Damage { reason, row: readable(buffer).trim_end_matches(['\r', '\n']).to_owned() }
-    });
-    Ok(true)
 }
 
-/// The values that a JSON object has under the names of the header. Numbers, lists and maps are the texts
-/// that they are written as: read as floats, ids that differ in their last digits would be one.
-fn divide(line: &[u8], header: &[String], fields: &mut StringRecord) -> Result<(), String> {
-    let values: HashMap<String, &RawValue> = serde_json::from_slice(line)
-        .map_err(|e| if e.is_data() { "is not a JSON object".to_owned() } else { format!("is not JSON: {e}") })?;
-    for name in header {
-        match values.get(name).map_or("null", |value| value.get()) {
-            "null" => fields.push_field(""),
-            text if text.starts_with('"') => {
-                let text: String = serde_json::from_str(text).map_err(|e| format!("is not JSON: {name}: {e}"))?;
-                fields.push_field(&text);
-            }
-            other => fields.push_field(other),
-        }
-    }
-    Ok(())
+/// A line as it stands in the file.
+fn whole(line: &[u8]) -> String {
+    readable(line).trim_end_matches(['\r', '\n']).to_owned()
 }
 
 fn next_parquet(

@@ -225,12 +225,15 @@ impl Reconciliation {
             points(t.points_waived)
         );
         for file in self.files.iter().filter(|f| f.rows > 0) {
-            let unmapped =
-                if file.unmapped_columns.is_empty() { "none".into() } else { file.unmapped_columns.join(", ") };
             let _ = writeln!(
                 out,
-                "  file {}: {} rows, {} duplicates, {} left out, {} rejected; columns not mapped: {unmapped}",
-                file.name, file.rows, file.duplicates, file.skipped, file.rejected
+                "  file {}: {} rows, {} duplicates, {} left out, {} rejected; columns not mapped: {}",
+                file.name,
+                file.rows,
+                file.duplicates,
+                file.skipped,
+                file.rejected,
+                listed(&file.unmapped_columns)
             );
         }
         if t.before_enrolment > 0 {
@@ -244,6 +247,20 @@ impl Reconciliation {
             let _ = writeln!(out, "  {n} contradictions about {name} settled");
         }
         let _ = writeln!(out, "  taken: {} new, {} known already, {} rejected", t.new, t.duplicates, t.rejected);
+    }
+}
+
+/// Names that a table shows.
+const MOST_NAMES: usize = 30;
+
+/// Some names, and how many there are besides.
+fn listed(names: &[String]) -> String {
+    let short = |name: &String| name.chars().take(60).collect::<String>();
+    let shown = names.iter().take(MOST_NAMES).map(short).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "none".into(),
+        n if n > MOST_NAMES => format!("{shown} and {} more", n - MOST_NAMES),
+        _ => shown,
     }
 }
 

@@ -15,8 +15,9 @@ use std::path::Path;
 use csv::StringRecord;
 
 use super::cleanse::Bad;
-use super::mapping::File;
-use super::read::{Damage, Record, Rows};
+use super::keys::Keys;
+use super::mapping::{File, Format};
+use super::read::{Damage, Record, Rows, by_ending};
 
 /// The first of our own columns; a CSV file that begins with it is a reject file.
 pub(super) const LINE: &str = "reject_line";
@@ -28,35 +29,51 @@ const OURS: [&str; 5] = [LINE, "reject_code", "reject_field", REASON, ROW];
 pub(super) struct Layout {
     /// What stood between values in the original file.
     delimiter: u8,
+    /// The keys of the original file, if it held JSON lines.
+    keys: Option<(Keys, Vec<String>)>,
     reason: Option<usize>,
     row: Option<usize>,
     theirs: Vec<usize>,
 }
 
 impl Layout {
-    pub(super) fn of(header: &[String], delimiter: u8) -> Self {
+    pub(super) fn of(header: &[String], file: &File) -> Self {
         let place = |ours: &str| header.iter().position(|name| name == ours);
-        Self { delimiter, reason: place(REASON), row: place(ROW), theirs: theirs(header) }
+        let original = file.format.or_else(|| by_ending(Path::new(&file.path)));
+        let keys = (original == Some(Format::JsonLines)).then(|| (Keys::of(header, file), header.to_vec()));
+        Self { delimiter: file.delimiter, keys, reason: place(REASON), row: place(ROW), theirs: theirs(header) }
+    }
+
+    /// Whether the original told its rows by the names of their values.
+    pub(super) fn by_name(&self) -> bool {
+        self.keys.is_some()
     }
 
     /// What was wrong with a row that nobody has mended since. Its values go where they seemed to be at first.
-    pub(super) fn damage(&self, fields: &mut StringRecord) -> Option<Damage> {
+    pub(super) fn damage(&mut self, fields: &mut StringRecord) -> Option<Damage> {
         let text = |place: Option<usize>| place.and_then(|i| fields.get(i)).unwrap_or("").to_owned();
         let (reason, row) = (text(self.reason), text(self.row));
         if row.is_empty() || self.theirs.iter().any(|i| !text(Some(*i)).trim().is_empty()) {
             return None;
         }
+        let columns = fields.len();
+        if let Some((keys, header)) = &mut self.keys {
+            let mut record = Record::default();
+            let _ = keys.divide(row.as_bytes(), header, &mut record); // It is known what is wrong with it.
+            *fields = (0..columns).map(|i| record.fields.get(i).unwrap_or("")).collect();
+            return Some(Damage { reason, row });
+        }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(self.delimiter).has_headers(false).from_reader(row.as_bytes());
         let values = reader.records().next().and_then(Result::ok).unwrap_or_default();
         let value = |i: usize| self.theirs.iter().position(|place| *place == i).and_then(|nth| values.get(nth));
-        *fields = (0..fields.len()).map(|i| value(i).unwrap_or("")).collect();
+        *fields = (0..columns).map(|i| value(i).unwrap_or("")).collect();
         Some(Damage { reason, row })
     }
 }
 
 /// The columns of the original file.
-fn theirs(header: &[String]) -> Vec<usize> {
+pub(super) fn theirs(header: &[String]) -> Vec<usize> {
     (0..header.len()).filter(|i| !OURS.contains(&header[*i].as_str())).collect()
 }
 
@@ -71,6 +88,8 @@ pub(super) struct Reject {
 /// The rejects of one file by line.
 #[derive(Debug, Default)]
 pub(super) struct Rejects {
+    /// The columns of the file, as far as they are known.
+    pub(super) header: Vec<String>,
     pub(super) by_line: BTreeMap<u64, Reject>,
 }
 
@@ -96,8 +115,8 @@ impl Rejects {
     }
 
     /// Writes the reject file by reading the original once more.
-    pub(super) fn write(&self, out: impl Write, path: &Path, file: &File, wanted: &[String]) -> Result<(), String> {
-        let mut rows = Rows::open(path, file, wanted)?;
+    pub(super) fn write(&self, out: impl Write, path: &Path, file: &File) -> Result<(), String> {
+        let mut rows = Rows::open(path, file, &self.header)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
         let kept = theirs(rows.header());
         let names: Vec<String> = kept.iter().map(|i| rows.header()[*i].clone()).collect();

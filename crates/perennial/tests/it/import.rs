@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use parquet::data_type::{
-    ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type, Int96, Int96Type,
+    BoolType, ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type, Int96, Int96Type,
 };
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use perennial::import::command::{Arguments, Shown, prepare, run};
@@ -452,6 +452,13 @@ fn an_order_waits_for_a_line_that_could_not_be_divided() {
     assert_eq!((totals.orders, totals.sold.amount, totals.files[0].rejected), (1, "22.80".parse().unwrap(), 0));
 }
 
+/// The till's rows as JSON lines without a phone.
+fn lines_of_json() -> String {
+    let phone = "phone: { type: phone, may_be_missing: true }";
+    let mapping = TILL.replace("till.csv", "till.jsonl").replace("phone: { type: phone }", phone);
+    mapping.replace("decimal: ','", "decimal: '.'")
+}
+
 #[test]
 fn json_lines_that_cannot_be_read_stand_whole_in_the_reject_file() {
     let mapping = TILL.replace("till.csv", "till.jsonl");
@@ -468,15 +475,14 @@ fn json_lines_that_cannot_be_read_stand_whole_in_the_reject_file() {
 
 #[test]
 fn numbers_of_json_lines_keep_every_digit_and_a_byte_order_mark_hides_no_row() {
-    let mapping = TILL.replace("till.csv", "till.jsonl").replace("decimal: ','", "decimal: '.'");
     let line = |receipt: &str, card: &str| {
         format!(
-            "{{\"receipt\":{receipt},\"at\":\"01/02/2025 10:00\",\"card\":{card},\"sku\":true,\"quantity\":2,\"price\":3.10}}\n"
+            "{{\"receipt\":{receipt},\"at\":\"01/02/2025 10:00\",\"card\":{card},\"sku\":7,\"quantity\":2,\"price\":3.10}}\n"
         )
     };
     let cards = ["36893488147419103233", "36893488147419103232", "9007199254740993", "0.30000000000000004000"];
     let lines: String = cards.iter().zip(1..).map(|(card, n)| line(&n.to_string(), card)).collect();
-    let shop = Shop::new(&mapping, "till.jsonl", &format!("\u{feff}{lines}"));
+    let shop = Shop::new(&lines_of_json(), "till.jsonl", &format!("\u{feff}{lines}"));
     let mut sink = Counting::keeping();
     let totals = shop.run(&mut sink);
     assert_eq!((totals.orders, totals.sold.amount.normalize().to_string()), (4, "24.8".into()));
@@ -1221,6 +1227,131 @@ fn a_named_order_gives_back_what_it_has_and_no_more() {
 }
 
 #[test]
+fn rows_are_equal_when_all_their_columns_are() {
+    let line = |more: &str| {
+        format!(
+            "{{\"receipt\":\"A\",\"at\":\"01/02/2025 10:00\",\"card\":\"L1\",\"sku\":\"tea\",\"quantity\":1,\"price\":3{more}}}\n"
+        )
+    };
+    let rows = [",\"n\":1", ",\"n\":2", ",\"n\":1,\"gone\":null", ",\"n\":[1,2]", ",\"other\":1"].map(line).concat();
+    let moved = line("").replace('{', "{\"n\":2,");
+    let shop = Shop::new(&lines_of_json(), "till.jsonl", &format!("{rows}{moved}"));
+    let totals = shop.run(&mut Counting::default());
+    assert_eq!((totals.sold.rows, totals.duplicates.rows), (4, 2));
+    assert_eq!(totals.files[0].unmapped_columns, ["n", "gone", "other"]);
+    assert!(totals.table().contains("columns not mapped: n, gone, other\n"), "{}", totals.table());
+    let many: String = (0..3_000).map(|n| line(&format!(",\"key {n}\":1"))).collect();
+    let totals = Shop::new(&lines_of_json(), "till.jsonl", &format!("{many}{many}")).run(&mut Counting::default());
+    assert_eq!((totals.sold.rows, totals.duplicates.rows), (3_000, 3_000));
+    let told = totals.table();
+    let told = told.lines().find(|line| line.contains("key 29")).unwrap();
+    assert!(told.len() < 500 && told.contains("key 29 and 19") && told.ends_with(" more"), "{told}");
+}
+
+const VISITS: &str = "
+import: 1
+name: visits
+time_zone: UTC
+files: { till: { path: till.csv, columns: { at: { type: instant, required: true } } } }
+events: [ { from: till, event: Visited, at: at, customer: { user: who } } ]
+";
+
+#[test]
+fn an_event_without_a_key_is_known_again_when_its_row_was_mended_among_the_rejects() {
+    let csv = "at,who,shop\n2024-05-01,a,1\nfirst of May,b,2\n2024-05-01,a,1\n2024-05-01,a,2\n";
+    let json = "{\"at\":\"2024-05-01\",\"who\":\"a\",\"shop\":1}\n{\"n\":[1],\"at\":\"first of May\",\"who\":\"b\",\"shop\":2}\n\
+        {\"at\":\"2024-05-01\",\"who\":\"a\",\"shop\":1}\n{\"at\":\"2024-05-01\",\"who\":\"a\",\"shop\":2}\n";
+    for (name, rows) in [("till.csv", csv), ("till.jsonl", json)] {
+        let shop = Shop::new(&VISITS.replace("till.csv", name), name, rows);
+        let mut sink = Counting::keeping();
+        assert_eq!((shop.run(&mut sink).events, shop.rejects()[0][1].as_str()), (3, "bad_date"), "{name}");
+        let mend =
+            |file: PathBuf| fs::write(&file, fs::read_to_string(&file).unwrap().replace("first of May", "2024-05-03"));
+        mend(shop.path("rejects.csv")).unwrap();
+        assert_eq!(shop.feed_rejects(&mut sink).taken.new, 1, "{name}");
+        mend(shop.path(name)).unwrap();
+        let totals = shop.run(&mut sink);
+        assert_eq!((totals.events, totals.taken.new, totals.taken.duplicates), (4, 0, 4), "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_no_line_has_is_told_before_anything_is_booked() {
+    let mapping = lines_of_json().replace("price: price }", "price: price, discounts: [discuont] }");
+    let mapping = mapping.replace("      price: ", "      discuont: { type: decimal }\n      price: ");
+    let rows = "{\"receipt\":\"A\",\"at\":\"01/02/2025 10:00\",\"card\":\"L1\",\"sku\":\"tea\",\"quantity\":1,\"price\":100,\"discount\":90}\n";
+    let shop = Shop::new(&mapping, "till.jsonl", rows);
+    let mut sink = Counting::default();
+    let failure = shop.plan.run(&mut sink, &shop.options()).unwrap_err().to_string();
+    let told = "files.till.columns.discuont: no row of the file has 'discuont' (did you mean 'discount'?); \
+                if that is as it should be, say may_be_missing: true";
+    assert_eq!((failure, sink.batches), (format!("1 problem:\n  {told}"), 0));
+    let allowed = mapping.replace("discuont: { type: decimal }", "discuont: { type: decimal, may_be_missing: true }");
+    assert_eq!(Shop::new(&allowed, "till.jsonl", rows).run(&mut sink).orders, 1);
+    assert_eq!(Shop::new(&mapping, "till.jsonl", "").run(&mut sink).orders, 0, "no row, no key");
+}
+
+#[test]
+fn json_lines_that_leave_it_open_what_they_say_are_rejected() {
+    let row = |receipt: &str, card: &str, sku: &str, more: &str| {
+        format!(
+            "{{\"receipt\":{receipt},\"at\":\"01/02/2025 10:00\",\"card\":{card},\"sku\":{sku},\"quantity\":1,\"price\":3{more}}}\n"
+        )
+    };
+    let rows = [
+        row("\"A\"", "\"L1\"", "\"tea\"", ",\"news\":true,\"tags\":[1]"),
+        row("\"A\"", "\"L1\"", "[\"tea\"]", ""),
+        row("\"B\"", "true", "\"tea\"", ""),
+        row("\"C\"", "{\"id\":1}", "\"tea\"", ""),
+        row("\"D\"", "\"L1\"", "\"tea\"", ",\"price\":4"),
+        row("\"E\"", "\"L1\"", "\"tea\"", ",\"news\":false,\"tags\":{},\"b\":true"),
+    ];
+    let mapping = lines_of_json().replace("traits: { phone: phone }", "traits: { phone: phone, news: news }");
+    let mapping = mapping.replace("      sku: ", "      news: { type: bool, may_be_missing: true }\n      sku: ");
+    let shop = Shop::new(&mapping, "till.jsonl", &rows.concat());
+    let mut sink = Counting::keeping();
+    let mut totals = shop.run(&mut sink);
+    let first = shop.rejects();
+    let instead = "where one value is needed; write what you need of it into columns of its own";
+    let nothing = "which names nobody and nothing; is another column meant?";
+    let reasons = [
+        "another line of this order was rejected; mend that one and feed all of them together".to_owned(),
+        format!("column 'sku' holds a list {instead}"),
+        format!("column 'card' holds true, {nothing}"),
+        format!("column 'card' holds a map {instead}"),
+        "names 'price' twice; which value is meant?".to_owned(),
+    ];
+    for orders in [1, 0, 0] {
+        assert_eq!((totals.orders, sum(&totals, "malformed").0, sum(&totals, "order_held").0), (orders, 4, 1));
+        let again = shop.rejects();
+        assert!(again.iter().map(|row| &row[3]).eq(reasons.iter()), "{again:?}");
+        again.iter().zip(&first).for_each(|(again, first)| assert_eq!(told(again), told(first)));
+        totals = shop.feed_rejects(&mut sink);
+    }
+}
+
+#[test]
+fn the_declared_format_counts_and_endings_may_be_capitals() {
+    let line = "{\"receipt\":\"A\",\"at\":\"01/02/2025 10:00\",\"card\":\"L1\",\"sku\":\"tea\",\"quantity\":1,\"price\":\"3.00\"}\n";
+    let wrong = line.replace("01/02", "31/02").replace("\"A\"", "\"B\"");
+    for (name, format) in [("till.csv", "json_lines"), ("till.JSONL", ""), ("till.NdJson", ""), ("till", "json_lines")]
+    {
+        let declared = if format.is_empty() { String::new() } else { format!("\n    format: {format}") };
+        let mapping = lines_of_json().replace("path: till.jsonl", &format!("path: {name}{declared}"));
+        let shop = Shop::new(&mapping, name, &format!("{line}{wrong}"));
+        let mut sink = Counting::keeping();
+        assert_eq!((shop.run(&mut sink).orders, shop.rejects()[0][1].as_str()), (1, "bad_date"), "{name}");
+        assert_eq!(shop.feed_rejects(&mut sink).files[0].rejected, 1, "{name}: its rejects are CSV all the same");
+    }
+    let csv = TILL.replace("path: till.csv", "path: till.jsonl\n    format: csv");
+    assert_eq!(Shop::new(&csv, "till.jsonl", TEA).run(&mut Counting::default()).orders, 3);
+    assert_eq!(
+        Shop::new(&TILL.replace("till.csv", "till.CSV"), "till.CSV", TEA).run(&mut Counting::default()).orders,
+        3
+    );
+}
+
+#[test]
 fn rejects_that_cannot_be_written_are_told_before_anything_is_booked() {
     let shop = Shop::new(TILL, "till.csv", TEA);
     fs::create_dir(shop.path("folder")).unwrap();
@@ -1279,8 +1410,9 @@ fn parquet_sale(
     card: &str,
     write_card: impl Fn(&mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize>,
 ) {
+    let end = if card.ends_with('}') { "" } else { ";" };
     let schema = format!(
-        "message sales {{ required int64 receipt; required {at}; required {card}; \
+        "message sales {{ required int64 receipt; required {at}; required {card}{end} \
         required binary sku (UTF8); required int64 quantity; required double price; }}"
     );
     let schema = parquet::schema::parser::parse_message_type(&schema).unwrap();
@@ -1377,6 +1509,34 @@ fn parquet_uuids_are_read_as_people_write_them() {
     let mut sink = Counting::keeping();
     shop.run(&mut sink);
     assert_eq!(sink.enrolled, ["loyalty:61626364-6566-6768-696a-6b6c6d6e6f70"]);
+}
+
+#[test]
+fn parquet_columns_that_hold_no_single_names_are_told_before_a_row_is_read() {
+    let shop = parquet_shop();
+    let refused = |card: &str, write: &dyn Fn(&mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize>| {
+        parquet_sale(&shop.path("till.parquet"), AT, at_half_past_ten, card, write);
+        shop.plan.run(&mut Counting::default(), &shop.options()).unwrap_err().to_string()
+    };
+    let text = |c: &mut SerializedColumnWriter<'_>| {
+        c.typed::<ByteArrayType>().write_batch(&[ByteArray::from("L1")], None, None)
+    };
+    let many = |c: &mut SerializedColumnWriter<'_>| {
+        c.typed::<ByteArrayType>().write_batch(&[ByteArray::from("L1")], Some(&[1]), Some(&[0]))
+    };
+    let truth = |c: &mut SerializedColumnWriter<'_>| c.typed::<BoolType>().write_batch(&[true], None, None);
+    let told = refused("group card { required binary id (UTF8); }", &text);
+    assert!(told.contains("column 'card' holds maps where one value is needed"), "{told}");
+    let list = "group card (LIST) { repeated group list { required binary element (UTF8); } }";
+    let told = refused(list, &many);
+    assert!(told.contains("column 'card' holds lists where one value is needed"), "{told}");
+    let told = refused("boolean card", &truth);
+    assert!(told.contains("column 'card' holds true or false, which names nobody and nothing"), "{told}");
+    let unused = TILL.replace("till.csv", "till.parquet").replace("loyalty: card", "loyalty: sku");
+    let unused = unused.replace("decimal: ','", "decimals: 2").replace("      card: { required: true }\n", "");
+    let unused = unused.replace("phone: { type: phone }", "phone: { may_be_missing: true }");
+    let shop = Shop { plan: compile(&unused).unwrap(), ..shop };
+    assert_eq!(shop.run(&mut Counting::default()).orders, 1, "what nobody asks for is no fault");
 }
 
 #[test]
