@@ -4,8 +4,10 @@
 //! it; numbers are exact decimals of at most nine digits before and six after the point, so that
 //! sums over any file stay exact.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Zoned;
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
@@ -224,27 +226,21 @@ impl Column {
 
     fn number(&self, text: &str, whole: bool) -> Result<Decimal, Bad> {
         let not = || {
-            self.bad("not_a_number", format!("{} is not a number with '{}' before decimals", shown(text), self.decimal))
+            let between = self.thousands.map(|sign| format!(" and '{sign}' between thousands")).unwrap_or_default();
+            let form = format!("a number with '{}' before decimals{between}", self.decimal);
+            self.bad("not_a_number", format!("{} is not {form}", shown(text)))
         };
-        let plain = if self.decimal == '.' && self.thousands.is_none() {
-            std::borrow::Cow::Borrowed(text)
-        } else {
-            if self.decimal == ',' && text.contains('.') && self.thousands != Some('.') {
-                return Err(not());
-            }
-            let kept = text.chars().filter(|c| Some(*c) != self.thousands);
-            kept.map(|c| if c == self.decimal { '.' } else { c }).collect::<String>().into()
-        };
+        let plain = self.plain(text).ok_or_else(not)?;
         let mut n: Decimal = match plain.contains(['e', 'E']) {
             true => Decimal::from_scientific(&plain).map_err(|_| not())?,
             false if plain.contains('_') => return Err(not()),
             false => plain.parse().map_err(|_| not())?,
         };
-        if n.abs() > Decimal::from(MOST) {
-            return Err(self.bad("out_of_range", format!("{} is larger than {MOST}", shown(text))));
-        }
         if let Some(places) = self.decimals {
             n = n.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero);
+        }
+        if n.abs() >= Decimal::from(TOO_LARGE) {
+            return Err(self.bad("out_of_range", format!("{} has more than nine digits before the point", shown(text))));
         }
         n = if n.scale() > 0 { n.normalize() } else { n };
         if whole && n.scale() > 0 {
@@ -255,6 +251,28 @@ impl Column {
             return Err(self.bad("too_precise", reason));
         }
         Ok(n)
+    }
+
+    /// The number with a point before decimals and nothing between thousands; none when a sign stands where it
+    /// divides none.
+    fn plain<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
+        if self.decimal == '.' && self.thousands.is_none() {
+            return Some(Cow::Borrowed(text));
+        }
+        if self.decimal == ',' && text.contains('.') && self.thousands != Some('.') {
+            return None;
+        }
+        let (whole, decimals) = text.split_once(self.decimal).map_or((text, None), |(w, d)| (w, Some(d)));
+        let between = |c: char| self.thousands.is_some_and(|sign| same_sign(sign, c));
+        if decimals.is_some_and(|decimals| decimals.contains(|c: char| between(c) || c == self.decimal)) {
+            return None;
+        }
+        let groups: Vec<&str> = whole.trim_start_matches(['-', '+']).split(between).collect();
+        if groups.len() > 1 && !are_thousands(&groups) {
+            return None;
+        }
+        let whole: String = whole.chars().filter(|c| !between(*c)).collect();
+        Some(decimals.map_or(whole.clone(), |decimals| format!("{whole}.{decimals}")).into())
     }
 
     fn instant(&self, cell: &mut Cell) -> Result<Timestamp, Bad> {
@@ -293,13 +311,15 @@ impl Column {
     }
 
     fn parse_instant(&self, text: &str) -> Option<Timestamp> {
-        if let Ok(at) = text.parse::<jiff::Timestamp>() {
-            return Some(Timestamp::from_millis(at.as_millisecond()));
+        let millis = |at: jiff::Timestamp| Some(Timestamp::from_millis(at.as_millisecond()));
+        let names_zone = text.contains('[');
+        if let (false, Ok(at)) = (names_zone, text.parse::<jiff::Timestamp>()) {
+            return millis(at);
         }
         for format in &self.formats {
             let Ok(parsed) = strtime::parse(format, text) else { continue };
             if let Ok(at) = parsed.to_timestamp() {
-                return Some(Timestamp::from_millis(at.as_millisecond()));
+                return millis(at);
             }
             match (parsed.to_datetime(), parsed.to_date()) {
                 (Ok(local), _) => return self.local(local),
@@ -307,9 +327,10 @@ impl Column {
                 _ => {}
             }
         }
-        let first = text.as_bytes().first().is_some_and(u8::is_ascii_digit);
-        let iso = first && text.as_bytes().get(4) == Some(&b'-');
-        if !iso {
+        if names_zone {
+            return millis(text.parse::<Zoned>().ok()?.timestamp());
+        }
+        if !is_civil(text) {
             return None;
         }
         match text.parse::<DateTime>() {
@@ -354,10 +375,22 @@ impl Column {
 
 /// Days before this are no days of anybody's life.
 const YEAR_1000: Timestamp = Timestamp::from_millis(-30_610_224_000_000);
-/// The largest number: sums over a hundred million rows of products of two such stay exact.
-const MOST: i64 = 999_999_999;
+/// Numbers stay below: sums over a hundred million rows of products of two such stay exact.
+const TOO_LARGE: i64 = 1_000_000_000;
 /// The longest text, in characters.
 const LONGEST: usize = 32_768;
+
+/// Whether a text has the form `2024-05-01` or `20240501`, with or without a time behind it. In eight digits no day
+/// can be mistaken: with the year at their end, 20 or 19 would be the month.
+fn is_civil(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b"-:.,Tt ".contains(&b));
+    let Some((_, rest)) = text.split_at_checked(4).filter(|(year, _)| plain && digits(year)) else { return false };
+    match rest.split_at_checked(4) {
+        Some((day, time)) if digits(day) => time.is_empty() || time.starts_with(['T', 't', ' ']),
+        _ => rest.starts_with('-'),
+    }
+}
 
 /// Whether a whole day can be read by a format.
 pub(super) fn check_format(format: &str) -> Result<(), String> {
@@ -372,7 +405,21 @@ pub(super) fn check_format(format: &str) -> Result<(), String> {
     Err(format!("'{format}' tells no whole day; it takes year, month and day, as %d.%m.%Y"))
 }
 
-fn shown(text: &str) -> String {
+/// Whether a sign between thousands stands for another: blanks of all widths are one, and so are apostrophes.
+fn same_sign(sign: char, other: char) -> bool {
+    let apostrophe = |c| matches!(c, '\'' | '’');
+    sign == other || (sign.is_whitespace() && other.is_whitespace()) || (apostrophe(sign) && apostrophe(other))
+}
+
+/// Groups of three digits, as in 1,234,567, or of two before the last three, as in India: 12,34,567.
+fn are_thousands(groups: &[&str]) -> bool {
+    let [first, middle @ .., last] = groups else { return false };
+    let digits = |group: &&str| group.bytes().all(|b| b.is_ascii_digit());
+    let wide = |n: usize| (1..=n).contains(&first.len()) && middle.iter().all(|group| group.len() == n);
+    last.len() == 3 && groups.iter().all(digits) && (wide(3) || wide(2))
+}
+
+pub(super) fn shown(text: &str) -> String {
     format!("'{}'", text.chars().take(60).collect::<String>())
 }
 
@@ -423,6 +470,47 @@ mod tests {
         assert_eq!(read(&rounded, "3.5900000000000003"), Ok(Meaning::Number("3.59".parse().unwrap())));
         assert_eq!(read(&rounded, "1e40"), Err("not_a_number"));
         assert_eq!(read(&rounded, "12345678901"), Err("out_of_range"));
+        assert_eq!(read(&exact, "999999999.999999"), Ok(Meaning::Number("999999999.999999".parse().unwrap())));
+        for above in ["1000000000", "-1000000000", "999999999.999"] {
+            assert_eq!(read(&rounded, above), Err("out_of_range"), "{above}, which becomes 1000000000.00");
+        }
+    }
+
+    #[test]
+    fn signs_between_thousands_stand_where_they_divide_thousands() {
+        let number = |decimal, sign| {
+            let source = ColumnSource { decimal, thousands: Some(sign), ..ColumnSource::default() };
+            column(Kind::Number { whole: false }, &source)
+        };
+        let (point, comma, blank, apostrophe) =
+            (number(',', '.'), number('.', ','), number(',', ' '), number('.', '\''));
+        for (column, raw, meant) in [
+            (&point, "1.234.567,50", "1234567.50"),
+            (&point, "-12.345", "-12345"),
+            (&point, "350", "350"),
+            (&comma, "1,234.50", "1234.50"),
+            (&comma, "+123,456", "123456"),
+            (&comma, "1,00,000", "100000"),
+            (&comma, "12,34,567.5", "1234567.5"),
+            (&comma, "1e3", "1000"),
+            (&blank, "1 234,5", "1234.5"),
+            (&blank, "1\u{202f}234\u{a0}567", "1234567"),
+            (&number(',', '\u{202f}'), "1\u{202f}234", "1234"),
+            (&apostrophe, "1'234.5", "1234.5"),
+            (&apostrophe, "1’234.5", "1234.5"),
+        ] {
+            let meant: Decimal = meant.parse().unwrap();
+            assert_eq!(read(column, raw), Ok(Meaning::Number(meant.normalize())), "{raw}");
+        }
+        let wrong = ["3.50", "1.2345", "1234.567", ".123", "1.", "1..234", "1.23.4", "1,234.567", "1.234,5,6"];
+        wrong.iter().for_each(|raw| assert_eq!(read(&point, raw), Err("not_a_number"), "{raw}"));
+        for raw in ["3,50", "1,2,3", "1,23,45", "123,45,678", "1,234,56", "7,", ",500", "1.234,5", "1,234e3", "-,123"] {
+            assert_eq!(read(&comma, raw), Err("not_a_number"), "{raw}");
+        }
+        assert_eq!(read(&blank, "3 50"), Err("not_a_number"));
+        assert_eq!(read(&apostrophe, "3'50"), Err("not_a_number"));
+        let told = comma.read("3,50", &mut Cell::default()).unwrap_err().reason;
+        assert_eq!(told, "'3,50' is not a number with '.' before decimals and ',' between thousands");
     }
 
     #[test]
@@ -436,6 +524,34 @@ mod tests {
         assert_eq!(read(&c, "2011-07-01"), at("2011-06-30T23:00:00Z"));
         assert_eq!(read(&c, "2011-07-01T09:30:00+02:00"), at("2011-07-01T07:30:00Z"));
         assert_eq!(read(&c, "31/02/2011 12:00"), Err("bad_date"));
+    }
+
+    #[test]
+    fn the_forms_of_iso_8601_that_the_reference_names_are_read_and_no_other() {
+        let c = column(Kind::Instant, &ColumnSource::default());
+        for (text, meant) in [
+            ("2024-05-01", "2024-04-30T23:00:00Z"),
+            ("20240501", "2024-04-30T23:00:00Z"),
+            ("2024-05-01T10:00", "2024-05-01T09:00:00Z"),
+            ("2024-05-01 10:00:30.5", "2024-05-01T09:00:30.500Z"),
+            ("20240501T1000", "2024-05-01T09:00:00Z"),
+            ("20240501T100030Z", "2024-05-01T10:00:30Z"),
+            ("2024-05-01T10:00Z", "2024-05-01T10:00:00Z"),
+            ("2024-05-01T10:00+0200", "2024-05-01T08:00:00Z"),
+            ("2024-05-01T10:00[Asia/Tokyo]", "2024-05-01T01:00:00Z"),
+            ("2024-05-01T10:00+09:00[Asia/Tokyo]", "2024-05-01T01:00:00Z"),
+        ] {
+            assert_eq!(read(&c, text), Ok(Meaning::At(meant.parse().unwrap())), "{text}");
+        }
+        let others = ["2024-W18-3", "2024-122", "2024-05", "202405", "01052024", "05012024", "1714557600", "20240532"];
+        let zones = ["2024-05-01T10:00+02:00[Asia/Tokyo]", "2024-05-01T10:00[Mars/Olympus]", "2024-05-01T10:00[]"];
+        for text in others.iter().chain(&zones) {
+            assert_eq!(read(&c, text), Err("bad_date"), "{text}");
+        }
+        let day = column(Kind::Date, &ColumnSource::default());
+        let mut cell = Cell::default();
+        day.read("19920229", &mut cell).unwrap();
+        assert_eq!(cell.text(), Some("1992-02-29"));
     }
 
     #[test]

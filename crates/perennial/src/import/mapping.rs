@@ -148,7 +148,7 @@ pub(super) struct ColumnSource {
     /// Texts that stand for others.
     #[serde(default)]
     pub(super) replace: BTreeMap<String, String>,
-    /// How instants are written, tried in order, as `%d.%m.%Y %H:%M`; ISO 8601 always works.
+    /// How instants are written, tried in order, as `%d.%m.%Y %H:%M`; `2024-05-01T10:00` and the like always work.
     #[serde(default)]
     pub(super) formats: Vec<String>,
     /// The zone of these instants, when it is not the import's.
@@ -156,7 +156,7 @@ pub(super) struct ColumnSource {
     /// The sign before decimals: `.` or `,`.
     #[serde(default = "point")]
     pub(super) decimal: char,
-    /// The sign between thousands, which is dropped.
+    /// The sign between thousands: `1.234.567` or `12.34.567`, and elsewhere it is a fault.
     pub(super) thousands: Option<char>,
     /// Round numbers to so many decimals: exports from floating point need it.
     pub(super) decimals: Option<u32>,
@@ -723,8 +723,14 @@ impl Compiler {
         if !matches!(c.decimal, '.' | ',') {
             self.problem(format!("{at}.decimal"), "use '.' or ','");
         }
-        if c.thousands == Some(c.decimal) {
-            self.problem(format!("{at}.thousands"), "the sign between thousands cannot be the one before decimals");
+        match c.thousands {
+            Some(sign) if sign == c.decimal => {
+                self.problem(format!("{at}.thousands"), "the sign between thousands cannot be the one before decimals");
+            }
+            Some(sign) if sign.is_alphanumeric() || matches!(sign, '-' | '+') => {
+                self.problem(format!("{at}.thousands"), "use a sign such as '.' ',' a blank or an apostrophe");
+            }
+            _ => {}
         }
         if c.decimals.is_some_and(|d| d > 6) {
             self.problem(format!("{at}.decimals"), "at most 6");
