@@ -25,6 +25,8 @@ use crate::wire::catalog::{IMPACT, thousandths};
 const LONGEST_ID: usize = 200;
 /// Different values of one trait that are weighed against each other.
 const MOST_CANDIDATES: usize = 64;
+/// The code of what waits for a row of its customer.
+const CUSTOMER_HELD: &str = "customer_held";
 /// Identifiers kept of one customer.
 const MOST_IDS: usize = 16;
 
@@ -41,6 +43,10 @@ pub(super) struct Gathered<'p> {
     /// Orders and returns by their id.
     by_order: [HashMap<Box<str>, u32>; 2],
     held: HashSet<Box<str>>,
+    /// Rejected rows that say since when somebody is a member.
+    faulty: Vec<Faulty>,
+    /// Rows that describe a customer, behind the first one, where they may have to wait.
+    more_rows: HashMap<u32, Vec<u64>>,
     /// Orders that returns name and that are neither booked nor in the files.
     pub(super) unknown: HashSet<Box<str>>,
     catalogue: HashMap<Box<str>, DraftProduct>,
@@ -123,6 +129,14 @@ pub(super) struct DraftEvent {
     pub(super) at: Timestamp,
     pub(super) key: [u8; 16],
     pub(super) properties: Properties,
+}
+
+/// A rejected row of the customer file.
+struct Faulty {
+    ids: Vec<Identifier>,
+    line: u64,
+    /// When they joined, if that can be read.
+    joined: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -220,6 +234,8 @@ impl<'p> Gathered<'p> {
             by_id: HashMap::new(),
             by_order: [HashMap::new(), HashMap::new()],
             held: HashSet::new(),
+            faulty: Vec::new(),
+            more_rows: HashMap::new(),
             unknown: HashSet::new(),
             catalogue: HashMap::new(),
             repeated: HashMap::new(),
@@ -286,11 +302,22 @@ impl<'p> Gathered<'p> {
         Ok(())
     }
 
-    /// A row that was rejected: its order may have to wait with it.
-    pub(super) fn hold(&mut self, file: usize, cells: &[Cell]) {
-        let Some(orders) = self.plan.orders.as_ref().filter(|o| o.file == file) else { return };
-        if let Some(id) = cells[orders.id].text() {
+    /// A row that was rejected: its order may have to wait with it, and all that its customer did. Without faults
+    /// the whole row is in doubt.
+    pub(super) fn hold(&mut self, file: usize, line: u64, cells: &[Cell], bads: Option<&[Bad]>) {
+        if let Some(orders) = self.plan.orders.as_ref().filter(|o| o.file == file)
+            && let Some(id) = cells[orders.id].text()
+        {
             self.held.insert(id.into());
+        }
+        let Some(customers) = self.plan.customers.as_ref().filter(|c| c.file == file) else { return };
+        let Some(column) = customers.enrolled_at else { return };
+        let name = self.column(file, column);
+        let readable = bads.is_some_and(|bads| bads.iter().all(|bad| *bad.field != *name));
+        let joined = self.at(&cells[column]).filter(|_| readable);
+        let ids = identifiers(&customers.ids, cells);
+        if !ids.is_empty() && (joined.is_some() || !readable) {
+            self.faulty.push(Faulty { ids, line, joined });
         }
     }
 
@@ -507,6 +534,10 @@ impl<'p> Gathered<'p> {
         }
         let n = self.person(ids);
         let person = &mut self.people[n as usize];
+        let apart = self.plan.orders.as_ref().is_none_or(|o| o.file != c.file);
+        if person.line.is_some() && c.enrolled_at.is_some() && apart {
+            self.more_rows.entry(n).or_default().push(line);
+        }
         person.line.get_or_insert(line);
         person.traits.resize_with(c.traits.len(), Candidates::default);
         let when = (at.unwrap_or(Timestamp::EPOCH), line);
@@ -587,6 +618,78 @@ impl<'p> Gathered<'p> {
                 self.totals.rejected.entry("order_held".into()).or_default().add(1, line.quantity, line.amount);
             }
         }
+    }
+
+    /// Sends all rows of a customer to the reject file of whom a row was rejected that says since when they are a
+    /// member: orders that come in before that would be a stranger's, and earn nothing for good.
+    pub(super) fn resolve_customers(&mut self) {
+        let Some(c) = self.plan.customers.as_ref() else { return };
+        let (plan, waiting) = (self.plan, self.waiting());
+        let person = |n: u32| waiting.get(n as usize).copied().flatten();
+        let reason = |line: u64| {
+            let file = &plan.files[c.file].name;
+            format!(
+                "line {line} of file '{file}' says since when this customer is a member, and was rejected; \
+                 mend that one and feed all rows of this customer together"
+            )
+        };
+        if let Some(o) = &plan.orders {
+            let field = self.column(o.file, o.customer.first().map_or(o.id, |(_, column)| *column));
+            for draft in &mut self.orders {
+                let Some(faulty) = person(draft.person) else { continue };
+                for line in draft.lines.drain(..) {
+                    self.rejects[o.file].add(line.line, CUSTOMER_HELD, field, reason(faulty));
+                    let sums = self.totals.rejected.entry(CUSTOMER_HELD.into()).or_default();
+                    sums.add(1, line.quantity, line.amount);
+                }
+            }
+        }
+        for event in std::mem::take(&mut self.events) {
+            match person(event.person) {
+                Some(faulty) => {
+                    let e = &plan.events[event.kind];
+                    let field = self.column(e.file, e.customer.first().map_or(e.at, |(_, column)| *column));
+                    self.rejects[e.file].add(event.line, CUSTOMER_HELD, field, reason(faulty));
+                }
+                None => self.events.push(event),
+            }
+        }
+        let field = self.column(c.file, c.ids.first().map_or(0, |(_, column)| *column));
+        let apart = plan.orders.as_ref().is_none_or(|o| o.file != c.file);
+        for n in (0u32..).take(self.people.len()) {
+            let Some(faulty) = person(n) else { continue };
+            let person = &mut self.people[n as usize];
+            person.traits.clear();
+            person.enrolled_at = None;
+            let more = self.more_rows.remove(&n).unwrap_or_default();
+            for line in person.line.into_iter().chain(more).filter(|_| apart) {
+                self.rejects[c.file].add(line, CUSTOMER_HELD, field, reason(faulty));
+            }
+        }
+    }
+
+    /// By person, the rejected row that they wait for: one that may say that they joined sooner than their other rows.
+    /// Who shares a name with such a person is that person.
+    fn waiting(&mut self) -> Vec<Option<u64>> {
+        let mut names: HashMap<Identifier, u64> = HashMap::new();
+        for Faulty { ids, line, joined } in std::mem::take(&mut self.faulty) {
+            let known = ids.first().and_then(|id| self.by_id.get(id));
+            let known = known.and_then(|n| self.people[*n as usize].enrolled_at);
+            if known.zip(joined).is_none_or(|(known, joined)| joined < known) {
+                ids.into_iter().for_each(|id| _ = names.entry(id).or_insert(line));
+            }
+        }
+        let mut before = 0;
+        let mut waiting = Vec::new();
+        while names.len() > before {
+            before = names.len();
+            waiting = self.people.iter().map(|p| p.ids.iter().find_map(|id| names.get(id)).copied()).collect();
+            for (person, line) in self.people.iter().zip(&waiting) {
+                let Some(line) = line else { continue };
+                person.ids.iter().for_each(|id| _ = names.entry(id.clone()).or_insert(*line));
+            }
+        }
+        waiting
     }
 
     /// Keeps a fair sample of named customers: those with the smallest keyed hash.

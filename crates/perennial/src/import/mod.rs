@@ -340,6 +340,7 @@ impl Plan {
             self.gather(&mut gathered, index, path, &mut rows, options)?;
         }
         gathered.resolve_held();
+        gathered.resolve_customers();
         if let Some(customers) = options.limit_customers {
             gathered.limit(customers);
         }
@@ -687,7 +688,7 @@ impl Reading<'_> {
         let mut bads = self.read(record);
         if let Some(damage) = &record.damage {
             gathered.rejects[self.index].add(record.line, "malformed", "", damage.reason.as_str());
-            gathered.hold(self.index, &self.cells);
+            gathered.hold(self.index, record.line, &self.cells, None);
             if gathered.moved(self.index, &self.cells).is_some() {
                 gathered.totals.read.rows += 1;
                 gathered.totals.rejected.entry("malformed".into()).or_default().rows += 1;
@@ -726,7 +727,7 @@ impl Reading<'_> {
             return;
         }
         let code = gathered.rejects[self.index].add_all(record.line, &bads);
-        gathered.hold(self.index, &self.cells);
+        gathered.hold(self.index, record.line, &self.cells, Some(&bads));
         if let Some(m) = moved {
             gathered.totals.rejected.entry(code.into()).or_default().add(1, m.quantity, m.amount);
         }

@@ -1226,6 +1226,118 @@ fn a_named_order_gives_back_what_it_has_and_no_more() {
     assert_eq!(refunds.collect::<Vec<_>>(), ["till:refund:X/B/stated", "till:refund:Y/A"]);
 }
 
+/// Who joined when is in a file of its own.
+const CLUB: &str = "
+import: 1
+name: club
+currency: EUR
+time_zone: UTC
+enroll: column
+files:
+  people:
+    path: people.csv
+    columns: { joined: { type: instant }, birthday: { type: date }, mail: { type: email } }
+  till:
+    path: till.csv
+    columns: { at: { type: instant }, quantity: { type: integer }, price: { type: decimal } }
+  visits: { path: visits.csv, columns: { at: { type: instant } } }
+customers: { from: people, ids: { loyalty: card, email: mail }, enrolled_at: joined, traits: { birthday: birthday } }
+orders:
+  from: till
+  id: receipt
+  at: at
+  customer: { loyalty: card }
+  line: { product_id: sku, quantity: quantity, price: price }
+  returns: { when: { quantity: { below: 0 } } }
+events: [ { from: visits, event: Visited, at: at, customer: { loyalty: card } } ]
+";
+const SALES: &str = "receipt,at,card,mail,sku,quantity,price\n\
+    A,2025-02-01,L1,l1@example.com,tea,2,10.00\n\
+    B,2025-02-02,L2,l2@example.com,tea,1,10.00\n\
+    C,2025-02-03,L1,l1@example.com,tea,-1,10.00\n";
+
+fn club(mapping: &str, people: &str) -> Shop {
+    let shop = Shop::new(mapping, "till.csv", SALES);
+    fs::write(shop.path("people.csv"), format!("card,mail,joined,birthday\n{people}")).unwrap();
+    fs::write(shop.path("visits.csv"), "at,card\n2025-03-01,L1\n2025-03-01,L2\n").unwrap();
+    shop
+}
+
+fn by_id(books: &Books) -> Vec<Event> {
+    let mut events = books.counting.events.clone();
+    events.sort_by(|a, b| a.message_id.cmp(&b.message_id));
+    events
+}
+
+#[test]
+fn what_a_customer_did_waits_for_the_row_that_says_since_when_they_are_a_member() {
+    // Also where the orders know them by another of their names.
+    for mapping in
+        [CLUB.to_owned(), CLUB.replace("  customer: { loyalty: card }\n  line", "  customer: { email: mail }\n  line")]
+    {
+        let sound = "L1,l1@example.com,2025-01-01,1990-02-03\nL1,l1@example.com,2025-01-05,1990-02-03\n\
+            L2,l2@example.com,2025-01-01,1980-01-01\n";
+        let mut expected = Books::open("EUR", "allow_negative");
+        club(&mapping, sound).run_into(&mut expected);
+        let mut books = Books::open("EUR", "allow_negative");
+        let shop = club(&mapping, &sound.replacen("1990-02-03", "1990-02-30", 1));
+        let totals = shop.run_into(&mut books);
+        assert_eq!((totals.orders, totals.refunds, totals.enrolled, totals.events), (1, 0, 1, 1));
+        assert_eq!(sum(&totals, "customer_held"), (2, "1".into(), "10".into()));
+        let told = |file: &str| {
+            let mut rows = csv::Reader::from_path(shop.path(&format!("rejects.{file}.csv"))).unwrap();
+            rows.records()
+                .map(|row| row.unwrap().iter().take(4).map(str::to_owned).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        let (people, till, visits) = (told("people"), told("till"), told("visits"));
+        assert_eq!(people.iter().map(|row| &row[..2]).collect::<Vec<_>>(), [["2", "bad_date"], ["3", "customer_held"]]);
+        assert_eq!(till.iter().map(|row| &*row[0]).collect::<Vec<_>>(), ["2", "4"]);
+        assert_eq!(visits.iter().map(|row| &*row[0]).collect::<Vec<_>>(), ["2"]);
+        for row in people[1..].iter().chain(&till).chain(&visits) {
+            let reason = "line 2 of file 'people' says since when this customer is a member, and was rejected; \
+                mend that one and feed all rows of this customer together";
+            assert_eq!((&*row[1], &*row[3]), ("customer_held", reason));
+        }
+        let rejects = shop.path("rejects.people.csv");
+        fs::write(&rejects, fs::read_to_string(&rejects).unwrap().replace("02-30", "02-03")).unwrap();
+        let mut options = shop.options();
+        for file in ["people", "till", "visits"] {
+            options.replace.insert(file.into(), shop.path(&format!("rejects.{file}.csv")));
+        }
+        books.counting.last = None;
+        let totals = shop.plan.run(&mut books, &options).unwrap();
+        assert_eq!((totals.gaps(), totals.files.iter().map(|f| f.rejected).sum::<u64>()), (Vec::new(), 0));
+        assert_eq!(by_id(&books), by_id(&expected));
+        for card in ["loyalty:L1", "loyalty:L2"] {
+            assert_eq!(books.points(card), 10);
+            assert_eq!(expected.points(card), 10);
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_row_that_takes_nothing_from_them() {
+    let orders = |mapping: &str, people: &str| {
+        let mut books = Books::open("EUR", "allow_negative");
+        let totals = club(mapping, people).run_into(&mut books);
+        (totals.orders, totals.taken.points_granted)
+    };
+    let two = "L2,,2025-01-01,\n";
+    let bad = |joined: &str| format!("L1,,{joined},30th of May\n{two}");
+    assert_eq!(orders(CLUB, &bad("2025-01-01")), (1, 10), "it may be the only one that lets them in");
+    assert_eq!(orders(CLUB, &bad("in May")), (1, 10));
+    assert_eq!(orders(CLUB, &format!("{}L1,,2025-01-05,\n", bad("in May"))), (1, 10), "it may be earlier");
+    assert_eq!(
+        orders(CLUB, &format!("{}L1,,2025-01-01,\n", bad("2025-01-05"))),
+        (2, 30),
+        "another row lets them in sooner"
+    );
+    assert_eq!(orders(CLUB, &bad("")), (2, 10), "they never joined");
+    let first = CLUB.replace("enroll: column", "enroll: first_order").replace(" enrolled_at: joined,", " ");
+    assert_eq!(orders(&first, &bad("2025-01-01")), (2, 30), "the order itself lets them in");
+}
+
 #[test]
 fn rows_are_equal_when_all_their_columns_are() {
     let line = |more: &str| {
