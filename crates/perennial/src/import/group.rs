@@ -8,14 +8,14 @@
 use std::collections::{HashMap, HashSet};
 
 use perennial_core::event::Product;
-use perennial_core::id::{Identifier, IdentifierKind, Word};
+use perennial_core::id::{IDENTIFIER_MAX, Identifier, IdentifierKind, Word};
 use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 
 use super::Refused;
-use super::cleanse::{Bad, Cell, Meaning, holds};
+use super::cleanse::{Bad, Cell, Meaning, holds, shown};
 use super::mapping::{Customers, Events, Ids, Incomplete, Named, Orders, Plan, Products, Survivor};
 use super::reconcile::Reconciliation;
 use super::rejects::Rejects;
@@ -380,7 +380,7 @@ impl<'p> Gathered<'p> {
         }
         let ids = match identifiers(&o.customer, cells) {
             ids if !ids.is_empty() => ids,
-            _ => vec![self.nobody(o, id)?],
+            _ => vec![self.nobody(o, id, cells)?],
         };
         let known = self.by_order[usize::from(is_return)].get(id).copied();
         if let Some(draft) = known.map(|n| &self.orders[n as usize])
@@ -490,13 +490,20 @@ impl<'p> Gathered<'p> {
     }
 
     /// The anonymous customer of an order that names nobody.
-    fn nobody(&self, o: &Orders, id: &str) -> Result<Identifier, Bad> {
-        let field = self.column(o.file, o.customer.first().map_or(o.id, |(_, column)| *column));
-        let template = o.without_customer.as_ref();
+    fn nobody(&self, o: &Orders, id: &str, cells: &[Cell]) -> Result<Identifier, Bad> {
         let remedy = "names no customer; say 'without_customer: \"invoice:{order}\"' to bring it in without one";
-        let template = template.ok_or_else(|| bad("no_customer", field, remedy))?;
-        let name = template.replace("{order}", id);
-        Identifier::new(IdentifierKind::Anonymous, &name).ok_or_else(|| bad("no_customer", field, remedy))
+        let name = o.without_customer.as_ref().map(|template| template.replace("{order}", id));
+        name.and_then(|name| Identifier::new(IdentifierKind::Anonymous, &name))
+            .ok_or_else(|| self.nobody_named("no_customer", o.file, &o.customer, cells, remedy))
+    }
+
+    /// The columns that should name somebody name nobody: why, if something stands there.
+    fn nobody_named(&self, code: &'static str, file: usize, ids: &Ids, cells: &[Cell], otherwise: &str) -> Bad {
+        let field = |column: usize| self.column(file, column);
+        match ids.iter().find_map(|(kind, column)| Some((kind, *column, cells[*column].text()?))) {
+            Some((kind, column, text)) => bad(code, field(column), format!("{} {}", shown(text), no_name(kind, text))),
+            None => bad(code, ids.first().map_or("", |(_, column)| field(*column)), otherwise),
+        }
     }
 
     fn person(&mut self, ids: Vec<Identifier>) -> u32 {
@@ -524,8 +531,8 @@ impl<'p> Gathered<'p> {
         if ids.is_empty() {
             // The order file may have rows without a person; a file of people may not.
             let of_orders = self.plan.orders.as_ref().is_some_and(|o| o.file == c.file);
-            let field = self.column(c.file, c.ids.first().map_or(0, |(_, column)| *column));
-            return if of_orders { Ok(()) } else { Err(bad("no_identifier", field, "recognises nobody")) };
+            let nobody = || self.nobody_named("no_identifier", c.file, &c.ids, cells, "recognises nobody");
+            return if of_orders { Ok(()) } else { Err(nobody()) };
         }
         let at = c.at.and_then(|column| self.at(&cells[column]));
         let enrolled_at = c.enrolled_at.and_then(|column| self.at(&cells[column]));
@@ -584,8 +591,7 @@ impl<'p> Gathered<'p> {
         let at = self.instant(e.file, e.at, cells)?;
         let ids = identifiers(&e.customer, cells);
         if ids.is_empty() {
-            let field = self.column(e.file, e.customer.first().map_or(e.at, |(_, column)| *column));
-            return Err(bad("no_customer", field, "names no customer"));
+            return Err(self.nobody_named("no_customer", e.file, &e.customer, cells, "names no customer"));
         }
         let mut parts: Vec<&[u8]> = vec![e.name.as_bytes()];
         let strongest = ids[0].to_string();
@@ -746,6 +752,16 @@ impl<'p> Gathered<'p> {
         let mut products: Vec<Product> = std::mem::take(&mut self.catalogue).into_iter().map(finish).collect();
         products.sort_by(|a, b| a.product_id.cmp(&b.product_id));
         products
+    }
+}
+
+/// Why a text is no name of a customer.
+fn no_name(kind: &IdentifierKind, text: &str) -> String {
+    match kind {
+        _ if text.len() > IDENTIFIER_MAX => format!("is longer than {IDENTIFIER_MAX} bytes"),
+        IdentifierKind::Email if !text.contains('@') => "is no e-mail address".into(),
+        IdentifierKind::Phone if text.bytes().filter(u8::is_ascii_digit).count() < 4 => "is no phone number".into(),
+        _ => "is a placeholder and names nobody, as are 0, -1, null, undefined, none, nan and anonymous".into(),
     }
 }
 

@@ -1502,6 +1502,29 @@ fn no_folder_is_made_for_a_mapping_or_a_file_that_cannot_be_used() {
     }
 }
 
+#[test]
+fn who_is_named_by_a_placeholder_is_told_so() {
+    let why = |mapping: &str, card: &str| {
+        let shop = Shop::new(mapping, "till.csv", &TEA.replace("L1", card));
+        shop.run(&mut Counting::default());
+        shop.rejects()[0][1..4].join(" | ")
+    };
+    let placeholder = "is a placeholder and names nobody, as are 0, -1, null, undefined, none, nan and anonymous";
+    for card in ["0", "-1", "NULL"] {
+        assert_eq!(why(TILL, card), format!("no_customer | card | '{card}' {placeholder}"));
+    }
+    assert_eq!(
+        why(TILL, &"7".repeat(600)),
+        format!("no_customer | card | '{}' is longer than 512 bytes", "7".repeat(60))
+    );
+    assert_eq!(
+        why(&TILL.replace("loyalty: card", "email: card"), "x"),
+        "no_customer | card | 'x' is no e-mail address"
+    );
+    let optional = TILL.replace("card: { required: true }", "card: {}");
+    assert!(why(&optional, "").starts_with("no_customer | card | names no customer; say 'without_customer"));
+}
+
 /// One row group of one row: an id, an instant of some type, texts, pieces, and a price from floating point.
 fn parquet_file(
     path: &Path,
