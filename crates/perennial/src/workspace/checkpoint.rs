@@ -88,6 +88,7 @@ impl Workspace {
 
     /// Takes down what is news at this position.
     fn begin(&mut self) -> Result<(), Failure> {
+        self.let_all_in()?; // Nobody would know of them any more who begins at this position.
         self.commit()?; // The state says nothing that the journal might not.
         self.settle()?;
         let position = self.journal.last_seq();

@@ -1,13 +1,14 @@
 //! Taking events in: duplicates, identity, the fold, and a receipt for each.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::event::{Body, Event};
 use perennial_core::fact::{Fact, Outcome};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secret};
-use perennial_core::input::{Input, Reject};
+use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
@@ -48,6 +49,10 @@ pub enum Status {
     Quarantined,
 }
 
+/// Entries that one input causes at most (rule 25).
+const CAUSED_MAX: usize = 64;
+/// Refunds and cancellations that wait for one order at most: it could not take more.
+const WAITING_MAX: usize = REFUNDS_MAX;
 /// Room that most messages need, so that they are written without moving.
 const MESSAGE_BYTES: usize = 512;
 
@@ -163,6 +168,7 @@ impl Workspace {
     }
 
     pub(super) fn fold(&mut self, event: Box<Event>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
+        self.let_owed_in()?;
         let mut event = Some(event);
         let folded = self.contain(|workspace| workspace.try_fold(&mut event, fingerprint))?;
         match (folded, event) {
@@ -186,6 +192,11 @@ impl Workspace {
             Some(order) => self.warm.order_owner(OrderRef::derive(&self.secret(), order))?,
             None => None,
         };
+        if owner.is_none()
+            && let Some(reject) = self.one_too_many(event)?
+        {
+            return Ok(self.reject(reject));
+        }
         let mut made = Vec::new();
         let id = match owner {
             Some(id) => {
@@ -235,15 +246,21 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Event(event), made);
         self.warm.put(customer, true);
         self.count_demand();
-        for waiting in waited {
-            if self.contain(|workspace| workspace.let_in(id, waiting, &with_it))?.is_none()
-                && let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|entry| entry.input)
-            {
-                self.set_event_aside(&event);
-            }
-        }
+        self.owe(waited, &with_it)?;
+        self.let_owed_in()?;
         self.wake_overdue(id)?;
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
+    }
+
+    /// A refund or cancellation of an order that nobody has yet and for which as many wait as it could take.
+    fn one_too_many(&self, event: &Event) -> Result<Option<Reject>, Failure> {
+        let Some(order) = event.order_id().filter(|_| event.may_be_nameless()) else { return Ok(None) };
+        let order = OrderRef::derive(&self.secret(), order);
+        let is_full = self.warm.waiting(order)?.len() >= WAITING_MAX;
+        Ok(is_full.then(|| {
+            let reason = "256 refunds and cancellations wait for this order already; send the order, then this again";
+            reject_of(event, "limit_reached", "properties.order_id", reason)
+        }))
     }
 
     /// A refund or cancellation of an order that nobody has yet, without a person: it waits under the
@@ -290,29 +307,108 @@ impl Workspace {
         Ok(waited)
     }
 
-    /// What has waited for an order elsewhere follows it to its owner, as an entry of its own; what
-    /// had waited with the owner came in with the order.
-    fn let_in(&mut self, id: CustomerId, waiting: u64, with_it: &[(OrderRef, Parked)]) -> Result<(), Failure> {
-        let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|e| e.input) else { return Ok(()) };
+    /// What has waited for an order elsewhere is to follow it to its owner; what had waited with the owner
+    /// came in with the order.
+    pub(super) fn owe(&mut self, waited: Vec<u64>, with_it: &[(OrderRef, Parked)]) -> Result<(), Failure> {
+        for waiting in waited {
+            if with_it.is_empty() || !self.came_with_it(waiting, with_it)? {
+                self.owed.push_back(waiting);
+            }
+        }
+        Ok(())
+    }
+
+    fn came_with_it(&self, waiting: u64, with_it: &[(OrderRef, Parked)]) -> Result<bool, Failure> {
+        let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|e| e.input) else { return Ok(false) };
         let parked = match &event.body {
             Body::Refunded(refund) => Parked::Refund(refund.clone()),
             _ => Parked::Cancel,
         };
         let order = event.order_id().map(|order| OrderRef::derive(&self.secret(), order));
-        if with_it.iter().any(|(waited, what)| Some(*waited) == order && *what == parked) {
-            return Ok(());
+        Ok(with_it.iter().any(|(waited, what)| Some(*waited) == order && *what == parked))
+    }
+
+    /// Lets in what is owed, first come, as many as one input may cause. The rest comes in before the next
+    /// input, or with the next tick.
+    pub(super) fn let_owed_in(&mut self) -> Result<(), Failure> {
+        let mut owners = BTreeSet::new();
+        for _ in 0..CAUSED_MAX {
+            // Looked at anew each time: a panic that is contained makes memory again, and this with it.
+            let Some(waiting) = self.owed.front().copied() else { break };
+            match self.contain(|workspace| workspace.let_in(waiting)).inspect_err(|_| self.broken = true)? {
+                Some(owner) => owners.extend(owner),
+                None => {
+                    if let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|entry| entry.input) {
+                        self.set_event_aside(&event);
+                    }
+                }
+            }
+            self.owed.retain(|owed| *owed != waiting);
         }
-        let Some(mut customer) = self.warm.take(id)? else { return Ok(()) };
-        let facts = self.fold_into(&mut customer, &event);
+        owners.into_iter().try_for_each(|owner| self.wake_overdue(owner))
+    }
+
+    /// Lets in all that is owed, so many at a time.
+    pub(super) fn let_all_in(&mut self) -> Result<(), Failure> {
+        while !self.owed.is_empty() {
+            self.let_owed_in()?;
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// What has waited for an order follows it to its owner, as an entry of its own; whose that is.
+    fn let_in(&mut self, waiting: u64) -> Result<Option<CustomerId>, Failure> {
+        let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|e| e.input) else { return Ok(None) };
+        let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else {
+            return Ok(None);
+        };
+        let Some(id) = self.warm.order_owner(order)? else { return Ok(None) };
+        if self.record_of(id, order)?.is_some_and(|record| record.refunds.len() >= REFUNDS_MAX) {
+            self.reject(too_many_refunds(&event));
+            return Ok(Some(id));
+        }
+        let mut facts = Vec::new();
+        self.recall_order(id, order, &mut facts)?;
+        let Some(mut customer) = self.warm.take(id)? else { return Ok(None) };
+        facts.extend(self.fold_into(&mut customer, &event));
         #[cfg(test)]
         self.spring(&format!("let in {}", event.message_id));
-        customer.folded = self.push(Some(id), Some(id), Input::Event(event), facts);
-        self.warm.comes_in(waiting, customer.folded);
+        let seq = self.push(Some(id), Some(id), Input::Event(event), facts);
+        customer.folded = seq;
+        self.warm.comes_in(waiting, seq);
         if let Some(entry) = self.batch.last_mut() {
             entry.cause = Some(waiting);
         }
         self.warm.put(customer, true);
+        Ok(Some(id))
+    }
+
+    /// Follows an entry of the journal to what is owed: it let one in, or set one aside.
+    pub(super) fn settle_owed(&mut self, entry: &Entry) -> Result<(), Failure> {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        let done = match &entry.input {
+            Some(Input::Event(_)) | None => entry.cause,
+            Some(Input::Reject(reject)) if entry.cause.is_none() => self.owed_message(reject)?,
+            _ => None,
+        };
+        self.owed.retain(|owed| Some(*owed) != done);
         Ok(())
+    }
+
+    /// The entry among those owed of the message that a reject is about.
+    fn owed_message(&self, reject: &Reject) -> Result<Option<u64>, Failure> {
+        for waiting in &self.owed {
+            if let Some(Input::Event(event)) = self.entry(*waiting)?.and_then(|e| e.input)
+                && reject.message_id.as_ref() == Some(&event.message_id)
+                && reject.source == event.source
+            {
+                return Ok(Some(*waiting));
+            }
+        }
+        Ok(None)
     }
 
     /// What follows from an event, and what the models in force say then.
@@ -434,8 +530,7 @@ impl Workspace {
         let name = OrderRef::derive(&self.secret(), &refund.order_id);
         let Some(record) = self.record_of(id, name)? else { return Ok(None) };
         if record.refunds.len() >= REFUNDS_MAX {
-            let reason = "an order takes 256 refunds; correct the balance by hand";
-            return Ok(Some(reject_of(event, "limit_reached", "properties.refund_id", reason)));
+            return Ok(Some(too_many_refunds(event)));
         }
         Ok(orders::reckon_refund(&record, refund, [0; 16]).err().map(|at| {
             let field = format!("properties.products[{at}].product_id");
@@ -449,15 +544,20 @@ fn beside(message_id: &str) -> String {
     format!("{message_id}\0")
 }
 
-/// Whether an event waits for its order: with its customer, or, when that one's list is full, only
-/// under the order's id.
 /// The order that something waits for.
 pub(super) fn parked(fact: &Fact) -> Option<OrderRef> {
     if let Fact::Parked { order } = fact { Some(*order) } else { None }
 }
 
+/// Whether an event waits for its order: with its customer, or, when that one's list is full, only
+/// under the order's id.
 fn waits(fact: &Fact) -> bool {
     parked(fact).is_some() || matches!(fact, Fact::Noted(code) if **code == *"too_many_waiting")
+}
+
+fn too_many_refunds(event: &Event) -> Reject {
+    let reason = "an order takes 256 refunds; correct the balance by hand";
+    reject_of(event, "limit_reached", "properties.refund_id", reason)
 }
 
 pub(super) fn reject_of(event: &Event, code: &str, field: &str, reason: &str) -> Reject {

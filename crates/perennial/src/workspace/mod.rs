@@ -24,7 +24,7 @@ mod unmerge;
 pub mod verify;
 mod warm;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use perennial_core::command::{self, Neighbours};
@@ -78,6 +78,8 @@ pub struct Workspace {
     erased: erase::Erased,
     /// Trained models in force.
     models: models::Models,
+    /// Entries whose order has come, and which are still to follow it to its owner. Never in a checkpoint.
+    owed: VecDeque<u64>,
     /// Entries of the batch at hand, not yet appended.
     batch: Vec<Entry>,
     /// Who waits until that is durable.
@@ -201,6 +203,7 @@ impl Workspace {
             taken: BTreeMap::new(),
             erased: erase::Erased::default(),
             models: models::Models::default(),
+            owed: VecDeque::new(),
             batch: Vec::new(),
             waiting: Vec::new(),
             next_seq: 1,
@@ -383,6 +386,7 @@ impl Workspace {
     }
 
     fn decide(&mut self, asked: Asked) -> Result<Answer, Failure> {
+        self.let_owed_in()?;
         match self.contain(|workspace| workspace.try_decide(asked.clone()))? {
             Some(answer) => Ok(answer),
             None => self.set_command_aside(asked),
@@ -557,6 +561,7 @@ impl Workspace {
     /// The store's failure.
     pub fn customer_by_id(&mut self, now: Timestamp, id: CustomerId) -> Result<Option<Customer>, Failure> {
         self.ready(now)?;
+        self.let_all_in()?;
         let id = self.warm.survivor(id)?;
         self.wake(id, self.now)?;
         self.commit()?;
@@ -594,6 +599,7 @@ impl Workspace {
     /// The store's failure.
     pub fn advance(&mut self, now: Timestamp) -> Result<bool, Failure> {
         self.ready(now)?;
+        self.let_all_in()?;
         let due = self.warm.due(now, WAKE_MAX)?;
         for (_, id) in &due {
             self.wake(*id, now)?;
@@ -729,6 +735,7 @@ impl Workspace {
         self.erased = erase::Erased::default();
         self.models.clear();
         self.senders.clear();
+        self.owed.clear();
         self.duplicates.forget_after(self.journal.last_seq());
         self.refold()?;
         // Time does not go back over a restart, even if the machine's clock was set back.

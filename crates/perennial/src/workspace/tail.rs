@@ -285,9 +285,11 @@ impl Workspace {
             _ => {}
         }
         self.changed |= matches!(entry.input, Some(Input::Published(_)));
+        let mut with_it = Vec::new();
         if let Some(id) = entry.customer
             && self.warm.get(id)?.is_none_or(|c| c.folded < entry.seq)
         {
+            with_it = self.warm.peek(id).map(|customer| customer.orders.parked.clone()).unwrap_or_default();
             self.refold_customer(entry, id)?;
         }
         let event = match &entry.input {
@@ -297,9 +299,11 @@ impl Workspace {
         };
         if let Some(event) = event {
             // Before it is indexed, as it was then: the index says at once that nothing waits for a new order.
-            self.follow_order(event, &entry.outcome, entry.seq)?;
+            let waited = self.follow_order(event, &entry.outcome, entry.seq)?;
+            self.owe(waited, &with_it)?;
             entry.cause.into_iter().for_each(|waited| self.warm.comes_in(waited, entry.seq));
         }
+        self.settle_owed(entry)?;
         self.warm.index(entry);
         self.warm.settled(std::slice::from_ref(entry));
         self.count_stock(&entry.outcome);

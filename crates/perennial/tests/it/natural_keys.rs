@@ -454,6 +454,64 @@ fn more_than_a_customer_may_have_waiting_is_not_lost() {
     shop.verify();
 }
 
+/// Entries that let in what had waited, and the most of them between two inputs.
+fn let_in(shop: &Shop) -> (Vec<u64>, usize) {
+    let (mut causes, mut in_a_row, mut most) = (Vec::new(), 0, 0);
+    for entry in shop.workspace.journal().iter(1) {
+        let entry = entry.unwrap();
+        match (&entry.input, entry.cause) {
+            (Some(Input::Event(_)), Some(cause)) => {
+                causes.push(cause);
+                in_a_row += 1;
+            }
+            _ => in_a_row = 0,
+        }
+        most = most.max(in_a_row);
+    }
+    (causes, most)
+}
+
+#[test]
+fn no_more_wait_for_an_order_than_it_could_take_and_all_of_them_follow_it_in_their_order() {
+    // Undisturbed; with a restart while they follow; with a checkpoint, too.
+    let lives: [fn(&mut Shop); 3] = [
+        |_| (),
+        Shop::reopen,
+        |shop| {
+            shop.workspace.checkpoint().unwrap();
+            shop.reopen();
+        },
+    ];
+    for live in lives {
+        let mut shop = Shop::open();
+        shop.ask("ana", "e", enroll()).unwrap();
+        let refund = |shop: &mut Shop, n: usize| {
+            let properties = json!({ "order_id": "A", "refund_id": format!("R{n}"), "total": 1 });
+            shop.call(Call::Track, json!({ "event": "Order Refunded", "properties": properties }))
+        };
+        let waiting: Vec<u64> = (0..REFUNDS_MAX).map(|n| refund(&mut shop, n).seq.unwrap()).collect();
+        let Status::Rejected { code, field, reason } = refund(&mut shop, REFUNDS_MAX).status else { panic!() };
+        assert_eq!((&*code, &*field), ("limit_reached", "properties.order_id"));
+        assert!(reason.contains("send the order"), "{reason}");
+        shop.order("ana", "A", 400, 0);
+        assert_eq!(let_in(&shop), (waiting[..64].to_vec(), 64), "so many an input may cause");
+        live(&mut shop);
+        shop.order("ana", "B", 1, 0);
+        assert!(let_in(&shop).0.len() >= 128, "the next ones come in before the next input");
+        shop.days(0);
+        assert_eq!(let_in(&shop).0, waiting, "the rest with the next tick");
+        assert_eq!(granted(&mut shop, "ana"), (401, i64::try_from(REFUNDS_MAX).unwrap()));
+        let last = refund(&mut shop, REFUNDS_MAX);
+        assert!(matches!(last.status, Status::Rejected { code, .. } if &*code == "limit_reached"));
+        shop.verify();
+        let before = shop.workspace.last_seq();
+        shop.reopen();
+        shop.days(0);
+        assert_eq!(shop.workspace.last_seq(), before, "nothing is owed any more");
+        shop.verify();
+    }
+}
+
 #[test]
 fn a_visitors_order_may_still_earn_however_many_follow() {
     let mut shop = Shop::open();

@@ -254,6 +254,35 @@ fn a_programme_that_cannot_be_adopted_is_followed_all_the_same() {
     is_sound(&mut workspace, day(1));
 }
 
+#[test]
+fn one_that_cannot_follow_its_order_is_set_aside_once_and_the_others_follow() {
+    let (disk, mut workspace) = shop(COFFEE);
+    let refund = |n: i64| {
+        format!(
+            r#"{{"type":"track","messageId":"r{n}","event":"Order Refunded","properties":{{"order_id":"o","refund_id":"r{n}","total":1}}}}"#
+        )
+    };
+    let refunds: Vec<String> = (0..70).map(refund).collect();
+    workspace.take(noon(), messages(noon(), &refunds)).unwrap();
+    let sold = r#"{"type":"track","messageId":"o","userId":"ana","event":"Order Completed","properties":{"order_id":"o","subtotal":500}}"#;
+    trap(&workspace, "let in r3", ALWAYS);
+    workspace.take(noon(), messages(noon(), &[sold.to_owned()])).unwrap();
+    workspace.advance(day(1)).unwrap();
+    let returned = |workspace: &mut Workspace| points(workspace, day(1), "ana");
+    let once = returned(&mut workspace);
+    let (rejects, last) = (workspace.journal().iter(1).filter(is_poison).count(), workspace.last_seq());
+    assert_eq!(rejects, 1);
+    drop(workspace);
+    let mut workspace = Workspace::on_disk(&disk).unwrap();
+    workspace.advance(day(1)).unwrap();
+    assert_eq!((returned(&mut workspace), workspace.last_seq()), (once, last), "nothing follows twice");
+    is_sound(&mut workspace, day(1));
+}
+
+fn is_poison(entry: &Result<perennial_core::input::Entry, perennial_store::Failure>) -> bool {
+    entry.as_ref().is_ok_and(|entry| matches!(&entry.input, Some(Input::Reject(reject)) if &*reject.code == "poison"))
+}
+
 /// What happens next to a workspace on its disk.
 type Next<'a> = &'a dyn Fn(&mut Workspace, &MemoryDisk);
 
