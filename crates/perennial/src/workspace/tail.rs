@@ -128,36 +128,43 @@ pub(super) fn refill(
     Ok(seen.iter_mut().zip(filled).map(|(known, fresh)| known.take().unwrap_or(fresh)).collect())
 }
 
-/// All entries of customers, in journal order.
-fn history(
-    journal: &JournalReader,
-    state: &State,
-    batch: &[Entry],
-    customers: &[CustomerId],
-) -> Result<Vec<Entry>, Failure> {
-    let mut entries = Vec::new();
+/// All durable entries of customers, in journal order, for readers beside the writer: they find those that no
+/// checkpoint holds by reading the journal's tail.
+fn history(journal: &JournalReader, state: &State, customers: &[CustomerId]) -> Result<Vec<Entry>, Failure> {
     let position = state.position()?;
-    for root in customers {
-        let mut before = None;
-        loop {
-            let seqs = state.timeline(*root, before, 1_000)?;
-            let Some(last) = seqs.last() else { break };
-            before = Some(*last);
-            for seq in &seqs {
-                entries.extend(journal.entry(*seq)?);
-            }
-        }
-    }
-    let ours = |e: &Entry| e.customer.is_some_and(|c| customers.contains(&c));
+    let mut entries = read_all(journal, &numbers(state, customers)?)?;
     for entry in journal.iter(position + 1) {
         let entry = entry?;
-        if ours(&entry) {
+        if is_of(&entry, customers) {
             entries.push(entry);
         }
     }
-    entries.extend(batch.iter().filter(|e| ours(e)).cloned());
     entries.sort_by_key(|e| e.seq);
+    entries.dedup_by_key(|e| e.seq);
     Ok(entries)
+}
+
+/// The numbers of customers' entries that the last checkpoint holds.
+fn numbers(state: &State, customers: &[CustomerId]) -> Result<Vec<u64>, Failure> {
+    let mut numbers = Vec::new();
+    for root in customers {
+        let mut before = None;
+        loop {
+            let page = state.timeline(*root, before, 1_000)?;
+            let Some(last) = page.last() else { break };
+            before = Some(*last);
+            numbers.extend(page);
+        }
+    }
+    Ok(numbers)
+}
+
+fn read_all(journal: &JournalReader, numbers: &[u64]) -> Result<Vec<Entry>, Failure> {
+    numbers.iter().filter_map(|seq| journal.entry(*seq).transpose()).collect()
+}
+
+fn is_of(entry: &Entry, customers: &[CustomerId]) -> bool {
+    entry.customer.is_some_and(|customer| customers.contains(&customer))
 }
 
 /// The durable history of customers as their own.
@@ -166,7 +173,7 @@ pub(super) fn own_history_of(
     state: &State,
     customers: &[CustomerId],
 ) -> Result<Vec<Entry>, Failure> {
-    unmerge::own_history(history(journal, state, &[], customers)?, |seq| journal.entry(seq))
+    unmerge::own_history(history(journal, state, customers)?, |seq| journal.entry(seq))
 }
 
 /// The instant an entry is folded at.
@@ -202,12 +209,25 @@ impl Workspace {
         last: Option<&Entry>,
     ) -> Result<Vec<Entry>, Failure> {
         let mut entries = match &self.origin {
-            Some((journal, state)) => history(journal, state, &[], customers)?,
-            None => history(&self.settled_journal()?, &self.state, &self.batch, customers)?,
+            Some((journal, state)) => history(journal, state, customers)?,
+            None => self.history(customers)?,
         };
         entries.retain(|e| e.seq < before);
         entries.extend(last.cloned());
         unmerge::own_history(entries, |seq| self.entry(seq))
+    }
+
+    /// All entries of customers, in journal order. Memory knows the numbers of those that no checkpoint holds,
+    /// so that nobody reads the journal's tail for them.
+    fn history(&self, customers: &[CustomerId]) -> Result<Vec<Entry>, Failure> {
+        let journal = self.settled_journal()?;
+        let mut known = self.warm.recent(customers);
+        known.extend(numbers(&self.state, customers)?);
+        known.sort_unstable();
+        known.dedup(); // What a checkpoint on its way holds may be there already.
+        let mut entries = read_all(&journal, &known)?;
+        entries.extend(self.batch.iter().filter(|entry| is_of(entry, customers)).cloned());
+        Ok(entries)
     }
 
     /// An entry of the journal or of the batch at hand.
@@ -343,7 +363,7 @@ impl Workspace {
         let mut merged = Vec::new();
         for fact in &entry.outcome {
             if let Fact::Merged { from } = fact
-                && let Some(mut gone) = self.warm.remove(*from)?
+                && let Some(mut gone) = self.warm.take(*from)?
             {
                 self.follow_latest(&mut gone, entry.seq)?; // As both sides did before they were merged.
                 self.warm.redirect(&gone, id, self.secret());
@@ -484,5 +504,53 @@ impl Workspace {
             fresh.refold_contained(&entry)?;
         }
         Ok(fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use perennial_core::time::Timestamp;
+
+    use crate::wire::Circumstances;
+    use crate::wire::segment::{Call, parse};
+    use crate::workspace::Workspace;
+
+    const COFFEE: &str = include_str!("../../../../programs/coffee.yaml");
+
+    fn pings(workspace: &mut Workspace, at: Timestamp, of: impl Iterator<Item = (String, u32)>) {
+        let said: Vec<String> = of
+            .map(|(who, n)| format!(r#"{{"type":"track","event":"Ping","userId":"{who}","messageId":"{who}-{n}"}}"#))
+            .collect();
+        for some in said.chunks(2_000) {
+            let body = format!(r#"{{"batch":[{}]}}"#, some.join(","));
+            let batch = parse(Call::Batch, body.as_bytes(), &Circumstances::live("shop", at)).unwrap();
+            workspace.take(at, batch).unwrap();
+        }
+    }
+
+    #[test]
+    fn following_a_version_reads_the_customers_own_entries_however_long_the_journals_tail() {
+        let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut workspace = Workspace::memory().unwrap();
+        workspace.publish(at, "test", COFFEE).unwrap();
+        let many = |who: u32| (format!("known{who}"), 0);
+        pings(&mut workspace, at, (0..40).map(many));
+        workspace.checkpoint().unwrap();
+        pings(&mut workspace, at, (0..40).map(|who| (format!("known{who}"), 1)));
+        pings(&mut workspace, at, (0..20_000).map(|n| (format!("busy{}", n % 5), n)));
+        let began = Instant::now();
+        assert!(workspace.journal().iter(1).count() > 20_000);
+        let whole_tail = began.elapsed();
+        let fresh = format!("{COFFEE}\nfeatures: {{ pings: {{ count: Ping, within: P30D }} }}\n");
+        workspace.publish(at, "test", &fresh).unwrap();
+        let began = Instant::now();
+        pings(&mut workspace, at, (0..40).map(|who| (format!("known{who}"), 2)));
+        let took = began.elapsed();
+        assert!(took < whole_tail * 8, "forty took {took:?}, reading the tail once takes {whole_tail:?}");
+        let customer = workspace.customer(at, &"known7".parse().unwrap()).unwrap().unwrap();
+        let feature = &workspace.rules().latest().unwrap().program.features[0];
+        assert_eq!(format!("{:?}", customer.features[0].value(feature, at)), "Number(3)");
     }
 }

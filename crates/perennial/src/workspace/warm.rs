@@ -524,11 +524,6 @@ impl Warm {
         Ok(())
     }
 
-    /// Takes a customer out for good: it became part of another one.
-    pub(super) fn remove(&mut self, id: CustomerId) -> Result<Option<Box<Customer>>, Failure> {
-        self.take(id)
-    }
-
     /// Follows what an entry says about orders.
     pub(super) fn index(&mut self, entry: &Entry) {
         let Some(id) = entry.customer else { return };
