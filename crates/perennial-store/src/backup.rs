@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const KEYS: &str = "keys.db";
 const STATE: &str = "state.db";
 pub(crate) const DUPLICATES: &str = "duplicates.db";
 const MASTER: &str = "master.key";
-const ERASURES: &str = "erasures.txt";
+pub(crate) const ERASURES: &str = "erasures.txt";
 /// Hashes of the keys that clients call with; without them a restored server would refuse everybody.
 const API_KEYS: &str = "api-keys.json";
 
@@ -102,10 +102,12 @@ pub fn restore(from: &Path, to: &Path, also: Option<&Path>, options: Options) ->
     refuse_missing(DOING, from)?;
     let _whole = if has_logs(from) { Some(take(from)?) } else { None };
     let held = if to.exists() { Some(take(to)?) } else { None };
-    let mut listed = &erasures(to)? | &erasures(from)?;
-    if let Some(file) = also {
-        listed.extend(listed_in(file)?);
+    let lists: Vec<PathBuf> =
+        [to, from].map(|folder| folder.join(ERASURES)).into_iter().chain(also.map(Path::to_owned)).collect();
+    if let Some(missing) = also.filter(|file| !file.exists()) {
+        return Err(Failure::io(DOING, missing, &std::io::ErrorKind::NotFound.into()));
     }
+    let listed = erasures_in(&lists)?;
     let partial = beside(to, "restoring");
     remove_folder(&partial)?;
     let prepared = copy_all(from, &partial).and_then(|()| finish(&partial, options, listed));
@@ -183,20 +185,53 @@ fn discard_what_cannot_be_read(folder: &Path) -> Result<(), Failure> {
 pub(crate) fn note_erasure(folder: &Path, root: CustomerId) -> Result<(), Failure> {
     let path = folder.join(ERASURES);
     let failed = |e: std::io::Error| Failure::io("note an erasure", &path, &e);
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
-    file.write_all(format!("{root}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
+    // A crash may have cut the last line: a new one does not continue it.
+    let begin = if ends_a_line(&mut file).map_err(failed)? { "" } else { "\n" };
+    file.write_all(format!("{begin}{root}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 /// The roots that a folder lists as erased.
 pub(crate) fn erasures(folder: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
-    let path = folder.join(ERASURES);
-    if path.exists() { listed_in(&path) } else { Ok(BTreeSet::new()) }
+    erasures_in(&[folder.join(ERASURES)])
 }
 
-/// A last line that was cut by a crash is of an erasure that did not happen.
-fn listed_in(path: &Path) -> Result<BTreeSet<CustomerId>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::io("read the list of erasures", path, &e))?;
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+/// The roots that lists of erasures name together; those that are not there name nobody.
+///
+/// A line that was cut by a crash is written again, whole, when the next start finishes the erasure. Any other
+/// that cannot be read may mean somebody whom a restore would bring back: it is told instead.
+fn erasures_in(lists: &[PathBuf]) -> Result<BTreeSet<CustomerId>, Failure> {
+    const DOING: &str = "read the list of erasures";
+    let mut listed = BTreeSet::new();
+    let mut unread = Vec::new();
+    for path in lists.iter().filter(|path| path.exists()) {
+        let bytes = std::fs::read(path).map_err(|e| Failure::io(DOING, path, &e))?;
+        for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).lines().map(str::trim)) {
+            match line.parse::<CustomerId>() {
+                Ok(root) => drop(listed.insert(root)),
+                Err(_) => unread.push((path, number, line.to_owned())),
+            }
+        }
+    }
+    let is_whole_elsewhere = |cut: &str| listed.iter().any(|root| root.to_string().starts_with(cut));
+    match unread.iter().find(|(_, _, line)| !line.is_empty() && !is_whole_elsewhere(line)) {
+        None => Ok(listed),
+        Some((path, number, _)) => {
+            let detail =
+                format!("line {number} of {} is no id, and whoever it meant might be brought back", path.display());
+            Err(Failure::corrupt(DOING, detail))
+        }
+    }
 }
 
 fn copy_database(from: &Path, to: &Path) -> Result<(), Failure> {

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::backup::ERASURES;
+
 /// Files that are folds of the journal, and are made again from it.
 const MADE_AGAIN: [&str; 2] = ["state.db", "duplicates.db"];
 
@@ -96,6 +98,9 @@ impl Failure {
             Trouble::InUse => "stop the other process, or give this one a data folder of its own",
             Trouble::Corrupt if MADE_AGAIN.iter().any(|file| self.names(file)) => {
                 "stop the server and let `perennial rebuild` make that file again from the journal: nothing is lost"
+            }
+            Trouble::Corrupt if self.names(ERASURES) => {
+                "complete the line from a copy of the file, let a start of the server finish the erasure that it was cut in, or remove it"
             }
             Trouble::Corrupt => {
                 "restore the last backup; where only state.db or duplicates.db is damaged, `perennial rebuild` makes them again"

@@ -49,7 +49,13 @@ pub fn now() -> Timestamp {
 pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
     let mut workspace = Workspace::open(data)?;
     Aside::forget(data)?;
-    workspace.erase_listed(now())?;
+    match workspace.erase_listed(now()) {
+        // A restore refuses such a list; a server that does not start would help nobody.
+        Err(failure) if failure.trouble == perennial_store::Trouble::Corrupt => {
+            tracing::error!(error = %failure, "whoever the list of erasures names was not looked for");
+        }
+        done => done?,
+    }
     let Some(path) = program else { return Ok(workspace) };
     let source = std::fs::read_to_string(path).map_err(|e| Trouble(unread(path, &e)))?;
     if workspace.program_source() != Some(&source) {

@@ -216,6 +216,29 @@ fn on_another_machine_the_list_of_erasures_forgets_again_whoever_was_erased() {
     gone(&other);
 }
 
+/// A crash cut a line of the list; what comes after it is on a line of its own, and nobody is passed over in silence.
+#[test]
+fn a_torn_line_of_the_list_of_erasures_hides_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let list = home.path().join("data/erasures.txt");
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    std::fs::write(&list, "0123abc").unwrap();
+    let (folder, backup) = erased_since_the_backup(home.path());
+    let other = home.path().join("other");
+    let refused = commands::restore(&backup, &other, Some(&list)).unwrap_err().0;
+    assert!(refused.contains("line 1 of") && refused.contains("erasures.txt is no id"), "{refused}");
+    assert!(refused.contains("complete the line"), "{refused}");
+    assert!(!other.exists(), "nothing is restored");
+    drop(commands::open(&folder, None).unwrap()); // A server starts all the same.
+    // What was cut is whole further down, once the start after the crash has finished the erasure.
+    let text = std::fs::read_to_string(&list).unwrap();
+    let erased = text.lines().nth(1).unwrap();
+    std::fs::write(&list, format!("{}\n{erased}\n", &erased[..7])).unwrap();
+    std::fs::write(backup.join("erasures.txt"), &erased[..9]).unwrap();
+    commands::restore(&backup, &other, Some(&list)).unwrap();
+    gone(&other);
+}
+
 #[test]
 fn a_restore_that_was_cut_off_is_made_up_for_at_the_next_start() {
     let home = tempfile::tempdir().unwrap();
