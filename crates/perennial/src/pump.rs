@@ -197,6 +197,7 @@ impl Shared {
             self.queued.fetch_sub(weight, Ordering::AcqRel);
             return Err(Trouble::Busy);
         }
+        self.meters().queue_bytes.set(precise(before + weight));
         Ok(())
     }
 
@@ -326,7 +327,7 @@ impl Handle {
         self.shared.notices.subscribe()
     }
 
-    /// Takes messages in that came in `bytes` bytes; durable when it returns.
+    /// Takes messages in that are `bytes` bytes long, unpacked; durable when it returns.
     ///
     /// # Errors
     /// [`Trouble`]; then none of them counts.
@@ -632,4 +633,26 @@ pub fn status_word(status: &Status) -> &'static str {
 /// A count as a metric's number; exact below 2^32.
 fn precise(n: usize) -> f64 {
     u32::try_from(n).map_or(f64::MAX, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn the_gauge_of_what_waits_rises_when_something_comes_and_falls_when_it_is_done() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let pump = Pump::start(Workspace::memory().unwrap(), Clock::System).unwrap();
+        let shared = &pump.handle.shared;
+        let gauge = |change: &dyn Fn()| {
+            metrics::with_local_recorder(&recorder, change);
+            let said = recorder.handle().render();
+            said.lines().find_map(|line| line.strip_prefix("pump_queue_bytes ")).map(str::to_owned)
+        };
+        assert_eq!(gauge(&|| shared.reserve(5_000).unwrap()).as_deref(), Some("5000"));
+        assert_eq!(gauge(&|| shared.reserve(70_000).unwrap()).as_deref(), Some("75000"));
+        assert_eq!(gauge(&|| shared.release(5_000)).as_deref(), Some("70000"));
+    }
 }

@@ -63,8 +63,7 @@ pub async fn ingest(
     }
     let room = app.room_for(largest(&headers)).await?;
     let raw = Bytes::from_request(request, &()).await.map_err(|rejection| unreadable_body(&rejection, TOO_LARGE))?;
-    let bytes = raw.len();
-    let arrivals = if bytes > INLINE_MAX || is_packed(&headers, &raw) {
+    let (arrivals, bytes) = if raw.len() > INLINE_MAX || is_packed(&headers, &raw) {
         let (app, headers) = (app.clone(), headers.clone());
         let read = tokio::task::spawn_blocking(move || read(&app, call, &headers, &raw, received_at)).await;
         read.map_err(|_| ApiError::new("malformed", "The body cannot be read."))??
@@ -93,18 +92,19 @@ fn largest(headers: &HeaderMap) -> usize {
     }
 }
 
+/// The messages of a body, and how long it is, unpacked.
 fn read(
     app: &App,
     call: Call,
     headers: &HeaderMap,
     raw: &[u8],
     received_at: perennial_core::time::Timestamp,
-) -> Result<Vec<Arrival>, ApiError> {
+) -> Result<(Vec<Arrival>, usize), ApiError> {
     let body = unpack(headers, raw)?;
     let source = source(app, headers, &body)?;
     let opted_out = headers.get("sec-gpc").is_some_and(|v| v.as_bytes() == b"1");
     let from = Circumstances { source: &source, received_at, origin: Origin::Live, opted_out };
-    Ok(segment::parse(call, &body, &from)?)
+    Ok((segment::parse(call, &body, &from)?, body.len()))
 }
 
 /// The name of the write key, from a header or, for clients that send it nowhere else, the body.

@@ -683,6 +683,27 @@ async fn a_full_queue_asks_to_come_back() {
     assert_eq!(waiting.await.status, StatusCode::OK, "what was waiting is not lost");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packed_body_weighs_what_it_is_when_it_is_unpacked() {
+    let house = House::with_queue(40_000);
+    let release = house.keep_busy().await;
+    let send = |name: &str| {
+        let body = gzip((track(name).to_string() + &" ".repeat(25_000)).as_bytes());
+        assert!(body.len() < 1_000);
+        let request = Request::post("/v1/track").header("authorization", format!("Bearer {}", house.write_key));
+        house.send(request.header("content-encoding", "gzip").body(Body::from(body)).unwrap())
+    };
+    let (mut one, mut other) = (Box::pin(send("m1")), Box::pin(send("m2")));
+    let (refused, waiting) = tokio::select! {
+        answer = &mut one => (answer, other),
+        answer = &mut other => (answer, one),
+        () = tokio::time::sleep(std::time::Duration::from_secs(5)) => panic!("both wait"),
+    };
+    refused.check(429, "busy");
+    release.send(()).unwrap();
+    assert_eq!(waiting.await.status, StatusCode::OK);
+}
+
 /// Ingest 14: the queue holds one message at a time, and nothing leaves it before a hundred were told
 /// to come back.
 #[tokio::test]
