@@ -50,6 +50,7 @@ pub(crate) fn use_state(path: &Path) -> Result<(), Failure> {
     let state = State::open(path, taken())?;
     let position = state.position()?;
     state.workspace()?;
+    state.counters()?;
     state.count()?;
     for id in state.customers(None, 10)?.iter().map(|row| row.id).chain([ANA]) {
         state.load(id)?;
@@ -83,6 +84,7 @@ fn everything(position: u64) -> Checkpoint {
         timeline: vec![(ANA, position)],
         postings: Vec::new(),
         workspace: Some(vec![1]),
+        counters: Some(vec![2]),
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) struct Contents {
 pub(crate) struct StateContents {
     pub(crate) position: u64,
     pub(crate) workspace: Option<Vec<u8>>,
+    pub(crate) counters: Option<Vec<u8>>,
     pub(crate) customers: BTreeMap<CustomerId, CustomerRow>,
     pub(crate) identifiers: BTreeMap<IdentifierHash, CustomerId>,
     pub(crate) orders: BTreeMap<OrderRef, CustomerId>,

@@ -27,14 +27,16 @@ use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, fr
 pub(crate) const LAYOUT: Layout = Layout {
     name: "state store",
     mark: 0x5052_5331,
-    version: 5,
+    version: 6,
     older: Trouble::Outdated,
     page_size: 4096,
     synchronous: "NORMAL", // a lost checkpoint is folded again
     cache_kib: 32_768,
     schema: "
-        CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, workspace BLOB);
-        INSERT INTO progress VALUES(1, 0, NULL);
+        CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL);
+        INSERT INTO progress VALUES(1, 0);
+        -- Rows of their own, because the first may be large and seldom changes.
+        CREATE TABLE workspace(part INTEGER PRIMARY KEY, body BLOB NOT NULL);
         -- In order of arrival: new customers are appended, known ones are replaced in place.
         CREATE TABLE customers(
             n INTEGER PRIMARY KEY,
@@ -155,8 +157,10 @@ pub struct Checkpoint {
     pub timeline: Vec<(CustomerId, u64)>,
     /// Postings, for lists and SQL.
     pub postings: Vec<PostingRow>,
-    /// The workspace (programme versions, thresholds, stock), when it changed.
+    /// What was published for the whole workspace (programme versions, the catalogue), when it changed.
     pub workspace: Option<Vec<u8>>,
+    /// The workspace's counters (thresholds, stock), which are small, when they changed.
+    pub counters: Option<Vec<u8>>,
 }
 
 mod archive;
@@ -241,12 +245,14 @@ impl State {
         }
     }
 
-    /// The workspace, once one was written.
+    /// What was published for the whole workspace, once that was written.
     pub fn workspace(&self) -> Result<Option<Vec<u8>>, Failure> {
-        self.read(
-            |db| db.query_row("SELECT workspace FROM progress", [], |row| row.get(0)).doing("read the workspace"),
-            |state| state.workspace.clone(),
-        )
+        self.read(|db| part_of_workspace(db, PUBLISHED), |state| state.workspace.clone())
+    }
+
+    /// The workspace's counters, once they were written.
+    pub fn counters(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.read(|db| part_of_workspace(db, COUNTERS), |state| state.counters.clone())
     }
 
     /// One customer.
@@ -471,6 +477,9 @@ fn write_memory(contents: &mut Contents, checkpoint: Checkpoint) {
     if checkpoint.workspace.is_some() {
         state.workspace = checkpoint.workspace;
     }
+    if checkpoint.counters.is_some() {
+        state.counters = checkpoint.counters;
+    }
 }
 
 const WRITING: &str = "write a checkpoint";
@@ -494,9 +503,22 @@ fn write(tx: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
     write_found(tx, checkpoint)?;
     archive::write(tx, &checkpoint.archive)?;
     write_postings(tx, &checkpoint.postings)?;
-    let sql = "UPDATE progress SET position = ?1, workspace = coalesce(?2, workspace)";
-    tx.execute(sql, params![to_sql(checkpoint.position), checkpoint.workspace]).doing(WRITING)?;
+    for (part, body) in [(PUBLISHED, &checkpoint.workspace), (COUNTERS, &checkpoint.counters)] {
+        if let Some(body) = body {
+            tx.execute("INSERT OR REPLACE INTO workspace VALUES(?1, ?2)", params![part, body]).doing(WRITING)?;
+        }
+    }
+    tx.execute("UPDATE progress SET position = ?1", [to_sql(checkpoint.position)]).doing(WRITING)?;
     Ok(())
+}
+
+/// Parts of the workspace, by the number of their row.
+const PUBLISHED: i64 = 1;
+const COUNTERS: i64 = 2;
+
+fn part_of_workspace(db: &Connection, part: i64) -> Result<Option<Vec<u8>>, Failure> {
+    let sql = "SELECT body FROM workspace WHERE part = ?1";
+    db.query_row(sql, [part], |row| row.get(0)).optional().doing("read the workspace")
 }
 
 /// What a customer's row says without its body.

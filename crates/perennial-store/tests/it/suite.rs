@@ -149,6 +149,7 @@ fn a_checkpoint_is_read_back() {
         let state = &store.state;
         assert_eq!(state.position().unwrap(), 9);
         assert_eq!(state.workspace().unwrap().as_deref(), Some(&b"programme"[..]));
+        assert_eq!(state.counters().unwrap().as_deref(), Some(&b"stock"[..]));
         assert_eq!(state.load(customer(2)).unwrap(), Some(row(2, 9)));
         assert_eq!(state.load(customer(9)).unwrap(), None);
         let many = state.load_many(&[customer(3), customer(9), customer(1)]).unwrap();
@@ -187,6 +188,7 @@ fn checkpoint(position: u64) -> Checkpoint {
             .map(|seq| PostingRow { seq, nth: 1, customer: customer(1), posting: posting(customer(1), 7) })
             .collect(),
         workspace: Some(b"programme".to_vec()),
+        counters: Some(b"stock".to_vec()),
         ..Checkpoint::default()
     }
 }
@@ -327,6 +329,7 @@ fn a_checkpoint_adds_to_the_ones_before() {
         state.checkpoint(second).unwrap();
         assert_eq!(state.position().unwrap(), 12);
         assert_eq!(state.workspace().unwrap().as_deref(), Some(&b"programme"[..]), "unchanged, so kept");
+        assert_eq!(state.counters().unwrap().as_deref(), Some(&b"stock"[..]), "unchanged, so kept");
         assert_eq!(state.load(customer(1)).unwrap(), Some(row(1, 12)));
         assert_eq!(state.load(customer(2)).unwrap(), Some(row(2, 9)));
         assert_eq!(state.load(customer(3)).unwrap(), None);

@@ -48,7 +48,7 @@ type Near = Box<[(u32, f32)]>;
 pub struct Arrivals {
     /// When the shop told its first products.
     first: Option<Timestamp>,
-    /// Items that came after the first catalogue.
+    /// Items that came after the first catalogue and are new still.
     came: BTreeMap<Box<str>, Timestamp>,
 }
 
@@ -58,6 +58,11 @@ impl Arrivals {
         if at.since(*self.first.get_or_insert(at)) > FIRST_MS {
             self.came.insert(item.into(), at);
         }
+    }
+
+    /// Forgets when items came that will never be new again.
+    fn prune(&mut self, now: Timestamp) {
+        self.came.retain(|_, at| now.since(*at) <= NEW_MS);
     }
 
     fn is_recent(&self, item: &str, now: Timestamp) -> bool {
@@ -105,6 +110,7 @@ impl Newcomers {
 
     /// Says anew which items are new: those that came lately, of which few were ordered.
     pub(super) fn settle(&mut self, is_rare: impl Fn(&str) -> bool) {
+        self.arrivals.prune(self.latest);
         let all = 0..u32::try_from(self.content.len()).unwrap_or(u32::MAX);
         let names = all.map(|item| self.content.name(item));
         self.new = names.map(|name| self.arrivals.is_recent(name, self.latest) && is_rare(name)).collect();
@@ -175,5 +181,27 @@ impl Newcomers {
     fn alike(&self, item: u32, likeness: f32, to: u32) -> Alike {
         let shared = self.content.shared(to, item).filter_map(goods::told).take(TOLD).map(Into::into).collect();
         Alike { item: self.content.name(item).into(), likeness, to: self.content.name(to).into(), shared }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_an_item_came_is_remembered_as_long_as_it_is_new() {
+        let day = |n: i64| Timestamp::from_millis(n * DAY_MS);
+        let mut newcomers = Newcomers::default();
+        let mut tell = |item: &str, at: Timestamp| {
+            let product = serde_json::from_value(serde_json::json!({ "product_id": item })).unwrap();
+            newcomers.describe(&product, at);
+            newcomers.pass(at);
+            newcomers.settle(|_| true);
+            newcomers.arrivals().came.keys().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(tell("first", day(1)), [""; 0]);
+        assert_eq!(tell("lamp", day(10)), ["lamp"]);
+        assert_eq!(tell("vase", day(100)), ["lamp", "vase"]);
+        assert_eq!(tell("lamp", day(101)), ["vase"], "told of again, it is not new again");
     }
 }

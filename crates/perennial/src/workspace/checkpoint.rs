@@ -92,9 +92,11 @@ impl Workspace {
         self.commit()?; // The state says nothing that the journal might not.
         self.settle()?;
         let position = self.journal.last_seq();
-        let workspace = if std::mem::take(&mut self.changed) { Some(tail::encode(self)?) } else { None };
+        let changed = std::mem::take(&mut self.changed);
+        let published = if changed.published { Some(tail::encode(self)?) } else { None };
+        let counters = if changed.counters { Some(tail::encode_counters(self)?) } else { None };
         self.in_the_making = Some(InTheMaking(self.duplicates.checkpoint(position)));
-        self.warm.gather(position, workspace);
+        self.warm.gather(position, published, counters);
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl Workspace {
         if let Some(customer) = self.warm.get(id)? {
             self.erased.people += 1;
             self.erased.points.add(&erase::remains(customer));
-            self.changed = true;
+            self.changed.counters = true;
         }
         self.warm.bury(id)
     }

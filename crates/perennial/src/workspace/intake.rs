@@ -489,7 +489,7 @@ impl Workspace {
     fn know_sender(&mut self, source: &str) {
         if !self.senders.contains(source) {
             self.senders.insert(source.into());
-            self.changed = true;
+            self.changed.counters = true;
         }
     }
 

@@ -86,8 +86,8 @@ pub struct Workspace {
     waiting: Vec<Told>,
     next_seq: u64,
     now: Timestamp,
-    /// The workspace's own part of the state changed since the last checkpoint.
-    changed: bool,
+    /// What of the workspace's own part of the state changed since the last checkpoint.
+    changed: tail::Changed,
     /// Set while a journal is verified.
     audit: Option<tail::Audit>,
     /// Set while a journal is verified: where its entries are read.
@@ -208,7 +208,7 @@ impl Workspace {
             waiting: Vec::new(),
             next_seq: 1,
             now: Timestamp::EPOCH,
-            changed: false,
+            changed: tail::Changed::default(),
             audit: None,
             origin: None,
             broken: true,
@@ -316,7 +316,7 @@ impl Workspace {
         let publication = Publication { at: self.now, by: by.into(), what };
         let seq = self.push(None, None, Input::Published(Box::new(publication.clone())), Vec::new());
         self.commit()?; // Nobody is told of rules that may be gone after a crash.
-        self.changed = true;
+        self.note_published(&publication);
         self.put_in_force(seq, &publication)
     }
 

@@ -202,7 +202,7 @@ impl Workspace {
         if last.is_none() {
             self.push_scores(Vec::new());
             self.models.held.values_mut().for_each(|held| held.scored = true);
-            self.changed = true;
+            self.changed.counters = true;
         }
         self.commit()?;
         Ok(last.map_or(Round::Done, Round::After))

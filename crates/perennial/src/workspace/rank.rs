@@ -162,7 +162,7 @@ impl Workspace {
         let passed = self.go_on(&mut midnight);
         if let Ok(true) = passed {
             self.midnight_after = Some(midnight.at);
-            self.changed = true;
+            self.changed.counters = true;
         } else {
             midnight.again_at = if passed.is_err() { now.plus_millis(RETRY_MS) } else { now };
             self.midnight = Some(midnight);

@@ -15,11 +15,13 @@ use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
 use perennial_core::unmerge;
 use perennial_store::{Failure, JournalReader, State, Trouble};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::erase::Erased;
 use super::rows::{self, ENCODING};
 use super::{Workspace, unmerge as side};
+use crate::models::newcomers::Arrivals;
 
 /// A programme version, as it was published.
 #[derive(Clone, Serialize, Deserialize)]
@@ -30,11 +32,26 @@ pub(super) struct Source {
     pub(super) text: Box<str>,
 }
 
-/// The workspace's own part of a checkpoint.
+/// Parts of the workspace's own state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// Thresholds, stock, senders, who was erased, which models are in force.
+    pub(super) counters: bool,
+    /// Programmes or the catalogue.
+    pub(super) published: bool,
+}
+
+/// What a checkpoint keeps of what was published: as large as the catalogue, and written when that changed.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Shelved {
     sources: Vec<(Timestamp, Source)>,
     catalog: Vec<perennial_core::event::Product>,
+    arrivals: Arrivals,
+}
+
+/// The small rest of the workspace's own part, which may change with every event.
+#[derive(Default, Serialize, Deserialize)]
+struct Counters {
     thresholds: Vec<(Box<str>, Option<i64>)>,
     taken: Vec<(Box<str>, i64)>,
     senders: BTreeSet<Box<str>>,
@@ -45,22 +62,34 @@ struct Kept {
 }
 
 pub(super) fn encode(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
-    let Workspace { rules, sources, taken, senders, erased, models, midnight_after, .. } = workspace;
+    let Workspace { rules, sources, models, .. } = workspace;
     let dates = (1..=rules.latest_version()).filter_map(|v| rules.edition(v).map(|e| e.published_at));
-    let kept = Kept {
+    pack(&Shelved {
         sources: dates.zip(sources.iter().cloned()).collect(),
         catalog: rules.catalog.iter().cloned().collect(),
+        arrivals: models.arrivals(),
+    })
+}
+
+pub(super) fn encode_counters(workspace: &Workspace) -> Result<Vec<u8>, Failure> {
+    let Workspace { rules, taken, senders, erased, models, midnight_after, .. } = workspace;
+    pack(&Counters {
         thresholds: rules.thresholds.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         taken: taken.iter().map(|(k, v)| (k.clone(), *v)).collect(),
         senders: senders.clone(),
         erased: *erased,
         models: models.kept(),
         midnight_after: *midnight_after,
-    };
-    // What came to be kept later stands after the rest, so that states without it can be read.
-    let whole =
-        postcard::to_extend(&kept, vec![ENCODING]).and_then(|kept| postcard::to_extend(&models.arrivals(), kept));
-    whole.map_err(|e| super::misfit("encode the workspace", &e.to_string()))
+    })
+}
+
+fn pack(part: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    postcard::to_extend(part, vec![ENCODING]).map_err(|e| super::misfit("encode the workspace", &e.to_string()))
+}
+
+fn unpack<T: DeserializeOwned>(part: &[u8]) -> Result<T, Failure> {
+    let Some((&ENCODING, body)) = part.split_first() else { return Err(rows::outdated(READ)) };
+    postcard::from_bytes(body).map_err(|e| rows::unreadable(READ, &e))
 }
 
 const READ: &str = "read the workspace from state.db";
@@ -246,15 +275,16 @@ impl Workspace {
                 && let Some((reward, pieces)) = super::pieces(posting)
             {
                 *self.taken.entry(reward.into()).or_default() += pieces;
-                self.changed = true;
+                self.changed.counters = true;
             }
         }
     }
 
     /// Makes memory from the last checkpoint and the journal after it.
     pub(super) fn refold(&mut self) -> Result<(), Failure> {
-        if let Some(kept) = self.state.workspace()? {
-            self.take_over(&kept)?;
+        let (shelved, counters) = (self.state.workspace()?, self.state.counters()?);
+        if shelved.is_some() || counters.is_some() {
+            self.take_over(shelved.as_deref(), counters.as_deref())?;
         }
         let from = self.state.position()? + 1;
         for entry in self.journal.reader().ahead(from)? {
@@ -269,23 +299,31 @@ impl Workspace {
         folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))
     }
 
-    fn take_over(&mut self, kept: &[u8]) -> Result<(), Failure> {
-        let Some((&ENCODING, body)) = kept.split_first() else { return Err(rows::outdated(READ)) };
-        let unreadable = |e| rows::unreadable(READ, &e);
-        let (kept, rest): (Kept, _) = postcard::take_from_bytes(body).map_err(unreadable)?;
-        let arrivals = Some(rest).filter(|rest| !rest.is_empty()).map(postcard::from_bytes).transpose();
-        let arrivals = arrivals.map_err(unreadable)?;
-        for (at, source) in kept.sources {
-            let what = Published::Program { version: 0, source: source.text };
-            publish(&mut self.rules, &mut self.sources, source.seq, &Publication { at, by: "".into(), what })?;
+    /// Takes over what the last checkpoint holds of the workspace.
+    fn take_over(&mut self, shelved: Option<&[u8]>, counters: Option<&[u8]>) -> Result<(), Failure> {
+        let shelved: Option<Shelved> = shelved.map(unpack).transpose()?;
+        let counters: Counters = counters.map(unpack).transpose()?.unwrap_or_default();
+        let mut arrivals = None;
+        if let Some(shelved) = shelved {
+            for (at, source) in shelved.sources {
+                let what = Published::Program { version: 0, source: source.text };
+                publish(&mut self.rules, &mut self.sources, source.seq, &Publication { at, by: "".into(), what })?;
+            }
+            self.rules.learn_products(&shelved.catalog);
+            arrivals = Some(shelved.arrivals);
         }
-        self.rules.learn_products(&kept.catalog);
-        self.rules.thresholds = kept.thresholds.into_iter().collect();
-        self.taken = kept.taken.into_iter().collect();
-        self.senders = kept.senders;
-        self.erased = kept.erased;
-        self.midnight_after = self.midnight_after.max(kept.midnight_after);
-        self.take_models_over(&kept.models, arrivals)
+        self.rules.thresholds = counters.thresholds.into_iter().collect();
+        self.taken = counters.taken.into_iter().collect();
+        self.senders = counters.senders;
+        self.erased = counters.erased;
+        self.midnight_after = self.midnight_after.max(counters.midnight_after);
+        self.take_models_over(&counters.models, arrivals)
+    }
+
+    /// The next checkpoint writes what a publication changed.
+    pub(super) fn note_published(&mut self, news: &Publication) {
+        self.changed.counters = true;
+        self.changed.published |= matches!(news.what, Published::Program { .. } | Published::Catalog(_));
     }
 
     fn refold_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
@@ -295,6 +333,7 @@ impl Workspace {
         }
         match &entry.input {
             Some(Input::Published(news)) => {
+                self.note_published(news);
                 self.put_in_force(entry.seq, news)?;
                 if let Published::Scores(rows) = &news.what {
                     self.refold_scores(entry.seq, news.at, rows)?;
@@ -304,7 +343,6 @@ impl Workspace {
             Some(Input::Reject(reject)) => self.remember_reject(reject, entry.cause, entry.seq),
             _ => {}
         }
-        self.changed |= matches!(entry.input, Some(Input::Published(_)));
         let mut with_it = Vec::new();
         if let Some(id) = entry.customer
             && self.warm.get(id)?.is_none_or(|c| c.folded < entry.seq)
@@ -511,8 +549,10 @@ impl Workspace {
 mod tests {
     use std::time::Instant;
 
+    use perennial_core::input::{Asked, Command};
     use perennial_core::time::Timestamp;
 
+    use super::Changed;
     use crate::wire::Circumstances;
     use crate::wire::segment::{Call, parse};
     use crate::workspace::Workspace;
@@ -552,5 +592,33 @@ mod tests {
         let customer = workspace.customer(at, &"known7".parse().unwrap()).unwrap().unwrap();
         let feature = &workspace.rules().latest().unwrap().program.features[0];
         assert_eq!(format!("{:?}", customer.features[0].value(feature, at)), "Number(3)");
+    }
+
+    #[test]
+    fn what_is_redeemed_has_the_catalogue_written_no_more() {
+        const PROGRAM: &str = "{ perennial: 1, id: c, name: C, currency: EUR, time_zone: UTC,
+            rewards: [{ id: mug, name: Mug, points: 1, stock: 5 }] }";
+        let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let disk = perennial_store::MemoryDisk::new();
+        let mut workspace = Workspace::on_disk(&disk).unwrap();
+        workspace.publish(at, "test", PROGRAM).unwrap();
+        let bottle = serde_json::from_str(r#"{ "product_id": "bottle" }"#).unwrap();
+        workspace.learn_products(at, "test", vec![bottle]).unwrap();
+        assert!(workspace.changed.published);
+        let ask = |workspace: &mut Workspace, command| {
+            let asked = Asked::new(at, "test", "ana".parse().unwrap(), None, command);
+            workspace.ask(at, asked).unwrap().outcome.unwrap();
+        };
+        ask(&mut workspace, Command::Enroll);
+        ask(&mut workspace, Command::Adjust { points: 9, reason: "welcome".into(), by: "test".into() });
+        workspace.checkpoint().unwrap();
+        assert_eq!(workspace.changed, Changed::default());
+        ask(&mut workspace, Command::Redeem { reward: "mug".into(), quantity: 2 });
+        assert_eq!(workspace.changed, Changed { counters: true, published: false });
+        workspace.checkpoint().unwrap();
+        drop(workspace);
+        let workspace = Workspace::on_disk(&disk).unwrap();
+        assert_eq!((workspace.stock("mug"), workspace.rules.catalog.iter().count()), (Some(3), 1));
+        assert_eq!(workspace.changed, Changed::default(), "the state says it all");
     }
 }

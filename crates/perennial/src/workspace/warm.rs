@@ -615,9 +615,9 @@ impl Warm {
 
     /// Begins a checkpoint of everything that is news. It stays here too until the checkpoint has
     /// landed.
-    pub(super) fn gather(&mut self, position: u64, workspace: Option<Vec<u8>>) {
+    pub(super) fn gather(&mut self, position: u64, published: Option<Vec<u8>>, counters: Option<Vec<u8>>) {
         let mut news = std::mem::take(&mut self.news);
-        (news.position, news.workspace) = (position, workspace);
+        (news.position, news.workspace, news.counters) = (position, published, counters);
         let dirty = self.customers.iter_mut().filter(|(_, slot)| slot.dirty && slot.customer.is_some());
         let left = dirty.map(|(id, slot)| {
             (slot.dirty, slot.leaving, slot.unwritten) = (false, true, true);
