@@ -91,12 +91,23 @@ struct Slot {
     /// None while the customer is taken out to be changed.
     customer: Option<Box<Customer>>,
     weight: usize,
+    /// Bytes of the body that was last read or written: texts, and all that has no list of its own.
+    body: usize,
     alarm: Option<Timestamp>,
     dirty: bool,
     /// Part of the checkpoint on its way.
     leaving: bool,
     /// Not written out for it yet.
     unwritten: bool,
+}
+
+impl Slot {
+    /// The weight, now that the customer's body is known.
+    fn reweigh(&mut self, row: &CustomerRow) -> usize {
+        self.weight = self.weight - self.body + row.body.len();
+        self.body = row.body.len();
+        self.weight
+    }
 }
 
 impl Warm {
@@ -156,8 +167,9 @@ impl Warm {
         let mut customer = customer.into();
         self.put_away(&mut customer);
         let id = customer.id;
-        let (next, weight) = (customer.next_due(), customer.weight());
+        let (next, counted) = (customer.next_due(), customer.weight());
         let slot = self.customers.entry(id).or_default();
+        let weight = counted + slot.body;
         self.weight = self.weight - slot.weight + weight;
         slot.weight = weight;
         if slot.alarm != next {
@@ -394,6 +406,7 @@ impl Warm {
         if let Some(row) = self.recall(|state| state.load(id))? {
             let customer = rows::decode(&row)?;
             self.evict();
+            self.customers.entry(id).or_default().body = row.body.len();
             self.put(customer, false);
         }
         Ok(())
@@ -669,6 +682,7 @@ impl Warm {
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.news.customers.extend(rows.into_iter().flatten());
         }
+        self.weight = self.customers.values().map(|slot| slot.weight).sum();
         self.gather_on(usize::MAX)
     }
 
@@ -697,6 +711,7 @@ impl Warm {
         let Some(customer) = &mut slot.customer else { return Ok(0) };
         let row = rows::encode(customer, slot.alarm, &mut outgoing.scratch)?;
         let bytes = row.bytes();
+        self.weight = self.weight - slot.weight + slot.reweigh(&row);
         outgoing.news.customers.push(row);
         slot.unwritten = false;
         Ok(bytes)
@@ -717,7 +732,9 @@ fn write_out_all(slots: &mut [&mut Slot]) -> Result<Vec<CustomerRow>, Failure> {
     let mut rows = Vec::with_capacity(slots.len());
     for slot in slots {
         if let Some(customer) = &mut slot.customer {
-            rows.push(rows::encode(customer, slot.alarm, &mut scratch)?);
+            let row = rows::encode(customer, slot.alarm, &mut scratch)?;
+            slot.reweigh(&row);
+            rows.push(row);
             slot.unwritten = false;
         }
     }
@@ -800,5 +817,32 @@ mod tests {
         let ((all, free), (few, tight)) = (shoppers(WARM_BYTES), shoppers(100_000));
         assert_eq!((all, free), (60, tight));
         assert!((1..40).contains(&few), "{few} of 60 are held");
+    }
+
+    fn said(workspace: &mut Workspace, at: Timestamp, call: Call, said: &str) {
+        let said = parse(call, said.as_bytes(), &Circumstances::live("shop", at)).unwrap();
+        workspace.take(at, said).unwrap();
+    }
+
+    #[test]
+    fn long_texts_weigh_what_they_are() {
+        let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut workspace = Workspace::memory().unwrap();
+        let program =
+            "{ perennial: 1, id: c, name: C, currency: EUR, time_zone: UTC, traits: { city: { type: text } } }";
+        workspace.publish(at, "test", program).unwrap();
+        workspace.warm.bound = 3_000_000;
+        for n in 0..300 {
+            let visitor =
+                format!(r#"{{"anonymousId":"v{n}","messageId":"m{n}","traits":{{"city":"{}"}}}}"#, "x".repeat(30_000));
+            said(&mut workspace, at, Call::Identify, &visitor);
+            if n % 20 == 0 {
+                workspace.checkpoint().unwrap();
+            }
+        }
+        let held = workspace.warm.customers.len();
+        assert!((50..130).contains(&held), "{held} of 30 KB are held in 3 MB");
+        let weight: usize = workspace.warm.customers.values().map(|slot| slot.weight).sum();
+        assert_eq!(workspace.warm.weight, weight);
     }
 }
