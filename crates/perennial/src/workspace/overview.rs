@@ -258,11 +258,14 @@ impl Workspace {
         let moved = same.and_then(|s| self.warm.moved_since(s.seq)).filter(|moved| moved.len() <= NEWS_MAX);
         let afresh = if moved.is_none() { Some(products(self.rules.catalog.iter())) } else { None };
         let ids = moved.unwrap_or_else(|| self.warm.unwritten().map(|c| c.id).take(NEWS_MAX).collect());
+        let mut gone: BTreeSet<CustomerId> = self.warm.gone().collect();
         let mut news = Vec::new();
         for id in ids {
-            news.extend(self.warm.get(id)?.map(|c| (id, Share::of(&rules, c.clone(), self.now))));
+            match self.warm.get(id)? {
+                Some(customer) => news.push((id, Share::of(&rules, customer.clone(), self.now))),
+                None => drop(gone.insert(id)),
+            }
         }
-        let gone = self.warm.gone().collect();
         let erased = self.erased.points;
         Ok(Survey { rules, state: self.state.clone(), news, gone, erased, afresh, known, now: self.now })
     }

@@ -84,6 +84,7 @@ struct Older {
     archive: DigestMap<CustomerId, Archived>,
     shelf: DigestMap<KeptKey, Option<Vec<u8>>>,
     timeline: Vec<(CustomerId, u64)>,
+    gone: Vec<CustomerId>,
 }
 
 #[derive(Default)]
@@ -556,8 +557,12 @@ impl Warm {
             self.news.timeline.push((customer, entry.seq));
             self.moved.push_back((entry.seq, customer));
             for (nth, fact) in (0u32..).zip(&entry.outcome) {
-                if let Fact::Posted(posting) = fact {
-                    self.news.postings.push(PostingRow { seq: entry.seq, nth, customer, posting: posting.clone() });
+                match fact {
+                    Fact::Posted(posting) => {
+                        self.news.postings.push(PostingRow { seq: entry.seq, nth, customer, posting: posting.clone() });
+                    }
+                    Fact::Merged { from } => self.moved.push_back((entry.seq, *from)),
+                    _ => {}
                 }
             }
         }
@@ -566,7 +571,7 @@ impl Warm {
         }
     }
 
-    /// Customers of the entries after `seq`; none when those are too many to remember.
+    /// Customers of the entries after `seq`, those that became part of another one included; none when those are too many to remember.
     pub(super) fn moved_since(&self, seq: u64) -> Option<BTreeSet<CustomerId>> {
         let news = self.moved.iter().rev().take_while(|(at, _)| *at > seq).map(|(_, id)| *id);
         (self.moved_after <= seq).then(|| news.collect())
@@ -615,7 +620,7 @@ impl Warm {
         self.customers.values().filter(|slot| slot.dirty || slot.leaving).filter_map(|slot| slot.customer.as_deref())
     }
 
-    /// Customers that are no more.
+    /// Customers that are no more, of which the state may still hold a row.
     pub(super) fn gone(&self) -> impl Iterator<Item = CustomerId> {
         self.gone.iter().copied()
     }
@@ -647,6 +652,7 @@ impl Warm {
             archive: std::mem::take(&mut self.archive),
             shelf: std::mem::take(&mut self.shelf),
             timeline: news.timeline.clone(),
+            gone: news.gone.clone(),
         };
         (self.entries, self.urgent) = (0, false);
         self.outgoing = Some(Outgoing { news, left, scratch: Vec::new() });
@@ -722,6 +728,10 @@ impl Warm {
         self.blank = false;
         let older = std::mem::take(&mut self.older);
         self.known.extend(older.identifiers);
+        let again: BTreeSet<CustomerId> = self.news.gone.iter().copied().collect();
+        older.gone.iter().filter(|id| !again.contains(id)).for_each(|id| {
+            self.gone.remove(id);
+        });
         self.customers.values_mut().for_each(|slot| slot.leaving = false);
         self.evict();
     }
@@ -782,6 +792,7 @@ fn key(kind: u8, name: [u8; 16]) -> KeptKey {
 #[cfg(test)]
 mod tests {
     use perennial_core::customer::Customer;
+    use perennial_core::input::{Asked, Command};
     use perennial_core::time::Timestamp;
 
     use super::WARM_BYTES;
@@ -844,5 +855,29 @@ mod tests {
         assert!((50..130).contains(&held), "{held} of 30 KB are held in 3 MB");
         let weight: usize = workspace.warm.customers.values().map(|slot| slot.weight).sum();
         assert_eq!(workspace.warm.weight, weight);
+    }
+
+    #[test]
+    fn who_is_gone_is_not_kept_in_mind_for_ever() {
+        let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut workspace = Workspace::memory().unwrap();
+        workspace.publish(at, "test", include_str!("../../../../programs/ecoexplorers.yaml")).unwrap();
+        for who in ["ana", "bo", "cy"] {
+            let seen = format!(r#"{{"userId":"{who}","messageId":"{who}","event":"Seen"}}"#);
+            said(&mut workspace, at, Call::Track, &seen);
+        }
+        let ask = |workspace: &mut Workspace, command| {
+            workspace.ask(at, Asked::new(at, "test", "ana".parse().unwrap(), None, command)).unwrap().outcome.unwrap();
+        };
+        for who in ["bo", "cy"] {
+            ask(&mut workspace, Command::Merge { from: who.parse().unwrap() });
+        }
+        assert_eq!((workspace.warm.gone().count(), workspace.everybody().unwrap().len()), (2, 1));
+        workspace.checkpoint().unwrap();
+        assert_eq!((workspace.warm.gone().count(), workspace.everybody().unwrap().len()), (0, 1));
+        ask(&mut workspace, Command::Erase);
+        assert_eq!((workspace.warm.gone().count(), workspace.everybody().unwrap().len()), (1, 0));
+        workspace.checkpoint().unwrap();
+        assert_eq!((workspace.warm.gone().count(), workspace.everybody().unwrap().len()), (0, 0));
     }
 }

@@ -68,3 +68,21 @@ fn somebody_who_was_merged_away_counts_once() {
     check(&sums(&mut shop, &mut shares), 1, 120, "2.40");
     check(&sums(&mut shop, &mut Shares::default()), 1, 120, "2.40");
 }
+
+#[test]
+fn who_is_no_more_is_not_counted_after_a_checkpoint_either() {
+    let (mut shop, mut shares) = (shop(), Shares::default());
+    join(&mut shop, "ana", 100);
+    join(&mut shop, "email:ana@example.com", 20);
+    join(&mut shop, "ben", 5);
+    shop.checkpoint().unwrap();
+    check(&sums(&mut shop, &mut shares), 3, 125, "2.50");
+    ask(&mut shop, "ana", Command::Merge { from: "email:ana@example.com".parse().unwrap() });
+    ask(&mut shop, "ben", Command::Erase);
+    shop.checkpoint().unwrap();
+    check(&sums(&mut shop, &mut shares), 1, 120, "2.40");
+    ask(&mut shop, "ana", Command::Unmerge);
+    shop.checkpoint().unwrap();
+    check(&sums(&mut shop, &mut shares), 2, 120, "2.40");
+    check(&sums(&mut shop, &mut Shares::default()), 2, 120, "2.40");
+}
