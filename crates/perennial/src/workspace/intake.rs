@@ -459,6 +459,9 @@ impl Workspace {
     /// None when the earlier one was rejected: this one may be it, mended.
     fn again(&mut self, event: &Event, seq: u64, same_body: bool) -> Result<Option<Receipt>, Failure> {
         let first = self.entry(seq)?;
+        if first.as_ref().is_some_and(|entry| !is_named(entry, &event.source, &event.message_id)) {
+            return Ok(None); // The list tells messages apart by half a fingerprint only.
+        }
         let message_id = event.message_id.clone();
         let customer = first.as_ref().and_then(|e| e.customer);
         if let Some(Input::Reject(reject)) = first.and_then(|e| e.input) {
@@ -510,10 +513,13 @@ impl Workspace {
     }
 
     fn entry_named(&self, source: &str, name: &str) -> Result<Option<u64>, Failure> {
-        Ok(match self.duplicates.seen(Fingerprint::of(&self.secret(), source, name, b""))? {
-            Seen::Perhaps { seq, .. } => Some(seq),
-            Seen::No => None,
-        })
+        match self.duplicates.seen(Fingerprint::of(&self.secret(), source, name, b""))? {
+            Seen::Perhaps { seq, .. } => {
+                let meant = name.trim_end_matches(BESIDE);
+                Ok(self.entry(seq)?.is_none_or(|entry| is_named(&entry, source, meant)).then_some(seq))
+            }
+            Seen::No => Ok(None),
+        }
     }
 
     /// The entry of the message that was folded under the id of one that cannot be.
@@ -541,7 +547,18 @@ impl Workspace {
 
 /// The name under which the latest reject beside a message's receipt is found: no message id holds a NUL.
 fn beside(message_id: &str) -> String {
-    format!("{message_id}\0")
+    format!("{message_id}{BESIDE}")
+}
+
+const BESIDE: char = '\0';
+
+/// Whether an entry is of a message of this name, as far as it can be read.
+fn is_named(entry: &Entry, source: &str, message_id: &str) -> bool {
+    match &entry.input {
+        Some(Input::Event(event)) => *event.source == *source && *event.message_id == *message_id,
+        Some(Input::Reject(reject)) => *reject.source == *source && reject.message_id.as_deref() == Some(message_id),
+        _ => true,
+    }
 }
 
 /// The order that something waits for.
@@ -572,5 +589,37 @@ pub(super) fn reject_of(event: &Event, code: &str, field: &str, reason: &str) ->
         field: field.into(),
         reason: reason.into(),
         body: body.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perennial_core::time::Timestamp;
+
+    use super::{Marked, Status};
+    use crate::wire::Circumstances;
+    use crate::wire::segment::{Call, parse};
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn two_messages_that_half_a_fingerprint_takes_for_one_both_count() {
+        let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut workspace = Workspace::memory().unwrap();
+        let take = |workspace: &mut Workspace, id: &str, is_like: Option<u64>| {
+            let said = format!(r#"{{"userId":"ana","messageId":"{id}","event":"Ping"}}"#);
+            let arrival = parse(Call::Track, said.as_bytes(), &Circumstances::live("shop", at)).unwrap().remove(0);
+            let marked = Marked::new(&workspace.secret(), arrival);
+            if let (Marked::Event(_, fingerprint), Some(seq)) = (&marked, is_like) {
+                workspace.duplicates.remember(*fingerprint, seq);
+            }
+            workspace.fold_marked(at, vec![marked]).unwrap().remove(0)
+        };
+        let first = take(&mut workspace, "one", None);
+        let second = take(&mut workspace, "other", first.seq);
+        assert_eq!(second.status, Status::Accepted);
+        for (id, seq) in [("one", first.seq), ("other", second.seq)] {
+            let again = take(&mut workspace, id, None);
+            assert_eq!((again.status, again.seq), (Status::Duplicate, seq));
+        }
     }
 }
