@@ -9,6 +9,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use zeroize::Zeroizing;
@@ -16,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::failure::{Doing as _, Failure, Trouble};
 use crate::runs::{Runs, begin, give_up_building, new_run};
 use crate::seal::{Key, KeyName, entropy};
-use crate::sqlite::{Layout, Readers, checkpoint_passive, checkpoint_truncate, guard, open};
+use crate::sqlite::{Layout, Readers, WAIT, checkpoint_passive, checkpoint_truncate, guard, open};
 
 pub(crate) const LAYOUT: Layout = Layout {
     name: "key store",
@@ -35,6 +37,8 @@ pub(crate) const LAYOUT: Layout = Layout {
     ",
 };
 
+/// How long the log waits for readers to be emptied.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Keys that become a run.
 const RUN: usize = 20_000;
 
@@ -57,6 +61,8 @@ pub(crate) struct Keyring {
     recent: Mutex<HashMap<KeyName, Known>>,
     run_size: usize,
     runs: Mutex<Runs>,
+    /// The log may hold keys as they were before they were destroyed.
+    unpurged: AtomicBool,
 }
 
 impl Keyring {
@@ -71,9 +77,11 @@ impl Keyring {
         let (readers, walkers) = (Readers::new(path, LAYOUT.name), Readers::walking(path, LAYOUT.name));
         let (writer, tidier, recent) = (writer.into(), tidier.into(), Mutex::default());
         let runs = Runs::new("name", "wrapped").into();
-        let ring = Self { master, writer, tidier, readers, walkers, recent, run_size: RUN, runs };
+        let unpurged = AtomicBool::new(true); // Perhaps a crash came before.
+        let ring = Self { master, writer, tidier, readers, walkers, recent, run_size: RUN, runs, unpurged };
         ring.probe()?;
         *guard(&ring.recent) = ring.load_recent()?;
+        ring.purge()?;
         Ok(ring)
     }
 
@@ -157,7 +165,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Overwrites keys wherever they lie, in the file and in its log.
+    /// Overwrites keys wherever they lie, durably, though the log holds them until [`Keyring::purge`].
     pub(crate) fn destroy(&self, names: &[KeyName]) -> Result<(), Failure> {
         const DOING: &str = "destroy keys";
         let mut db = guard(&self.writer);
@@ -176,11 +184,25 @@ impl Keyring {
         }
         tx.commit().doing(DOING)?;
         guard(&self.recent).extend(unsorted);
-        // The log holds the page as it was; only emptying it overwrites that.
-        if checkpoint_truncate(&db)? {
-            return Ok(());
+        self.unpurged.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Empties the log where it may hold destroyed keys: only that overwrites them. Whoever reads or sorts is
+    /// waited for no longer than a moment, because new keys wait meanwhile; `false` when it is to be tried again.
+    pub(crate) fn purge(&self) -> Result<bool, Failure> {
+        const DOING: &str = "purge the key store";
+        let Ok(db) = self.tidier.try_lock() else { return Ok(!self.unpurged.load(Ordering::Acquire)) };
+        if !self.unpurged.swap(false, Ordering::AcqRel) {
+            return Ok(true);
         }
-        Err(Failure::new(Trouble::Busy, DOING, "a reader holds the key store"))
+        db.busy_timeout(MOMENT).doing(DOING)?;
+        let emptied = checkpoint_truncate(&db);
+        let patient = db.busy_timeout(WAIT).doing(DOING);
+        if !matches!(emptied, Ok(true)) {
+            self.unpurged.store(true, Ordering::Release);
+        }
+        patient.and(emptied)
     }
 
     /// Names of keys that exist, from a first one on.

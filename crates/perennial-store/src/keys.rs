@@ -49,6 +49,8 @@ enum Backend {
 struct Cache {
     young: DigestMap<KeyName, Known>,
     old: DigestMap<KeyName, Known>,
+    /// How often keys were destroyed: what was read before may be a key that is no more.
+    destroyed: u64,
 }
 
 impl Cache {
@@ -59,6 +61,18 @@ impl Cache {
         let known = self.old.get(&name)?.clone();
         self.put(name, known.clone());
         Some(known)
+    }
+
+    /// Keeps what was read when so often keys had been destroyed, unless one was since.
+    fn put_as_of(&mut self, destroyed: u64, name: KeyName, known: Known) {
+        if self.destroyed == destroyed {
+            self.put(name, known);
+        }
+    }
+
+    fn destroy(&mut self, names: &[KeyName]) {
+        self.destroyed += 1;
+        names.iter().for_each(|name| self.put(*name, Known::Destroyed));
     }
 
     fn put(&mut self, name: KeyName, known: Known) {
@@ -191,9 +205,13 @@ impl Keys {
     }
 
     fn find(&self, name: KeyName, walks: bool) -> Result<Option<Known>, Failure> {
-        if let Some(known) = guard(&self.0.cache).get(name) {
-            return Ok(Some(known));
-        }
+        let as_of = {
+            let mut cache = guard(&self.0.cache);
+            if let Some(known) = cache.get(name) {
+                return Ok(Some(known));
+            }
+            cache.destroyed
+        };
         let known = match &self.0.backend {
             Backend::Sqlite { ring, .. } => ring.find(name, walks)?,
             Backend::Memory(disk) => {
@@ -202,7 +220,7 @@ impl Keys {
             }
         };
         if let Some(known) = &known {
-            guard(&self.0.cache).put(name, known.clone());
+            guard(&self.0.cache).put_as_of(as_of, name, known.clone());
         }
         Ok(known)
     }
@@ -229,11 +247,23 @@ impl Keys {
                 c.keys.extend(names.iter().map(|name| (*name, None)));
             })?,
         }
-        let mut cache = guard(&self.0.cache);
-        for name in names {
-            cache.put(*name, Known::Destroyed);
-        }
+        guard(&self.0.cache).destroy(names);
+        let _ = self.purge(); // If somebody is in the way, the next checkpoint tries again.
         Ok(())
+    }
+
+    /// Overwrites what the key store's log holds of destroyed keys, where that is still to be done. For a thread
+    /// that has time, now and then.
+    ///
+    /// # Errors
+    /// [`Trouble::Busy`] when a reader is in the way; the disk's.
+    pub fn purge(&self) -> Result<(), Failure> {
+        match &self.0.backend {
+            Backend::Sqlite { ring, .. } if !ring.purge()? => {
+                Err(Failure::new(Trouble::Busy, "purge the key store (keys.db)", "a reader holds it"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sorts the keys of new customers and copies the log into the file, off the writer's path.
@@ -309,4 +339,53 @@ fn make_master(path: &Path) -> Result<Key, Failure> {
         File::open(folder).and_then(|f| f.sync_all()).map_err(failed)?;
     }
     Ok(Key::new(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rusqlite::Connection;
+
+    use super::*;
+
+    const ANA: CustomerId = CustomerId([7; 16]);
+
+    fn keys(folder: &Path) -> Keys {
+        Keys::open(folder, None, Arc::new(Taken::Memory(MemoryDisk::new()))).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_was_read_before_it_was_destroyed_is_not_kept_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(folder.path());
+        let name = KeyName::Root(ANA);
+        keys.ensure(&[name]).unwrap();
+        let as_of = guard(&keys.0.cache).destroyed;
+        let read = keys.find(name, false).unwrap().unwrap();
+        keys.destroy(ANA).unwrap();
+        guard(&keys.0.cache).put_as_of(as_of, name, read); // The reader was slower than the writer.
+        assert!(keys.is_destroyed(ANA).unwrap());
+        assert!(keys.get(name).unwrap().is_none());
+    }
+
+    #[test]
+    fn whoever_reads_neither_keeps_a_destroyed_key_usable_nor_holds_the_writer_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(folder.path());
+        keys.ensure(&[KeyName::Root(ANA)]).unwrap();
+        let reader = Connection::open(folder.path().join("keys.db")).unwrap();
+        reader.execute_batch("BEGIN").unwrap();
+        let rows: i64 = reader.query_row("SELECT count(*) FROM recent", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1);
+        let began = Instant::now();
+        keys.destroy(ANA).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(keys.is_destroyed(ANA).unwrap());
+        assert_eq!(keys.purge().unwrap_err().trouble, Trouble::Busy);
+        reader.execute_batch("ROLLBACK").unwrap();
+        keys.purge().unwrap();
+        assert_eq!(std::fs::metadata(folder.path().join("keys.db-wal")).unwrap().len(), 0, "nothing of it is left");
+        keys.purge().unwrap();
+    }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Layout {
 }
 
 /// How long a statement waits for a lock.
-const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 /// How much of a file readers of single keys map.
 const MAP_BYTES: i64 = 4 << 30;
 /// Pages that other readers keep, in KiB.

@@ -8,7 +8,7 @@
 use std::thread::JoinHandle;
 
 use perennial_core::time::Timestamp;
-use perennial_store::{Checkpoint, DuplicatesCheckpoint, Failure, State};
+use perennial_store::{Checkpoint, DuplicatesCheckpoint, Failure, Keys, State};
 
 use super::{Workspace, tail};
 use crate::background::{self, Haste};
@@ -115,8 +115,9 @@ impl Workspace {
     fn send_off(&mut self, news: Result<Option<Checkpoint>, Failure>) -> Result<(), Failure> {
         let Some(news) = news.inspect_err(|_| self.broken = true)? else { return Ok(()) };
         let Some(InTheMaking(messages)) = self.in_the_making.take() else { return Ok(()) };
-        let state = self.state.clone();
-        let thread = background::spawn("checkpoint", Haste::Soon, move || write(&state, news, &messages));
+        let (state, keys) = (self.state.clone(), self.keys.clone());
+        let work = move || write(&state, &keys, news, &messages);
+        let thread = background::spawn("checkpoint", Haste::Soon, work);
         let thread = thread.map_err(|e| super::misfit("start a checkpoint", &e.to_string()));
         let thread = thread.inspect_err(|_| self.broken = true)?;
         self.in_flight = Some(InFlight { thread });
@@ -140,7 +141,7 @@ impl Workspace {
 }
 
 /// The messages first: a state without its messages would fold a repetition twice.
-fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Result<(), Failure> {
+fn write(state: &State, keys: &Keys, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Result<(), Failure> {
     messages.write()?;
     let somebody_left = !news.gone.is_empty();
     state.checkpoint(news)?;
@@ -150,6 +151,9 @@ fn write(state: &State, news: Checkpoint, messages: &DuplicatesCheckpoint) -> Re
     if somebody_left && let Err(failure) = state.purge() {
         // A reader holds the log; what it holds is overwritten as the log goes on.
         tracing::warn!(error = %failure, "the state's log still holds customers that are no more");
+    }
+    if let Err(failure) = keys.purge() {
+        tracing::warn!(error = %failure, "the log of keys still holds destroyed ones; the next checkpoint tries again");
     }
     Ok(())
 }
