@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use perennial_core::id::{Identifier, Secret};
 use perennial_core::input::{Asked, Command};
-use perennial_core::ledger::POINTS_MAX;
 use perennial_core::time::{Span, Until};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -257,15 +256,6 @@ command!(
     ///
     /// Adds points, or takes them away when negative; the reason stays in the ledger.
     adjust, "/v1/customers/{ref}/adjust", Admin, 200, AdjustBody, |body, by| {
-        if body.points == 0 {
-            return Err(ApiError::new("invalid", "Adjust by some points, not by 0.").at("points"));
-        }
-        if body.points.unsigned_abs() > POINTS_MAX.unsigned_abs() {
-            return Err(ApiError::new("invalid", format!("Adjust by at most {POINTS_MAX} points.")).at("points"));
-        }
-        if body.reason.trim().is_empty() {
-            return Err(ApiError::new("invalid", "Say why, in a few words.").at("reason"));
-        }
         Ok(Command::Adjust { points: body.points, reason: body.reason, by: body.by.unwrap_or_else(|| by.into()) })
     }
 );
