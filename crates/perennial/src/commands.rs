@@ -242,9 +242,9 @@ pub fn train(data: &Path, program: Option<&Path>, named: &[ModelKind]) -> Result
             }
         }
     }
-    let mut after = None;
-    while let Round::After(id) = workspace.score_some(now(), after, 2_000)? {
-        after = Some(id);
+    let mut from = None;
+    while let Round::From(mark) = workspace.score_some(now(), from.take(), 2_000)? {
+        from = Some(mark);
         workspace.checkpoint_if_due(now())?;
     }
     workspace.checkpoint()?;

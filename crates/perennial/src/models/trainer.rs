@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use perennial_core::id::CustomerId;
 use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::{Span, Timestamp};
 use perennial_store::State;
@@ -17,7 +16,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use super::{DAY_MS, Progress, Untrained, train};
 use crate::background::{self, Haste};
 use crate::pump::{Handle, Trouble};
-use crate::workspace::{Failure, Round, Workspace, ordered};
+use crate::workspace::{Failure, Mark, Round, Workspace, ordered};
 
 /// Customers of one block of scores.
 const BLOCK: usize = 500;
@@ -47,8 +46,8 @@ struct Status {
     aged: Option<Timestamp>,
 }
 
-/// A part of a round: from after a customer, so many.
-type Part = fn(&mut Workspace, Timestamp, Option<CustomerId>, usize) -> Result<Round, Failure>;
+/// A part of a round: from a mark on, so many.
+type Part = fn(&mut Workspace, Timestamp, Option<Mark>, usize) -> Result<Round, Failure>;
 
 /// How a kind of model stands.
 #[derive(Clone, Debug)]
@@ -205,8 +204,10 @@ impl Trainer {
             Err(died) => return Ok(Err(Untrained::Failed(died))),
         };
         self.pump.call(move |workspace, now| workspace.publish_model(now, "trainer", model)).await?;
-        self.recall().await?;
-        self.score_everybody().await?;
+        // It is in force: what is cut short from here on is taken up by the next look.
+        self.recall().await.unwrap_or_else(|trouble| tracing::warn!(?trouble, "visits were not read again"));
+        let scored = self.score_everybody().await;
+        scored.unwrap_or_else(|trouble| tracing::warn!(?trouble, kind = kind.word(), "scoring was cut short"));
         Ok(Ok(()))
     }
 
@@ -251,13 +252,11 @@ impl Trainer {
     }
 
     async fn round(&self, some: Part) -> Result<(), Trouble> {
-        let mut after: Option<CustomerId> = None;
-        loop {
-            match self.pump.call(move |workspace, now| some(workspace, now, after, BLOCK)).await? {
-                Round::After(id) => after = Some(id),
-                Round::Done => return Ok(()),
-            }
+        let mut from: Option<Mark> = None;
+        while let Round::From(mark) = self.pump.call(move |workspace, now| some(workspace, now, from, BLOCK)).await? {
+            from = Some(mark);
         }
+        Ok(())
     }
 
     /// Calls a training off; says whether there was one of this kind.
@@ -274,17 +273,7 @@ impl Trainer {
             tracing::warn!(?trouble, "orders since the last training were not counted");
         }
         loop {
-            if let Err(trouble) = self.recall().await {
-                tracing::warn!(?trouble, "visits were not read again");
-            }
-            if let Some(kind) = self.due().await
-                && let Err(trouble) = self.train(kind).await
-            {
-                tracing::warn!(?trouble, kind = kind.word(), "a training was not begun");
-            }
-            if let Err(trouble) = self.age().await {
-                tracing::warn!(?trouble, "scores were not looked at for what has moved");
-            }
+            self.look().await;
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = stopping.wait_for(|stop| *stop) => break,
@@ -294,15 +283,41 @@ impl Trainer {
         status.running.iter().for_each(|(_, progress)| progress.call_off());
     }
 
-    /// Goes on where the last process ended: counts orders since the training, ends a round of scoring.
+    /// Does what is due: a round of scoring that was cut short, the training whose turn it is, what has aged.
+    pub async fn look(&self) {
+        if let Err(trouble) = self.recall().await {
+            tracing::warn!(?trouble, "visits were not read again");
+        }
+        if let Err(trouble) = self.end_round().await {
+            tracing::warn!(?trouble, "scoring was cut short");
+        }
+        if let Some(kind) = self.due().await
+            && let Err(trouble) = self.train(kind).await
+        {
+            tracing::warn!(?trouble, kind = kind.word(), "a training was not begun");
+        }
+        if let Err(trouble) = self.age().await {
+            tracing::warn!(?trouble, "scores were not looked at for what has moved");
+        }
+    }
+
+    /// Asks about everybody where a round was cut short, unless whoever has the turn is at it.
+    async fn end_round(&self) -> Result<(), Trouble> {
+        let Ok(_turn) = self.turn.try_lock() else { return Ok(()) };
+        let owes = self.pump.call(|workspace, _| Ok(workspace.owes_scores())).await?;
+        if owes { self.score_everybody().await } else { Ok(()) }
+    }
+
+    /// Goes on where the last process ended: counts orders since the training. The first look ends a round of
+    /// scoring.
     async fn take_up(&self) -> Result<(), Trouble> {
-        let (shelf, journal, from, until, owes) = self
+        let (shelf, journal, from, until) = self
             .pump
             .call(|workspace, _| {
                 let until = workspace.last_seq();
                 let trained = workspace.model(ModelKind::Recommend).map_or(0, |held| held.about.position);
                 let from = trained.max(until.saturating_sub(COUNTED)) + 1;
-                Ok((workspace.shelf(), workspace.journal(), from, until, workspace.owes_scores()))
+                Ok((workspace.shelf(), workspace.journal(), from, until))
             })
             .await?;
         // Not one that stands back: it takes the shelf's lock for every order, as the writer does.
@@ -317,11 +332,10 @@ impl Trainer {
             Ok::<(), Failure>(())
         });
         match counting.await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => return Err(Trouble::Unavailable(failure.to_string())),
-            Err(died) => return Err(Trouble::Unavailable(died.to_string())),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(Trouble::Unavailable(failure.to_string())),
+            Err(died) => Err(Trouble::Unavailable(died.to_string())),
         }
-        if owes { self.score_everybody().await } else { Ok(()) }
     }
 
     /// The kind whose training is due longest.

@@ -43,7 +43,7 @@ use perennial_store::{Appended, Duplicates, Journal, JournalReader, Keys, Memory
 pub use answers::{Glimpse, Who};
 pub use history::{History, Refused};
 pub use intake::{Marked, Receipt, Status};
-pub use models::{Held, Round};
+pub use models::{Held, Mark, Round};
 pub(crate) use models::{customers, ordered};
 pub use perennial_core::command::Refusal;
 pub use perennial_store::Failure;

@@ -121,11 +121,20 @@ pub(crate) fn customers(state: &State, after: Option<CustomerId>, limit: usize) 
     state.customers(after, limit)?.iter().map(rows::decode).collect()
 }
 
+/// Where a round of scoring goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Those whom no checkpoint held when the round began, and who were not asked about yet. They have no place
+    /// in the order of its pages.
+    unwritten: Vec<CustomerId>,
+    after: Option<CustomerId>,
+}
+
 /// How far a round of scoring is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Round {
-    /// It goes on after this customer.
-    After(CustomerId),
+    /// It goes on from here.
+    From(Mark),
     /// Everybody is scored.
     Done,
 }
@@ -163,13 +172,13 @@ impl Workspace {
         self.models.held.values().any(|held| !held.scored)
     }
 
-    /// Asks the models in force about up to `limit` customers after one, and writes down in one block
+    /// Asks the models in force about up to `limit` customers from a mark on, and writes down in one block
     /// what is news. An empty block ends the round.
     ///
     /// # Errors
     /// The store's failure.
-    pub fn score_some(&mut self, now: Timestamp, after: Option<CustomerId>, limit: usize) -> Result<Round, Failure> {
-        self.round(now, after, limit, Self::news_of)
+    pub fn score_some(&mut self, now: Timestamp, from: Option<Mark>, limit: usize) -> Result<Round, Failure> {
+        self.round(now, from, limit, Self::news_of)
     }
 
     /// As [`Workspace::score_some`], as of the latest order that the shop has shown: who orders no more is
@@ -178,34 +187,37 @@ impl Workspace {
     ///
     /// # Errors
     /// The store's failure.
-    pub fn age_some(&mut self, now: Timestamp, after: Option<CustomerId>, limit: usize) -> Result<Round, Failure> {
-        self.round(now, after, limit, Self::aged)
+    pub fn age_some(&mut self, now: Timestamp, from: Option<Mark>, limit: usize) -> Result<Round, Failure> {
+        self.round(now, from, limit, Self::aged)
     }
 
     fn round(
         &mut self,
         now: Timestamp,
-        after: Option<CustomerId>,
+        from: Option<Mark>,
         limit: usize,
         news_of: fn(&Self, &Customer) -> Vec<Scored>,
     ) -> Result<Round, Failure> {
         self.ready(now)?;
-        let mut ids: Vec<CustomerId> = self.state.customers(after, limit)?.iter().map(|row| row.id).collect();
-        let last = ids.last().copied();
-        if after.is_none() {
-            // Those whom no checkpoint holds yet have no place in the order of its pages.
-            ids.extend(self.warm.unwritten().map(|customer| customer.id));
-            ids.sort_unstable();
-            ids.dedup();
+        let mut mark = from.unwrap_or_else(|| {
+            let mut unwritten: Vec<CustomerId> = self.warm.unwritten().map(|customer| customer.id).collect();
+            unwritten.sort_unstable_by(|a, b| b.cmp(a)); // They are taken from the end.
+            Mark { unwritten, after: None }
+        });
+        let mut ids = mark.unwritten.split_off(mark.unwritten.len().saturating_sub(limit));
+        if ids.is_empty() {
+            ids.extend(self.state.customers(mark.after, limit)?.iter().map(|row| row.id));
+            mark.after = ids.last().copied();
         }
+        let is_done = ids.is_empty();
         self.push_block(ids, news_of)?;
-        if last.is_none() {
+        if is_done {
             self.push_scores(Vec::new());
             self.models.held.values_mut().for_each(|held| held.scored = true);
             self.changed.counters = true;
         }
         self.commit()?;
-        Ok(last.map_or(Round::Done, Round::After))
+        Ok(if is_done { Round::Done } else { Round::From(mark) })
     }
 
     /// Asks the models in force about these customers, whatever was said of them before.

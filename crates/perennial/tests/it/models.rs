@@ -77,9 +77,9 @@ fn train_now(shop: &mut Workspace, kind: ModelKind) {
 }
 
 fn score_everybody(shop: &mut Workspace) {
-    let mut after = None;
-    while let Round::After(id) = shop.score_some(end(), after, 50).unwrap() {
-        after = Some(id);
+    let mut from = None;
+    while let Round::From(mark) = shop.score_some(end(), from.take(), 50).unwrap() {
+        from = Some(mark);
     }
 }
 
@@ -211,7 +211,7 @@ fn a_round_that_was_cut_off_goes_on_after_a_restart() {
     let mut shop = open_on(&disk, CUSTOMERS);
     let model = train(ModelKind::Value, (shop.state(), &shop.journal()), 1, &Progress::default()).unwrap();
     shop.publish_model(end(), "test", model).unwrap();
-    assert!(matches!(shop.score_some(end(), None, 50).unwrap(), Round::After(_)));
+    assert!(matches!(shop.score_some(end(), None, 50).unwrap(), Round::From(_)));
     drop(shop);
     let mut again = Workspace::on_disk(&disk).unwrap();
     assert!(again.owes_scores());
@@ -297,9 +297,9 @@ fn chances_fall_between_trainings_and_only_what_moved_is_written_down() {
         (p_alive, churn_risk, scored.version)
     };
     let round = |shop: &mut Workspace, now: Timestamp| {
-        let (before, mut after) = (shop.last_seq(), None);
-        while let Round::After(id) = shop.age_some(now, after, 500).unwrap() {
-            after = Some(id);
+        let (before, mut from) = (shop.last_seq(), None);
+        while let Round::From(mark) = shop.age_some(now, from.take(), 500).unwrap() {
+            from = Some(mark);
         }
         shop.last_seq() - before
     };
@@ -688,6 +688,51 @@ fn a_shop_without_a_model_goes_by_its_catalogue() {
     let lamp = |pick: &Pick| matches!(&pick.why, Why::Like(to, _) if to == "new-lamp") && pick.item.starts_with("p2");
     assert!(for_you.items.len() == 5 && for_you.items.iter().all(lamp), "{for_you:?}");
     assert_eq!(ask(Kind::Similar, &["new-lamp".into()]).items, for_you.items);
+}
+
+#[test]
+fn a_block_of_scores_is_no_longer_where_no_checkpoint_holds_anybody_yet() {
+    let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+    let model = train(ModelKind::Value, (shop.state(), &shop.journal()), 1, &Progress::default()).unwrap();
+    shop.publish_model(end(), "test", model).unwrap();
+    let call =
+        |n| json!({"type": "track", "userId": format!("u{n}"), "messageId": format!("call {n}"), "event": "Call"});
+    take(&mut shop, end(), &(0..CUSTOMERS).map(call).collect::<Vec<_>>());
+    let entries = shop.last_seq();
+    score_everybody(&mut shop);
+    let journal = shop.journal();
+    let blocks: Vec<usize> = (entries + 1..=shop.last_seq())
+        .filter_map(|seq| match journal.entry(seq).unwrap()?.input? {
+            Input::Published(news) => {
+                if let Published::Scores(rows) = news.what {
+                    Some(rows.len())
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(blocks, [50, 50, 50, 50, 40, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_was_cut_short_is_taken_up_by_the_next_look() {
+    let workspace = tokio::task::spawn_blocking(|| {
+        let mut shop = open_on(&MemoryDisk::new(), CUSTOMERS);
+        for kind in [ModelKind::Value, ModelKind::Clusters] {
+            let model = train(kind, (shop.state(), &shop.journal()), 1, &Progress::default()).unwrap();
+            shop.publish_model(end(), "test", model).unwrap();
+        }
+        assert!(matches!(shop.score_some(end(), None, 50).unwrap(), Round::From(_)));
+        shop
+    });
+    let hand = Arc::new(AtomicI64::new(end().as_millis()));
+    let pump = Pump::start(workspace.await.unwrap(), Clock::Manual(hand)).unwrap();
+    let owes = || async { pump.handle().call(|workspace, _| Ok(workspace.owes_scores())).await.unwrap() };
+    assert!(owes().await);
+    Trainer::new(pump.handle()).look().await;
+    assert!(!owes().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
