@@ -34,6 +34,15 @@ const CORE_USES: [&str; 12] = [
 const FORBIDDEN_IN_CORE: [&str; 10] =
     ["::now", "getrandom", "rand::", "rand_", "tokio", "std::fs", "std::net", "std::thread", "HashMap", "HashSet"];
 
+/// Where core knows floating point, and what for. Points, money and whatever else is decided are integers and
+/// decimals.
+const FLOATS_IN_CORE: [(&str, &str); 4] = [
+    ("octets.rs", "carries bytes to the encoder in its largest primitive, as bits"),
+    ("value.rs", "writes decimals of few digits as JSON's one kind of number"),
+    ("program/document.rs", "is told of YAML's numbers so by the parser"),
+    ("program/shape.rs", "compares with the bounds of a JSON schema, to explain"),
+];
+
 /// No function is longer than this; the ratchet only goes down. Tests may hold long tables.
 const LONGEST_FUNCTION: usize = 70;
 
@@ -80,9 +89,7 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// Dependencies of the built crate on others of ours, tests excepted.
 fn arrows(name: &str, allowed: &[&str], manifest: &str) -> Vec<String> {
-    let built = manifest.split("[dev-dependencies]").next().unwrap_or_default();
-    let ours =
-        built.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|d| d.starts_with("perennial"));
+    let ours = dependencies(manifest).into_iter().filter(|d| d.starts_with("perennial"));
     let wrong = ours.filter(|d| *d != name && !allowed.contains(d));
     wrong.map(|d| format!("{name} must not depend on {d}")).collect()
 }
@@ -96,19 +103,22 @@ fn not_for_core(manifest: &str) -> Vec<String> {
 }
 
 /// Names that a manifest depends on to build its crate, in lines (`serde.workspace = true`) or in sections
-/// of their own (`[dependencies.serde]`), for any target.
+/// of their own (`[dependencies.serde]`), for any target; of one that has another name here, both.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let mut names = Vec::new();
-    let mut is_listing = false;
-    for line in manifest.lines().map(str::trim) {
+    let (mut is_listing, mut is_built) = (false, false);
+    for line in manifest.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
         if let Some(section) = line.strip_prefix('[') {
             let section = section.split(']').next().unwrap_or_default();
-            is_listing = section.ends_with("dependencies") && !section.ends_with("dev-dependencies");
+            is_built = section.contains("dependencies") && !section.contains("dev-dependencies");
+            is_listing = is_built && section.ends_with("dependencies");
             let single = section.split_once("dependencies.").filter(|(kind, _)| !kind.ends_with("dev-"));
             names.extend(single.map(|(_, name)| name));
-        } else if is_listing && !line.starts_with('#') {
+        } else if is_listing {
             names.extend(line.split(['.', ' ', '=']).next().filter(|name| !name.is_empty()));
         }
+        let renamed = line.split_once("package = \"").filter(|_| is_built);
+        names.extend(renamed.and_then(|(_, name)| name.split('"').next()));
     }
     names
 }
@@ -131,8 +141,21 @@ fn impurities(file: &str, source: &str) -> Vec<String> {
         for word in FORBIDDEN_IN_CORE.iter().filter(|word| mentions(line, word)) {
             findings.push(format!("{file}:{}: core must not use {word}", at + 1));
         }
+        let is_argued = FLOATS_IN_CORE.iter().any(|(here, _)| file.ends_with(&format!("/src/{here}")));
+        if !is_argued && ["f32", "f64"].iter().any(|float| is_word(line, float)) {
+            findings.push(format!("{file}:{}: core decides nothing by floating point (FLOATS_IN_CORE)", at + 1));
+        }
     }
     findings
+}
+
+/// Whether a line has this as a word of its own, or at the end of a number.
+fn is_word(line: &str, word: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
+        !after.starts_with(goes_on) && !before.ends_with(|c: char| goes_on(c) && !c.is_ascii_digit())
+    })
 }
 
 /// Whether a word stands in a line; a crate's name also at its beginning, as `brand_` is no `rand_`.
@@ -183,6 +206,32 @@ mod tests {
         let manifest =
             "[dependencies]\nperennial-store.workspace = true\n[dev-dependencies]\nperennial.workspace = true\n";
         assert_eq!(arrows("perennial-core", &[], manifest), ["perennial-core must not depend on perennial-store"]);
+    }
+
+    #[test]
+    fn an_arrow_behind_the_tests_or_under_another_name_is_found() {
+        for manifest in [
+            "[dev-dependencies]\nproptest = \"1\"\n\n[target.'cfg(unix)'.dependencies]\nperennial-store.workspace = true\n",
+            "[dev-dependencies]\nproptest = \"1\"\n\n[dependencies.perennial-store]\nworkspace = true\n",
+            "[dependencies]\nstore = { package = \"perennial-store\", path = \"../perennial-store\" }\n",
+            "[dependencies.store]\npackage = \"perennial-store\"\n",
+        ] {
+            let found = arrows("perennial-core", &[], manifest);
+            assert_eq!(found, ["perennial-core must not depend on perennial-store"], "{manifest}");
+        }
+        assert_eq!(
+            arrows("perennial-core", &[], "[dev-dependencies]\ns = { package = \"perennial-store\" }\n"),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn floating_point_in_core_is_found() {
+        for code in ["let share: f64 = 0.5;", "let n = points as f32;", "let half = 1f64 / 2f64;"] {
+            assert_eq!(impurities("crates/perennial-core/src/ledger.rs", code).len(), 1, "{code}");
+            assert!(impurities("crates/perennial-core/src/octets.rs", code).is_empty(), "it says why");
+        }
+        assert!(impurities("crates/perennial-core/src/ledger.rs", "fn visit_f64_or(leaf64: u8)").is_empty());
     }
 
     #[test]
