@@ -89,7 +89,37 @@ fn test() -> Result<(), String> {
             run("cargo", runner)?;
         }
     }
+    real_data(what)?;
     browser::walk(&root())
+}
+
+/// Tests that only real data can pass, by the variable that names its folder: they are ignored otherwise.
+const REAL_DATA: [(&str, &[&str]); 2] = [
+    (
+        "PERENNIAL_SHARED",
+        &[
+            "online_retail_reconciles_to_the_published_counts",
+            "complete_journey_reconciles_to_the_file",
+            "every_case_of_the_reference_files_is_met",
+            "intents_of_unseen_questions_are_told",
+        ],
+    ),
+    ("PERENNIAL_COMPLETEJOURNEY", &["the_python_package_reconciles_to_its_own_sums"]),
+];
+
+/// Runs the tests with real data, as far as somebody has it.
+fn real_data(what: &[&str]) -> Result<(), String> {
+    for (variable, tests) in REAL_DATA {
+        if std::env::var_os(variable).is_none_or(|folder| !Path::new(&folder).is_dir()) {
+            println!("SKIPPED: {}: {variable} names no folder", tests.join(", "));
+            continue;
+        }
+        let packages = ["-p", "perennial", "-p", "perennial-learn", "--tests"];
+        let ignored: &[&str] =
+            if what == ["nextest", "run"] { &["--run-ignored", "only", "--"] } else { &["--", "--ignored"] };
+        run("cargo", &[what, &packages, ignored, tests].concat())?;
+    }
+    Ok(())
 }
 
 fn lint() -> Result<(), String> {
