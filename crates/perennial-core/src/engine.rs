@@ -576,7 +576,9 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             firm_at: *firm_at,
             version: edition.program.version,
         }),
-        Fact::Missed { milestone } => member.milestones.retain(|m| m.milestone != *milestone),
+        Fact::Missed { milestone } => {
+            member.milestones.retain(|m| m.milestone != *milestone || m.firm_at <= at);
+        }
         Fact::Redeemed(redemption) => {
             member.keep_redemption(Bought { redemption: redemption.clone(), at, undone: false });
             member.wallet.active_at = member.wallet.active_at.max(at);

@@ -464,6 +464,8 @@ pub enum TierReason {
     Merged,
     /// The programme has no such level any more.
     Adopted,
+    /// The order went that had reached a level held before, so that nobody falls back to it.
+    Undermined,
 }
 
 /// A bought reward.

@@ -405,10 +405,13 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     let Some(before) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
     if back.brings_nothing() {
         book.note("nothing_returned");
+        book.record(Fact::Returned(back));
+        return;
     }
+    let stood = standing_milestones(book);
     book.record(Fact::Returned(back));
     if !before.earns {
-        return miss_milestones(book); // It counted as an order all the same.
+        return miss_milestones(book, stood); // It counted as an order all the same.
     }
     let Some(after) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
@@ -425,7 +428,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     give_points_back(book, &before, &after);
     move_impact(book, &before, &after);
     judge_benefits(book, name, false);
-    miss_milestones(book);
+    miss_milestones(book, stood);
     milestones(book, None);
     tier::refunded(book, name, was_pending, year);
 }
@@ -462,6 +465,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
 
 /// An order turned out to be another record of one that stays: what it brought is taken back.
 pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
+    let stood = standing_milestones(book);
     let points = reckon(book, record).min(record.points);
     if let Some(lot) = record.lot {
         reverse(book, lot, points, Cause::Merge);
@@ -478,7 +482,7 @@ pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
     if record.earns {
         move_impact(book, record, &nothing);
         benefits_back(book, record);
-        miss_milestones(book);
+        miss_milestones(book, stood);
         milestones(book, None);
     }
 }
@@ -650,12 +654,22 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<OrderRef> {
     open.map(|order| (order.at, order.order)).max().map(|(_, order)| order)
 }
 
+/// Milestones that a refund may take back: of those that are not firm yet, the ones whose value is not under the
+/// mark already. What brought that about was no refund in time, or they would be gone.
+fn standing_milestones(book: &Book<'_>) -> Vec<Reached> {
+    let milestones = book.customer.member.iter().flat_map(|member| &member.milestones);
+    let mut soft: Vec<Reached> = milestones.filter(|reached| book.at < reached.firm_at).cloned().collect();
+    if !soft.is_empty() {
+        let under = missed(book, soft.clone());
+        soft.retain(|reached| !under.contains(reached));
+    }
+    soft
+}
+
 /// After a refund: takes back what milestones gave whose value is under the mark again before the return window
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
-fn miss_milestones(book: &mut Book<'_>) {
-    let Some(member) = &book.customer.member else { return };
-    let soft = member.milestones.iter().filter(|reached| book.at < reached.firm_at).cloned().collect();
-    for reached in missed(book, soft) {
+fn miss_milestones(book: &mut Book<'_>, stood: Vec<Reached>) {
+    for reached in missed(book, stood) {
         book.record(Fact::Missed { milestone: reached.milestone });
         let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
         if let Some(lot) = lot {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::blocks::List as _;
-use crate::customer::{CART_MAX, Customer, Member, TierStatus};
+use crate::customer::{CART_MAX, Customer, Member};
 use crate::engine::Book;
 use crate::fact::{Fact, Outcome};
 use crate::id::OrderRef;
@@ -97,12 +97,8 @@ fn unite_members(member: &mut Member, other: Member) {
         mine.points += counted.points;
         mine.spend += counted.spend;
     }
-    member.tier = better(member.tier.take(), other.tier);
-    for reached in other.milestones {
-        if member.milestones.iter().all(|m| m.milestone != reached.milestone) {
-            member.milestones.push(reached);
-        }
-    }
+    member.tier = tier::better(member.tier.take(), other.tier);
+    member.milestones.extend(other.milestones); // One that both have is two: each may go with its own order.
     for (unit, amount) in other.impact {
         let mine = member.impact.entry(unit).or_default();
         *mine = mine.saturating_add(amount);
@@ -117,18 +113,6 @@ fn unite_members(member: &mut Member, other: Member) {
     member.activities.extend(other.activities);
     member.paid.extend(other.paid);
     member.queued.extend(other.queued);
-}
-
-/// The higher tier, and the later validity (rule 14).
-fn better(a: Option<TierStatus>, b: Option<TierStatus>) -> Option<TierStatus> {
-    match (a, b) {
-        (Some(a), Some(b)) => {
-            let until = [&a, &b].into_iter().filter(|held| held.level > 0).map(|held| held.until).max();
-            let higher = if (b.level, b.until) > (a.level, a.until) { b } else { a };
-            Some(TierStatus { until: until.unwrap_or(Timestamp::NEVER), ..higher })
-        }
-        (a, b) => a.or(b),
-    }
 }
 
 /// Orders that a visitor placed after the member had joined.

@@ -116,17 +116,25 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
 pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, year: i16) {
     let program = book.edition();
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
-    let Some(held) = member.tier.clone().filter(|t| t.reached_by == Some(order)) else { return };
+    let Some(held) = member.tier.clone() else { return };
     let follows = match tiers.on_refund {
         OnRefund::IfReachingOrderPending => was_pending,
         OnRefund::AtReview => false,
         OnRefund::AtOnce => true,
     };
-    let earned = level_for(tiers, counted(member, tiers, year));
-    if !follows || earned >= held.level {
+    if !follows {
         return;
     }
-    let (before, before_until) = fall_back(book, tiers, held).unwrap_or((0, Timestamp::NEVER));
+    if held.reached_by != Some(order) {
+        return undermined(book, held, order);
+    }
+    let earned = level_for(tiers, counted(member, tiers, year));
+    if earned >= held.level {
+        return;
+    }
+    let mut chain = befores(held.before.as_deref());
+    let held_before = chain.find_map(|status| Some((tiers.position(&status.tier)?, status.until)));
+    let (before, before_until) = held_before.unwrap_or((0, Timestamp::NEVER));
     let level = earned.max(before);
     let until = match level {
         0 => Timestamp::NEVER,
@@ -136,15 +144,24 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
     change(book, level, until, TierReason::Refunded, None);
 }
 
-/// What was held before and still would be: nothing that was reached by an order of which nothing is left.
-fn fall_back(book: &Book<'_>, tiers: &Tiers, held: TierStatus) -> Option<(u8, Timestamp)> {
-    let orders = &book.customer.orders;
-    let left = |order| orders.get(order).is_none_or(|record| record.stands());
-    let mut before = std::iter::successors(held.before, |status| status.before.clone());
-    before.find_map(|status| {
-        let level = tiers.position(&status.tier).filter(|_| status.reached_by.is_none_or(left))?;
-        Some((level, status.until))
-    })
+/// Nobody falls back to a level whose order is gone.
+fn undermined(book: &mut Book<'_>, held: TierStatus, order: OrderRef) {
+    let gone = book.customer.orders.get(order).is_some_and(|record| !record.stands());
+    if gone && befores(held.before.as_deref()).any(|status| status.reached_by == Some(order)) {
+        change(book, held.level, held.until, TierReason::Undermined, Some(order));
+    }
+}
+
+/// What was held before, the last first.
+fn befores(last: Option<&TierStatus>) -> impl Iterator<Item = &TierStatus> {
+    std::iter::successors(last, |status| status.before.as_deref())
+}
+
+/// What was held before, without what an order reached.
+fn without(before: Option<Box<TierStatus>>, order: Option<OrderRef>) -> Option<Box<TierStatus>> {
+    let mut status = before?;
+    status.before = without(status.before.take(), order);
+    if status.reached_by == order { status.before } else { Some(status) }
 }
 
 /// The held tier's time is over.
@@ -208,12 +225,33 @@ fn changed(old: Option<TierStatus>, change: &TierChange) -> TierStatus {
             TierStatus { reached_by: old.reached_by, before: old.before, by_hand: old.by_hand, ..held }
         }
         TierReason::Refunded => {
-            let mut before = std::iter::successors(old.before, |status| status.before.clone());
-            let again = before.find(|status| status.tier == change.tier && status.until == change.until);
-            again.map_or(held, |status| TierStatus { level: change.level, ..*status })
+            let again = befores(old.before.as_deref())
+                .find(|status| status.tier == change.tier && status.until == change.until)
+                .cloned();
+            match again {
+                Some(status) => TierStatus { level: change.level, ..status },
+                // What is left of the order holds this one.
+                None => TierStatus { reached_by: old.reached_by, before: old.before, ..held },
+            }
         }
+        TierReason::Undermined => TierStatus { before: without(old.before, change.order), ..old },
         TierReason::Joined | TierReason::Reviewed | TierReason::Merged => TierStatus { before: old.before, ..held },
     }
+}
+
+/// Of two who are one: the higher tier and the later validity (rule 14); the other one was held before.
+pub(crate) fn better(a: Option<TierStatus>, b: Option<TierStatus>) -> Option<TierStatus> {
+    let (a, b) = match (a, b) {
+        (Some(a), Some(b)) => (a, b),
+        (a, b) => return a.or(b),
+    };
+    let until = [&a, &b].into_iter().filter(|held| held.level > 0).map(|held| held.until).max();
+    let (mut higher, lower) = if (b.level, b.until) > (a.level, a.until) { (b, a) } else { (a, b) };
+    higher.until = until.unwrap_or(Timestamp::NEVER);
+    if higher.before.as_ref().is_none_or(|before| before.level < lower.level) {
+        higher.before = Some(Box::new(TierStatus { before: higher.before, ..lower }));
+    }
+    Some(shortened(higher))
 }
 
 /// Without what was held too long ago.

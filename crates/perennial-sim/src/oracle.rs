@@ -488,11 +488,7 @@ impl Oracle {
         person.activities.extend(gone.activities);
         Self::learn_from(person, &gone.traits);
         person.happened.extend(gone.happened);
-        for reached in gone.marks {
-            if person.marks.iter().all(|known| known.mark.id != reached.mark.id) {
-                person.marks.push(reached);
-            }
-        }
+        person.marks.extend(gone.marks);
         gone.years.into_iter().for_each(|(year, points)| *person.years.entry(year).or_default() += points);
         let (mine, theirs) = (person.tier.take(), gone.tier);
         self.people[into].tier = self.better(mine, theirs);

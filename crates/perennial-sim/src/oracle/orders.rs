@@ -140,6 +140,8 @@ impl Oracle {
         }
         sale.refunds.push(refund.refund_id.clone());
         let before = sale.clone();
+        let stood = self.standing_marks(who, now);
+        let sale = &mut self.people[who].sales[at];
         if !refund.lines.is_empty() {
             by_piece(sale, refund);
         } else if let Some(total) = refund.total {
@@ -148,7 +150,7 @@ impl Oracle {
             whole(sale);
         }
         self.give_back(who, &before, Heard::Refund, now);
-        self.take_back(who, at, now);
+        self.take_back(who, at, &stood);
     }
 
     /// A return is heard of when something comes back.
@@ -168,17 +170,18 @@ impl Oracle {
         };
         if !self.people[who].sales[at].cancelled {
             let before = self.people[who].sales[at].clone();
+            let stood = self.standing_marks(who, now);
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
             self.give_back(who, &before, Heard::Cancellation, now);
-            self.take_back(who, at, now);
+            self.take_back(who, at, &stood);
         }
     }
 
-    fn take_back(&mut self, who: usize, at: usize, now: i64) {
+    fn take_back(&mut self, who: usize, at: usize, stood: &[usize]) {
         let sale = self.people[who].sales[at].clone();
         if !sale.earns {
-            return self.miss(who, now);
+            return self.miss(who, stood);
         }
         let less = sale.points - self.worth(&sale).min(sale.points);
         let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
@@ -191,7 +194,7 @@ impl Oracle {
         if self.trade.tree().is_some_and(|(worth, _)| left <= worth) {
             self.people[who].sales[at].trees = 0;
         }
-        self.miss(who, now);
+        self.miss(who, stood);
         self.conclude(who);
         if was_pending {
             self.lose(who, &sale);

@@ -119,26 +119,25 @@ impl Oracle {
         let year = self.trade.zone().year(sale.at);
         let earned = self.earned(who, year);
         let Some(held) = self.people[who].tier.clone().filter(|_| !self.edition().levels.is_empty()) else { return };
-        if held.by.as_ref() != Some(&sale.id) || earned >= self.place(held.level) {
+        if held.by.as_ref() != Some(&sale.id) {
+            if !sale.rows.iter().any(Row::is_kept) {
+                // Nobody falls back to what went with its order.
+                self.people[who].tier = Some(spared(held, &sale.id));
+            }
             return;
         }
-        // Down to the last one below that was not reached by an order of which nothing is left.
-        let mut below = held.before;
-        while let Some(tier) = &below {
-            let gone = |sale: &Sale| Some(&sale.id) == tier.by.as_ref() && !sale.rows.iter().any(Row::is_kept);
-            if !self.people[who].sales.iter().any(gone) {
-                break;
-            }
-            below = below.and_then(|tier| tier.before);
+        if earned >= self.place(held.level) {
+            return;
         }
+        let (by, below) = (held.by, held.before);
         let level = self.edition().levels[earned].0;
         self.people[who].tier = Some(match below {
             Some(tier) if self.place(tier.level) >= earned => {
                 let at = self.place(tier.level);
                 Tier { level: self.edition().levels[at].0, until: if at == 0 { NEVER } else { tier.until }, ..*tier }
             }
-            _ if earned == 0 => bare(level, NEVER),
-            _ => bare(level, self.trade.zone().year_begins(year + 2)),
+            below if earned == 0 => Tier { by, before: below, ..bare(level, NEVER) },
+            below => Tier { by, before: below, ..bare(level, self.trade.zone().year_begins(year + 2)) },
         });
     }
 
@@ -181,8 +180,13 @@ impl Oracle {
         let (here, there) = (self.place(a.level), self.place(b.level));
         let ends = [(here, a.until), (there, b.until)].into_iter().filter(|(at, _)| *at > 0);
         let until = ends.map(|(_, until)| until).max().unwrap_or(NEVER);
-        let higher = if (there, b.until) > (here, a.until) { theirs } else { mine };
-        higher.map(|tier| Tier { until, ..tier })
+        let (higher, lower) = if (there, b.until) > (here, a.until) { (theirs, mine) } else { (mine, theirs) };
+        let (mut tier, mut lower) = (higher?, lower?);
+        if tier.before.as_ref().is_none_or(|before| self.place(before.level) < self.place(lower.level)) {
+            lower.before = tier.before;
+            tier.before = Some(Box::new(lower));
+        }
+        Some(Tier { until, ..tier })
     }
 
     /// What two members have earned together may reach what neither had, as by their last order.
@@ -196,6 +200,16 @@ impl Oracle {
             self.regrade(who, year, order);
         }
     }
+}
+
+/// A tier without what an order reached before.
+fn spared(mut tier: Tier, order: &str) -> Tier {
+    let mut before = tier.before.map(|before| spared(*before, order));
+    if before.as_ref().is_some_and(|before| before.by.as_deref() == Some(order)) {
+        before = before.and_then(|before| before.before).map(|before| *before);
+    }
+    tier.before = before.map(Box::new);
+    tier
 }
 
 /// The highest level that is not above one that is no more, by what that one needed last.
@@ -235,13 +249,18 @@ impl Oracle {
         counts
     }
 
+    /// Marks, by their number, that a refund at an instant may take back: they are not firm, and not under already.
+    pub(super) fn standing_marks(&self, who: usize, now: i64) -> Vec<usize> {
+        let marks = self.people[who].marks.iter().enumerate();
+        let soft = marks.filter(|(_, reached)| now < reached.firm_at);
+        let standing = soft.filter(|(_, reached)| self.stands_at(who, &reached.mark) >= reached.mark.at_least);
+        standing.map(|(nth, _)| nth).collect()
+    }
+
     /// After a refund in the return window: what is under the mark of then again is taken back.
-    pub(super) fn miss(&mut self, who: usize, now: i64) {
-        let (soft, firm): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.people[who].marks).into_iter().partition(|reached| now < reached.firm_at);
-        self.people[who].marks = firm;
-        for reached in soft {
-            if self.stands_at(who, &reached.mark) >= reached.mark.at_least {
+    pub(super) fn miss(&mut self, who: usize, stood: &[usize]) {
+        for (nth, reached) in std::mem::take(&mut self.people[who].marks).into_iter().enumerate() {
+            if !stood.contains(&nth) || self.stands_at(who, &reached.mark) >= reached.mark.at_least {
                 self.people[who].marks.push(reached);
             } else if let Some(lot) = reached.lot {
                 let (points, at) = (reached.mark.points, self.lots[lot].earned_at);

@@ -2,7 +2,7 @@
 //!
 //! Reads of a customer see memory, with everything due until now done.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
 
 use perennial_core::customer::{Customer, Member};
@@ -350,6 +350,8 @@ fn view(program: &Program, customer: &Customer, now: Timestamp) -> CustomerView 
             .into_iter()
             .flat_map(|m| &m.milestones)
             .filter_map(|m| m.badge.as_deref().map(Into::into))
+            .collect::<BTreeSet<String>>()
+            .into_iter()
             .collect(),
         impact: member
             .map(|m| m.impact.iter().map(|(u, n)| (u.to_string(), thousandths(*n))).collect())
