@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::blocks::{Blocks, List};
 use crate::fact::{Fact, Redemption};
 use crate::feature::Seen;
-use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef};
+use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef, Secret};
 use crate::input::{Timer, TimerKind};
 use crate::ledger::{Lot, Wallet};
 use crate::orders::Orders;
@@ -28,8 +28,10 @@ pub const REDEMPTIONS_MAX: usize = 512;
 pub const ANSWERS_MAX: usize = 256;
 /// Holds at the same time.
 pub const HOLDS_MAX: usize = 64;
-/// Activities kept.
+/// Activities kept, and open ones at the same time.
 pub const ACTIVITIES_MAX: usize = 512;
+/// Approved ones kept beyond them where what they are about pays once.
+pub const PAID_FOR_MAX: usize = 8_192;
 /// Instants kept of one rule that paid.
 pub const PAID_MAX: usize = 512;
 /// Numbers of long lists ([`Customer::lists`]); those of the features' windows follow.
@@ -283,6 +285,8 @@ pub struct Member {
     pub captured: Vec<Captured>,
     /// Activities submitted.
     pub activities: Vec<Activity>,
+    /// What approved activities that have left the list were about, where that pays once.
+    pub paid_for: Vec<[u8; 16]>,
     /// When rules last paid: rule and instant, so many of each rule.
     pub paid: Vec<(Box<str>, Timestamp)>,
     /// Messages queued: template, what about, when.
@@ -389,6 +393,35 @@ pub struct Activity {
     pub unique: Option<[u8; 16]>,
     /// Approved or declined, once decided.
     pub approved: Option<bool>,
+}
+
+impl Activity {
+    /// What it is about, if that pays once.
+    pub(crate) fn about(&self) -> Option<[u8; 16]> {
+        Some(about(&self.rule, self.unique?))
+    }
+}
+
+/// What pays once under a rule.
+pub(crate) fn about(rule: &str, unique: [u8; 16]) -> [u8; 16] {
+    Secret([0; 16]).digest(&[rule.as_bytes(), &unique])
+}
+
+impl Member {
+    /// Adds a submission; the oldest that was decided leaves a list that is too long.
+    pub(crate) fn keep_activity(&mut self, activity: Activity) {
+        self.activities.push(activity);
+        self.cap_activities();
+    }
+
+    pub(crate) fn cap_activities(&mut self) {
+        while self.activities.len() > ACTIVITIES_MAX {
+            let decided = self.activities.iter().position(|activity| activity.approved.is_some());
+            let gone = self.activities.remove(decided.unwrap_or(0));
+            self.paid_for.extend(gone.about().filter(|_| gone.approved == Some(true)));
+        }
+        self.paid_for.drain(..self.paid_for.len().saturating_sub(PAID_FOR_MAX));
+    }
 }
 
 /// Membership of a segment.

@@ -602,14 +602,13 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             }
         }
         Fact::Submitted { activity, rule, unique } => {
-            member.activities.push(Activity {
+            member.keep_activity(Activity {
                 activity: *activity,
                 rule: rule.clone(),
                 at,
                 unique: *unique,
                 approved: None,
             });
-            cap(&mut member.activities, ACTIVITIES_MAX);
         }
         Fact::Reviewed { activity, rule, approved } => {
             let open = |a: &&mut Activity| a.activity == *activity && a.rule == *rule && a.approved.is_none();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-use crate::customer::{Activity, Reached};
+use crate::customer::{ACTIVITIES_MAX, Activity, Reached, about};
 use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::expr::{Field, Predicate};
@@ -798,8 +798,13 @@ fn claim(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]
 fn submit(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]>) -> bool {
     let Some(member) = &book.customer.member else { return false };
     let taken = |a: &Activity| *a.rule == *rule && a.unique == unique && a.approved != Some(false);
-    if unique.is_some() && member.activities.iter().any(taken) {
+    let paid_for = |unique| member.paid_for.contains(&about(rule, unique));
+    if unique.is_some_and(|unique| member.activities.iter().any(taken) || paid_for(unique)) {
         book.note("already_submitted");
+        return false;
+    }
+    if member.activities.iter().filter(|activity| activity.approved.is_none()).count() >= ACTIVITIES_MAX {
+        book.note("limit_reached");
         return false;
     }
     let activity = activity_key(book, &event.message_id);

@@ -111,6 +111,8 @@ fn unite_members(member: &mut Member, other: Member) {
     member.holds.extend(other.holds);
     member.captured.extend(other.captured);
     member.activities.extend(other.activities);
+    member.paid_for.extend(other.paid_for);
+    member.cap_activities();
     member.paid.extend(other.paid);
     member.queued.extend(other.queued);
 }

@@ -126,7 +126,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
         return;
     }
     if held.reached_by != Some(order) {
-        return undermined(book, held, order);
+        return undermined(book, &held, order);
     }
     let earned = level_for(tiers, counted(member, tiers, year));
     if earned >= held.level {
@@ -145,7 +145,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, 
 }
 
 /// Nobody falls back to a level whose order is gone.
-fn undermined(book: &mut Book<'_>, held: TierStatus, order: OrderRef) {
+fn undermined(book: &mut Book<'_>, held: &TierStatus, order: OrderRef) {
     let gone = book.customer.orders.get(order).is_some_and(|record| !record.stands());
     if gone && befores(held.before.as_deref()).any(|status| status.reached_by == Some(order)) {
         change(book, held.level, held.until, TierReason::Undermined, Some(order));

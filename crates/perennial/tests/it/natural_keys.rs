@@ -3,7 +3,7 @@
 use perennial::wire::segment::Call;
 use perennial::workspace::{Refusal, Status, Workspace};
 use perennial_core::command::names_of;
-use perennial_core::customer::{ANSWERS_MAX, PAID_MAX, REDEMPTIONS_MAX};
+use perennial_core::customer::{ACTIVITIES_MAX, ANSWERS_MAX, PAID_MAX, REDEMPTIONS_MAX};
 use perennial_core::fact::Fact;
 use perennial_core::id::Secret;
 use perennial_core::input::{Command, Input};
@@ -184,6 +184,28 @@ fn the_first_and_the_last_order_are_known_however_many_are_taken_back() {
     assert_eq!(instants(&mut shop), (first, third));
     (0..4).for_each(|n| shop.refund("ana", &format!("order {n}"), 10));
     assert_eq!(shop.customer("ana").orders.standing.last, None);
+    shop.verify();
+}
+
+#[test]
+fn what_pays_once_is_known_however_many_submissions_follow() {
+    let mut shop = Shop::open();
+    let rules = "{ id: post, on: Posted, points: 5, unique_by: event.url }, { id: photo, on: Shown, points: 7, review: required }";
+    shop.publish(&PROGRAM.replace("earn: [", &format!("earn: [{rules}, ")));
+    shop.ask("ana", "e", enroll()).unwrap();
+    let post = |shop: &mut Shop, event: &str, n: usize| {
+        shop.call(Call::Track, json!({ "userId": "ana", "event": event, "properties": { "url": n } }));
+    };
+    post(&mut shop, "Shown", 0);
+    (0..ACTIVITIES_MAX + 30).for_each(|n| post(&mut shop, "Posted", n));
+    let before = granted(&mut shop, "ana").0;
+    shop.workspace.checkpoint().unwrap();
+    shop.reopen();
+    (0..60).for_each(|n| post(&mut shop, "Posted", n));
+    assert_eq!(granted(&mut shop, "ana").0, before, "each address pays once");
+    let approve = Command::Review { activity: "m1".into(), approve: true, reason: None };
+    shop.ask("ana", "r", approve).unwrap();
+    assert_eq!(granted(&mut shop, "ana").0, before + 7, "the one that waits has not been forgotten");
     shop.verify();
 }
 
