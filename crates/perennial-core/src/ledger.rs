@@ -205,8 +205,8 @@ impl Wallet {
         let surplus = self.lots.len() + PUT_ASIDE_TOGETHER - LOTS_MAX;
         let closed = self.lots.iter().enumerate().filter(|(_, lot)| lot.buckets.is_closed());
         let closed: Vec<usize> = closed.map(|(at, _)| at).take(surplus).collect();
-        let mut gone: Vec<Lot> = closed.into_iter().rev().filter_map(|at| self.lots.remove(at)).collect();
-        while let Some(lot) = gone.pop() {
+        for (gone, at) in closed.into_iter().enumerate() {
+            let Some(lot) = self.lots.remove(at - gone) else { break };
             self.archived.add(&lot.buckets);
             self.closed.push(lot);
         }
