@@ -1,7 +1,5 @@
 //! `cargo xtask crash --kills N`: the server killed under load, again and again.
 
-use std::process::Command;
-
 /// How often it is killed when nothing is said.
 const KILLS: u32 = 200;
 
@@ -15,7 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     };
     let test = ["test", "--quiet", "--package", "perennial", "--test", "it", "--release", "--"];
     let only = ["--exact", "crash::what_was_acknowledged_survives_every_kill", "--nocapture"];
-    let status = Command::new("cargo")
+    let status = crate::command("cargo")
         .args(test.iter().chain(&only))
         .env("PERENNIAL_CRASH_ROUNDS", kills.to_string())
         .current_dir(crate::root())

@@ -51,6 +51,23 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
+/// A program as whoever called the chore would start it: what the cargo that runs the chore says of this crate would
+/// be news to another cargo's build scripts, and each would build again what the other has built.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let said = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_str().is_some_and(is_of_a_crate));
+    for name in said {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Whether cargo sets a variable for the crate it runs; the others of its name are its user's.
+fn is_of_a_crate(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|named| variable.starts_with(named))
+        || ["CARGO", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"].contains(&variable)
+}
+
 /// Runs a program in the repository's root; a failure names the command.
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     run_with(program, arguments, &[])
@@ -59,7 +76,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 fn run_with(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     let line = format!("{program} {}", arguments.join(" "));
     eprintln!("$ {line}");
-    let mut command = Command::new(program);
+    let mut command = command(program);
     let status = command.args(arguments).envs(environment.iter().copied()).current_dir(root()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
@@ -72,7 +89,7 @@ fn run_with(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> 
 fn test() -> Result<(), String> {
     tidy::check(&root())?;
     run("cargo", &["fmt", "--all", "--check"])?;
-    let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
+    let nextest = command("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     let what: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
     // Examples are benchmarks: `lint` and `bench` build them, and they take as long as all the rest.
     let runner: &[&str] = &[what, &["--workspace", "--lib", "--bins", "--tests"]].concat();
@@ -125,4 +142,19 @@ fn real_data(what: &[&str]) -> Result<(), String> {
 fn lint() -> Result<(), String> {
     run("cargo", &["fmt", "--all", "--check"])?;
     run("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn a_cargo_that_a_chore_starts_builds_as_if_called_by_hand() {
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo runs this test");
+        let started = command("cargo");
+        let taken: Vec<_> = started.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert!(taken.iter().any(|name| *name == "CARGO_MANIFEST_DIR"), "{taken:?}");
+        assert!(taken.iter().any(|name| *name == "CARGO_PKG_NAME"), "{taken:?}");
+        assert!(!taken.iter().any(|name| *name == "CARGO_HOME" || *name == "CARGO_INCREMENTAL"), "{taken:?}");
+    }
 }
