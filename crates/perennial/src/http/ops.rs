@@ -6,9 +6,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use perennial_core::score::ModelKind;
 
 use super::AppState;
 use super::problem::ApiError;
+use crate::models::trainer;
 
 /// Bounds of the histograms, in seconds.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -34,11 +36,28 @@ fn install() -> PrometheusHandle {
     metrics::describe_counter!("events_total", "Messages by what became of them");
     metrics::describe_counter!("http_requests_total", "Requests by route, method and status");
     metrics::describe_counter!("http_timeouts_total", "Requests cut off after 30 seconds, mostly of slow clients");
+    metrics::describe_counter!("models_trained_total", "Trainings by kind of model and outcome");
+    metrics::describe_counter!("set_aside_total", "What was set aside because folding it panicked: a bug");
     metrics::describe_histogram!("http_request_seconds", "Time to the head of the answer");
     metrics::describe_histogram!("journal_append_seconds", "Time of one durable append");
     metrics::describe_histogram!("journal_append_entries", "Entries of one durable append");
     metrics::describe_gauge!("pump_queue_bytes", "Work that waits for the writer");
+    count_from_nought();
     handle
+}
+
+/// A counter that appears with its first step hides that step from whoever asks by how much it rose.
+fn count_from_nought() {
+    metrics::counter!("set_aside_total").increment(0);
+    metrics::counter!("http_timeouts_total").increment(0);
+    for status in ["accepted", "duplicate", "rejected", "quarantined"] {
+        metrics::counter!("events_total", "status" => status).increment(0);
+    }
+    for kind in ModelKind::ALL.map(ModelKind::word) {
+        for outcome in trainer::OUTCOMES {
+            metrics::counter!("models_trained_total", "kind" => kind, "outcome" => outcome).increment(0);
+        }
+    }
 }
 
 /// Alive
@@ -70,4 +89,20 @@ pub async fn readyz(State(app): AppState) -> Result<&'static str, ApiError> {
 #[utoipa::path(get, path = "/metrics", tag = "Operations", responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn metrics(State(app): AppState) -> impl IntoResponse {
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics().render())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_alerted_on_is_there_before_it_first_happens() {
+        let shown = super::metrics_handle().render();
+        for line in [
+            "set_aside_total 0",
+            "http_timeouts_total 0",
+            "events_total{status=\"rejected\"} 0",
+            "models_trained_total{kind=\"value\",outcome=\"failed\"} 0",
+        ] {
+            assert!(shown.lines().any(|said| said == line), "{line}: {shown}");
+        }
+    }
 }

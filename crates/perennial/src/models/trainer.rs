@@ -30,6 +30,9 @@ const WAIT: Duration = Duration::from_millis(250);
 /// Entries that are counted again at the start, at most.
 const COUNTED: u64 = 100_000;
 
+/// What a training comes to, as it is counted.
+pub(crate) const OUTCOMES: [&str; 4] = ["trained", "too_thin", "cancelled", "failed"];
+
 /// Trains models of a running server.
 pub struct Trainer {
     pump: Handle,
@@ -145,11 +148,12 @@ impl Trainer {
         let started = Instant::now();
         let result = self.train_and_publish(kind, progress).await;
         self.status().running = None;
+        let [trained, too_thin, cancelled, failed] = OUTCOMES;
         let outcome = match &result {
-            Ok(Ok(())) => "trained",
-            Ok(Err(Untrained::Thin(_))) => "too_thin",
-            Ok(Err(Untrained::Cancelled)) => "cancelled",
-            Ok(Err(Untrained::Failed(_))) | Err(_) => "failed",
+            Ok(Ok(())) => trained,
+            Ok(Err(Untrained::Thin(_))) => too_thin,
+            Ok(Err(Untrained::Cancelled)) => cancelled,
+            Ok(Err(Untrained::Failed(_))) | Err(_) => failed,
         };
         metrics::counter!("models_trained_total", "kind" => kind.word(), "outcome" => outcome).increment(1);
         metrics::histogram!("model_training_seconds", "kind" => kind.word()).record(started.elapsed());
