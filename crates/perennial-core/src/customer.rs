@@ -555,6 +555,13 @@ impl Customer {
             + said * SAID_BYTES
     }
 
+    /// Lets go of what has left the lists: somebody else puts it away.
+    pub fn forget_left(&mut self) {
+        drop(self.orders.take_left());
+        self.answers_left.clear();
+        self.member.iter_mut().for_each(|member| member.redemptions_left.clear());
+    }
+
     /// The oldest answers leave a list that is too long.
     pub(crate) fn cap_answers(&mut self) {
         let too_many = self.answers.len().saturating_sub(ANSWERS_MAX);

@@ -246,10 +246,7 @@ pub fn replay(
     mut gone: impl FnMut(CustomerId) -> Option<Customer>,
 ) {
     let Some(edition) = rules.latest().cloned() else { return };
-    customer.clock = customer.clock.max(at);
-    // What was due earlier has fired: with an entry of its own, or to no effect.
-    let until = if let Some(Input::Timer(timer)) = input { *timer } else { Timer::last_at(at) };
-    customer.timers.pass(|timer| *timer <= until);
+    come_to(customer, at, input);
     let event = match input {
         Some(Input::Event(event)) => Some(&**event),
         _ => None,
@@ -285,6 +282,14 @@ pub fn replay(
         Some(Input::Timer(timer)) => segment::refresh_woken(rules, &edition, customer, timer.kind),
         _ => segment::refresh(rules, &edition, customer),
     }
+}
+
+/// Brings a customer to the instant of an input: what was due earlier has fired, with an entry of its own or to no
+/// effect.
+pub fn come_to(customer: &mut Customer, at: Timestamp, input: Option<&Input>) {
+    customer.clock = customer.clock.max(at);
+    let until = if let Some(Input::Timer(timer)) = input { *timer } else { Timer::last_at(at) };
+    customer.timers.pass(|timer| *timer <= until);
 }
 
 fn repark(customer: &mut Customer, order: OrderRef, event: &Event) {

@@ -187,7 +187,8 @@ pub fn is_given(fact: &Fact) -> bool {
     matches!(fact, Fact::Created | Fact::Linked(_) | Fact::Unlinked(_)) || is_fetched(fact)
 }
 
-fn is_fetched(fact: &Fact) -> bool {
+/// Whether a fact says that something was fetched that had left the customer's lists.
+pub fn is_fetched(fact: &Fact) -> bool {
     matches!(fact, Fact::Recalled { .. } | Fact::RedemptionRecalled { .. })
 }
 

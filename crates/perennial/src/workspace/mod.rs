@@ -9,6 +9,7 @@
 
 mod answers;
 mod archive;
+mod audit;
 mod checkpoint;
 mod contain;
 mod erase;
@@ -89,7 +90,7 @@ pub struct Workspace {
     /// What of the workspace's own part of the state changed since the last checkpoint.
     changed: tail::Changed,
     /// Set while a journal is verified.
-    audit: Option<tail::Audit>,
+    audit: Option<audit::Audit>,
     /// Set while a journal is verified: where its entries are read.
     origin: Option<(JournalReader, State)>,
     /// An append failed: memory must be made again before anything else.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use perennial_core::command::{self, Neighbours};
+use perennial_core::command;
 use perennial_core::customer::Customer;
 use perennial_core::engine;
 use perennial_core::fact::Fact;
 use perennial_core::feature::Seen as Feature;
-use perennial_core::id::{CustomerId, Identifier, Secret};
-use perennial_core::input::{Command, Entry, Input, Publication, Published};
+use perennial_core::id::{CustomerId, Identifier};
+use perennial_core::input::{Entry, Input, Publication, Published};
 use perennial_core::program;
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
@@ -294,7 +294,7 @@ impl Workspace {
     }
 
     /// An entry that breaks a promise of ours is damaged, or a program wrote it that has one mended.
-    fn refold_contained(&mut self, entry: &Entry) -> Result<(), Failure> {
+    pub(super) fn refold_contained(&mut self, entry: &Entry) -> Result<(), Failure> {
         let folded = catch_unwind(AssertUnwindSafe(|| self.refold_entry(entry)));
         folded.unwrap_or_else(|_| Err(corrupt(format!("entry {} cannot be folded again", entry.seq))))
     }
@@ -393,11 +393,8 @@ impl Workspace {
                 _ => {}
             }
         }
-        let before = self.audit.is_some().then(|| customer.clone());
         self.name(&mut customer, entry);
-        if let Some(before) = before {
-            self.decide_again(entry, *before, &customer);
-        }
+        self.decide_again(entry, &customer);
         let mut merged = Vec::new();
         for fact in &entry.outcome {
             if let Fact::Merged { from } = fact
@@ -448,100 +445,6 @@ impl Workspace {
             let name = said.iter().find(|id| id.hashed(&secret) == *hash);
             name.into_iter().for_each(|name| customer.identifiers.push((name.clone(), root)));
         }
-    }
-}
-
-/// What is found while a journal is verified.
-#[derive(Default)]
-pub(super) struct Audit {
-    /// Entries that, decided again, come to something else.
-    pub(super) differences: Vec<String>,
-    /// Root profiles whose keys are destroyed.
-    unreadable: BTreeSet<CustomerId>,
-}
-
-impl Workspace {
-    /// Decides an entry again on the customer as it was, and notes what comes out differently.
-    fn decide_again(&mut self, entry: &Entry, mut before: Customer, named: &Customer) {
-        if self.includes_unreadable(&before) {
-            return; // What it was decided on can no longer be read.
-        }
-        before.identifiers.clone_from(&named.identifiers);
-        for fact in &entry.outcome {
-            match (fact, &mut before.member) {
-                (Fact::Recalled { order }, _) => before.orders.recall(*order),
-                (Fact::RedemptionRecalled { key }, Some(member)) => member.recall_redemption(key),
-                _ => {}
-            }
-        }
-        // Who it is was decided before the customer's own facts.
-        // What a model said is taken from the journal; a refusal may be worded otherwise by now.
-        let compared = |fact: &&Fact| !matches!(fact, Fact::Scored(_) | Fact::Explained { .. });
-        let given = |fact: &&Fact| unmerge::is_given(fact);
-        let written: Vec<&Fact> = entry.outcome.iter().skip_while(given).filter(compared).collect();
-        if matches!(written.first(), Some(Fact::SetAside { .. })) {
-            return; // Deciding it panicked; a mended program comes to something else.
-        }
-        let decide = || match &entry.input {
-            Some(Input::Event(event)) => Some(engine::apply(&self.rules, &mut before, event)),
-            Some(Input::Timer(timer)) => Some(engine::fire(&self.rules, &mut before, *timer, entry.recorded_at)),
-            Some(Input::Command(asked)) if !matches!(asked.command, Command::Merge { .. } | Command::Erase) => {
-                let near = Neighbours { stock: self.stock_for(&asked.command), seq: entry.seq, granted: false };
-                Some(command::admit(&self.rules, &mut before, asked, &near).0)
-            }
-            _ => None,
-        };
-        let decided = catch_unwind(AssertUnwindSafe(decide));
-        if matches!(decided, Ok(None)) {
-            return;
-        }
-        let again = decided.ok().flatten(); // None when it panics now.
-        if again.is_none_or(|facts| facts.iter().filter(compared).ne(written))
-            && let Some(audit) = &mut self.audit
-        {
-            audit.differences.push(format!("entry {}: deciding again gives other facts", entry.seq));
-        }
-    }
-
-    /// Whether somebody who was erased, perhaps after they were set free, is part of a customer.
-    fn includes_unreadable(&self, customer: &Customer) -> bool {
-        self.audit.iter().any(|audit| customer.roots.iter().any(|root| audit.unreadable.contains(root)))
-    }
-
-    /// Decides an un-merge again, at the first of its two entries, and notes a difference.
-    fn part_again(&mut self, entry: &Entry, id: CustomerId) -> Result<(), Failure> {
-        let Some(Input::Command(asked)) = entry.input.as_ref().filter(|_| entry.cause.is_none()) else { return Ok(()) };
-        let Some(union) = self.warm.get(id)?.cloned() else { return Ok(()) };
-        if self.own_history(&union.roots, entry.seq, None)?.iter().any(|told| told.input.is_none()) {
-            return Ok(()); // Somebody was set free and erased: what they did can no longer be read.
-        }
-        let parting = self.parting(&union, asked, entry.seq)?;
-        let same = side::same(parting, entry, self.entry(entry.seq + 1)?.as_ref());
-        self.audit.iter_mut().filter(|_| !same).for_each(|audit| {
-            audit.differences.push(format!("entry {}: parting the sides again gives other facts", entry.seq));
-        });
-        Ok(())
-    }
-
-    /// A workspace in memory, folded from another one's journal from its first entry on.
-    /// Each is looked at before.
-    pub(super) fn from_journal(
-        journal: &JournalReader,
-        state: State,
-        secret: Secret,
-        mut look: impl FnMut(&Entry) -> Result<(), Failure>,
-    ) -> Result<Self, Failure> {
-        let mut fresh = Self::memory()?;
-        fresh.rules = Rules::new(secret);
-        fresh.audit = Some(Audit::default());
-        let entries = journal.ahead(1)?;
-        fresh.origin = Some((journal.clone(), state));
-        for entry in entries {
-            let entry = entry?;
-            look(&entry)?;
-            fresh.refold_contained(&entry)?;
-        }
-        Ok(fresh)
     }
 }
 

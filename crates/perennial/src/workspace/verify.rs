@@ -36,9 +36,13 @@ impl Workspace {
         self.ready(self.now)?;
         self.commit()?;
         let mut findings = Findings { entries: self.last_seq(), faults: self.faults()?, ..Findings::default() };
-        let mut unseen = Unseen::default();
-        let look = |entry: &Entry| unseen.look(entry, &self.duplicates, &self.secret());
+        let (mut unseen, mut clock) = (Unseen::default(), Clock::default());
+        let look = |entry: &Entry| {
+            clock.look(entry);
+            unseen.look(entry, &self.duplicates, &self.secret())
+        };
         let mut again = Self::from_journal(&self.journal.reader(), self.state.clone(), self.secret(), look)?;
+        findings.faults.extend(clock.faults);
         findings.faults.extend(unseen.told());
         again.next_seq = self.next_seq;
         again.ready(self.now)?; // Both are compared at the same instant, whenever the last entry was written.
@@ -92,6 +96,28 @@ impl Workspace {
             customer.folded = 0;
         }
         Ok(customer)
+    }
+}
+
+/// The journal's time, which never goes back.
+#[derive(Default)]
+struct Clock {
+    /// The entry before, and when it was written.
+    before: Option<(u64, Timestamp)>,
+    faults: Vec<String>,
+}
+
+impl Clock {
+    fn look(&mut self, entry: &Entry) {
+        let now = (entry.seq, entry.recorded_at);
+        let Some((seq, at)) = self.before.replace(now).filter(|(_, at)| *at > entry.recorded_at) else { return };
+        if self.faults.len() < FAULTS_MAX {
+            let fault = format!(
+                "entry {}: it was written at {}, and entry {seq} before it at {at}: the journal's time never goes back",
+                now.0, now.1
+            );
+            self.faults.push(fault);
+        }
     }
 }
 

@@ -208,6 +208,31 @@ fn a_rebuild_that_fails_leaves_everything_as_it_was() {
     let owner = entry.customer.unwrap();
     let posting = Posting {
         unit: Unit::Points,
+#[test]
+fn a_verification_sees_where_the_journals_time_goes_back() {
+    let (home, mut workspace) = in_folder(5_000);
+    let folder = home.path().join("data");
+    for n in 0..5 {
+        let gift = Command::Adjust { points: 1, reason: "a gift".into(), by: "staff".into() };
+        assert!(ask(&mut workspace, at(n), &format!("a{n}"), gift));
+    }
+    workspace.checkpoint().unwrap();
+    let last = workspace.last_seq();
+    drop(workspace);
+    assert_eq!(perennial::commands::verify(&folder).unwrap().faults, [""; 0]);
+    let db = rusqlite::Connection::open(folder.join("journal.db")).unwrap();
+    let middle = last - 2;
+    db.execute(
+        "UPDATE entries SET recorded_at = recorded_at - 90000000 WHERE seq = ?1",
+        [i64::try_from(middle).unwrap()],
+    )
+    .unwrap();
+    drop(db);
+    let faults = perennial::commands::verify(&folder).unwrap().faults;
+    assert!(faults[0].starts_with(&format!("entry {middle}: it was written at ")), "{faults:?}");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+}
+
         from: Account::Pending,
         to: Account::Available,
         amount: 5,
