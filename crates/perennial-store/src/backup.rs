@@ -8,7 +8,7 @@
 //! either folder, or a copy of that file, lists and the restored journal does not know as erased.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use perennial_core::id::CustomerId;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
+use crate::private::{keep_to_owner, make_file, make_folder, private_file};
 use crate::{
     Duplicates, Keys, LOCK, Options, State, Store, Taken, discard_duplicates, discard_state, refuse_missing,
-    remove_if_there, take,
+    remove_if_there, take, take_to_read,
 };
 
 const JOURNAL: &str = "journal.db";
@@ -43,7 +44,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
     refuse_missing(DOING, folder)?;
     refuse_existing(DOING, to)?;
     let partial = beside(to, "partial");
-    std::fs::create_dir_all(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
+    make_folder(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
     let held = Arc::new(take(&partial)?);
     if let Err(failure) = copy_live(folder, &partial).and_then(|()| check_keys(&partial, held)) {
         let _ = remove_folder(&partial); // A disk that is full needs the room.
@@ -100,7 +101,7 @@ pub struct Restored {
 pub fn restore(from: &Path, to: &Path, also: Option<&Path>, options: Options) -> Result<Restored, Failure> {
     const DOING: &str = "restore";
     refuse_missing(DOING, from)?;
-    let _whole = if has_logs(from) { Some(take(from)?) } else { None };
+    let _whole = if has_logs(from) { take_to_read(from)? } else { None };
     let held = if to.exists() { Some(take(to)?) } else { None };
     let lists: Vec<PathBuf> =
         [to, from].map(|folder| folder.join(ERASURES)).into_iter().chain(also.map(Path::to_owned)).collect();
@@ -128,7 +129,7 @@ fn has_logs(folder: &Path) -> bool {
 }
 
 fn copy_all(from: &Path, partial: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(partial).map_err(|e| Failure::io("restore", partial, &e))?;
+    make_folder(partial).map_err(|e| Failure::io("restore", partial, &e))?;
     for file in [JOURNAL, KEYS, MASTER, ERASURES, API_KEYS, STATE, DUPLICATES] {
         copy_file(&from.join(file), &partial.join(file))?;
         let log = format!("{file}-wal");
@@ -185,7 +186,7 @@ fn discard_what_cannot_be_read(folder: &Path) -> Result<(), Failure> {
 pub(crate) fn note_erasure(folder: &Path, root: CustomerId) -> Result<(), Failure> {
     let path = folder.join(ERASURES);
     let failed = |e: std::io::Error| Failure::io("note an erasure", &path, &e);
-    let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
+    let mut file = private_file().create(true).read(true).append(true).open(&path).map_err(failed)?;
     // A crash may have cut the last line: a new one does not continue it.
     let begin = if ends_a_line(&mut file).map_err(failed)? { "" } else { "\n" };
     file.write_all(format!("{begin}{root}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
@@ -242,18 +243,23 @@ fn copy_database(from: &Path, to: &Path) -> Result<(), Failure> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(from, flags).doing(&doing)?;
     let name = to.to_str().ok_or_else(|| Failure::misuse(&*doing, "the path is not valid Unicode"))?;
+    make_file(to).map_err(|e| Failure::io(&doing, to, &e))?;
     db.execute("VACUUM INTO ?1", [name]).doing(&doing)?;
     File::open(to).and_then(|f| f.sync_all()).map_err(|e| Failure::io(&doing, to, &e))
 }
 
-/// Copies a file and its rights, if it exists, to the disk.
+/// Copies a file, if it exists, to the disk; the copy is its owner's alone.
 fn copy_file(from: &Path, to: &Path) -> Result<(), Failure> {
     let copied = match std::fs::copy(from, to) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other,
     };
     copied
-        .and_then(|_| File::open(to)?.sync_all())
+        .and_then(|_| {
+            let copy = File::open(to)?;
+            keep_to_owner(&copy)?;
+            copy.sync_all()
+        })
         .map_err(|e| Failure::io(&format!("copy {}", from.display()), to, &e))
 }
 

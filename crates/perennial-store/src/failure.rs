@@ -22,6 +22,10 @@ pub enum Trouble {
     InUse,
     /// The file is damaged, or half of it is missing.
     Corrupt,
+    /// There is no data folder.
+    Absent,
+    /// The folder may not be written to.
+    ReadOnly,
     /// The file belongs to another program.
     Foreign,
     /// Entries of the journal are missing that other files have seen.
@@ -104,6 +108,10 @@ impl Failure {
             }
             Trouble::Corrupt => {
                 "restore the last backup; where only state.db or duplicates.db is damaged, `perennial rebuild` makes them again"
+            }
+            Trouble::Absent => "name the data folder with --folder; `perennial serve --program FILE` makes a new one",
+            Trouble::ReadOnly => {
+                "mend its permissions; to look into a backup where nothing may be written, copy it and name the copy (`restore` reads it where it is)"
             }
             Trouble::Foreign => {
                 "name another data folder, or move that file away: a backup has journal.db and keys.db, the others are made again"

@@ -6,7 +6,7 @@
 //! are out of reach; a restore destroys again what was destroyed since (see [`crate::restore`]).
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,6 +21,7 @@ use crate::digests::DigestMap;
 use crate::failure::{Failure, Trouble};
 use crate::keyring::{Keyring, Known};
 use crate::memory::{MemoryDisk, Write};
+use crate::private::private_file;
 use crate::seal::{Key, KeyName, entropy};
 use crate::sqlite::guard;
 
@@ -328,11 +329,7 @@ fn make_master(path: &Path) -> Result<Key, Failure> {
     let beside = path.with_extension("new");
     let mut bytes = Zeroizing::new([0; 32]);
     entropy(&mut *bytes)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside).map_err(failed)?;
+    let mut file = private_file().write(true).create(true).truncate(true).open(&beside).map_err(failed)?;
     file.write_all(&*bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)?;
     if let Some(folder) = path.parent() {

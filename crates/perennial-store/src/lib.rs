@@ -55,14 +55,15 @@ mod journal;
 mod keyring;
 mod keys;
 mod memory;
+mod private;
 mod runs;
 mod seal;
 mod seen_orders;
 mod sqlite;
 mod state;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Seek as _, Write as _};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,6 +76,7 @@ pub use failure::{Failure, Trouble};
 pub use journal::{Appended, Entries, Journal, JournalReader, READ_MAX};
 pub use keys::Keys;
 pub use memory::{Fault, MemoryDisk, Write};
+pub use private::private_file;
 pub use state::{Archived, Checkpoint, CustomerRow, KeptKey, Parts, PostingRow, ROWS_MAX, State};
 
 /// All that is kept of one workspace. Take it apart: the journal goes to the writer, the others to
@@ -121,7 +123,7 @@ impl Store {
 
     /// Opens a folder with options.
     pub fn open_with(folder: &Path, options: Options) -> Result<Self, Failure> {
-        std::fs::create_dir_all(folder).map_err(|e| Failure::io("make the data folder", folder, &e))?;
+        private::make_folder(folder).map_err(|e| Failure::io("make the data folder", folder, &e))?;
         let taken = Arc::new(take(folder)?);
         refuse_lost_keys(folder)?;
         refuse_lost_journal(folder)?;
@@ -185,13 +187,25 @@ fn remove_if_there(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Refuses a folder that is none of ours: without journal and keys it is nothing; the others can be made again.
+/// What no data folder is without; the others can be made again.
+const NEEDED: [&str; 2] = ["journal.db", "keys.db"];
+
+/// Whether a folder holds something of ours, be it damaged: it is not to be taken for a new one.
+pub fn is_begun(folder: &Path) -> bool {
+    NEEDED.iter().any(|file| folder.join(file).exists())
+}
+
+/// Refuses a folder that is none of ours: without journal and keys it is nothing.
 ///
 /// # Errors
 /// When one of the two is not there, or empty.
 pub fn refuse_missing(doing: &str, folder: &Path) -> Result<(), Failure> {
+    if !is_begun(folder) {
+        let detail = format!("{} is no data folder: it has no journal.db", folder.display());
+        return Err(Failure::new(Trouble::Absent, doing, detail));
+    }
     let empty = |file: &&&str| std::fs::metadata(folder.join(file)).map_or(true, |found| found.len() == 0);
-    match ["journal.db", "keys.db"].iter().find(empty) {
+    match NEEDED.iter().find(empty) {
         Some(file) => {
             let detail = format!("{} has no {file}, or an empty one", folder.display());
             Err(Failure::new(Trouble::Foreign, doing, detail))
@@ -241,23 +255,49 @@ fn discard(folder: &Path, file: &str) -> Result<(), Failure> {
 
 /// The file that marks a folder as taken.
 pub(crate) const LOCK: &str = "lock";
+const DOING: &str = "take the data folder";
+
+fn held(folder: &Path, error: TryLockError) -> Failure {
+    let path = folder.join(LOCK);
+    match error {
+        TryLockError::WouldBlock => {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let detail = format!("{} is held by process {}", folder.display(), holder.trim());
+            Failure::new(Trouble::InUse, DOING, detail)
+        }
+        TryLockError::Error(e) => Failure::io(DOING, &path, &e),
+    }
+}
+
+/// Keeps others from writing to a folder that is only read. Where nobody may write a mark, one that stands there
+/// already is respected.
+fn take_to_read(folder: &Path) -> Result<Option<Taken>, Failure> {
+    let refused = match take(folder) {
+        Err(refused) if refused.trouble == Trouble::ReadOnly => refused,
+        taken => return taken.map(Some),
+    };
+    match File::open(folder.join(LOCK)) {
+        Ok(file) => {
+            file.try_lock_shared().map_err(|e| held(folder, e))?;
+            Ok(Some(Taken::Folder { _lock: file }))
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(_) => Err(refused),
+    }
+}
 
 /// Marks the folder as ours, for as long as the file is open.
 fn take(folder: &Path) -> Result<Taken, Failure> {
-    const DOING: &str = "take the data folder";
     let path = folder.join(LOCK);
     let failed = |e: std::io::Error| Failure::io(DOING, &path, &e);
-    let mut file =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let holder = std::fs::read_to_string(&path).unwrap_or_default();
-            let detail = format!("{} is held by process {}", folder.display(), holder.trim());
-            return Err(Failure::new(Trouble::InUse, DOING, detail));
+    let opened = private_file().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = opened.map_err(|e| match e.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            Failure { trouble: Trouble::ReadOnly, ..failed(e) }
         }
-        Err(TryLockError::Error(e)) => return Err(failed(e)),
-    }
+        _ => failed(e),
+    })?;
+    file.try_lock().map_err(|e| held(folder, e))?;
     file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
     write!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(Taken::Folder { _lock: file })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::{Doing as _, Failure, Trouble};
+use crate::private;
 
 /// One of our files: its mark in the header and its layout.
 pub(crate) struct Layout {
@@ -40,6 +41,7 @@ const IDLE_READERS: usize = 4;
 /// Opens a file for writing; makes it when it is new.
 pub(crate) fn open(path: &Path, layout: &Layout) -> Result<Connection, Failure> {
     let doing = format!("open the {} ({})", layout.name, path.display());
+    private::make_file(path).map_err(|e| Failure::io(&doing, path, &e))?;
     let db = Connection::open(path).doing(&doing)?;
     db.busy_timeout(WAIT).doing(&doing)?;
     check_mark(&db, layout, &doing)?;

@@ -363,7 +363,7 @@ fn a_backup_is_made_while_running_and_opens_by_itself() {
     let secret = store.keys.secret("identifiers").unwrap();
     store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
     std::fs::write(home.join("api-keys.json"), "[]").unwrap();
-    assert_eq!(backup(dir.path(), &copy).unwrap_err().trouble, Trouble::Foreign, "not a data folder");
+    assert_eq!(backup(dir.path(), &copy).unwrap_err().trouble, Trouble::Absent, "not a data folder");
     backup(&home, &copy).unwrap();
     assert_eq!(backup(&home, &copy).unwrap_err().trouble, Trouble::Foreign, "it is there already");
     assert_eq!(std::fs::read_to_string(copy.join("api-keys.json")).unwrap(), "[]");
@@ -371,6 +371,48 @@ fn a_backup_is_made_while_running_and_opens_by_itself() {
     let copy = Store::open(&copy).unwrap();
     assert_eq!(copy.journal.reader().read(1, 9).unwrap(), vec![entry(1, 1), entry(2, 2)]);
     assert!(copy.keys.secret("identifiers").unwrap() == secret);
+}
+
+#[cfg(unix)]
+fn rights(path: &std::path::Path) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
+}
+
+/// The state holds people in plain text.
+#[cfg(unix)]
+#[test]
+fn only_its_owner_may_look_into_a_folder_or_a_copy_of_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = folder();
+    let [home, copy, other] = ["home", "copy", "other"].map(|name| dir.path().join(name));
+    let is_private = |folder: &std::path::Path| {
+        assert_eq!(rights(folder), 0o700, "{}", folder.display());
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            assert_eq!(rights(&path), 0o600, "{}", path.display());
+        }
+    };
+    let mut store = Store::open(&home).unwrap();
+    store.journal.append(&[entry(1, 1), entry(2, 2)]).unwrap();
+    store.state.checkpoint(perennial_store::Checkpoint { position: 2, ..Default::default() }).unwrap();
+    store.keys.destroy(customer(2)).unwrap();
+    is_private(&home);
+    backup(&home, &copy).unwrap();
+    is_private(&copy);
+    // As on a medium that cannot be written.
+    for file in std::fs::read_dir(&copy).unwrap() {
+        std::fs::set_permissions(file.unwrap().path(), std::fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let restored = restore(&copy, &other, None, Options::default()).unwrap();
+    assert_eq!(restored.last_seq, 2);
+    is_private(&other);
+    assert_eq!(Store::open(&other).unwrap().journal.reader().read(1, 9).unwrap()[0], entry(1, 1));
+    // What has rights has them on purpose.
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o750)).unwrap();
+    drop(Store::open(&other).unwrap());
+    assert_eq!(rights(&other), 0o750);
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -78,11 +78,7 @@ fn damaged(path: &Path, why: &serde_json::Error) -> io::Error {
 /// Written beside and moved into place, so that a crash leaves the old file or the new one.
 fn write(path: &Path, keys: &[Key]) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&beside)?;
+    let file = perennial_store::private_file().write(true).create(true).truncate(true).open(&beside)?;
     serde_json::to_writer_pretty(&file, keys)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;

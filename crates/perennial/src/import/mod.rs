@@ -522,7 +522,7 @@ impl Plan {
             }
             // Written beside and renamed, so that a reject file may be mended and fed in place.
             let unfinished = unfinished(&target);
-            let out = fs::File::create(&unfinished).map_err(|e| io(&unfinished, e))?;
+            let out = make(&unfinished).map_err(|e| io(&unfinished, e))?;
             rejects.write(BufWriter::new(out), path, file).map_err(|e| io(path, e))?;
             fs::rename(&unfinished, &target).map_err(|e| io(&target, e))?;
         }
@@ -541,8 +541,13 @@ fn try_target(target: &Path) -> Result<(), Failure> {
         return Err(io(target, reason));
     }
     let trial = unfinished(target);
-    let tried = fs::File::create(&trial).and_then(|_| fs::remove_file(&trial));
+    let tried = make(&trial).and_then(|_| fs::remove_file(&trial));
     tried.map_err(|e| io(target, format!("cannot be written ({e}); name another file for --rejects")))
+}
+
+/// Begins a file for what rows say of people: its owner's alone.
+fn make(path: &Path) -> std::io::Result<fs::File> {
+    perennial_store::private_file().write(true).create(true).truncate(true).open(path)
 }
 
 /// Where a reject file is written before it gets its name.
@@ -655,7 +660,7 @@ fn resume(path: &Path, fingerprint: String, length: usize) -> Marker {
 fn begin(path: &Path, marker: &Marker) -> Result<(), Failure> {
     let unfinished = path.with_extension("unfinished");
     let text = serde_json::to_string(marker).map_err(|e| io(path, e))? + "\n";
-    fs::write(&unfinished, text).map_err(|e| io(&unfinished, e))?;
+    make(&unfinished).and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| io(&unfinished, e))?;
     fs::rename(&unfinished, path).map_err(|e| io(path, e))
 }
 
