@@ -11,7 +11,7 @@ export function customer(view, timeline, ledger, shop, models, shown) {
     tier(view),
     purchase(view, shop),
     places(view),
-    lots(view.points.lots, shop.zone),
+    ...lots(view.points.lots, shop.zone),
     ...future(view, models, shown),
     el('h3', {}, 'Segments'), segments(view.segments),
     el('h3', {}, 'What is computed and known'), known(view, shop.currency),
@@ -60,13 +60,23 @@ function places(view) {
   return table(points(view), `As of ${instant(view.as_of)}`, shown.map(([, words]) => [words, 'n']), [shown.map(([name]) => whole(view.points[name]))], 'wide')
 }
 
+/** Lots that are shown at once; who earns by each order has hundreds. */
+const NEXT = 12
+
 function lots(all, zone) {
-  if (!all.length) return el('p', {}, 'No open lots. Points earned together form a lot; the one that expires first is spent first.')
+  if (!all.length) return [el('p', {}, 'No open lots. Points earned together form a lot; the one that expires first is spent first.')]
   const expiry = l => l.expires_at ? dayThere(l.expires_at, zone) : 'never'
   const held = ['pending', 'available', 'held'].filter(name => name === 'available' || all.some(l => l[name]))
-  return table(`${plural(all.length, 'open lot')}; the first expires ${expiry(all[0])}`, `Points lapse as that day begins, ${zone} time; the earliest first`,
+  const shown = (some, finding, about, kind) => table(finding, about,
     [['expires'], ...held.map(name => [name, 'n']), ['earned'], ['by'], ['available from']],
-    all.map(l => [expiry(l), ...held.map(name => whole(l[name])), day(l.earned_at), title(l.rule), day(l.available_at)]), all.length > 8 ? 'wide tall' : 'wide')
+    some.map(l => [expiry(l), ...held.map(name => whole(l[name])), day(l.earned_at), title(l.rule), day(l.available_at)]), kind)
+  const [finding, lapse] = [`${plural(all.length, 'open lot')}; the first expires ${expiry(all[0])}`, `Points lapse as that day begins, ${zone} time`]
+  if (all.length <= NEXT) return [shown(all, finding, `${lapse}; the earliest first`, 'wide')]
+  return [
+    shown(all.slice(0, NEXT), finding, `The next ${NEXT} to lapse. ${lapse}`, 'wide'),
+    el('details', { id: 'all-lots' }, el('summary', {}, `Show all ${plural(all.length, 'lot')}`),
+      shown(all, `All ${plural(all.length, 'open lot')}`, `${lapse}; the earliest first`, 'wide tall')),
+  ]
 }
 
 function segments(all) {

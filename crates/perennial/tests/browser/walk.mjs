@@ -105,6 +105,21 @@ const steps = {
     assert.deepEqual(page.wrong, [])
   },
 
+  async 'of many lots the next to lapse are shown, and all of them on request'() {
+    const page = await visit('light')
+    const who = await nameOf(page.locator('#examples a').first())
+    for (let n = 0; n < 14; n++) await call('/v1/track', { userId: who, messageId: `walk-lot-${crypto.randomUUID()}`, ...spent(20) })
+    await openCustomer(page, who)
+    await page.getByText(/Show all \d+ lots/).waitFor()
+    assert.equal(await page.getByRole('table', { name: /open lots; the first expires/ }).locator('tbody tr').count(), 12)
+    const all = page.getByRole('table', { name: /All \d+ open lots/ })
+    assert.equal(await all.count(), 0, 'folded')
+    await page.getByText(/Show all \d+ lots/).click()
+    assert.ok(await all.locator('tbody tr').count() > 12)
+    await accessible(page, 'all lots, light')
+    assert.deepEqual(page.wrong, [])
+  },
+
   async 'what is to be expected of a customer opens to the model, its figures and the reason'() {
     const page = await visit('light')
     await page.locator('#examples a').first().click()
