@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perennial_core::event::{Product, Refund};
-use perennial_core::id::{CustomerId, Identifier};
-use perennial_core::input::Input;
+use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
+use perennial_core::input::{Entry, Input};
 use perennial_core::money::Currency;
-use perennial_core::program::Problem;
+use perennial_core::program::{self, Problem};
 use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::Timestamp;
 use perennial_store::Aside;
@@ -42,11 +42,20 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Opens a data folder and puts a programme file in force, when one is given and it is news.
+/// Opens a data folder and puts a programme file in force, when one is given and it is news. A new folder is made for
+/// a programme that is in order only: a mistyped name is told.
 ///
 /// # Errors
 /// The store's failure, or the problems of the programme.
 pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
+    let source =
+        program.map(|path| std::fs::read_to_string(path).map_err(|e| Trouble(unread(path, &e)))).transpose()?;
+    if !perennial_store::is_begun(data) {
+        match (program, &source) {
+            (Some(path), Some(source)) => drop(program::compile(source).map_err(|found| problems(path, &found))?),
+            _ => perennial_store::refuse_missing("open the data folder", data)?,
+        }
+    }
     let mut workspace = Workspace::open(data)?;
     Aside::forget(data)?;
     match workspace.erase_listed(now()) {
@@ -56,8 +65,7 @@ pub fn open(data: &Path, program: Option<&Path>) -> Result<Workspace, Trouble> {
         }
         done => done?,
     }
-    let Some(path) = program else { return Ok(workspace) };
-    let source = std::fs::read_to_string(path).map_err(|e| Trouble(unread(path, &e)))?;
+    let (Some(path), Some(source)) = (program, source) else { return Ok(workspace) };
     if workspace.program_source() != Some(&source) {
         workspace.publish(now(), "command line", &source).map_err(|e| refused(path, e))?;
     }
@@ -77,11 +85,13 @@ pub fn unread(path: &Path, error: &std::io::Error) -> String {
 fn refused(path: &Path, error: PublishError) -> Trouble {
     match error {
         PublishError::Failure(failure) => failure.into(),
-        PublishError::Problems(problems) => {
-            let lines: Vec<String> = problems.iter().map(|p: &Problem| format!("{}: {p}", path.display())).collect();
-            Trouble(lines.join("\n"))
-        }
+        PublishError::Problems(found) => problems(path, &found),
     }
+}
+
+fn problems(path: &Path, found: &[Problem]) -> Trouble {
+    let lines: Vec<String> = found.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
+    Trouble(lines.join("\n"))
 }
 
 /// How long a training may take to see that it is called off when the server ends.
@@ -215,6 +225,7 @@ impl Books {
 /// # Errors
 /// When the folder cannot be used, or the programme asks for no such model.
 pub fn train(data: &Path, program: Option<&Path>, named: &[ModelKind]) -> Result<u8, Trouble> {
+    perennial_store::refuse_missing("train", data)?; // Whatever the programme: nobody is in a new one.
     let mut workspace = open(data, program)?;
     let wanted = workspace.rules().latest().map(|edition| edition.program.models.clone()).unwrap_or_default();
     if let Some(kind) = named.iter().find(|kind| !wanted.contains_key(kind)) {
@@ -334,6 +345,18 @@ pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
     Ok(perennial_store::backup(data, to)?)
 }
 
+/// The root profiles of whoever has a name. The id of somebody who was erased names them still.
+fn roots(workspace: &mut Workspace, who: &Identifier) -> Result<Vec<CustomerId>, Trouble> {
+    let own = who.value.parse().ok().filter(|_| who.kind == IdentifierKind::User);
+    match (workspace.roots_of(who)?, own) {
+        (Some(roots), _) => Ok(roots),
+        (None, Some(id)) => Ok(vec![id]),
+        (None, None) => Err(Trouble(format!(
+            "nobody is known as {who}: name a customer as the API does (ana, email:ana@example.com), or by the id cus_… of entries and answers"
+        ))),
+    }
+}
+
 /// Puts a backup in the place of a data folder; where the old one is now. Whoever the file `erasures` lists is
 /// erased again, too.
 ///
@@ -349,20 +372,23 @@ pub fn restore(from: &Path, to: &Path, erasures: Option<&Path>) -> Result<Option
     Ok(restored.replaced)
 }
 
-/// Prints entries of the journal as JSON lines.
+/// Prints entries of the journal as JSON lines, and says where it stopped when there are more.
 ///
 /// # Errors
-/// When the folder cannot be used.
-pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<CustomerId>) -> Result<(), Trouble> {
-    let workspace = Workspace::open_existing(data)?;
+/// When the folder cannot be used, or nobody has the name.
+pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<&Identifier>) -> Result<(), Trouble> {
+    let mut workspace = Workspace::open_existing(data)?;
+    let roots = customer.map(|who| roots(&mut workspace, who)).transpose()?;
+    let is_of = |entry: &Entry| roots.as_ref().is_none_or(|roots| entry.customer.is_some_and(|id| roots.contains(&id)));
     let mut out = std::io::stdout().lock();
     let mut shown = 0;
     for entry in workspace.journal().iter(from) {
         let entry = entry?;
-        if customer.is_some() && entry.customer != customer {
+        if !is_of(&entry) {
             continue;
         }
         if shown == limit {
+            eprintln!("stopped after {limit} entries: --from {} goes on, --limit shows more at once", entry.seq);
             break;
         }
         shown += 1;

@@ -1,7 +1,7 @@
 //! The one program. Every command is a thin door to the library.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use mimalloc::MiMalloc;
 use perennial::commands::{self, Trouble};
 use perennial::{import, learn, scenario};
-use perennial_core::id::CustomerId;
+use perennial_core::id::Identifier;
 use perennial_core::program;
 use perennial_core::score::ModelKind;
 
@@ -40,7 +40,7 @@ enum Verb {
         #[command(flatten)]
         in_force: InForce,
         /// The address; this machine only unless told otherwise.
-        #[arg(long, default_value = "127.0.0.1:8484")]
+        #[arg(long, default_value = "127.0.0.1:8484", value_parser = address)]
         listen: SocketAddr,
     },
     /// Bring a shop's history in through a mapping file.
@@ -99,12 +99,12 @@ enum Verb {
         /// The first entry.
         #[arg(long, default_value_t = 1)]
         from: u64,
-        /// Entries at most.
+        /// Entries at most; it is said when there are more.
         #[arg(long, default_value_t = 1_000)]
         limit: usize,
-        /// Of this customer only.
+        /// Of this customer only: ana, email:ana@example.com, or the id cus_… that entries bear.
         #[arg(long)]
-        customer: Option<CustomerId>,
+        customer: Option<Identifier>,
     },
     /// Learn from tables: lifetime value, segments, recommendations, one person in many records.
     #[command(after_help = learn::EXAMPLES)]
@@ -200,10 +200,19 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
                 None => println!("restored and read through"),
             }
         }
-        Verb::Journal { folder, from, limit, customer } => commands::journal(&folder.path, from, limit, customer)?,
+        Verb::Journal { folder, from, limit, customer } => {
+            commands::journal(&folder.path, from, limit, customer.as_ref())?;
+        }
         Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An address and a port; `localhost` is this machine's usual address.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let here = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.strip_prefix("localhost:")?.parse().ok()?)));
+    let form = "an address and a port: 127.0.0.1:8484 for this machine only, 0.0.0.0:8484 for every network it is in";
+    text.parse().ok().or_else(here).ok_or_else(|| format!("name {form}"))
 }
 
 fn model_kind(word: &str) -> Result<ModelKind, String> {
@@ -259,4 +268,18 @@ fn check_program(file: &std::path::Path) -> ExitCode {
 fn complain(message: &str) -> ExitCode {
     eprintln!("perennial: {message}");
     ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn an_address_to_listen_on_is_read_or_its_form_is_named() {
+        assert_eq!(address("localhost:8484"), address("127.0.0.1:8484"));
+        assert_eq!(address("[::1]:80").unwrap().port(), 80);
+        for wrong in ["8484", "localhost", "localhost:x", "shop.example:80", "127.0.0.1"] {
+            assert!(address(wrong).unwrap_err().contains("127.0.0.1:8484"), "{wrong}");
+        }
+    }
 }

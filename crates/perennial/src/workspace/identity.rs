@@ -23,6 +23,15 @@ impl Workspace {
         Ok(self.warm.get(known)?.map(|c| c.id)) // Nobody, when they were erased.
     }
 
+    /// The root profiles of whom an identifier names.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub fn roots_of(&mut self, who: &Identifier) -> Result<Option<Vec<CustomerId>>, Failure> {
+        let Some(id) = self.owner(who)? else { return Ok(None) };
+        Ok(self.warm.get(id)?.map(|customer| customer.roots.clone()))
+    }
+
     /// Adds the names that an event's traits and alias say; which one the alias says.
     pub(super) fn name_fully(&mut self, event: &mut Event) -> Result<Option<Identifier>, Failure> {
         self.name_by_traits(event);

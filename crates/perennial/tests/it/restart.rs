@@ -1,5 +1,6 @@
 //! What a checkpoint and a restart keep, also when one of them failed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -137,15 +138,33 @@ fn looking_into_a_folder_neither_makes_one_nor_writes_into_it() {
     let (home, mut workspace) = in_folder(1_000);
     let typo = home.path().join("typo");
     let complaint = perennial::commands::verify(&typo).err().unwrap().0;
-    assert!(complaint.contains("typo has no journal.db"), "{complaint}");
+    assert!(complaint.contains("typo is no data folder: it has no journal.db"), "{complaint}");
+    assert!(complaint.contains("name the data folder with --folder"), "{complaint}");
     perennial::commands::journal(&typo, 1, 10, None).unwrap_err();
     perennial::commands::rebuild(&typo, false).unwrap_err();
+    perennial::commands::backup(&typo, &home.path().join("copy")).unwrap_err();
+    let coffee = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../programs/coffee.yaml"));
+    perennial::commands::train(&typo, Some(coffee), &[]).unwrap_err();
+    let complaint = perennial::commands::open(&typo, None).err().unwrap().0;
+    assert!(complaint.contains("`perennial serve --program FILE` makes a new one"), "{complaint}");
+    let wrong = home.path().join("wrong.yaml");
+    std::fs::write(&wrong, "perennial: 2").unwrap();
+    for file in [&wrong, &home.path().join("absent.yaml")] {
+        perennial::commands::open(&typo, Some(file)).err().unwrap();
+    }
     assert!(!typo.exists());
+    let listing = perennial::commands::journal(&home.path().join("data"), 1, 10, None).err().unwrap().0;
+    assert!(listing.contains("is held by process"), "{listing}");
+    let ana = workspace.roots_of(&"ana".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(workspace.roots_of(&ana[0].to_string().parse().unwrap()).unwrap(), Some(ana));
     let hold = Command::Hold { points: 10, length: "P1D".parse().unwrap(), hold: "till".into() };
     assert!(ask(&mut workspace, at(0), "h", hold)); // By now it is long over, and nobody has freed it.
     workspace.checkpoint().unwrap();
     let last = workspace.last_seq();
     drop(workspace);
+    let nobody = perennial::commands::journal(&home.path().join("data"), 1, 10, Some(&"bea".parse().unwrap()));
+    let complaint = nobody.unwrap_err().0;
+    assert!(complaint.contains("nobody is known as bea") && complaint.contains("cus_…"), "{complaint}");
     assert!(perennial::commands::verify(&home.path().join("data")).unwrap().faults.is_empty());
     let store = Store::open(&home.path().join("data")).unwrap();
     assert_eq!(store.journal.last_seq(), last, "what is verified may be a backup");
@@ -190,25 +209,6 @@ fn a_verification_looks_through_the_indexes() {
 }
 
 #[test]
-fn a_rebuild_that_fails_leaves_everything_as_it_was() {
-    let (home, mut workspace) = in_folder(700);
-    let folder = home.path().join("data");
-    workspace.checkpoint().unwrap();
-    drop(workspace);
-    let state = std::fs::read(folder.join("state.db")).unwrap();
-    let key = std::fs::read(folder.join("master.key")).unwrap();
-    std::fs::write(folder.join("master.key"), [7; 32]).unwrap();
-    let complaint = perennial::commands::rebuild(&folder, false).err().unwrap().0;
-    assert!(complaint.contains("master key"), "{complaint}");
-    std::fs::write(folder.join("master.key"), key).unwrap();
-    // An entry that no program of ours has written.
-    let mut store = Store::open(&folder).unwrap();
-    let last = store.journal.last_seq();
-    let mut entry = store.journal.reader().entry(last).unwrap().unwrap();
-    let owner = entry.customer.unwrap();
-    let posting = Posting {
-        unit: Unit::Points,
-#[test]
 fn a_verification_sees_where_the_journals_time_goes_back() {
     let (home, mut workspace) = in_folder(5_000);
     let folder = home.path().join("data");
@@ -233,6 +233,25 @@ fn a_verification_sees_where_the_journals_time_goes_back() {
     assert_eq!(faults.len(), 1, "{faults:?}");
 }
 
+#[test]
+fn a_rebuild_that_fails_leaves_everything_as_it_was() {
+    let (home, mut workspace) = in_folder(700);
+    let folder = home.path().join("data");
+    workspace.checkpoint().unwrap();
+    drop(workspace);
+    let state = std::fs::read(folder.join("state.db")).unwrap();
+    let key = std::fs::read(folder.join("master.key")).unwrap();
+    std::fs::write(folder.join("master.key"), [7; 32]).unwrap();
+    let complaint = perennial::commands::rebuild(&folder, false).err().unwrap().0;
+    assert!(complaint.contains("master key"), "{complaint}");
+    std::fs::write(folder.join("master.key"), key).unwrap();
+    // An entry that no program of ours has written.
+    let mut store = Store::open(&folder).unwrap();
+    let last = store.journal.last_seq();
+    let mut entry = store.journal.reader().entry(last).unwrap().unwrap();
+    let owner = entry.customer.unwrap();
+    let posting = Posting {
+        unit: Unit::Points,
         from: Account::Pending,
         to: Account::Available,
         amount: 5,
