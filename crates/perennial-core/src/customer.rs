@@ -350,6 +350,8 @@ pub struct Reached {
     pub badge: Option<Box<str>>,
     /// Its lot.
     pub lot: Option<LotId>,
+    /// The order that reached it, or that it hangs on.
+    pub order: Option<OrderRef>,
     /// Until when it can be taken back.
     pub firm_at: Timestamp,
     /// The programme version that it was reached by, and is taken back by.

@@ -14,7 +14,7 @@ use crate::event::{Body, Event};
 use crate::expr::Field;
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
 use crate::feature::{Seen, micro};
-use crate::id::{CustomerId, LotId, OrderRef};
+use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::input::{Input, Timer, TimerKind};
 use crate::orders::{self, OrderRecord, PARKED_MAX, Parked};
 use crate::program::{Computed, Feature, Program};
@@ -71,7 +71,7 @@ impl<'a> Book<'a> {
             (Fact::Booked(booking), Some(record)) => {
                 booked(self.edition, self.customer, self.event, booking, record);
             }
-            _ => evolve(self.edition, self.customer, self.event, self.at, &fact),
+            _ => evolve(self.rules, self.edition, self.customer, self.event, self.at, &fact),
         }
         self.facts.push(fact);
     }
@@ -268,11 +268,11 @@ pub fn replay(
         }
         if let Fact::Booked(booking) = fact {
             let order = booking.order;
-            evolve(&edition, customer, event, at, fact);
+            evolve(rules, &edition, customer, event, at, fact);
             customer.orders.unpark(order);
             continue;
         }
-        evolve(&edition, customer, event, at, fact);
+        evolve(rules, &edition, customer, event, at, fact);
     }
     customer.orders.trim();
     if facts.iter().any(|f| matches!(f, Fact::SetAside { .. })) {
@@ -349,7 +349,14 @@ fn fingerprint(value: &Value) -> i64 {
 }
 
 /// Carries a fact out: the only place where facts change a customer.
-fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at: Timestamp, fact: &Fact) {
+fn evolve(
+    rules: &Rules,
+    edition: &Edition,
+    customer: &mut Customer,
+    event: Option<&Event>,
+    at: Timestamp,
+    fact: &Fact,
+) {
     match fact {
         Fact::Booked(booking) => {
             let record = record_of(edition, customer, event, booking);
@@ -360,16 +367,15 @@ fn evolve(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at:
         Fact::Enrolled { .. } => {
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
         }
-        Fact::Claimed { order, rules } => {
-            let mut placed = at;
+        Fact::Claimed { order, rules: claimed } => {
+            let (mut placed, mut version) = (at, 0);
             customer.orders.amend(*order, |record| {
                 record.earns = true;
-                record.rules.clone_from(rules);
-                placed = record.at;
+                record.rules.clone_from(claimed);
+                (placed, version) = (record.at, record.version);
             });
-            // All of them: which are limited, the version of then knows.
-            if let Some(member) = &mut customer.member {
-                rules.iter().for_each(|rule| pay(edition, member, rule, placed));
+            if let Some(then) = rules.edition(version) {
+                pay_limited(then, customer, claimed, placed);
             }
         }
         Fact::Reread { order, values } => {
@@ -419,11 +425,15 @@ fn booked(
             }
         }
     }
-    if let Some(member) = &mut customer.member {
-        let limited = edition.earning("Order Completed").filter(|r| r.limit.is_some() && booking.rules.contains(&r.id));
-        limited.for_each(|rule| pay(edition, member, &rule.id, at));
-    }
+    pay_limited(edition, customer, &booking.rules, at);
     customer.orders.push(record);
+}
+
+/// Notes of an order's rules that they paid, where the version of its day limits them.
+fn pay_limited(edition: &Edition, customer: &mut Customer, rules: &[Word], at: Timestamp) {
+    let Some(member) = &mut customer.member else { return };
+    let limited = edition.earning("Order Completed").filter(|rule| rule.limit.is_some() && rules.contains(&rule.id));
+    limited.for_each(|rule| pay(edition, member, &rule.id, at));
 }
 
 fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at: Timestamp, back: &Return) {
@@ -574,7 +584,8 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             counted.points += points;
             counted.spend += spend;
         }
-        Fact::Reached { milestone, firm_at, lot, badge, .. } => member.milestones.push(Reached {
+        Fact::Reached { milestone, firm_at, lot, badge, order } => member.milestones.push(Reached {
+            order: *order,
             milestone: milestone.clone(),
             badge: badge.clone(),
             lot: *lot,

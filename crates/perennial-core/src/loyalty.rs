@@ -408,7 +408,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
         book.record(Fact::Returned(back));
         return;
     }
-    let stood = standing_milestones(book);
+    let stood = standing_milestones(book, name);
     book.record(Fact::Returned(back));
     if !before.earns {
         return miss_milestones(book, stood); // It counted as an order all the same.
@@ -465,7 +465,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
 
 /// An order turned out to be another record of one that stays: what it brought is taken back.
 pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
-    let stood = standing_milestones(book);
+    let stood = standing_milestones(book, record.order);
     let points = reckon(book, record).min(record.points);
     if let Some(lot) = record.lot {
         reverse(book, lot, points, Cause::Merge);
@@ -654,14 +654,15 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<OrderRef> {
     open.map(|order| (order.at, order.order)).max().map(|(_, order)| order)
 }
 
-/// Milestones that a refund may take back: of those that are not firm yet, the ones whose value is not under the
-/// mark already. What brought that about was no refund in time, or they would be gone.
-fn standing_milestones(book: &Book<'_>) -> Vec<Reached> {
+/// Milestones that a refund of an order may take back: of those that are not firm yet, the ones that hang on this
+/// order, and those whose value is not under the mark already. What brought that about for others was no refund in
+/// time, or they would be gone.
+fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
     let milestones = book.customer.member.iter().flat_map(|member| &member.milestones);
     let mut soft: Vec<Reached> = milestones.filter(|reached| book.at < reached.firm_at).cloned().collect();
     if !soft.is_empty() {
         let under = missed(book, soft.clone());
-        soft.retain(|reached| !under.contains(reached));
+        soft.retain(|reached| reached.order == Some(order) || !under.contains(reached));
     }
     soft
 }

@@ -689,7 +689,10 @@ fn whole_gross(line: &Line, currency: Currency) -> Option<i64> {
 fn weights(lines: &[Line], currency: Currency) -> Vec<i64> {
     let whole: Option<Vec<i64>> = lines.iter().map(|line| Some(whole_gross(line, currency)?.max(0))).collect();
     whole.unwrap_or_else(|| {
-        let places = lines.iter().map(|line| gross(line).normalize().scale()).max().unwrap_or(0).min(FINEST);
+        // As fine as numbers hold: a large order needs no fractions of cents.
+        let most = lines.iter().map(|line| gross(line).trunc().mantissa().unsigned_abs()).max().unwrap_or(0);
+        let room = 17u32.saturating_sub(most.checked_ilog10().unwrap_or(0));
+        let places = lines.iter().map(|line| gross(line).normalize().scale()).max().unwrap_or(0).min(FINEST).min(room);
         let parts = Decimal::from(10u64.pow(places));
         let fine = |line| gross(line).checked_mul(parts).and_then(|amount| amount.round().to_i64());
         lines.iter().map(|line| fine(line).unwrap_or(i64::MAX).max(0)).collect()

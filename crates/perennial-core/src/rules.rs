@@ -164,9 +164,9 @@ impl Rules {
         }
     }
 
-    /// The version that was in force at an instant.
-    pub fn version_at(&self, at: Timestamp) -> u32 {
-        u32::try_from(self.editions.partition_point(|e| e.published_at <= at)).unwrap_or(u32::MAX)
+    /// The version that was in force just before an instant.
+    pub fn version_before(&self, at: Timestamp) -> u32 {
+        u32::try_from(self.editions.partition_point(|e| e.published_at < at)).unwrap_or(u32::MAX)
     }
 
     /// The version in force.

@@ -135,6 +135,8 @@ struct Reached {
     mark: Mark,
     firm_at: i64,
     lot: Option<usize>,
+    /// The order that it hangs on.
+    by: Option<Box<str>>,
 }
 
 /// A submission that waits for staff, or was decided.

@@ -101,7 +101,7 @@ impl Oracle {
         self.qualify(who, at, points);
         let order = self.people[who].sales[sale].id.clone();
         self.plant(who, sale);
-        self.reach(who, at, at + self.edition().pending_days * DAY);
+        self.reach(who, at, at + self.edition().pending_days * DAY, Some(&order));
         self.regrade(who, self.trade.zone().year(at), Some(order));
     }
 
@@ -140,7 +140,7 @@ impl Oracle {
         }
         sale.refunds.push(refund.refund_id.clone());
         let before = sale.clone();
-        let stood = self.standing_marks(who, now);
+        let stood = self.standing_marks(who, &refund.order_id, now);
         let sale = &mut self.people[who].sales[at];
         if !refund.lines.is_empty() {
             by_piece(sale, refund);
@@ -170,7 +170,7 @@ impl Oracle {
         };
         if !self.people[who].sales[at].cancelled {
             let before = self.people[who].sales[at].clone();
-            let stood = self.standing_marks(who, now);
+            let stood = self.standing_marks(who, order, now);
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
             self.give_back(who, &before, Heard::Cancellation, now);

@@ -79,7 +79,7 @@ impl Oracle {
         let kept = self.people[who].sales.iter().filter(|s| s.rows.iter().any(Row::is_kept) && s.at + window > clock);
         let last = kept.max_by_key(|s| s.at).map(|s| (s.at + window, s.id.clone()));
         let firm_at = last.as_ref().map_or(clock, |(firm_at, _)| *firm_at);
-        if self.people[who].joined.is_some() && self.reach(who, clock, firm_at) {
+        if self.people[who].joined.is_some() && self.reach(who, clock, firm_at, last.as_ref().map(|(_, id)| &**id)) {
             self.regrade(who, self.trade.zone().year(clock), last.map(|(_, id)| id));
         }
     }
@@ -193,8 +193,8 @@ impl Oracle {
     pub(super) fn reach_together(&mut self, who: usize, now: i64) {
         let by_year = self.by_year(who);
         match self.last_order(who, None) {
-            Some((at, _)) => self.reach(who, at, at + self.edition().pending_days * DAY),
-            None => self.reach(who, now, now),
+            Some((at, id)) => self.reach(who, at, at + self.edition().pending_days * DAY, Some(&id)),
+            None => self.reach(who, now, now, None),
         };
         for (year, order) in by_year {
             self.regrade(who, year, order);
@@ -232,7 +232,7 @@ impl Oracle {
     }
 
     /// Reaches what is to be reached, dated and firm at some instants; whether anything counts now that did not.
-    pub(super) fn reach(&mut self, who: usize, placed: i64, firm_at: i64) -> bool {
+    pub(super) fn reach(&mut self, who: usize, placed: i64, firm_at: i64, by: Option<&str>) -> bool {
         let mut counts = false;
         for mark in self.edition().marks.clone() {
             let known = self.people[who].marks.iter().any(|reached| reached.mark.id == mark.id);
@@ -244,16 +244,19 @@ impl Oracle {
                 self.qualify(who, placed, mark.points);
                 counts = true;
             }
-            self.people[who].marks.push(Reached { mark, firm_at, lot });
+            self.people[who].marks.push(Reached { mark, firm_at, lot, by: by.map(Into::into) });
         }
         counts
     }
 
-    /// Marks, by their number, that a refund at an instant may take back: they are not firm, and not under already.
-    pub(super) fn standing_marks(&self, who: usize, now: i64) -> Vec<usize> {
+    /// Marks, by their number, that a refund of an order may take back at an instant: they are not firm, and hang on
+    /// it or are not under already.
+    pub(super) fn standing_marks(&self, who: usize, order: &str, now: i64) -> Vec<usize> {
         let marks = self.people[who].marks.iter().enumerate();
         let soft = marks.filter(|(_, reached)| now < reached.firm_at);
-        let standing = soft.filter(|(_, reached)| self.stands_at(who, &reached.mark) >= reached.mark.at_least);
+        let hangs = |reached: &Reached| reached.by.as_deref() == Some(order);
+        let stands = |reached: &Reached| self.stands_at(who, &reached.mark) >= reached.mark.at_least;
+        let standing = soft.filter(|(_, reached)| hangs(reached) || stands(reached));
         standing.map(|(nth, _)| nth).collect()
     }
 

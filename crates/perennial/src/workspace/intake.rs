@@ -51,8 +51,8 @@ pub enum Status {
 
 /// Entries that one input causes at most (rule 25).
 const CAUSED_MAX: usize = 64;
-/// Refunds and cancellations that wait for one order at most: it could not take more.
-const WAITING_MAX: usize = REFUNDS_MAX;
+/// Refunds and cancellations that wait for one order at most: they all follow it when it comes.
+const WAITING_MAX: usize = CAUSED_MAX;
 /// Room that most messages need, so that they are written without moving.
 const MESSAGE_BYTES: usize = 512;
 

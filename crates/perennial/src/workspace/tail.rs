@@ -261,7 +261,8 @@ impl Workspace {
 
     /// An entry of the journal or of the batch at hand.
     pub(super) fn entry(&self, seq: u64) -> Result<Option<Entry>, Failure> {
-        match (self.batch.iter().find(|e| e.seq == seq), &self.origin) {
+        let at = self.batch.partition_point(|e| e.seq < seq);
+        match (self.batch.get(at).filter(|e| e.seq == seq), &self.origin) {
             (Some(entry), _) => Ok(Some(entry.clone())),
             (None, Some((journal, _))) => journal.entry(seq),
             (None, None) => self.settled_journal()?.entry(seq),

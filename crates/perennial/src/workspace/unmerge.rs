@@ -126,7 +126,7 @@ impl Workspace {
         let followed = entry.customer.map(|id| self.warm.get(id)).transpose()?.flatten().map_or(0, |c| c.adopted);
         let named = match &entry.input {
             Some(Input::Adopted { version, .. }) => *version,
-            Some(Input::Timer(timer)) => whole.rules.version_at(timer.at),
+            Some(Input::Timer(timer)) => whole.rules.version_before(timer.at),
             _ => 0,
         };
         self.rules = whole.rules.as_of(whole.rules_at(entry.seq).latest_version().max(named).max(followed));
@@ -360,14 +360,21 @@ impl<'a> Sides<'a> {
         let in_force = self.whole.rules_at(seq);
         loop {
             let due = self.scratch.warm.get(side)?.and_then(|c| c.timers.first().copied()).filter(|t| t.at <= until);
-            let version = due.map_or(u32::MAX, |timer| in_force.version_at(timer.at));
+            let version = due.map_or(u32::MAX, |timer| in_force.version_before(timer.at));
             let adopted = self.scratch.warm.get(side)?.map_or(0, |c| c.adopted);
             self.scratch.rules = in_force.as_of(version.max(adopted));
             self.scratch.next_seq = seq;
             self.number_lots(side)?;
             self.scratch.adopt(side)?;
             self.number_lots(side)?;
-            let Some(timer) = due else { return Ok(()) };
+            let Some(timer) = due else {
+                // The version itself may have brought what is due already.
+                let next = self.scratch.warm.get(side)?.and_then(|c| c.timers.first().copied());
+                if next.is_some_and(|timer| timer.at <= until) {
+                    continue;
+                }
+                return Ok(());
+            };
             self.scratch.now = timer.at;
             self.scratch.next_seq = seq;
             self.scratch.fire(side, timer)?;
