@@ -338,8 +338,8 @@ fn amount(feature: &Feature, view: &View<'_>) -> Option<i64> {
 /// A stable number for a value, to tell different ones apart: 4 and 4.0 are the same.
 fn fingerprint(value: &Value) -> i64 {
     let shown = match value {
-        Value::Number(number) => format!("{:?}", Value::Number(number.normalize())),
-        value => format!("{value:?}"),
+        Value::Number(number) => Value::Number(number.normalize()).canonical(),
+        value => value.canonical(),
     };
     let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a, 64 bits.
     for byte in shown.bytes() {

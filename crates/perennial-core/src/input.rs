@@ -261,7 +261,9 @@ pub struct Reject {
 impl Asked {
     /// A command with the fingerprint of what it asks for.
     pub fn new(at: Timestamp, by: &str, customer: Identifier, key: Option<Box<str>>, command: Command) -> Self {
-        let fingerprint = Secret([0; 16]).digest(&[format!("{command:?}").as_bytes()]);
+        // The journal's form, which is read for ever: no release writes a command otherwise.
+        let written = postcard::to_stdvec(&command).unwrap_or_default();
+        let fingerprint = Secret([0; 16]).digest(&[&written]);
         Self { at, by: by.into(), customer, key, fingerprint, command }
     }
 }
@@ -285,5 +287,35 @@ impl Command {
             Self::Erase => "erase",
             Self::Fulfill { .. } => "fulfill",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_of_a_command_stays_as_it_is() {
+        let commands = [
+            Command::Enroll,
+            Command::Redeem { reward: "mug".into(), quantity: 2 },
+            Command::Hold { points: 10, length: "P1D".parse().unwrap(), hold: "till".into() },
+            Command::Consent { purpose: "news".into(), channel: Some("email".into()), given: true },
+            Command::Merge { from: "email:ana@example.com".parse().unwrap() },
+        ];
+        let prints = commands.map(|command| {
+            let asked = Asked::new(Timestamp::EPOCH, "till", "ana".parse().unwrap(), None, command);
+            format!("{:032x}", u128::from_be_bytes(asked.fingerprint))
+        });
+        assert_eq!(
+            prints,
+            [
+                "3beb515067d93bb81d9b9dcd324b9c3d",
+                "79d8582b5bb1c14398056f639f2aded2",
+                "ffd9ac34c040141536b2b79ba1ad4687",
+                "13d0c0f67f4ed53c251e15aefe516487",
+                "99407230694a4eeb70b3c9e3379302cf",
+            ]
+        );
     }
 }

@@ -773,8 +773,7 @@ pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
 }
 
 fn unique_key(book: &Book<'_>, value: &Value) -> [u8; 16] {
-    let text = format!("{value:?}");
-    book.rules.secret.digest(&[b"unique", text.as_bytes()])
+    book.rules.secret.digest(&[b"unique", value.canonical().as_bytes()])
 }
 
 /// Grants a fixed number of points at once.

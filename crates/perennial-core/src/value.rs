@@ -3,7 +3,7 @@
 //! Numbers are exact decimals; nothing here is a float.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use rust_decimal::Decimal;
 use serde::de::{self, MapAccess, SeqAccess, VariantAccess as _, Visitor};
@@ -89,6 +89,47 @@ impl Value {
         if let Self::List(items) = self { Some(items) } else { None }
     }
 
+    /// The one text of a value, for digests that are kept for ever: no release writes it otherwise.
+    pub fn canonical(&self) -> String {
+        let mut text = String::new();
+        self.write_canonical(&mut text);
+        text
+    }
+
+    fn write_canonical(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("Null"),
+            Self::Bool(yes) => out.push_str(if *yes { "Bool(true)" } else { "Bool(false)" }),
+            Self::Number(number) => {
+                let _ = write!(out, "Number({number})");
+            }
+            Self::Text(text) => {
+                out.push_str("Text(");
+                quote(text, out);
+                out.push(')');
+            }
+            Self::List(items) => {
+                out.push_str("List([");
+                for (n, item) in items.iter().enumerate() {
+                    out.push_str(if n > 0 { ", " } else { "" });
+                    item.write_canonical(out);
+                }
+                out.push_str("])");
+            }
+            Self::Map(Properties(named)) => {
+                out.push_str("Map(Properties([");
+                for (n, (name, item)) in named.iter().enumerate() {
+                    out.push_str(if n > 0 { ", (" } else { "(" });
+                    quote(name, out);
+                    out.push_str(", ");
+                    item.write_canonical(out);
+                    out.push(')');
+                }
+                out.push_str("]))");
+            }
+        }
+    }
+
     /// Numbers and texts among themselves have an order; nothing else has one.
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
@@ -98,6 +139,26 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// A text in quotes. Only what ends it, and control characters, whose list is closed, are written as escapes.
+fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0' => out.push_str("\\0"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
 }
 
 impl From<&str> for Value {
@@ -362,6 +423,14 @@ mod tests {
         assert_eq!(serde_json::to_string(&value).unwrap(), json);
         let packed = postcard::to_stdvec(&value).unwrap();
         assert_eq!(postcard::from_bytes::<Value>(&packed).unwrap(), value);
+    }
+
+    #[test]
+    fn the_text_that_digests_are_made_of_stays_as_it_is() {
+        let json = r#"[null, true, 4.5, -0.05, "Gr\u00fc\u00dfe, \"x\"\\ \n\u0001'", {"a": {}, "\u4e2d": [1]}]"#;
+        let value: Value = serde_json::from_str(json).unwrap();
+        let frozen = r#"List([Null, Bool(true), Number(4.5), Number(-0.05), Text("Grüße, \"x\"\\ \n\u{1}'"), Map(Properties([("a", Map(Properties([]))), ("中", List([Number(1)]))]))])"#;
+        assert_eq!(value.canonical(), frozen);
     }
 
     #[test]

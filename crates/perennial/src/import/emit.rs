@@ -234,7 +234,7 @@ impl<'p> Script<'p> {
         let mut parts = vec![at.to_string(), person.ids[0].to_string()];
         for (name, value) in traits.iter() {
             parts.push(name.to_owned());
-            parts.push(format!("{value:?}"));
+            parts.push(value.canonical());
         }
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
         let id = format!("identify:{}", hex(super::digest(&parts)));
