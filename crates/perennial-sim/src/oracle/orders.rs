@@ -149,18 +149,21 @@ impl Oracle {
         } else {
             whole(sale);
         }
-        self.give_back(who, &before, Heard::Refund, now);
-        self.take_back(who, at, &stood);
+        if self.give_back(who, &before, Heard::Refund, now) {
+            self.take_back(who, at, &stood);
+        }
     }
 
-    /// A return is heard of when something comes back.
-    fn give_back(&mut self, who: usize, before: &Sale, what: Heard, at: i64) {
+    /// A return is heard of when something comes back; whether it does.
+    fn give_back(&mut self, who: usize, before: &Sale, what: Heard, at: i64) -> bool {
         let person = &mut self.people[who];
         let after = person.sales.iter().find(|sale| sale.id == before.id);
         let same = |(then, now): (&Row, &Row)| (then.pieces, then.left) == (now.pieces, now.left);
-        if !after.is_some_and(|after| before.rows.iter().zip(&after.rows).all(same)) {
+        let nothing = after.is_some_and(|after| before.rows.iter().zip(&after.rows).all(same));
+        if !nothing {
             person.happened.push(Happened { at, what, said: Said::default() });
         }
+        !nothing
     }
 
     pub(super) fn cancelled(&mut self, who: usize, order: &str, now: i64) {
@@ -173,8 +176,9 @@ impl Oracle {
             let stood = self.standing_marks(who, order, now);
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
-            self.give_back(who, &before, Heard::Cancellation, now);
-            self.take_back(who, at, &stood);
+            if self.give_back(who, &before, Heard::Cancellation, now) {
+                self.take_back(who, at, &stood);
+            }
         }
     }
 
