@@ -252,14 +252,16 @@ impl Workspace {
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
     }
 
-    /// A refund or cancellation of an order that nobody has yet and for which as many wait as it could take.
+    /// A refund or cancellation of an order that nobody has yet and for which as many wait as one input may cause.
     fn one_too_many(&self, event: &Event) -> Result<Option<Reject>, Failure> {
         let Some(order) = event.order_id().filter(|_| event.may_be_nameless()) else { return Ok(None) };
         let order = OrderRef::derive(&self.secret(), order);
         let is_full = self.warm.waiting(order)?.len() >= WAITING_MAX;
         Ok(is_full.then(|| {
-            let reason = "256 refunds and cancellations wait for this order already; send the order, then this again";
-            reject_of(event, "limit_reached", "properties.order_id", reason)
+            let reason = format!(
+                "{WAITING_MAX} refunds and cancellations wait for this order already; send the order, then this again"
+            );
+            reject_of(event, "limit_reached", "properties.order_id", &reason)
         }))
     }
 
@@ -328,8 +330,8 @@ impl Workspace {
         Ok(with_it.iter().any(|(waited, what)| Some(*waited) == order && *what == parked))
     }
 
-    /// Lets in what is owed, first come, as many as one input may cause. The rest comes in before the next
-    /// input, or with the next tick.
+    /// Lets in what is owed, first come, as many as one input may cause. What a panic or a crash left over comes
+    /// in before the next input, or with the next tick.
     pub(super) fn let_owed_in(&mut self) -> Result<(), Failure> {
         let mut owners = BTreeSet::new();
         for _ in 0..CAUSED_MAX {
