@@ -16,7 +16,7 @@ use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, R
 use crate::feature::{Seen, micro};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::input::{Input, Timer, TimerKind};
-use crate::orders::{self, OrderRecord, PARKED_MAX, Parked};
+use crate::orders::{self, OrderRecord};
 use crate::program::{Computed, Feature, Program};
 use crate::rules::{Edition, Rules};
 use crate::scope::View;
@@ -86,16 +86,6 @@ impl<'a> Book<'a> {
     /// A note for the receipt: why something did not follow.
     pub(crate) fn note(&mut self, code: &str) {
         self.record(Fact::Noted(code.into()));
-    }
-
-    /// Keeps what came before its order.
-    pub(crate) fn park(&mut self, order: OrderRef, parked: Parked) {
-        if self.customer.orders.parked.len() < PARKED_MAX {
-            self.customer.orders.parked.push((order, parked));
-            self.record(Fact::Parked { order });
-        } else {
-            self.note("too_many_waiting");
-        }
     }
 
     /// Gives what is reached by now, brings segments up to date and closes the book.
@@ -263,15 +253,6 @@ pub fn replay(
         {
             crate::merge::unite(&edition, customer, from);
         }
-        if let (Fact::Parked { order }, Some(event)) = (fact, event) {
-            repark(customer, *order, event);
-        }
-        if let Fact::Booked(booking) = fact {
-            let order = booking.order;
-            evolve(rules, &edition, customer, event, at, fact);
-            customer.orders.unpark(order);
-            continue;
-        }
         evolve(rules, &edition, customer, event, at, fact);
     }
     customer.orders.trim();
@@ -290,14 +271,6 @@ pub fn come_to(customer: &mut Customer, at: Timestamp, input: Option<&Input>) {
     customer.clock = customer.clock.max(at);
     let until = if let Some(Input::Timer(timer)) = input { *timer } else { Timer::last_at(at) };
     customer.timers.pass(|timer| *timer <= until);
-}
-
-fn repark(customer: &mut Customer, order: OrderRef, event: &Event) {
-    match &event.body {
-        Body::Refunded(refund) => customer.orders.parked.push((order, Parked::Refund(refund.clone()))),
-        Body::Cancelled { .. } => customer.orders.parked.push((order, Parked::Cancel)),
-        _ => {}
-    }
 }
 
 /// Views that follow from the event alone.
@@ -337,10 +310,7 @@ fn amount(feature: &Feature, view: &View<'_>) -> Option<i64> {
 
 /// A stable number for a value, to tell different ones apart: 4 and 4.0 are the same.
 fn fingerprint(value: &Value) -> i64 {
-    let shown = match value {
-        Value::Number(number) => Value::Number(number.normalize()).canonical(),
-        value => value.canonical(),
-    };
+    let shown = value.normalized().canonical();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a, 64 bits.
     for byte in shown.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -467,7 +437,6 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
         return;
     }
     let name = if back.refund.is_some() { "Order Refunded" } else { "Order Cancelled" };
-    let event = event.filter(|event| event.name() == name); // Else the order has come that it waited for.
     for (i, feature) in edition.features(name) {
         let view = View { event, order: Some(&after), ..View::of(&edition.program, customer) };
         if let Some(amount) = amount(feature, &view) {
@@ -592,8 +561,13 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             firm_at: *firm_at,
             version: edition.program.version,
         }),
-        Fact::Missed { milestone } => {
+        Fact::MissedAll { milestone } => {
             member.milestones.retain(|m| m.milestone != *milestone || m.firm_at <= at);
+        }
+        Fact::Missed { milestone, version, order } => {
+            let is_it = |m: &Reached| (&m.milestone, m.version, m.order) == (milestone, *version, *order);
+            let missed = member.milestones.iter().position(|m| is_it(m) && m.firm_at > at);
+            missed.into_iter().for_each(|i| drop(member.milestones.remove(i)));
         }
         Fact::Redeemed(redemption) => {
             member.keep_redemption(Bought { redemption: redemption.clone(), at, undone: false });
@@ -636,7 +610,34 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
                 member.queued.pop_front();
             }
         }
-        _ => {}
+        // Carried out above, or nothing to carry out: named, so that a new fact must say where it belongs.
+        Fact::Booked(_)
+        | Fact::Returned(_)
+        | Fact::Tiered(_)
+        | Fact::Enrolled { .. }
+        | Fact::Claimed { .. }
+        | Fact::Reread { .. }
+        | Fact::Merged { .. }
+        | Fact::Unmerged { .. }
+        | Fact::Created
+        | Fact::Linked(_)
+        | Fact::Unlinked(_)
+        | Fact::Noted(_)
+        | Fact::Refused(_)
+        | Fact::Explained { .. }
+        | Fact::Parked { .. }
+        | Fact::Erased { .. }
+        | Fact::Recalled { .. }
+        | Fact::Parted(_)
+        | Fact::SetAside { .. }
+        | Fact::Scored(_)
+        | Fact::Posted(_)
+        | Fact::LotOpened(_)
+        | Fact::LotDated { .. }
+        | Fact::Fulfilled { .. }
+        | Fact::Benefited { .. }
+        | Fact::Paid { .. }
+        | Fact::Held { .. } => {}
     }
 }
 

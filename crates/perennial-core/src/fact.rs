@@ -93,8 +93,9 @@ pub enum Fact {
         /// The badge given, if it gives one.
         badge: Option<Box<str>>,
     },
-    /// A milestone was taken back.
-    Missed {
+    /// A milestone was taken back, however often it had been reached. Only in the journals of earlier builds:
+    /// [`Fact::Missed`] says which one.
+    MissedAll {
         /// The milestone's id.
         milestone: Box<str>,
     },
@@ -212,6 +213,15 @@ pub enum Fact {
     RedemptionRecalled {
         /// The redemption's key.
         key: Box<str>,
+    },
+    /// A milestone was taken back.
+    Missed {
+        /// The milestone's id.
+        milestone: Box<str>,
+        /// The programme version that it was reached by: of two who are one, each may have it by another.
+        version: u32,
+        /// The order that it was reached by, or hung on.
+        order: Option<OrderRef>,
     },
 }
 
@@ -441,7 +451,7 @@ pub struct TierChange {
     pub until: Timestamp,
     /// Why.
     pub reason: TierReason,
-    /// The order that reached it, when one did.
+    /// The order that reached it, when one did; where one held before goes, that one's.
     pub order: Option<OrderRef>,
 }
 
@@ -464,8 +474,10 @@ pub enum TierReason {
     Merged,
     /// The programme has no such level any more.
     Adopted,
-    /// The order went that had reached a level held before, so that nobody falls back to it.
+    /// An order came back that had reached a level held before, so that nobody falls back to it.
     Undermined,
+    /// Something of an order came back, and the level stays: it rests on another order now.
+    Rests,
 }
 
 /// A bought reward.

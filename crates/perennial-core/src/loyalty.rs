@@ -20,7 +20,7 @@ use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Uni
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
-use crate::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
+use crate::orders::{self, OrderRecord, REFUNDS_MAX};
 use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
@@ -87,16 +87,6 @@ pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     book.record(Fact::Booked(Box::new(booking)));
     if earns {
         reward_order(book, name);
-    }
-    for parked in book.customer.orders.unpark(name) {
-        match parked {
-            Parked::Refund(refund) => {
-                if refunded(book, &refund, name).is_err() {
-                    book.note("unknown_line");
-                }
-            }
-            Parked::Cancel => cancelled(book, name),
-        }
     }
 }
 
@@ -212,7 +202,7 @@ pub(crate) fn reread(book: &Book<'_>, order: OrderRef) -> Option<Vec<Value>> {
 
 /// What is left of an order in minor units of the programme's currency, at the rate it was booked
 /// with, rounded down.
-fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {
+pub(crate) fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {
     let rate = book.rules.edition(record.version).and_then(|e| e.program.rate(record.currency));
     let exact = Decimal::from(record.net_left()).checked_mul(rate.unwrap_or_default());
     exact.and_then(|n| n.floor().to_i64()).unwrap_or(ORDER_MAX).min(ORDER_MAX)
@@ -367,7 +357,7 @@ fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
 pub(crate) fn refunded(book: &mut Book<'_>, refund: &Refund, name: OrderRef) -> Result<(), usize> {
     let key = book.rules.secret.digest(&[b"refund", refund.order_id.as_bytes(), refund.refund_id.as_bytes()]);
     let Some(record) = book.customer.orders.get(name) else {
-        book.park(name, Parked::Refund(refund.clone()));
+        book.record(Fact::Parked { order: name });
         return Ok(());
     };
     if record.refunds.contains(&key) {
@@ -389,7 +379,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, refund: &Refund, name: OrderRef) -> 
 /// A cancellation takes everything back.
 pub(crate) fn cancelled(book: &mut Book<'_>, name: OrderRef) {
     let Some(record) = book.customer.orders.get(name) else {
-        book.park(name, Parked::Cancel);
+        book.record(Fact::Parked { order: name });
         return;
     };
     if record.cancelled {
@@ -671,7 +661,8 @@ fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
 fn miss_milestones(book: &mut Book<'_>, stood: Vec<Reached>) {
     for reached in missed(book, stood) {
-        book.record(Fact::Missed { milestone: reached.milestone });
+        let Reached { milestone, version, order, .. } = reached;
+        book.record(Fact::Missed { milestone, version, order });
         let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
         if let Some(lot) = lot {
             let points = lot.buckets.granted;
@@ -773,7 +764,7 @@ pub(crate) fn activity(book: &mut Book<'_>, event: &Event) {
 }
 
 fn unique_key(book: &Book<'_>, value: &Value) -> [u8; 16] {
-    book.rules.secret.digest(&[b"unique", value.canonical().as_bytes()])
+    book.rules.secret.digest(&[b"unique", value.normalized().canonical().as_bytes()])
 }
 
 /// Grants a fixed number of points at once.
@@ -855,6 +846,7 @@ pub(crate) fn activate(book: &mut Book<'_>, lot: LotId) {
     let pending = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |l| l.buckets.pending);
     book.post(Account::Pending, Account::Available, pending, Some(lot), Cause::Activate);
     settle(book, lot);
+    expire(book, lot); // Its validity may have ended while it waited.
 }
 
 /// Whether a lot's validity is over, or everything without a date has lapsed by inactivity.

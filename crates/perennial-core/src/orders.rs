@@ -34,15 +34,11 @@ pub const LINES_MAX: usize = 500;
 const FINEST: u32 = 8;
 /// Refunds that one order takes: their keys are kept with it.
 pub const REFUNDS_MAX: usize = 256;
-/// Events that wait for their order.
-pub const PARKED_MAX: usize = 64;
 
 /// The orders of one customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
     records: Blocks<Kept>,
-    /// Refunds and cancellations that came before their order.
-    pub parked: Vec<(OrderRef, Parked)>,
     /// What stands of all orders ever.
     pub standing: Standing,
     /// Records that have left the list, until they are put away (rule 22).
@@ -274,15 +270,6 @@ impl Standing {
     fn puts_away(&mut self, at: Timestamp) {
         self.away = Some(self.away.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
     }
-}
-
-/// What waits for its order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Parked {
-    /// A refund.
-    Refund(Refund),
-    /// A cancellation.
-    Cancel,
 }
 
 /// One order and what is left of it.
@@ -606,17 +593,6 @@ impl Orders {
             away: mine.away,
         };
         theirs.away.into_iter().flat_map(|(first, last)| [first, last]).for_each(|at| self.standing.puts_away(at));
-        self.parked.extend(other.parked); // Either list is capped by itself.
-    }
-
-    /// What waits for this order, taken out.
-    pub(crate) fn unpark(&mut self, order: OrderRef) -> Vec<Parked> {
-        if self.parked.is_empty() {
-            return Vec::new();
-        }
-        let (waiting, rest) = std::mem::take(&mut self.parked).into_iter().partition(|(o, _)| *o == order);
-        self.parked = rest;
-        Vec::from_iter(waiting).into_iter().map(|(_, parked): (OrderRef, Parked)| parked).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::fact::{Fact, TierChange, TierReason};
 use crate::id::OrderRef;
 use crate::input::TimerKind;
 use crate::loyalty;
+use crate::orders::OrderRecord;
 use crate::program::{Drop, OnRefund, Program, TierBy, Tiers};
 use crate::rules::Rules;
 use crate::time::Timestamp;
@@ -112,44 +113,97 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     }
 }
 
-/// The order that reached the tier was refunded.
+/// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
 pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, year: i16) {
-    let program = book.edition();
-    let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
-    let Some(held) = member.tier.clone() else { return };
-    let follows = match tiers.on_refund {
-        OnRefund::IfReachingOrderPending => was_pending,
-        OnRefund::AtReview => false,
-        OnRefund::AtOnce => true,
+    let follows = match book.program().tiers.as_ref().map(|tiers| tiers.on_refund) {
+        Some(OnRefund::IfReachingOrderPending) => was_pending,
+        Some(OnRefund::AtReview) | None => false,
+        Some(OnRefund::AtOnce) => true,
     };
-    if !follows {
+    if follows {
+        undermined(book, order, year);
+    }
+    let edition = book.edition();
+    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
+    let Some((held, by)) = member.tier.as_ref().and_then(|held| Some((held, held.reached_by?))) else { return };
+    let Some(placed) = book.customer.orders.get(by).map(|record| record.at) else { return };
+    let year = edition.program.zone.year(placed);
+    if level_for(tiers, counted(member, tiers, year)) >= held.level {
+        return rest(book, tiers, order, by, year);
+    }
+    if !follows || by != order {
         return;
     }
-    if held.reached_by != Some(order) {
-        return undermined(book, &held, order);
-    }
-    let earned = level_for(tiers, counted(member, tiers, year));
-    if earned >= held.level {
-        return;
-    }
-    let mut chain = befores(held.before.as_deref());
-    let held_before = chain.find_map(|status| Some((tiers.position(&status.tier)?, status.until)));
-    let (before, before_until) = held_before.unwrap_or((0, Timestamp::NEVER));
-    let level = earned.max(before);
-    let until = match level {
-        0 => Timestamp::NEVER,
-        _ if level == before => before_until,
-        _ => end_of_next_year(&program.program, year),
-    };
-    change(book, level, until, TierReason::Refunded, None);
+    let left = earned(&edition.program, tiers, member, book.customer.clock);
+    let before = befores(held.before.as_deref()).find_map(|status| Some((tiers.position(&status.tier)?, status.until)));
+    let (level, until) = before.unwrap_or((0, Timestamp::NEVER)).max((left.level, left.until));
+    let until = if level == 0 { Timestamp::NEVER } else { until };
+    let rests_on = (level > 0 && level == left.level).then(|| resting_on(book, tiers, left)).flatten();
+    change(book, level, until, TierReason::Refunded, rests_on);
 }
 
-/// Nobody falls back to a level whose order is gone.
-fn undermined(book: &mut Book<'_>, held: &TierStatus, order: OrderRef) {
+/// The best that counts still: a level, the local year that reaches it and how long it is good for.
+#[derive(Clone, Copy)]
+struct Earned {
+    level: u8,
+    until: Timestamp,
+    year: i16,
+}
+
+fn earned(program: &Program, tiers: &Tiers, member: &Member, now: Timestamp) -> Earned {
+    let years = member.years.keys().map(|&year| {
+        let level = level_for(tiers, counted(member, tiers, year));
+        Earned { level, until: end_of_next_year(program, year), year }
+    });
+    let good = years.filter(|earned| earned.level > 0 && earned.until > now);
+    let nothing = Earned { level: 0, until: Timestamp::NEVER, year: program.zone.year(now) };
+    good.max_by_key(|earned| (earned.level, earned.until)).unwrap_or(nothing)
+}
+
+/// Nobody falls back to a level that an order reached which is gone, or without what came back of it would not have.
+fn undermined(book: &mut Book<'_>, order: OrderRef, year: i16) {
+    let edition = book.edition();
+    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
+    let Some(held) = &member.tier else { return };
     let gone = book.customer.orders.get(order).is_some_and(|record| !record.stands());
-    if gone && befores(held.before.as_deref()).any(|status| status.reached_by == Some(order)) {
+    let earned = level_for(tiers, counted(member, tiers, year));
+    let goes = |status: &TierStatus| status.reached_by == Some(order) && (gone || status.level > earned);
+    if befores(held.before.as_deref()).any(goes) {
         change(book, held.level, held.until, TierReason::Undermined, Some(order));
     }
+}
+
+/// A level that is held still although something of an order came back rests on the one that reaches it now.
+fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, by: OrderRef, year: i16) {
+    let placed = |order| book.customer.orders.get(order).map(|record| (record.at, record.order));
+    if placed(refunded) > placed(by) {
+        return; // What came later did not reach it.
+    }
+    let Some(held) = book.customer.member.as_ref().and_then(|member| member.tier.as_ref()) else { return };
+    let (level, until) = (held.level, held.until);
+    let reaching = resting_on(book, tiers, Earned { level, until, year });
+    if reaching.is_some() && reaching != Some(by) {
+        change(book, level, until, TierReason::Rests, reaching);
+    }
+}
+
+/// The order by which a year reaches a level: without it and those after it the mark is not met. None where it is
+/// met without orders.
+fn resting_on(book: &Book<'_>, tiers: &Tiers, earned: Earned) -> Option<OrderRef> {
+    let (member, mark) = (book.customer.member.as_ref()?, tiers.levels.get(usize::from(earned.level))?.from);
+    let zone = &book.program().zone;
+    let counts = |record: &OrderRecord| record.earns && record.stands() && zone.year(record.at) == earned.year;
+    let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
+    orders.sort_by_key(|record| (record.at, record.order));
+    let mut left = counted(member, tiers, earned.year);
+    let reaching = orders.iter().rev().find(|record| {
+        left -= match tiers.by {
+            TierBy::PointsEarned => loyalty::reckon(book, record).min(record.points),
+            TierBy::Spend => loyalty::spend_of(book, record),
+        };
+        left < mark
+    });
+    reaching.map(|record| record.order)
 }
 
 /// What was held before, the last first.
@@ -220,8 +274,10 @@ fn changed(old: Option<TierStatus>, change: &TierChange) -> TierStatus {
     };
     let Some(old) = old else { return held };
     match change.reason {
-        TierReason::Reached | TierReason::Set => TierStatus { before: Some(Box::new(shortened(old))), ..held },
-        TierReason::Kept | TierReason::Adopted => {
+        TierReason::Reached | TierReason::Kept | TierReason::Set => {
+            TierStatus { before: Some(Box::new(shortened(old))), ..held }
+        }
+        TierReason::Adopted => {
             TierStatus { reached_by: old.reached_by, before: old.before, by_hand: old.by_hand, ..held }
         }
         TierReason::Refunded => {
@@ -230,11 +286,11 @@ fn changed(old: Option<TierStatus>, change: &TierChange) -> TierStatus {
                 .cloned();
             match again {
                 Some(status) => TierStatus { level: change.level, ..status },
-                // What is left of the order holds this one.
-                None => TierStatus { reached_by: old.reached_by, before: old.before, ..held },
+                None => TierStatus { before: old.before, ..held },
             }
         }
         TierReason::Undermined => TierStatus { before: without(old.before, change.order), ..old },
+        TierReason::Rests => TierStatus { reached_by: change.order, ..old },
         TierReason::Joined | TierReason::Reviewed | TierReason::Merged => TierStatus { before: old.before, ..held },
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Numbers are exact decimals; nothing here is a float.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
@@ -87,6 +88,14 @@ impl Value {
     /// The items, if it is a list.
     pub fn as_list(&self) -> Option<&[Self]> {
         if let Self::List(items) = self { Some(items) } else { None }
+    }
+
+    /// A value that is equal in the same words: 4 and 4.0 are one number.
+    pub fn normalized(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Number(number) => Cow::Owned(Self::Number(number.normalize())),
+            value => Cow::Borrowed(value),
+        }
     }
 
     /// The one text of a value, for digests that are kept for ever: no release writes it otherwise.

@@ -86,7 +86,41 @@ fn open_part(fact: &Fact) -> Option<Cow<'_, Fact>> {
             }
             Some(if open == *parted { Cow::Borrowed(fact) } else { Cow::Owned(Fact::Parted(open)) })
         }
-        _ => Some(Cow::Borrowed(fact)),
+        // Named, so that a new fact must say whether it is of the person.
+        Fact::Booked(_)
+        | Fact::Created
+        | Fact::Linked(_)
+        | Fact::Unlinked(_)
+        | Fact::Merged { .. }
+        | Fact::Unmerged { .. }
+        | Fact::Enrolled { .. }
+        | Fact::Claimed { .. }
+        | Fact::Returned(_)
+        | Fact::Parked { .. }
+        | Fact::LotOpened(_)
+        | Fact::Posted(_)
+        | Fact::LotDated { .. }
+        | Fact::Tiered(_)
+        | Fact::Qualified { .. }
+        | Fact::Reached { .. }
+        | Fact::MissedAll { .. }
+        | Fact::Paid { .. }
+        | Fact::Benefited { .. }
+        | Fact::Redeemed(_)
+        | Fact::Undone { .. }
+        | Fact::Held { .. }
+        | Fact::HoldEnded { .. }
+        | Fact::Submitted { .. }
+        | Fact::Reviewed { .. }
+        | Fact::Queued { .. }
+        | Fact::Refused(_)
+        | Fact::Noted(_)
+        | Fact::Recalled { .. }
+        | Fact::Erased { .. }
+        | Fact::SetAside { .. }
+        | Fact::Fulfilled { .. }
+        | Fact::RedemptionRecalled { .. }
+        | Fact::Missed { .. } => Some(Cow::Borrowed(fact)),
     }
 }
 

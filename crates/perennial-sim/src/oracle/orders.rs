@@ -49,28 +49,24 @@ impl Oracle {
         if earns {
             self.reward(who, self.people[who].sales.len() - 1);
         }
-        self.unpark(who, &order.order_id, at);
+        self.unpark(who, &order.order_id);
     }
 
-    /// What waited for an order: with its owner first, then elsewhere, as it came.
-    fn unpark(&mut self, who: usize, order: &str, at: i64) {
+    /// What waited for an order comes in by itself, first come.
+    fn unpark(&mut self, who: usize, order: &str) {
         let mut due: Vec<((usize, i64), Waiting)> = Vec::new();
-        for (holder, person) in self.people.iter_mut().enumerate() {
+        for person in &mut self.people {
             let (here, rest): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut person.waiting).into_iter().partition(|(id, _, _)| **id == *order);
             person.waiting = rest;
-            // What the owner waited with comes in with the order, the rest by itself.
-            due.extend(
-                here.into_iter().map(|(_, (nth, of), what)| (if holder == who { (0, at) } else { (nth, of) }, what)),
-            );
+            due.extend(here.into_iter().map(|(_, came, what)| (came, what)));
         }
         due.sort_by_key(|((nth, _), _)| *nth);
-        for ((nth, at), what) in due {
-            if nth > 0 {
-                self.conclude(who);
-                self.regroup(who);
-                self.people[who].clock = self.people[who].clock.max(at);
-            }
+        for ((_, at), what) in due {
+            self.conclude(who);
+            self.regroup(who);
+            self.wake(who, at);
+            self.people[who].clock = self.people[who].clock.max(at);
             match what {
                 Waiting::Refund(refund) => self.refunded(who, &refund, at),
                 Waiting::Cancel => self.cancelled(who, order, at),
@@ -200,9 +196,7 @@ impl Oracle {
         }
         self.miss(who, stood);
         self.conclude(who);
-        if was_pending {
-            self.lose(who, &sale);
-        }
+        self.lose(who, &sale, was_pending);
     }
 
     pub(super) fn reverse(&mut self, who: usize, lot: usize, less: i64) {

@@ -110,35 +110,72 @@ impl Oracle {
             let before = Some(Box::new(held));
             self.people[who].tier = Some(Tier { level, until, by: order, before, by_hand: false });
         } else if reached == at && until > held.until {
-            self.people[who].tier = Some(Tier { until, ..held });
+            let before = Some(Box::new(held));
+            self.people[who].tier = Some(Tier { level, until, by: order, before, by_hand: false });
         }
     }
 
-    /// The order that reached the level came back, in its return window.
-    pub(super) fn lose(&mut self, who: usize, sale: &Sale) {
-        let year = self.trade.zone().year(sale.at);
-        let earned = self.earned(who, year);
-        let Some(held) = self.people[who].tier.clone().filter(|_| !self.edition().levels.is_empty()) else { return };
-        if held.by.as_ref() != Some(&sale.id) {
-            if !sale.rows.iter().any(Row::is_kept) {
-                // Nobody falls back to what went with its order.
-                self.people[who].tier = Some(spared(held, &sale.id));
-            }
+    /// Something of an order came back: the level that it reached goes in its return window, unless the rest is
+    /// enough; then it is held by the order that reaches it now.
+    pub(super) fn lose(&mut self, who: usize, sale: &Sale, was_pending: bool) {
+        if self.edition().levels.is_empty() {
             return;
         }
-        if earned >= self.place(held.level) {
-            return;
+        let Some(mut held) = self.people[who].tier.take() else { return };
+        let gone = !sale.rows.iter().any(Row::is_kept);
+        if was_pending {
+            let still = self.earned(who, self.trade.zone().year(sale.at));
+            let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || self.place(tier.level) > still);
+            held.before = spared(held.before.take(), &goes);
         }
-        let (by, below) = (held.by, held.before);
-        let level = self.edition().levels[earned].0;
-        self.people[who].tier = Some(match below {
-            Some(tier) if self.place(tier.level) >= earned => {
-                let at = self.place(tier.level);
-                Tier { level: self.edition().levels[at].0, until: if at == 0 { NEVER } else { tier.until }, ..*tier }
+        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
+        let by = by.map(|by| (by.id.clone(), by.at, self.trade.zone().year(by.at)));
+        self.people[who].tier = Some(match by {
+            Some((by, at, year)) if self.earned(who, year) >= self.place(held.level) => {
+                let reaching = self.reaching(who, year, self.place(held.level));
+                Tier { by: reaching.filter(|_| sale.at <= at).or(Some(by)), ..held }
             }
-            below if earned == 0 => Tier { by, before: below, ..bare(level, NEVER) },
-            below => Tier { by, before: below, ..bare(level, self.trade.zone().year_begins(year + 2)) },
+            Some((by, ..)) if was_pending && by == sale.id => self.fallen(who, held, self.best(who)),
+            _ => held,
         });
+    }
+
+    /// What is left when a level goes: what was held before, or what counts still.
+    fn fallen(&self, who: usize, held: Tier, (earned, until, year): (usize, i64, i64)) -> Tier {
+        if let Some(before) = &held.before {
+            let at = self.place(before.level);
+            if (at, before.until) >= (earned, until) || at == 0 && earned == 0 {
+                let until = if at == 0 { NEVER } else { before.until };
+                return Tier { level: self.edition().levels[at].0, until, ..(**before).clone() };
+            }
+        }
+        let by = if earned > 0 { self.reaching(who, year, earned) } else { None };
+        Tier { by, before: held.before, ..bare(self.edition().levels[earned].0, until) }
+    }
+
+    /// The best that the years give which are good still: the level, its end and the year.
+    fn best(&self, who: usize) -> (usize, i64, i64) {
+        let zone = self.trade.zone();
+        let years = self.people[who].years.keys();
+        let levels = years.map(|year| (self.earned(who, *year), zone.year_begins(year + 2), *year));
+        let good = levels.filter(|(level, until, _)| *level > 0 && *until > self.people[who].clock);
+        good.max().unwrap_or((0, NEVER, zone.year(self.people[who].clock)))
+    }
+
+    /// The order of a year that brings its points to what a level needs.
+    fn reaching(&self, who: usize, year: i64, level: usize) -> Option<Box<str>> {
+        let zone = self.trade.zone();
+        let sales = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
+        let mut sales: Vec<&Sale> = sales.filter(|sale| zone.year(sale.at) == year).collect();
+        sales.sort_by_key(|sale| sale.at);
+        let mut points = self.people[who].years.get(&year).copied().unwrap_or(0);
+        while let Some(sale) = sales.pop() {
+            points -= sale.points;
+            if self.edition().level(points) < level {
+                return Some(sale.id.clone());
+            }
+        }
+        None
     }
 
     /// The level's time is over: one down, unless the year that ended says better.
@@ -202,14 +239,11 @@ impl Oracle {
     }
 }
 
-/// A tier without what an order reached before.
-fn spared(mut tier: Tier, order: &str) -> Tier {
-    let mut before = tier.before.map(|before| spared(*before, order));
-    if before.as_ref().is_some_and(|before| before.by.as_deref() == Some(order)) {
-        before = before.and_then(|before| before.before).map(|before| *before);
-    }
-    tier.before = before.map(Box::new);
-    tier
+/// What was held before, without what goes with an order.
+fn spared(before: Option<Box<Tier>>, goes: &impl Fn(&Tier) -> bool) -> Option<Box<Tier>> {
+    let mut tier = before?;
+    tier.before = spared(tier.before.take(), goes);
+    if goes(&tier) { tier.before } else { Some(tier) }
 }
 
 /// The highest level that is not above one that is no more, by what that one needed last.

@@ -87,6 +87,7 @@ fn details(fact: &Fact, mut plain: Json, money: &Money) -> Json {
         | Fact::Enrolled { .. }
         | Fact::Claimed { .. }
         | Fact::Parked { .. }
+        | Fact::MissedAll { .. }
         | Fact::Missed { .. }
         | Fact::Benefited { .. }
         | Fact::Undone { .. }

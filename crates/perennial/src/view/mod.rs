@@ -282,8 +282,6 @@ pub struct ReceiptView {
     pub rules: Vec<String>,
     /// What followed.
     pub facts: Vec<FactView>,
-    /// The entry of its order, for what came before that (`parked`) and has taken effect with it.
-    pub followed_in: Option<u64>,
     /// Messages that came under this id after it was accepted and say something else: set aside and
     /// never counted. The latest 20, the latest first.
     pub conflicts: Vec<ConflictView>,

@@ -219,14 +219,11 @@ impl Workspace {
     pub fn receipt(&mut self, source: Option<&str>, message_id: &str) -> Result<Option<ReceiptView>, Failure> {
         let Some(seq) = self.entry_of_message(source, message_id)? else { return Ok(None) };
         let Some(entry) = self.journal.reader().entry(seq)? else { return Ok(None) };
-        let came_in = self.came_in(&entry)?;
-        // What waited elsewhere has come into an entry of its own, what waited with the customer into the order's.
-        let followed_in = came_in.as_ref().filter(|came| came.cause != Some(seq)).map(|came| came.seq);
-        let entry = came_in.filter(|came| came.cause == Some(seq)).unwrap_or(entry);
+        let entry = self.came_in(&entry)?.unwrap_or(entry);
         let receipt = receipt_view(&entry, self.facts_of(&entry)?).filter(|receipt| receipt.message_id == message_id);
         let Some(receipt) = receipt else { return Ok(None) };
         let conflicts = self.conflicts(&receipt.source, message_id)?;
-        Ok(Some(ReceiptView { followed_in, conflicts, ..receipt }))
+        Ok(Some(ReceiptView { conflicts, ..receipt }))
     }
 
     /// What was set aside because another message had its id, the latest first.

@@ -36,7 +36,7 @@ impl Workspace {
         self.warm.put(customer, true);
         let seq = self.push(Some(id), Some(id), Input::Command(Box::new(asked)), facts.clone());
         self.commit()?;
-        if let Err(failure) = self.bury(id, &facts) {
+        if let Err(failure) = self.bury(id, &facts, seq) {
             self.broken = true; // Recovery meets the entry again and finishes.
             return Err(failure);
         }
@@ -44,13 +44,15 @@ impl Workspace {
     }
 
     /// Carries out an erasure that is in the journal: keys are destroyed, the customer leaves memory
-    /// and, with the next checkpoint, the state; points go into the workspace's sums.
-    pub(super) fn bury(&mut self, id: CustomerId, facts: &[Fact]) -> Result<(), Failure> {
+    /// and, with the next checkpoint, the state; points go into the workspace's sums. Who was one with them for a
+    /// while has what came under their name; of that nobody knows more from now on than a refold would.
+    pub(super) fn bury(&mut self, id: CustomerId, facts: &[Fact], seq: u64) -> Result<(), Failure> {
         let roots = facts.iter().find_map(|f| if let Fact::Erased { roots } = f { Some(roots) } else { None });
         let Some(roots) = roots else { return Ok(()) };
         let history = self.own_history(roots, u64::MAX, None)?;
         self.warm.clear_shelf(roots, &history);
         self.warm.stop_waiting(&history)?;
+        let keepers = if self.apart { Vec::new() } else { self.keepers_of(id, roots, seq)? };
         for root in roots {
             self.keys.destroy(*root)?;
         }
@@ -61,7 +63,8 @@ impl Workspace {
             self.erased.points.add(&erase::remains(customer));
             self.changed.counters = true;
         }
-        self.warm.bury(id)
+        self.warm.bury(id)?;
+        keepers.into_iter().try_for_each(|keeper| self.make_anew(keeper, seq))
     }
 
     /// Erases again whoever the folder lists as erased and the journal does not know as that: a restore that was cut

@@ -9,7 +9,7 @@ use perennial_core::event::{Body, Event};
 use perennial_core::fact::{Fact, Outcome};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secret};
 use perennial_core::input::{Entry, Input, Reject};
-use perennial_core::orders::{self, OrderRecord, Parked, REFUNDS_MAX};
+use perennial_core::orders::{self, OrderRecord, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
 
@@ -225,7 +225,6 @@ impl Workspace {
     ) -> Result<Receipt, Failure> {
         let gone = |what| super::misfit("fold an event", what);
         let mut customer = self.warm.take(id)?.ok_or_else(|| gone("its customer is not there"))?;
-        let with_it = customer.orders.parked.clone();
         let event = place.as_ref().ok_or_else(|| gone("it is folded already"))?;
         let facts = self.fold_into(&mut customer, event);
         if made.is_empty() {
@@ -246,7 +245,7 @@ impl Workspace {
         let seq = self.push(Some(id), Some(root), Input::Event(event), made);
         self.warm.put(customer, true);
         self.count_demand();
-        self.owe(waited, &with_it)?;
+        self.owed.extend(waited);
         self.let_owed_in()?;
         self.wake_overdue(id)?;
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
@@ -295,7 +294,7 @@ impl Workspace {
             None => facts.iter().find_map(|fact| parked(fact).or_else(|| super::booked(fact))),
         };
         let Some(order) = order else { return Ok(Vec::new()) };
-        if facts.iter().any(waits) {
+        if facts.iter().any(|fact| parked(fact).is_some()) {
             self.warm.wait(order, seq)?;
         }
         if !facts.iter().filter_map(super::booked).any(|booked| booked == order) {
@@ -305,29 +304,7 @@ impl Workspace {
         if !waited.is_empty() {
             self.warm.arrived(order);
         }
-        waited.iter().for_each(|waiting| self.warm.comes_in(*waiting, seq));
         Ok(waited)
-    }
-
-    /// What has waited for an order elsewhere is to follow it to its owner; what had waited with the owner
-    /// came in with the order.
-    pub(super) fn owe(&mut self, waited: Vec<u64>, with_it: &[(OrderRef, Parked)]) -> Result<(), Failure> {
-        for waiting in waited {
-            if with_it.is_empty() || !self.came_with_it(waiting, with_it)? {
-                self.owed.push_back(waiting);
-            }
-        }
-        Ok(())
-    }
-
-    fn came_with_it(&self, waiting: u64, with_it: &[(OrderRef, Parked)]) -> Result<bool, Failure> {
-        let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|e| e.input) else { return Ok(false) };
-        let parked = match &event.body {
-            Body::Refunded(refund) => Parked::Refund(refund.clone()),
-            _ => Parked::Cancel,
-        };
-        let order = event.order_id().map(|order| OrderRef::derive(&self.secret(), order));
-        Ok(with_it.iter().any(|(waited, what)| Some(*waited) == order && *what == parked))
     }
 
     /// Lets in what is owed, first come, as many as one input may cause. What a panic or a crash left over comes
@@ -366,6 +343,7 @@ impl Workspace {
             return Ok(None);
         };
         let Some(id) = self.warm.order_owner(order)? else { return Ok(None) };
+        self.wake(id, event.at)?; // What the order brought may have become available by then.
         if self.record_of(id, order)?.is_some_and(|record| record.refunds.len() >= REFUNDS_MAX) {
             self.reject(too_many_refunds(&event));
             return Ok(Some(id));
@@ -566,12 +544,6 @@ fn is_named(entry: &Entry, source: &str, message_id: &str) -> bool {
 /// The order that something waits for.
 pub(super) fn parked(fact: &Fact) -> Option<OrderRef> {
     if let Fact::Parked { order } = fact { Some(*order) } else { None }
-}
-
-/// Whether an event waits for its order: with its customer, or, when that one's list is full, only
-/// under the order's id.
-fn waits(fact: &Fact) -> bool {
-    parked(fact).is_some() || matches!(fact, Fact::Noted(code) if **code == *"too_many_waiting")
 }
 
 fn too_many_refunds(event: &Event) -> Reject {

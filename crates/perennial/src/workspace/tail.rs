@@ -344,11 +344,9 @@ impl Workspace {
             Some(Input::Reject(reject)) => self.remember_reject(reject, entry.cause, entry.seq),
             _ => {}
         }
-        let mut with_it = Vec::new();
         if let Some(id) = entry.customer
             && self.warm.get(id)?.is_none_or(|c| c.folded < entry.seq)
         {
-            with_it = self.warm.peek(id).map(|customer| customer.orders.parked.clone()).unwrap_or_default();
             self.refold_customer(entry, id)?;
         }
         let event = match &entry.input {
@@ -359,7 +357,7 @@ impl Workspace {
         if let Some(event) = event {
             // Before it is indexed, as it was then: the index says at once that nothing waits for a new order.
             let waited = self.follow_order(event, &entry.outcome, entry.seq)?;
-            self.owe(waited, &with_it)?;
+            self.owed.extend(waited);
             entry.cause.into_iter().for_each(|waited| self.warm.comes_in(waited, entry.seq));
         }
         self.settle_owed(entry)?;
@@ -416,7 +414,7 @@ impl Workspace {
         }
         customer.was_folded(entry.seq, &entry.outcome);
         self.warm.put(customer, true);
-        self.bury(id, &entry.outcome)
+        self.bury(id, &entry.outcome, entry.seq)
     }
 
     /// Follows the newest programme version, as it stood before an entry, without deciding anything.

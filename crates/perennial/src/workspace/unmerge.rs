@@ -5,7 +5,7 @@
 //! side. Both the writer and a refold make the customers from those entries alone, by folding each
 //! side's own history ([`perennial_core::unmerge::own_history`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::command::{self, Neighbours};
 use perennial_core::customer::Customer;
@@ -93,15 +93,20 @@ impl Workspace {
             self.warm.clear_shelf(&union, &history);
         }
         let own = self.own_history(&parted.roots, entry.seq, Some(entry))?;
+        self.make_of(&own, id, entry.seq)
+    }
+
+    /// Makes a customer of a history that is their own.
+    fn make_of(&mut self, own: &[Entry], id: CustomerId, folded: u64) -> Result<(), Failure> {
         let mut scratch = Self::apart(self.rules.as_of(0))?;
-        for told in &own {
+        for told in own {
             scratch.fold_again(self, told)?;
         }
         self.warm.take_over(&scratch.warm, id);
         let Some(mut customer) = scratch.warm.take(id)? else {
             return Err(super::misfit("take a merge back", "a side has no history"));
         };
-        customer.folded = entry.seq;
+        customer.folded = folded;
         let orders: Vec<OrderRef> = own.iter().flat_map(|e| &e.outcome).filter_map(super::booked).collect();
         // Of whoever was erased since, the facts alone say which names lead to nobody.
         for fact in own.iter().filter(|told| told.input.is_none()).flat_map(|told| &told.outcome) {
@@ -110,6 +115,47 @@ impl Workspace {
             }
         }
         self.warm.restore(customer, &orders, self.secret())
+    }
+
+    /// Those who were one with a customer and are not any more, as far as something stays with them that came under
+    /// a name of these root profiles before an entry.
+    pub(super) fn keepers_of(
+        &mut self,
+        id: CustomerId,
+        roots: &[CustomerId],
+        before: u64,
+    ) -> Result<Vec<CustomerId>, Failure> {
+        let mut partings = self.warm.get(id)?.map(|customer| customer.parted.clone()).unwrap_or_default();
+        let (mut seen, mut others) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(seq) = partings.pop() {
+            let Some(entry) = self.entry(seq)?.filter(|_| seen.insert(seq)) else { continue };
+            partings.push(entry.cause.unwrap_or(seq + 1)); // Either side has an entry; the second names the first.
+            let Some(side) = entry.customer else { continue };
+            let side = self.warm.survivor(side)?;
+            if side != id
+                && others.insert(side)
+                && let Some(other) = self.warm.get(side)?
+            {
+                partings.extend(&other.parted);
+            }
+        }
+        let mut keepers = Vec::new();
+        for other in others {
+            let Some(own) = self.warm.get(other)?.map(|other| other.roots.clone()) else { continue };
+            let history = self.own_history(&own, before, None)?;
+            if history.iter().any(|entry| entry.root.is_some_and(|root| roots.contains(&root))) {
+                self.warm.clear_shelf(&own, &history); // While it can be read.
+                keepers.push(other);
+            }
+        }
+        Ok(keepers)
+    }
+
+    /// Makes a customer anew of what can still be read of their history before an entry.
+    pub(super) fn make_anew(&mut self, id: CustomerId, before: u64) -> Result<(), Failure> {
+        let Some((roots, folded)) = self.warm.get(id)?.map(|c| (c.roots.clone(), c.folded)) else { return Ok(()) };
+        let own = self.own_history(&roots, before, None)?;
+        self.make_of(&own, id, folded)
     }
 
     /// A workspace in memory for deciding or folding a side.
@@ -286,23 +332,12 @@ impl<'a> Sides<'a> {
         let mut facts = Vec::new();
         self.scratch.recall(side, event, &mut facts)?;
         let Some(mut trial) = self.trial(side, entry)? else { return Ok(()) };
-        self.fetch_waiting(side, &mut trial)?;
         let mut rules = self.whole.rules_at(entry.seq);
         rules.learn_products(&unmerge::catalog_of(event, &entry.outcome));
         facts.extend(engine::apply(&rules, &mut trial, event));
         self.fold(side, entry, facts)?;
         let clock = self.scratch.warm.get(side)?.map_or(event.at, |c| c.clock);
         self.wake(side, clock, entry.seq)
-    }
-
-    /// A refund that waits with the other side follows its order when that comes; what followed is in
-    /// the order's facts.
-    fn fetch_waiting(&mut self, side: CustomerId, trial: &mut Customer) -> Result<(), Failure> {
-        let other = if side == self.out { self.stay } else { self.out };
-        if let Some(other) = self.scratch.warm.get(other)? {
-            trial.orders.parked.extend(other.orders.parked.iter().cloned());
-        }
-        Ok(())
     }
 
     fn ask(&mut self, side: CustomerId, entry: &Entry, asked: &Asked) -> Result<(), Failure> {

@@ -208,9 +208,10 @@ impl Warm {
         let nothing = Archived { anew: true, body: Vec::new() };
         self.archive.extend(roots.iter().map(|root| (*root, nothing.clone())));
         for entry in history {
-            let Some(Input::Command(asked)) = &entry.input else { continue };
-            for scoped in roots.iter().filter_map(|root| command::scoped_key(*root, asked)) {
-                self.shelf.extend(roots.iter().map(|root| (answer_key(*root, &scoped), None)));
+            if let Some(Input::Command(asked)) = &entry.input {
+                for scoped in roots.iter().filter_map(|root| command::scoped_key(*root, asked)) {
+                    self.shelf.extend(roots.iter().map(|root| (answer_key(*root, &scoped), None)));
+                }
             }
             for key in entry.outcome.iter().filter_map(bought) {
                 self.shelf.extend(roots.iter().map(|root| (redemption_key(*root, key), None)));

@@ -293,6 +293,7 @@ fn of_an_erased_person_no_old_redemption_is_kept() {
     shop.ask("ana", "x", Command::Erase).unwrap();
     shop.workspace.checkpoint().unwrap();
     assert_eq!(shop.workspace.state().kept(key).unwrap(), None);
+    shop.verify();
 }
 
 #[test]

@@ -100,7 +100,6 @@ impl Shop {
         customer.parted.clear();
         customer.answers.clear();
         customer.timers = Timers::default();
-        customer.orders.parked.clear(); // What waits in vain waits with the order's owner or with the sender.
         (customer.folded, customer.clock) = (0, self.now);
         // A late event changes a segment at the latest instant that was folded: the merge's own, too.
         customer.segments.iter_mut().for_each(|segment| segment.since = self.now);
