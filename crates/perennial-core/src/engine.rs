@@ -566,31 +566,12 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         }
         Fact::Missed { milestone, version, order } => {
             let is_it = |m: &Reached| (&m.milestone, m.version, m.order) == (milestone, *version, *order);
-            let missed = member.milestones.iter().position(|m| is_it(m) && m.firm_at > at);
-            missed.into_iter().for_each(|i| drop(member.milestones.remove(i)));
+            member.milestones.iter().position(is_it).into_iter().for_each(|i| drop(member.milestones.remove(i)));
         }
-        Fact::Redeemed(redemption) => {
-            member.keep_redemption(Bought { redemption: redemption.clone(), at, undone: false });
-            member.wallet.active_at = member.wallet.active_at.max(at);
-            let pieces = member.pieces.entry(redemption.reward.clone()).or_default();
-            *pieces = pieces.saturating_add(redemption.quantity);
-        }
+        Fact::Redeemed(redemption) => redeemed(member, redemption, at),
         Fact::RedemptionRecalled { key } => member.recall_redemption(key),
-        Fact::Undone { key } => {
-            let bought = member.redemptions.iter_mut().find(|b| b.redemption.key == *key && !b.undone);
-            if let Some(bought) = bought {
-                bought.undone = true;
-                let Redemption { reward, quantity, .. } = &bought.redemption;
-                let pieces = member.pieces.entry(reward.clone()).or_default();
-                *pieces = pieces.saturating_sub(*quantity);
-            }
-        }
-        Fact::HoldEnded { hold, captured } => {
-            end_hold(member, hold, *captured, at);
-            if *captured > 0 {
-                member.wallet.active_at = member.wallet.active_at.max(at);
-            }
-        }
+        Fact::Undone { key } => undone(member, key),
+        Fact::HoldEnded { hold, captured } => end_hold(member, hold, *captured, at),
         Fact::Submitted { activity, rule, unique } => {
             member.keep_activity(Activity {
                 activity: *activity,
@@ -604,12 +585,7 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
             let open = |a: &&mut Activity| a.activity == *activity && a.rule == *rule && a.approved.is_none();
             member.activities.iter_mut().find(open).into_iter().for_each(|a| a.approved = Some(*approved));
         }
-        Fact::Queued { template, about } => {
-            member.queued.push_back((template.clone(), about.clone(), at));
-            if member.queued.len() > ACTIVITIES_MAX {
-                member.queued.pop_front();
-            }
-        }
+        Fact::Queued { template, about } => queued(member, (template.clone(), about.clone(), at)),
         // Carried out above, or nothing to carry out: named, so that a new fact must say where it belongs.
         Fact::Booked(_)
         | Fact::Returned(_)
@@ -641,6 +617,30 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
     }
 }
 
+fn redeemed(member: &mut Member, redemption: &Redemption, at: Timestamp) {
+    member.keep_redemption(Bought { redemption: redemption.clone(), at, undone: false });
+    member.wallet.active_at = member.wallet.active_at.max(at);
+    let pieces = member.pieces.entry(redemption.reward.clone()).or_default();
+    *pieces = pieces.saturating_add(redemption.quantity);
+}
+
+fn undone(member: &mut Member, key: &str) {
+    let bought = member.redemptions.iter_mut().find(|b| *b.redemption.key == *key && !b.undone);
+    if let Some(bought) = bought {
+        bought.undone = true;
+        let Redemption { reward, quantity, .. } = &bought.redemption;
+        let pieces = member.pieces.entry(reward.clone()).or_default();
+        *pieces = pieces.saturating_sub(*quantity);
+    }
+}
+
+fn queued(member: &mut Member, message: (Box<str>, Box<str>, Timestamp)) {
+    member.queued.push_back(message);
+    if member.queued.len() > ACTIVITIES_MAX {
+        member.queued.pop_front();
+    }
+}
+
 /// The oldest leave a list that is too long.
 fn cap<T>(list: &mut Vec<T>, max: usize) {
     list.drain(..list.len().saturating_sub(max));
@@ -660,6 +660,9 @@ fn pay(edition: &Edition, member: &mut Member, rule: &str, at: Timestamp) {
 }
 
 fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
+    if captured > 0 {
+        member.wallet.active_at = member.wallet.active_at.max(at);
+    }
     let Some(open) = member.holds.iter_mut().find(|h| *h.hold == *hold && !h.ended) else { return };
     open.ended = true;
     let mut left = captured;
