@@ -241,7 +241,8 @@ impl Workspace {
             Some((journal, state)) => history(journal, state, customers)?,
             None => self.history(customers)?,
         };
-        entries.retain(|e| e.seq < before);
+        // Who is decided apart has what was folded so far, and steps without a number of their own have an earlier one.
+        entries.retain(|e| e.seq < before || self.apart);
         entries.extend(last.cloned());
         unmerge::own_history(entries, |seq| self.entry(seq))
     }
