@@ -30,6 +30,8 @@ pub struct Refusal {
 
 /// Characters of a name that an answer repeats.
 const NAME_SHOWN: usize = 60;
+/// The note of an enrolment of somebody who has joined already.
+pub const ALREADY_MEMBER: &str = "already_member";
 
 impl Refusal {
     /// A refusal with its sentence.
@@ -171,9 +173,9 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
     }
     match &asked.command {
         Command::Redeem { reward, quantity } => redeem(book, asked, reward, *quantity, near),
-        Command::Adjust { points, reason, .. } => adjust(book, *points, reason, near.granted),
-        Command::Hold { points, length, hold: name } => hold(book, asked, *points, *length, name, near.granted),
-        Command::Capture { hold, points } => capture(book, asked, hold, *points, near.granted),
+        Command::Adjust { points, reason, .. } => adjust(book, *points, reason, near),
+        Command::Hold { points, length, hold: name } => hold(book, asked, *points, *length, name, near),
+        Command::Capture { hold, points } => capture(book, asked, hold, *points, near),
         Command::Release { hold } => release(book, asked, hold),
         Command::Undo { redemption } => undo(book, asked, redemption),
         Command::SetTier { tier, until } => set_tier(book, tier, *until),
@@ -188,7 +190,7 @@ fn decide(book: &mut Book<'_>, asked: &Asked, near: &Neighbours) -> Result<(), R
 
 fn enroll(book: &mut Book<'_>) -> Result<(), Refusal> {
     if book.customer.member.is_some() {
-        book.note("already_member"); // Whoever asks a workspace gets the first answer instead.
+        book.note(ALREADY_MEMBER); // Whoever asks a workspace gets the first answer instead.
         return Ok(());
     }
     if !loyalty::may_join(book) {
@@ -232,7 +234,7 @@ fn redeem(book: &mut Book<'_>, asked: &Asked, id: &str, quantity: u32, near: &Ne
         return Err(Refusal::new("out_of_stock", format!("of '{id}' {} are left", near.stock.unwrap_or(0).max(0))));
     }
     let cost = reward.points.saturating_mul(i64::from(quantity));
-    let lots = spend(book, cost, Account::Spent, Cause::Redeem, near.granted)?;
+    let lots = spend(book, cost, Account::Spent, Cause::Redeem, near)?;
     if reward.stock.is_some() {
         post_stock(book, id, i64::from(quantity));
     }
@@ -259,11 +261,11 @@ fn spend(
     asked: i64,
     to: Account,
     cause: Cause,
-    granted: bool,
+    near: &Neighbours,
 ) -> Result<Vec<(LotId, i64)>, Refusal> {
     let Some(member) = &book.customer.member else { return Ok(Vec::new()) };
     let available = member.wallet.available();
-    if available < asked && !granted {
+    if available < asked && !near.granted {
         let message = format!("this costs {asked} points, {available} are available");
         return Err(Refusal::new("insufficient_points", message).with("asked", asked).with("available", available));
     }
@@ -281,7 +283,7 @@ fn sum(lots: &[(LotId, i64)]) -> i64 {
     lots.iter().map(|(_, points)| points).sum()
 }
 
-fn adjust(book: &mut Book<'_>, points: i64, reason: &str, granted: bool) -> Result<(), Refusal> {
+fn adjust(book: &mut Book<'_>, points: i64, reason: &str, near: &Neighbours) -> Result<(), Refusal> {
     if reason.trim().is_empty() {
         return Err(Refusal::new("invalid", "reason: say in a few words why the balance is corrected"));
     }
@@ -297,7 +299,7 @@ fn adjust(book: &mut Book<'_>, points: i64, reason: &str, granted: bool) -> Resu
     if asked == 0 {
         return Err(Refusal::new("nothing_to_do", "an adjustment of 0 points changes nothing"));
     }
-    spend(book, asked, Account::Reversed, Cause::Adjust, granted)?;
+    spend(book, asked, Account::Reversed, Cause::Adjust, near)?;
     Ok(())
 }
 
@@ -312,7 +314,7 @@ fn hold(
     points: i64,
     length: Span,
     name: &str,
-    granted: bool,
+    near: &Neighbours,
 ) -> Result<(), Refusal> {
     let Some(member) = &book.customer.member else { return Ok(()) };
     let meant = meant(&book.rules.secret, book.customer, asked, name);
@@ -326,7 +328,7 @@ fn hold(
         return Err(Refusal::new("limit_reached", "at most 64 holds at a time, each of at least one point"));
     }
     let until = book.program().zone.add(book.at, length);
-    let lots = spend(book, points, Account::Held, Cause::Hold, granted)?;
+    let lots = spend(book, points, Account::Held, Cause::Hold, near)?;
     let hold = named(book, asked, name);
     book.record(Fact::Held { hold, until, lots });
     Ok(())
@@ -346,12 +348,12 @@ fn capture(
     asked_by: &Asked,
     name: &str,
     points: Option<i64>,
-    granted: bool,
+    near: &Neighbours,
 ) -> Result<(), Refusal> {
     let Hold { hold, lots, .. } = open_hold(book, asked_by, name)?;
     let held = sum(&lots);
     let asked = points.unwrap_or(held);
-    if (asked > held && !granted) || asked <= 0 {
+    if (asked > held && !near.granted) || asked <= 0 {
         return Err(Refusal::new(
             "insufficient_points",
             format!("{held} points are set aside, {asked} were asked for"),
@@ -452,7 +454,7 @@ fn fulfill(book: &mut Book<'_>, benefit: &str, order_id: &str) -> Result<(), Ref
 }
 
 fn review(book: &mut Book<'_>, message_id: &str, approve: bool) -> Result<(), Refusal> {
-    let activity = loyalty::activity_key(book, message_id);
+    let activity = loyalty::activity_key(&book.rules.secret, message_id);
     let unknown = || {
         Refusal::new("unknown_activity", format!("no submission of this customer has the message id '{message_id}'"))
     };

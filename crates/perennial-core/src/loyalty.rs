@@ -17,7 +17,7 @@ use crate::engine::Book;
 use crate::event::{Body, Event, Order, Refund};
 use crate::expr::{Field, Predicate};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
-use crate::id::{CustomerId, LotId, OrderRef, Word};
+use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
 use crate::orders::{self, OrderRecord, REFUNDS_MAX};
@@ -779,7 +779,7 @@ pub(crate) fn grant_fixed(book: &mut Book<'_>, points: i64, at: Timestamp, rule:
 fn claim(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16]>) -> bool {
     let submitted = submit(book, event, rule, unique);
     if submitted {
-        let activity = activity_key(book, &event.message_id);
+        let activity = activity_key(&book.rules.secret, &event.message_id);
         book.record(Fact::Reviewed { activity, rule: rule.into(), approved: true });
     }
     submitted
@@ -798,14 +798,14 @@ fn submit(book: &mut Book<'_>, event: &Event, rule: &str, unique: Option<[u8; 16
         book.note("limit_reached");
         return false;
     }
-    let activity = activity_key(book, &event.message_id);
+    let activity = activity_key(&book.rules.secret, &event.message_id);
     book.record(Fact::Submitted { activity, rule: rule.into(), unique });
     true
 }
 
 /// The opaque name of a submission.
-pub(crate) fn activity_key(book: &Book<'_>, message_id: &str) -> [u8; 16] {
-    book.rules.secret.digest(&[b"activity", message_id.as_bytes()])
+pub fn activity_key(secret: &Secret, message_id: &str) -> [u8; 16] {
+    secret.digest(&[b"activity", message_id.as_bytes()])
 }
 
 /// Whether a rule may pay once more at an instant.

@@ -791,7 +791,7 @@ fn untold(refusal: Refusal) -> Answer {
 
 /// Whoever enrols a member is told the first answer (rule 5).
 fn is_second_enrolment(fact: &Fact) -> bool {
-    matches!(fact, Fact::Noted(code) if **code == *"already_member")
+    matches!(fact, Fact::Noted(code) if **code == *command::ALREADY_MEMBER)
 }
 
 fn unknown(who: &Identifier) -> Answer {

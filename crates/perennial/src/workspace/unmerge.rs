@@ -16,7 +16,7 @@ use perennial_core::input::{Asked, Command, Entry, Input};
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
 use perennial_core::unmerge::{self, LotNumbers};
-use perennial_core::{engine, merge};
+use perennial_core::{engine, loyalty, merge};
 use perennial_store::Failure;
 
 use super::tail::instant;
@@ -299,7 +299,7 @@ impl<'a> Sides<'a> {
                     member.holds.iter().any(|h| !h.ended && named(hold).contains(&h.hold))
                 }
                 Command::Review { activity, .. } => {
-                    let name = self.whole.rules.secret.digest(&[b"activity", activity.as_bytes()]);
+                    let name = loyalty::activity_key(&secret, activity);
                     member.activities.iter().any(|a| a.activity == name)
                 }
                 _ => false,
