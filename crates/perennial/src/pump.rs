@@ -47,6 +47,8 @@ pub enum Trouble {
     Busy,
     /// The journal or the store failed; nothing was done.
     Unavailable(String),
+    /// No answer in time: it may be done still.
+    Late,
     /// It panicked: a fault of ours, and nothing was done. Asking again is of no use.
     Broken,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Busy => f.write_str("too much is waiting"),
             Self::Unavailable(why) => f.write_str(why),
+            Self::Late => f.write_str("no answer in time"),
             Self::Broken => f.write_str("a fault of this program: it panicked"),
         }
     }
@@ -411,7 +414,7 @@ async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Trouble> {
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(stopped()),
-        Err(_) => Err(Trouble::Unavailable("no answer in time".into())),
+        Err(_) => Err(Trouble::Late),
     }
 }
 

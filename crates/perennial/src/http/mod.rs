@@ -292,7 +292,7 @@ async fn accompany(longest: Duration, request: Request, next: Next) -> Response 
 /// Any client can bring this about as often as it likes: it is counted, and no matter for the log.
 fn too_late() -> ApiError {
     metrics::counter!("http_timeouts_total").increment(1);
-    ApiError::new("timeout", "The request took too long; send it again, a repetition counts once.").after(1)
+    Trouble::Late.into()
 }
 
 /// An answer that no handler gives: on intake's routes it lacks what [`intake`] adds to theirs, without

@@ -223,7 +223,11 @@ impl From<Trouble> for ApiError {
             }
             Trouble::Unavailable(why) => {
                 tracing::debug!(why, "answered unavailable");
-                Self::new("unavailable", "Nothing can be written now; nothing was counted. Send it again.").after(5)
+                Self::new("unavailable", "Nothing can be written now. Send it again; a repetition counts once.")
+                    .after(5)
+            }
+            Trouble::Late => {
+                Self::new("timeout", "The request took too long; send it again, a repetition counts once.").after(1)
             }
             Trouble::Broken => {
                 Self::new("internal_error", "This is a fault of ours; nothing was done. Please report it.")
