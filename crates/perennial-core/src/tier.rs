@@ -160,7 +160,7 @@ fn earned(program: &Program, tiers: &Tiers, member: &Member, now: Timestamp) -> 
     good.max_by_key(|earned| (earned.level, earned.until)).unwrap_or(nothing)
 }
 
-/// Nobody falls back to a level that an order reached which is gone, or without what came back of it would not have.
+/// Nobody falls back to a level whose order is gone, or no longer enough for it.
 fn undermined(book: &mut Book<'_>, order: OrderRef, year: i16) {
     let edition = book.edition();
     let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
