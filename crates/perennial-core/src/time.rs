@@ -387,6 +387,8 @@ struct Offsets {
 
 /// Further from UTC than any offset.
 const OFFSET_MAX_MS: i64 = 26 * HOUR_MS;
+/// How long before a local time no offset may change for it to be plain: nor does one then on the day before.
+const STEADY_MS: i64 = DAY_MS + OFFSET_MAX_MS;
 
 impl Offsets {
     fn of(tz: &TimeZone) -> Self {
@@ -408,7 +410,7 @@ impl Offsets {
     /// none.
     fn instant(&self, local_ms: i64) -> Option<Timestamp> {
         let (from, ahead, until) = self.span(local_ms)?;
-        let steady = from + OFFSET_MAX_MS <= local_ms && local_ms + OFFSET_MAX_MS < until;
+        let steady = from + STEADY_MS <= local_ms && local_ms + OFFSET_MAX_MS < until;
         steady.then(|| Timestamp::from_millis(local_ms - ahead))
     }
 
@@ -524,10 +526,10 @@ impl Zone {
     /// When something lapses that is good for `span` from `at`: the start of the local day after
     /// the computed date, so that the last day counts whole (rule 1).
     pub fn end_of_validity(&self, at: Timestamp, span: Span) -> Timestamp {
-        let last = self.add(at, span);
-        let local = self.offsets.local(last).map(|local| local - local.rem_euclid(DAY_MS) + DAY_MS);
-        let steady = local.and_then(|midnight| self.offsets.instant(midnight));
-        steady.unwrap_or_else(|| self.day_after(self.date(last)))
+        let calendar = self.offsets.local(at).filter(|_| span.millis == 0);
+        let last = calendar.and_then(|local| plus_months(local, span.months));
+        let steady = last.and_then(|local| self.offsets.instant(local - local.rem_euclid(DAY_MS) + DAY_MS));
+        steady.unwrap_or_else(|| self.day_after(self.date(self.add(at, span))))
     }
 
     fn day_after(&self, date: Date) -> Timestamp {
