@@ -11,7 +11,7 @@ use crate::customer::{
     ACTIVITIES_MAX, Activity, Bought, Captured, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, Reached,
 };
 use crate::event::{Body, Event};
-use crate::expr::Field;
+use crate::expr::{self, Field, Term};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
 use crate::feature::{Seen, micro};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
@@ -297,15 +297,17 @@ fn amount(feature: &Feature, view: &View<'_>) -> Option<i64> {
     }
     match &feature.what {
         Computed::Count | Computed::First | Computed::Last => Some(1),
-        Computed::Sum(term) | Computed::Max(term) | Computed::Min(term) => match *term.value(view) {
-            Value::Number(n) => Some(micro(n)),
-            _ => None,
-        },
+        Computed::Sum(term) | Computed::Max(term) | Computed::Min(term) => number(term, view),
         Computed::Distinct(term) => match term.value(view).as_ref() {
             Value::Null => None,
             value => Some(fingerprint(value)),
         },
     }
+}
+
+/// The number that a term gives, in millionths.
+fn number(term: &Term, view: &View<'_>) -> Option<i64> {
+    if let expr::View::Number(n) = term.view(view) { Some(micro(n)) } else { None }
 }
 
 /// A stable number for a value, to tell different ones apart: 4 and 4.0 are the same.
@@ -476,10 +478,7 @@ fn again(edition: &Edition, customer: &Customer, feature: &Feature, order: &Orde
     if term.reads(Field::is_beyond_order) {
         return None;
     }
-    match *term.value(&View { order: Some(order), ..View::of(&edition.program, customer) }) {
-        Value::Number(n) => Some(micro(n)),
-        _ => None,
-    }
+    number(term, &View { order: Some(order), ..View::of(&edition.program, customer) })
 }
 
 fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &Fact) {

@@ -448,7 +448,7 @@ impl Term {
 
     /// The value in a scope, where it lies.
     #[inline]
-    fn view<'a>(&'a self, scope: &'a impl Scope) -> View<'a> {
+    pub(crate) fn view<'a>(&'a self, scope: &'a impl Scope) -> View<'a> {
         match self {
             Self::Const(value) => View::of(value),
             Self::Field(field) => scope.view(field),
@@ -574,14 +574,14 @@ impl Predicate {
     pub fn holds(&self, scope: &impl Scope) -> bool {
         match self {
             Self::Compare(Term::Field(field), op, Term::Const(value)) => op.of_field(&scope.view(field), value),
+            Self::Const(b) => *b,
             _ => self.composed(scope),
         }
     }
 
-    /// Whatever is not a field beside a constant.
+    /// Whatever is neither a field beside a constant nor known beforehand.
     fn composed(&self, scope: &impl Scope) -> bool {
         match self {
-            Self::Const(b) => *b,
             Self::All(parts) => parts.iter().all(|p| p.holds(scope)),
             Self::Any(parts) => parts.iter().any(|p| p.holds(scope)),
             Self::Not(inner) => !inner.holds(scope),
@@ -603,7 +603,7 @@ impl Predicate {
             Self::StartsWith(text, part) => texts(text, part, scope, |t, p| t.starts_with(p)),
             Self::EndsWith(text, part) => texts(text, part, scope, |t, p| t.ends_with(p)),
             Self::Contains(text, part) => texts(text, part, scope, |t, p| t.contains(p)),
-            Self::Const(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => self.composed(scope),
+            Self::Const(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => self.holds(scope),
         }
     }
 

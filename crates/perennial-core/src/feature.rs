@@ -26,6 +26,11 @@ const SCALE: u32 = 6;
 
 /// A number as millionths, clamped to what fits.
 pub fn micro(n: Decimal) -> i64 {
+    // Nearly every number has as few places, and needs no rounding.
+    let exact = SCALE.checked_sub(n.scale()).zip(i64::try_from(n.mantissa()).ok());
+    if let Some(micro) = exact.and_then(|(places, digits)| digits.checked_mul(10i64.pow(places))) {
+        return micro;
+    }
     let scaled = n.checked_mul(Decimal::from(1_000_000)).map(|d| d.round());
     scaled.and_then(|d| d.to_i64()).unwrap_or(if n.is_sign_negative() { i64::MIN / 4 } else { i64::MAX / 4 })
 }

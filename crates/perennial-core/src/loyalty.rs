@@ -203,8 +203,12 @@ pub(crate) fn reread(book: &Book<'_>, order: OrderRef) -> Option<Vec<Value>> {
 /// What is left of an order in minor units of the programme's currency, at the rate it was booked
 /// with, rounded down.
 pub(crate) fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {
+    let left = record.net_left();
     let rate = book.rules.edition(record.version).and_then(|e| e.program.rate(record.currency));
-    let exact = Decimal::from(record.net_left()).checked_mul(rate.unwrap_or_default());
+    if rate == Some(Decimal::ONE) {
+        return left.min(ORDER_MAX);
+    }
+    let exact = Decimal::from(left).checked_mul(rate.unwrap_or_default());
     exact.and_then(|n| n.floor().to_i64()).unwrap_or(ORDER_MAX).min(ORDER_MAX)
 }
 

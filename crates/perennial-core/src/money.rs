@@ -15,31 +15,37 @@ pub const ORDER_MAX: i64 = 100_000_000_000_000;
 
 /// An ISO 4217 currency code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Currency([u8; 3]);
+pub struct Currency {
+    letters: [u8; 3],
+    /// Decimal places of the minor unit: every amount of every order asks for them.
+    exponent: u8,
+}
 
 impl Currency {
     /// US dollar.
-    pub const USD: Self = Self(*b"USD");
+    pub const USD: Self = Self::of(*b"USD");
 
-    /// Decimal places of the minor unit: 0, 2 or 3 (ISO 4217, table A.1).
-    pub fn exponent(self) -> u32 {
-        match &self.0 {
+    /// Decimal places are 0, 2 or 3 (ISO 4217, table A.1).
+    const fn of(letters: [u8; 3]) -> Self {
+        let exponent = match &letters {
             b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
             | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
             b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
             _ => 2,
-        }
+        };
+        Self { letters, exponent }
+    }
+
+    /// Decimal places of the minor unit.
+    pub fn exponent(self) -> u32 {
+        self.exponent.into()
     }
 
     /// A decimal amount in minor units, rounded half away from zero; `None` when it does not fit.
     pub fn minor(self, amount: Decimal) -> Option<i64> {
         let exponent = self.exponent();
-        let (scale, mantissa) = (amount.scale(), amount.mantissa());
-        if scale == exponent {
-            return i64::try_from(mantissa).ok();
-        }
-        if scale < exponent {
-            return i64::try_from(mantissa.checked_mul(10i128.pow(exponent - scale))?).ok();
+        if let Some(places) = exponent.checked_sub(amount.scale()) {
+            return i64::try_from(amount.mantissa()).ok()?.checked_mul(10i64.pow(places));
         }
         let rounded = amount.round_dp_with_strategy(exponent, RoundingStrategy::MidpointAwayFromZero);
         rounded.checked_mul(Decimal::from(10u64.pow(exponent)))?.to_i64()
@@ -52,7 +58,12 @@ impl Currency {
 
     /// The three letters.
     pub fn code(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or("XXX")
+        str::from_utf8(&self.letters).unwrap_or("XXX")
+    }
+
+    /// Whether a text is this very code.
+    pub(crate) fn is(self, code: &str) -> bool {
+        code.as_bytes() == self.letters
     }
 }
 
@@ -62,7 +73,7 @@ impl FromStr for Currency {
     fn from_str(text: &str) -> Result<Self, BadCurrency> {
         match text.trim().as_bytes() {
             [a, b, c] if [a, b, c].iter().all(|ch| ch.is_ascii_alphabetic()) => {
-                Ok(Self([a.to_ascii_uppercase(), b.to_ascii_uppercase(), c.to_ascii_uppercase()]))
+                Ok(Self::of([a.to_ascii_uppercase(), b.to_ascii_uppercase(), c.to_ascii_uppercase()]))
             }
             _ => Err(BadCurrency(text.chars().take(20).collect())),
         }

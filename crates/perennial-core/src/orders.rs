@@ -609,7 +609,7 @@ fn goods<'a>(lines: impl Iterator<Item = (&'a str, Quantity)>) -> BTreeMap<&'a s
 /// The currency an order is in; none when its code is no currency.
 pub fn currency(order: &Order, default: Currency) -> Option<Currency> {
     match order.currency.as_deref() {
-        Some(code) if code != default.code() => code.parse().ok(),
+        Some(code) if !default.is(code) => code.parse().ok(),
         _ => Some(default),
     }
 }

@@ -5,14 +5,13 @@
 //! for a timer, and the share at the top is judged by a published threshold (rule 4).
 
 use crate::customer::{Customer, InSegment};
-use crate::expr::{Field, Op, Scope};
+use crate::expr::{self, Field, Op, Scope};
 use crate::feature::{micro, number};
 use crate::input::TimerKind;
 use crate::program::{Segment, SegmentRule};
 use crate::rules::{Edition, Rules};
 use crate::scope::View;
 use crate::time::Timestamp;
-use crate::value::Value;
 
 /// Brings membership up to date with what has just been folded, and asks to be woken when time
 /// alone will change it.
@@ -83,8 +82,8 @@ fn holds(rules: &Rules, edition: &Edition, customer: &Customer, segment: &Segmen
 
 /// The value a segment ranks by, in millionths; none when there is none above 0.
 pub fn ranked_value(view: &View<'_>, by: &Field) -> Option<i64> {
-    match *view.field(by) {
-        Value::Number(n) => Some(micro(n)).filter(|v| *v > 0),
+    match view.view(by) {
+        expr::View::Number(n) => Some(micro(n)).filter(|v| *v > 0),
         _ => None,
     }
 }
