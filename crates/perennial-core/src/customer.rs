@@ -167,7 +167,10 @@ impl Timers {
         let list = &mut self.lists[list_of(old.kind)];
         if list.front() == Some(old) && list.get(1).is_none_or(|second| new < *second) {
             list.get_mut(0).into_iter().for_each(|timer| *timer = new);
-            self.find_first();
+            match self.first {
+                Some(first) if first != *old => self.first = Some(first.min(new)),
+                _ => self.find_first(),
+            }
         } else {
             self.take(old);
             self.put(new);
@@ -510,6 +513,7 @@ impl Customer {
     pub fn was_read(&mut self) -> bool {
         self.features.iter_mut().for_each(Seen::was_read);
         self.timers.find_first();
+        self.orders.were_read();
         self.lists().iter().all(|(_, list)| list.is_whole())
     }
 

@@ -5,8 +5,6 @@
 //!
 //! Invariant: after every call each lot balances and the clock never runs backwards.
 
-use std::borrow::Cow;
-
 use crate::customer::{
     ACTIVITIES_MAX, Activity, Bought, Captured, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, Reached,
 };
@@ -16,7 +14,7 @@ use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, R
 use crate::feature::{Seen, micro};
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::input::{Input, Timer, TimerKind};
-use crate::orders::{self, OrderRecord};
+use crate::orders::{self, Listed, OrderRecord};
 use crate::program::{Computed, Feature, Program};
 use crate::rules::{Edition, Rules};
 use crate::scope::View;
@@ -409,9 +407,9 @@ fn pay_limited(edition: &Edition, customer: &mut Customer, rules: &[Word], at: T
 }
 
 fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, at: Timestamp, back: &Return) {
-    let Some(before) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
+    let Some(before) = customer.orders.get(back.order).map(Listed::into_owned) else { return };
     customer.orders.amend(back.order, |record| orders::take_back(record, back));
-    let Some(after) = customer.orders.get(back.order).map(Cow::into_owned) else { return };
+    let Some(after) = customer.orders.get(back.order).map(Listed::into_owned) else { return };
     if before.counts {
         customer.orders.standing.spend -= before.left() - after.left();
     }

@@ -5,7 +5,6 @@
 //! was earned by; the difference is taken back.
 //! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Uni
 use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
-use crate::orders::{self, OrderRecord, REFUNDS_MAX};
+use crate::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
 use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
@@ -396,7 +395,7 @@ pub(crate) fn cancelled(book: &mut Book<'_>, name: OrderRef) {
 
 fn take_back(book: &mut Book<'_>, back: Return) {
     let name = back.order;
-    let Some(before) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
+    let Some(before) = book.customer.orders.get(name).map(Listed::into_owned) else { return };
     if back.brings_nothing() {
         book.note("nothing_returned");
         book.record(Fact::Returned(back));
@@ -407,7 +406,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     if !before.earns {
         return miss_milestones(book, stood); // It counted as an order all the same.
     }
-    let Some(after) = book.customer.orders.get(name).map(Cow::into_owned) else { return };
+    let Some(after) = book.customer.orders.get(name).map(Listed::into_owned) else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
     // What stood before is reckoned too: an earlier refund has already taken its share.
     let less = reckon(book, &before).min(before.points) - reckon(book, &after).min(before.points);

@@ -4,14 +4,12 @@
 //! stay, the stricter consent wins, an order that both have counts once, and what a visitor bought after the member had joined is booked
 //! now, with the order's date, at the tier held now (rules 6 and 14).
 
-use std::borrow::Cow;
-
 use crate::blocks::List as _;
 use crate::customer::{CART_MAX, Customer, Member};
 use crate::engine::Book;
 use crate::fact::{Fact, Outcome};
 use crate::id::OrderRef;
-use crate::orders::{OrderRecord, Orders};
+use crate::orders::{Listed, OrderRecord, Orders};
 use crate::rules::{Edition, Rules};
 use crate::time::Timestamp;
 use crate::{engine, loyalty, tier};
@@ -38,7 +36,7 @@ pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) 
 /// Orders that both sides have: of each the record that was made later, which gives way.
 fn twice(ours: &Orders, theirs: &Orders) -> Vec<OrderRecord> {
     let both = theirs.iter().filter_map(|their| Some((ours.get(their.order)?, their)));
-    both.map(|(our, their)| if their.is_earlier(&our) { our } else { their }).map(Cow::into_owned).collect()
+    both.map(|(our, their)| if their.is_earlier(&our) { our } else { their }).map(Listed::into_owned).collect()
 }
 
 /// Carries out a merge that is known to have happened, without its facts.

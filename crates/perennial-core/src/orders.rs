@@ -4,9 +4,9 @@
 //! reckoned from the same record. Pieces and money never go below zero; surplus is clamped.
 //! Absent on purpose: points. They follow from what is left, in `loyalty`.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -39,6 +39,10 @@ pub const REFUNDS_MAX: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
     records: Blocks<Kept>,
+    /// A mark of each record's order, in the same places. In one piece, because every order asks whether it is
+    /// known, and hundreds of records lie far apart.
+    #[serde(skip)]
+    marks: VecDeque<u32>,
     /// What stands of all orders ever.
     pub standing: Standing,
     /// Records that have left the list, until they are put away (rule 22).
@@ -49,11 +53,38 @@ pub struct Orders {
 /// A record beside what is looked through at every order.
 #[derive(Clone)]
 pub struct Kept {
-    /// Of the order's name.
-    half: u64,
     /// When it was placed; never, if it does not count or nothing of it stands.
     counted: Timestamp,
     form: Form,
+}
+
+/// A record of the list to look at: where it lies, or opened.
+pub enum Listed<'a> {
+    /// As it lies in memory.
+    Lying(&'a OrderRecord),
+    /// A copy of a packed one.
+    Opened(Box<OrderRecord>),
+}
+
+impl Listed<'_> {
+    /// The record by itself.
+    pub fn into_owned(self) -> OrderRecord {
+        match self {
+            Self::Lying(record) => record.clone(),
+            Self::Opened(record) => *record,
+        }
+    }
+}
+
+impl Deref for Listed<'_> {
+    type Target = OrderRecord;
+
+    fn deref(&self) -> &OrderRecord {
+        match self {
+            Self::Lying(record) => record,
+            Self::Opened(record) => record,
+        }
+    }
 }
 
 /// How a record lies in memory. Hundreds that were open would take a dozen pieces each, all over it.
@@ -66,22 +97,22 @@ enum Form {
 
 impl Kept {
     fn open(record: Box<OrderRecord>) -> Self {
-        Self { half: record.order.half(), counted: counted(&record), form: Form::Open(record) }
+        Self { counted: counted(&record), form: Form::Open(record) }
     }
 
     fn packed(record: &OrderRecord, packed: PackedRecord) -> Self {
-        Self { half: record.order.half(), counted: counted(record), form: Form::Packed(packed) }
+        Self { counted: counted(record), form: Form::Packed(packed) }
     }
 
-    fn record(&self) -> Cow<'_, OrderRecord> {
+    fn record(&self) -> Listed<'_> {
         match &self.form {
-            Form::Open(record) => Cow::Borrowed(record),
-            Form::Packed(packed) => Cow::Owned(packed.open()),
+            Form::Open(record) => Listed::Lying(record),
+            Form::Packed(packed) => Listed::Opened(Box::new(packed.open())),
         }
     }
 
     fn is(&self, order: OrderRef) -> bool {
-        self.half == order.half() && self.order() == order
+        self.order() == order
     }
 
     fn order(&self) -> OrderRef {
@@ -140,7 +171,7 @@ impl PartialEq for Kept {
     fn eq(&self, other: &Self) -> bool {
         match (&self.form, &other.form) {
             (Form::Packed(ours), Form::Packed(theirs)) if ours == theirs => true,
-            _ => self.record() == other.record(),
+            _ => *self.record() == *other.record(),
         }
     }
 }
@@ -451,7 +482,7 @@ impl Orders {
     }
 
     /// The record of an order.
-    pub fn get(&self, order: OrderRef) -> Option<Cow<'_, OrderRecord>> {
+    pub fn get(&self, order: OrderRef) -> Option<Listed<'_>> {
         self.records.get(self.position(order)?).map(Kept::record)
     }
 
@@ -469,13 +500,30 @@ impl Orders {
 
     /// Where an order is, the latest looked at first: most questions are about the last one.
     fn position(&self, order: OrderRef) -> Option<usize> {
-        let [older, newer] = self.records.pieces();
-        let among = |piece: &[Kept]| piece.iter().rposition(|kept| kept.is(order));
-        among(newer).map(|at| older.len() + at).or_else(|| among(older))
+        let mark = order.mark();
+        let is_there =
+            |at: &usize| self.marks.get(*at) == Some(&mark) && self.records.get(*at).is_some_and(|kept| kept.is(order));
+        let last = self.marks.len().checked_sub(1)?;
+        if is_there(&last) {
+            return Some(last);
+        }
+        let (older, newer) = self.marks.as_slices();
+        let may_be = older.contains(&mark) || newer.contains(&mark);
+        (0..last).rev().filter(|_| may_be).find(is_there)
+    }
+
+    /// After the records were read.
+    pub(crate) fn were_read(&mut self) {
+        self.marks = self.records.iter().map(|kept| kept.order().mark()).collect();
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.marks.push_back(kept.order().mark());
+        self.records.push(kept);
     }
 
     /// All records, in the order they were booked.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Cow<'_, OrderRecord>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Listed<'_>> {
         self.records.iter().map(Kept::record)
     }
 
@@ -509,7 +557,7 @@ impl Orders {
         if record.counts {
             self.standing.spend += record.left();
         }
-        self.records.push(Kept::open(record));
+        self.keep(Kept::open(record));
     }
 
     /// Packs what is open but the last: the customer is about to be written.
@@ -522,7 +570,9 @@ impl Orders {
     pub(crate) fn trim(&mut self) {
         while self.records.len() > ORDERS_MAX {
             let at = self.records.iter().take(UNEARNED_MAX).position(|kept| !kept.may_earn());
-            if let Some(kept) = self.records.remove(at.unwrap_or(0)) {
+            let at = at.unwrap_or(0);
+            if let Some(kept) = self.records.remove(at) {
+                self.marks.remove(at);
                 if let Some(at) = kept.stands_at() {
                     self.standing.puts_away(at);
                 }
@@ -546,7 +596,7 @@ impl Orders {
         let Some(at) = self.left.iter().rposition(|kept| kept.is(order)) else { return };
         let kept = self.left.remove(at);
         if !self.has(order) {
-            self.records.push(kept);
+            self.keep(kept);
             self.trim();
         }
     }

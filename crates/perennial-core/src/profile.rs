@@ -24,7 +24,9 @@ pub(crate) fn absorb(program: &Program, customer: &mut Customer, event: &Event) 
     for (purpose, given) in &event.consent {
         consent(customer, purpose, *given, event.at);
     }
-    customer.profile.opted_out |= event.opted_out;
+    if event.opted_out {
+        customer.profile.opted_out = true;
+    }
 }
 
 /// The declared traits of an event whose values are not of their type; [`absorb`] leaves them as they were.

@@ -3,13 +3,11 @@
 //! Promise: an order that is booked stays as it is, whoever tells of it again; what changes nothing is
 //! named with its reason.
 
-use std::borrow::Cow;
-
 use perennial_core::event::{Body, Event, Refund};
 use perennial_core::fact::{Account, Cause, Fact, Unit};
 use perennial_core::id::{Identifier, OrderRef};
 use perennial_core::input::{Asked, Command, Entry, Input};
-use perennial_core::orders::OrderRecord;
+use perennial_core::orders::{Listed, OrderRecord};
 use perennial_core::time::Timestamp;
 use perennial_store::Failure;
 use serde::{Deserialize, Serialize};
@@ -190,7 +188,7 @@ impl Workspace {
         for name in names {
             if let Some(id) = self.owner(name)? {
                 let mut orders = self.warm.old_orders(id)?;
-                let listed = self.warm.get(id)?.map(|customer| customer.orders.iter().map(Cow::into_owned));
+                let listed = self.warm.get(id)?.map(|customer| customer.orders.iter().map(Listed::into_owned));
                 orders.extend(listed.into_iter().flatten());
                 return Ok(orders);
             }

@@ -9,7 +9,7 @@ use perennial_core::event::{Body, Event};
 use perennial_core::fact::{Fact, Outcome};
 use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secret};
 use perennial_core::input::{Entry, Input, Reject};
-use perennial_core::orders::{self, OrderRecord, REFUNDS_MAX};
+use perennial_core::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
 use perennial_store::{Failure, Fingerprint, Seen};
 
@@ -128,7 +128,7 @@ impl Workspace {
 
     /// The record of an order in its customer's list, or put away.
     pub(super) fn record_of(&mut self, owner: CustomerId, order: OrderRef) -> Result<Option<OrderRecord>, Failure> {
-        let listed = self.warm.get(owner)?.and_then(|c| c.orders.get(order)).map(Cow::into_owned);
+        let listed = self.warm.get(owner)?.and_then(|c| c.orders.get(order)).map(Listed::into_owned);
         if listed.is_some() { Ok(listed) } else { Ok(self.warm.old_order(order)?.map(|packed| packed.open())) }
     }
 

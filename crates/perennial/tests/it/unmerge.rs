@@ -411,9 +411,7 @@ fn an_early_refund_in_the_other_name_follows_its_order() {
         });
         shop.order("bo", "B10", 100, 0);
         shop.verify();
-        let left = |order: std::borrow::Cow<'_, perennial_core::orders::OrderRecord>| {
-            (order.order_id.to_string(), order.left())
-        };
+        let left = |order: perennial_core::orders::Listed<'_>| (order.order_id.to_string(), order.left());
         assert!(shop.customer("bo").orders.iter().map(left).eq([
             ("B1".into(), 14_000),
             ("B9".into(), 6_000),
