@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::blocks::{Blocks, List};
 use crate::fact::{Fact, Redemption};
 use crate::feature::Seen;
-use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef, Secret};
+use crate::few::Few;
+use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef, Secret, Word};
 use crate::input::{Timer, TimerKind};
 use crate::ledger::{Lot, Wallet};
 use crate::orders::Orders;
@@ -270,11 +271,11 @@ pub struct Member {
     /// Status, if the programme has tiers.
     pub tier: Option<TierStatus>,
     /// What counts for tiers, by local year.
-    pub years: BTreeMap<i16, Year>,
+    pub years: Few<i16, Year>,
     /// Milestones reached.
     pub milestones: Vec<Reached>,
     /// Impact credited, by unit, in thousandths.
-    pub impact: BTreeMap<Box<str>, i64>,
+    pub impact: Few<Word, i64>,
     /// Rewards bought.
     pub redemptions: Vec<Bought>,
     /// Redemptions that have left the list, until they are put away (rule 22).

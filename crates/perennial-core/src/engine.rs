@@ -546,7 +546,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
 fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fact) {
     match fact {
         Fact::Qualified { year, points, spend } => {
-            let counted = member.years.entry(*year).or_default();
+            let counted = member.years.entry(*year);
             counted.points += points;
             counted.spend += spend;
         }
@@ -700,7 +700,7 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
             let credited = if posting.to == Account::Credited { posting.amount } else { -posting.amount };
             match member.impact.get_mut(&**unit) {
                 Some(sum) => *sum = sum.saturating_add(credited),
-                None => drop(member.impact.insert(Box::from(&**unit), credited)),
+                None => *member.impact.entry(unit.clone()) = credited,
             }
             return;
         }

@@ -13,6 +13,7 @@ pub mod event;
 pub mod expr;
 pub mod fact;
 pub mod feature;
+pub mod few;
 pub mod id;
 pub mod identity;
 pub mod input;

@@ -91,14 +91,14 @@ fn unite_members(member: &mut Member, other: Member) {
     }
     member.wallet.unite(other.wallet);
     for (year, counted) in other.years {
-        let mine = member.years.entry(year).or_default();
+        let mine = member.years.entry(year);
         mine.points += counted.points;
         mine.spend += counted.spend;
     }
     member.tier = tier::better(member.tier.take(), other.tier);
     member.milestones.extend(other.milestones); // One that both have is two: each may go with its own order.
     for (unit, amount) in other.impact {
-        let mine = member.impact.entry(unit).or_default();
+        let mine = member.impact.entry(unit);
         *mine = mine.saturating_add(amount);
     }
     other.redemptions.into_iter().for_each(|bought| member.keep_redemption(bought));

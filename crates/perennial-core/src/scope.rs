@@ -140,7 +140,7 @@ impl<'a> View<'a> {
     fn of_member(&self, field: &Field) -> expr::View<'a> {
         let Some(member) = &self.customer.member else { return expr::View::Null };
         match field {
-            Field::Impact(unit) => impact(Some(member.impact.get(unit).copied().unwrap_or(0))),
+            Field::Impact(unit) => impact(Some(member.impact.get(&**unit).copied().unwrap_or(0))),
             Field::PointsAvailable => expr::View::Number(member.wallet.available().into()),
             Field::PointsEarned => {
                 let year = self.program.zone.year(self.now());

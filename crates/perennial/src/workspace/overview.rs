@@ -191,7 +191,7 @@ struct MemberShare {
     /// To spend: available less arrears.
     balance: i64,
     level: Option<u8>,
-    impact: Vec<(Box<str>, i64)>,
+    impact: Vec<(Word, i64)>,
 }
 
 /// What is kept from one overview to the next.
@@ -380,7 +380,7 @@ struct Tally {
     points: PointSums,
     levels: BTreeMap<u8, u64>,
     segments: BTreeMap<Box<str>, u64>,
-    impact: BTreeMap<Box<str>, i64>,
+    impact: BTreeMap<Word, i64>,
     /// For each reason the customer who spent most, with what they spent.
     examples: BTreeMap<String, (i64, ExampleView)>,
 }

@@ -245,7 +245,7 @@ fn history_of_2019_is_booked_on_its_own_dates_and_sends_nothing() {
     workspace.advance(now).unwrap();
     let customer = workspace.customer(now, &"ana".parse().unwrap()).unwrap().unwrap();
     let member = customer.member.unwrap();
-    assert_eq!(member.years[&2019].points, 1_200);
+    assert_eq!(member.years.get(&2019).unwrap().points, 1_200);
     assert_eq!((member.years.len(), member.wallet.totals().expired), (1, 1_200));
     let facts: Vec<Fact> = workspace.journal().iter(0).flat_map(|entry| entry.unwrap().outcome).collect();
     let earned: Vec<String> = facts
