@@ -41,6 +41,8 @@ pub struct Edition {
     features_on: Listeners,
     /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
     pub(crate) restless: Vec<usize>,
+    /// Segments, by index, that time alone may change.
+    pub(crate) turning: Vec<usize>,
     /// Milestones, by index, that time alone may reach.
     pub(crate) timely: Vec<usize>,
 }
@@ -80,6 +82,7 @@ impl Edition {
             earn_on: Listeners::of(program.earn.iter().map(|r| &*r.on)),
             features_on: Listeners::of(program.features.iter().map(|f| &*f.on)),
             restless: restless(&program),
+            turning: turning(&program),
             timely: timely(&program),
             program,
             published_at,
@@ -111,6 +114,19 @@ fn restless(program: &Program) -> Vec<usize> {
     };
     let rules = program.segments.iter().enumerate();
     rules.filter(|(_, segment)| is_restless(&segment.rule)).map(|(i, _)| i).collect()
+}
+
+fn turning(program: &Program) -> Vec<usize> {
+    let moves = |field: &Field| match field {
+        Field::Feature(i) => program.features.get(usize::from(*i)).is_some_and(|feature| feature.within.is_some()),
+        field => *field == Field::PointsEarned, // Those of the next year.
+    };
+    let turns = |rule: &SegmentRule| match rule {
+        SegmentRule::When(rule) => rule.tells_time() || rule.reads(moves),
+        SegmentRule::Top { by, .. } => moves(by),
+    };
+    let rules = program.segments.iter().enumerate();
+    rules.filter(|(_, segment)| turns(&segment.rule)).map(|(i, _)| i).collect()
 }
 
 fn timely(program: &Program) -> Vec<usize> {

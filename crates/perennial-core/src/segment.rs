@@ -90,7 +90,7 @@ pub fn ranked_value(view: &View<'_>, by: &Field) -> Option<i64> {
 
 fn next_change(rules: &Rules, edition: &Edition, customer: &Customer) -> Option<Timestamp> {
     let view = View::of(&edition.program, customer);
-    let turns = edition.program.segments.iter().filter_map(|segment| match &segment.rule {
+    let turn = |segment: &Segment| match &segment.rule {
         SegmentRule::When(rule) => rule.next_change(&view),
         // Tomorrow's threshold may be a higher one.
         SegmentRule::Top { by, .. } if customer.is_in(&segment.id) => view.moves(by),
@@ -98,7 +98,11 @@ fn next_change(rules: &Rules, edition: &Edition, customer: &Customer) -> Option<
             let threshold = rules.thresholds.get(&segment.id).copied().flatten();
             threshold.and_then(|threshold| view.turns(by, Op::Ge, number(threshold.into())))
         }
-    });
+    };
+    let segments = &edition.program.segments;
+    let mut others = segments.iter().enumerate().filter(|(i, _)| !edition.turning.contains(i));
+    debug_assert!(others.all(|(_, segment)| turn(segment).is_none()), "time alone changes no other segment");
+    let turns = edition.turning.iter().filter_map(|i| turn(segments.get(*i)?));
     let timely = edition.timely.iter().filter_map(|i| edition.program.milestones.get(*i));
     let reached = |id: &str| customer.member.iter().flat_map(|m| &m.milestones).any(|m| *m.milestone == *id);
     let marks = timely.filter(|milestone| customer.member.is_some() && !reached(&milestone.id));
