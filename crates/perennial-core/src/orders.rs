@@ -501,15 +501,15 @@ impl Orders {
     /// Where an order is, the latest looked at first: most questions are about the last one.
     fn position(&self, order: OrderRef) -> Option<usize> {
         let mark = order.mark();
-        let is_there =
-            |at: &usize| self.marks.get(*at) == Some(&mark) && self.records.get(*at).is_some_and(|kept| kept.is(order));
-        let last = self.marks.len().checked_sub(1)?;
-        if is_there(&last) {
-            return Some(last);
+        if self.marks.back() == Some(&mark) && self.records.back().is_some_and(|last| last.is(order)) {
+            return Some(self.marks.len() - 1);
         }
         let (older, newer) = self.marks.as_slices();
-        let may_be = older.contains(&mark) || newer.contains(&mark);
-        (0..last).rev().filter(|_| may_be).find(is_there)
+        if !older.contains(&mark) && !newer.contains(&mark) {
+            return None;
+        }
+        let mut marked = self.marks.iter().enumerate().rev().filter(|(_, known)| **known == mark).map(|(at, _)| at);
+        marked.find(|at| self.records.get(*at).is_some_and(|kept| kept.is(order)))
     }
 
     /// After the records were read.
