@@ -23,6 +23,9 @@ use crate::time::Timestamp;
 use crate::value::Value;
 use crate::{loyalty, profile, segment, tier};
 
+/// Facts that an order has as a rule: booked, a lot and its points, qualified, its impact, and a benefit's.
+const ORDER_FACTS: usize = 7;
+
 /// One input being folded: records facts, and carries each out as it is recorded.
 pub struct Book<'a> {
     /// What is in force.
@@ -124,13 +127,15 @@ pub fn apply_and_score(
     let standing = customer.orders.standing;
     let Some(mut book) = Book::open(rules, customer, event.at) else { return Vec::new() };
     book.event = Some(event);
+    if matches!(event.body, Body::Ordered(_) | Body::OrderUpdated(_)) {
+        book.facts.reserve_exact(ORDER_FACTS);
+    }
     observe(book.edition, book.customer, event);
     let edition = book.edition;
     profile::misfits(&edition.program, event).for_each(|name| book.note(&format!("wrong_type: {name}")));
     loyalty::join(&mut book, event);
     match &event.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => {
-            book.facts.reserve(8);
             loyalty::ordered(&mut book, event, order);
         }
         Body::Refunded(refund) => {

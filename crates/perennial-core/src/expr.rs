@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Word;
+use crate::money::{TENS, digits};
 use crate::score::ScoreName;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value};
@@ -398,32 +399,13 @@ fn same(a: &str, b: &str) -> bool {
 /// A number without decimal places that an `i64` holds.
 #[inline]
 fn whole(n: Decimal) -> Option<i64> {
-    if n.scale() == 0 { i64::try_from(n.mantissa()).ok() } else { None }
+    if n.scale() == 0 { digits(n) } else { None }
 }
-
-/// The digits of a number that needs no more than 63 bits for them.
-#[inline]
-fn short(n: Decimal) -> Option<i64> {
-    let parts = n.unpack();
-    let digits = i64::try_from(u64::from(parts.mid) << 32 | u64::from(parts.lo)).ok()?;
-    (parts.hi == 0).then_some(if parts.negative { -digits } else { digits })
-}
-
-/// Powers of ten up to the largest scale of a decimal that an `i64` holds.
-const TENS: [i64; 19] = {
-    let mut tens = [1i64; 19];
-    let mut i = 1;
-    while i < 19 {
-        tens[i] = tens[i - 1] * 10;
-        i += 1;
-    }
-    tens
-};
 
 /// Exact, with the common cases first: as many decimal places, or a few more on one side.
 #[inline]
 fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
-    let (Some(m), Some(n)) = (short(a), short(b)) else { return a.cmp(&b) };
+    let (Some(m), Some(n)) = (digits(a), digits(b)) else { return a.cmp(&b) };
     let (here, there) = (a.scale(), b.scale());
     if here == there {
         return m.cmp(&n);
@@ -588,6 +570,7 @@ impl Predicate {
             Self::Compare(Term::Since(field), op, Term::Const(length)) => {
                 op.of_since(&scope.view(field), scope.now(), length)
             }
+            Self::In(Term::Const(needle), Term::Field(list)) => scope.view(list).contains(&View::of(needle)),
             _ => self.seldom(scope),
         }
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::{Blocks, List};
 use crate::expr::Op;
+use crate::money::{TENS, digits};
 use crate::program::{Computed, Feature};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -27,8 +28,8 @@ const SCALE: u32 = 6;
 /// A number as millionths, clamped to what fits.
 pub fn micro(n: Decimal) -> i64 {
     // Nearly every number has as few places, and needs no rounding.
-    let exact = SCALE.checked_sub(n.scale()).zip(i64::try_from(n.mantissa()).ok());
-    if let Some(micro) = exact.and_then(|(places, digits)| digits.checked_mul(10i64.pow(places))) {
+    let places = SCALE.checked_sub(n.scale()).and_then(|places| TENS.get(places as usize));
+    if let Some(micro) = places.and_then(|tens| digits(n)?.checked_mul(*tens)) {
         return micro;
     }
     let scaled = n.checked_mul(Decimal::from(1_000_000)).map(|d| d.round());

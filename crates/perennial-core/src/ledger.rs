@@ -96,8 +96,8 @@ impl Buckets {
         })
     }
 
-    /// Whether every point granted is somewhere, and nowhere twice. Summed in more bits than a point has: a
-    /// damaged state may hold any number.
+    /// Whether every point granted is somewhere, and nowhere twice. A damaged state may hold any number: parts
+    /// whose sum is none are more than was granted.
     pub fn balances(&self) -> bool {
         let parts = [
             self.pending,
@@ -109,7 +109,8 @@ impl Buckets {
             self.reversed,
             self.forfeited,
         ];
-        parts.iter().all(|p| *p >= 0) && parts.iter().map(|p| i128::from(*p)).sum::<i128>() == self.granted.into()
+        let sum = parts.iter().try_fold(0i64, |sum, part| if *part < 0 { None } else { sum.checked_add(*part) });
+        sum == Some(self.granted)
     }
 
     /// Whether nothing of it is open: neither pending nor available nor held.

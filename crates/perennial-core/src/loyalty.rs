@@ -247,11 +247,10 @@ fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view
             Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| l.holds(&view)) => Some(*factor),
             _ => None,
         });
-        match combined(combine, factors) {
-            factor if factor.scale() == 0 => {
-                whole += i128::from(line.net_left) * factor.mantissa();
-            }
-            factor => broken += Decimal::from(line.net_left) * factor,
+        let factor = combined(combine, factors);
+        match (factor.scale(), i64::try_from(factor.mantissa())) {
+            (0, Ok(factor)) => whole += i128::from(line.net_left) * i128::from(factor),
+            _ => broken += Decimal::from(line.net_left) * factor,
         }
     }
     if broken.is_zero() { Decimal::from(whole) } else { Decimal::from(whole) + broken }

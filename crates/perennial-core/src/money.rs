@@ -45,7 +45,7 @@ impl Currency {
     pub fn minor(self, amount: Decimal) -> Option<i64> {
         let exponent = self.exponent();
         if let Some(places) = exponent.checked_sub(amount.scale()) {
-            return i64::try_from(amount.mantissa()).ok()?.checked_mul(10i64.pow(places));
+            return digits(amount)?.checked_mul(*TENS.get(places as usize)?);
         }
         let rounded = amount.round_dp_with_strategy(exponent, RoundingStrategy::MidpointAwayFromZero);
         rounded.checked_mul(Decimal::from(10u64.pow(exponent)))?.to_i64()
@@ -117,6 +117,35 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
+/// The digits of a number without its point, if an `i64` holds them.
+#[inline]
+pub(crate) fn digits(n: Decimal) -> Option<i64> {
+    let parts = n.unpack();
+    let digits = u64::from(parts.mid) << 32 | u64::from(parts.lo);
+    match (parts.hi, parts.negative) {
+        (0, false) => i64::try_from(digits).ok(),
+        (0, true) => 0i64.checked_sub_unsigned(digits),
+        _ => None,
+    }
+}
+
+/// Powers of ten up to the largest scale of a decimal that an `i64` holds.
+pub(crate) const TENS: [i64; 19] = {
+    let mut tens = [1i64; 19];
+    let mut i = 1;
+    while i < 19 {
+        tens[i] = tens[i - 1] * 10;
+        i += 1;
+    }
+    tens
+};
+
+/// As [`apportion`], of weights that are the shares themselves as a rule.
+pub(crate) fn apportioned(total: i64, weights: Vec<i64>) -> Vec<i64> {
+    let sum = weights.iter().try_fold(0i64, |sum, weight| sum.checked_add(*weight));
+    if sum == Some(total) && total > 0 { weights } else { apportion(total, &weights) }
+}
+
 /// Splits `total` over `weights` in proportion, in whole units that add up to `total`.
 ///
 /// Largest remainder, ties to the earlier share (rule 10). When all weights are zero the first
@@ -168,5 +197,22 @@ mod tests {
         assert_eq!(Currency::USD.minor("2.345".parse().unwrap()), Some(235));
         assert_eq!(Currency::USD.minor(Decimal::MAX), None);
         assert!("EURO".parse::<Currency>().is_err());
+    }
+
+    #[test]
+    fn an_amount_is_known_by_its_digits_as_far_as_a_number_holds_them() {
+        for (minor, fits) in [
+            (i128::from(i64::MAX), true),
+            (i128::from(i64::MIN), true),
+            (i128::from(i64::MAX) + 1, false),
+            (i128::from(i64::MIN) - 1, false),
+            (-1, true),
+            (0, true),
+        ] {
+            let amount = Decimal::from_i128_with_scale(minor, 2);
+            let expected = i64::try_from(minor).ok().filter(|_| fits);
+            assert_eq!((digits(amount), Currency::USD.minor(amount)), (expected, expected));
+            assert_eq!("BHD".parse::<Currency>().unwrap().minor(amount), i64::try_from(minor * 10).ok());
+        }
     }
 }

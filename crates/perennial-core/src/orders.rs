@@ -18,7 +18,7 @@ use crate::blocks::Blocks;
 use crate::event::{Line, Order, Product, Refund};
 use crate::fact::{BookedLine, Booking, LineReturn, Return};
 use crate::id::{LotId, OrderRef, Word};
-use crate::money::{Currency, ORDER_MAX, apportion};
+use crate::money::{Currency, ORDER_MAX, apportion, apportioned};
 use crate::packed::Packed;
 use crate::quantity::Quantity;
 use crate::time::Timestamp;
@@ -456,7 +456,8 @@ impl OrderRecord {
 
     /// Impact left, by unit, in thousandths.
     pub fn impact_left(&self) -> Vec<(Word, i64)> {
-        let mut sums: Vec<(Word, i64)> = Vec::new();
+        // Lines of one shop have the same units, as a rule.
+        let mut sums: Vec<(Word, i64)> = Vec::with_capacity(self.lines.first().map_or(0, |line| line.impact.len()));
         for line in self.lines.iter().filter(|l| !l.pieces.is_zero() && (l.left() > 0 || l.is_free())) {
             for (unit, each) in line.impact.iter() {
                 let amount = line.pieces.times(*each);
@@ -735,7 +736,7 @@ pub fn book_lines<'a>(
     let points_part = order.paid_with_points.as_ref().and_then(|p| currency.minor(p.amount)).unwrap_or(0);
     let paid = points_part.clamp(0, goods);
     let weights = weights(&order.lines[..order.lines.len().min(LINES_MAX)], currency);
-    let whole = if weights.is_empty() { vec![goods] } else { apportion(goods, &weights) };
+    let whole = if weights.is_empty() { vec![goods] } else { apportioned(goods, weights) };
     let by_points = if paid == 0 { Vec::new() } else { apportion(paid, &whole) };
     let lines = whole.iter().enumerate().map(|(i, whole)| {
         let known = order.lines.get(i).and_then(|l| product(&l.product_id));

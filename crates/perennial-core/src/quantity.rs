@@ -57,6 +57,9 @@ impl Quantity {
 
     /// What as much comes to at `each` a piece, rounded toward zero.
     pub fn times(self, each: i64) -> i64 {
+        if let Some(pieces) = self.whole() {
+            return each.saturating_mul(pieces.into());
+        }
         let all = i128::from(each) * i128::from(self.0) / i128::from(PARTS);
         i64::try_from(all).unwrap_or(if each < 0 { i64::MIN } else { i64::MAX })
     }
