@@ -19,7 +19,7 @@ use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Uni
 use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
-use crate::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
+use crate::orders::{self, Listed, OrderLine, OrderRecord, REFUNDS_MAX};
 use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
@@ -148,8 +148,8 @@ pub(crate) fn claimed_rules(book: &Book<'_>, order: OrderRef) -> Option<Arc<[Wor
 
 /// Whether a rule for some lines finds one on the order.
 fn any_line(rule: &EarnRule, view: &View<'_>, order: &OrderRecord) -> bool {
-    let Gives::Multiply { lines: Some(lines), .. } = &rule.gives else { return true };
-    order.lines.iter().any(|line| lines.holds(&View { line: Some(line), ..*view }))
+    let Gives::Multiply { lines: Some(lines), factor } = &rule.gives else { return true };
+    order.lines.iter().any(|line| is_meant(lines, *factor, line, &View { line: Some(line), ..*view }))
 }
 
 /// Points, impact, benefits, milestones and the tier of an order that earns.
@@ -226,7 +226,8 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
     }
     let Some(to_ours) = program.rate(record.currency) else { return 0 };
     let applied = edition.earning("Order Completed").filter(|rule| record.is_under(&rule.id));
-    let matching: Vec<&EarnRule> = applied.filter(|rule| rule.when.holds(&view)).collect();
+    // What lessens goes on lessening what is left: nobody earns by giving something back.
+    let matching: Vec<&EarnRule> = applied.filter(|rule| lessens(rule) || rule.when.holds(&view)).collect();
     let weighted = weighted(&matching, program.points.combine, record, &view);
     let weighted = weighted.checked_mul(to_ours).unwrap_or(Decimal::MAX);
     let rates = matching.iter().filter_map(|rule| match rule.gives {
@@ -238,13 +239,19 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
     exact.saturating_add(fixed).min(POINTS_MAX)
 }
 
+fn lessens(rule: &EarnRule) -> bool {
+    matches!(rule.gives, Gives::Multiply { factor, .. } if factor < Decimal::ONE)
+}
+
 /// Minor units of an order, each line times its factor.
 fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view: &View<'_>) -> Decimal {
     let (mut whole, mut broken) = (0i128, Decimal::ZERO);
     for line in &record.lines {
         let view = View { line: Some(line), ..*view };
         let factors = matching.iter().filter_map(|rule| match &rule.gives {
-            Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| l.holds(&view)) => Some(*factor),
+            Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| is_meant(l, *factor, line, &view)) => {
+                Some(*factor)
+            }
             _ => None,
         });
         let factor = combined(combine, factors);
@@ -254,6 +261,15 @@ fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view
         }
     }
     if broken.is_zero() { Decimal::from(whole) } else { Decimal::from(whole) + broken }
+}
+
+/// Whether a factor is for what is left of a line; one that lessens, for as many pieces as were bought.
+fn is_meant(lines: &Predicate, factor: Decimal, line: &OrderLine, view: &View<'_>) -> bool {
+    if factor < Decimal::ONE && line.pieces != line.quantity && lines.reads(|f| *f == Field::ProductQuantity) {
+        let bought = OrderLine { pieces: line.quantity, ..line.clone() };
+        return lines.holds(&View { line: Some(&bought), ..*view });
+    }
+    lines.holds(view)
 }
 
 /// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13); never below nothing, and at
@@ -350,6 +366,8 @@ fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
     book.post(Account::Arrears, Account::Issued, owed, None, Cause::Redeem);
     lots.extend(fresh);
     book.record(Fact::Paid { order: name, lots });
+    let Some(paid) = book.customer.orders.get(name).filter(|r| r.paid_back > 0).map(Listed::into_owned) else { return };
+    give_points_back(book, &OrderRecord { paid_back: 0, ..paid.clone() }, &paid); // Of what came back before it earned.
 }
 
 /// A refund: what came back, then everything that follows from what is left.
@@ -503,13 +521,13 @@ pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause
         book.record(Fact::LotDated { lot, available_at, expires_at });
     }
     if let Undo::Grace(grace) = undo
-        && let Some(found) = kept(book).filter(|found| has_ended(book, found))
+        && let Some(found) = kept(book).filter(|found| has_ended(book, found, book.customer.clock))
     {
         let (available_at, until) = (found.available_at, book.program().zone.end_of_validity(book.at, grace));
         book.record(Fact::LotDated { lot, available_at, expires_at: until });
     }
     settle(book, lot);
-    expire(book, lot);
+    expire_by(book, lot, book.customer.clock); // What is dated before its end may be told after it.
 }
 
 /// Takes points of a lot back: pending, available, what had expired, then other lots, then arrears
@@ -852,16 +870,20 @@ pub(crate) fn activate(book: &mut Book<'_>, lot: LotId) {
 }
 
 /// Whether a lot's validity is over, or everything without a date has lapsed by inactivity.
-fn has_ended(book: &Book<'_>, lot: &Lot) -> bool {
+fn has_ended(book: &Book<'_>, lot: &Lot, at: Timestamp) -> bool {
     let active_at = book.customer.member.as_ref().map(|member| member.wallet.active_at);
     let idle = || active_at.and_then(|active_at| idle_until(book.edition(), active_at));
-    lot.expires_at <= book.at || lot.expires_at == Timestamp::NEVER && idle().is_some_and(|due| due <= book.at)
+    lot.expires_at <= at || lot.expires_at == Timestamp::NEVER && idle().is_some_and(|due| due <= at)
 }
 
 /// A lot's validity ended: what is available of it lapses.
 pub(crate) fn expire(book: &mut Book<'_>, lot: LotId) {
+    expire_by(book, lot, book.at);
+}
+
+fn expire_by(book: &mut Book<'_>, lot: LotId, at: Timestamp) {
     let Some(member) = &book.customer.member else { return };
-    let found = member.wallet.lot(lot).filter(|l| has_ended(book, l));
+    let found = member.wallet.lot(lot).filter(|l| has_ended(book, l, at));
     let lapsed = found.map_or(0, |l| l.buckets.available);
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
 }

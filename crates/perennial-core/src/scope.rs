@@ -194,8 +194,9 @@ impl Scope for View<'_> {
         }
     }
 
+    /// Of an order it is when that was placed, however late it is told, claimed or refunded.
     fn now(&self) -> Timestamp {
-        self.customer.clock
+        self.order.map_or(self.customer.clock, |order| order.at)
     }
 
     fn moves(&self, field: &Field) -> Option<Timestamp> {
