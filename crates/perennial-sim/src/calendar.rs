@@ -40,6 +40,17 @@ impl Zone {
         (date.year, date.month)
     }
 
+    /// The local month and day of an instant.
+    pub(crate) fn day(self, at: i64) -> (i64, i64) {
+        let date = self.date(at);
+        (date.month, date.day)
+    }
+
+    /// The local day of the week, from Monday; 1 January 1970 was a Thursday.
+    pub(crate) fn weekday(self, at: i64) -> usize {
+        usize::try_from((begins(self.date(at)) / DAY + 3).rem_euclid(7)).unwrap_or(0)
+    }
+
     /// The first instant of a local year.
     pub(crate) fn year_begins(self, year: i64) -> i64 {
         self.midnight(Date { year, month: 1, day: 1 })

@@ -114,6 +114,8 @@ pub(crate) enum Ask {
     Not(Box<Ask>),
     All(Vec<Ask>),
     Any(Vec<Ask>),
+    /// What was asked and answered before.
+    Answered(bool),
 }
 
 /// A segment.
@@ -206,7 +208,7 @@ fn new_figure(known: &[Figure], dice: &mut Dice) -> Option<Figure> {
     Some(Figure { id, made, of, only: None, within: None }.limited(dice))
 }
 
-fn at_random(length: usize, dice: &mut Dice) -> usize {
+pub(crate) fn at_random(length: usize, dice: &mut Dice) -> usize {
     usize::try_from(dice.below(i64::try_from(length).unwrap_or(1))).unwrap_or(0)
 }
 
@@ -277,7 +279,7 @@ impl Figure {
 }
 
 /// A question that may be answered either way.
-fn question(figures: &[Figure], levels: &[&'static str], dice: &mut Dice) -> Ask {
+pub(crate) fn question(figures: &[Figure], levels: &[&'static str], dice: &mut Dice) -> Ask {
     let beside = [Beside::Less, Beside::AtMost, Beside::Equal, Beside::Differs, Beside::AtLeast, Beside::More];
     let beside = dice.one_of(&beside).copied().unwrap_or(Beside::More);
     let figure = figures[at_random(figures.len(), dice)];
@@ -361,7 +363,7 @@ impl Known {
 }
 
 impl Ask {
-    fn can_be_asked(&self, figures: &[Figure], levels: &[&str]) -> bool {
+    pub(crate) fn can_be_asked(&self, figures: &[Figure], levels: &[&str]) -> bool {
         match self {
             Self::Is(Known::Figure(id), ..) | Self::Since(Known::Figure(id), ..) => {
                 figures.iter().any(|figure| figure.id == *id)
@@ -373,7 +375,7 @@ impl Ask {
         }
     }
 
-    fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         let joined = |parts: &[Self], by: &str| {
             let parts: Vec<String> = parts.iter().map(|part| format!("({})", part.written())).collect();
             parts.join(by)
@@ -385,6 +387,7 @@ impl Ask {
             Self::City(city) => format!("customer.city == '{city}'"),
             Self::HasCity => "has(customer.city)".to_owned(),
             Self::Member => "member".to_owned(),
+            Self::Answered(answer) => answer.to_string(),
             Self::Not(inner) => format!("!({})", inner.written()),
             Self::All(parts) => joined(parts, " && "),
             Self::Any(parts) => joined(parts, " || "),

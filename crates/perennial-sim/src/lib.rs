@@ -8,6 +8,7 @@
 mod books;
 mod calendar;
 mod dice;
+mod earning;
 mod figures;
 mod oracle;
 mod plan;

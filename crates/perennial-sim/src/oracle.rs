@@ -3,12 +3,14 @@
 //! Promise: shares no code with the engine's rules. It reads the same acknowledged inputs, knows the
 //! programmes of the simulated shops, and keeps people, orders and lots in flat lists that it searches
 //! from end to end. Where it and the workspace differ, one of them is wrong.
-//! Absent on purpose: everything that those programmes do not have, such as bonuses by level, several
-//! currencies that earn, or points that pay for orders.
+//! Absent on purpose: everything that those programmes do not have, such as several currencies that earn,
+//! stamps with each order that have a limit, or levels by what was spent.
 
 mod commands;
+mod earning;
 mod figures;
 mod orders;
+mod payment;
 mod points;
 mod progress;
 
@@ -19,10 +21,12 @@ use perennial_core::id::{Identifier, IdentifierKind};
 use perennial_core::input::Command;
 use perennial_core::time::Timestamp;
 
-use crate::plan::{Deed, Edition, Mark, Trade};
+use crate::figures::Ask;
+use crate::plan::{Deed, Edition, Mark, Trade, WORD};
 pub(crate) use figures::Portrait;
 use figures::{Happened, Said};
 use perennial_core::value::Value;
+use rust_decimal::Decimal;
 
 const NEVER: i64 = Timestamp::NEVER.as_millis();
 
@@ -104,13 +108,27 @@ struct Purchase {
 #[derive(Clone)]
 struct Row {
     product: Box<str>,
-    /// Left, in thousandths of a piece.
+    /// Of one piece, in cents.
+    price: i64,
+    /// Bought, in thousandths of a piece.
+    bought: i64,
+    /// Left of them.
     pieces: i64,
     paid: i64,
+    /// Left of it, however paid.
     left: i64,
+    /// The part that points paid.
+    by_points: i64,
+    /// Left of that.
+    points_left: i64,
 }
 
 impl Row {
+    /// Left of what was paid in money.
+    fn money(&self) -> i64 {
+        self.left - self.points_left
+    }
+
     /// Whether some of it was not given back; what cost nothing is kept by its pieces.
     fn is_kept(&self) -> bool {
         self.pieces > 0 && (self.left > 0 || self.paid == 0)
@@ -169,8 +187,17 @@ struct Sale {
     trees: i64,
     rows: Vec<Row>,
     said: Said,
+    /// Rules that may apply, with what they ask of a member: that is as it will be when the order earns.
+    may: Vec<(&'static str, Vec<Ask>)>,
+    /// Rules that applied when it began to earn.
+    under: Vec<&'static str>,
     lot: Option<usize>,
     points: i64,
+    /// Points that paid for it, and the lots that they came from.
+    payment: i64,
+    paid_from: Vec<(usize, i64)>,
+    /// What of them has come back.
+    paid_back: i64,
     refunds: Vec<Box<str>>,
     cancelled: bool,
 }
@@ -192,6 +219,8 @@ struct Person {
     lots: Vec<usize>,
     arrears: i64,
     holds: Vec<Hold>,
+    /// Held points that were used, when, and how many of them no order has claimed.
+    captured: Vec<(usize, i64, i64)>,
     bought: Vec<Purchase>,
     sales: Vec<Sale>,
     /// The order, which of all that ever waited and since when, and what.
@@ -232,6 +261,8 @@ pub(crate) struct Oracle {
     versions: Vec<u32>,
     taken: BTreeMap<Box<str>, i64>,
     waited: usize,
+    /// What it takes to be at the top, as published last.
+    threshold: Option<Decimal>,
     /// The last merge, as long as nothing happened that would not have happened without it.
     otherwise: Option<Otherwise>,
 }
@@ -248,6 +279,7 @@ impl Oracle {
             versions: Vec::new(),
             taken: BTreeMap::new(),
             waited: 0,
+            threshold: None,
             otherwise: None,
         }
     }
@@ -314,6 +346,7 @@ impl Oracle {
             Body::Refunded(refund) => self.refunded(who, refund, at),
             Body::Cancelled { order_id } => self.cancelled(who, order_id, at),
             Body::Track { name } if **name == *"Activity Submitted" => self.submitted(who, event, at),
+            Body::Track { name } if **name == *WORD => self.said_word(who, event, at),
             _ => {}
         }
         self.conclude(who);
@@ -448,7 +481,9 @@ impl Oracle {
     /// Takes the last merge back, where nothing depended on it.
     fn part(&mut self, now: Timestamp) -> Expected {
         let Some(Otherwise { sides, all }) = self.otherwise.take() else { return Expected::Refused("not_merged") };
+        let published = self.threshold;
         *self = *all;
+        self.threshold = published;
         for side in sides {
             self.wake(side, now.as_millis());
             self.people[side].clock = self.people[side].clock.max(now.as_millis());
@@ -483,6 +518,7 @@ impl Oracle {
         person.lots.extend(gone.lots);
         person.arrears += gone.arrears;
         person.holds.extend(gone.holds);
+        person.captured.extend(gone.captured);
         person.bought.extend(gone.bought);
         person.sales.extend(gone.sales);
         person.waiting.extend(gone.waiting);
@@ -494,7 +530,7 @@ impl Oracle {
         gone.years.into_iter().for_each(|(year, points)| *person.years.entry(year).or_default() += points);
         let (mine, theirs) = (person.tier.take(), gone.tier);
         self.people[into].tier = self.better(mine, theirs);
-        self.book_late(into);
+        self.book_late(into, at);
         for lot in self.earliest(into, i64::MAX, None).into_iter().map(|(lot, _)| lot) {
             self.settle(into, lot);
         }

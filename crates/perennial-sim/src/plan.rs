@@ -5,13 +5,16 @@
 
 use crate::calendar::{Validity, Zone};
 use crate::dice::Dice;
-use crate::figures::{self, Figure, Group, TRAITS};
+use crate::earning::{self, Combine, Earn, Gives};
+use crate::figures::{self, Figure, Group, TRAITS, at_random};
 
 const ECOEXPLORERS: &str = include_str!("../../../programs/ecoexplorers.yaml");
 /// What a piece of a product does for the world, in grams: those of which the catalogue knows.
 pub(crate) const IMPACT: [(&str, i64); 3] = [("p1", 250), ("p4", 1_200), ("p12", 35)];
 /// Products that are featured, where that matters.
 pub(crate) const FEATURED: [&str; 3] = ["p1", "p5", "p13"];
+/// Something that the corner shop gives a point for at once, for each address once.
+pub(crate) const WORD: &str = "Word Spread";
 /// Levels that the corner shop may have, from the lowest.
 pub(crate) const LEVELS: [&str; 5] = ["bronze", "copper", "silver", "gold", "platinum"];
 const MARKS: [&str; 4] = ["first", "second", "third", "fourth"];
@@ -30,9 +33,9 @@ pub(crate) enum Trade {
 pub(crate) struct Edition {
     pub(crate) trade: Trade,
     pub(crate) at: i64,
-    /// So many points per so many of the currency.
-    pub(crate) points: i64,
-    pub(crate) per: i64,
+    /// What orders earn; the first ones are always there.
+    pub(crate) earns: Vec<Earn>,
+    pub(crate) combine: Combine,
     pub(crate) pending_days: i64,
     /// From the lowest, and how many points of a year reach them; none while there are no levels at all.
     pub(crate) levels: Vec<(&'static str, i64)>,
@@ -85,6 +88,9 @@ pub(crate) struct Deed {
     pub(crate) limit: Limit,
 }
 
+/// What the corner shop pays for at once.
+pub(crate) const SPREAD: Deed = Deed { rule: "word", points: 1, once: true, limit: Limit::Always };
+
 /// How often a deed pays.
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
@@ -107,9 +113,9 @@ impl Trade {
         currency.is_none_or(|code| code == if self == Self::Eco { "USD" } else { "EUR" })
     }
 
-    /// How often a product's price counts.
-    pub(crate) fn factor(self, product: &str) -> i64 {
-        if self == Self::Eco && FEATURED.contains(&product) { 2 } else { 1 }
+    /// How many rules about orders are always there.
+    fn fixed_earns(self) -> usize {
+        if self == Self::Eco { 2 } else { 1 }
     }
 
     /// What was submitted, if it earns anything.
@@ -148,8 +154,8 @@ impl Trade {
         Edition {
             trade: self,
             at,
-            points: 1,
-            per: 1,
+            earns: earning::opening(eco),
+            combine: Combine::Add,
             pending_days: if eco { 30 } else { 14 },
             levels,
             given_up: Vec::new(),
@@ -175,10 +181,11 @@ impl Edition {
         }
         if self.trade == Trade::Eco {
             next.vary_eco(dice);
+            next.vary_earning(dice);
             return next;
         }
         if dice.per_mille(600) {
-            (next.points, next.per) = (dice.between(1, 3), dice.between(1, 3));
+            next.earns[0].gives = Gives::rate(dice);
             next.pending_days = dice.one_of(&[0, 14, 14, 30]).copied().unwrap_or(14);
         }
         for _ in 0..dice.between(1, 2) {
@@ -188,7 +195,19 @@ impl Edition {
         next.lamp_for = dice.one_of(&next.levels).map(|level| level.0);
         let levels: Vec<_> = next.levels.iter().map(|level| level.0).collect();
         figures::keep_what_can_be_asked(&next.figures, &mut next.groups, &levels);
+        next.vary_earning(dice);
         next
+    }
+
+    /// Rates, factors and campaigns come and go.
+    fn vary_earning(&mut self, dice: &mut Dice) {
+        let levels: Vec<_> = self.levels.iter().map(|level| level.0).collect();
+        let fixed = self.trade.fixed_earns();
+        for _ in 0..dice.between(0, 2) {
+            earning::vary(&mut self.earns, fixed, &self.figures, &levels, dice);
+        }
+        earning::keep_what_can_be_asked(&mut self.earns, &self.figures, &levels);
+        self.combine = if dice.per_mille(700) { Combine::Add } else { Combine::Multiply };
     }
 
     fn vary(&mut self, dice: &mut Dice) {
@@ -269,10 +288,6 @@ impl Mark {
     }
 }
 
-fn at_random(length: usize, dice: &mut Dice) -> usize {
-    usize::try_from(dice.below(i64::try_from(length).unwrap_or(1))).unwrap_or(0)
-}
-
 /// What a version says.
 impl Edition {
     /// Where a level stands.
@@ -316,7 +331,9 @@ impl Edition {
         ];
         let (fixed, asked) = figures::of_eco(self.window);
         let others: String = asked.iter().map(Group::others_written).collect();
+        let earns: String = self.earns[self.trade.fixed_earns()..].iter().map(Earn::written).collect();
         let beside = [
+            ("\nearn:\n", format!("\n{}earn:\n{earns}", self.combine_written())),
             ("\ntraits:\n", format!("\ntraits:\n{TRAITS}")),
             ("\nfeatures:\n", format!("\nfeatures:\n{}", self.figures_written())),
             ("\nsegments:\n", format!("\nsegments:\n{others}{}", self.groups_written())),
@@ -340,6 +357,10 @@ impl Edition {
         )
     }
 
+    fn combine_written(&self) -> &'static str {
+        if self.combine == Combine::Add { "" } else { "bonuses: { combine: multiply }\n" }
+    }
+
     fn figures_written(&self) -> String {
         self.figures.iter().map(|figure| figure.written()).collect()
     }
@@ -354,6 +375,11 @@ impl Edition {
         fixed.into_iter().chain(self.figures.iter().copied()).collect()
     }
 
+    /// The segment of those at the top: its name, its share in a hundred, and what it ranks by.
+    pub(crate) fn ranked(&self) -> (&'static str, i64, &'static str) {
+        if self.trade == Trade::Eco { ("vip", 5, "spend_365d") } else { ("top", 20, "recent") }
+    }
+
     /// All segments that are rules.
     pub(crate) fn groups(&self) -> Vec<Group> {
         let fixed = if self.trade == Trade::Eco { figures::of_eco(self.window).1 } else { Vec::new() };
@@ -361,7 +387,9 @@ impl Edition {
     }
 
     fn corner(&self) -> String {
-        let Self { points, per, pending_days, .. } = self;
+        let pending_days = self.pending_days;
+        let earns: String = self.earns.iter().map(Earn::written).collect();
+        let combine = self.combine_written();
         let rewards = self.rewards().into_iter().map(|reward| {
             let stock = reward.stock.map_or_else(String::new, |n| format!(", stock: {n}"));
             let tier = reward.tier.map_or_else(String::new, |tier| format!(", tier: {tier}"));
@@ -375,8 +403,9 @@ impl Edition {
         format!(
             "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
              wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P60D, remind: P5D }}\n\
-             earn:\n  - {{ id: purchase, on: Order Completed, points: {points} per {per}.00 }}\n  \
-             - {{ id: help, on: Activity Submitted, points: 15, review: required }}\n\
+             {combine}earn:\n{earns}  \
+             - {{ id: help, on: Activity Submitted, points: 15, review: required }}\n  \
+             - {{ id: word, on: {WORD}, points: 1, unique_by: event.url }}\n\
              traits:\n{TRAITS}{ladder}rewards:\n{}{milestones}{marks}\
              features:\n{}segments:\n{}  top: {{ top: 20%, by: recent, ranked: daily }}\n",
             rewards.collect::<String>(),

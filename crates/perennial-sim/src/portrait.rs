@@ -38,6 +38,14 @@ fn told(number: Option<Decimal>) -> String {
     number.map_or_else(|| "not known".to_owned(), |number| number.to_string())
 }
 
+/// Whether somebody is at the top though the oracle says that they are not, or the other way round.
+pub(crate) fn ranks_otherwise(customer: &Customer, top: &str, expected: &Portrait) -> Option<String> {
+    let is = customer.is_in(top);
+    let told = |inside| if inside { "in" } else { "out" };
+    (is != expected.at_the_top)
+        .then(|| format!("segment {top}: {}, the oracle says {}", told(is), told(expected.at_the_top)))
+}
+
 /// Features as of the customer's clock, and segments as they are held; ranked ones are no rules.
 fn of(customer: &Customer, program: &Program) -> Portrait {
     let view = View::of(program, customer);
@@ -51,5 +59,6 @@ fn of(customer: &Customer, program: &Program) -> Portrait {
     Portrait {
         figures: figures.collect(),
         groups: rules.map(|inside| (inside.segment.clone(), Some(inside.since.as_millis()))).collect(),
+        at_the_top: false,
     }
 }

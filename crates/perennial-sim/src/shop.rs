@@ -4,7 +4,7 @@
 //! Absent on purpose: judgement. Whether the workspace answers rightly is asked elsewhere.
 
 use perennial::wire::Arrival;
-use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, Refund};
+use perennial_core::event::{Body, CartChange, Event, Line, Order, Origin, PaidWithPoints, Refund};
 use perennial_core::id::{Identifier, IdentifierKind};
 use perennial_core::input::{Asked, Command, Reject};
 use perennial_core::packed::Packed;
@@ -15,13 +15,15 @@ use rust_decimal::Decimal;
 
 use crate::dice::Dice;
 use crate::figures::PLACES;
-use crate::plan::LEVELS;
+use crate::plan::{LEVELS, WORD};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const ACCOUNTS: i64 = 8;
 const DEVICES: i64 = 12;
+/// Times that word is spread, and addresses that it is spread at.
+const WORDS: i64 = 900;
 
 /// What happens next.
 #[derive(Debug)]
@@ -71,13 +73,15 @@ pub(crate) struct Shop {
     submissions: Vec<(Identifier, Box<str>)>,
     /// Names of two people who turned out to be one.
     merged: Vec<(Identifier, Identifier)>,
+    /// How often word is still spread: more often than a member's list of what they did holds.
+    words: i64,
     rewards: Vec<&'static str>,
     /// Whether it sends everything the engine knows, or only what the oracle reckons.
     everything: bool,
 }
 
 impl Shop {
-    pub(crate) fn new(clock: Timestamp, everything: bool) -> Self {
+    pub(crate) fn new(clock: Timestamp, everything: bool, is_talked_of: bool) -> Self {
         let rewards = if everything {
             vec!["water-bottle", "summit-jacket", "no-such-thing"]
         } else {
@@ -95,6 +99,7 @@ impl Shop {
             redemptions: Vec::new(),
             submissions: Vec::new(),
             merged: Vec::new(),
+            words: if is_talked_of { WORDS } else { 0 },
             rewards,
             everything,
         }
@@ -110,6 +115,7 @@ impl Shop {
         };
         self.clock = self.clock.plus_millis(leap);
         match dice.below(1_000) {
+            0..40 if self.words > 0 => Act::Messages(self.talk(dice)),
             0..560 => Act::Messages(self.messages(dice)),
             560..880 => Act::Ask(self.ask(dice)),
             880..900 => Act::Publish,
@@ -148,6 +154,21 @@ impl Shop {
         self.sent.extend(batch.iter().filter_map(Message::event).cloned());
         let surplus = self.sent.len().saturating_sub(400);
         self.sent.drain(..surplus);
+        batch
+    }
+
+    /// One customer spreads word, of the same in long and in short intervals.
+    fn talk(&mut self, dice: &mut Dice) -> Vec<Message> {
+        let who = name(IdentifierKind::User, "account-0".to_owned());
+        let mut batch = Vec::new();
+        for _ in 0..30 {
+            self.words -= 1;
+            let mut properties = Properties::default();
+            properties.set("url", Value::from(format!("w{}", dice.below(WORDS)).as_str()));
+            let body = Body::Track { name: WORD.into() };
+            let event = self.told_late(0, dice, vec![who.clone()], body, properties);
+            batch.push(Message::Event(Box::new(event)));
+        }
         batch
     }
 
@@ -228,6 +249,17 @@ impl Shop {
             _ => dice.between(1, 25 * DAY),
         };
         let (ids, body, properties) = self.body(dice);
+        self.told_late(late, dice, ids, body, properties)
+    }
+
+    fn told_late(
+        &mut self,
+        late: i64,
+        dice: &mut Dice,
+        ids: Vec<Identifier>,
+        body: Body,
+        properties: Properties,
+    ) -> Event {
         let traits = if Self::may_introduce(&body) { Self::introduction(dice) } else { Properties::default() };
         // No two at the very same instant: which of their lots is taken first only names decide, and the
         // oracle knows none.
@@ -320,9 +352,17 @@ impl Shop {
             order_id: format!("order-{}", self.number()).into(),
             currency: (self.everything && dice.per_mille(50)).then(|| "JPY".into()),
             subtotal: dice.per_mille(400).then(|| goods - off),
+            paid_with_points: Self::payment(dice),
             lines,
             ..Order::default()
         }
+    }
+
+    /// Points that paid for a part of an order, or for more than it cost.
+    fn payment(dice: &mut Dice) -> Option<PaidWithPoints> {
+        let amount = if dice.per_mille(150) { dice.between(0, 90) * 100 } else { dice.between(0, 3_000) };
+        let paid = PaidWithPoints { points: dice.between(0, 60), amount: Decimal::new(amount, 2) };
+        dice.per_mille(150).then_some(paid)
     }
 
     /// A refund: by pieces, by amount, of everything, before its order, twice, too much, or of what

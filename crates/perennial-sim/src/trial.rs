@@ -10,6 +10,7 @@ use perennial_core::input::{Asked, Command, Reject};
 use perennial_core::rules::Rules;
 use perennial_core::time::Timestamp;
 use perennial_store::{Fault, MemoryDisk, Trouble, Write};
+use rust_decimal::Decimal;
 
 use crate::books::Books;
 use crate::dice::Dice;
@@ -91,7 +92,7 @@ fn play(seed: u64, steps: u64, care: Care, report: &mut Report) -> Result<Trial<
     let mut trial = Trial {
         disk: MemoryDisk::new(),
         workspace: None,
-        shop: Shop::new(Timestamp::from_millis(OPENING_MS), trade == Trade::Eco),
+        shop: Shop::new(Timestamp::from_millis(OPENING_MS), trade == Trade::Eco, seed.is_multiple_of(6)),
         now: Timestamp::from_millis(OPENING_MS),
         trade,
         edition: None,
@@ -234,7 +235,9 @@ impl Trial<'_> {
             }
             Act::Rank => {
                 self.let_land();
-                self.insist(|w| w.rank(clock)).map(|()| Vec::new())?
+                self.insist(|w| w.rank(clock))?;
+                self.ranked()?;
+                self.people.clone()
             }
             Act::Checkpoint => {
                 // Waited for, because when another thread is done must not change the story.
@@ -432,6 +435,21 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// What was published as the mark of those at the top.
+    fn ranked(&mut self) -> Held {
+        let clock = self.now;
+        let (Some(workspace), Some(oracle), Some(edition)) = (&self.workspace, &mut self.oracle, &self.edition) else {
+            return Ok(());
+        };
+        let (top, _, _) = edition.ranked();
+        let published = workspace.rules().thresholds.get(top).copied().flatten().map(|value| Decimal::new(value, 6));
+        let expected = oracle.rank(clock);
+        if published == expected {
+            return Ok(());
+        }
+        Err(format!("the top begins at {published:?}, the oracle says {expected:?}"))
+    }
+
     /// The catalogue learns what some products do for the world.
     fn stock_up(&mut self) -> Held {
         let clock = self.now;
@@ -512,7 +530,9 @@ impl Trial<'_> {
             self.report.balances += 1;
             if let (Some(customer), Some(who)) = (&found, oracle.who(name)) {
                 let expected = oracle.portrait(who, clock.as_millis());
-                if let Some(otherwise) = portrait::differs(customer, &rules, &expected) {
+                let mut top = self.edition.iter().map(|edition| edition.ranked().0);
+                let ranks = top.find_map(|top| portrait::ranks_otherwise(customer, top, &expected));
+                if let Some(otherwise) = portrait::differs(customer, &rules, &expected).or(ranks) {
                     return Err(format!("{name}: {otherwise}"));
                 }
             }

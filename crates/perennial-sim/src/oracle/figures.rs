@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use perennial_core::event::{Body, Event};
+use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
 use rust_decimal::Decimal;
 
@@ -15,7 +16,7 @@ const HOUR: i64 = 3_600_000;
 /// What somebody said with what happened.
 #[derive(Clone, Default)]
 pub(super) struct Said {
-    shop: Option<Value>,
+    pub(super) shop: Option<Value>,
     stars: Option<Value>,
 }
 
@@ -44,7 +45,7 @@ struct Moment<'a> {
 
 impl<'a> Moment<'a> {
     fn of(sale: &'a Sale) -> Self {
-        Self { at: sale.at, said: &sale.said, paid: left(sale), foreign: sale.foreign }
+        Self { at: sale.at, said: &sale.said, paid: sale.rows.iter().map(Row::money).sum(), foreign: sale.foreign }
     }
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct Portrait {
     pub(crate) figures: BTreeMap<Box<str>, Option<Decimal>>,
     /// Segments, and since when; nothing when these books cannot know when.
     pub(crate) groups: BTreeMap<Box<str>, Option<i64>>,
+    /// Whether they are at the top.
+    pub(crate) at_the_top: bool,
 }
 
 /// What is heard.
@@ -204,7 +207,24 @@ impl Oracle {
         }
     }
 
-    fn answers(&self, who: usize, ask: &Ask, now: i64) -> bool {
+    /// A question of an order with the answers that are known as it comes, but for those that only a member has.
+    pub(super) fn asked_then(&self, who: usize, ask: &Ask, placed: i64) -> Ask {
+        let now = self.people[who].clock;
+        let all = |parts: &[Ask]| parts.iter().map(|part| self.asked_then(who, part, placed)).collect();
+        match ask {
+            Ask::Is(Known::Available | Known::Earned | Known::Waste, ..) | Ask::Level(_) | Ask::Member => ask.clone(),
+            Ask::Since(known, beside, hours) => {
+                let since = self.known(who, *known, now).map(|at| Decimal::from(placed) - at);
+                Ask::Answered(beside.holds(since, (hours * HOUR).into()))
+            }
+            Ask::Not(inner) => Ask::Not(Box::new(self.asked_then(who, inner, placed))),
+            Ask::All(parts) => Ask::All(all(parts)),
+            Ask::Any(parts) => Ask::Any(all(parts)),
+            _ => Ask::Answered(self.answers(who, ask, now)),
+        }
+    }
+
+    pub(super) fn answers(&self, who: usize, ask: &Ask, now: i64) -> bool {
         let city = || self.people[who].traits.get("city").map(|(city, _)| city).filter(|city| **city != Value::Null);
         match ask {
             Ask::Is(known, beside, number) => beside.holds(self.known(who, *known, now), (*number).into()),
@@ -222,6 +242,7 @@ impl Oracle {
             Ask::Not(inner) => !self.answers(who, inner, now),
             Ask::All(parts) => parts.iter().all(|part| self.answers(who, part, now)),
             Ask::Any(parts) => parts.iter().any(|part| self.answers(who, part, now)),
+            Ask::Answered(answer) => *answer,
         }
     }
 
@@ -291,7 +312,30 @@ impl Oracle {
         Portrait {
             figures: figures.map(|figure| (figure.id.into(), Self::figure(person, figure, now))).collect(),
             groups: person.groups.clone(),
+            at_the_top: self.is_at_the_top(who, now),
         }
+    }
+
+    /// Ranks everybody by what is known of them now; what it takes to be at the top until the next time.
+    pub(crate) fn rank(&mut self, now: Timestamp) -> Option<Decimal> {
+        let (_, share, by) = self.edition().ranked();
+        let figure = self.edition().figures().into_iter().find(|figure| figure.id == by);
+        let living = (0..self.people.len()).filter(|who| !self.into.contains_key(who));
+        let values = living.filter_map(|who| Self::figure(&self.people[who], figure?, now.as_millis()));
+        let mut values: Vec<Decimal> = values.filter(|value| *value > Decimal::ZERO).collect();
+        values.sort_unstable();
+        values.reverse();
+        let among = values.len() * usize::try_from(share).unwrap_or(0);
+        let places = among / 100 + usize::from(!among.is_multiple_of(100));
+        self.threshold = values.get(places.wrapping_sub(1)).copied();
+        self.threshold
+    }
+
+    fn is_at_the_top(&self, who: usize, now: i64) -> bool {
+        let (_, _, by) = self.followed(who).ranked();
+        let figure = self.followed(who).figures().into_iter().find(|figure| figure.id == by);
+        let value = figure.and_then(|figure| Self::figure(&self.people[who], figure, now));
+        value.zip(self.threshold).is_some_and(|(value, threshold)| value > Decimal::ZERO && value >= threshold)
     }
 
     /// Since when somebody is in a segment is taken on trust where a merge was taken back.

@@ -24,14 +24,22 @@ impl Oracle {
         let goods = order.subtotal.unwrap_or_else(|| Decimal::new(gross.iter().sum(), 5));
         // The other currency has no cents.
         let goods = if foreign { rounded(goods) } else { cents(Some(goods)) };
-        let rows = order.lines.iter().zip(split(goods, &gross)).map(|(l, left)| Row {
+        let by_points = order.paid_with_points.as_ref().map_or(Decimal::ZERO, |paid| paid.amount);
+        let by_points = if foreign { rounded(by_points) } else { cents(Some(by_points)) };
+        let whole = split(goods, &gross);
+        let by_points = split(by_points.clamp(0, goods), &whole);
+        let rows = order.lines.iter().zip(whole).zip(by_points).map(|((l, left), by_points)| Row {
             product: l.product_id.clone(),
+            price: cents(l.price),
+            bought: grams(l.quantity),
             pieces: grams(l.quantity),
             paid: left,
             left,
+            by_points,
+            points_left: by_points,
         });
         let earns = !foreign && self.people[who].joined.is_some_and(|joined| at >= joined);
-        let sale = Sale {
+        let mut sale = Sale {
             id: order.order_id.clone(),
             at,
             edition: self.editions.len() - 1,
@@ -39,15 +47,23 @@ impl Oracle {
             earns,
             trees: 0,
             rows: rows.collect(),
+            may: self.may_apply(who, &said, at),
+            under: Vec::new(),
             said,
             lot: None,
             points: 0,
+            payment: order.paid_with_points.as_ref().map_or(0, |paid| paid.points.max(0)),
+            paid_from: Vec::new(),
+            paid_back: 0,
             refunds: Vec::new(),
             cancelled: false,
         };
+        if earns {
+            sale.under = self.apply(who, &sale);
+        }
         self.people[who].sales.push(sale);
         if earns {
-            self.reward(who, self.people[who].sales.len() - 1);
+            self.reward(who, self.people[who].sales.len() - 1, at);
         }
         self.unpark(who, &order.order_id);
     }
@@ -79,15 +95,9 @@ impl Oracle {
         self.people[who].waiting.push((order, (self.waited, at), what));
     }
 
-    /// Points of what is left of a sale.
-    fn worth(&self, sale: &Sale) -> i64 {
-        let edition = &self.editions[sale.edition];
-        let left: i64 = sale.rows.iter().map(|r| r.left * self.trade.factor(&r.product)).sum();
-        left * edition.points / (edition.per * 100)
-    }
-
     /// What an order brings: points, a tree perhaps, milestones, and then a level.
-    pub(super) fn reward(&mut self, who: usize, sale: usize) {
+    pub(super) fn reward(&mut self, who: usize, sale: usize, now: i64) {
+        self.pay(who, sale, now);
         let (points, at) = (self.worth(&self.people[who].sales[sale]), self.people[who].sales[sale].at);
         if points > 0 {
             let lot = self.grant(who, points, at, at + self.edition().pending_days * DAY);
@@ -107,19 +117,21 @@ impl Oracle {
         let held = self.people[who].tier.as_ref().and_then(|tier| self.edition().position(tier.level));
         let has = held.is_some_and(|held| Some(held) >= self.edition().position(level));
         let sale = &mut self.people[who].sales[sale];
-        if has && sale.rows.iter().map(|row| row.left).sum::<i64>() > worth {
+        if has && sale.rows.iter().map(Row::money).sum::<i64>() > worth {
             sale.trees = TREE;
         }
     }
 
     /// What a visitor bought after the member had joined.
-    pub(super) fn book_late(&mut self, who: usize) {
+    pub(super) fn book_late(&mut self, who: usize, now: i64) {
         let Some(joined) = self.people[who].joined else { return };
         for sale in 0..self.people[who].sales.len() {
-            let late = &mut self.people[who].sales[sale];
+            let late = &self.people[who].sales[sale];
             if !late.earns && !late.foreign && late.at >= joined && late.rows.iter().any(Row::is_kept) {
-                late.earns = true;
-                self.reward(who, sale);
+                let under = self.apply(who, late);
+                let late = &mut self.people[who].sales[sale];
+                (late.earns, late.under) = (true, under);
+                self.reward(who, sale, now);
             }
         }
     }
@@ -146,7 +158,7 @@ impl Oracle {
             whole(sale);
         }
         if self.give_back(who, &before, Heard::Refund, now) {
-            self.take_back(who, at, &stood);
+            self.take_back(who, at, &stood, now);
         }
     }
 
@@ -173,12 +185,12 @@ impl Oracle {
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
             if self.give_back(who, &before, Heard::Cancellation, now) {
-                self.take_back(who, at, &stood);
+                self.take_back(who, at, &stood, now);
             }
         }
     }
 
-    fn take_back(&mut self, who: usize, at: usize, stood: &[usize]) {
+    fn take_back(&mut self, who: usize, at: usize, stood: &[usize], now: i64) {
         let sale = self.people[who].sales[at].clone();
         if !sale.earns {
             return self.miss(who, stood);
@@ -190,7 +202,8 @@ impl Oracle {
             self.qualify(who, sale.at, -less);
             self.reverse(who, lot, less);
         }
-        let left: i64 = sale.rows.iter().map(|row| row.left).sum();
+        self.pay_back(who, at, now);
+        let left: i64 = sale.rows.iter().map(Row::money).sum();
         if self.trade.tree().is_some_and(|(worth, _)| left <= worth) {
             self.people[who].sales[at].trees = 0;
         }
@@ -221,8 +234,8 @@ fn by_piece(sale: &mut Sale, refund: &Refund) {
         for row in sale.rows.iter_mut().filter(|r| r.product == line.product_id) {
             let pieces = wanted.min(row.pieces);
             let money = if pieces == row.pieces { row.left } else { row.left * pieces / row.pieces };
+            give(row, money);
             row.pieces -= pieces;
-            row.left -= money;
             wanted -= pieces;
         }
     }
@@ -235,14 +248,20 @@ fn by_amount(sale: &mut Sale, amount: i64) {
         if money == row.left {
             row.pieces = 0;
         }
-        row.left -= money;
+        give(row, money);
     }
+}
+
+/// Money and points come back as they paid for what is left.
+fn give(row: &mut Row, money: i64) {
+    let parts = split(money, &[row.money(), row.points_left]);
+    row.left -= money;
+    row.points_left -= parts[1];
 }
 
 fn whole(sale: &mut Sale) {
     for row in &mut sale.rows {
-        row.pieces = 0;
-        row.left = 0;
+        (row.pieces, row.left, row.points_left) = (0, 0, 0);
     }
 }
 

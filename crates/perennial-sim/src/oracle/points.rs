@@ -98,6 +98,9 @@ impl Oracle {
         for (lot, amount) in self.people[who].holds[hold].lots.clone() {
             let used = left.min(amount);
             left -= used;
+            if used > 0 {
+                self.people[who].captured.push((lot, at, used));
+            }
             self.lots[lot].held -= amount;
             self.lots[lot].spent += used;
             self.lots[lot].available += amount - used;

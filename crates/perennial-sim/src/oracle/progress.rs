@@ -5,7 +5,7 @@ use perennial_core::value::Value;
 
 use super::{Activity, NEVER, Oracle, Reached, Row, Sale, Tier};
 use crate::calendar::DAY;
-use crate::plan::{Edition, LEVELS, Limit, Mark, Measure};
+use crate::plan::{Deed, Edition, LEVELS, Limit, Mark, Measure, SPREAD};
 
 fn bare(level: &'static str, until: i64) -> Tier {
     Tier { level, until, by: None, before: None, by_hand: false }
@@ -106,10 +106,7 @@ impl Oracle {
         let clock = self.people[who].clock;
         let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
-        if reached > at {
-            let before = Some(Box::new(held));
-            self.people[who].tier = Some(Tier { level, until, by: order, before, by_hand: false });
-        } else if reached == at && until > held.until {
+        if reached > at || (reached == at && until > held.until) {
             let before = Some(Box::new(held));
             self.people[who].tier = Some(Tier { level, until, by: order, before, by_hand: false });
         }
@@ -320,13 +317,34 @@ impl Oracle {
         };
         let tagged = matches!(event.properties.unpack().get("hashtags"), Some(Value::List(tags)) if !tags.is_empty());
         let Some(deed) = self.trade.deed(&text("activity"), tagged, !text("photo").is_empty()) else { return };
-        let address = text("url");
+        self.open(who, event, at, deed, text("url"));
+    }
+
+    /// Whether it is something new.
+    fn open(&mut self, who: usize, event: &Event, at: i64, deed: Deed, address: Box<str>) -> bool {
         let again = |a: &Activity| a.deed.rule == deed.rule && a.address == address && a.approved != Some(false);
         if deed.once && self.people[who].activities.iter().any(again) {
-            return;
+            return false;
         }
         let message = event.message_id.clone();
         self.people[who].activities.push(Activity { message, deed, address, at, approved: None });
+        true
+    }
+
+    /// Nobody reviews it.
+    pub(super) fn said_word(&mut self, who: usize, event: &Event, at: i64) {
+        let Some(Value::Text(address)) = event.properties.unpack().get("url").cloned() else { return };
+        let is_member = self.people[who].joined.is_some_and(|joined| at >= joined);
+        if is_member && self.open(who, event, at, SPREAD, address) {
+            self.people[who].activities.last_mut().into_iter().for_each(|activity| activity.approved = Some(true));
+            self.pay_deed(who, SPREAD, at);
+        }
+    }
+
+    fn pay_deed(&mut self, who: usize, deed: Deed, at: i64) {
+        self.grant(who, deed.points, at, at);
+        self.qualify(who, at, deed.points);
+        self.regrade(who, self.trade.zone().year(at), None);
     }
 
     pub(super) fn judge(&mut self, who: usize, message: &str, approve: bool) -> Result<(), &'static str> {
@@ -351,9 +369,7 @@ impl Oracle {
         }
         self.people[who].activities[found].approved = Some(approve);
         if approve {
-            self.grant(who, deed.points, at, at);
-            self.qualify(who, at, deed.points);
-            self.regrade(who, zone.year(at), None);
+            self.pay_deed(who, deed, at);
         }
         Ok(())
     }

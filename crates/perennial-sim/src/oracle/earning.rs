@@ -1,0 +1,102 @@
+//! What an order earns: rates, factors and whole numbers, exact, and rounded down once.
+
+use super::figures::Said;
+use super::{Oracle, Row, Sale};
+use crate::earning::{Combine, Earn, Gives, When};
+use crate::figures::{Ask, PLACES};
+use perennial_core::value::Value;
+
+impl Oracle {
+    /// Rules that may apply to an order that comes now, with what they ask of a member.
+    pub(super) fn may_apply(&self, who: usize, said: &Said, at: i64) -> Vec<(&'static str, Vec<Ask>)> {
+        let zone = self.trade.zone();
+        let mut rules = Vec::new();
+        for rule in &self.edition().earns {
+            let is_so = |when: &When| match when {
+                When::In(shop) => PLACES.contains(shop) && said.shop == Some(Value::from(*shop)),
+                When::On(day) => zone.weekday(at) == *day,
+                When::During(from, to) => (*from..=*to).contains(&zone.day(at)),
+                When::Over(_) | When::UpTo(_) | When::Who(_) => true,
+            };
+            if rule.when.iter().all(is_so) {
+                let asks = rule.when.iter().filter_map(|when| match when {
+                    When::Who(ask) => Some(self.asked_then(who, ask, at)),
+                    _ => None,
+                });
+                rules.push((rule.id, asks.collect()));
+            }
+        }
+        rules
+    }
+
+    /// Rules that apply to an order that begins to earn.
+    pub(super) fn apply(&self, who: usize, sale: &Sale) -> Vec<&'static str> {
+        let now = self.people[who].clock;
+        let is_so = |asks: &[Ask]| asks.iter().all(|ask| self.answers(who, ask, now));
+        let may = sale.may.iter().filter(|(_, asks)| is_so(asks)).map(|(id, _)| *id);
+        let rules = self.editions[sale.edition].earns.iter();
+        let fits: Vec<&str> = rules.filter(|rule| is_worth(rule, sale)).map(|rule| rule.id).collect();
+        may.filter(|id| fits.contains(id)).collect()
+    }
+
+    /// Points of what is left of a sale.
+    pub(super) fn worth(&self, sale: &Sale) -> i64 {
+        let edition = &self.editions[sale.edition];
+        // What lessens goes on lessening what is left, as of all that was bought.
+        let applies = |rule: &&Earn| sale.under.contains(&rule.id) && (rule.lessens() || is_worth(rule, sale));
+        let rules: Vec<&Earn> = edition.earns.iter().filter(applies).collect();
+        if money(sale) == 0 {
+            return 0;
+        }
+        let factors: Vec<_> = rules.iter().filter_map(|rule| factor(rule)).collect();
+        let scale = 100i128.pow(u32::try_from(factors.len()).unwrap_or(0));
+        let weighted: i128 = sale
+            .rows
+            .iter()
+            .map(|row| {
+                let meant = factors.iter().map(|(hundredths, goods)| {
+                    let pieces = if *hundredths < 100 { row.bought } else { row.pieces };
+                    if goods.are(&row.product, row.price, pieces) { *hundredths } else { 100 }
+                });
+                i128::from(row.money()) * together(edition.combine, meant, scale)
+            })
+            .sum();
+        let (mut above, mut below) = (0i128, 1i128);
+        for (tenths, cents) in rules.iter().filter_map(|rule| rate(rule)) {
+            above = above * cents * 10 + tenths * below;
+            below = below * cents * 10;
+        }
+        let whole: i64 = rules.iter().map(|rule| if let Gives::Whole(points) = rule.gives { points } else { 0 }).sum();
+        i64::try_from(weighted * above / (below * scale)).unwrap_or(i64::MAX) + whole
+    }
+}
+
+/// Paid in money for goods, and not given back.
+fn money(sale: &Sale) -> i64 {
+    sale.rows.iter().map(Row::money).sum()
+}
+
+/// Whether a rule is for orders of what is left of this one.
+fn is_worth(rule: &Earn, sale: &Sale) -> bool {
+    rule.when.iter().all(|when| match when {
+        When::Over(least) => money(sale) > least * 100,
+        When::UpTo(most) => money(sale) <= most * 100,
+        _ => true,
+    })
+}
+
+fn rate(rule: &Earn) -> Option<(i128, i128)> {
+    if let Gives::Rate { tenths, cents } = rule.gives { Some((tenths.into(), cents.into())) } else { None }
+}
+
+fn factor(rule: &Earn) -> Option<(i128, crate::earning::Goods)> {
+    if let Gives::Factor { hundredths, of } = rule.gives { Some((hundredths.into(), of)) } else { None }
+}
+
+/// What all factors of a line come to, in parts of `scale`: what they add to it, or their product.
+fn together(combine: Combine, factors: impl Iterator<Item = i128>, scale: i128) -> i128 {
+    match combine {
+        Combine::Add => (100 + factors.map(|hundredths| hundredths - 100).sum::<i128>()).max(0) * scale / 100,
+        Combine::Multiply => factors.product(),
+    }
+}

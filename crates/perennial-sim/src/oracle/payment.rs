@@ -1,0 +1,66 @@
+//! Points that pay for orders.
+
+use super::{Oracle, Sale};
+use crate::calendar::DAY;
+
+/// How far from an order points were captured that paid for it.
+const PAYS_FOR: i64 = 7 * DAY;
+
+impl Oracle {
+    /// Takes what paid for an order: points that were captured for it, then what lapses first; the rest is owed.
+    /// What it paid for may have come back before.
+    pub(super) fn pay(&mut self, who: usize, sale: usize, now: i64) {
+        let person = &mut self.people[who];
+        let (placed, mut left) = (person.sales[sale].at, person.sales[sale].payment);
+        let mut from = Vec::new();
+        for (lot, at, points) in &mut person.captured {
+            let used = left.min(*points);
+            if used > 0 && (*at - placed).abs() <= PAYS_FOR {
+                *points -= used;
+                left -= used;
+                from.push((*lot, used));
+            }
+        }
+        for (lot, points) in self.earliest(who, left, None) {
+            self.lots[lot].available -= points;
+            self.lots[lot].spent += points;
+            left -= points;
+            from.push((lot, points));
+        }
+        self.people[who].arrears += left;
+        self.people[who].sales[sale].paid_from = from;
+        self.pay_back(who, sale, now);
+    }
+
+    /// Points come back with what they paid for, in proportion: to the lots that they came from, as they were taken,
+    /// and last what was owed for it.
+    pub(super) fn pay_back(&mut self, who: usize, sale: usize, now: i64) {
+        let (mut left, clock) = (due_now(&mut self.people[who].sales[sale]), self.people[who].clock);
+        for nth in 0..self.people[who].sales[sale].paid_from.len() {
+            let (lot, there) = &mut self.people[who].sales[sale].paid_from[nth];
+            let (lot, points) = (*lot, left.min(*there));
+            if points == 0 {
+                continue; // Nothing comes back to it, and what is there lapses in its own time.
+            }
+            self.people[who].sales[sale].paid_from[nth].1 -= points;
+            self.lots[lot].spent -= points;
+            self.lots[lot].available += points;
+            left -= points;
+            self.settle(who, lot);
+            self.lapse(lot, clock);
+        }
+        let owed = left.min(self.people[who].arrears);
+        self.people[who].arrears -= owed;
+        if left > owed {
+            self.grant(who, left - owed, now, now); // It was settled meanwhile.
+        }
+    }
+}
+
+/// Points of an order's payment that are to come back now; they have, then.
+pub(super) fn due_now(sale: &mut Sale) -> i64 {
+    let whole: i64 = sale.rows.iter().map(|row| row.by_points).sum();
+    let back: i64 = sale.rows.iter().map(|row| row.by_points - row.points_left).sum();
+    let due = sale.payment * back / whole.max(1);
+    due - std::mem::replace(&mut sale.paid_back, due)
+}
