@@ -131,7 +131,7 @@ impl<'a> View<'a> {
     /// When the points of another year count, if they are not as many.
     fn new_year(&self) -> Option<Timestamp> {
         let years = &self.customer.member.as_ref()?.years;
-        let year = self.program.zone.year(self.now());
+        let year = self.program.zone.year(self.customer.clock);
         let earned = |year: i16| years.get(&year).map_or(0, |counted| counted.points);
         let next = year.saturating_add(1);
         (earned(year) != earned(next)).then(|| self.program.zone.start_of_year(next))
@@ -143,7 +143,7 @@ impl<'a> View<'a> {
             Field::Impact(unit) => impact(Some(member.impact.get(&**unit).copied().unwrap_or(0))),
             Field::PointsAvailable => expr::View::Number(member.wallet.available().into()),
             Field::PointsEarned => {
-                let year = self.program.zone.year(self.now());
+                let year = self.program.zone.year(self.customer.clock);
                 let points = member.years.get(&year).map_or(0, |y| y.points);
                 expr::View::Number(points.saturating_sub(self.withheld).into())
             }
