@@ -270,6 +270,8 @@ pub struct Member {
     pub wallet: Wallet,
     /// Status, if the programme has tiers.
     pub tier: Option<TierStatus>,
+    /// What was held before it and is good still, the last first: what there is to fall back to.
+    pub held_before: Vec<TierStatus>,
     /// What counts for tiers, by local year.
     pub years: Few<i16, Year>,
     /// Milestones reached.
@@ -339,8 +341,6 @@ pub struct TierStatus {
     pub until: Timestamp,
     /// The order that reached it.
     pub reached_by: Option<OrderRef>,
-    /// What was held before it was reached, to fall back to; a few of them, one behind the other.
-    pub before: Option<Box<TierStatus>>,
     /// Given by hand.
     pub by_hand: bool,
 }

@@ -440,7 +440,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     judge_benefits(book, name, false);
     miss_milestones(book, stood);
     milestones(book, None);
-    tier::refunded(book, name, was_pending, year);
+    tier::refunded(book, tier::Lost { order: name, year, points: less, spend, was_pending });
 }
 
 fn is_pending(book: &Book<'_>, lot: LotId) -> bool {

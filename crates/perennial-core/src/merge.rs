@@ -74,7 +74,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
         into.scores.push(scored);
     }
     match (&mut into.member, from.member) {
-        (Some(member), Some(other)) => unite_members(member, other),
+        (Some(member), Some(other)) => unite_members(member, other, into.clock),
         (mine @ None, Some(mut theirs)) => {
             theirs.wallet.lots.renew(); // Written so far under the other's id.
             theirs.wallet.closed.renew();
@@ -85,7 +85,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
     engine::watch_inactivity(edition, into); // Each side waited for its own.
 }
 
-fn unite_members(member: &mut Member, other: Member) {
+fn unite_members(member: &mut Member, other: Member, now: Timestamp) {
     if other.enrolled_at < member.enrolled_at {
         (member.enrolled_at, member.enrolled_in) = (other.enrolled_at, other.enrolled_in);
     }
@@ -95,7 +95,7 @@ fn unite_members(member: &mut Member, other: Member) {
         mine.points += counted.points;
         mine.spend += counted.spend;
     }
-    member.tier = tier::better(member.tier.take(), other.tier);
+    tier::unite(member, other.tier, other.held_before, now);
     member.milestones.extend(other.milestones); // One that both have is two: each may go with its own order.
     for (unit, amount) in other.impact {
         let mine = member.impact.entry(unit);

@@ -47,9 +47,9 @@ pub(crate) fn follow(rules: &Rules, customer: &mut Customer) {
     let Some(held) = customer.member.as_mut().and_then(|member| member.tier.as_mut()) else { return };
     let review = Some(held.until);
     held.level = tiers.position(&held.tier).unwrap_or_else(|| level_for(tiers, threshold(rules, known, &held.tier)));
-    if rules.latest().is_some_and(|edition| edition.program.tiers.is_some()) {
-        customer.wake_instead(review, review, TimerKind::Review);
-    }
+    // While there are no levels none is reviewed; whoever follows several versions at once knows nothing of a review.
+    let reviews = rules.latest().is_some_and(|edition| edition.program.tiers.is_some());
+    customer.wake_instead(review, review.filter(|_| reviews), TimerKind::Review);
 }
 
 /// From how much a level was held, in the last of the programmes up to a version that has it.
@@ -113,63 +113,99 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     }
 }
 
-/// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
-pub(crate) fn refunded(book: &mut Book<'_>, order: OrderRef, was_pending: bool, year: i16) {
-    let follows = match book.program().tiers.as_ref().map(|tiers| tiers.on_refund) {
-        Some(OnRefund::IfReachingOrderPending) => was_pending,
-        Some(OnRefund::AtReview) | None => false,
-        Some(OnRefund::AtOnce) => true,
-    };
-    if follows {
-        undermined(book, order, year);
-    }
-    let edition = book.edition();
-    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
-    let Some((held, by)) = member.tier.as_ref().and_then(|held| Some((held, held.reached_by?))) else { return };
-    let Some(placed) = book.customer.orders.get(by).map(|record| record.at) else { return };
-    let year = edition.program.zone.year(placed);
-    if level_for(tiers, counted(member, tiers, year)) >= held.level {
-        return rest(book, tiers, order, by, year);
-    }
-    if !follows || by != order {
-        return;
-    }
-    let left = earned(&edition.program, tiers, member, book.customer.clock);
-    let before = befores(held.before.as_deref()).find_map(|status| Some((tiers.position(&status.tier)?, status.until)));
-    let (level, until) = before.unwrap_or((0, Timestamp::NEVER)).max((left.level, left.until));
-    let until = if level == 0 { Timestamp::NEVER } else { until };
-    let rests_on = (level > 0 && level == left.level).then(|| resting_on(book, tiers, left)).flatten();
-    change(book, level, until, TierReason::Refunded, rests_on);
-}
-
-/// The best that counts still: a level, the local year that reaches it and how long it is good for.
+/// What an order's refund takes from its year.
 #[derive(Clone, Copy)]
-struct Earned {
-    level: u8,
-    until: Timestamp,
-    year: i16,
+pub(crate) struct Lost {
+    pub(crate) order: OrderRef,
+    pub(crate) year: i16,
+    pub(crate) points: i64,
+    pub(crate) spend: i64,
+    /// The order's points had not become available.
+    pub(crate) was_pending: bool,
 }
 
-fn earned(program: &Program, tiers: &Tiers, member: &Member, now: Timestamp) -> Earned {
-    let years = member.years.keys().map(|&year| {
-        let level = level_for(tiers, counted(member, tiers, year));
-        Earned { level, until: end_of_next_year(program, year), year }
+/// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
+pub(crate) fn refunded(book: &mut Book<'_>, lost: Lost) {
+    let edition = book.edition();
+    let Some(tiers) = &edition.program.tiers else { return };
+    match tiers.on_refund {
+        OnRefund::IfReachingOrderPending if lost.was_pending => undermined(book, tiers, lost),
+        OnRefund::IfReachingOrderPending | OnRefund::AtReview => return,
+        OnRefund::AtOnce => {}
+    }
+    let Some(member) = &book.customer.member else { return };
+    let Some((held, by)) = member.tier.as_ref().and_then(|held| Some((held, held.reached_by?))) else { return };
+    let zone = &edition.program.zone;
+    let record = book.customer.orders.get(by);
+    // The year before the last one that it is good for.
+    let year = record.as_ref().map_or(zone.year(held.until.plus_millis(-1)).saturating_sub(1), |by| zone.year(by.at));
+    let count = counted(member, tiers, year);
+    if level_for(tiers, count) >= held.level {
+        return rest(book, tiers, lost.order, by, year);
+    }
+    let came = match tiers.by {
+        TierBy::PointsEarned => lost.points,
+        TierBy::Spend => lost.spend,
+    };
+    let at_once = tiers.on_refund == OnRefund::AtOnce && level_for(tiers, count + came) >= held.level;
+    if year == lost.year && (by == lost.order || at_once || record.is_none_or(|by| !by.stands())) {
+        fall(book, tiers, year);
+    }
+}
+
+/// A level goes: what is held is the best of what was held before and what counts still, and no higher.
+fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
+    let edition = book.edition();
+    let (program, now) = (&edition.program, book.customer.clock);
+    let Some(member) = &book.customer.member else { return };
+    let Some(held) = member.tier.as_ref().map(|held| held.level) else { return };
+    let (before, by_hand) = best_before(book, tiers, member, now);
+    // What was earned before a level was set by hand gave way to that.
+    let years = member.years.keys().copied().filter(|other| !by_hand || *other == year);
+    let earned = years.map(|year| {
+        let until = end_of_next_year(program, year);
+        (level_for(tiers, counted(member, tiers, year)).min(held), until, year)
     });
-    let good = years.filter(|earned| earned.level > 0 && earned.until > now);
-    let nothing = Earned { level: 0, until: Timestamp::NEVER, year: program.zone.year(now) };
-    good.max_by_key(|earned| (earned.level, earned.until)).unwrap_or(nothing)
+    let (level, until, year) = earned.filter(|(_, until, _)| *until > now).max().unwrap_or((0, Timestamp::NEVER, year));
+    let (level, until, rests_on) = match before {
+        Some(before) if before >= (level, until) || level == 0 => (before.0.min(held), before.1, None),
+        _ => (level, until, (level > 0).then(|| resting_on(book, tiers, level, year)).flatten()),
+    };
+    change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Refunded, rests_on);
+}
+
+/// The best that was held before and is good still, back to what was set by hand; and whether something was. Where
+/// levels follow refunds at once, what a year has earned no more is not good.
+fn best_before(book: &Book<'_>, tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
+    let zone = &book.program().zone;
+    let is_earned = |status: &TierStatus, level: u8| {
+        let record = status.reached_by.and_then(|order| book.customer.orders.get(order));
+        record.is_none_or(|record| level_for(tiers, counted(member, tiers, zone.year(record.at))) >= level)
+    };
+    let mut best = None;
+    for status in member.held_before.iter().filter(|status| status.until > now) {
+        let Some(level) = tiers.position(&status.tier) else { continue };
+        if tiers.on_refund != OnRefund::AtOnce || is_earned(status, level) {
+            best = best.max(Some((level, status.until)));
+        }
+        if status.by_hand {
+            return (best, true);
+        }
+    }
+    (best, false)
 }
 
 /// Nobody falls back to a level whose order is gone, or no longer enough for it.
-fn undermined(book: &mut Book<'_>, order: OrderRef, year: i16) {
-    let edition = book.edition();
-    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
+fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: Lost) {
+    let Some(member) = &book.customer.member else { return };
     let Some(held) = &member.tier else { return };
-    let gone = book.customer.orders.get(order).is_some_and(|record| !record.stands());
-    let earned = level_for(tiers, counted(member, tiers, year));
-    let goes = |status: &TierStatus| status.reached_by == Some(order) && (gone || status.level > earned);
-    if befores(held.before.as_deref()).any(goes) {
-        change(book, held.level, held.until, TierReason::Undermined, Some(order));
+    let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
+    let earned = level_for(tiers, counted(member, tiers, lost.year));
+    let goes = |status: &TierStatus| {
+        status.reached_by == Some(lost.order) && (gone || tiers.position(&status.tier).unwrap_or(status.level) > earned)
+    };
+    if member.held_before.iter().any(goes) {
+        change(book, held.level, held.until, TierReason::Undermined, Some(lost.order));
     }
 }
 
@@ -181,21 +217,21 @@ fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, by: OrderRef, ye
     }
     let Some(held) = book.customer.member.as_ref().and_then(|member| member.tier.as_ref()) else { return };
     let (level, until) = (held.level, held.until);
-    let reaching = resting_on(book, tiers, Earned { level, until, year });
+    let reaching = resting_on(book, tiers, level, year);
     if reaching.is_some() && reaching != Some(by) {
         change(book, level, until, TierReason::Rests, reaching);
     }
 }
 
 /// The order by which a year reaches a level: without it and those after it the mark is not met. None where it is
-/// met without orders.
-fn resting_on(book: &Book<'_>, tiers: &Tiers, earned: Earned) -> Option<OrderRef> {
-    let (member, mark) = (book.customer.member.as_ref()?, tiers.levels.get(usize::from(earned.level))?.from);
+/// met without those that are listed.
+fn resting_on(book: &Book<'_>, tiers: &Tiers, level: u8, year: i16) -> Option<OrderRef> {
+    let (member, mark) = (book.customer.member.as_ref()?, tiers.levels.get(usize::from(level))?.from);
     let zone = &book.program().zone;
-    let counts = |record: &OrderRecord| record.earns && record.stands() && zone.year(record.at) == earned.year;
+    let counts = |record: &OrderRecord| record.earns && record.stands() && zone.year(record.at) == year;
     let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
     orders.sort_by_key(|record| (record.at, record.order));
-    let mut left = counted(member, tiers, earned.year);
+    let mut left = counted(member, tiers, year);
     let reaching = orders.iter().rev().find(|record| {
         left -= match tiers.by {
             TierBy::PointsEarned => loyalty::reckon(book, record).min(record.points),
@@ -204,18 +240,6 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, earned: Earned) -> Option<OrderRef
         left < mark
     });
     reaching.map(|record| record.order)
-}
-
-/// What was held before, the last first.
-fn befores(last: Option<&TierStatus>) -> impl Iterator<Item = &TierStatus> {
-    std::iter::successors(last, |status| status.before.as_deref())
-}
-
-/// What was held before, without what an order reached.
-fn without(before: Option<Box<TierStatus>>, order: Option<OrderRef>) -> Option<Box<TierStatus>> {
-    let mut status = before?;
-    status.before = without(status.before.take(), order);
-    if status.reached_by == order { status.before } else { Some(status) }
 }
 
 /// The held tier's time is over.
@@ -227,12 +251,11 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
     let last = program.program.zone.year(due.plus_millis(-1));
     let earned = level_for(tiers, counted(member, tiers, last));
     let this = program.program.zone.year(due);
-    let (level, until) = if held.by_hand {
-        // What was earned meanwhile, or held before: the best of it that is still good.
+    let policy = if held.by_hand {
+        // What was earned meanwhile.
         let earned_in =
             |year: i16| (level_for(tiers, counted(member, tiers, year)), end_of_next_year(&program.program, year));
-        let before = held.before.and_then(|status| Some((tiers.position(&status.tier)?, status.until)));
-        let good = [before.unwrap_or((0, Timestamp::NEVER)), earned_in(this.saturating_sub(1)), earned_in(this)];
+        let good = [earned_in(this.saturating_sub(1)), earned_in(this)];
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
         let level = match tiers.drop {
@@ -241,6 +264,9 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         };
         (level, end_of_next_year(&program.program, last))
     };
+    // What was held before may be good still.
+    let (before, _) = best_before(book, tiers, member, due);
+    let (level, until) = before.filter(|before| *before > policy && before.0 > 0).unwrap_or(policy);
     change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Reviewed, None);
 }
 
@@ -256,71 +282,71 @@ fn change(book: &mut Book<'_>, level: u8, until: Timestamp, reason: TierReason, 
 
 /// Carries a tier change out.
 pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
+    let now = customer.clock;
     let Some(member) = &mut customer.member else { return };
     let old = member.tier.take();
     let old_until = old.as_ref().map(|old| old.until);
-    member.tier = Some(changed(old, change));
+    member.tier = Some(changed(old, &mut member.held_before, change));
+    forget(&mut member.held_before, now);
     customer.wake_instead(old_until, Some(change.until), TimerKind::Review);
 }
 
-fn changed(old: Option<TierStatus>, change: &TierChange) -> TierStatus {
+fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange) -> TierStatus {
     let held = TierStatus {
         tier: change.tier.clone(),
         level: change.level,
         until: change.until,
         reached_by: change.order,
-        before: None,
         by_hand: change.reason == TierReason::Set,
     };
     let Some(old) = old else { return held };
     match change.reason {
         TierReason::Reached | TierReason::Kept | TierReason::Set => {
-            TierStatus { before: Some(Box::new(shortened(old))), ..held }
+            before.insert(0, old);
+            held
         }
-        TierReason::Adopted => {
-            TierStatus { reached_by: old.reached_by, before: old.before, by_hand: old.by_hand, ..held }
-        }
-        TierReason::Refunded => {
-            let again = befores(old.before.as_deref())
-                .find(|status| status.tier == change.tier && status.until == change.until)
-                .cloned();
-            match again {
-                Some(status) => TierStatus { level: change.level, ..status },
-                None => TierStatus { before: old.before, ..held },
+        TierReason::Adopted => TierStatus { reached_by: old.reached_by, by_hand: old.by_hand, ..held },
+        TierReason::Refunded | TierReason::Reviewed => {
+            let same = |status: &TierStatus| status.tier == change.tier && status.until == change.until;
+            match before.iter().position(same) {
+                Some(at) => TierStatus { level: change.level, ..before.remove(at) },
+                None => held,
             }
         }
-        TierReason::Undermined => TierStatus { before: without(old.before, change.order), ..old },
-        TierReason::Rests => TierStatus { reached_by: change.order, ..old },
-        TierReason::Joined | TierReason::Reviewed | TierReason::Merged => TierStatus { before: old.before, ..held },
-    }
-}
-
-/// Of two who are one: the higher tier and the later validity (rule 14); the other one was held before.
-pub(crate) fn better(a: Option<TierStatus>, b: Option<TierStatus>) -> Option<TierStatus> {
-    let (a, b) = match (a, b) {
-        (Some(a), Some(b)) => (a, b),
-        (a, b) => return a.or(b),
-    };
-    let until = [&a, &b].into_iter().filter(|held| held.level > 0).map(|held| held.until).max();
-    let (mut higher, lower) = if (b.level, b.until) > (a.level, a.until) { (b, a) } else { (a, b) };
-    higher.until = until.unwrap_or(Timestamp::NEVER);
-    if higher.before.as_ref().is_none_or(|before| before.level < lower.level) {
-        higher.before = Some(Box::new(TierStatus { before: higher.before, ..lower }));
-    }
-    Some(shortened(higher))
-}
-
-/// Without what was held too long ago.
-fn shortened(mut status: TierStatus) -> TierStatus {
-    let mut last = &mut status;
-    for _ in 1..BEFORE_MAX {
-        match last.before {
-            Some(ref mut before) => last = before,
-            None => break,
+        TierReason::Undermined => {
+            before.retain(|status| status.reached_by != change.order);
+            old
         }
+        TierReason::Rests => TierStatus { reached_by: change.order, ..old },
+        TierReason::Joined | TierReason::Merged => held,
     }
-    last.before = None;
-    status
+}
+
+/// Of two who are one: the higher tier and the later validity (rule 14); the other one was held before, and what
+/// that one had held.
+pub(crate) fn unite(member: &mut Member, tier: Option<TierStatus>, before: Vec<TierStatus>, now: Timestamp) {
+    let (Some(ours), Some(theirs)) = (&member.tier, &tier) else {
+        member.tier = member.tier.take().or(tier);
+        return member.held_before.extend(before);
+    };
+    let until = [ours, theirs].into_iter().filter(|held| held.level > 0).map(|held| held.until).max();
+    let theirs_is_higher = (theirs.level, theirs.until) > (ours.level, ours.until);
+    let (mut held, mut lower) = (member.tier.take(), tier);
+    if theirs_is_higher {
+        std::mem::swap(&mut held, &mut lower);
+        let ours = std::mem::replace(&mut member.held_before, before);
+        member.held_before.extend(lower.into_iter().chain(ours));
+    } else {
+        member.held_before.extend(lower.into_iter().chain(before));
+    }
+    member.tier = held.map(|held| TierStatus { until: until.unwrap_or(Timestamp::NEVER), ..held });
+    forget(&mut member.held_before, now);
+}
+
+/// Nobody comes back to what is over, or to what everybody has.
+fn forget(before: &mut Vec<TierStatus>, now: Timestamp) {
+    before.retain(|status| status.until > now && (status.level > 0 || status.by_hand));
+    before.truncate(BEFORE_MAX);
 }
 
 /// The next level and what is missing to it.

@@ -142,8 +142,6 @@ struct Tier {
     until: i64,
     /// The order that reached it.
     by: Option<Box<str>>,
-    /// What was held before it was reached or given.
-    before: Option<Box<Tier>>,
     by_hand: bool,
 }
 
@@ -228,6 +226,8 @@ struct Person {
     /// Who was asked, what and under which key.
     answers: Vec<((usize, String), Command)>,
     tier: Option<Tier>,
+    /// What was held before, the last first.
+    held_before: Vec<Tier>,
     /// Points that count for tiers, by year.
     years: BTreeMap<i64, i64>,
     activities: Vec<Activity>,
@@ -528,8 +528,7 @@ impl Oracle {
         person.happened.extend(gone.happened);
         person.marks.extend(gone.marks);
         gone.years.into_iter().for_each(|(year, points)| *person.years.entry(year).or_default() += points);
-        let (mine, theirs) = (person.tier.take(), gone.tier);
-        self.people[into].tier = self.better(mine, theirs);
+        self.unite_levels(into, gone.tier, gone.held_before);
         self.book_late(into, at);
         for lot in self.earliest(into, i64::MAX, None).into_iter().map(|(lot, _)| lot) {
             self.settle(into, lot);

@@ -97,6 +97,16 @@ impl Effect<'_> {
 
     fn points(&mut self, points: &PointsPolicy) {
         let Some(expires) = &points.expires else { return };
+        if let Some(idle) = expires.after_inactivity
+            && (points.pending == idle || phrase::is_longer(points.pending, idle))
+        {
+            let message = format!(
+                "points of an order wait {}, and those of somebody's only order would lapse before they can be spent: \
+                 write more than that",
+                points.pending
+            );
+            self.problems.add(&section("wallets").key("points").key("expires").key("after_inactivity"), message);
+        }
         let counted = expires.from == ExpiryFrom::Earned && expires.after_inactivity.is_none();
         let too_late = points.pending == expires.after || phrase::is_longer(points.pending, expires.after);
         if counted && too_late {

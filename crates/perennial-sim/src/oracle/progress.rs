@@ -7,8 +7,11 @@ use super::{Activity, NEVER, Oracle, Reached, Row, Sale, Tier};
 use crate::calendar::DAY;
 use crate::plan::{Deed, Edition, LEVELS, Limit, Mark, Measure, SPREAD};
 
+/// Levels remembered behind the one that is held.
+const BEFORE_MAX: usize = 8;
+
 fn bare(level: &'static str, until: i64) -> Tier {
-    Tier { level, until, by: None, before: None, by_hand: false }
+    Tier { level, until, by: None, by_hand: false }
 }
 
 /// Levels.
@@ -107,9 +110,17 @@ impl Oracle {
         let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
         if reached > at || (reached == at && until > held.until) {
-            let before = Some(Box::new(held));
-            self.people[who].tier = Some(Tier { level, until, by: order, before, by_hand: false });
+            self.people[who].held_before.insert(0, held);
+            self.hold_level(who, Tier { level, until, by: order, by_hand: false });
         }
+    }
+
+    /// What was held before is of use while it is good, and when not everybody has it.
+    fn hold_level(&mut self, who: usize, tier: Tier) {
+        self.people[who].tier = Some(tier);
+        let (clock, before) = (self.people[who].clock, std::mem::take(&mut self.people[who].held_before));
+        let of_use = |tier: &Tier| tier.until > clock && (tier.by_hand || self.place(tier.level) > 0);
+        self.people[who].held_before = before.into_iter().filter(of_use).take(BEFORE_MAX).collect();
     }
 
     /// Something of an order came back: the level that it reached goes in its return window, unless the rest is
@@ -118,45 +129,60 @@ impl Oracle {
         if self.edition().levels.is_empty() {
             return;
         }
-        let Some(mut held) = self.people[who].tier.take() else { return };
-        let gone = !sale.rows.iter().any(Row::is_kept);
-        if was_pending {
-            let still = self.earned(who, self.trade.zone().year(sale.at));
-            let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || self.place(tier.level) > still);
-            held.before = spared(held.before.take(), &goes);
-        }
-        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
-        let by = by.map(|by| (by.id.clone(), by.at, self.trade.zone().year(by.at)));
-        self.people[who].tier = Some(match by {
-            Some((by, at, year)) if self.earned(who, year) >= self.place(held.level) => {
-                let reaching = self.reaching(who, year, self.place(held.level));
-                Tier { by: reaching.filter(|_| sale.at <= at).or(Some(by)), ..held }
-            }
-            Some((by, ..)) if was_pending && by == sale.id => self.fallen(who, held, self.best(who)),
-            _ => held,
-        });
-    }
-
-    /// What is left when a level goes: what was held before, or what counts still.
-    fn fallen(&self, who: usize, held: Tier, (earned, until, year): (usize, i64, i64)) -> Tier {
-        if let Some(before) = &held.before {
-            let at = self.place(before.level);
-            if (at, before.until) >= (earned, until) || at == 0 && earned == 0 {
-                let until = if at == 0 { NEVER } else { before.until };
-                return Tier { level: self.edition().levels[at].0, until, ..(**before).clone() };
-            }
-        }
-        let by = if earned > 0 { self.reaching(who, year, earned) } else { None };
-        Tier { by, before: held.before, ..bare(self.edition().levels[earned].0, until) }
-    }
-
-    /// The best that the years give which are good still: the level, its end and the year.
-    fn best(&self, who: usize) -> (usize, i64, i64) {
         let zone = self.trade.zone();
-        let years = self.people[who].years.keys();
-        let levels = years.map(|year| (self.earned(who, *year), zone.year_begins(year + 2), *year));
-        let good = levels.filter(|(level, until, _)| *level > 0 && *until > self.people[who].clock);
-        good.max().unwrap_or((0, NEVER, zone.year(self.people[who].clock)))
+        let Some(held) = self.people[who].tier.clone().filter(|_| was_pending) else { return };
+        let still = self.earned(who, zone.year(sale.at));
+        let gone = !sale.rows.iter().any(Row::is_kept);
+        let before = std::mem::take(&mut self.people[who].held_before);
+        let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || self.place(tier.level) > still);
+        self.people[who].held_before = before.into_iter().filter(|tier| !goes(tier)).collect();
+        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
+        let Some(by) = by.cloned() else { return };
+        let (year, at) = (zone.year(by.at), self.place(held.level));
+        if self.earned(who, year) >= at {
+            let reaching = self.reaching(who, year, at).filter(|_| sale.at <= by.at);
+            self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
+        } else if year == zone.year(sale.at) && (by.id == sale.id || !by.rows.iter().any(Row::is_kept)) {
+            self.fall(who, at, year);
+        }
+    }
+
+    /// A level goes: what is left is the best of what was held before and what counts still.
+    fn fall(&mut self, who: usize, held: usize, year: i64) {
+        let clock = self.people[who].clock;
+        let before = self.best_before(who, clock);
+        let (zone, by_hand) = (self.trade.zone(), self.hand_before(who, clock).is_some());
+        let years = self.people[who].years.keys().copied().filter(|other| !by_hand || *other == year);
+        let earned = years.map(|year| (self.earned(who, year).min(held), zone.year_begins(year + 2), year));
+        let (level, until, year) = earned.filter(|earned| earned.1 > clock).max().unwrap_or((0, NEVER, year));
+        let better = before.filter(|before| level == 0 || *before >= (level, until));
+        let (level, until) = better.map_or((level, until), |(level, until)| (level.min(held), until));
+        let by = if better.is_none() && level > 0 { self.reaching(who, year, level) } else { None };
+        self.take_up(who, level, until, by);
+    }
+
+    /// Where a level by hand that is good still stands among those held before.
+    fn hand_before(&self, who: usize, now: i64) -> Option<usize> {
+        self.people[who].held_before.iter().position(|tier| tier.by_hand && tier.until > now)
+    }
+
+    /// The best of what was held before and is good still, since a level was last set by hand.
+    fn best_before(&self, who: usize, now: i64) -> Option<(usize, i64)> {
+        let since = self.hand_before(who, now).map_or(usize::MAX, |at| at + 1);
+        let known = self.people[who].held_before.iter().filter(|tier| tier.until > now).take(since);
+        known.filter_map(|tier| Some((self.edition().position(tier.level)?, tier.until))).max()
+    }
+
+    /// Somebody holds a level now: the very one that they held before, if that is the same.
+    fn take_up(&mut self, who: usize, level: usize, until: i64, by: Option<Box<str>>) {
+        let until = if level == 0 { NEVER } else { until };
+        let id = self.edition().levels[level].0;
+        let same = self.people[who].held_before.iter().position(|tier| tier.level == id && tier.until == until);
+        let tier = match same {
+            Some(at) => self.people[who].held_before.remove(at),
+            None => Tier { by, ..bare(id, until) },
+        };
+        self.hold_level(who, tier);
     }
 
     /// The order of a year that brings its points to what a level needs.
@@ -180,22 +206,16 @@ impl Oracle {
         let Some(held) = self.people[who].tier.clone() else { return };
         let zone = self.trade.zone();
         let (ended, this) = (zone.year(due - 1), zone.year(due));
-        let (at, until) = if held.by_hand {
-            let mut best = (0, NEVER);
+        let policy = if held.by_hand {
             let earned = [this - 1, this].map(|year| (self.earned(who, year), zone.year_begins(year + 2)));
-            let before = held.before.iter().map(|before| (self.place(before.level), before.until));
-            for (at, until) in earned.into_iter().chain(before) {
-                if at > 0 && until > due && (best.0 == 0 || (at, until) > best) {
-                    best = (at, until);
-                }
-            }
-            best
+            earned.into_iter().filter(|(at, until)| *at > 0 && *until > due).max().unwrap_or((0, NEVER))
         } else {
             let below = self.place(held.level).saturating_sub(1);
             (self.earned(who, ended).max(below), zone.year_begins(ended + 2))
         };
-        let tier = bare(self.edition().levels[at].0, if at == 0 { NEVER } else { until });
-        self.people[who].tier = Some(Tier { before: held.before, ..tier });
+        let before = self.best_before(who, due).filter(|before| before.0 > 0 && *before > policy);
+        let (at, until) = before.unwrap_or(policy);
+        self.take_up(who, at, until, None);
     }
 
     pub(super) fn give(&mut self, who: usize, now: i64, tier: &str, until: i64) -> Result<(), &'static str> {
@@ -203,24 +223,33 @@ impl Oracle {
         if level.is_some() && until <= now {
             return Err("invalid");
         }
-        let before = self.people[who].tier.clone().map(Box::new);
-        self.people[who].tier = Some(Tier { before, by_hand: true, ..bare(level.ok_or("unknown_tier")?, until) });
+        let tier = Tier { by_hand: true, ..bare(level.ok_or("unknown_tier")?, until) };
+        let held = self.people[who].tier.take();
+        self.people[who].held_before.splice(0..0, held);
+        self.hold_level(who, tier);
         Ok(())
     }
 
-    /// Of two people's the higher level, and the later end.
-    pub(super) fn better(&self, mine: Option<Tier>, theirs: Option<Tier>) -> Option<Tier> {
-        let (Some(a), Some(b)) = (&mine, &theirs) else { return mine.or(theirs) };
-        let (here, there) = (self.place(a.level), self.place(b.level));
-        let ends = [(here, a.until), (there, b.until)].into_iter().filter(|(at, _)| *at > 0);
+    /// Of two people's the higher level, and the later end; the other one was held before.
+    pub(super) fn unite_levels(&mut self, who: usize, theirs: Option<Tier>, their_before: Vec<Tier>) {
+        let mine = self.people[who].tier.take();
+        let (Some(mine), Some(theirs)) = (mine.clone(), theirs.clone()) else {
+            self.people[who].tier = mine.or(theirs);
+            return self.people[who].held_before.extend(their_before);
+        };
+        let (here, there) = (self.place(mine.level), self.place(theirs.level));
+        let ends = [(here, mine.until), (there, theirs.until)].into_iter().filter(|(at, _)| *at > 0);
         let until = ends.map(|(_, until)| until).max().unwrap_or(NEVER);
-        let (higher, lower) = if (there, b.until) > (here, a.until) { (theirs, mine) } else { (mine, theirs) };
-        let (mut tier, mut lower) = (higher?, lower?);
-        if tier.before.as_ref().is_none_or(|before| self.place(before.level) < self.place(lower.level)) {
-            lower.before = tier.before;
-            tier.before = Some(Box::new(lower));
-        }
-        Some(Tier { until, ..tier })
+        let mut before = std::mem::take(&mut self.people[who].held_before);
+        let held = if (there, theirs.until) > (here, mine.until) {
+            before = their_before.into_iter().chain([mine]).chain(before).collect();
+            theirs
+        } else {
+            before.extend([theirs].into_iter().chain(their_before));
+            mine
+        };
+        self.people[who].held_before = before;
+        self.hold_level(who, Tier { until, ..held });
     }
 
     /// What two members have earned together may reach what neither had, as by their last order.
@@ -234,13 +263,6 @@ impl Oracle {
             self.regrade(who, year, order);
         }
     }
-}
-
-/// What was held before, without what goes with an order.
-fn spared(before: Option<Box<Tier>>, goes: &impl Fn(&Tier) -> bool) -> Option<Box<Tier>> {
-    let mut tier = before?;
-    tier.before = spared(tier.before.take(), goes);
-    if goes(&tier) { tier.before } else { Some(tier) }
 }
 
 /// The highest level that is not above one that is no more, by what that one needed last.

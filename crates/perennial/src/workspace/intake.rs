@@ -338,7 +338,7 @@ impl Workspace {
 
     /// What has waited for an order follows it to its owner, as an entry of its own; whose that is.
     fn let_in(&mut self, waiting: u64) -> Result<Option<CustomerId>, Failure> {
-        let Some(Input::Event(event)) = self.entry(waiting)?.and_then(|e| e.input) else { return Ok(None) };
+        let Some(Entry { input: Some(Input::Event(event)), root, .. }) = self.entry(waiting)? else { return Ok(None) };
         let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else {
             return Ok(None);
         };
@@ -354,7 +354,9 @@ impl Workspace {
         facts.extend(self.fold_into(&mut customer, &event));
         #[cfg(test)]
         self.spring(&format!("let in {}", event.message_id));
-        let seq = self.push(Some(id), Some(id), Input::Event(event), facts);
+        // What somebody said is sealed with their own key, also while they are one with somebody else.
+        let root = root.filter(|root| customer.roots.contains(root)).unwrap_or(id);
+        let seq = self.push(Some(id), Some(root), Input::Event(event), facts);
         customer.folded = seq;
         self.warm.comes_in(waiting, seq);
         if let Some(entry) = self.batch.last_mut() {

@@ -507,13 +507,13 @@ impl Workspace {
     }
 
     fn merge_by_hand(&mut self, asked: Asked, from: &Identifier) -> Result<Answer, Failure> {
-        let (into, other) = (self.owner(&asked.customer)?, self.owner(from)?);
-        let (Some(into), Some(other)) = (into, other) else { return Ok(unknown(from)) };
+        let Some(into) = self.owner(&asked.customer)? else { return Ok(unknown(&asked.customer)) };
         let Some(survivor) = self.warm.get(into)?.cloned() else { return Ok(unknown(&asked.customer)) };
         if let Some(first) = self.first_answer(&survivor, &asked)? {
             let same = first.fingerprint == asked.fingerprint;
             return if same { self.repeat(into, first.seq) } else { Ok(reused(into, first.seq)) };
         }
+        let Some(other) = self.owner(from)? else { return Ok(unknown(from)) };
         if into == other {
             return Ok(self.answer(0, into, Ok(Vec::new())));
         }

@@ -251,8 +251,10 @@ impl<'a> Sides<'a> {
                 side.map_or(Ok(()), |side| self.happen(side, entry, event))
             }
             Some(Input::Command(asked)) => {
-                let side = self.asking_side(entry, asked)?;
-                side.map_or(Ok(()), |side| self.ask(side, entry, asked))
+                let (named, side) = (self.side_of(entry, None)?, self.asking_side(entry, asked)?);
+                side.map_or(Ok(()), |side| self.ask(side, entry, asked))?;
+                let asker = named.filter(|named| side.is_some_and(|side| side != *named));
+                asker.map_or(Ok(()), |asker| self.answer_too(asker, entry, asked))
             }
             _ => {
                 let side = self.side_of(entry, None)?;
@@ -357,6 +359,16 @@ impl<'a> Sides<'a> {
             facts.extend(command::admit(&self.whole.rules_at(entry.seq), &mut trial, &again, &near).0);
         }
         self.fold(side, entry, facts)
+    }
+
+    /// Whoever asked for what the other side has gone on with is told the same when they ask again (rule 21).
+    fn answer_too(&mut self, asker: CustomerId, entry: &Entry, asked: &Asked) -> Result<(), Failure> {
+        if asked.key.is_none() {
+            return Ok(());
+        }
+        self.wake(asker, asked.at, entry.seq)?;
+        let own = Entry { customer: Some(asker), outcome: Vec::new(), ..entry.clone() };
+        self.scratch.fold_again(self.whole, &own)
     }
 
     /// Somebody else turned out to be one of the two since: whose name came with it says which.
