@@ -163,6 +163,20 @@ struct Activity {
     address: Box<str>,
     at: i64,
     approved: Option<bool>,
+    /// Left the list of those that a review finds.
+    forgotten: bool,
+}
+
+impl Person {
+    /// A review finds the last 512, and open ones longer.
+    fn forget_activities(&mut self) {
+        while self.activities.iter().filter(|activity| !activity.forgotten).count() > 512 {
+            let known = || self.activities.iter().enumerate().filter(|(_, activity)| !activity.forgotten);
+            let oldest = known().find(|(_, activity)| activity.approved.is_some()).or_else(|| known().next());
+            let Some((at, _)) = oldest else { return };
+            self.activities[at].forgotten = true;
+        }
+    }
 }
 
 /// What would be, had a merge not happened.
@@ -524,6 +538,7 @@ impl Oracle {
         person.waiting.extend(gone.waiting);
         person.answers.extend(gone.answers);
         person.activities.extend(gone.activities);
+        person.forget_activities();
         Self::learn_from(person, &gone.traits);
         person.happened.extend(gone.happened);
         person.marks.extend(gone.marks);

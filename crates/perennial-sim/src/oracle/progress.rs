@@ -349,7 +349,8 @@ impl Oracle {
             return false;
         }
         let message = event.message_id.clone();
-        self.people[who].activities.push(Activity { message, deed, address, at, approved: None });
+        self.people[who].activities.push(Activity { message, deed, address, at, approved: None, forgotten: false });
+        self.people[who].forget_activities();
         true
     }
 
@@ -373,6 +374,9 @@ impl Oracle {
         let activities = &self.people[who].activities;
         let found = activities.iter().position(|a| *a.message == *message).ok_or("unknown_activity")?;
         let (deed, at) = (activities[found].deed, activities[found].at);
+        if activities[found].forgotten {
+            return Err("unknown_activity");
+        }
         if activities[found].approved.is_some() {
             return Err("already_reviewed");
         }
