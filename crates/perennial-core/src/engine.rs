@@ -8,7 +8,7 @@
 use crate::customer::{
     ACTIVITIES_MAX, Activity, Bought, Captured, Customer, HOLDS_MAX, Hold, Member, PAID_MAX, Reached,
 };
-use crate::event::{Body, Event};
+use crate::event::{Body, Event, ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED};
 use crate::expr::{self, Field, Term};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
 use crate::feature::{Seen, micro};
@@ -392,7 +392,7 @@ fn booked(
 ) {
     let at = record.at;
     if record.stands() {
-        for (i, feature) in edition.features("Order Completed") {
+        for (i, feature) in edition.features(ORDER_COMPLETED) {
             let view = View { event, order: Some(&record), ..View::of(&edition.program, customer) };
             if let Some(amount) = amount(feature, &view) {
                 let now = customer.clock;
@@ -407,7 +407,7 @@ fn booked(
 /// Notes of an order's rules that they paid, where the version of its day limits them.
 fn pay_limited(edition: &Edition, customer: &mut Customer, rules: &[Word], at: Timestamp) {
     let Some(member) = &mut customer.member else { return };
-    let limited = edition.earning("Order Completed").filter(|rule| rule.limit.is_some() && rules.contains(&rule.id));
+    let limited = edition.earning(ORDER_COMPLETED).filter(|rule| rule.limit.is_some() && rules.contains(&rule.id));
     limited.for_each(|rule| pay(edition, member, &rule.id, at));
 }
 
@@ -423,7 +423,7 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
         customer.orders.leave(before.at);
     }
     // An order of which nothing is left has left already.
-    for (i, feature) in edition.features("Order Completed").filter(|_| before.stands()) {
+    for (i, feature) in edition.features(ORDER_COMPLETED).filter(|_| before.stands()) {
         if let Some(then) = counted(edition, customer, i, &before) {
             let now = if feature.beyond_order {
                 again(edition, customer, feature, &after).or(Some(then))
@@ -441,7 +441,7 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
     if back.brings_nothing() {
         return;
     }
-    let name = if back.refund.is_some() { "Order Refunded" } else { "Order Cancelled" };
+    let name = if back.refund.is_some() { ORDER_REFUNDED } else { ORDER_CANCELLED };
     for (i, feature) in edition.features(name) {
         let view = View { event, order: Some(&after), ..View::of(&edition.program, customer) };
         if let Some(amount) = amount(feature, &view) {
@@ -453,7 +453,7 @@ fn returned(edition: &Edition, customer: &mut Customer, event: Option<&Event>, a
 
 /// Takes an order out of what features count.
 pub(crate) fn uncount(edition: &Edition, customer: &mut Customer, record: &OrderRecord) {
-    for (i, _) in edition.features("Order Completed").filter(|_| record.stands()) {
+    for (i, _) in edition.features(ORDER_COMPLETED).filter(|_| record.stands()) {
         if let Some(counted) = counted(edition, customer, i, record) {
             customer.features[i].amend(record.order.half(), counted, None);
         }

@@ -16,13 +16,22 @@ use crate::quantity::Quantity;
 use crate::time::Timestamp;
 use crate::value::{Properties, Value, decimal};
 
+/// The name of an order that was placed and paid.
+pub const ORDER_COMPLETED: &str = "Order Completed";
+/// The name of what tells of an order again, or before its completion.
+pub const ORDER_UPDATED: &str = "Order Updated";
+/// The name of a refund.
+pub const ORDER_REFUNDED: &str = "Order Refunded";
+/// The name of a cancellation.
+pub const ORDER_CANCELLED: &str = "Order Cancelled";
+
 /// The names whose events have a body of their own. Shops send them in any case; other names are theirs to
 /// choose.
 pub const TYPED: &[&str] = &[
-    "Order Completed",
-    "Order Updated",
-    "Order Refunded",
-    "Order Cancelled",
+    ORDER_COMPLETED,
+    ORDER_UPDATED,
+    ORDER_REFUNDED,
+    ORDER_CANCELLED,
     "Product Added",
     "Product Removed",
     "Cart Viewed",
@@ -224,10 +233,10 @@ impl Event {
             Body::Group { .. } => "group",
             Body::Page { .. } => "page",
             Body::Screen { .. } => "screen",
-            Body::Ordered(_) => "Order Completed",
-            Body::OrderUpdated(_) => "Order Updated",
-            Body::Refunded(_) => "Order Refunded",
-            Body::Cancelled { .. } => "Order Cancelled",
+            Body::Ordered(_) => ORDER_COMPLETED,
+            Body::OrderUpdated(_) => ORDER_UPDATED,
+            Body::Refunded(_) => ORDER_REFUNDED,
+            Body::Cancelled { .. } => ORDER_CANCELLED,
             Body::Cart { change: CartChange::Added, .. } => "Product Added",
             Body::Cart { change: CartChange::Removed, .. } => "Product Removed",
             Body::Cart { change: CartChange::Viewed, .. } => "Cart Viewed",

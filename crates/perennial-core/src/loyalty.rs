@@ -13,7 +13,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::customer::{ACTIVITIES_MAX, Activity, Reached, about};
 use crate::engine::Book;
-use crate::event::{Body, Event, Order, Refund};
+use crate::event::{Body, Event, ORDER_COMPLETED, Order, Refund};
 use crate::expr::{Field, Predicate};
 use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Unit};
 use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
@@ -39,7 +39,7 @@ pub(crate) fn join(book: &mut Book<'_>, event: &Event) {
     }
     let edition = book.edition();
     let by: Option<&str> = edition.program.join.iter().find_map(|join| match (join, event.name()) {
-        (Join::FirstOrder, "Order Completed") => Some("first_order"),
+        (Join::FirstOrder, ORDER_COMPLETED) => Some("first_order"),
         (Join::FirstIdentify, "identify") => Some("first_identify"),
         (Join::Event(name), happened) if **name == *happened => Some(&**name),
         _ => None,
@@ -129,7 +129,7 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
 
 /// The earning rules that apply to an order; one that only an update told of is one all the same.
 pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, order: &OrderRecord) -> Arc<[Word]> {
-    let rules = edition.earning("Order Completed").filter(|rule| {
+    let rules = edition.earning(ORDER_COMPLETED).filter(|rule| {
         rule.when.holds(view)
             && any_line(rule, view, order)
             && within_limit(book, edition, &rule.id, rule.limit, order.at)
@@ -225,7 +225,7 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
         return 0;
     }
     let Some(to_ours) = program.rate(record.currency) else { return 0 };
-    let applied = edition.earning("Order Completed").filter(|rule| record.is_under(&rule.id));
+    let applied = edition.earning(ORDER_COMPLETED).filter(|rule| record.is_under(&rule.id));
     // What lessens goes on lessening what is left: nobody earns by giving something back.
     let matching: Vec<&EarnRule> = applied.filter(|rule| lessens(rule) || rule.when.holds(&view)).collect();
     let weighted = weighted(&matching, program.points.combine, record, &view);
@@ -591,7 +591,7 @@ fn judge_benefits(book: &mut Book<'_>, name: OrderRef, begins: bool) {
     let Some(edition) = book.rules.edition(record.version) else { return };
     let program = &edition.program;
     let level = level_of(book);
-    for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
+    for benefit in program.benefits.iter().filter(|b| &*b.on == ORDER_COMPLETED) {
         let Some(record) = book.customer.orders.get(name) else { return };
         let view = View {
             order: Some(&record),

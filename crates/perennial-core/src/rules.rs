@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
-use crate::event::Product;
+use crate::event::{ORDER_COMPLETED, Product};
 use crate::expr::Field;
 use crate::feature::Seen;
 use crate::id::Secret;
@@ -59,7 +59,7 @@ impl Listeners {
         let mut listeners = Self::default();
         for (i, event) in events.enumerate() {
             match event {
-                "Order Completed" => listeners.orders.push(i),
+                ORDER_COMPLETED => listeners.orders.push(i),
                 _ => listeners.others.entry(event.into()).or_default().push(i),
             }
         }
@@ -68,7 +68,7 @@ impl Listeners {
 
     fn to(&self, event: &str) -> &[usize] {
         match event {
-            "Order Completed" => &self.orders,
+            ORDER_COMPLETED => &self.orders,
             _ => self.others.get(event).map_or(&[], Vec::as_slice),
         }
     }

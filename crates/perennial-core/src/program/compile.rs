@@ -18,7 +18,7 @@ use super::{
     Problem, Program, Reward, Segment, SegmentRule, TierBy, Tiers, Trait, TraitKind, Undo, effect, phrase, possible,
     shape,
 };
-use crate::event::TYPED;
+use crate::event::{ORDER_COMPLETED, TYPED};
 use crate::expr::{Field, Predicate, Term};
 use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
@@ -413,7 +413,7 @@ impl Compiler<'_> {
         if rule.lines.is_some() && self.lacks(path, &["multiply"]) {
             self.problems.add(&path.key("lines"), "'lines' belongs to 'multiply': it says which lines count more");
         }
-        let on_order = &*rule.on.0 == "Order Completed";
+        let on_order = &*rule.on.0 == ORDER_COMPLETED;
         match (&rule.points, rule.multiply) {
             (Some(source::PointsGiven::Fixed(points)), None) => {
                 self.whole(&path.key("points"), *points).map(Gives::Fixed)
@@ -799,13 +799,13 @@ fn recalled(program: &Program) -> Vec<Field> {
             fields.insert(field.clone());
         }
     };
-    for rule in program.earn.iter().filter(|r| &*r.on == "Order Completed") {
+    for rule in program.earn.iter().filter(|r| &*r.on == ORDER_COMPLETED) {
         rule.when.visit(&mut see);
         if let Gives::Multiply { lines: Some(lines), .. } = &rule.gives {
             lines.visit(&mut see);
         }
     }
-    for benefit in program.benefits.iter().filter(|b| &*b.on == "Order Completed") {
+    for benefit in program.benefits.iter().filter(|b| &*b.on == ORDER_COMPLETED) {
         benefit.when.visit(&mut see);
     }
     fields.into_iter().collect()

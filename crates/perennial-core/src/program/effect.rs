@@ -3,6 +3,7 @@
 //! Promise: what is said here is so whatever customers do; and it is said of new documents only, for a
 //! programme that is in force stays in force.
 
+use crate::event::{ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ORDER_UPDATED};
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
@@ -121,14 +122,14 @@ impl Effect<'_> {
 
     fn earns(&mut self, path: &Path, rule: &source::EarnRule) {
         match rule.on.0.as_str() {
-            on @ ("Order Updated" | "Order Refunded" | "Order Cancelled") => {
+            on @ (ORDER_UPDATED | ORDER_REFUNDED | ORDER_CANCELLED) => {
                 let message = format!(
                     "'{on}' earns nothing: an order earns when it is completed, so write 'on: Order Completed', or \
                      an event of your own"
                 );
                 self.problems.add(&path.key("on"), message);
             }
-            "Order Completed" if rule.points.is_some() => self.pays_at_once(path, rule),
+            ORDER_COMPLETED if rule.points.is_some() => self.pays_at_once(path, rule),
             _ => {}
         }
         if let Some(PointsGiven::Rate(rate)) = &rule.points {
@@ -194,7 +195,7 @@ impl Effect<'_> {
         }
         for (id, benefit) in &source.benefits {
             let source::Benefit::Granted(granted) = benefit else { continue };
-            if let on @ ("Order Updated" | "Order Refunded" | "Order Cancelled") = granted.on.0.as_str() {
+            if let on @ (ORDER_UPDATED | ORDER_REFUNDED | ORDER_CANCELLED) = granted.on.0.as_str() {
                 let message = format!("'{on}' brings nothing: write 'on: Order Completed', or an event of your own");
                 self.problems.add(&section("benefits").key(id).key("on"), message);
             }

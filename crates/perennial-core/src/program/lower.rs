@@ -10,6 +10,7 @@ use rust_decimal::Decimal;
 
 use super::TraitKind;
 use super::problem::{did_you_mean, one_of};
+use crate::event::{ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ORDER_UPDATED};
 use crate::expr::{Arithmetic, Field, Op, Predicate, Term};
 use crate::score::{ModelKind, ScoreName};
 use crate::time::{Span, Timestamp, WEEKDAYS};
@@ -103,7 +104,7 @@ impl Reach {
 
 /// Whether events of a name carry an order.
 pub(super) fn is_about_an_order(event: &str) -> bool {
-    matches!(event, "Order Completed" | "Order Updated" | "Order Refunded" | "Order Cancelled")
+    matches!(event, ORDER_COMPLETED | ORDER_UPDATED | ORDER_REFUNDED | ORDER_CANCELLED)
 }
 
 /// An expression that gives yes or no, or everything that is wrong with it.

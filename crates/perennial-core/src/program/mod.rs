@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use crate::event::ORDER_COMPLETED;
 use crate::expr::{Field, Predicate, Term};
 use crate::id::{IdentifierKind, Word};
 use crate::money::Currency;
@@ -318,7 +319,7 @@ pub struct Feature {
 impl Feature {
     /// Whether every order that stands is the next to be the first or the last.
     pub fn is_plain(&self) -> bool {
-        &*self.on != "Order Completed" || self.when == Predicate::Const(true)
+        &*self.on != ORDER_COMPLETED || self.when == Predicate::Const(true)
     }
 }
 

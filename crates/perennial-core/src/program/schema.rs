@@ -5,6 +5,7 @@
 //! how texts are written, is added here and nowhere read by us, so that our own messages stay our own.
 //! Absent on purpose: whatever needs another part of the document, such as an id that must be declared.
 
+use crate::event::{ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ORDER_UPDATED};
 use serde_json::{Map, Value, json};
 
 use super::document::merge_patch;
@@ -87,10 +88,10 @@ fn earning() -> Value {
                 "multiply": { "properties": { "limit": false, "unique_by": false, "review": false } },
             },
             "properties": {
-                "on": { "not": { "enum": ["Order Updated", "Order Refunded", "Order Cancelled"] } },
+                "on": { "not": { "enum": [ORDER_UPDATED, ORDER_REFUNDED, ORDER_CANCELLED] } },
                 "multiply": { "maximum": 1000 },
             },
-            "if": { "properties": { "on": { "const": "Order Completed" } } },
+            "if": { "properties": { "on": { "const": ORDER_COMPLETED } } },
             "then": { "properties": { "unique_by": false, "review": false } },
             "else": { "properties": { "points": { "type": "integer" }, "multiply": false } },
         },
@@ -102,7 +103,7 @@ fn earning() -> Value {
         "Benefit": { "pattern": NAME },
         "GrantedBenefit": { "properties": {
             "name": { "pattern": PLAIN },
-            "on": { "not": { "enum": ["Order Updated", "Order Refunded", "Order Cancelled"] } },
+            "on": { "not": { "enum": [ORDER_UPDATED, ORDER_REFUNDED, ORDER_CANCELLED] } },
         } },
         "BenefitGrant": { "properties": { "impact": {
             "minProperties": 1,
