@@ -510,6 +510,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             }
             watch_lot(edition, customer, *lot);
         }
+        Fact::TakenBack { order, points } => customer.orders.amend(*order, |record| record.taken += points),
         Fact::Fulfilled { benefit, order } => {
             customer.orders.amend(*order, |record| record.fulfilled.push(benefit.clone()));
         }
@@ -613,6 +614,7 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         | Fact::LotOpened(_)
         | Fact::LotDated { .. }
         | Fact::Fulfilled { .. }
+        | Fact::TakenBack { .. }
         | Fact::Benefited { .. }
         | Fact::Paid { .. }
         | Fact::Held { .. } => {}

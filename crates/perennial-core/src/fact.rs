@@ -214,6 +214,13 @@ pub enum Fact {
         /// The redemption's key.
         key: Box<str>,
     },
+    /// What a refund took of an order's points.
+    TakenBack {
+        /// The order.
+        order: OrderRef,
+        /// How many.
+        points: i64,
+    },
     /// A milestone was taken back.
     Missed {
         /// The milestone's id.

@@ -19,7 +19,7 @@ use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Uni
 use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
-use crate::orders::{self, Listed, OrderLine, OrderRecord, REFUNDS_MAX};
+use crate::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
 use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
@@ -141,15 +141,17 @@ pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, orde
 pub(crate) fn claimed_rules(book: &Book<'_>, order: OrderRef) -> Option<Arc<[Word]>> {
     let record = book.customer.orders.get(order)?;
     let edition = book.rules.edition(record.version)?;
+    let placed = record.as_placed();
+    let record = placed.as_ref().unwrap_or(&record);
     let recalled = Some((&*edition.program.recalled, &*record.recalled));
-    let view = View { order: Some(&record), recalled, ..View::of(&edition.program, book.customer) };
-    Some(rules_of(book, edition, &view, &record))
+    let view = View { order: Some(record), recalled, ..View::of(&edition.program, book.customer) };
+    Some(rules_of(book, edition, &view, record))
 }
 
 /// Whether a rule for some lines finds one on the order.
 fn any_line(rule: &EarnRule, view: &View<'_>, order: &OrderRecord) -> bool {
-    let Gives::Multiply { lines: Some(lines), factor } = &rule.gives else { return true };
-    order.lines.iter().any(|line| is_meant(lines, *factor, line, &View { line: Some(line), ..*view }))
+    let Gives::Multiply { lines: Some(lines), .. } = &rule.gives else { return true };
+    order.lines.iter().any(|line| lines.holds(&View { line: Some(line), ..*view }))
 }
 
 /// Points, impact, benefits, milestones and the tier of an order that earns.
@@ -239,6 +241,11 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
     exact.saturating_add(fixed).min(POINTS_MAX)
 }
 
+/// What stands of the points that an order was granted: none comes back that a refund has taken.
+pub(crate) fn standing_points(book: &Book<'_>, record: &OrderRecord) -> i64 {
+    reckon(book, record).min(record.points - record.taken)
+}
+
 fn lessens(rule: &EarnRule) -> bool {
     matches!(rule.gives, Gives::Multiply { factor, .. } if factor < Decimal::ONE)
 }
@@ -246,11 +253,15 @@ fn lessens(rule: &EarnRule) -> bool {
 /// Minor units of an order, each line times its factor.
 fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view: &View<'_>) -> Decimal {
     let (mut whole, mut broken) = (0i128, Decimal::ZERO);
-    for line in &record.lines {
-        let view = View { line: Some(line), ..*view };
+    // What lessens asks about the order as it was placed, or would cease with a refund.
+    let placed = if matching.iter().any(|rule| lessens(rule)) { record.as_placed() } else { None };
+    for (n, line) in record.lines.iter().enumerate() {
+        let now = View { line: Some(line), ..*view };
+        let then = placed.as_ref().map(|placed| View { order: Some(placed), line: placed.lines.get(n), ..*view });
         let factors = matching.iter().filter_map(|rule| match &rule.gives {
-            Gives::Multiply { factor, lines } if lines.as_ref().is_none_or(|l| is_meant(l, *factor, line, &view)) => {
-                Some(*factor)
+            Gives::Multiply { factor, lines } => {
+                let asked = then.as_ref().filter(|_| lessens(rule)).unwrap_or(&now);
+                lines.as_ref().is_none_or(|lines| lines.holds(asked)).then_some(*factor)
             }
             _ => None,
         });
@@ -261,15 +272,6 @@ fn weighted(matching: &[&EarnRule], combine: Combine, record: &OrderRecord, view
         }
     }
     if broken.is_zero() { Decimal::from(whole) } else { Decimal::from(whole) + broken }
-}
-
-/// Whether a factor is for what is left of a line; one that lessens, for as many pieces as were bought.
-fn is_meant(lines: &Predicate, factor: Decimal, line: &OrderLine, view: &View<'_>) -> bool {
-    if factor < Decimal::ONE && line.pieces != line.quantity && lines.reads(|f| *f == Field::ProductQuantity) {
-        let bought = OrderLine { pieces: line.quantity, ..line.clone() };
-        return lines.holds(&View { line: Some(&bought), ..*view });
-    }
-    lines.holds(view)
 }
 
 /// A line's factor: 1 plus the bonuses, or the product of the factors (rule 13); never below nothing, and at
@@ -426,9 +428,11 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     let Some(after) = book.customer.orders.get(name).map(Listed::into_owned) else { return };
     let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
     // What stood before is reckoned too: an earlier refund has already taken its share.
-    let less = reckon(book, &before).min(before.points) - reckon(book, &after).min(before.points);
+    let had = standing_points(book, &before);
+    let less = had - reckon(book, &after).min(had);
     let year = book.program().zone.year(before.at);
-    if let Some(lot) = before.lot {
+    if let Some(lot) = before.lot.filter(|_| less > 0) {
+        book.record(Fact::TakenBack { order: name, points: less });
         reverse(book, lot, less, Cause::Refund);
     }
     let spend = spend_of(book, &before) - spend_of(book, &after);
@@ -476,7 +480,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
 /// An order turned out to be another record of one that stays: what it brought is taken back.
 pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
     let stood = standing_milestones(book, record.order);
-    let points = reckon(book, record).min(record.points);
+    let points = standing_points(book, record);
     if let Some(lot) = record.lot {
         reverse(book, lot, points, Cause::Merge);
     }

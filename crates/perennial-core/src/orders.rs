@@ -332,8 +332,10 @@ pub struct OrderRecord {
     pub rules: Arc<[Word]>,
     /// The lot of its points.
     pub lot: Option<LotId>,
-    /// Points it was granted; what of them stands follows from the lines.
+    /// Points it was granted.
     pub points: i64,
+    /// Points that refunds have taken back of them.
+    pub taken: i64,
     /// Points part of the payment, and the lots it came from.
     pub paid_points: i64,
     /// The lots that paid.
@@ -434,6 +436,19 @@ impl OrderRecord {
     /// Whether this record of an order was made before another one of it.
     pub fn is_earlier(&self, other: &Self) -> bool {
         self.received_at < other.received_at
+    }
+
+    /// The order as it was placed; none where nothing of it has come back.
+    pub(crate) fn as_placed(&self) -> Option<Self> {
+        let is_whole = |line: &OrderLine| (line.pieces, line.left()) == (line.quantity, line.net + line.paid);
+        if self.lines.iter().all(is_whole) {
+            return None;
+        }
+        let mut placed = self.clone();
+        for line in &mut placed.lines {
+            (line.pieces, line.net_left, line.paid_left) = (line.quantity, line.net, line.paid);
+        }
+        Some(placed)
     }
 
     /// Points of the payment that are to come back by now: in proportion to the money they stood for.
@@ -794,6 +809,7 @@ pub fn record(
         rules: booking.rules.clone(),
         lot: None,
         points: 0,
+        taken: 0,
         paid_points: booking.paid_points,
         paid_lots: Vec::new(),
         paid_back: 0,

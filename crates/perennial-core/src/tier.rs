@@ -134,21 +134,21 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: Lost) {
         OnRefund::AtOnce => {}
     }
     let Some(member) = &book.customer.member else { return };
-    let Some((held, by)) = member.tier.as_ref().and_then(|held| Some((held, held.reached_by?))) else { return };
-    let zone = &edition.program.zone;
-    let record = book.customer.orders.get(by);
+    let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return };
+    let (zone, by) = (&edition.program.zone, held.reached_by);
+    let record = by.and_then(|by| book.customer.orders.get(by));
     // The year before the last one that it is good for.
-    let year = record.as_ref().map_or(zone.year(held.until.plus_millis(-1)).saturating_sub(1), |by| zone.year(by.at));
+    let year = record.map_or(zone.year(held.until.plus_millis(-1)).saturating_sub(1), |by| zone.year(by.at));
     let count = counted(member, tiers, year);
     if level_for(tiers, count) >= held.level {
-        return rest(book, tiers, lost.order, by, year);
+        return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
     }
     let came = match tiers.by {
         TierBy::PointsEarned => lost.points,
         TierBy::Spend => lost.spend,
     };
     let at_once = tiers.on_refund == OnRefund::AtOnce && level_for(tiers, count + came) >= held.level;
-    if year == lost.year && (by == lost.order || at_once || record.is_none_or(|by| !by.stands())) {
+    if year == lost.year && (by == Some(lost.order) || at_once) {
         fall(book, tiers, year);
     }
 }
@@ -234,7 +234,7 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, level: u8, year: i16) -> Option<Or
     let mut left = counted(member, tiers, year);
     let reaching = orders.iter().rev().find(|record| {
         left -= match tiers.by {
-            TierBy::PointsEarned => loyalty::reckon(book, record).min(record.points),
+            TierBy::PointsEarned => loyalty::standing_points(book, record),
             TierBy::Spend => loyalty::spend_of(book, record),
         };
         left < mark
@@ -346,7 +346,11 @@ pub(crate) fn unite(member: &mut Member, tier: Option<TierStatus>, before: Vec<T
 /// Nobody comes back to what is over, or to what everybody has.
 fn forget(before: &mut Vec<TierStatus>, now: Timestamp) {
     before.retain(|status| status.until > now && (status.level > 0 || status.by_hand));
-    before.truncate(BEFORE_MAX);
+    while before.len() > BEFORE_MAX
+        && let Some((least, _)) = before.iter().enumerate().min_by_key(|(_, status)| (status.level, status.until))
+    {
+        before.remove(least);
+    }
 }
 
 /// The next level and what is missing to it.

@@ -120,6 +120,7 @@ fn open_part(fact: &Fact) -> Option<Cow<'_, Fact>> {
         | Fact::SetAside { .. }
         | Fact::Fulfilled { .. }
         | Fact::RedemptionRecalled { .. }
+        | Fact::TakenBack { .. }
         | Fact::Missed { .. } => Some(Cow::Borrowed(fact)),
     }
 }

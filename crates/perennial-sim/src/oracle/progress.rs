@@ -120,7 +120,12 @@ impl Oracle {
         self.people[who].tier = Some(tier);
         let (clock, before) = (self.people[who].clock, std::mem::take(&mut self.people[who].held_before));
         let of_use = |tier: &Tier| tier.until > clock && (tier.by_hand || self.place(tier.level) > 0);
-        self.people[who].held_before = before.into_iter().filter(of_use).take(BEFORE_MAX).collect();
+        let mut before: Vec<Tier> = before.into_iter().filter(of_use).collect();
+        while before.len() > BEFORE_MAX {
+            let least = (0..before.len()).min_by_key(|at| (self.place(before[*at].level), before[*at].until));
+            before.remove(least.unwrap_or(0));
+        }
+        self.people[who].held_before = before;
     }
 
     /// Something of an order came back: the level that it reached goes in its return window, unless the rest is

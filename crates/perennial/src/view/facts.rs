@@ -89,6 +89,7 @@ fn details(fact: &Fact, mut plain: Json, money: &Money) -> Json {
         | Fact::Parked { .. }
         | Fact::MissedAll { .. }
         | Fact::Missed { .. }
+        | Fact::TakenBack { .. }
         | Fact::Benefited { .. }
         | Fact::Undone { .. }
         | Fact::HoldEnded { .. }

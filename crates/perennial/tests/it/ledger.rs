@@ -108,7 +108,7 @@ fn the_receipt_of_a_refund_that_came_before_its_order_says_where_it_took_effect(
         shop.order("ana", "A", 10, 0);
         browse(&mut shop, 1_200);
         shop.workspace.checkpoint().unwrap();
-        let effect = ["returned", "posted", "qualified"];
+        let effect = ["returned", "taken_back", "posted", "qualified"];
         assert_eq!(receipt(&mut shop), effect, "{who:?}");
         shop.reopen();
         assert_eq!(receipt(&mut shop), effect, "{who:?}");

@@ -461,7 +461,7 @@ fn what_waits_for_an_order_survives_a_restart_and_its_receipt_says_what_came_of_
     shop.reopen();
     shop.order("ana", "A", 100, 0);
     assert_eq!(granted(&mut shop, "ana"), (100, 30));
-    assert_eq!(facts(&mut shop), ["returned", "posted", "qualified"]);
+    assert_eq!(facts(&mut shop), ["returned", "taken_back", "posted", "qualified"]);
     shop.verify();
     shop.reopen();
     assert_eq!(granted(&mut shop, "ana"), (100, 30));
