@@ -36,7 +36,12 @@ impl Oracle {
         let may = sale.may.iter().filter(|(_, asks)| is_so(asks)).map(|(id, _)| *id);
         let rules = self.editions[sale.edition].earns.iter();
         // Of an order that is claimed something may have come back: the rules are those of what was placed.
-        let rows = sale.rows.iter().map(|row| Row { pieces: row.bought, left: row.paid, points_left: row.by_points, ..row.clone() });
+        let rows = sale.rows.iter().map(|row| Row {
+            pieces: row.bought,
+            left: row.paid,
+            points_left: row.by_points,
+            ..row.clone()
+        });
         let placed = Sale { rows: rows.collect(), ..sale.clone() };
         let fits: Vec<&str> = rules.filter(|rule| is_worth(rule, &placed)).map(|rule| rule.id).collect();
         may.filter(|id| fits.contains(id)).collect()

@@ -147,7 +147,7 @@ impl Oracle {
         if self.earned(who, year) >= at {
             let reaching = self.reaching(who, year, at).filter(|_| sale.at <= by.at);
             self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
-        } else if year == zone.year(sale.at) && (by.id == sale.id || !by.rows.iter().any(Row::is_kept)) {
+        } else if by.id == sale.id {
             self.fall(who, at, year);
         }
     }
