@@ -243,7 +243,7 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
 
 /// What stands of the points that an order was granted: none comes back that a refund has taken.
 pub(crate) fn standing_points(book: &Book<'_>, record: &OrderRecord) -> i64 {
-    reckon(book, record).min(record.points - record.taken)
+    reckon(book, record).min(record.points.saturating_sub(record.taken))
 }
 
 fn lessens(rule: &EarnRule) -> bool {

@@ -440,7 +440,8 @@ impl OrderRecord {
 
     /// The order as it was placed; none where nothing of it has come back.
     pub(crate) fn as_placed(&self) -> Option<Self> {
-        let is_whole = |line: &OrderLine| (line.pieces, line.left()) == (line.quantity, line.net + line.paid);
+        let is_whole =
+            |line: &OrderLine| (line.pieces, line.left()) == (line.quantity, line.net.saturating_add(line.paid));
         if self.lines.iter().all(is_whole) {
             return None;
         }
