@@ -14,7 +14,7 @@ pub(crate) fn walk(root: &Path) -> Result<(), String> {
         Err(why) => return outside::skip("the walk through the page", &why),
     };
     crate::run("cargo", &["build", "--quiet", "--package", "perennial"])?;
-    let (server, address) = crate::demo::open(root)?;
+    let (server, address) = crate::demo::open_anew(root)?;
     let shots = root.join("target/browser");
     let walked = Command::new("node")
         .arg("walk.mjs")

@@ -9,7 +9,7 @@ mod ask;
 mod simulate;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -311,9 +311,14 @@ impl Server {
     }
 }
 
-/// A demo's server and the address of its page, for the browser's walk.
-pub(crate) fn open(root: &Path) -> Result<(Server, String), String> {
-    let folder = root.join("target/demo");
+/// A server of the simulated shop in a folder of its own, made anew so that nobody met what an earlier walk left,
+/// and the address of its page.
+pub(crate) fn open_anew(root: &Path) -> Result<(Server, String), String> {
+    let folder = root.join("target/browser/demo");
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("{}: {error}", folder.display())),
+        _ => {}
+    }
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let house = House { program: root.join("target/debug/perennial"), root: root.to_owned(), folder };
     let (kind, weeks) = house.furnish(true)?;

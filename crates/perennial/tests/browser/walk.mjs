@@ -315,10 +315,16 @@ const steps = {
   },
 }
 
+/** No step waits for ever: what hangs is a failure with a name. */
+const inTime = (step, seconds = 120) => new Promise((done, fail) => {
+  const late = setTimeout(() => fail(new Error(`not done after ${seconds} s`)), seconds * 1000)
+  step().then(done, fail).finally(() => clearTimeout(late))
+})
+
 let failed = 0
 for (const [name, step] of Object.entries(steps)) {
   try {
-    await step()
+    await inTime(step)
     console.log(`  ok    ${name}`)
   } catch (error) {
     failed += 1
