@@ -720,16 +720,20 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     {
         customer.orders.amend(order, |record| record.points += posting.amount);
     }
-    if posting.to == Account::Available && matches!(posting.from, Account::Pending | Account::Issued) {
+    if posting.to == Account::Available {
+        // Also what comes back: the lot's end may have come by already while there was nothing in it.
         watch_lot(edition, customer, lot);
     }
 }
 
-/// Wakes the customer when a lot lapses, and before.
+/// Wakes the customer when a lot lapses, by its own end or by inactivity, and before.
 fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
     let found = customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
-    let Some(expires_at) = found.map(|l| l.expires_at).filter(|at| *at < Timestamp::NEVER) else { return };
-    watch(edition, customer, expires_at, lot);
+    match found.map(|l| l.expires_at) {
+        Some(Timestamp::NEVER) => watch_inactivity(edition, customer),
+        Some(expires_at) => watch(edition, customer, expires_at, lot),
+        None => {}
+    }
 }
 
 /// Wakes the customer when inactivity would let everything lapse, and before, instead of when that was due
