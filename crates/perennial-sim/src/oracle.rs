@@ -78,6 +78,8 @@ pub(crate) enum Expected {
 
 #[derive(Clone, Default)]
 struct Lot {
+    /// Which of those that were opened for one person; what is due at one instant comes in this order.
+    number: usize,
     earned_at: i64,
     available_at: i64,
     expires_at: i64,
@@ -229,6 +231,8 @@ struct Person {
     joined: Option<i64>,
     /// Indexes of this person's lots.
     lots: Vec<usize>,
+    /// How many of them were opened for this very person.
+    opened: usize,
     arrears: i64,
     holds: Vec<Hold>,
     /// Held points that were used, when, and how many of them no order has claimed.

@@ -5,7 +5,9 @@ use super::{Lot, NEVER, Oracle};
 impl Oracle {
     pub(super) fn grant(&mut self, who: usize, points: i64, earned_at: i64, available_at: i64) -> usize {
         let expires_at = self.trade.zone().lapse(available_at, self.trade.validity());
-        let mut lot = Lot { earned_at, available_at, expires_at, ..Lot::default() };
+        self.people[who].opened += 1;
+        let number = self.people[who].opened;
+        let mut lot = Lot { number, earned_at, available_at, expires_at, ..Lot::default() };
         if available_at > earned_at {
             lot.pending = points;
         } else {
@@ -54,23 +56,24 @@ impl Oracle {
     }
 
     /// The next thing that time does to somebody: instant, kind (a hold ends, a lot becomes
-    /// available, a lot lapses, the tier is reviewed, a segment is entered), which; none after `until`.
-    pub(super) fn next_due(&self, who: usize, until: i64) -> Option<(i64, u8, usize)> {
+    /// available, a lot lapses, the tier is reviewed, a segment is entered), the lot's number, which; none after
+    /// `until`.
+    pub(super) fn next_due(&self, who: usize, until: i64) -> Option<(i64, u8, usize, usize)> {
         let person = &self.people[who];
         let review = person.tier.as_ref().map(|t| t.until).filter(|at| *at < NEVER && Some(*at) != person.put_off);
-        let review = review.map(|at| (at, 5, 0));
-        let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, i));
+        let review = review.map(|at| (at, 5, 0, 0));
+        let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, 0, i));
         let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
-        let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, i));
-        let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, i));
-        let due = holds.chain(activate).chain(expire).chain(review).min().filter(|(at, _, _)| *at <= until);
-        let turn = self.next_turn(who, due.map_or(until, |(at, _, _)| at)).map(|at| (at, 6, 0));
+        let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, l.number, i));
+        let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, l.number, i));
+        let due = holds.chain(activate).chain(expire).chain(review).min().filter(|(at, ..)| *at <= until);
+        let turn = self.next_turn(who, due.map_or(until, |(at, ..)| at)).map(|at| (at, 6, 0, 0));
         due.into_iter().chain(turn).min()
     }
 
     pub(super) fn wake(&mut self, who: usize, until: i64) {
         self.adopt(who);
-        while let Some((at, kind, which)) = self.next_due(who, until) {
+        while let Some((at, kind, _, which)) = self.next_due(who, until) {
             if kind == 5 && self.followed(who).levels.is_empty() {
                 self.people[who].put_off = Some(at);
                 continue;
