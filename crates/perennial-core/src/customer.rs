@@ -590,6 +590,11 @@ impl Customer {
         known.min().map_or(self.id, |(_, root)| *root)
     }
 
+    /// Whether one of these identifiers is this customer's.
+    pub fn goes_by(&self, ids: &[Identifier]) -> bool {
+        self.identifiers.iter().any(|(known, _)| ids.contains(known))
+    }
+
     /// The root profile that a reference names: one of our own ids, or an identifier.
     pub fn root_named(&self, who: &Identifier) -> CustomerId {
         let own = who.value.parse().ok().filter(|id| who.kind == IdentifierKind::User && self.roots.contains(id));

@@ -255,6 +255,16 @@ impl Event {
         })
     }
 
+    /// Forgets who sent it and what they said of themselves: an event about an order is its owner's, and nobody
+    /// else is kept in the owner's history, or learnt to be them.
+    pub fn forget_sender(&mut self) {
+        self.ids.clear();
+        self.traits = Properties::default();
+        self.consent.clear();
+        self.opted_out = false;
+        self.context = Packed::default();
+    }
+
     /// Whether it may come without a person: the order says whose it is.
     pub fn may_be_nameless(&self) -> bool {
         matches!(self.body, Body::Refunded(_) | Body::Cancelled { .. })

@@ -319,8 +319,11 @@ impl Oracle {
         self.also(|other| other.follow(name, clock, adopted));
         let Some(who) = self.who(name) else { return };
         let followed = self.versions.iter().position(|version| *version >= adopted).map_or(0, |at| at + 1);
-        if followed == self.editions.len() {
-            self.adopt(who);
+        if followed == self.editions.len() && followed > self.people[who].adopted {
+            self.wake(who, clock.as_millis()); // A review that was put off is due with the version.
+        }
+        if followed < self.people[who].adopted {
+            self.people[who].put_off = None; // And with the version what it put off.
         }
         self.people[who].adopted = followed;
         self.turn(who, clock.as_millis());

@@ -64,7 +64,10 @@ pub(crate) struct Portrait {
 impl Oracle {
     /// Events that features hear as they come; orders and returns are heard when they take effect.
     pub(super) fn hear(&mut self, who: usize, event: &Event) {
-        self.learn_of(who, event);
+        // Somebody else may speak of an order: what they say of themselves is nobody's.
+        if event.ids.is_empty() || event.ids.iter().any(|id| self.people[who].names.contains(id)) {
+            self.learn_of(who, event);
+        }
         let what = match &event.body {
             Body::Page { .. } => Heard::Page,
             Body::Track { name } if **name == *"Shop Visited" => Heard::Visit,

@@ -77,15 +77,17 @@ impl Marked {
     }
 }
 
-/// What tells a message apart: its source and id, and what it says.
+/// What tells a message apart: its source and id, and what it says. Who says it of an order is not asked: where that
+/// is not the order's owner it is not kept.
 pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
     // Names that traits or an alias add belong to the body; those two are whom it is about.
     let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
+    let of_order = event.order_id().is_some();
     let ids: Vec<&Identifier> = match event.body {
         Body::Alias { .. } => Vec::new(),
-        _ => event.ids.iter().filter(whom).collect(),
+        _ => event.ids.iter().filter(whom).filter(|_| !of_order).collect(),
     };
-    let said = (ids, &event.body, &event.properties, &event.traits);
+    let said = (ids, &event.body, &event.properties, Some(&event.traits).filter(|_| !of_order));
     let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
     Fingerprint::of(secret, &event.source, &event.message_id, &said)
 }
@@ -201,6 +203,7 @@ impl Workspace {
         let id = match owner {
             Some(id) => {
                 self.wake(id, event.at)?;
+                self.hand_over(id, event)?;
                 id
             }
             None if event.ids.is_empty() => return self.wait(place, fingerprint),
@@ -249,6 +252,15 @@ impl Workspace {
         self.let_owed_in()?;
         self.wake_overdue(id)?;
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
+    }
+
+    /// What is said of an order is its owner's, whoever says it.
+    fn hand_over(&mut self, owner: CustomerId, event: &mut Event) -> Result<(), Failure> {
+        let is_named = !event.ids.is_empty();
+        if is_named && self.warm.get(owner)?.is_some_and(|customer| !customer.goes_by(&event.ids)) {
+            event.forget_sender();
+        }
+        Ok(())
     }
 
     /// A refund or cancellation of an order that nobody has yet and for which as many wait as one input may cause.
@@ -338,12 +350,15 @@ impl Workspace {
 
     /// What has waited for an order follows it to its owner, as an entry of its own; whose that is.
     fn let_in(&mut self, waiting: u64) -> Result<Option<CustomerId>, Failure> {
-        let Some(Entry { input: Some(Input::Event(event)), root, .. }) = self.entry(waiting)? else { return Ok(None) };
+        let Some(Entry { input: Some(Input::Event(mut event)), root, .. }) = self.entry(waiting)? else {
+            return Ok(None);
+        };
         let Some(order) = event.order_id().map(|order| OrderRef::derive(&self.secret(), order)) else {
             return Ok(None);
         };
         let Some(id) = self.warm.order_owner(order)? else { return Ok(None) };
         self.wake(id, event.at)?; // What the order brought may have become available by then.
+        self.hand_over(id, &mut event)?;
         if self.record_of(id, order)?.is_some_and(|record| record.refunds.len() >= REFUNDS_MAX) {
             self.reject(too_many_refunds(&event));
             return Ok(Some(id));
