@@ -77,17 +77,17 @@ impl Marked {
     }
 }
 
-/// What tells a message apart: its source and id, and what it says. Who says it of an order is not asked: where that
-/// is not the order's owner it is not kept.
+/// What tells a message apart: its source and id, and what it says. Who gives an order back is not asked: anybody may,
+/// and who is not the order's owner is not kept.
 pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
     // Names that traits or an alias add belong to the body; those two are whom it is about.
     let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
-    let of_order = event.order_id().is_some();
+    let anybodys = event.may_be_nameless();
     let ids: Vec<&Identifier> = match event.body {
         Body::Alias { .. } => Vec::new(),
-        _ => event.ids.iter().filter(whom).filter(|_| !of_order).collect(),
+        _ => event.ids.iter().filter(whom).filter(|_| !anybodys).collect(),
     };
-    let said = (ids, &event.body, &event.properties, Some(&event.traits).filter(|_| !of_order));
+    let said = (ids, &event.body, &event.properties, Some(&event.traits).filter(|_| !anybodys));
     let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
     Fingerprint::of(secret, &event.source, &event.message_id, &said)
 }
@@ -180,12 +180,12 @@ impl Workspace {
     }
 
     /// Folds an event, which leaves its place when that is done.
-    fn try_fold(&mut self, place: &mut Option<Box<Event>>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
+    fn try_fold(&mut self, place: &mut Option<Box<Event>>, told: Fingerprint) -> Result<Receipt, Failure> {
         let Some(event) = place else { return Err(super::misfit("fold an event", "it is folded already")) };
         if let Some(reject) = self.without_erased(event)? {
             return self.refuse(reject);
         }
-        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)?
+        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(told)?
             && let Some(receipt) = self.again(event, seq, same_body)?
         {
             return Ok(receipt);
@@ -200,10 +200,13 @@ impl Workspace {
             return Ok(self.reject(reject));
         }
         let mut made = Vec::new();
+        let mut fingerprint = told;
         let id = match owner {
             Some(id) => {
                 self.wake(id, event.at)?;
-                self.hand_over(id, event)?;
+                if self.hand_over(id, event)? {
+                    fingerprint = self::fingerprint(&self.secret(), event);
+                }
                 id
             }
             None if event.ids.is_empty() => return self.wait(place, fingerprint),
@@ -254,13 +257,13 @@ impl Workspace {
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
     }
 
-    /// What is said of an order is its owner's, whoever says it.
-    fn hand_over(&mut self, owner: CustomerId, event: &mut Event) -> Result<(), Failure> {
-        let is_named = !event.ids.is_empty();
-        if is_named && self.warm.get(owner)?.is_some_and(|customer| !customer.goes_by(&event.ids)) {
+    /// What is said of an order is its owner's, whoever says it; whether somebody else did.
+    fn hand_over(&mut self, owner: CustomerId, event: &mut Event) -> Result<bool, Failure> {
+        let is_others = !event.ids.is_empty() && self.warm.get(owner)?.is_some_and(|owner| !owner.goes_by(&event.ids));
+        if is_others {
             event.forget_sender();
         }
-        Ok(())
+        Ok(is_others)
     }
 
     /// A refund or cancellation of an order that nobody has yet and for which as many wait as one input may cause.
