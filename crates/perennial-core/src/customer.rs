@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::{Blocks, List};
+use crate::event::Event;
 use crate::fact::{Fact, Redemption};
 use crate::feature::Seen;
 use crate::few::Few;
@@ -590,9 +591,9 @@ impl Customer {
         known.min().map_or(self.id, |(_, root)| *root)
     }
 
-    /// Whether one of these identifiers is this customer's.
-    pub fn goes_by(&self, ids: &[Identifier]) -> bool {
-        self.identifiers.iter().any(|(known, _)| ids.contains(known))
+    /// Whether an event comes from this customer, as far as it says. Others may speak of an order.
+    pub fn is_told_by(&self, event: &Event) -> bool {
+        event.ids.is_empty() || self.identifiers.iter().any(|(known, _)| event.ids.contains(known))
     }
 
     /// The root profile that a reference names: one of our own ids, or an identifier.

@@ -211,6 +211,7 @@ pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.adopted = rules.latest_version();
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(edition.published_at);
+    ignore_inactivity(customer); // The version may let nothing lapse so any more.
     watch_inactivity(edition, customer);
     segment::expect_change(customer);
 }
@@ -278,7 +279,9 @@ pub fn come_to(customer: &mut Customer, at: Timestamp, input: Option<&Input>) {
 
 /// Views that follow from the event alone.
 fn observe(edition: &Edition, customer: &mut Customer, event: &Event) {
-    profile::absorb(&edition.program, customer, event);
+    if event.order_id().is_none() || customer.is_told_by(event) {
+        profile::absorb(&edition.program, customer, event);
+    }
     profile::follow_cart(&edition.program, &mut customer.cart, event);
     if event.order_id().is_some() && !matches!(event.body, Body::OrderUpdated(_)) {
         return; // Orders are observed when they are booked, and what comes back of them when it does, once.
@@ -737,14 +740,18 @@ fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
 }
 
 /// Wakes the customer when inactivity would let everything lapse, and before, instead of when that was due
-/// until now; where the programme lets nothing lapse so, earlier wake-ups stay and find nothing to do.
+/// until now.
 pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
     let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
     let Some(due) = due else { return };
-    let everything = loyalty::everything(customer.id);
-    customer.timers.cancel(TimerKind::Expire, everything.number);
-    customer.timers.cancel(TimerKind::Remind, everything.number);
-    watch(edition, customer, due, everything);
+    ignore_inactivity(customer);
+    watch(edition, customer, due, loyalty::everything(customer.id));
+}
+
+fn ignore_inactivity(customer: &mut Customer) {
+    let everything = loyalty::everything(customer.id).number;
+    customer.timers.cancel(TimerKind::Expire, everything);
+    customer.timers.cancel(TimerKind::Remind, everything);
 }
 
 fn watch(edition: &Edition, customer: &mut Customer, expires_at: Timestamp, lot: LotId) {

@@ -255,8 +255,7 @@ impl Event {
         })
     }
 
-    /// Forgets who sent it and what they said of themselves: an event about an order is its owner's, and nobody
-    /// else is kept in the owner's history, or learnt to be them.
+    /// Forgets who sent it and what they said of themselves: nobody else is kept in the history of an order's owner.
     pub fn forget_sender(&mut self) {
         self.ids.clear();
         self.traits = Properties::default();

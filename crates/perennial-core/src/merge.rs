@@ -20,6 +20,7 @@ pub fn merge(rules: &Rules, into: &mut Customer, from: Customer, at: Timestamp) 
     let other = from.id;
     let twice = twice(&into.orders, &from.orders);
     let are_members = into.member.is_some() && from.member.is_some();
+    into.clock = into.clock.max(at); // What is over by now is over for both, as it will be when this is read again.
     unite(&edition, into, from);
     let Some(mut book) = Book::open(rules, into, at) else { return Vec::new() };
     book.record(Fact::Merged { from: other });

@@ -556,7 +556,7 @@ impl Oracle {
             self.settle(into, lot);
         }
         if both {
-            self.reach_together(into, at);
+            self.reach_together(into);
         }
         self.conclude(into);
         self.regroup(into);

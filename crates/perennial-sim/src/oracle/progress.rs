@@ -258,12 +258,12 @@ impl Oracle {
     }
 
     /// What two members have earned together may reach what neither had, as by their last order.
-    pub(super) fn reach_together(&mut self, who: usize, now: i64) {
+    pub(super) fn reach_together(&mut self, who: usize) {
         let by_year = self.by_year(who);
         match self.last_order(who, None) {
-            Some((at, id)) => self.reach(who, at, at + self.edition().pending_days * DAY, Some(&id)),
-            None => self.reach(who, now, now, None),
-        };
+            Some((at, id)) => drop(self.reach(who, at, at + self.edition().pending_days * DAY, Some(&id))),
+            None => self.conclude(who),
+        }
         for (year, order) in by_year {
             self.regrade(who, year, order);
         }

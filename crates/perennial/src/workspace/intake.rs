@@ -180,12 +180,12 @@ impl Workspace {
     }
 
     /// Folds an event, which leaves its place when that is done.
-    fn try_fold(&mut self, place: &mut Option<Box<Event>>, told: Fingerprint) -> Result<Receipt, Failure> {
+    fn try_fold(&mut self, place: &mut Option<Box<Event>>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
         let Some(event) = place else { return Err(super::misfit("fold an event", "it is folded already")) };
         if let Some(reject) = self.without_erased(event)? {
             return self.refuse(reject);
         }
-        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(told)?
+        if let Seen::Perhaps { seq, same_body } = self.duplicates.seen(fingerprint)?
             && let Some(receipt) = self.again(event, seq, same_body)?
         {
             return Ok(receipt);
@@ -200,13 +200,10 @@ impl Workspace {
             return Ok(self.reject(reject));
         }
         let mut made = Vec::new();
-        let mut fingerprint = told;
         let id = match owner {
             Some(id) => {
                 self.wake(id, event.at)?;
-                if self.hand_over(id, event)? {
-                    fingerprint = self::fingerprint(&self.secret(), event);
-                }
+                self.hand_over(id, event)?;
                 id
             }
             None if event.ids.is_empty() => return self.wait(place, fingerprint),
@@ -257,13 +254,12 @@ impl Workspace {
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
     }
 
-    /// What is said of an order is its owner's, whoever says it; whether somebody else did.
-    fn hand_over(&mut self, owner: CustomerId, event: &mut Event) -> Result<bool, Failure> {
-        let is_others = !event.ids.is_empty() && self.warm.get(owner)?.is_some_and(|owner| !owner.goes_by(&event.ids));
-        if is_others {
+    /// A refund or cancellation is the order's owner's, whoever tells it: staff as a rule.
+    fn hand_over(&mut self, owner: CustomerId, event: &mut Event) -> Result<(), Failure> {
+        if event.may_be_nameless() && self.warm.get(owner)?.is_some_and(|owner| !owner.is_told_by(event)) {
             event.forget_sender();
         }
-        Ok(is_others)
+        Ok(())
     }
 
     /// A refund or cancellation of an order that nobody has yet and for which as many wait as one input may cause.

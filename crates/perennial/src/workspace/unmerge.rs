@@ -241,8 +241,8 @@ impl<'a> Sides<'a> {
             return self.join(entry, from, later);
         }
         match &entry.input {
-            // Each side wakes by itself.
-            Some(Input::Timer(_) | Input::Adopted { .. }) => Ok(()),
+            // Each side comes as far as the two had come together: what is told later is late for either.
+            Some(Input::Timer(_) | Input::Adopted { .. }) => self.catch_up(instant(entry), entry.seq),
             Some(Input::Joined { .. }) if undone => Ok(()),
             Some(Input::Command(_)) if undone => self.fold(self.stay, entry, Vec::new()),
             Some(Input::Event(event)) => {
@@ -437,7 +437,7 @@ impl<'a> Sides<'a> {
         Ok(())
     }
 
-    /// Both sides come to the instant of the un-merge.
+    /// Both sides come to an instant, and to the programme in force at an entry.
     fn catch_up(&mut self, at: Timestamp, seq: u64) -> Result<(), Failure> {
         self.wake(self.stay, at, seq)?;
         self.wake(self.out, at, seq)
