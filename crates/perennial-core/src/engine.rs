@@ -511,7 +511,8 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             if let Some(member) = &mut customer.member {
                 member.wallet.date(*lot, *available_at, *expires_at);
             }
-            watch_lot(edition, customer, *lot);
+            let seen = Some(customer.clock);
+            watch_lot(edition, customer, *lot, seen);
         }
         Fact::TakenBack { order, points } => customer.orders.amend(*order, |record| record.taken += points),
         Fact::Fulfilled { benefit, order } => {
@@ -724,17 +725,20 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
         customer.orders.amend(order, |record| record.points += posting.amount);
     }
     if posting.to == Account::Available {
-        // Also what comes back: the lot's end may have come by already while there was nothing in it.
-        watch_lot(edition, customer, lot);
+        // Also what comes back: the lot's end may have come by already while there was nothing in it. What is new may
+        // be told after it was due to be reminded of.
+        let is_new = matches!(posting.from, Account::Pending | Account::Issued);
+        let seen = Some(customer.clock).filter(|_| !is_new);
+        watch_lot(edition, customer, lot, seen);
     }
 }
 
-/// Wakes the customer when a lot lapses, by its own end or by inactivity, and before.
-fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId) {
+/// Wakes the customer when a lot lapses, by its own end or by inactivity, and before, unless that instant was `seen` already.
+fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId, seen: Option<Timestamp>) {
     let found = customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
     match found.map(|l| l.expires_at) {
         Some(Timestamp::NEVER) => watch_inactivity(edition, customer),
-        Some(expires_at) => watch(edition, customer, expires_at, lot),
+        Some(expires_at) => watch(edition, customer, expires_at, lot, seen),
         None => {}
     }
 }
@@ -745,7 +749,8 @@ pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
     let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
     let Some(due) = due else { return };
     ignore_inactivity(customer);
-    watch(edition, customer, due, loyalty::everything(customer.id));
+    let seen = Some(customer.clock);
+    watch(edition, customer, due, loyalty::everything(customer.id), seen);
 }
 
 fn ignore_inactivity(customer: &mut Customer) {
@@ -754,9 +759,9 @@ fn ignore_inactivity(customer: &mut Customer) {
     customer.timers.cancel(TimerKind::Remind, everything);
 }
 
-fn watch(edition: &Edition, customer: &mut Customer, expires_at: Timestamp, lot: LotId) {
+fn watch(edition: &Edition, customer: &mut Customer, expires_at: Timestamp, lot: LotId, seen: Option<Timestamp>) {
     customer.wake(expires_at, TimerKind::Expire, lot.number, lot.owner);
-    if let Some(at) = loyalty::remind_at(edition, expires_at).filter(|at| *at > customer.clock) {
+    if let Some(at) = loyalty::remind_at(edition, expires_at).filter(|at| seen.is_none_or(|seen| *at > seen)) {
         customer.wake(at, TimerKind::Remind, lot.number, lot.owner);
     }
 }

@@ -925,8 +925,8 @@ const REMIND_LATE_MS: i64 = 7 * DAY_MS;
 /// A reminder that a lot will lapse; nothing when there is nothing left to lose, or when it comes
 /// more than a week late.
 pub(crate) fn remind(book: &mut Book<'_>, lot: LotId, now: Timestamp) {
-    let left = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |l| l.buckets.available);
-    if left > 0 {
+    let found = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
+    if found.is_some_and(|l| l.buckets.available > 0 && l.expires_at > now) {
         queue_reminder(book, lot, now);
     }
 }
