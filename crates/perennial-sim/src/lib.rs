@@ -18,7 +18,7 @@ mod trial;
 
 use std::fmt;
 
-pub use oracle::Balance;
+pub use oracle::{Balance, Counted};
 use perennial_core::customer::Customer;
 use trial::Care;
 

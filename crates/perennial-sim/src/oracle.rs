@@ -3,8 +3,8 @@
 //! Promise: shares no code with the engine's rules. It reads the same acknowledged inputs, knows the
 //! programmes of the simulated shops, and keeps people, orders and lots in flat lists that it searches
 //! from end to end. Where it and the workspace differ, one of them is wrong.
-//! Absent on purpose: everything that those programmes do not have, such as several currencies that earn,
-//! stamps with each order that have a limit, or levels by what was spent.
+//! Absent on purpose: everything that those programmes do not have, such as several currencies that earn, or
+//! stamps with each order that have a limit.
 
 mod commands;
 mod earning;
@@ -53,10 +53,19 @@ pub struct Balance {
     pub impact: i64,
     /// Trees planted for it, in thousandths.
     pub trees: i64,
-    /// Points that count for tiers, by year.
-    pub years: Vec<(i64, i64)>,
+    /// What counts for tiers, by year.
+    pub years: Vec<(i64, Counted)>,
     /// Milestones reached.
     pub marks: Vec<Box<str>>,
+}
+
+/// What counts for tiers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Points earned.
+    pub points: i64,
+    /// Cents paid for goods that were kept.
+    pub spend: i64,
 }
 
 /// Who goes by a name.
@@ -246,8 +255,8 @@ struct Person {
     tier: Option<Tier>,
     /// What was held before, the last first.
     held_before: Vec<Tier>,
-    /// Points that count for tiers, by year.
-    years: BTreeMap<i64, i64>,
+    /// What counts for tiers, by year.
+    years: BTreeMap<i64, Counted>,
     activities: Vec<Activity>,
     marks: Vec<Reached>,
     /// Names that came with people who turned out to be this one.
@@ -428,7 +437,8 @@ impl Oracle {
         let held = person.tier.as_ref().filter(|_| !self.followed(who).levels.is_empty());
         (sum.tier, sum.tier_until) = held.map_or(("".into(), NEVER), |t| (t.level.into(), t.until));
         (sum.impact, sum.trees) = (Self::impact(person), Self::trees(person));
-        sum.years = person.years.iter().filter(|(_, points)| **points != 0).map(|(y, p)| (*y, *p)).collect();
+        let counted = person.years.iter().map(|(year, counted)| (*year, *counted));
+        sum.years = counted.filter(|(_, counted)| *counted != Counted::default()).collect();
         sum.marks = person.marks.iter().map(|reached| reached.mark.id.into()).collect();
         sum.marks.sort();
         for lot in person.lots.iter().map(|l| &self.lots[*l]) {
@@ -549,7 +559,10 @@ impl Oracle {
         Self::learn_from(person, &gone.traits);
         person.happened.extend(gone.happened);
         person.marks.extend(gone.marks);
-        gone.years.into_iter().for_each(|(year, points)| *person.years.entry(year).or_default() += points);
+        for (year, counted) in gone.years {
+            let both = person.years.entry(year).or_default();
+            (both.points, both.spend) = (both.points + counted.points, both.spend + counted.spend);
+        }
         self.unite_levels(into, gone.tier, gone.held_before);
         self.book_late(into, at);
         for lot in self.earliest(into, i64::MAX, None).into_iter().map(|(lot, _)| lot) {

@@ -37,7 +37,9 @@ pub(crate) struct Edition {
     pub(crate) earns: Vec<Earn>,
     pub(crate) combine: Combine,
     pub(crate) pending_days: i64,
-    /// From the lowest, and how many points of a year reach them; none while there are no levels at all.
+    /// What levels are reached by.
+    pub(crate) by: By,
+    /// From the lowest, and how many points or cents of a year reach them; none while there are no levels at all.
     pub(crate) levels: Vec<(&'static str, i64)>,
     /// The levels that there were last, while there are none.
     given_up: Vec<(&'static str, i64)>,
@@ -49,6 +51,14 @@ pub(crate) struct Edition {
     /// Other features, and segments.
     figures: Vec<Figure>,
     groups: Vec<Group>,
+}
+
+/// What counts for levels in a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Points,
+    /// Cents paid for goods.
+    Spend,
 }
 
 /// A milestone.
@@ -138,11 +148,11 @@ impl Trade {
     /// The first version.
     pub(crate) fn opening(self, at: i64, dice: &mut Dice) -> Edition {
         let eco = self == Self::Eco;
-        let levels = if eco {
-            vec![("bronze", 0), ("silver", 500), ("gold", 1_500)]
-        } else {
-            vec![("bronze", 0), ("silver", 100), ("gold", 300)]
-        };
+        let by = By::any(dice);
+        let modest = [(100, 300), (100, 300), (400, 900), (900, 3_000)];
+        let modest = dice.one_of(&modest).copied().unwrap_or((100, 300));
+        let (silver, gold) = if eco { (500, 1_500) } else { modest };
+        let levels = vec![("bronze", 0), ("silver", silver * by.unit()), ("gold", gold * by.unit())];
         let mark = |id, of, at_least, points| Mark { id, of, at_least, points };
         let marks = if eco {
             let impact = Measure::Impact;
@@ -157,6 +167,7 @@ impl Trade {
             earns: earning::opening(eco),
             combine: Combine::Add,
             pending_days: if eco { 30 } else { 14 },
+            by,
             levels,
             given_up: Vec::new(),
             marks,
@@ -255,7 +266,7 @@ impl Edition {
             LEVELS.into_iter().filter(|id| self.levels.iter().all(|level| level.0 != *id)).collect();
         let below = at_random(self.levels.len(), dice);
         let from = self.levels[below].1 + 1;
-        let to = self.levels.get(below + 1).map_or(from + 200, |above| above.1 - 1);
+        let to = self.levels.get(below + 1).map_or(from + 200 * self.by.unit(), |above| above.1 - 1);
         if let Some(id) = dice.one_of(&unused).filter(|_| from <= to) {
             self.levels.insert(below + 1, (id, dice.between(from, to)));
         }
@@ -265,18 +276,43 @@ impl Edition {
         let at = at_random(self.levels.len(), dice);
         if at > 0 {
             let from = self.levels[at - 1].1 + 1;
-            let to = self.levels.get(at + 1).map_or(from + 300, |above| above.1 - 1);
+            let to = self.levels.get(at + 1).map_or(from + 300 * self.by.unit(), |above| above.1 - 1);
             self.levels[at].1 = dice.between(from, to.max(from));
         }
     }
 
     fn vary_eco(&mut self, dice: &mut Dice) {
         self.window = dice.one_of(&[30, 60, 7]).copied().unwrap_or(30);
-        self.levels[1].1 = dice.one_of(&[500, 500, 350, 800]).copied().unwrap_or(500);
-        self.levels[2].1 = dice.one_of(&[1_500, 1_500, 1_000, 2_500]).copied().unwrap_or(1_500);
+        // The corner shop keeps to one measure: a level that it drops is placed by what it needed, and only the same
+        // measure tells where that is.
+        if dice.per_mille(300) {
+            self.by = By::any(dice);
+        }
+        let unit = self.by.unit();
+        self.levels[1].1 = dice.one_of(&[500, 500, 350, 800]).copied().unwrap_or(500) * unit;
+        self.levels[2].1 = dice.one_of(&[1_500, 1_500, 1_000, 2_500]).copied().unwrap_or(1_500) * unit;
         self.marks[0].at_least = dice.one_of(&[10, 10, 4, 20]).copied().unwrap_or(10) * 1_000;
         self.marks[0].points = dice.one_of(&[100, 100, 250]).copied().unwrap_or(100);
         self.pending_days = dice.one_of(&[30, 30, 14]).copied().unwrap_or(30);
+    }
+}
+
+impl By {
+    fn any(dice: &mut Dice) -> Self {
+        if dice.per_mille(600) { Self::Points } else { Self::Spend }
+    }
+
+    /// What a shopkeeper writes as one.
+    fn unit(self) -> i64 {
+        if self == Self::Spend { 100 } else { 1 }
+    }
+
+    fn written(self) -> &'static str {
+        if self == Self::Spend { "spend" } else { "points.earned" }
+    }
+
+    fn amount_written(self, from: i64) -> String {
+        if self == Self::Spend { format!("{}.{:02}", from / 100, from % 100) } else { from.to_string() }
     }
 }
 
@@ -295,9 +331,9 @@ impl Edition {
         self.levels.iter().position(|level| level.0 == id)
     }
 
-    /// The highest level that so many points of a year reach.
-    pub(crate) fn level(&self, points: i64) -> usize {
-        self.levels.iter().rposition(|level| level.1 <= points).unwrap_or(0)
+    /// The highest level that is reached by what was counted in a year.
+    pub(crate) fn level(&self, counted: i64) -> usize {
+        self.levels.iter().rposition(|level| level.1 <= counted).unwrap_or(0)
     }
 
     pub(crate) fn rewards(&self) -> Vec<Reward> {
@@ -324,8 +360,9 @@ impl Edition {
         let replaced = [
             ("within: P30D }", format!("within: P{}D }}", self.window)),
             ("pending: P30D", format!("pending: P{}D", self.pending_days)),
-            ("from: 500,", format!("from: {},", self.levels[1].1)),
-            ("from: 1500,", format!("from: {},", self.levels[2].1)),
+            ("by: points.earned", format!("by: {}", self.by.written())),
+            ("from: 500,", format!("from: {},", self.by.amount_written(self.levels[1].1))),
+            ("from: 1500,", format!("from: {},", self.by.amount_written(self.levels[2].1))),
             ("impact.waste_kg >= 10,", format!("impact.waste_kg >= {},", self.marks[0].at_least / 1_000)),
             ("points: 100 } }", format!("points: {} }} }}", self.marks[0].points)),
         ];
@@ -349,10 +386,13 @@ impl Edition {
         if self.levels.is_empty() {
             return String::new();
         }
-        let levels = self.levels.iter().map(|(id, from)| format!("    - {{ id: {id}, from: {from} }}\n"));
+        let level =
+            |(id, from): &(&str, i64)| format!("    - {{ id: {id}, from: {} }}\n", self.by.amount_written(*from));
+        let levels = self.levels.iter().map(level);
         format!(
-            "tiers:\n  by: points.earned\n  period: calendar_year\n  kept: until_end_of_next_year\n  \
+            "tiers:\n  by: {}\n  period: calendar_year\n  kept: until_end_of_next_year\n  \
              drop: one_level\n  levels:\n{}",
+            self.by.written(),
             levels.collect::<String>()
         )
     }

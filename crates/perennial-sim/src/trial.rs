@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use perennial::workspace::{Failure, PublishError, Receipt, Status, Workspace};
-use perennial_core::customer::Customer;
+use perennial_core::customer::{Customer, Year};
 use perennial_core::event::{Event, Product};
 use perennial_core::id::{CustomerId, Identifier};
 use perennial_core::input::{Asked, Command, Reject};
@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 
 use crate::books::Books;
 use crate::dice::Dice;
-use crate::oracle::{Balance, Expected, Oracle, Standing};
+use crate::oracle::{Balance, Counted, Expected, Oracle, Standing};
 use crate::plan::{Edition, FEATURED, IMPACT, Reward, Trade};
 use crate::portrait;
 use crate::shop::{Act, Message, Shop, arrivals};
@@ -599,8 +599,9 @@ fn standing(customer: Option<&Customer>, rules: &Rules) -> Standing {
     let ladder = rules.edition(customer.adopted).and_then(|edition| edition.program.tiers.as_ref());
     let held = member.tier.as_ref().filter(|_| ladder.is_some());
     let totals = member.wallet.totals();
-    let counted =
-        member.years.iter().filter(|(_, y)| y.points != 0).map(|(y, counted)| (i64::from(*y), counted.points));
+    let of_year = |year: &Year| Counted { points: year.points, spend: year.spend };
+    let counted = member.years.iter().map(|(year, counted)| (i64::from(*year), of_year(counted)));
+    let counted = counted.filter(|(_, counted)| *counted != Counted::default());
     let mut marks: Vec<Box<str>> = member.milestones.iter().map(|reached| reached.milestone.clone()).collect();
     marks.sort();
     Standing::Member(Balance {

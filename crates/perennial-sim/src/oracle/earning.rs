@@ -53,7 +53,7 @@ impl Oracle {
         // What lessens goes on lessening what is left, as of all that was bought.
         let applies = |rule: &&Earn| sale.under.contains(&rule.id) && (rule.lessens() || is_worth(rule, sale));
         let rules: Vec<&Earn> = edition.earns.iter().filter(applies).collect();
-        if money(sale) == 0 {
+        if sale.money() == 0 {
             return 0;
         }
         let factors: Vec<_> = rules.iter().filter_map(|rule| factor(rule)).collect();
@@ -79,16 +79,18 @@ impl Oracle {
     }
 }
 
-/// Paid in money for goods, and not given back.
-fn money(sale: &Sale) -> i64 {
-    sale.rows.iter().map(Row::money).sum()
+impl Sale {
+    /// Paid in money for goods, and not given back.
+    pub(super) fn money(&self) -> i64 {
+        self.rows.iter().map(Row::money).sum()
+    }
 }
 
 /// Whether a rule is for orders of what is left of this one.
 fn is_worth(rule: &Earn, sale: &Sale) -> bool {
     rule.when.iter().all(|when| match when {
-        When::Over(least) => money(sale) > least * 100,
-        When::UpTo(most) => money(sale) <= most * 100,
+        When::Over(least) => sale.money() > least * 100,
+        When::UpTo(most) => sale.money() <= most * 100,
         _ => true,
     })
 }

@@ -200,7 +200,7 @@ impl Oracle {
             Known::Available => of_member(self.available(who).into()),
             Known::Earned => {
                 let year = self.trade.zone().year(now);
-                of_member(person.years.get(&year).copied().unwrap_or(0).into())
+                of_member(person.years.get(&year).map_or(0, |counted| counted.points).into())
             }
             Known::Waste => of_member(Decimal::new(Self::impact(person), 3)),
             Known::Age => match person.traits.get("age") {

@@ -104,7 +104,7 @@ impl Oracle {
             self.people[who].sales[sale].lot = Some(lot);
             self.people[who].sales[sale].points = points;
         }
-        self.qualify(who, at, points);
+        self.qualify(who, at, points, self.people[who].sales[sale].money());
         let order = self.people[who].sales[sale].id.clone();
         self.plant(who, sale);
         self.reach(who, at, at + self.edition().pending_days * DAY, Some(&order));
@@ -117,7 +117,7 @@ impl Oracle {
         let held = self.people[who].tier.as_ref().and_then(|tier| self.edition().position(tier.level));
         let has = held.is_some_and(|held| Some(held) >= self.edition().position(level));
         let sale = &mut self.people[who].sales[sale];
-        if has && sale.rows.iter().map(Row::money).sum::<i64>() > worth {
+        if has && sale.money() > worth {
             sale.trees = TREE;
         }
     }
@@ -158,7 +158,7 @@ impl Oracle {
             whole(sale);
         }
         if self.give_back(who, &before, Heard::Refund, now) {
-            self.take_back(who, at, &stood, now);
+            self.take_back(who, at, &before, &stood, now);
         }
     }
 
@@ -185,12 +185,12 @@ impl Oracle {
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
             if self.give_back(who, &before, Heard::Cancellation, now) {
-                self.take_back(who, at, &stood, now);
+                self.take_back(who, at, &before, &stood, now);
             }
         }
     }
 
-    fn take_back(&mut self, who: usize, at: usize, stood: &[usize], now: i64) {
+    fn take_back(&mut self, who: usize, at: usize, before: &Sale, stood: &[usize], now: i64) {
         let sale = self.people[who].sales[at].clone();
         if !sale.earns {
             return self.miss(who, stood);
@@ -199,12 +199,11 @@ impl Oracle {
         let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
         if let Some(lot) = sale.lot.filter(|_| less > 0) {
             self.people[who].sales[at].points -= less;
-            self.qualify(who, sale.at, -less);
             self.reverse(who, lot, less);
         }
+        self.qualify(who, sale.at, -less, sale.money() - before.money());
         self.pay_back(who, at, now);
-        let left: i64 = sale.rows.iter().map(Row::money).sum();
-        if self.trade.tree().is_some_and(|(worth, _)| left <= worth) {
+        if self.trade.tree().is_some_and(|(worth, _)| sale.money() <= worth) {
             self.people[who].sales[at].trees = 0;
         }
         self.miss(who, stood);

@@ -3,9 +3,9 @@
 use perennial_core::event::Event;
 use perennial_core::value::Value;
 
-use super::{Activity, NEVER, Oracle, Reached, Row, Sale, Tier};
+use super::{Activity, Counted, NEVER, Oracle, Reached, Row, Sale, Tier};
 use crate::calendar::DAY;
-use crate::plan::{Deed, Edition, LEVELS, Limit, Mark, Measure, SPREAD};
+use crate::plan::{By, Deed, Edition, LEVELS, Limit, Mark, Measure, SPREAD};
 
 /// Levels remembered behind the one that is held.
 const BEFORE_MAX: usize = 8;
@@ -49,7 +49,8 @@ impl Oracle {
             (held.level, held.until) = (newest[0].levels[at].0, if at == 0 { NEVER } else { held.until });
         }
         let by_hand = person.tier.as_ref().is_some_and(|held| held.by_hand);
-        let ladder = |nth: usize| self.editions.get(nth.wrapping_sub(1)).map(|edition| edition.levels.clone());
+        let ladder =
+            |nth: usize| self.editions.get(nth.wrapping_sub(1)).map(|edition| (edition.by, edition.levels.clone()));
         if !by_hand && ladder(known) != ladder(self.editions.len()) {
             for (year, order) in self.by_year(who) {
                 self.regrade(who, year, order);
@@ -93,14 +94,21 @@ impl Oracle {
         ladder.position(level).unwrap_or_else(|| instead(ladder, &self.editions, level))
     }
 
-    /// Points count for the year of their date.
-    pub(super) fn qualify(&mut self, who: usize, at: i64, points: i64) {
-        *self.people[who].years.entry(self.trade.zone().year(at)).or_default() += points;
+    /// Points and money count for the year of their date.
+    pub(super) fn qualify(&mut self, who: usize, at: i64, points: i64, spend: i64) {
+        let year = self.people[who].years.entry(self.trade.zone().year(at)).or_default();
+        *year = Counted { points: year.points + points, spend: year.spend + spend };
     }
 
-    /// The level that a year's points reach.
+    /// What levels are reached by, of what counted in a year.
+    fn counted(&self, who: usize, year: i64) -> i64 {
+        let counted = self.people[who].years.get(&year).copied().unwrap_or_default();
+        if self.edition().by == By::Spend { counted.spend } else { counted.points }
+    }
+
+    /// The level that a year reaches.
     fn earned(&self, who: usize, year: i64) -> usize {
-        self.edition().level(self.people[who].years.get(&year).copied().unwrap_or(0))
+        self.edition().level(self.counted(who, year))
     }
 
     /// After something counted in a year: it may lift at once, or extend what is held.
@@ -190,16 +198,16 @@ impl Oracle {
         self.hold_level(who, tier);
     }
 
-    /// The order of a year that brings its points to what a level needs.
+    /// The order of a year that brings it to what a level needs.
     fn reaching(&self, who: usize, year: i64, level: usize) -> Option<Box<str>> {
         let zone = self.trade.zone();
         let sales = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
         let mut sales: Vec<&Sale> = sales.filter(|sale| zone.year(sale.at) == year).collect();
         sales.sort_by_key(|sale| sale.at);
-        let mut points = self.people[who].years.get(&year).copied().unwrap_or(0);
+        let mut counted = self.counted(who, year);
         while let Some(sale) = sales.pop() {
-            points -= sale.points;
-            if self.edition().level(points) < level {
+            counted -= if self.edition().by == By::Spend { sale.money() } else { sale.points };
+            if self.edition().level(counted) < level {
                 return Some(sale.id.clone());
             }
         }
@@ -299,7 +307,7 @@ impl Oracle {
             }
             let lot = (mark.points > 0).then(|| self.grant(who, mark.points, placed, firm_at));
             if mark.points > 0 {
-                self.qualify(who, placed, mark.points);
+                self.qualify(who, placed, mark.points, 0);
                 counts = true;
             }
             self.people[who].marks.push(Reached { mark, firm_at, lot, by: by.map(Into::into) });
@@ -326,7 +334,7 @@ impl Oracle {
             } else if let Some(lot) = reached.lot {
                 let (points, at) = (reached.mark.points, self.lots[lot].earned_at);
                 self.reverse(who, lot, points);
-                self.qualify(who, at, -points);
+                self.qualify(who, at, -points, 0);
             }
         }
     }
@@ -371,7 +379,7 @@ impl Oracle {
 
     fn pay_deed(&mut self, who: usize, deed: Deed, at: i64) {
         self.grant(who, deed.points, at, at);
-        self.qualify(who, at, deed.points);
+        self.qualify(who, at, deed.points, 0);
         self.regrade(who, self.trade.zone().year(at), None);
     }
 
