@@ -153,6 +153,8 @@ struct Tier {
     until: i64,
     /// The order that reached it.
     by: Option<Box<str>>,
+    /// The year that earned it; none where a review or staff left it.
+    year: Option<i64>,
     by_hand: bool,
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Edition {
     pub(crate) by: By,
     /// From the lowest, and how many points or cents of a year reach them; none while there are no levels at all.
     pub(crate) levels: Vec<(&'static str, i64)>,
+    /// What a refund does to the level that rests on it.
+    pub(crate) on_refund: OnRefund,
     /// The levels that there were last, while there are none.
     given_up: Vec<(&'static str, i64)>,
     pub(crate) marks: Vec<Mark>,
@@ -59,6 +61,14 @@ pub(crate) enum By {
     Points,
     /// Cents paid for goods.
     Spend,
+}
+
+/// When a level goes that a year earns no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnRefund {
+    IfPending,
+    AtReview,
+    AtOnce,
 }
 
 /// A milestone.
@@ -169,6 +179,7 @@ impl Trade {
             pending_days: if eco { 30 } else { 14 },
             by,
             levels,
+            on_refund: OnRefund::any(dice),
             given_up: Vec::new(),
             marks,
             lamp_for: Some("silver"),
@@ -189,6 +200,9 @@ impl Edition {
         for _ in 0..how_many {
             let levels: Vec<_> = next.levels.iter().map(|level| level.0).collect();
             figures::vary(&mut next.figures, &mut next.groups, &levels, dice);
+        }
+        if dice.per_mille(200) {
+            next.on_refund = OnRefund::any(dice);
         }
         if self.trade == Trade::Eco {
             next.vary_eco(dice);
@@ -316,6 +330,21 @@ impl By {
     }
 }
 
+impl OnRefund {
+    fn any(dice: &mut Dice) -> Self {
+        let policies = [Self::IfPending, Self::IfPending, Self::AtReview, Self::AtOnce, Self::AtOnce];
+        dice.one_of(&policies).copied().unwrap_or(Self::IfPending)
+    }
+
+    fn written(self) -> &'static str {
+        match self {
+            Self::IfPending => "if_reaching_order_pending",
+            Self::AtReview => "at_review",
+            Self::AtOnce => "at_once",
+        }
+    }
+}
+
 impl Mark {
     fn moved(&self, dice: &mut Dice) -> Self {
         let of = if dice.per_mille(500) { Measure::Impact } else { Measure::Orders };
@@ -360,7 +389,7 @@ impl Edition {
         let replaced = [
             ("within: P30D }", format!("within: P{}D }}", self.window)),
             ("pending: P30D", format!("pending: P{}D", self.pending_days)),
-            ("by: points.earned", format!("by: {}", self.by.written())),
+            ("by: points.earned", format!("by: {}\n  on_refund: {}", self.by.written(), self.on_refund.written())),
             ("from: 500,", format!("from: {},", self.by.amount_written(self.levels[1].1))),
             ("from: 1500,", format!("from: {},", self.by.amount_written(self.levels[2].1))),
             ("impact.waste_kg >= 10,", format!("impact.waste_kg >= {},", self.marks[0].at_least / 1_000)),
@@ -390,9 +419,10 @@ impl Edition {
             |(id, from): &(&str, i64)| format!("    - {{ id: {id}, from: {} }}\n", self.by.amount_written(*from));
         let levels = self.levels.iter().map(level);
         format!(
-            "tiers:\n  by: {}\n  period: calendar_year\n  kept: until_end_of_next_year\n  \
+            "tiers:\n  by: {}\n  on_refund: {}\n  period: calendar_year\n  kept: until_end_of_next_year\n  \
              drop: one_level\n  levels:\n{}",
             self.by.written(),
+            self.on_refund.written(),
             levels.collect::<String>()
         )
     }

@@ -195,6 +195,7 @@ impl Oracle {
         if !sale.earns {
             return self.miss(who, stood);
         }
+        let years = self.people[who].years.clone();
         let less = sale.points - self.worth(&sale).min(sale.points);
         let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
         if let Some(lot) = sale.lot.filter(|_| less > 0) {
@@ -208,7 +209,7 @@ impl Oracle {
         }
         self.miss(who, stood);
         self.conclude(who);
-        self.lose(who, &sale, was_pending);
+        self.lose(who, &sale, was_pending, &years);
     }
 
     pub(super) fn reverse(&mut self, who: usize, lot: usize, less: i64) {

@@ -1,17 +1,19 @@
 //! Levels, milestones and what was submitted.
 
+use std::collections::BTreeMap;
+
 use perennial_core::event::Event;
 use perennial_core::value::Value;
 
 use super::{Activity, Counted, NEVER, Oracle, Reached, Row, Sale, Tier};
 use crate::calendar::DAY;
-use crate::plan::{By, Deed, Edition, LEVELS, Limit, Mark, Measure, SPREAD};
+use crate::plan::{By, Deed, Edition, LEVELS, Limit, Mark, Measure, OnRefund, SPREAD};
 
 /// Levels remembered behind the one that is held.
 const BEFORE_MAX: usize = 8;
 
 fn bare(level: &'static str, until: i64) -> Tier {
-    Tier { level, until, by: None, by_hand: false }
+    Tier { level, until, by: None, year: None, by_hand: false }
 }
 
 /// Levels.
@@ -102,7 +104,10 @@ impl Oracle {
 
     /// What levels are reached by, of what counted in a year.
     fn counted(&self, who: usize, year: i64) -> i64 {
-        let counted = self.people[who].years.get(&year).copied().unwrap_or_default();
+        self.counts(self.people[who].years.get(&year).copied().unwrap_or_default())
+    }
+
+    fn counts(&self, counted: Counted) -> i64 {
         if self.edition().by == By::Spend { counted.spend } else { counted.points }
     }
 
@@ -119,7 +124,7 @@ impl Oracle {
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
         if reached > at || (reached == at && until > held.until) {
             self.people[who].held_before.insert(0, held);
-            self.hold_level(who, Tier { level, until, by: order, by_hand: false });
+            self.hold_level(who, Tier { level, until, by: order, year: Some(year), by_hand: false });
         }
     }
 
@@ -136,14 +141,47 @@ impl Oracle {
         self.people[who].held_before = before;
     }
 
-    /// Something of an order came back: the level that it reached goes in its return window, unless the rest is
-    /// enough; then it is held by the order that reaches it now.
-    pub(super) fn lose(&mut self, who: usize, sale: &Sale, was_pending: bool) {
+    /// Something of an order came back: a level may go with it, as the policy says. `years` is what counted before.
+    pub(super) fn lose(&mut self, who: usize, sale: &Sale, was_pending: bool, years: &BTreeMap<i64, Counted>) {
         if self.edition().levels.is_empty() {
             return;
         }
+        match self.edition().on_refund {
+            OnRefund::IfPending if was_pending => self.lose_with_its_order(who, sale),
+            OnRefund::IfPending | OnRefund::AtReview => {}
+            OnRefund::AtOnce => self.lose_with_its_year(who, sale, years),
+        }
+    }
+
+    /// Whatever takes the year below the mark takes the level.
+    fn lose_with_its_year(&mut self, who: usize, sale: &Sale, years: &BTreeMap<i64, Counted>) {
+        let Some(held) = self.people[who].tier.clone().filter(|held| !held.by_hand) else { return };
+        let at = self.place(held.level);
+        if at == 0 {
+            return;
+        }
         let zone = self.trade.zone();
-        let Some(held) = self.people[who].tier.clone().filter(|_| was_pending) else { return };
+        let year = held.year.unwrap_or_else(|| zone.year(held.until - 1) - 1);
+        let had = self.edition().level(self.counts(years.get(&year).copied().unwrap_or_default()));
+        if self.earned(who, year) >= at {
+            self.rest(who, sale, held);
+        } else if had >= at || held.by.as_ref() == Some(&sale.id) {
+            self.fall(who, at, year);
+        }
+    }
+
+    /// What is held still is held by the order that reaches it now; what was bought later did not reach it.
+    fn rest(&mut self, who: usize, sale: &Sale, held: Tier) {
+        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
+        let Some(by) = by.filter(|by| sale.at <= by.at) else { return };
+        let reaching = self.reaching(who, self.trade.zone().year(by.at), self.place(held.level));
+        self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
+    }
+
+    /// The level that an order reached goes in its return window, unless the rest of the year is enough.
+    fn lose_with_its_order(&mut self, who: usize, sale: &Sale) {
+        let zone = self.trade.zone();
+        let Some(held) = self.people[who].tier.clone() else { return };
         let still = self.earned(who, zone.year(sale.at));
         let gone = !sale.rows.iter().any(Row::is_kept);
         let before = std::mem::take(&mut self.people[who].held_before);
@@ -153,8 +191,7 @@ impl Oracle {
         let Some(by) = by.cloned() else { return };
         let (year, at) = (zone.year(by.at), self.place(held.level));
         if self.earned(who, year) >= at {
-            let reaching = self.reaching(who, year, at).filter(|_| sale.at <= by.at);
-            self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
+            self.rest(who, sale, held);
         } else if by.id == sale.id {
             self.fall(who, at, year);
         }
@@ -170,8 +207,9 @@ impl Oracle {
         let (level, until, year) = earned.filter(|earned| earned.1 > clock).max().unwrap_or((0, NEVER, year));
         let better = before.filter(|before| level == 0 || *before >= (level, until));
         let (level, until) = better.map_or((level, until), |(level, until)| (level.min(held), until));
-        let by = if better.is_none() && level > 0 { self.reaching(who, year, level) } else { None };
-        self.take_up(who, level, until, by);
+        let year = Some(year).filter(|_| better.is_none() && level > 0);
+        let by = year.and_then(|year| self.reaching(who, year, level));
+        self.take_up(who, Tier { by, year, ..bare(self.edition().levels[level].0, until) });
     }
 
     /// Where a level by hand that is good still stands among those held before.
@@ -179,22 +217,27 @@ impl Oracle {
         self.people[who].held_before.iter().position(|tier| tier.by_hand && tier.until > now)
     }
 
-    /// The best of what was held before and is good still, since a level was last set by hand.
+    /// The best of what was held before and is good still, since a level was last set by hand. Where levels go at
+    /// once, what a year earns no more is not good.
     fn best_before(&self, who: usize, now: i64) -> Option<(usize, i64)> {
         let since = self.hand_before(who, now).map_or(usize::MAX, |at| at + 1);
         let known = self.people[who].held_before.iter().filter(|tier| tier.until > now).take(since);
-        known.filter_map(|tier| Some((self.edition().position(tier.level)?, tier.until))).max()
+        let at_once = self.edition().on_refund == OnRefund::AtOnce;
+        let is_earned = |tier: &Tier| {
+            tier.year.is_none_or(|year| Some(self.earned(who, year)) >= self.edition().position(tier.level))
+        };
+        let good = known.filter(|tier| !at_once || is_earned(tier));
+        good.filter_map(|tier| Some((self.edition().position(tier.level)?, tier.until))).max()
     }
 
     /// Somebody holds a level now: the very one that they held before, if that is the same.
-    fn take_up(&mut self, who: usize, level: usize, until: i64, by: Option<Box<str>>) {
-        let until = if level == 0 { NEVER } else { until };
-        let id = self.edition().levels[level].0;
-        let same = self.people[who].held_before.iter().position(|tier| tier.level == id && tier.until == until);
-        let tier = match same {
-            Some(at) => self.people[who].held_before.remove(at),
-            None => Tier { by, ..bare(id, until) },
-        };
+    fn take_up(&mut self, who: usize, mut tier: Tier) {
+        if self.edition().position(tier.level) == Some(0) {
+            tier.until = NEVER;
+        }
+        let is_it = |before: &Tier| (before.level, before.until) == (tier.level, tier.until);
+        let same = self.people[who].held_before.iter().position(is_it);
+        let tier = same.map_or(tier, |at| self.people[who].held_before.remove(at));
         self.hold_level(who, tier);
     }
 
@@ -228,7 +271,7 @@ impl Oracle {
         };
         let before = self.best_before(who, due).filter(|before| before.0 > 0 && *before > policy);
         let (at, until) = before.unwrap_or(policy);
-        self.take_up(who, at, until, None);
+        self.take_up(who, bare(self.edition().levels[at].0, until));
     }
 
     pub(super) fn give(&mut self, who: usize, now: i64, tier: &str, until: i64) -> Result<(), &'static str> {
