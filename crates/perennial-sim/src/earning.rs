@@ -5,7 +5,7 @@
 
 use crate::dice::Dice;
 use crate::figures::{self, Ask, Figure, PLACES};
-use crate::plan::FEATURED;
+use crate::plan::{FEATURED, Limit};
 
 const EARNS_MAX: usize = 6;
 const BESIDE: [&str; 8] = ["second", "third", "happy", "dear", "spring", "less", "gift", "often"];
@@ -18,6 +18,8 @@ pub(crate) struct Earn {
     pub(crate) gives: Gives,
     /// All of it must be so.
     pub(crate) when: Vec<When>,
+    /// How often for one member; a factor has no limit.
+    pub(crate) limit: Limit,
 }
 
 /// What a rule gives.
@@ -68,9 +70,10 @@ pub(crate) enum Combine {
 
 /// The rules of a first version.
 pub(crate) fn opening(is_eco: bool) -> Vec<Earn> {
-    let purchase = Earn { id: "purchase", gives: Gives::Rate { tenths: 10, cents: 100 }, when: Vec::new() };
+    let gives = Gives::Rate { tenths: 10, cents: 100 };
+    let purchase = Earn { id: "purchase", gives, when: Vec::new(), limit: Limit::Always };
     let gives = Gives::Factor { hundredths: 200, of: Goods::Featured };
-    let featured = Earn { id: "featured", gives, when: Vec::new() };
+    let featured = Earn { id: "featured", gives, when: Vec::new(), limit: Limit::Always };
     [purchase].into_iter().chain(Some(featured).filter(|_| is_eco)).collect()
 }
 
@@ -116,7 +119,9 @@ fn rule(id: &'static str, figures: &[Figure], levels: &[&'static str], dice: &mu
         let other = condition(figures, levels, dice);
         when.extend(Some(other).filter(|other| when.iter().all(|known| known.kind() != other.kind())));
     }
-    Earn { id, gives, when }
+    let is_factor = matches!(gives, Gives::Factor { .. });
+    let limit = if !is_factor && dice.per_mille(500) { limit(dice) } else { Limit::Always };
+    Earn { id, gives, when, limit }
 }
 
 fn goods(dice: &mut Dice) -> Goods {
@@ -142,6 +147,17 @@ fn condition(figures: &[Figure], levels: &[&'static str], dice: &mut Dice) -> Wh
         }
         6 | 7 if !levels.is_empty() => When::Who(Ask::Level(one(levels, dice))),
         _ => When::Who(figures::question(figures, levels, dice)),
+    }
+}
+
+fn limit(dice: &mut Dice) -> Limit {
+    let most = figures::at_random(3, dice) + 1;
+    match dice.below(6) {
+        0 => Limit::Ever(most),
+        1 => Limit::InDay(1),
+        2 => Limit::InMonth(most),
+        3 => Limit::InYear(most),
+        _ => Limit::InDays(most, one(&[7, 30, 45], dice)),
     }
 }
 
@@ -222,6 +238,14 @@ impl Earn {
         };
         let when: Vec<String> = self.when.iter().map(When::written).collect();
         let when = if when.is_empty() { String::new() } else { format!(", when: \"{}\"", when.join(" && ")) };
-        format!("  - {{ id: {}, on: Order Completed, {gives}{when} }}\n", self.id)
+        let limit = match self.limit {
+            Limit::Always => String::new(),
+            Limit::Ever(most) => format!(", limit: {most}"),
+            Limit::InDays(most, days) => format!(", limit: {most} per P{days}D"),
+            Limit::InDay(most) => format!(", limit: {most} per day"),
+            Limit::InMonth(most) => format!(", limit: {most} per month"),
+            Limit::InYear(most) => format!(", limit: {most} per year"),
+        };
+        format!("  - {{ id: {}, on: Order Completed, {gives}{when}{limit} }}\n", self.id)
     }
 }

@@ -3,8 +3,7 @@
 //! Promise: shares no code with the engine's rules. It reads the same acknowledged inputs, knows the
 //! programmes of the simulated shops, and keeps people, orders and lots in flat lists that it searches
 //! from end to end. Where it and the workspace differ, one of them is wrong.
-//! Absent on purpose: everything that those programmes do not have, such as several currencies that earn, or
-//! stamps with each order that have a limit.
+//! Absent on purpose: everything that those programmes do not have, such as several currencies that earn.
 
 mod commands;
 mod earning;
@@ -250,6 +249,8 @@ struct Person {
     captured: Vec<(usize, i64, i64)>,
     bought: Vec<Purchase>,
     sales: Vec<Sale>,
+    /// Rules with a limit that an order was under, and when: a refund gives none of them back.
+    used: Vec<(&'static str, i64)>,
     /// The order, which of all that ever waited and since when, and what.
     waiting: Vec<(Box<str>, (usize, i64), Waiting)>,
     /// Who was asked, what and under which key.
@@ -554,6 +555,7 @@ impl Oracle {
         person.captured.extend(gone.captured);
         person.bought.extend(gone.bought);
         person.sales.extend(gone.sales);
+        person.used.extend(gone.used);
         person.waiting.extend(gone.waiting);
         person.answers.extend(gone.answers);
         person.activities.extend(gone.activities);

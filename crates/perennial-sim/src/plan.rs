@@ -111,12 +111,16 @@ pub(crate) struct Deed {
 /// What the corner shop pays for at once.
 pub(crate) const SPREAD: Deed = Deed { rule: "word", points: 1, once: true, limit: Limit::Always };
 
-/// How often a deed pays.
-#[derive(Clone, Copy)]
+/// How often something pays.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
     Always,
+    Ever(usize),
+    /// In any so many days.
     InDays(usize, i64),
+    InDay(usize),
     InMonth(usize),
+    InYear(usize),
 }
 
 impl Trade {

@@ -2,8 +2,10 @@
 
 use super::figures::Said;
 use super::{Oracle, Row, Sale};
+use crate::calendar::{DAY, Zone};
 use crate::earning::{Combine, Earn, Gives, When};
 use crate::figures::{Ask, PLACES};
+use crate::plan::Limit;
 use perennial_core::value::Value;
 
 impl Oracle {
@@ -29,8 +31,8 @@ impl Oracle {
         rules
     }
 
-    /// Rules that apply to an order that begins to earn.
-    pub(super) fn apply(&self, who: usize, sale: &Sale) -> Vec<&'static str> {
+    /// Rules that apply to an order that begins to earn; what they have a limit of is used.
+    pub(super) fn apply(&mut self, who: usize, sale: &Sale) -> Vec<&'static str> {
         let now = self.people[who].clock;
         let is_so = |asks: &[Ask]| asks.iter().all(|ask| self.answers(who, ask, now));
         let may = sale.may.iter().filter(|(_, asks)| is_so(asks)).map(|(id, _)| *id);
@@ -43,8 +45,18 @@ impl Oracle {
             ..row.clone()
         });
         let placed = Sale { rows: rows.collect(), ..sale.clone() };
-        let fits: Vec<&str> = rules.filter(|rule| is_worth(rule, &placed)).map(|rule| rule.id).collect();
-        may.filter(|id| fits.contains(id)).collect()
+        let (zone, used) = (self.trade.zone(), &self.people[who].used);
+        let often = |rule: &Earn| {
+            let times = used.iter().filter(|(id, _)| *id == rule.id).map(|(_, at)| *at);
+            is_over(rule.limit, &times.collect::<Vec<_>>(), sale.at, zone)
+        };
+        let fits: Vec<&Earn> = rules.filter(|rule| is_worth(rule, &placed) && !often(rule)).collect();
+        let under: Vec<&Earn> = may.filter_map(|id| fits.iter().find(|rule| rule.id == id).copied()).collect();
+        let limited = under.iter().filter(|rule| !matches!(rule.limit, Limit::Always));
+        let now_used: Vec<_> = limited.map(|rule| (rule.id, sale.at)).collect();
+        let under = under.iter().map(|rule| rule.id).collect();
+        self.people[who].used.extend(now_used);
+        under
     }
 
     /// Points of what is left of a sale.
@@ -93,6 +105,24 @@ fn is_worth(rule: &Earn, sale: &Sale) -> bool {
         When::UpTo(most) => sale.money() <= most * 100,
         _ => true,
     })
+}
+
+/// Whether something that has paid at some times may not pay again at another one.
+pub(super) fn is_over(limit: Limit, times: &[i64], at: i64, zone: Zone) -> bool {
+    let near = |is_near: &dyn Fn(i64) -> bool| times.iter().filter(|time| is_near(**time)).count();
+    let day = |at: i64| (zone.year(at), zone.day(at));
+    match limit {
+        Limit::Always => false,
+        Limit::Ever(most) => near(&|_| true) >= most,
+        Limit::InDays(most, days) => {
+            // So many days that end with any of them.
+            let holds = |last: i64| move |time: i64| last - days * DAY < time && time <= last;
+            times.iter().chain([&at]).any(|last| holds(*last)(at) && near(&holds(*last)) >= most)
+        }
+        Limit::InDay(most) => near(&|time| day(time) == day(at)) >= most,
+        Limit::InMonth(most) => near(&|time| zone.month(time) == zone.month(at)) >= most,
+        Limit::InYear(most) => near(&|time| zone.year(time) == zone.year(at)) >= most,
+    }
 }
 
 fn rate(rule: &Earn) -> Option<(i128, i128)> {

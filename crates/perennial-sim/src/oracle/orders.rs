@@ -128,7 +128,8 @@ impl Oracle {
         for sale in 0..self.people[who].sales.len() {
             let late = &self.people[who].sales[sale];
             if !late.earns && !late.foreign && late.at >= joined && late.rows.iter().any(Row::is_kept) {
-                let under = self.apply(who, late);
+                let late = late.clone();
+                let under = self.apply(who, &late);
                 let late = &mut self.people[who].sales[sale];
                 (late.earns, late.under) = (true, under);
                 self.reward(who, sale, now);

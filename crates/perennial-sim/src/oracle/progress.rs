@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use perennial_core::event::Event;
 use perennial_core::value::Value;
 
+use super::earning::is_over;
 use super::{Activity, Counted, NEVER, Oracle, Reached, Row, Sale, Tier};
 use crate::calendar::DAY;
-use crate::plan::{By, Deed, Edition, LEVELS, Limit, Mark, Measure, OnRefund, SPREAD};
+use crate::plan::{By, Deed, Edition, LEVELS, Mark, Measure, OnRefund, SPREAD};
 
 /// Levels remembered behind the one that is held.
 const BEFORE_MAX: usize = 8;
@@ -436,17 +437,9 @@ impl Oracle {
         if activities[found].approved.is_some() {
             return Err("already_reviewed");
         }
-        let zone = self.trade.zone();
-        let paid = |near: &dyn Fn(i64) -> bool| {
-            let paid = activities.iter().filter(|a| a.deed.rule == deed.rule && a.approved == Some(true));
-            paid.filter(|a| near(a.at)).count()
-        };
-        let over = match deed.limit {
-            Limit::Always => false,
-            Limit::InDays(most, days) => paid(&|other| (other - at).abs() < days * DAY) >= most,
-            Limit::InMonth(most) => paid(&|other| zone.month(other) == zone.month(at)) >= most,
-        };
-        if approve && over {
+        let paid = activities.iter().filter(|a| a.deed.rule == deed.rule && a.approved == Some(true));
+        let times: Vec<i64> = paid.map(|a| a.at).collect();
+        if approve && is_over(deed.limit, &times, at, self.trade.zone()) {
             return Err("limit_reached");
         }
         self.people[who].activities[found].approved = Some(approve);
