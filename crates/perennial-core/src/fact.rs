@@ -481,7 +481,7 @@ pub enum TierReason {
     Merged,
     /// The programme has no such level any more.
     Adopted,
-    /// An order came back that had reached a level held before, so that nobody falls back to it.
+    /// A level held before, this one, went with a refund, so that nobody falls back to it.
     Undermined,
     /// Something of an order came back, and the level stays: it rests on another order now.
     Rests,

@@ -129,8 +129,10 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
 
 /// The earning rules that apply to an order; one that only an update told of is one all the same.
 pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, order: &OrderRecord) -> Arc<[Word]> {
+    let brings = order.net_left() > 0 && edition.program.rate(order.currency).is_some();
     let rules = edition.earning(ORDER_COMPLETED).filter(|rule| {
-        rule.when.holds(view)
+        (brings || rule.limit.is_none()) // What brings nothing uses no limit up.
+            && rule.when.holds(view)
             && any_line(rule, view, order)
             && within_limit(book, edition, &rule.id, rule.limit, order.at)
     });
@@ -421,30 +423,32 @@ fn take_back(book: &mut Book<'_>, back: Return) {
         return;
     }
     let stood = standing_milestones(book, name);
+    let years = book.customer.member.as_ref().map(|member| member.years.clone()).unwrap_or_default();
+    let mut lost = tier::Lost { order: name, year: book.program().zone.year(before.at), years, was_pending: false };
     book.record(Fact::Returned(back));
     if !before.earns {
-        return miss_milestones(book, stood); // It counted as an order all the same.
+        miss_milestones(book, stood); // It counted as an order all the same.
+        return tier::refunded(book, &lost);
     }
     let Some(after) = book.customer.orders.get(name).map(Listed::into_owned) else { return };
-    let was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
+    lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
     // What stood before is reckoned too: an earlier refund has already taken its share.
     let had = standing_points(book, &before);
     let less = had - reckon(book, &after).min(had);
-    let year = book.program().zone.year(before.at);
     if let Some(lot) = before.lot.filter(|_| less > 0) {
         book.record(Fact::TakenBack { order: name, points: less });
         reverse(book, lot, less, Cause::Refund);
     }
     let spend = spend_of(book, &before) - spend_of(book, &after);
     if less > 0 || spend > 0 {
-        book.record(Fact::Qualified { year, points: -less, spend: -spend });
+        book.record(Fact::Qualified { year: lost.year, points: -less, spend: -spend });
     }
     give_points_back(book, &before, &after);
     move_impact(book, &before, &after);
     judge_benefits(book, name, false);
     miss_milestones(book, stood);
     milestones(book, None);
-    tier::refunded(book, tier::Lost { order: name, year, points: less, spend, was_pending });
+    tier::refunded(book, &lost);
 }
 
 fn is_pending(book: &Book<'_>, lot: LotId) -> bool {

@@ -3,9 +3,10 @@
 //! Promise: reaching lifts at once, losing waits for the review; spending points never lowers a tier. A level is
 //! known by its id: another programme may have it in another place.
 
-use crate::customer::{Customer, Member, TierStatus};
+use crate::customer::{Customer, Member, TierStatus, Year};
 use crate::engine::Book;
 use crate::fact::{Fact, TierChange, TierReason};
+use crate::few::Few;
 use crate::id::OrderRef;
 use crate::input::TimerKind;
 use crate::loyalty;
@@ -19,7 +20,11 @@ const BEFORE_MAX: usize = 8;
 
 /// What the member has in a local year of what the tiers count.
 pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {
-    let year = member.years.get(&year).copied().unwrap_or_default();
+    count_in(&member.years, tiers, year)
+}
+
+fn count_in(years: &Few<i16, Year>, tiers: &Tiers, year: i16) -> i64 {
+    let year = years.get(&year).copied().unwrap_or_default();
     match tiers.by {
         TierBy::PointsEarned => year.points,
         TierBy::Spend => year.spend,
@@ -46,17 +51,20 @@ pub(crate) fn follow(rules: &Rules, customer: &mut Customer) {
     let Some(tiers) = versions.find_map(|edition| edition.program.tiers.as_ref()) else { return };
     let Some(held) = customer.member.as_mut().and_then(|member| member.tier.as_mut()) else { return };
     let review = Some(held.until);
-    held.level = tiers.position(&held.tier).unwrap_or_else(|| level_for(tiers, threshold(rules, known, &held.tier)));
+    held.level = tiers.position(&held.tier).unwrap_or_else(|| instead(tiers, rules, known, &held.tier));
     // While there are no levels none is reviewed; whoever follows several versions at once knows nothing of a review.
     let reviews = rules.latest().is_some_and(|edition| edition.program.tiers.is_some());
     customer.wake_instead(review, review.filter(|_| reviews), TimerKind::Review);
 }
 
-/// From how much a level was held, in the last of the programmes up to a version that has it.
-fn threshold(rules: &Rules, known: u32, id: &str) -> i64 {
-    let tiers = (1..=known).rev().filter_map(|version| rules.edition(version)?.program.tiers.as_ref());
-    let from = tiers.flat_map(|tiers| &tiers.levels).find(|level| *level.id == *id).map(|level| level.from);
-    from.unwrap_or(0)
+/// The highest level that is not above one that is no more, by the last of the programmes up to a version that has
+/// that one: by its mark, or by its place where levels were reached by something else then.
+fn instead(tiers: &Tiers, rules: &Rules, known: u32, id: &str) -> u8 {
+    let mut earlier = (1..=known).rev().filter_map(|version| rules.edition(version)?.program.tiers.as_ref());
+    let Some((then, place)) = earlier.find_map(|then| Some((then, then.position(id)?))) else { return 0 };
+    let highest = u8::try_from(tiers.levels.len().saturating_sub(1)).unwrap_or(u8::MAX);
+    let mark = then.levels.get(usize::from(place)).map_or(0, |level| level.from);
+    if then.by == tiers.by { level_for(tiers, mark) } else { place.min(highest) }
 }
 
 /// After another programme was taken up: who joined before there were tiers gets one, and who holds a level that
@@ -113,44 +121,51 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     }
 }
 
-/// What an order's refund takes from its year.
-#[derive(Clone, Copy)]
+/// A refund of an order, and how things stood before it.
 pub(crate) struct Lost {
     pub(crate) order: OrderRef,
+    /// The order's.
     pub(crate) year: i16,
-    pub(crate) points: i64,
-    pub(crate) spend: i64,
+    /// What counted.
+    pub(crate) years: Few<i16, Year>,
     /// The order's points had not become available.
     pub(crate) was_pending: bool,
 }
 
+impl Lost {
+    /// Whether a year reaches a level no more that it reached before.
+    fn takes(&self, tiers: &Tiers, member: &Member, level: u8, year: i16) -> bool {
+        let (had, has) = (count_in(&self.years, tiers, year), counted(member, tiers, year));
+        level_for(tiers, has) < level && level <= level_for(tiers, had)
+    }
+}
+
 /// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
-pub(crate) fn refunded(book: &mut Book<'_>, lost: Lost) {
+pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
     let edition = book.edition();
     let Some(tiers) = &edition.program.tiers else { return };
     match tiers.on_refund {
-        OnRefund::IfReachingOrderPending if lost.was_pending => undermined(book, tiers, lost),
-        OnRefund::IfReachingOrderPending | OnRefund::AtReview => return,
-        OnRefund::AtOnce => {}
+        OnRefund::IfReachingOrderPending if !lost.was_pending => return,
+        OnRefund::AtReview => return,
+        OnRefund::IfReachingOrderPending | OnRefund::AtOnce => undermined(book, tiers, lost),
     }
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return };
-    let (zone, by) = (&edition.program.zone, held.reached_by);
-    let record = by.and_then(|by| book.customer.orders.get(by));
-    // The year before the last one that it is good for.
-    let year = record.map_or(zone.year(held.until.plus_millis(-1)).saturating_sub(1), |by| zone.year(by.at));
-    let count = counted(member, tiers, year);
-    if level_for(tiers, count) >= held.level {
+    let (level, by, year) = (held.level, held.reached_by, year_of(book, held));
+    if level_for(tiers, counted(member, tiers, year)) >= level {
         return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
     }
-    let came = match tiers.by {
-        TierBy::PointsEarned => lost.points,
-        TierBy::Spend => lost.spend,
-    };
-    let at_once = tiers.on_refund == OnRefund::AtOnce && level_for(tiers, count + came) >= held.level;
-    if year == lost.year && (by == Some(lost.order) || at_once) {
+    let at_once = tiers.on_refund == OnRefund::AtOnce && lost.takes(tiers, member, level, year);
+    if at_once || year == lost.year && by == Some(lost.order) {
         fall(book, tiers, year);
     }
+}
+
+/// By which year a level is held: that of the order that reached it, or the one before the last that it is good for.
+fn year_of(book: &Book<'_>, held: &TierStatus) -> i16 {
+    let zone = &book.program().zone;
+    let record = held.reached_by.and_then(|by| book.customer.orders.get(by));
+    record.map_or_else(|| zone.year(held.until.plus_millis(-1)).saturating_sub(1), |by| zone.year(by.at))
 }
 
 /// A level goes: what is held is the best of what was held before and what counts still, and no higher.
@@ -159,7 +174,7 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     let (program, now) = (&edition.program, book.customer.clock);
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.as_ref().map(|held| held.level) else { return };
-    let (before, by_hand) = best_before(book, tiers, member, now);
+    let (before, by_hand) = best_before(tiers, member, now);
     // What was earned before a level was set by hand gave way to that.
     let years = member.years.keys().copied().filter(|other| !by_hand || *other == year);
     let earned = years.map(|year| {
@@ -174,20 +189,12 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Refunded, rests_on);
 }
 
-/// The best that was held before and is good still, back to what was set by hand; and whether something was. Where
-/// levels follow refunds at once, what a year has earned no more is not good.
-fn best_before(book: &Book<'_>, tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
-    let zone = &book.program().zone;
-    let is_earned = |status: &TierStatus, level: u8| {
-        let record = status.reached_by.and_then(|order| book.customer.orders.get(order));
-        record.is_none_or(|record| level_for(tiers, counted(member, tiers, zone.year(record.at))) >= level)
-    };
+/// The best that was held before and is good still, back to what was set by hand; and whether something was.
+fn best_before(tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
     let mut best = None;
     for status in member.held_before.iter().filter(|status| status.until > now) {
         let Some(level) = tiers.position(&status.tier) else { continue };
-        if tiers.on_refund != OnRefund::AtOnce || is_earned(status, level) {
-            best = best.max(Some((level, status.until)));
-        }
+        best = best.max(Some((level, status.until)));
         if status.by_hand {
             return (best, true);
         }
@@ -195,17 +202,22 @@ fn best_before(book: &Book<'_>, tiers: &Tiers, member: &Member, now: Timestamp) 
     (best, false)
 }
 
-/// Nobody falls back to a level whose order is gone, or no longer enough for it.
-fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: Lost) {
+/// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
+/// to one whose year a refund has taken below the mark.
+fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
     let Some(member) = &book.customer.member else { return };
-    let Some(held) = &member.tier else { return };
     let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
     let earned = level_for(tiers, counted(member, tiers, lost.year));
-    let goes = |status: &TierStatus| {
-        status.reached_by == Some(lost.order) && (gone || tiers.position(&status.tier).unwrap_or(status.level) > earned)
+    let goes = |status: &&TierStatus| {
+        let level = tiers.position(&status.tier).unwrap_or(status.level);
+        match tiers.on_refund {
+            OnRefund::AtOnce => !status.by_hand && lost.takes(tiers, member, level, year_of(book, status)),
+            _ => status.reached_by == Some(lost.order) && (gone || level > earned),
+        }
     };
-    if member.held_before.iter().any(goes) {
-        change(book, held.level, held.until, TierReason::Undermined, Some(lost.order));
+    let gone: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
+    for TierStatus { tier, level, until, reached_by: order, .. } in gone {
+        book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
 }
 
@@ -265,7 +277,7 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         (level, end_of_next_year(&program.program, last))
     };
     // What was held before may be good still.
-    let (before, _) = best_before(book, tiers, member, due);
+    let (before, _) = best_before(tiers, member, due);
     let (level, until) = before.filter(|before| *before > policy && before.0 > 0).unwrap_or(policy);
     change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Reviewed, None);
 }
@@ -286,9 +298,11 @@ pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
     let Some(member) = &mut customer.member else { return };
     let old = member.tier.take();
     let old_until = old.as_ref().map(|old| old.until);
-    member.tier = Some(changed(old, &mut member.held_before, change));
+    let held = changed(old, &mut member.held_before, change);
+    let until = held.until;
+    member.tier = Some(held);
     forget(&mut member.held_before, now);
-    customer.wake_instead(old_until, Some(change.until), TimerKind::Review);
+    customer.wake_instead(old_until, Some(until), TimerKind::Review);
 }
 
 fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange) -> TierStatus {
@@ -314,7 +328,8 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
             }
         }
         TierReason::Undermined => {
-            before.retain(|status| status.reached_by != change.order);
+            let goes = (&change.tier, change.until, change.order);
+            before.retain(|status| (&status.tier, status.until, status.reached_by) != goes);
             old
         }
         TierReason::Rests => TierStatus { reached_by: change.order, ..old },

@@ -272,8 +272,6 @@ struct Person {
     groups: BTreeMap<Box<str>, Option<i64>>,
     /// Until when that is so if nothing happens.
     judged: i64,
-    /// A review that fell due while there were no levels.
-    put_off: Option<i64>,
 }
 
 /// Everybody, as the acknowledged inputs say.
@@ -332,10 +330,7 @@ impl Oracle {
         let Some(who) = self.who(name) else { return };
         let followed = self.versions.iter().position(|version| *version >= adopted).map_or(0, |at| at + 1);
         if followed == self.editions.len() && followed > self.people[who].adopted {
-            self.wake(who, clock.as_millis()); // A review that was put off is due with the version.
-        }
-        if followed < self.people[who].adopted {
-            self.people[who].put_off = None; // And with the version what it put off.
+            self.wake(who, clock.as_millis()); // A review that waited for levels is due with the version.
         }
         self.people[who].adopted = followed;
         self.turn(who, clock.as_millis());

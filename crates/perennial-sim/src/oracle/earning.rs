@@ -50,7 +50,9 @@ impl Oracle {
             let times = used.iter().filter(|(id, _)| *id == rule.id).map(|(_, at)| *at);
             is_over(rule.limit, &times.collect::<Vec<_>>(), sale.at, zone)
         };
-        let fits: Vec<&Earn> = rules.filter(|rule| is_worth(rule, &placed) && !often(rule)).collect();
+        // What brings nothing uses no limit up.
+        let idle = |rule: &Earn| !matches!(rule.limit, Limit::Always) && (placed.foreign || placed.money() == 0);
+        let fits: Vec<&Earn> = rules.filter(|rule| is_worth(rule, &placed) && !often(rule) && !idle(rule)).collect();
         let under: Vec<&Earn> = may.filter_map(|id| fits.iter().find(|rule| rule.id == id).copied()).collect();
         let limited = under.iter().filter(|rule| !matches!(rule.limit, Limit::Always));
         let now_used: Vec<_> = limited.map(|rule| (rule.id, sale.at)).collect();

@@ -60,7 +60,8 @@ impl Oracle {
     /// `until`.
     pub(super) fn next_due(&self, who: usize, until: i64) -> Option<(i64, u8, usize, usize)> {
         let person = &self.people[who];
-        let review = person.tier.as_ref().map(|t| t.until).filter(|at| *at < NEVER && Some(*at) != person.put_off);
+        let has_levels = !self.followed(who).levels.is_empty(); // Without them none is reviewed, until there are some.
+        let review = person.tier.as_ref().map(|t| t.until).filter(|at| *at < NEVER && has_levels);
         let review = review.map(|at| (at, 5, 0, 0));
         let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, 0, i));
         let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
@@ -74,10 +75,6 @@ impl Oracle {
     pub(super) fn wake(&mut self, who: usize, until: i64) {
         self.adopt(who);
         while let Some((at, kind, _, which)) = self.next_due(who, until) {
-            if kind == 5 && self.followed(who).levels.is_empty() {
-                self.people[who].put_off = Some(at);
-                continue;
-            }
             self.people[who].clock = self.people[who].clock.max(at);
             match kind {
                 0 => self.end_hold(who, which, 0, at),

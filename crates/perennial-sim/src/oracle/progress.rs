@@ -36,12 +36,11 @@ impl Oracle {
     }
 
     /// Whoever holds a level that is no more gets the highest that is not above it; who joined while there were no
-    /// levels gets one, and a review that was put off is due.
+    /// levels gets one.
     fn follow_ladder(&mut self, who: usize, known: usize) {
         let lowest = self.lowest();
         let (earlier, newest) = self.editions.split_at(self.editions.len() - 1);
         let person = &mut self.people[who];
-        person.put_off = None;
         if person.joined.is_some() && person.tier.is_none() {
             person.tier = lowest;
         }
