@@ -153,21 +153,32 @@ impl Oracle {
         }
     }
 
-    /// Whatever takes the year below the mark takes the level.
+    /// Whatever takes the year below the mark takes the level, also one that was held before.
     fn lose_with_its_year(&mut self, who: usize, sale: &Sale, years: &BTreeMap<i64, Counted>) {
+        let before = std::mem::take(&mut self.people[who].held_before);
+        let stays = |tier: &Tier| tier.by_hand || !self.is_taken(who, tier, years);
+        self.people[who].held_before = before.into_iter().filter(stays).collect();
         let Some(held) = self.people[who].tier.clone().filter(|held| !held.by_hand) else { return };
-        let at = self.place(held.level);
+        let (at, year) = (self.place(held.level), self.year_of(&held));
         if at == 0 {
             return;
         }
-        let zone = self.trade.zone();
-        let year = held.year.unwrap_or_else(|| zone.year(held.until - 1) - 1);
-        let had = self.edition().level(self.counts(years.get(&year).copied().unwrap_or_default()));
         if self.earned(who, year) >= at {
             self.rest(who, sale, held);
-        } else if had >= at || held.by.as_ref() == Some(&sale.id) {
+        } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) {
             self.fall(who, at, year);
         }
+    }
+
+    /// Whether the year of a level reaches it no more, and did by what counted before.
+    fn is_taken(&self, who: usize, tier: &Tier, years: &BTreeMap<i64, Counted>) -> bool {
+        let (at, year) = (self.place(tier.level), self.year_of(tier));
+        let had = self.edition().level(self.counts(years.get(&year).copied().unwrap_or_default()));
+        self.earned(who, year) < at && at <= had
+    }
+
+    fn year_of(&self, tier: &Tier) -> i64 {
+        tier.year.unwrap_or_else(|| self.trade.zone().year(tier.until - 1) - 1)
     }
 
     /// What is held still is held by the order that reaches it now; what was bought later did not reach it.
@@ -217,16 +228,10 @@ impl Oracle {
         self.people[who].held_before.iter().position(|tier| tier.by_hand && tier.until > now)
     }
 
-    /// The best of what was held before and is good still, since a level was last set by hand. Where levels go at
-    /// once, what a year earns no more is not good.
+    /// The best of what was held before and is good still, since a level was last set by hand.
     fn best_before(&self, who: usize, now: i64) -> Option<(usize, i64)> {
         let since = self.hand_before(who, now).map_or(usize::MAX, |at| at + 1);
-        let known = self.people[who].held_before.iter().filter(|tier| tier.until > now).take(since);
-        let at_once = self.edition().on_refund == OnRefund::AtOnce;
-        let is_earned = |tier: &Tier| {
-            tier.year.is_none_or(|year| Some(self.earned(who, year)) >= self.edition().position(tier.level))
-        };
-        let good = known.filter(|tier| !at_once || is_earned(tier));
+        let good = self.people[who].held_before.iter().filter(|tier| tier.until > now).take(since);
         good.filter_map(|tier| Some((self.edition().position(tier.level)?, tier.until))).max()
     }
 
