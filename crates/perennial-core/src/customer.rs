@@ -132,6 +132,10 @@ impl Timers {
         &self.lists[list_of(kind)]
     }
 
+    pub(crate) fn has(&self, timer: &Timer) -> bool {
+        place_of(&self.lists[list_of(timer.kind)], timer).is_ok()
+    }
+
     /// Puts one in, unless it is there.
     pub(crate) fn put(&mut self, timer: Timer) {
         let list = &mut self.lists[list_of(timer.kind)];
@@ -591,9 +595,10 @@ impl Customer {
         known.min().map_or(self.id, |(_, root)| *root)
     }
 
-    /// Whether an event comes from this customer, as far as it says. Others may speak of an order.
+    /// Whether an event comes from this customer, by its strongest name: others may speak of an order, on a device
+    /// that both have used.
     pub fn is_told_by(&self, event: &Event) -> bool {
-        event.ids.is_empty() || self.identifiers.iter().any(|(known, _)| event.ids.contains(known))
+        event.ids.iter().min().is_some_and(|teller| self.identifiers.iter().any(|(known, _)| known == teller))
     }
 
     /// The root profile that a reference names: one of our own ids, or an identifier.

@@ -211,8 +211,8 @@ pub fn take_up(rules: &Rules, customer: &mut Customer, features: Vec<Seen>) {
     customer.adopted = rules.latest_version();
     let Some(edition) = rules.latest() else { return };
     customer.clock = customer.clock.max(edition.published_at);
-    ignore_inactivity(customer); // The version may let nothing lapse so any more.
-    watch_inactivity(edition, customer);
+    let seen = Some(customer.clock);
+    watch_inactivity_again(edition, customer, seen); // The version may let nothing lapse so any more.
     segment::expect_change(customer);
 }
 
@@ -733,35 +733,55 @@ fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     }
 }
 
-/// Wakes the customer when a lot lapses, by its own end or by inactivity, and before, unless that instant was `seen` already.
+/// Wakes the customer when a lot lapses, by its own end or by inactivity, and before. A reminder that was due by
+/// `seen` has had its time; without it the lot is new, and a late reminder is given.
 fn watch_lot(edition: &Edition, customer: &mut Customer, lot: LotId, seen: Option<Timestamp>) {
     let found = customer.member.as_ref().and_then(|m| m.wallet.lot(lot));
-    match found.map(|l| l.expires_at) {
-        Some(Timestamp::NEVER) => watch_inactivity(edition, customer),
-        Some(expires_at) => watch(edition, customer, expires_at, lot, seen),
+    match found.map(|l| (l.available_at, l.expires_at)) {
+        Some((_, Timestamp::NEVER)) => watch_inactivity(edition, customer),
+        Some((from, expires_at)) => watch(edition, customer, (from, expires_at), lot, seen),
         None => {}
     }
 }
 
-/// Wakes the customer when inactivity would let everything lapse, and before, instead of when that was due
-/// until now.
-pub(crate) fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
-    let due = customer.member.as_ref().and_then(|m| loyalty::idle_until(edition, m.wallet.active_at));
-    let Some(due) = due else { return };
-    ignore_inactivity(customer);
-    let seen = Some(customer.clock);
-    watch(edition, customer, due, loyalty::everything(customer.id), seen);
+/// After something was earned or spent: wakes the customer when inactivity would let everything lapse, and before,
+/// instead of when that was due until now.
+fn watch_inactivity(edition: &Edition, customer: &mut Customer) {
+    let Some((_, due)) = idle_span(edition, customer) else { return };
+    let everything = loyalty::everything(customer.id);
+    let waits = Timer { at: due, kind: TimerKind::Expire, id: everything.number, owner: everything.owner };
+    if !customer.timers.has(&waits) {
+        watch_inactivity_again(edition, customer, None);
+    }
 }
 
-fn ignore_inactivity(customer: &mut Customer) {
-    let everything = loyalty::everything(customer.id).number;
-    customer.timers.cancel(TimerKind::Expire, everything);
-    customer.timers.cancel(TimerKind::Remind, everything);
+/// The same where nothing was earned or spent, and reminders that were due by `seen` have had their time.
+pub(crate) fn watch_inactivity_again(edition: &Edition, customer: &mut Customer, seen: Option<Timestamp>) {
+    let everything = loyalty::everything(customer.id);
+    customer.timers.cancel(TimerKind::Expire, everything.number);
+    customer.timers.cancel(TimerKind::Remind, everything.number);
+    if let Some(span) = idle_span(edition, customer) {
+        watch(edition, customer, span, everything, seen);
+    }
 }
 
-fn watch(edition: &Edition, customer: &mut Customer, expires_at: Timestamp, lot: LotId, seen: Option<Timestamp>) {
-    customer.wake(expires_at, TimerKind::Expire, lot.number, lot.owner);
-    if let Some(at) = loyalty::remind_at(edition, expires_at).filter(|at| seen.is_none_or(|seen| *at > seen)) {
+/// Since when a member is idle, and when everything lapses for it.
+fn idle_span(edition: &Edition, customer: &Customer) -> Option<(Timestamp, Timestamp)> {
+    let since = customer.member.as_ref()?.wallet.active_at;
+    Some((since, loyalty::idle_until(edition, since)?))
+}
+
+/// Wakes the customer at the end of a validity, and for a reminder before, once there is something to remind of.
+fn watch(
+    edition: &Edition,
+    customer: &mut Customer,
+    (from, until): (Timestamp, Timestamp),
+    lot: LotId,
+    seen: Option<Timestamp>,
+) {
+    customer.wake(until, TimerKind::Expire, lot.number, lot.owner);
+    let remind_at = loyalty::remind_at(edition, until).map(|at| at.max(from));
+    if let Some(at) = remind_at.filter(|at| seen.is_none_or(|seen| *at > seen)) {
         customer.wake(at, TimerKind::Remind, lot.number, lot.owner);
     }
 }

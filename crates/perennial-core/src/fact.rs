@@ -481,7 +481,7 @@ pub enum TierReason {
     Merged,
     /// The programme has no such level any more.
     Adopted,
-    /// A level held before, this one, went with a refund, so that nobody falls back to it.
+    /// The level named here, held before, went with a refund; the one that is held stays.
     Undermined,
     /// Something of an order came back, and the level stays: it rests on another order now.
     Rests,

@@ -129,14 +129,22 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
 
 /// The earning rules that apply to an order; one that only an update told of is one all the same.
 pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, order: &OrderRecord) -> Arc<[Word]> {
-    let brings = order.net_left() > 0 && edition.program.rate(order.currency).is_some();
     let rules = edition.earning(ORDER_COMPLETED).filter(|rule| {
-        (brings || rule.limit.is_none()) // What brings nothing uses no limit up.
-            && rule.when.holds(view)
+        rule.when.holds(view)
             && any_line(rule, view, order)
             && within_limit(book, edition, &rule.id, rule.limit, order.at)
     });
-    rules.map(|rule| rule.id.clone()).collect()
+    let rules: Vec<&EarnRule> = rules.collect();
+    let named = |rules: &[&EarnRule]| rules.iter().map(|rule| rule.id.clone()).collect();
+    if rules.iter().all(|rule| rule.limit.is_none()) {
+        return named(&rules);
+    }
+    let under = OrderRecord { rules: named(&rules), ..order.clone() };
+    if reckon(book, &under) > 0 {
+        return under.rules;
+    }
+    let unlimited: Vec<&EarnRule> = rules.into_iter().filter(|rule| rule.limit.is_none()).collect();
+    named(&unlimited) // What brings nothing uses no limit up.
 }
 
 /// The earning rules that apply to an order that begins to earn, of the version it was booked by.

@@ -83,7 +83,7 @@ pub(crate) fn unite(edition: &Edition, into: &mut Customer, mut from: Customer) 
         }
         _ => {}
     }
-    engine::watch_inactivity(edition, into); // Each side waited for its own.
+    engine::watch_inactivity_again(edition, into, Some(into.clock)); // Each side waited for its own.
 }
 
 fn unite_members(member: &mut Member, other: Member, now: Timestamp) {

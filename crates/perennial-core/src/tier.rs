@@ -124,9 +124,9 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
 /// A refund of an order, and how things stood before it.
 pub(crate) struct Lost {
     pub(crate) order: OrderRef,
-    /// The order's.
+    /// The local year that the order counts in.
     pub(crate) year: i16,
-    /// What counted.
+    /// What counted in each year before the refund.
     pub(crate) years: Few<i16, Year>,
     /// The order's points had not become available.
     pub(crate) was_pending: bool,
@@ -205,7 +205,7 @@ fn best_before(tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, T
 /// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
 /// to one whose year a refund has taken below the mark.
 fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
-    let Some(member) = &book.customer.member else { return };
+    let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return };
     let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
     let earned = level_for(tiers, counted(member, tiers, lost.year));
     let goes = |status: &&TierStatus| {
@@ -215,8 +215,8 @@ fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
             _ => status.reached_by == Some(lost.order) && (gone || level > earned),
         }
     };
-    let gone: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
-    for TierStatus { tier, level, until, reached_by: order, .. } in gone {
+    let lost_levels: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
+    for TierStatus { tier, level, until, reached_by: order, .. } in lost_levels {
         book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
 }
@@ -328,8 +328,8 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
             }
         }
         TierReason::Undermined => {
-            let goes = (&change.tier, change.until, change.order);
-            before.retain(|status| (&status.tier, status.until, status.reached_by) != goes);
+            let named = (&change.tier, change.until, change.order);
+            before.retain(|status| (&status.tier, status.until, status.reached_by) != named);
             old
         }
         TierReason::Rests => TierStatus { reached_by: change.order, ..old },

@@ -50,11 +50,13 @@ impl Oracle {
             let times = used.iter().filter(|(id, _)| *id == rule.id).map(|(_, at)| *at);
             is_over(rule.limit, &times.collect::<Vec<_>>(), sale.at, zone)
         };
-        // What brings nothing uses no limit up.
-        let idle = |rule: &Earn| !matches!(rule.limit, Limit::Always) && (placed.foreign || placed.money() == 0);
-        let fits: Vec<&Earn> = rules.filter(|rule| is_worth(rule, &placed) && !often(rule) && !idle(rule)).collect();
-        let under: Vec<&Earn> = may.filter_map(|id| fits.iter().find(|rule| rule.id == id).copied()).collect();
-        let limited = under.iter().filter(|rule| !matches!(rule.limit, Limit::Always));
+        let fits: Vec<&Earn> = rules.filter(|rule| is_worth(rule, &placed) && !often(rule)).collect();
+        let mut under: Vec<&Earn> = may.filter_map(|id| fits.iter().find(|rule| rule.id == id).copied()).collect();
+        let is_limited = |rule: &Earn| !matches!(rule.limit, Limit::Always);
+        if self.worth(&Sale { under: under.iter().map(|rule| rule.id).collect(), ..placed }) == 0 {
+            under.retain(|rule| !is_limited(rule)); // What brings nothing uses no limit up.
+        }
+        let limited = under.iter().filter(|rule| is_limited(rule));
         let now_used: Vec<_> = limited.map(|rule| (rule.id, sale.at)).collect();
         let under = under.iter().map(|rule| rule.id).collect();
         self.people[who].used.extend(now_used);

@@ -65,7 +65,7 @@ impl Oracle {
     /// Events that features hear as they come; orders and returns are heard when they take effect.
     pub(super) fn hear(&mut self, who: usize, event: &Event) {
         // Somebody else may speak of an order: what they say of themselves is nobody's.
-        if event.ids.is_empty() || event.ids.iter().any(|id| self.people[who].names.contains(id)) {
+        if event.order_id().is_none() || event.ids.iter().min().is_some_and(|id| self.people[who].names.contains(id)) {
             self.learn_of(who, event);
         }
         let what = match &event.body {

@@ -193,10 +193,11 @@ impl Oracle {
 
     fn take_back(&mut self, who: usize, at: usize, before: &Sale, stood: &[usize], now: i64) {
         let sale = self.people[who].sales[at].clone();
-        if !sale.earns {
-            return self.miss(who, stood);
-        }
         let years = self.people[who].years.clone();
+        if !sale.earns {
+            self.miss(who, stood);
+            return self.lose(who, &sale, false, &years);
+        }
         let less = sale.points - self.worth(&sale).min(sale.points);
         let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
         if let Some(lot) = sale.lot.filter(|_| less > 0) {

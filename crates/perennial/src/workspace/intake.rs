@@ -182,6 +182,11 @@ impl Workspace {
     /// Folds an event, which leaves its place when that is done.
     fn try_fold(&mut self, place: &mut Option<Box<Event>>, fingerprint: Fingerprint) -> Result<Receipt, Failure> {
         let Some(event) = place else { return Err(super::misfit("fold an event", "it is folded already")) };
+        let owner = match event.order_id() {
+            Some(order) => self.warm.order_owner(OrderRef::derive(&self.secret(), order))?,
+            None => None,
+        };
+        owner.map_or(Ok(()), |owner| self.hand_over(owner, event))?;
         if let Some(reject) = self.without_erased(event)? {
             return self.refuse(reject);
         }
@@ -190,10 +195,6 @@ impl Workspace {
         {
             return Ok(receipt);
         }
-        let owner = match event.order_id() {
-            Some(order) => self.warm.order_owner(OrderRef::derive(&self.secret(), order))?,
-            None => None,
-        };
         if owner.is_none()
             && let Some(reject) = self.one_too_many(event)?
         {
@@ -203,7 +204,6 @@ impl Workspace {
         let id = match owner {
             Some(id) => {
                 self.wake(id, event.at)?;
-                self.hand_over(id, event)?;
                 id
             }
             None if event.ids.is_empty() => return self.wait(place, fingerprint),

@@ -19,7 +19,7 @@ use perennial_core::unmerge::{self, LotNumbers};
 use perennial_core::{engine, loyalty, merge};
 use perennial_store::Failure;
 
-use super::tail::instant;
+use super::tail::{instant, instant_of};
 use super::warm::Warm;
 use super::{Answer, Workspace};
 
@@ -235,14 +235,17 @@ impl<'a> Sides<'a> {
         if entry.customer != Some(self.stay) {
             return self.scratch.fold_again(self.whole, entry);
         }
+        // Each side comes as far as the two had come together: what is told later is late for either.
+        if let Some(input) = &entry.input {
+            self.catch_up(instant_of(input), entry.seq)?;
+        }
         let from = merged(entry);
         let undone = from == Some(self.out);
         if let Some(from) = from.filter(|_| !undone) {
             return self.join(entry, from, later);
         }
         match &entry.input {
-            // Each side comes as far as the two had come together: what is told later is late for either.
-            Some(Input::Timer(_) | Input::Adopted { .. }) => self.catch_up(instant(entry), entry.seq),
+            Some(Input::Timer(_) | Input::Adopted { .. }) => Ok(()),
             Some(Input::Joined { .. }) if undone => Ok(()),
             Some(Input::Command(_)) if undone => self.fold(self.stay, entry, Vec::new()),
             Some(Input::Event(event)) => {
@@ -422,7 +425,7 @@ impl<'a> Sides<'a> {
                 }
                 return Ok(());
             };
-            self.scratch.now = timer.at;
+            self.scratch.now = self.scratch.now.max(timer.at); // What an entry brought late is late.
             self.scratch.next_seq = seq;
             self.scratch.fire(side, timer)?;
         }

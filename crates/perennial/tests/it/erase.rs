@@ -292,3 +292,32 @@ fn a_crash_before_the_checkpoint_does_not_undo_an_erasure() {
     drop(workspace); // As a crash: no checkpoint holds it.
     gone(home.path());
 }
+
+#[test]
+fn who_tells_of_somebody_elses_refund_is_not_kept_with_the_orders_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut workspace = open(folder.path());
+    ask(&mut workspace, "ben", Command::Enroll).unwrap();
+    let refund = |order: &str, id: &str| {
+        json!({ "type": "track", "userId": "ana-unique", "event": "Order Refunded", "messageId": id,
+            "context": { "traits": { "name": "Anastasia" } }, "properties": { "order_id": order, "total": 5 } })
+    };
+    let order = |id: &str| {
+        json!({ "type": "track", "userId": "ben", "event": "Order Completed", "messageId": format!("of {id}"),
+            "properties": { "order_id": id, "currency": "USD", "subtotal": 40 } })
+    };
+    let told =
+        json!([refund("early", "r1"), order("early"), order("late"), refund("late", "r2"), refund("late", "r2")]);
+    let receipts = workspace.take(noon(), arrivals(&told)).unwrap();
+    assert!(matches!(receipts[4].status, Status::Duplicate), "{receipts:?}");
+    let ben = workspace.customer(noon(), &"ben".parse().unwrap()).unwrap().unwrap().id;
+    let entries: Vec<_> = workspace.journal().iter(1).map(Result::unwrap).filter(|e| e.customer == Some(ben)).collect();
+    let returned = entries.iter().filter(|entry| format!("{:?}", entry.outcome).contains("Returned"));
+    assert_eq!(returned.count(), 2, "both refunds are his");
+    for entry in &entries {
+        let kept = format!("{entry:?}");
+        assert!(PERSONAL.iter().all(|word| !kept.contains(word)), "{kept}");
+    }
+    let findings = verified(&mut workspace, noon());
+    assert!(findings.faults.is_empty(), "{:?}", findings.faults);
+}
