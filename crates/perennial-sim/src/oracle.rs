@@ -15,9 +15,11 @@ mod progress;
 
 use std::collections::BTreeMap;
 
+use perennial_core::customer::Customer;
 use perennial_core::event::{Body, Event, Refund};
-use perennial_core::id::{Identifier, IdentifierKind};
+use perennial_core::id::{Identifier, IdentifierKind, LotId};
 use perennial_core::input::Command;
+use perennial_core::ledger::Buckets;
 use perennial_core::time::Timestamp;
 
 use crate::figures::Ask;
@@ -86,8 +88,8 @@ pub(crate) enum Expected {
 
 #[derive(Clone, Default)]
 struct Lot {
-    /// Which of those that were opened for one person; what is due at one instant comes in this order.
-    number: usize,
+    /// What the workspace calls it, as soon as it is seen there: what is due at one instant comes in this order.
+    name: Option<LotId>,
     earned_at: i64,
     available_at: i64,
     expires_at: i64,
@@ -96,6 +98,17 @@ struct Lot {
     held: i64,
     spent: i64,
     expired: i64,
+}
+
+impl Lot {
+    /// Whether the workspace has it so.
+    fn is(&self, theirs: &perennial_core::ledger::Lot) -> bool {
+        let Buckets { pending, available, held, spent, expired, .. } = theirs.buckets;
+        let times = [theirs.earned_at, theirs.available_at, theirs.expires_at].map(Timestamp::as_millis);
+        times == [self.earned_at, self.available_at, self.expires_at]
+            && [pending, available, held, spent, expired]
+                == [self.pending, self.available, self.held, self.spent, self.expired]
+    }
 }
 
 #[derive(Clone)]
@@ -241,8 +254,6 @@ struct Person {
     joined: Option<i64>,
     /// Indexes of this person's lots.
     lots: Vec<usize>,
-    /// How many of them were opened for this very person.
-    opened: usize,
     arrears: i64,
     holds: Vec<Hold>,
     /// Held points that were used, when, and how many of them no order has claimed.
@@ -325,9 +336,10 @@ impl Oracle {
 
     /// How far somebody has come: reminders wake people too, and these books know of none. A version that was taken
     /// up to no effect is nowhere written, and a process that dies forgets that it was.
-    pub(crate) fn follow(&mut self, name: &Identifier, clock: Timestamp, adopted: u32) {
-        self.also(|other| other.follow(name, clock, adopted));
+    pub(crate) fn follow(&mut self, name: &Identifier, held: &Customer) {
+        self.also(|other| other.follow(name, held));
         let Some(who) = self.who(name) else { return };
+        let (clock, adopted) = (held.clock, held.adopted);
         let followed = self.versions.iter().position(|version| *version >= adopted).map_or(0, |at| at + 1);
         if followed == self.editions.len() && followed > self.people[who].adopted {
             self.wake(who, clock.as_millis()); // A review that waited for levels is due with the version.
@@ -335,6 +347,22 @@ impl Oracle {
         self.people[who].adopted = followed;
         self.turn(who, clock.as_millis());
         self.people[who].clock = self.people[who].clock.max(clock.as_millis());
+        self.name_lots(who, held);
+    }
+
+    /// Lots that are new get the names that they have in the workspace; which of two that are alike matters to nobody.
+    fn name_lots(&mut self, who: usize, held: &Customer) {
+        let known = held.member.iter().flat_map(|member| member.wallet.lots.iter());
+        let mut named: Vec<LotId> = self.people[who].lots.iter().filter_map(|lot| self.lots[*lot].name).collect();
+        for theirs in known {
+            let is_it = |lot: &&usize| self.lots[**lot].name.is_none() && self.lots[**lot].is(theirs);
+            if !named.contains(&theirs.id)
+                && let Some(lot) = self.people[who].lots.iter().find(is_it).copied()
+            {
+                self.lots[lot].name = Some(theirs.id);
+                named.push(theirs.id);
+            }
+        }
     }
 
     /// The same without the last merge.

@@ -498,7 +498,7 @@ impl Trial<'_> {
             let Some(oracle) = &mut self.oracle else { continue };
             let mut otherwise = None;
             if let (Some(customer), Some(who)) = (found, who) {
-                oracle.follow(name, customer.clock, customer.adopted);
+                oracle.follow(name, customer);
                 customer.segments.iter().for_each(|s| oracle.trust(who, &s.segment, s.since.as_millis()));
                 otherwise = portrait::differs(customer, &rules, &oracle.portrait(who, customer.clock.as_millis()));
             }
@@ -525,7 +525,7 @@ impl Trial<'_> {
             let expected = oracle.awake(clock, name);
             let rules = workspace.rules().without_catalog();
             if let Some(held) = workspace.as_held(name).map_err(|failure| failure.to_string())? {
-                oracle.follow(name, held.clock, held.adopted);
+                oracle.follow(name, held);
             }
             self.report.balances += 1;
             if let (Some(customer), Some(who)) = (&found, oracle.who(name)) {

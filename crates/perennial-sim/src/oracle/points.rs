@@ -1,13 +1,21 @@
 //! Points: lots, what is owed, and what time does to them.
 
+use perennial_core::id::CustomerId;
+
 use super::{Lot, NEVER, Oracle};
+
+/// Of the lots that are due at one instant the one with the lesser number, and then owner; new ones come last.
+type Turn = (bool, Option<(u32, CustomerId)>);
+const NONE: Turn = (false, None);
+
+fn turn<T>(name: Option<T>) -> (bool, Option<T>) {
+    (name.is_none(), name)
+}
 
 impl Oracle {
     pub(super) fn grant(&mut self, who: usize, points: i64, earned_at: i64, available_at: i64) -> usize {
         let expires_at = self.trade.zone().lapse(available_at, self.trade.validity());
-        self.people[who].opened += 1;
-        let number = self.people[who].opened;
-        let mut lot = Lot { number, earned_at, available_at, expires_at, ..Lot::default() };
+        let mut lot = Lot { earned_at, available_at, expires_at, ..Lot::default() };
         if available_at > earned_at {
             lot.pending = points;
         } else {
@@ -42,7 +50,14 @@ impl Oracle {
     pub(super) fn earliest(&self, who: usize, asked: i64, except: Option<usize>) -> Vec<(usize, i64)> {
         let lots = self.people[who].lots.iter().copied();
         let mut open: Vec<usize> = lots.filter(|l| Some(*l) != except && self.lots[*l].available > 0).collect();
-        open.sort_by_key(|l| (self.lots[*l].expires_at, self.lots[*l].earned_at, *l));
+        open.sort_by_key(|l| {
+            (
+                self.lots[*l].expires_at,
+                self.lots[*l].earned_at,
+                turn(self.lots[*l].name.map(|name| (name.owner, name.number))),
+                *l,
+            )
+        });
         let mut left = asked;
         let mut taken = Vec::new();
         for lot in open {
@@ -56,19 +71,20 @@ impl Oracle {
     }
 
     /// The next thing that time does to somebody: instant, kind (a hold ends, a lot becomes
-    /// available, a lot lapses, the tier is reviewed, a segment is entered), the lot's number, which; none after
+    /// available, a lot lapses, the tier is reviewed, a segment is entered), the lot's turn, which; none after
     /// `until`.
-    pub(super) fn next_due(&self, who: usize, until: i64) -> Option<(i64, u8, usize, usize)> {
+    pub(super) fn next_due(&self, who: usize, until: i64) -> Option<(i64, u8, Turn, usize)> {
         let person = &self.people[who];
         let has_levels = !self.followed(who).levels.is_empty(); // Without them none is reviewed, until there are some.
         let review = person.tier.as_ref().map(|t| t.until).filter(|at| *at < NEVER && has_levels);
-        let review = review.map(|at| (at, 5, 0, 0));
-        let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, 0, i));
+        let review = review.map(|at| (at, 5, NONE, 0));
+        let holds = person.holds.iter().enumerate().filter(|(_, h)| h.open).map(|(i, h)| (h.until, 0, NONE, i));
         let lots = || person.lots.iter().map(|l| (*l, &self.lots[*l]));
-        let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, l.number, i));
-        let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, l.number, i));
+        let due = |lot: &Lot| turn(lot.name.map(|name| (name.number, name.owner)));
+        let activate = lots().filter(|(_, l)| l.pending > 0).map(|(i, l)| (l.available_at, 1, due(l), i));
+        let expire = lots().filter(|(_, l)| l.available > 0).map(|(i, l)| (l.expires_at, 2, due(l), i));
         let due = holds.chain(activate).chain(expire).chain(review).min().filter(|(at, ..)| *at <= until);
-        let turn = self.next_turn(who, due.map_or(until, |(at, ..)| at)).map(|at| (at, 6, 0, 0));
+        let turn = self.next_turn(who, due.map_or(until, |(at, ..)| at)).map(|at| (at, 6, NONE, 0));
         due.into_iter().chain(turn).min()
     }
 
