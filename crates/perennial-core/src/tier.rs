@@ -16,7 +16,7 @@ use crate::rules::Rules;
 use crate::time::Timestamp;
 
 /// Levels that are remembered behind the one that is held.
-const BEFORE_MAX: usize = 8;
+const BEFORE_MAX: usize = 32;
 
 /// What the member has in a local year of what the tiers count.
 pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {

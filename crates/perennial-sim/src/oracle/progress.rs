@@ -11,7 +11,7 @@ use crate::calendar::DAY;
 use crate::plan::{By, Deed, Edition, LEVELS, Mark, Measure, OnRefund, SPREAD};
 
 /// Levels remembered behind the one that is held.
-const BEFORE_MAX: usize = 8;
+const BEFORE_MAX: usize = 32;
 
 fn bare(level: &'static str, until: i64) -> Tier {
     Tier { level, until, by: None, year: None, by_hand: false }
