@@ -128,6 +128,7 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
 }
 
 /// The earning rules that apply to an order; one that only an update told of is one all the same.
+/// Where an order earns nothing by them, those with a limit do not apply: they would use it up for nothing.
 pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, order: &OrderRecord) -> Arc<[Word]> {
     let rules = edition.earning(ORDER_COMPLETED).filter(|rule| {
         rule.when.holds(view)
@@ -144,7 +145,7 @@ pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, orde
         return under.rules;
     }
     let unlimited: Vec<&EarnRule> = rules.into_iter().filter(|rule| rule.limit.is_none()).collect();
-    named(&unlimited) // What brings nothing uses no limit up.
+    named(&unlimited)
 }
 
 /// The earning rules that apply to an order that begins to earn, of the version it was booked by.
