@@ -433,7 +433,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     let stood = standing_milestones(book, name);
     let years = book.customer.member.as_ref().map(|member| member.years.clone()).unwrap_or_default();
-    let mut lost = tier::Lost { order: name, year: book.program().zone.year(before.at), years, was_pending: false };
+    let mut lost = tier::Lost { order: name, years, was_pending: false };
     book.record(Fact::Returned(back));
     if !before.earns {
         miss_milestones(book, stood); // It counted as an order all the same.
@@ -450,7 +450,8 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     let spend = spend_of(book, &before) - spend_of(book, &after);
     if less > 0 || spend > 0 {
-        book.record(Fact::Qualified { year: lost.year, points: -less, spend: -spend });
+        let year = book.program().zone.year(before.at);
+        book.record(Fact::Qualified { year, points: -less, spend: -spend });
     }
     give_points_back(book, &before, &after);
     move_impact(book, &before, &after);

@@ -103,29 +103,37 @@ pub(crate) fn join(book: &mut Book<'_>) {
     }
 }
 
-/// After something counted in a local year: lifts, or extends what is held.
-pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
-    let program = book.edition();
-    let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
+/// After something counted in a local year: lifts, or extends what is held. What was reached so long ago that its
+/// time is over is reviewed as of its own days (rule 2).
+pub(crate) fn regrade(book: &mut Book<'_>, mut year: i16, mut order: Option<OrderRef>) {
+    let edition = book.edition();
+    let program = &edition.program;
+    let (Some(tiers), Some(member)) = (&program.tiers, &book.customer.member) else { return };
     let Some(held) = &member.tier else { return };
-    let reached = level_for(tiers, counted(member, tiers, year));
-    let until = end_of_next_year(&program.program, year);
-    if reached == 0 || reached < held.level || until <= book.customer.clock {
-        return;
+    let mut reached = level_for(tiers, counted(member, tiers, year));
+    while reached > 0 && end_of_next_year(program, year) <= book.customer.clock {
+        (year, order) = (year + 1, None);
+        reached = reviewed(tiers, reached, level_for(tiers, counted(member, tiers, year)));
     }
-    let (level, held_until) = (held.level, held.until);
-    if reached > level {
+    let until = end_of_next_year(program, year);
+    if reached > held.level {
         change(book, reached, until, TierReason::Reached, order);
-    } else if until > held_until {
+    } else if reached > 0 && reached == held.level && until > held.until {
         change(book, reached, until, TierReason::Kept, order);
+    }
+}
+
+/// What a review leaves of a level, by what its last year has earned.
+fn reviewed(tiers: &Tiers, level: u8, earned: u8) -> u8 {
+    match tiers.drop {
+        Drop::OneLevel => earned.max(level.saturating_sub(1)),
+        Drop::ToEarned => earned,
     }
 }
 
 /// A refund of an order, and how things stood before it.
 pub(crate) struct Lost {
     pub(crate) order: OrderRef,
-    /// The local year that the order counts in.
-    pub(crate) year: i16,
     /// What counted in each year before the refund.
     pub(crate) years: Few<i16, Year>,
     /// The order's points had not become available.
@@ -151,21 +159,14 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
     }
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return };
-    let (level, by, year) = (held.level, held.reached_by, year_of(book, held));
+    let (level, by, year) = (held.level, held.reached_by, held.year);
     if level_for(tiers, counted(member, tiers, year)) >= level {
         return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
     }
     let at_once = tiers.on_refund == OnRefund::AtOnce && lost.takes(tiers, member, level, year);
-    if at_once || year == lost.year && by == Some(lost.order) {
+    if at_once || by == Some(lost.order) {
         fall(book, tiers, year);
     }
-}
-
-/// By which year a level is held: that of the order that reached it, or the one before the last that it is good for.
-fn year_of(book: &Book<'_>, held: &TierStatus) -> i16 {
-    let zone = &book.program().zone;
-    let record = held.reached_by.and_then(|by| book.customer.orders.get(by));
-    record.map_or_else(|| zone.year(held.until.plus_millis(-1)).saturating_sub(1), |by| zone.year(by.at))
 }
 
 /// A level goes: what is held is the best of what was held before and what counts still, and no higher.
@@ -207,12 +208,14 @@ fn best_before(tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, T
 fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
     let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return };
     let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
-    let earned = level_for(tiers, counted(member, tiers, lost.year));
     let goes = |status: &&TierStatus| {
         let level = tiers.position(&status.tier).unwrap_or(status.level);
         match tiers.on_refund {
-            OnRefund::AtOnce => !status.by_hand && lost.takes(tiers, member, level, year_of(book, status)),
-            _ => status.reached_by == Some(lost.order) && (gone || level > earned),
+            OnRefund::AtOnce => !status.by_hand && lost.takes(tiers, member, level, status.year),
+            _ => {
+                let earned = level_for(tiers, counted(member, tiers, status.year));
+                status.reached_by == Some(lost.order) && (gone || level > earned)
+            }
         }
     };
     let lost_levels: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
@@ -270,11 +273,7 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         let good = [earned_in(this.saturating_sub(1)), earned_in(this)];
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
-        let level = match tiers.drop {
-            Drop::OneLevel => earned.max(held.level.saturating_sub(1)),
-            Drop::ToEarned => earned,
-        };
-        (level, end_of_next_year(&program.program, last))
+        (reviewed(tiers, held.level, earned), end_of_next_year(&program.program, last))
     };
     // What was held before may be good still.
     let (before, _) = best_before(tiers, member, due);
@@ -305,11 +304,19 @@ pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
     customer.wake_instead(old_until, Some(until), TimerKind::Review);
 }
 
+/// The local year that earned a level: the one before the last that it is good for. No zone is so far from UTC that
+/// its year would begin on another half of the day.
+fn earning_year(until: Timestamp) -> i16 {
+    const HALF_A_DAY_AND_MORE: i64 = 15 * 60 * 60 * 1000;
+    until.plus_millis(-HALF_A_DAY_AND_MORE).utc_year().saturating_sub(1)
+}
+
 fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange) -> TierStatus {
     let held = TierStatus {
         tier: change.tier.clone(),
         level: change.level,
         until: change.until,
+        year: earning_year(change.until),
         reached_by: change.order,
         by_hand: change.reason == TierReason::Set,
     };
@@ -319,7 +326,7 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
             before.insert(0, old);
             held
         }
-        TierReason::Adopted => TierStatus { reached_by: old.reached_by, by_hand: old.by_hand, ..held },
+        TierReason::Adopted => TierStatus { tier: held.tier, level: held.level, until: held.until, ..old },
         TierReason::Refunded | TierReason::Reviewed => {
             let same = |status: &TierStatus| status.tier == change.tier && status.until == change.until;
             match before.iter().position(same) {
@@ -358,13 +365,13 @@ pub(crate) fn unite(member: &mut Member, tier: Option<TierStatus>, before: Vec<T
     forget(&mut member.held_before, now);
 }
 
-/// Nobody comes back to what is over, or to what everybody has.
+/// Nobody comes back to what is over, or to what everybody has; what that is may be another level by now.
 fn forget(before: &mut Vec<TierStatus>, now: Timestamp) {
-    before.retain(|status| status.until > now && (status.level > 0 || status.by_hand));
+    before.retain(|status| status.until > now && (status.until < Timestamp::NEVER || status.by_hand));
     while before.len() > BEFORE_MAX
-        && let Some((least, _)) = before.iter().enumerate().min_by_key(|(_, status)| (status.level, status.until))
+        && let Some((first, _)) = before.iter().enumerate().min_by_key(|(_, status)| status.until)
     {
-        before.remove(least);
+        before.remove(first);
     }
 }
 

@@ -54,6 +54,11 @@ impl Timestamp {
         self.0 - earlier.0
     }
 
+    /// The year in UTC.
+    pub fn utc_year(self) -> i16 {
+        Offset::UTC.to_datetime(self.jiff()).year()
+    }
+
     fn jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }

@@ -165,7 +165,7 @@ struct Tier {
     until: i64,
     /// The order that reached it.
     by: Option<Box<str>>,
-    /// The year that earned it; none where a review or staff left it.
+    /// The year that earned it; none where staff gave it or everybody has it.
     year: Option<i64>,
     by_hand: bool,
 }

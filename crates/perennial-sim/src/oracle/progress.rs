@@ -116,11 +116,16 @@ impl Oracle {
         self.edition().level(self.counted(who, year))
     }
 
-    /// After something counted in a year: it may lift at once, or extend what is held.
-    pub(super) fn regrade(&mut self, who: usize, year: i64, order: Option<Box<str>>) {
-        let (reached, until) = (self.earned(who, year), self.trade.zone().year_begins(year + 2));
-        let clock = self.people[who].clock;
-        let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
+    /// After something counted in a year: it may lift at once, or extend what is held. Every New Year that has been
+    /// since takes a level, unless the year before it says better.
+    pub(super) fn regrade(&mut self, who: usize, told: i64, order: Option<Box<str>>) {
+        let (mut year, mut reached) = (told, self.earned(who, told));
+        while reached > 0 && self.trade.zone().year_begins(year + 2) <= self.people[who].clock {
+            year += 1;
+            reached = self.earned(who, year).max(reached - 1);
+        }
+        let (until, order) = (self.trade.zone().year_begins(year + 2), order.filter(|_| year == told));
+        let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0) else { return };
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
         if reached > at || (reached == at && until > held.until) {
             self.people[who].held_before.insert(0, held);
@@ -132,11 +137,11 @@ impl Oracle {
     fn hold_level(&mut self, who: usize, tier: Tier) {
         self.people[who].tier = Some(tier);
         let (clock, before) = (self.people[who].clock, std::mem::take(&mut self.people[who].held_before));
-        let of_use = |tier: &Tier| tier.until > clock && (tier.by_hand || self.place(tier.level) > 0);
+        let of_use = |tier: &Tier| tier.until > clock && (tier.by_hand || tier.until < NEVER);
         let mut before: Vec<Tier> = before.into_iter().filter(of_use).collect();
         while before.len() > BEFORE_MAX {
-            let least = (0..before.len()).min_by_key(|at| (self.place(before[*at].level), before[*at].until));
-            before.remove(least.unwrap_or(0));
+            let first = (0..before.len()).min_by_key(|at| before[*at].until);
+            before.remove(first.unwrap_or(0));
         }
         self.people[who].held_before = before;
     }
@@ -184,26 +189,25 @@ impl Oracle {
     /// What is held still is held by the order that reaches it now; what was bought later did not reach it.
     fn rest(&mut self, who: usize, sale: &Sale, held: Tier) {
         let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
-        let Some(by) = by.filter(|by| sale.at <= by.at) else { return };
-        let reaching = self.reaching(who, self.trade.zone().year(by.at), self.place(held.level));
+        if by.is_none_or(|by| sale.at > by.at) {
+            return;
+        }
+        let reaching = self.reaching(who, self.year_of(&held), self.place(held.level));
         self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
     }
 
     /// The level that an order reached goes in its return window, unless the rest of the year is enough.
     fn lose_with_its_order(&mut self, who: usize, sale: &Sale) {
-        let zone = self.trade.zone();
         let Some(held) = self.people[who].tier.clone() else { return };
-        let still = self.earned(who, zone.year(sale.at));
         let gone = !sale.rows.iter().any(Row::is_kept);
         let before = std::mem::take(&mut self.people[who].held_before);
-        let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || self.place(tier.level) > still);
+        let earns = |tier: &Tier| self.earned(who, self.year_of(tier)) >= self.place(tier.level);
+        let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || !earns(tier));
         self.people[who].held_before = before.into_iter().filter(|tier| !goes(tier)).collect();
-        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
-        let Some(by) = by.cloned() else { return };
-        let (year, at) = (zone.year(by.at), self.place(held.level));
+        let (year, at) = (self.year_of(&held), self.place(held.level));
         if self.earned(who, year) >= at {
             self.rest(who, sale, held);
-        } else if by.id == sale.id {
+        } else if held.by.as_ref() == Some(&sale.id) {
             self.fall(who, at, year);
         }
     }
@@ -242,7 +246,8 @@ impl Oracle {
         }
         let is_it = |before: &Tier| (before.level, before.until) == (tier.level, tier.until);
         let same = self.people[who].held_before.iter().position(is_it);
-        let tier = same.map_or(tier, |at| self.people[who].held_before.remove(at));
+        let mut tier = same.map_or(tier, |at| self.people[who].held_before.remove(at));
+        tier.year = Some(self.year_of(&tier));
         self.hold_level(who, tier);
     }
 
