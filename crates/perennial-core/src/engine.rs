@@ -132,7 +132,8 @@ pub fn apply_and_score(
     }
     observe(book.edition, book.customer, event);
     let edition = book.edition;
-    profile::misfits(&edition.program, event).for_each(|name| book.note(&format!("wrong_type: {name}")));
+    let misfits = profile::misfits(&edition.program, book.customer, event);
+    misfits.for_each(|name| book.note(&format!("wrong_type: {name}")));
     loyalty::join(&mut book, event);
     match &event.body {
         Body::Ordered(order) | Body::OrderUpdated(order) => {
@@ -279,9 +280,7 @@ pub fn come_to(customer: &mut Customer, at: Timestamp, input: Option<&Input>) {
 
 /// Views that follow from the event alone.
 fn observe(edition: &Edition, customer: &mut Customer, event: &Event) {
-    if event.order_id().is_none() || customer.is_told_by(event) {
-        profile::absorb(&edition.program, customer, event);
-    }
+    profile::absorb(&edition.program, customer, event);
     profile::follow_cart(&edition.program, &mut customer.cart, event);
     if event.order_id().is_some() && !matches!(event.body, Body::OrderUpdated(_)) {
         return; // Orders are observed when they are booked, and what comes back of them when it does, once.

@@ -8,8 +8,16 @@ use crate::id::{Identifier, IdentifierKind};
 use crate::program::{Program, TraitKind};
 use crate::value::Value;
 
+/// Whether an event speaks of the customer: what others tell of their orders says nothing of them.
+fn speaks_of(customer: &Customer, event: &Event) -> bool {
+    event.order_id().is_none() || customer.is_told_by(event)
+}
+
 /// Takes in what an event says of the person; an older statement never replaces a newer one.
 pub(crate) fn absorb(program: &Program, customer: &mut Customer, event: &Event) {
+    if !speaks_of(customer, event) {
+        return;
+    }
     for (name, value) in event.traits.iter() {
         let Some(declared) = program.traits.get(name) else { continue };
         if !fits(declared.kind, value) {
@@ -30,8 +38,14 @@ pub(crate) fn absorb(program: &Program, customer: &mut Customer, event: &Event) 
 }
 
 /// The declared traits of an event whose values are not of their type; [`absorb`] leaves them as they were.
-pub(crate) fn misfits<'a>(program: &Program, event: &'a Event) -> impl Iterator<Item = &'a str> {
-    let misfits = |(name, value): &(&str, &Value)| program.traits.get(*name).is_some_and(|t| !fits(t.kind, value));
+pub(crate) fn misfits<'a>(
+    program: &'a Program,
+    customer: &Customer,
+    event: &'a Event,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let heard = speaks_of(customer, event);
+    let misfits =
+        move |(name, value): &(&str, &Value)| heard && program.traits.get(*name).is_some_and(|t| !fits(t.kind, value));
     event.traits.iter().filter(misfits).map(|(name, _)| name)
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Edition {
     pub(crate) levels: Vec<(&'static str, i64)>,
     /// What a refund does to the level that rests on it.
     pub(crate) on_refund: OnRefund,
+    /// Whether a weak year costs every level that it has not earned, or one.
+    pub(crate) drops_to_earned: bool,
     /// The levels that there were last, while there are none.
     given_up: Vec<(&'static str, i64)>,
     pub(crate) marks: Vec<Mark>,
@@ -184,6 +186,7 @@ impl Trade {
             by,
             levels,
             on_refund: OnRefund::any(dice),
+            drops_to_earned: dice.per_mille(300),
             given_up: Vec::new(),
             marks,
             lamp_for: Some("silver"),
@@ -207,6 +210,7 @@ impl Edition {
         }
         if dice.per_mille(200) {
             next.on_refund = OnRefund::any(dice);
+            next.drops_to_earned = dice.per_mille(300);
         }
         if self.trade == Trade::Eco {
             next.vary_eco(dice);
@@ -394,6 +398,7 @@ impl Edition {
             ("within: P30D }", format!("within: P{}D }}", self.window)),
             ("pending: P30D", format!("pending: P{}D", self.pending_days)),
             ("by: points.earned", format!("by: {}\n  on_refund: {}", self.by.written(), self.on_refund.written())),
+            ("drop: one_level", format!("drop: {}", self.drop_written())),
             ("from: 500,", format!("from: {},", self.by.amount_written(self.levels[1].1))),
             ("from: 1500,", format!("from: {},", self.by.amount_written(self.levels[2].1))),
             ("impact.waste_kg >= 10,", format!("impact.waste_kg >= {},", self.marks[0].at_least / 1_000)),
@@ -424,11 +429,16 @@ impl Edition {
         let levels = self.levels.iter().map(level);
         format!(
             "tiers:\n  by: {}\n  on_refund: {}\n  period: calendar_year\n  kept: until_end_of_next_year\n  \
-             drop: one_level\n  levels:\n{}",
+             drop: {}\n  levels:\n{}",
             self.by.written(),
             self.on_refund.written(),
+            self.drop_written(),
             levels.collect::<String>()
         )
+    }
+
+    fn drop_written(&self) -> &'static str {
+        if self.drops_to_earned { "to_earned" } else { "one_level" }
     }
 
     fn combine_written(&self) -> &'static str {

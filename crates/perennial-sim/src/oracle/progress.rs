@@ -117,12 +117,12 @@ impl Oracle {
     }
 
     /// After something counted in a year: it may lift at once, or extend what is held. Every New Year that has been
-    /// since takes a level, unless the year before it says better.
+    /// since has reviewed it.
     pub(super) fn regrade(&mut self, who: usize, told: i64, order: Option<Box<str>>) {
         let (mut year, mut reached) = (told, self.earned(who, told));
         while reached > 0 && self.trade.zone().year_begins(year + 2) <= self.people[who].clock {
             year += 1;
-            reached = self.earned(who, year).max(reached - 1);
+            reached = self.left_by_review(who, year, reached);
         }
         let (until, order) = (self.trade.zone().year_begins(year + 2), order.filter(|_| year == told));
         let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0) else { return };
@@ -267,6 +267,12 @@ impl Oracle {
         None
     }
 
+    /// The level that a New Year leaves of another.
+    fn left_by_review(&self, who: usize, ended: i64, level: usize) -> usize {
+        let down_to = if self.edition().drops_to_earned { 0 } else { level.saturating_sub(1) };
+        self.earned(who, ended).max(down_to)
+    }
+
     /// The level's time is over: one down, unless the year that ended says better.
     pub(super) fn review(&mut self, who: usize, due: i64) {
         let Some(held) = self.people[who].tier.clone() else { return };
@@ -276,8 +282,7 @@ impl Oracle {
             let earned = [this - 1, this].map(|year| (self.earned(who, year), zone.year_begins(year + 2)));
             earned.into_iter().filter(|(at, until)| *at > 0 && *until > due).max().unwrap_or((0, NEVER))
         } else {
-            let below = self.place(held.level).saturating_sub(1);
-            (self.earned(who, ended).max(below), zone.year_begins(ended + 2))
+            (self.left_by_review(who, ended, self.place(held.level)), zone.year_begins(ended + 2))
         };
         let before = self.best_before(who, due).filter(|before| before.0 > 0 && *before > policy);
         let (at, until) = before.unwrap_or(policy);
