@@ -304,11 +304,11 @@ pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
     customer.wake_instead(old_until, Some(until), TimerKind::Review);
 }
 
-/// The local year that earned a level: the one before the last that it is good for. No zone is so far from UTC that
-/// its year would begin on another half of the day.
+/// The local year that earned a level: the one before the last that it is good for. In whatever zone it was reached,
+/// years begin within 15 hours of those of UTC.
 fn earning_year(until: Timestamp) -> i16 {
-    const HALF_A_DAY_AND_MORE: i64 = 15 * 60 * 60 * 1000;
-    until.plus_millis(-HALF_A_DAY_AND_MORE).utc_year().saturating_sub(1)
+    const HOURS_15: i64 = 15 * 60 * 60 * 1000;
+    until.plus_millis(-HOURS_15).utc_year().saturating_sub(1)
 }
 
 fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange) -> TierStatus {

@@ -348,6 +348,10 @@ impl Oracle {
         self.turn(who, clock.as_millis());
         self.people[who].clock = self.people[who].clock.max(clock.as_millis());
         self.name_lots(who, held);
+        if let Some(Otherwise { sides, all }) = self.otherwise.as_mut().filter(|other| other.sides.contains(&who)) {
+            // What had lapsed for the two has lapsed for either, whatever is told late afterwards.
+            sides.iter().for_each(|side| all.wake(*side, clock.as_millis()));
+        }
     }
 
     /// Lots that are new get the names that they have in the workspace; which of two that are alike matters to nobody.
