@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::fact::{Fact, Redemption};
 use crate::feature::Seen;
 use crate::few::Few;
-use crate::id::{CustomerId, Identifier, IdentifierKind, LotId, OrderRef, Secret, Word};
+use crate::id::{CustomerId, Identifier, LotId, OrderRef, Secret, Word};
 use crate::input::{Timer, TimerKind};
 use crate::ledger::{Lot, Wallet};
 use crate::orders::Orders;
@@ -605,7 +605,7 @@ impl Customer {
 
     /// The root profile that a reference names: one of our own ids, or an identifier.
     pub fn root_named(&self, who: &Identifier) -> CustomerId {
-        let own = who.value.parse().ok().filter(|id| who.kind == IdentifierKind::User && self.roots.contains(id));
+        let own = who.as_own_id().filter(|id| self.roots.contains(id));
         own.unwrap_or_else(|| self.root_of(std::slice::from_ref(who)))
     }
 

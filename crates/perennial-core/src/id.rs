@@ -221,6 +221,11 @@ pub struct Identifier {
 pub const IDENTIFIER_MAX: usize = 512;
 
 impl Identifier {
+    /// The customer id that it looks like, if a caller named somebody by one of ours.
+    pub fn as_own_id(&self) -> Option<CustomerId> {
+        self.value.parse().ok().filter(|_| self.kind == IdentifierKind::User)
+    }
+
     /// Normalises a raw value; `None` when it is empty, too long or a blocked placeholder.
     ///
     /// E-mails are lower-cased (never folded for dots or plus tags) and their domains are in letters, also

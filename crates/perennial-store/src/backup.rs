@@ -43,6 +43,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), Failure> {
     const DOING: &str = "back up";
     refuse_missing(DOING, folder)?;
     refuse_existing(DOING, to)?;
+    refuse_inside(DOING, to, folder)?;
     let partial = beside(to, "partial");
     make_folder(&partial).map_err(|e| Failure::io(DOING, &partial, &e))?;
     let held = Arc::new(take(&partial)?);
@@ -101,6 +102,10 @@ pub struct Restored {
 pub fn restore(from: &Path, to: &Path, also: Option<&Path>, options: Options) -> Result<Restored, Failure> {
     const DOING: &str = "restore";
     refuse_missing(DOING, from)?;
+    if from.canonicalize().ok().is_some_and(|from| to.canonicalize().is_ok_and(|to| from == to)) {
+        let detail = format!("{} is the data folder itself: name a backup", from.display());
+        return Err(Failure::new(Trouble::Place, DOING, detail));
+    }
     let _whole = if has_logs(from) { take_to_read(from)? } else { None };
     let held = if to.exists() { Some(take(to)?) } else { None };
     let lists: Vec<PathBuf> =
@@ -286,7 +291,17 @@ fn empty_folder(folder: &Path) -> Result<(), Failure> {
 
 fn refuse_existing(doing: &str, to: &Path) -> Result<(), Failure> {
     if to.exists() {
-        return Err(Failure::new(Trouble::Foreign, doing, format!("{} exists already", to.display())));
+        return Err(Failure::new(Trouble::Place, doing, format!("{} exists already", to.display())));
+    }
+    Ok(())
+}
+
+/// A copy inside of what it protects would be lost with it.
+fn refuse_inside(doing: &str, to: &Path, folder: &Path) -> Result<(), Failure> {
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_inside = |parent: PathBuf| folder.canonicalize().is_ok_and(|folder| parent.starts_with(folder));
+    if parent.canonicalize().is_ok_and(is_inside) {
+        return Err(Failure::new(Trouble::Place, doing, format!("{} lies in the data folder", to.display())));
     }
     Ok(())
 }

@@ -6,8 +6,6 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::backup::ERASURES;
-
 /// Files that are folds of the journal, and are made again from it.
 const MADE_AGAIN: [&str; 2] = ["state.db", "duplicates.db"];
 
@@ -28,6 +26,8 @@ pub enum Trouble {
     ReadOnly,
     /// The file belongs to another program.
     Foreign,
+    /// Nothing may be put where the caller wants it.
+    Place,
     /// Entries of the journal are missing that other files have seen.
     Lost,
     /// The file was written by a newer version.
@@ -103,7 +103,7 @@ impl Failure {
             Trouble::Corrupt if MADE_AGAIN.iter().any(|file| self.names(file)) => {
                 "stop the server and let `perennial rebuild` make that file again from the journal: nothing is lost"
             }
-            Trouble::Corrupt if self.names(ERASURES) => {
+            Trouble::Corrupt if self.names("erasures") => {
                 "complete the line from a copy of the file, let a start of the server finish the erasure that it was cut in, or remove it"
             }
             Trouble::Corrupt => {
@@ -116,6 +116,7 @@ impl Failure {
             Trouble::Foreign => {
                 "name another data folder, or move that file away: a backup has journal.db and keys.db, the others are made again"
             }
+            Trouble::Place => "name a folder that is not there yet, outside of the data folder",
             Trouble::Lost => {
                 "restore the last backup; only `perennial rebuild --accept-loss` goes on without what is missing"
             }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perennial_core::event::{Product, Refund};
-use perennial_core::id::{CustomerId, Identifier, IdentifierKind};
+use perennial_core::id::{CustomerId, Identifier};
 use perennial_core::input::{Entry, Input};
 use perennial_core::money::Currency;
 use perennial_core::program::{self, Problem};
@@ -347,7 +347,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
 
 /// The root profiles of whoever has a name. The id of somebody who was erased names them still.
 fn roots(workspace: &mut Workspace, who: &Identifier) -> Result<Vec<CustomerId>, Trouble> {
-    let own = who.value.parse().ok().filter(|_| who.kind == IdentifierKind::User);
+    let own = who.as_own_id();
     match (workspace.roots_of(who)?, own) {
         (Some(roots), _) => Ok(roots),
         (None, Some(id)) => Ok(vec![id]),
@@ -363,6 +363,9 @@ fn roots(workspace: &mut Workspace, who: &Identifier) -> Result<Vec<CustomerId>,
 /// # Errors
 /// When either folder, or the file, cannot be used.
 pub fn restore(from: &Path, to: &Path, erasures: Option<&Path>) -> Result<Option<PathBuf>, Trouble> {
+    if let Some(list) = erasures {
+        std::fs::metadata(list).map_err(|error| Trouble(unread(list, &error)))?;
+    }
     let restored = perennial_store::restore(from, to, erasures, perennial_store::Options::default())?;
     if !restored.erased.is_empty() {
         let mut workspace = Workspace::open(to)?;
@@ -404,6 +407,9 @@ pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<&Identifie
             // Whoever reads has seen enough.
             return if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) };
         }
+    }
+    if shown == 0 {
+        eprintln!("no entry from {from} on; the journal goes to {}", workspace.journal().last_seq());
     }
     Ok(())
 }

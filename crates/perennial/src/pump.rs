@@ -103,7 +103,8 @@ pub struct Notice {
     pub at: Timestamp,
     /// The event's or command's name.
     pub name: String,
-    /// `accepted`, `duplicate`, `rejected`, `quarantined`, or `refused`.
+    /// `accepted`, `duplicate` (also of a command whose first answer was given again), `rejected`, `quarantined`, or
+    /// `refused`.
     pub status: &'static str,
     /// The customer, if it concerns one.
     pub customer: Option<String>,
@@ -550,7 +551,11 @@ impl Writer<'_> {
         let now = self.shared.now();
         let decided = contained(self.workspace, |workspace| workspace.decide_in(now, asked));
         self.promise(decided, caller, move |answer, shared| {
-            let status = if answer.outcome.is_ok() { "accepted" } else { "refused" };
+            let status = match &answer.outcome {
+                _ if answer.replayed => "duplicate",
+                Ok(_) => "accepted",
+                Err(_) => "refused",
+            };
             let (seq, name, customer) = (Some(answer.seq), name.into(), answer.customer.map(|c| c.to_string()));
             let _ = shared.notices.send(Notice { kind: "command", seq, at: now, name, status, customer });
         });

@@ -63,7 +63,10 @@ fn compile_document(document: &Node, new: bool) -> Result<Program, Vec<Problem>>
     if let Some(source) = source {
         let names = names(document);
         let written = document.get("currency").and_then(Node::text).unwrap_or(&source.currency.0);
-        let currency = written.parse().unwrap_or(Currency::USD);
+        // One that is none is told; others that are written are not measured by a guess.
+        let beside =
+            source.wallets.points.cost.as_ref().and_then(|cost| cost.0.split_whitespace().last()?.parse().ok());
+        let currency = written.parse().ok().or(beside).unwrap_or(Currency::USD);
         program = Compiler { document, names, currency, new, problems: &mut problems }.program(&source);
     }
     match program {

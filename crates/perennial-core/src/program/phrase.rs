@@ -55,7 +55,11 @@ pub(super) fn money(text: &str, currency: Currency) -> Result<Decimal, String> {
 /// `5%`, in parts of `whole`: 5 % of 10,000 is 500.
 pub(super) fn share(text: &str, whole: u32) -> Result<u32, String> {
     let wrong = || format!("'{text}' is no share like 5%, more than 0% and at most 100%");
-    let number = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
+    let in_percent = || match text.trim().parse::<Decimal>() {
+        Ok(number) => format!("{}: write {number}%", wrong()),
+        Err(_) => wrong(),
+    };
+    let number = text.trim().strip_suffix('%').ok_or_else(in_percent)?.trim();
     let percent: Decimal = number.parse().map_err(|_| wrong())?;
     if percent <= Decimal::ZERO || percent > Decimal::ONE_HUNDRED {
         return Err(wrong());

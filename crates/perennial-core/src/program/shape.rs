@@ -77,6 +77,7 @@ impl Reader<'_> {
             return None;
         }
         let remedy = match (&node.what, noun) {
+            (Content::Scalar(Value::Number(share)), n) if n.contains('%') => &format!(": write {share}%"),
             (Content::Scalar(Value::Number(_) | Value::Bool(_)), n) if !n.contains("number") => ": put it in quotes",
             (Content::Scalar(Value::String(text)), n) if n.contains("number") && text.parse::<f64>().is_ok() => {
                 ": remove the quotes"

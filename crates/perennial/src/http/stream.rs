@@ -19,8 +19,8 @@ use crate::pump::Notice;
 
 /// The stream of what happens
 ///
-/// Server-sent events: `event` and `command` carry a notice; `missed` says how many a slow
-/// listener lost.
+/// Server-sent events: `event` and `command` carry a notice, whose `status` is `duplicate` where nothing happened
+/// again; `missed` says how many a slow listener lost.
 #[utoipa::path(
     get, path = "/v1/stream", tag = "Events",
     responses(

@@ -265,6 +265,7 @@ impl<'p> Script<'p> {
             product_id: self.gathered.names.text(line.product).into(),
             price: Some(unit_price(line)),
             quantity: line.pieces,
+            about: self.gathered.said.get(&line.product).cloned().unwrap_or_default(),
             ..Line::default()
         };
         let order = Order {

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use perennial_core::event::Product;
 use perennial_core::id::{IDENTIFIER_MAX, Identifier, IdentifierKind, Word};
+use perennial_core::packed::Packed;
 use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
@@ -50,6 +51,8 @@ pub(super) struct Gathered<'p> {
     /// Orders that returns name and that are neither booked nor in the files.
     pub(super) unknown: HashSet<Box<str>>,
     catalogue: HashMap<Box<str>, DraftProduct>,
+    /// What lines say of their product, by its number.
+    pub(super) said: HashMap<u32, Packed>,
     repeated: HashMap<[u8; 16], u32>,
     seen_orders: HashSet<Box<str>>,
     seen_customers: HashSet<Box<str>>,
@@ -238,6 +241,7 @@ impl<'p> Gathered<'p> {
             more_rows: HashMap::new(),
             unknown: HashSet::new(),
             catalogue: HashMap::new(),
+            said: HashMap::new(),
             repeated: HashMap::new(),
             seen_orders: HashSet::new(),
             seen_customers: HashSet::new(),
@@ -751,7 +755,20 @@ impl<'p> Gathered<'p> {
         };
         let mut products: Vec<Product> = std::mem::take(&mut self.catalogue).into_iter().map(finish).collect();
         products.sort_by(|a, b| a.product_id.cmp(&b.product_id));
+        self.say_on_lines(&products);
         products
+    }
+
+    fn say_on_lines(&mut self, products: &[Product]) {
+        let Some(names) = self.plan.orders.as_ref().map(|orders| &orders.about).filter(|names| !names.is_empty())
+        else {
+            return;
+        };
+        for product in products {
+            let about = product.about.iter().filter(|(name, _)| names.iter().any(|said| **said == **name));
+            let about = Properties(about.map(|(name, value)| (name.into(), value.clone())).collect());
+            self.said.insert(self.names.number(&product.product_id), Packed::from(&about));
+        }
     }
 }
 

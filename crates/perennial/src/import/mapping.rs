@@ -406,6 +406,10 @@ pub(super) struct LineSource {
     /// Columns of what was taken off the line.
     #[serde(default)]
     pub(super) discounts: Vec<String>,
+    /// What lines say of their product, of what `products.about` names: rules ask the line for its `category`,
+    /// `brand` and `name`.
+    #[serde(default)]
+    pub(super) about: Vec<String>,
 }
 
 /// What becomes of an order when one of its lines is rejected.
@@ -542,6 +546,7 @@ pub(super) struct Orders {
     pub(super) price: Option<usize>,
     pub(super) amount: Option<usize>,
     pub(super) discounts: Vec<usize>,
+    pub(super) about: Vec<Box<str>>,
     pub(super) shipping: Option<usize>,
     pub(super) tax: Option<usize>,
     pub(super) properties: Named,
@@ -636,6 +641,7 @@ impl Compiler {
         let products = s.products.as_ref().and_then(|p| self.products(p));
         let customers = s.customers.as_ref().and_then(|c| self.customers(c, s.enroll));
         let orders = s.orders.as_ref().and_then(|o| self.orders(o));
+        self.said_of_lines(s);
         let events: Vec<_> = s.events.iter().enumerate().filter_map(|(i, e)| self.event(i, e)).collect();
         if s.orders.is_none() && s.customers.is_none() && s.products.is_none() && s.events.is_empty() {
             self.problem("", "nothing to bring in; add orders, customers, products or events");
@@ -1012,6 +1018,7 @@ impl Compiler {
             price,
             amount: total,
             discounts,
+            about: line.about.iter().map(|name| name.as_str().into()).collect(),
             shipping,
             tax,
             properties: self.named(file, &o.properties),
@@ -1019,6 +1026,19 @@ impl Compiler {
             returns: o.returns.as_ref().map(|r| self.when("orders.returns.when", file, &r.when)),
             returned_order: o.returns.as_ref().and_then(|r| r.order.as_ref()).map(|name| self.name(file, name)),
         })
+    }
+
+    /// Lines say what is known of their product, and of that only what rules can ask for.
+    fn said_of_lines(&mut self, s: &Source) {
+        let said = s.orders.iter().flat_map(|orders| &orders.line.about);
+        let known = |name: &String| s.products.as_ref().is_some_and(|products| products.about.contains_key(name));
+        for name in said {
+            if !["category", "brand", "name"].contains(&name.as_str()) {
+                self.problem("orders.line.about", format!("'{name}': rules ask for category, brand or name"));
+            } else if !known(name) {
+                self.problem("orders.line.about", format!("'{name}' is nothing that products.about says"));
+            }
+        }
     }
 
     fn event(&mut self, i: usize, e: &EventSource) -> Option<Events> {

@@ -289,8 +289,8 @@ impl Stage {
                 reward: body.text("reward")?.into(),
                 quantity: body
                     .maybe_number("quantity")?
-                    .map_or(Ok(1), u32::try_from)
-                    .map_err(|_| "quantity: a whole number from 1")?,
+                    .map_or(Some(1), |pieces| u32::try_from(pieces).ok().filter(|pieces| *pieces > 0))
+                    .ok_or("quantity: a whole number from 1")?,
             },
             "adjust" => Command::Adjust {
                 points: body.number("points")?,

@@ -137,8 +137,10 @@ fn refunded(properties: &mut Properties) -> Result<Option<Decimal>, Malformed> {
 }
 
 fn order_id(properties: &mut Properties) -> Result<Box<str>, Malformed> {
-    take_text(properties, &["order_id", "orderId"])
-        .ok_or_else(|| Malformed::missing("properties.order_id", "send the shop's order number as a text"))
+    take_text(properties, &["order_id", "orderId"]).ok_or_else(|| {
+        let found = properties.get("order_id").or_else(|| properties.get("orderId"));
+        Malformed::no_text("properties.order_id", found, "send the shop's order number as a text")
+    })
 }
 
 fn paid_with_points(properties: &mut Properties) -> Result<Option<PaidWithPoints>, Malformed> {

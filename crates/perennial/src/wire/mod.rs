@@ -10,6 +10,7 @@ use std::fmt;
 use perennial_core::event::{Event, Origin};
 use perennial_core::input::Reject;
 use perennial_core::time::Timestamp;
+use perennial_core::value::Value;
 
 pub mod catalog;
 pub mod commerce;
@@ -61,6 +62,14 @@ impl Malformed {
     /// A fault of one field.
     pub fn new(code: &'static str, field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { code, field: field.into(), reason: reason.into() }
+    }
+
+    /// A field that has to hold a text, and does not: it is missing, or something else is there.
+    pub fn no_text(field: &str, found: Option<&Value>, remedy: &str) -> Self {
+        match found {
+            None | Some(Value::Null | Value::Text(_)) => Self::missing(field, remedy),
+            Some(_) => Self::new("wrong_type", field, format!("must be a text; {remedy}")),
+        }
     }
 
     /// A field that has to be there and is not.

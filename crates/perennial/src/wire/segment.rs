@@ -366,7 +366,8 @@ fn body(
         Call::Identify => Body::Identify,
         Call::Track => {
             let name = item.get("event").and_then(Value::as_text).filter(|name| !name.trim().is_empty());
-            let name = name.ok_or_else(|| Malformed::missing("event", "name what happened, like Order Completed"))?;
+            let unnamed = || Malformed::no_text("event", item.get("event"), "name what happened, like Order Completed");
+            let name = name.ok_or_else(unnamed)?;
             commerce::body(name, properties, message_id)?
         }
         Call::Page => Body::Page { name: title(item, properties) },
@@ -375,7 +376,7 @@ fn body(
             group_id: item
                 .get("groupId")
                 .and_then(scalar_text)
-                .ok_or_else(|| Malformed::missing("groupId", "name the group"))?,
+                .ok_or_else(|| Malformed::no_text("groupId", item.get("groupId"), "name the group"))?,
         },
         Call::Alias => alias(item)?,
         Call::Merge => merge(item, ids)?,
@@ -391,7 +392,8 @@ fn title(item: &Properties, properties: &Properties) -> Box<str> {
 
 fn alias(item: &Properties) -> Result<Body, Malformed> {
     let previous = item.get("previousId").and_then(scalar_text);
-    let previous = previous.ok_or_else(|| Malformed::missing("previousId", "name the earlier id"))?;
+    let unnamed = || Malformed::no_text("previousId", item.get("previousId"), "name the earlier id");
+    let previous = previous.ok_or_else(unnamed)?;
     let kind = kind_of_previous(item, &previous);
     let previous = Identifier::new(kind, &previous).ok_or_else(|| {
         Malformed::new("no_identifier", "previousId", "a placeholder like 0 or null names nobody; send the earlier id")
@@ -478,10 +480,9 @@ fn instant(item: &Properties, reading: &Reading<'_>) -> Result<(Timestamp, Optio
 
 fn time(item: &Properties, field: &'static str) -> Option<Result<Timestamp, Malformed>> {
     let value = item.get(field).filter(|v| **v != Value::Null && v.as_text() != Some(""))?;
-    Some(
-        read_time(value)
-            .ok_or_else(|| Malformed::new("bad_timestamp", field, "must be an instant like 2026-03-01T09:00:00Z")),
-    )
+    Some(read_time(value).ok_or_else(|| {
+        Malformed::new("bad_timestamp", field, "must be an instant like 2026-03-01T09:00:00Z, before the year 9999")
+    }))
 }
 
 /// Numbers below this are seconds, others milliseconds since 1970.

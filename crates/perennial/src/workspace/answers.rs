@@ -11,7 +11,7 @@ use perennial_core::event::{Body, Event, Order};
 use perennial_core::expr::{Field, Scope as _};
 use perennial_core::fact::{Fact, LotOpened, Posting};
 use perennial_core::id::{BadId, CustomerId, Identifier, LotId, OrderRef, Word};
-use perennial_core::input::{Entry, Input};
+use perennial_core::input::{Asked, Command, Entry, Input};
 use perennial_core::ledger::Lot;
 use perennial_core::money::Currency;
 use perennial_core::orders;
@@ -584,9 +584,7 @@ fn ledger_entry(entry: &Entry, posting: &Posting, births: &HashMap<LotId, Birth>
 fn reasons(entry: &Entry, lot: Option<&Birth>) -> Vec<String> {
     let mut reasons = vec![match &entry.input {
         Some(Input::Event(event)) => because(event),
-        Some(Input::Command(asked)) => {
-            format!("{} asked for with the key '{}' at {}", asked.command.name(), asked.by, asked.at)
-        }
+        Some(Input::Command(asked)) => asked_for(asked),
         Some(Input::Timer(timer)) => match format!("{:?}", timer.kind).as_str() {
             "Activate" => format!("the return window ended at {}", timer.at),
             "Expire" => format!("the validity ended at {}", timer.at),
@@ -602,6 +600,25 @@ fn reasons(entry: &Entry, lot: Option<&Birth>) -> Vec<String> {
         ));
     }
     reasons
+}
+
+/// What was asked for, and what only the command itself says of it.
+fn asked_for(asked: &Asked) -> String {
+    let of = match &asked.command {
+        Command::Redeem { reward, quantity } => format!(" of {quantity} of '{reward}'"),
+        Command::Hold { hold, .. } | Command::Capture { hold, .. } | Command::Release { hold } => {
+            format!(" of the hold '{hold}'")
+        }
+        Command::Undo { redemption } => format!(" of the redemption '{redemption}'"),
+        Command::Review { activity, .. } => format!(" of the activity '{activity}'"),
+        Command::Adjust { by, .. } if !by.is_empty() && *by != asked.by => format!(" decided by {by}"),
+        _ => String::new(),
+    };
+    let why = match &asked.command {
+        Command::Adjust { reason, .. } | Command::Review { reason: Some(reason), .. } => format!(": {reason}"),
+        _ => String::new(),
+    };
+    format!("{}{of}, asked for with the secret key '{}' at {}{why}", asked.command.name(), asked.by, asked.at)
 }
 
 fn because(event: &Event) -> String {

@@ -410,9 +410,7 @@ impl Workspace {
                 id
             }
             None if self.is_erased(&asked.customer)? => return Ok(erase::erased_already()),
-            None if matches!(asked.command, Command::Enroll | Command::Consent { .. }) => {
-                self.create(&asked.customer, &mut made)?
-            }
+            None if may_be_new(&asked) => self.create(&asked.customer, &mut made)?,
             None => return Ok(unknown(&asked.customer)),
         };
         let Some(customer) = self.warm.take(id)? else { return Ok(unknown(&asked.customer)) };
@@ -792,6 +790,12 @@ fn untold(refusal: Refusal) -> Answer {
 /// Whoever enrols a member is told the first answer (rule 5).
 fn is_second_enrolment(fact: &Fact) -> bool {
     matches!(fact, Fact::Noted(code) if **code == *command::ALREADY_MEMBER)
+}
+
+/// Whether a command brings whom nobody knows. One of our own ids that nobody has is a slip of the pen: nobody could
+/// be found by it again.
+fn may_be_new(asked: &Asked) -> bool {
+    matches!(asked.command, Command::Enroll | Command::Consent { .. }) && asked.customer.as_own_id().is_none()
 }
 
 fn unknown(who: &Identifier) -> Answer {
