@@ -210,13 +210,11 @@ fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
     let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
     let goes = |status: &&TierStatus| {
         let level = tiers.position(&status.tier).unwrap_or(status.level);
-        match tiers.on_refund {
-            OnRefund::AtOnce => !status.by_hand && lost.takes(tiers, member, level, status.year),
-            _ => {
-                let earned = level_for(tiers, counted(member, tiers, status.year));
-                status.reached_by == Some(lost.order) && (gone || level > earned)
-            }
+        if tiers.on_refund == OnRefund::AtOnce {
+            return !status.by_hand && lost.takes(tiers, member, level, status.year);
         }
+        let earned = level_for(tiers, counted(member, tiers, status.year));
+        status.reached_by == Some(lost.order) && (gone || level > earned)
     };
     let lost_levels: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
     for TierStatus { tier, level, until, reached_by: order, .. } in lost_levels {

@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: parsing of arguments, which is `main`'s, and work, which is the library's.
 
+use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use perennial_core::score::{Model, ModelKind};
 use perennial_core::time::Timestamp;
 use perennial_store::Aside;
 
-use crate::http::keys::KeyRing;
+use crate::http::keys::{Grant, KeyRing};
 use crate::http::server::{Config, Server, asked_to_end};
 use crate::http::{self, App};
 use crate::import::{self, Batch, Booked, Sink, SinkError};
@@ -121,7 +122,7 @@ pub fn serve(data: &Path, program: Option<&Path>, listen: SocketAddr) -> Result<
         tokio::spawn(app.clone().keep_metrics());
         let config = Config { listen, ..Config::default() };
         let server = Server::bind(config, http::router(app), stop).await?;
-        println!("Perennial listens on http://{}", server.local_addr()?);
+        say(format_args!("Perennial listens on http://{}", server.local_addr()?));
         std::io::stdout().flush()?;
         server.run(end).await;
         Ok::<_, Trouble>(Some(pump))
@@ -141,12 +142,12 @@ fn start(data: &Path, program: Option<&Path>) -> Result<(Pump, KeyRing), Trouble
             "no programme is published yet: start once with --program FILE, for example programs/coffee.yaml".into(),
         ));
     }
-    let (keys, first) = KeyRing::open(&data.join("api-keys.json"), now())?;
+    let (keys, first) = KeyRing::open(&data.join(API_KEYS), now())?;
     if let Some(first) = first {
-        println!(
+        say(format_args!(
             "Keys of this installation, shown this once:\n  write key (SDKs)  {}\n  secret key (API)  {}",
             first.write, first.secret
-        );
+        ));
     }
     Ok((Pump::start(workspace, Clock::System)?, keys))
 }
@@ -244,11 +245,11 @@ pub fn train(data: &Path, program: Option<&Path>, named: &[ModelKind]) -> Result
         let from = (workspace.state(), &workspace.journal());
         match with_progress(kind.word(), |progress| models::train(kind, from, version, progress)) {
             Ok(model) => {
-                println!("{}", told(&model));
+                say(format_args!("{}", told(&model)));
                 workspace.publish_model(now(), "command line", model)?;
             }
             Err(why) => {
-                println!("{}: {why}", kind.word());
+                say(format_args!("{}: {why}", kind.word()));
                 code = 1;
             }
         }
@@ -343,6 +344,48 @@ fn fold_again(data: &Path) -> Result<(u64, usize), Failure> {
 /// When either folder cannot be used.
 pub fn backup(data: &Path, to: &Path) -> Result<(), Trouble> {
     Ok(perennial_store::backup(data, to)?)
+}
+
+/// Prints a line. Whoever reads may have seen enough: a pipe that is closed is no trouble.
+pub fn say(line: fmt::Arguments<'_>) {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => tracing::error!(%error, "nothing could be printed"),
+        _ => {}
+    }
+}
+
+const API_KEYS: &str = "api-keys.json";
+
+fn key_ring(data: &Path) -> Result<KeyRing, Trouble> {
+    perennial_store::refuse_missing("look for keys", data)?;
+    Ok(KeyRing::existing(&data.join(API_KEYS))?)
+}
+
+/// The keys of a data folder, a line each.
+///
+/// # Errors
+/// When there are none, or they cannot be read.
+pub fn keys(data: &Path) -> Result<Vec<String>, Trouble> {
+    Ok(key_ring(data)?.lines())
+}
+
+/// Makes a key; a server that works on the folder knows it within a second.
+///
+/// # Errors
+/// When the name is taken or none, or the keys cannot be written.
+pub fn add_key(data: &Path, name: &str, grant: Grant) -> Result<String, Trouble> {
+    Ok(key_ring(data)?.add(name, grant, now())?)
+}
+
+/// Withdraws a key; a server that works on the folder refuses it within a second.
+///
+/// # Errors
+/// When no key has that name, or the keys cannot be written.
+pub fn revoke_key(data: &Path, name: &str) -> Result<(), Trouble> {
+    if key_ring(data)?.revoke(name)? {
+        return Ok(());
+    }
+    Err(Trouble(format!("no key is named '{name}': `perennial keys list` names them")))
 }
 
 /// The root profiles of whoever has a name. The id of somebody who was erased names them still.

@@ -8,10 +8,16 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mimalloc::MiMalloc;
 use perennial::commands::{self, Trouble};
+use perennial::http::keys::{Grant, Scope};
 use perennial::{import, learn, scenario};
 use perennial_core::id::Identifier;
 use perennial_core::program;
 use perennial_core::score::ModelKind;
+
+/// Prints a line. Whoever reads may have seen enough: a pipe that is closed is no trouble.
+macro_rules! say {
+    ($($text:tt)*) => { commands::say(format_args!($($text)*)) };
+}
 
 /// Folding makes and frees many small things on several threads.
 #[global_allocator]
@@ -106,6 +112,13 @@ enum Verb {
         #[arg(long)]
         customer: Option<Identifier>,
     },
+    /// List, make and withdraw keys of the API, also while a server runs.
+    Keys {
+        #[command(flatten)]
+        folder: Folder,
+        #[command(subcommand)]
+        verb: Keys,
+    },
     /// Learn from tables: lifetime value, segments, recommendations, one person in many records.
     #[command(after_help = learn::EXAMPLES)]
     Learn {
@@ -113,6 +126,28 @@ enum Verb {
         common: learn::Common,
         #[command(subcommand)]
         verb: learn::Verb,
+    },
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Say which keys there are.
+    List,
+    /// Make a key and show it, this once.
+    Add {
+        /// A name of its own: the source of a write key's events, and who asked where a secret key is used.
+        name: String,
+        /// A secret key that may do this; several times for several.
+        #[arg(long = "scope", value_enum, required_unless_present = "write", conflicts_with = "write")]
+        scopes: Vec<Scope>,
+        /// A write key, which may send events and nothing else.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Withdraw a key.
+    Revoke {
+        /// Its name.
+        name: String,
     },
 }
 
@@ -177,7 +212,7 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
     match verb {
         Verb::Scenario(Scenario::Run { paths, format }) => return Ok(run_scenarios(&paths, format)),
         Verb::Program(Program::Check { file }) => return Ok(check_program(&file)),
-        Verb::Program(Program::Schema) => println!("{:#}", program::schema()),
+        Verb::Program(Program::Schema) => say!("{:#}", program::schema()),
         Verb::Serve { folder, in_force, listen } => commands::serve(&folder.path, in_force.program.as_deref(), listen)?,
         Verb::Import { folder, in_force, arguments } => {
             return commands::import(&folder.path, in_force.program.as_deref(), &arguments).map(ExitCode::from);
@@ -188,24 +223,37 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Verify { folder } => return verify(&folder),
         Verb::Rebuild { folder, accept_loss } => {
             let (entries, customers) = commands::rebuild(&folder.path, accept_loss)?;
-            println!("{entries} entries folded again: {customers} customers");
+            say!("{entries} entries folded again: {customers} customers");
         }
         Verb::Backup { folder, to } => {
             commands::backup(&folder.path, &to)?;
-            println!("{} holds a copy", to.display());
+            say!("{} holds a copy", to.display());
         }
         Verb::Restore { folder, from, erasures } => {
             match commands::restore(&from, &folder.path, erasures.as_deref())? {
-                Some(aside) => println!("restored and read through; what was there before is in {}", aside.display()),
-                None => println!("restored and read through"),
+                Some(aside) => say!("restored and read through; what was there before is in {}", aside.display()),
+                None => say!("restored and read through"),
             }
         }
         Verb::Journal { folder, from, limit, customer } => {
             commands::journal(&folder.path, from, limit, customer.as_ref())?;
         }
+        Verb::Keys { folder, verb } => keys(&folder, verb)?,
         Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn keys(folder: &Folder, verb: Keys) -> Result<(), Trouble> {
+    match verb {
+        Keys::List => commands::keys(&folder.path)?.iter().for_each(|key| say!("{key}")),
+        Keys::Add { name, scopes, write } => {
+            let grant = if write { Grant::Write } else { Grant::Secret { scopes } };
+            say!("{}", commands::add_key(&folder.path, &name, grant)?);
+        }
+        Keys::Revoke { name } => commands::revoke_key(&folder.path, &name)?,
+    }
+    Ok(())
 }
 
 /// An address and a port; `localhost` is this machine's usual address.
@@ -221,9 +269,9 @@ fn model_kind(word: &str) -> Result<ModelKind, String> {
 
 fn verify(folder: &Folder) -> Result<ExitCode, Trouble> {
     let findings = commands::verify(&folder.path)?;
-    findings.faults.iter().for_each(|fault| println!("{fault}"));
+    findings.faults.iter().for_each(|fault| say!("{fault}"));
     let verdict = if findings.faults.is_empty() { "all in order" } else { "not in order" };
-    println!("{} entries, {} customers: {verdict}", findings.entries, findings.customers);
+    say!("{} entries, {} customers: {verdict}", findings.entries, findings.customers);
     Ok(ExitCode::from(u8::from(!findings.faults.is_empty())))
 }
 
@@ -236,10 +284,10 @@ fn run_scenarios(paths: &[PathBuf], format: Format) -> ExitCode {
     let verdicts = scenario::run_all(&files);
     let held = verdicts.iter().filter(|v| v.holds()).count();
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&verdicts).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&verdicts).unwrap_or_default());
     } else {
-        verdicts.iter().for_each(|v| println!("{v}"));
-        println!("{held} of {} scenarios hold", verdicts.len());
+        verdicts.iter().for_each(|v| say!("{v}"));
+        say!("{held} of {} scenarios hold", verdicts.len());
     }
     if verdicts.iter().any(|v| v.error.is_some()) {
         ExitCode::from(2)
@@ -255,11 +303,11 @@ fn check_program(file: &std::path::Path) -> ExitCode {
     };
     match program::compile(&text) {
         Ok(program) => {
-            println!("{}: {} is in order", file.display(), program.name);
+            say!("{}: {} is in order", file.display(), program.name);
             ExitCode::SUCCESS
         }
         Err(problems) => {
-            problems.iter().for_each(|problem| println!("{}: {problem}", file.display()));
+            problems.iter().for_each(|problem| say!("{}: {problem}", file.display()));
             ExitCode::FAILURE
         }
     }

@@ -16,12 +16,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use perennial_core::id::Secret;
-use perennial_core::input::Asked;
+use perennial_core::input::{Asked, Entry, Input, Published};
 use perennial_core::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::models::shelf::Shelf;
+use crate::view::word;
 use crate::wire::Arrival;
 use crate::workspace::{Answer, Failure, Marked, Receipt, Status, Workspace};
 
@@ -95,13 +96,14 @@ impl Clock {
 /// Something that happened, for whoever listens. Carries opaque ids and names of events only.
 #[derive(Clone, Debug, Serialize)]
 pub struct Notice {
-    /// `event` or `command`.
+    /// `event`, `command`, `timer`, `identity` or `publication`.
     pub kind: &'static str,
     /// The journal entry, if one was written.
     pub seq: Option<u64>,
     /// When it was written.
     pub at: Timestamp,
-    /// The event's or command's name.
+    /// The event's or command's name, what was due (`activate`, `expire`, `hold_lapse`, `review`, ...), `joined`, or
+    /// what was published.
     pub name: String,
     /// `accepted`, `duplicate` (also of a command whose first answer was given again), `rejected`, `quarantined`, or
     /// `refused`.
@@ -425,7 +427,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Does what comes in until it is told to stop; gives the workspace back.
 fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Workspace> {
     let _gone = MarkGone(shared.clone());
-    watch_appends(lock(place).as_ref()?, shared);
+    watch_appends(lock(place).as_mut()?, shared);
     let (mut next, mut ticked, mut went_on, mut patience) = (None, Instant::now(), Instant::now(), TICK);
     let mut is_busy = false;
     loop {
@@ -463,7 +465,15 @@ fn run(place: &Place, shared: &Arc<Shared>, work: &Receiver<Job>) -> Option<Work
 }
 
 /// Lets the doors be known by each append before it is told, and wakes this thread, which may nap.
-fn watch_appends(workspace: &Workspace, shared: &Arc<Shared>) {
+fn watch_appends(workspace: &mut Workspace, shared: &Arc<Shared>) {
+    let listeners = shared.notices.clone();
+    workspace.herald(move |batch| {
+        if listeners.receiver_count() == 0 {
+            return None;
+        }
+        let (listeners, news): (_, Vec<_>) = (listeners.clone(), batch.iter().filter_map(unasked).collect());
+        Some(Box::new(move || news.into_iter().for_each(|notice| drop(listeners.send(notice)))))
+    });
     let (shared, pump) = (shared.clone(), std::thread::current());
     workspace.watch_appends(move |append| {
         pump.unpark();
@@ -606,6 +616,29 @@ struct MarkGone(Arc<Shared>);
 impl Drop for MarkGone {
     fn drop(&mut self) {
         self.0.healthy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What comes about without a message or a command: by time, by a publication, or because two turn out to be one.
+/// Time that changed nothing is no news.
+fn unasked(entry: &Entry) -> Option<Notice> {
+    let (kind, name) = match entry.input.as_ref()? {
+        Input::Timer(timer) if !entry.outcome.is_empty() => ("timer", word(timer.kind)),
+        Input::Joined { .. } => ("identity", "joined".into()),
+        Input::Published(news) => ("publication", published(&news.what).into()),
+        _ => return None,
+    };
+    let customer = entry.customer.map(|id| id.to_string());
+    Some(Notice { kind, seq: Some(entry.seq), at: entry.recorded_at, name, status: "accepted", customer })
+}
+
+fn published(what: &Published) -> &'static str {
+    match what {
+        Published::Program { .. } => "programme",
+        Published::Catalog(_) => "catalogue",
+        Published::Threshold { .. } => "threshold",
+        Published::Model(_) => "model",
+        Published::Scores(_) => "scores",
     }
 }
 

@@ -3,9 +3,11 @@
 //! Promise: a key is shown once, when it is made; only its SHA-256 is kept (keys hold 160 random
 //! bits, so there is nothing to guess). Comparisons take the same time for every key.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -18,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 use super::problem::ApiError;
 
 /// What a secret key may do. Each includes only itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// See customers, receipts, the ledger and the stream.
@@ -61,6 +63,20 @@ struct Key {
     made_at: Timestamp,
 }
 
+/// What may be told of a key.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.grant {
+            Grant::Write => write!(f, "{}  write key", self.name)?,
+            Grant::Secret { scopes } => {
+                let words: Vec<&str> = scopes.iter().map(|scope| scope.word()).collect();
+                write!(f, "{}  secret key: {}", self.name, words.join(", "))?;
+            }
+        }
+        write!(f, "  made {}", self.made_at)
+    }
+}
+
 /// The keys of a first start; shown once.
 #[derive(Clone, Debug)]
 pub struct FirstKeys {
@@ -93,13 +109,42 @@ fn unusable(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}; {mend}", path.display()))
 }
 
+fn read(path: &Path) -> io::Result<Vec<Key>> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(path, &e)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(unusable(path, &error)),
+    }
+}
+
 /// Most keys of one installation.
 const KEYS_MAX: usize = 1_000;
+
+/// Characters of a key's name.
+const NAME_MAX: usize = 64;
+
+/// How long what another process has changed may go unseen.
+const LOOK_EVERY: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(1) };
 
 /// The keys of this installation.
 pub struct KeyRing {
     path: Option<PathBuf>,
     keys: RwLock<Vec<Key>>,
+    looked: Mutex<Looked>,
+}
+
+/// When the file was last looked at, when it had been written then and how long it was.
+struct Looked {
+    at: Instant,
+    written: Option<(SystemTime, u64)>,
+}
+
+impl Looked {
+    fn now(path: Option<&Path>) -> Self {
+        let found = path.and_then(|path| std::fs::metadata(path).ok());
+        let written = found.and_then(|found| Some((found.modified().ok()?, found.len())));
+        Self { at: Instant::now(), written }
+    }
 }
 
 impl KeyRing {
@@ -108,15 +153,36 @@ impl KeyRing {
     /// # Errors
     /// When the file cannot be read or written, or is not a list of keys.
     pub fn open(path: &Path, now: Timestamp) -> io::Result<(Self, Option<FirstKeys>)> {
-        let keys: Vec<Key> = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(path, &e))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(unusable(path, &error)),
-        };
-        let fresh = keys.is_empty();
-        let ring = Self { path: Some(path.to_owned()), keys: RwLock::new(keys) };
-        let first = if fresh { Some(ring.make_first(now)?) } else { None };
+        let ring = Self::of(Some(path.to_owned()), read(path)?);
+        let first = if ring.is_empty() { Some(ring.make_first(now)?) } else { None };
         Ok((ring, first))
+    }
+
+    /// The keys of a file that a first start has made; none are made here.
+    ///
+    /// # Errors
+    /// When there are none yet, or the file cannot be read or is not a list of keys.
+    pub fn existing(path: &Path) -> io::Result<Self> {
+        let ring = Self::of(Some(path.to_owned()), read(path)?);
+        if ring.is_empty() {
+            let why = format!("{}: there are no keys yet; the first `perennial serve` makes them", path.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
+        Ok(ring)
+    }
+
+    fn of(path: Option<PathBuf>, keys: Vec<Key>) -> Self {
+        let looked = Mutex::new(Looked::now(path.as_deref()));
+        Self { path, keys: RwLock::new(keys), looked }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Every key in a line: its name, what it is good for, since when.
+    pub fn lines(&self) -> Vec<String> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).iter().map(Key::to_string).collect()
     }
 
     /// Keys that are kept nowhere.
@@ -124,7 +190,7 @@ impl KeyRing {
     /// # Errors
     /// When the system has no randomness.
     pub fn in_memory(now: Timestamp) -> io::Result<(Self, FirstKeys)> {
-        let ring = Self { path: None, keys: RwLock::new(Vec::new()) };
+        let ring = Self::of(None, Vec::new());
         let first = ring.make_first(now)?;
         Ok((ring, first))
     }
@@ -139,8 +205,13 @@ impl KeyRing {
     /// Makes a key and returns it, this once.
     ///
     /// # Errors
-    /// When the name is taken, there are too many keys, or the file cannot be written.
+    /// When the name is taken or none, there are too many keys, or the file cannot be written.
     pub fn add(&self, name: &str, grant: Grant, now: Timestamp) -> io::Result<String> {
+        let is_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.chars().count() > NAME_MAX || !name.chars().all(is_name) {
+            let why = format!("'{name}' is no name of a key: letters, digits, '-', '_' and '.', at most {NAME_MAX}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         self.add_all([(name, grant)], now).map(|[token]| token)
     }
 
@@ -181,6 +252,7 @@ impl KeyRing {
     }
 
     fn find(&self, token: &str) -> Option<(String, Grant)> {
+        self.look_again();
         let hash = hex(&Sha256::digest(token.as_bytes()));
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
@@ -190,6 +262,23 @@ impl KeyRing {
             }
         }
         found
+    }
+
+    /// Keys that another process has made or withdrawn count within a second. A file that cannot be read changes
+    /// nothing: nobody is locked out by half an edit.
+    fn look_again(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = self.path.as_deref().filter(|_| looked.at.elapsed() >= LOOK_EVERY) else { return };
+        let now = Looked::now(Some(path));
+        let is_news = now.written.is_some() && now.written != looked.written;
+        *looked = now;
+        if !is_news {
+            return;
+        }
+        match read(path) {
+            Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys,
+            Err(error) => tracing::error!(%error, "the keys stay as they were"),
+        }
     }
 
     /// The source that a write key stands for.
@@ -296,6 +385,25 @@ mod tests {
             let failure = KeyRing::open(&path, Timestamp::EPOCH).map(|_| ()).unwrap_err().to_string();
             assert!(failure.contains("keys.json") && failure.contains("remove it"), "{failure}");
             assert_eq!(std::fs::read(&path).unwrap(), half);
+        }
+    }
+
+    #[test]
+    fn what_another_process_does_to_keys_is_known_to_the_one_that_serves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        assert!(KeyRing::existing(&path).map(|_| ()).unwrap_err().to_string().contains("perennial serve"));
+        let (serving, _) = KeyRing::open(&path, Timestamp::EPOCH).unwrap();
+        let other = KeyRing::existing(&path).unwrap();
+        let token = other.add("till", Grant::Write, Timestamp::EPOCH).unwrap();
+        assert_eq!(serving.source(&token).as_deref(), Some("till"));
+        assert!(other.lines().iter().any(|line| line.starts_with("till  write key")), "{:?}", other.lines());
+        std::fs::write(&path, "half an edi").unwrap();
+        assert_eq!(serving.source(&token).as_deref(), Some("till"), "nobody is locked out");
+        assert!(other.revoke("till").unwrap());
+        assert_eq!(serving.source(&token), None);
+        for name in ["", "a b", "a/b", &"x".repeat(65)] {
+            assert!(other.add(name, Grant::Write, Timestamp::EPOCH).is_err(), "{name}");
         }
     }
 

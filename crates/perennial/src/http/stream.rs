@@ -19,8 +19,9 @@ use crate::pump::Notice;
 
 /// The stream of what happens
 ///
-/// Server-sent events: `event` and `command` carry a notice, whose `status` is `duplicate` where nothing happened
-/// again; `missed` says how many a slow listener lost.
+/// Server-sent events. `event`, `command`, `timer` (points become available or lapse, a level is reviewed), `identity`
+/// and `publication` carry a notice, whose `status` is `duplicate` where nothing happened again; `missed` says how
+/// many a slow listener lost.
 #[utoipa::path(
     get, path = "/v1/stream", tag = "Events",
     responses(

@@ -244,7 +244,7 @@ pub struct LedgerEntry {
     pub lot: Option<String>,
     /// Why, in one word.
     pub cause: String,
-    /// The rule behind it, if one granted it.
+    /// The rule behind it, if one granted it: an earning rule's id, `milestone:<id>`, `benefit:<id>`, `adjustment`.
     pub rule: Option<String>,
     /// The programme version.
     pub version: Option<u32>,

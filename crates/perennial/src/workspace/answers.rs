@@ -9,9 +9,9 @@ use perennial_core::customer::{Customer, Member};
 use perennial_core::engine;
 use perennial_core::event::{Body, Event, Order};
 use perennial_core::expr::{Field, Scope as _};
-use perennial_core::fact::{Fact, LotOpened, Posting};
+use perennial_core::fact::{Fact, LotOpened, Posting, Unit};
 use perennial_core::id::{BadId, CustomerId, Identifier, LotId, OrderRef, Word};
-use perennial_core::input::{Asked, Command, Entry, Input};
+use perennial_core::input::{Asked, Command, Entry, Input, TimerKind};
 use perennial_core::ledger::Lot;
 use perennial_core::money::Currency;
 use perennial_core::orders;
@@ -156,13 +156,13 @@ impl Workspace {
         let Some(customer) = self.who(now, who)? else { return Ok(None) };
         let (mut entries, mut postings) = (Vec::new(), 0);
         let next_before = self.look_through(&customer, before, |entry| {
-            postings += posted(&entry).count();
+            postings += posted(&entry).len();
             entries.push(entry);
             postings >= limit
         })?;
         let births = self.births(&customer, &entries)?;
-        let lines = entries.iter().flat_map(|entry| posted(entry).rev().map(move |posting| (entry, posting)));
-        let lines = lines.map(|(entry, posting)| ledger_entry(entry, posting, &births)).collect();
+        let lines = entries.iter().flat_map(|entry| posted(entry).into_iter().rev().map(move |line| (entry, line)));
+        let lines = lines.map(|(entry, (posting, benefit))| ledger_entry(entry, posting, benefit, &births)).collect();
         Ok(Some((lines, next_before)))
     }
 
@@ -198,7 +198,7 @@ impl Workspace {
         let lots = customer.member.iter().flat_map(|member| &member.wallet.lots);
         let mut births: HashMap<LotId, Birth> = lots.map(|lot| (lot.id, Birth::of(lot))).collect();
         entries.iter().for_each(|entry| births.extend(born(entry)));
-        let named = entries.iter().flat_map(posted).filter_map(|posting| posting.lot);
+        let named = entries.iter().flat_map(posted).filter_map(|(posting, _)| posting.lot);
         let mut missing: HashSet<LotId> = named.filter(|lot| !births.contains_key(lot)).collect();
         if !missing.is_empty() {
             self.look_through(customer, entries.last().map(|entry| entry.seq), |entry| {
@@ -559,12 +559,35 @@ fn born(entry: &Entry) -> impl Iterator<Item = (LotId, Birth)> {
     })
 }
 
-fn posted(entry: &Entry) -> impl DoubleEndedIterator<Item = &Posting> {
-    entry.outcome.iter().filter_map(|fact| if let Fact::Posted(posting) = fact { Some(posting) } else { None })
+/// The postings of an entry, those of a benefit, which stand behind it, with its id.
+fn posted(entry: &Entry) -> Vec<(&Posting, Option<&Word>)> {
+    let mut benefit = None;
+    let mut posted = Vec::new();
+    for fact in &entry.outcome {
+        match fact {
+            Fact::Posted(posting) => posted.push((posting, benefit)),
+            Fact::Benefited { benefit: id, .. } => benefit = Some(id),
+            _ => benefit = None,
+        }
+    }
+    posted
 }
 
-fn ledger_entry(entry: &Entry, posting: &Posting, births: &HashMap<LotId, Birth>) -> LedgerEntry {
+fn ledger_entry(
+    entry: &Entry,
+    posting: &Posting,
+    benefit: Option<&Word>,
+    births: &HashMap<LotId, Birth>,
+) -> LedgerEntry {
     let lot = posting.lot.and_then(|lot| births.get(&lot));
+    let booked =
+        entry.outcome.iter().find_map(|fact| if let Fact::Booked(it) = fact { Some(it.version) } else { None });
+    let mut reasons = reasons(entry, lot);
+    match (&posting.unit, benefit) {
+        (Unit::Impact(_), Some(benefit)) => reasons.push(format!("benefit '{benefit}' of the level")),
+        (Unit::Impact(_), None) => reasons.push("impact of the goods, by the piece".into()),
+        _ => {}
+    }
     LedgerEntry {
         seq: entry.seq,
         at: instant(entry).to_string(),
@@ -574,9 +597,9 @@ fn ledger_entry(entry: &Entry, posting: &Posting, births: &HashMap<LotId, Birth>
         amount: posting.amount,
         lot: posting.lot.map(|lot| lot.to_string()),
         cause: word(posting.cause),
-        rule: lot.map(|born| born.rule.to_string()),
-        version: lot.map(|born| born.version),
-        reasons: reasons(entry, lot),
+        rule: lot.map(|born| born.rule.to_string()).or_else(|| benefit.map(|id| format!("benefit:{id}"))),
+        version: lot.map(|born| born.version).or(booked.filter(|_| benefit.is_some())),
+        reasons,
     }
 }
 
@@ -585,11 +608,7 @@ fn reasons(entry: &Entry, lot: Option<&Birth>) -> Vec<String> {
     let mut reasons = vec![match &entry.input {
         Some(Input::Event(event)) => because(event),
         Some(Input::Command(asked)) => asked_for(asked),
-        Some(Input::Timer(timer)) => match format!("{:?}", timer.kind).as_str() {
-            "Activate" => format!("the return window ended at {}", timer.at),
-            "Expire" => format!("the validity ended at {}", timer.at),
-            other => format!("{} was due at {}", other.to_lowercase(), timer.at),
-        },
+        Some(Input::Timer(timer)) => format!("{} at {}", over(timer.kind), timer.at),
         Some(Input::Joined { at }) => format!("two profiles turned out to be one person at {at}"),
         _ => format!("entry {}", entry.seq),
     }];
@@ -600,6 +619,18 @@ fn reasons(entry: &Entry, lot: Option<&Birth>) -> Vec<String> {
         ));
     }
     reasons
+}
+
+fn over(kind: TimerKind) -> &'static str {
+    match kind {
+        TimerKind::Activate => "the return window ended",
+        TimerKind::Expire => "the validity ended",
+        TimerKind::HoldLapse => "the time of the hold was over",
+        TimerKind::Remind => "a reminder was due",
+        TimerKind::Firm => "the return window of a milestone ended",
+        TimerKind::Review => "the level was reviewed",
+        TimerKind::Tick => "time itself changed something",
+    }
 }
 
 /// What was asked for, and what only the command itself says of it.

@@ -85,6 +85,8 @@ pub struct Workspace {
     batch: Vec<Entry>,
     /// Who waits until that is durable.
     waiting: Vec<Told>,
+    /// Who hears what is about to be written.
+    herald: Option<Herald>,
     next_seq: u64,
     now: Timestamp,
     /// What of the workspace's own part of the state changed since the last checkpoint.
@@ -207,6 +209,7 @@ impl Workspace {
             owed: VecDeque::new(),
             batch: Vec::new(),
             waiting: Vec::new(),
+            herald: None,
             next_seq: 1,
             now: Timestamp::EPOCH,
             changed: tail::Changed::default(),
@@ -352,7 +355,14 @@ impl Workspace {
     /// Begins to make durable what was folded; what comes next can be folded meanwhile. Where `more` is at hand,
     /// it may become durable together with that.
     pub fn flush(&mut self, more: bool) {
-        let waiting = std::mem::take(&mut self.waiting);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if let Some(tell) = self.herald.as_ref().and_then(|herald| herald(&self.batch)) {
+            waiting.push(Box::new(move |done| {
+                if done.is_ok() {
+                    tell()
+                }
+            }));
+        }
         self.warm.settled(&self.batch); // Should it fail, memory is made again without it.
         self.journal.begin(&mut self.batch, more, move |done| tell_all(waiting, &done));
     }
@@ -370,6 +380,11 @@ impl Workspace {
     /// Shows every append to the journal that was tried, before those are told who wait for it.
     pub fn watch_appends(&self, watch: impl Fn(&Appended<'_>) + Send + 'static) {
         self.journal.watch(watch);
+    }
+
+    /// Shows every batch before it is written; what comes back is done once that is durable.
+    pub fn herald(&mut self, herald: impl Fn(&[Entry]) -> Option<Box<dyn FnOnce() + Send>> + Send + 'static) {
+        self.herald = Some(Box::new(herald));
     }
 
     /// Waits until everything flushed is durable.
@@ -809,6 +824,9 @@ fn reused(id: CustomerId, seq: u64) -> Answer {
     let refusal = Refusal::new("idempotency_key_reused", message);
     Answer { seq, customer: Some(id), replayed: false, key_reused: true, currency: None, outcome: Err(refusal) }
 }
+
+/// Looks at a batch that is about to be written, and says what to do once it is.
+type Herald = Box<dyn Fn(&[Entry]) -> Option<Box<dyn FnOnce() + Send>> + Send>;
 
 /// Told once what somebody waits for is durable, or why it is not.
 type Told = Box<dyn FnOnce(&Result<(), Failure>) + Send>;

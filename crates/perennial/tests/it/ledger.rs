@@ -6,7 +6,7 @@ use perennial::workspace::Who;
 use perennial_core::input::Command;
 use serde_json::json;
 
-use crate::stage::{Shop, enroll};
+use crate::stage::{PROGRAM, Shop, enroll};
 
 fn page(shop: &mut Shop, before: Option<u64>, limit: usize) -> (Vec<LedgerEntry>, Option<u64>) {
     let who: Who = "ana".parse().unwrap();
@@ -114,4 +114,30 @@ fn the_receipt_of_a_refund_that_came_before_its_order_says_where_it_took_effect(
         assert_eq!(receipt(&mut shop), effect, "{who:?}");
         shop.verify();
     }
+}
+
+#[test]
+fn a_posting_says_by_whom_why_and_by_which_rule() {
+    let mut shop = Shop::open();
+    let levels = PROGRAM.replace("{ id: base, from: 0 }", "{ id: base, from: 0, benefits: [tree] }");
+    shop.publish(&format!(
+        "{levels}benefits: {{ tree: {{ on: Order Completed, grant: {{ impact: {{ trees: 1 }} }} }} }}\n"
+    ));
+    shop.ask("ana", "e", enroll()).unwrap();
+    let goodwill = Command::Adjust { points: 150, reason: "parcel came late".into(), by: "dora".into() };
+    shop.ask("ana", "late", goodwill).unwrap();
+    shop.ask("ana", "mug", Command::Redeem { reward: "mug".into(), quantity: 1 }).unwrap();
+    shop.order("ana", "A", 10, 2);
+    let mut told = |unit: &str, cause: &str| {
+        let all = paged(&mut shop, 500);
+        let line = all.into_iter().find(|line| line.unit == unit && line.cause == cause).unwrap();
+        (line.rule, line.version, line.reasons.join("; "))
+    };
+    let (_, _, reasons) = told("points", "adjust");
+    assert!(reasons.contains("decided by dora") && reasons.contains("parcel came late"), "{reasons}");
+    assert!(told("points", "redeem").2.contains("redeem of 1 of 'mug'"));
+    let (rule, version, reasons) = told("impact:trees", "earn");
+    assert_eq!((rule.as_deref(), version), (Some("benefit:tree"), Some(2)), "{reasons}");
+    let (rule, _, reasons) = told("impact:waste_kg", "earn");
+    assert!(rule.is_none() && reasons.contains("impact of the goods"), "{reasons}");
 }

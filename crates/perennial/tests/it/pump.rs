@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use perennial::pump::{Clock, Pump, Trouble};
 use perennial::wire::segment::{Call, parse};
 use perennial::wire::{Arrival, Circumstances};
 use perennial::workspace::{Glimpse, Status, Who};
-use perennial_core::input::Asked;
-use perennial_core::time::Timestamp;
+use perennial_core::event::Product;
+use perennial_core::input::{Asked, Command};
+use perennial_core::time::{Span, Timestamp};
 
 use crate::stage::{PROGRAM, Shop, enroll};
 
@@ -90,6 +92,34 @@ async fn a_listener_hears_names_and_no_persons() {
     let answer = handle.ask("enroll", asked).await.unwrap();
     let told = notices.recv().await.unwrap();
     assert_eq!((told.kind, told.customer), ("command", answer.customer.map(|id| id.to_string())));
+}
+
+#[tokio::test]
+async fn a_listener_hears_what_time_and_publications_bring() {
+    let hand = Arc::new(AtomicI64::new(10_000));
+    let pump = Pump::start(crate::shop::workspace(), Clock::Manual(hand.clone())).unwrap();
+    let handle = pump.handle();
+    let ask = async |key: &str, command| {
+        let asked = Asked::new(handle.now(), "test", "ana".parse().unwrap(), Some(key.into()), command);
+        handle.ask("x", asked).await.unwrap()
+    };
+    ask("enroll", enroll()).await;
+    ask("gift", Command::Adjust { points: 5, reason: "gift".into(), by: "test".into() }).await;
+    let hold = Command::Hold { points: 5, length: Span { months: 0, millis: 1_000 }, hold: "till".into() };
+    let mut notices = handle.listen();
+    let mut heard = async || {
+        let notice = tokio::time::timeout(Duration::from_secs(5), notices.recv()).await.expect("news in time").unwrap();
+        (notice.kind, notice.name, notice.status)
+    };
+    ask("hold", hold.clone()).await;
+    assert_eq!(heard().await, ("command", "x".into(), "accepted"));
+    ask("hold", hold).await;
+    assert_eq!(heard().await, ("command", "x".into(), "duplicate"));
+    hand.store(20_000, Ordering::Relaxed);
+    assert_eq!(heard().await, ("timer", "hold_lapse".into(), "accepted"));
+    let shelf = vec![Product { product_id: "cup".into(), ..Product::default() }];
+    handle.call(move |workspace, now| Ok(workspace.learn_products(now, "test", shelf).is_ok())).await.unwrap();
+    assert_eq!(heard().await, ("publication", "catalogue".into(), "accepted"));
 }
 
 #[test]
