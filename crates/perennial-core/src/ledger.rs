@@ -56,6 +56,8 @@ pub struct Lot {
     pub version: u32,
     /// Where its points are.
     pub buckets: Buckets,
+    /// Of what was spent: taken back on paper, and borne by the shop until it comes back.
+    pub waived: i64,
 }
 
 /// Where the points of a lot are.
@@ -196,6 +198,7 @@ impl Wallet {
             rule: born.rule.clone(),
             version: born.version,
             buckets: Buckets::default(),
+            waived: 0,
         });
         self.active_at = self.active_at.max(born.earned_at);
     }
@@ -247,7 +250,12 @@ impl Wallet {
         }
         assert!(self.arrears >= 0, "arrears are filled once");
         let Some(lot) = posting.lot.and_then(|id| self.lot_mut(id)) else { return };
-        if matches!(posting.from, Account::Arrears | Account::Waived) {
+        match (posting.from, posting.to) {
+            (Account::Waived, _) => lot.waived += amount,
+            (_, Account::Waived) => lot.waived -= amount,
+            _ => {}
+        }
+        if matches!(posting.from, Account::Arrears | Account::Waived) || posting.to == Account::Waived {
             return; // Names the lot whose reversal it completes; the lot itself does not move.
         }
         if posting.from == Account::Issued {

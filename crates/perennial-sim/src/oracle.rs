@@ -98,6 +98,8 @@ struct Lot {
     held: i64,
     spent: i64,
     expired: i64,
+    /// Of what was spent: came back on paper, and the shop bears it.
+    waived: i64,
 }
 
 impl Lot {

@@ -37,6 +37,8 @@ pub(crate) struct Edition {
     pub(crate) earns: Vec<Earn>,
     pub(crate) combine: Combine,
     pub(crate) pending_days: i64,
+    /// Whether the balance stops at nothing when more comes back than there is.
+    pub(crate) within_balance: bool,
     /// What levels are reached by.
     pub(crate) by: By,
     /// From the lowest, and how many points or cents of a year reach them; none while there are no levels at all.
@@ -183,6 +185,7 @@ impl Trade {
             earns: earning::opening(eco),
             combine: Combine::Add,
             pending_days: if eco { 30 } else { 14 },
+            within_balance: dice.per_mille(300),
             by,
             levels,
             on_refund: OnRefund::any(dice),
@@ -211,6 +214,7 @@ impl Edition {
         if dice.per_mille(200) {
             next.on_refund = OnRefund::any(dice);
             next.drops_to_earned = dice.per_mille(300);
+            next.within_balance = dice.per_mille(300);
         }
         if self.trade == Trade::Eco {
             next.vary_eco(dice);
@@ -398,6 +402,7 @@ impl Edition {
             ("within: P30D }", format!("within: P{}D }}", self.window)),
             ("pending: P30D", format!("pending: P{}D", self.pending_days)),
             ("by: points.earned", format!("by: {}\n  on_refund: {}", self.by.written(), self.on_refund.written())),
+            ("policy: allow_negative", format!("policy: {}", self.refunds_written())),
             ("drop: one_level", format!("drop: {}", self.drop_written())),
             ("from: 500,", format!("from: {},", self.by.amount_written(self.levels[1].1))),
             ("from: 1500,", format!("from: {},", self.by.amount_written(self.levels[2].1))),
@@ -437,6 +442,10 @@ impl Edition {
         )
     }
 
+    fn refunds_written(&self) -> &'static str {
+        if self.within_balance { "within_balance" } else { "allow_negative" }
+    }
+
     fn drop_written(&self) -> &'static str {
         if self.drops_to_earned { "to_earned" } else { "one_level" }
     }
@@ -473,7 +482,7 @@ impl Edition {
     fn corner(&self) -> String {
         let pending_days = self.pending_days;
         let earns: String = self.earns.iter().map(Earn::written).collect();
-        let combine = self.combine_written();
+        let (combine, refunds) = (self.combine_written(), self.refunds_written());
         let rewards = self.rewards().into_iter().map(|reward| {
             let stock = reward.stock.map_or_else(String::new, |n| format!(", stock: {n}"));
             let tier = reward.tier.map_or_else(String::new, |tier| format!(", tier: {tier}"));
@@ -486,7 +495,8 @@ impl Edition {
         let milestones = if marks.is_empty() { "" } else { "milestones:\n" };
         format!(
             "perennial: 1\nid: corner\nname: Corner shop\ncurrency: EUR\ntime_zone: UTC\n\
-             wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P60D, remind: P5D }}\n\
+             wallets:\n  points:\n    pending: P{pending_days}D\n    expires: {{ after: P60D, remind: P5D }}\n    \
+             refunds: {{ policy: {refunds} }}\n\
              {combine}earn:\n{earns}  \
              - {{ id: help, on: Activity Submitted, points: 15, review: required }}\n  \
              - {{ id: word, on: {WORD}, points: 1, unique_by: event.url }}\n\

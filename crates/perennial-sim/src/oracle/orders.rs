@@ -226,7 +226,11 @@ impl Oracle {
             self.lots[other].available -= amount;
             left -= amount;
         }
-        self.people[who].arrears += left;
+        if self.edition().within_balance {
+            self.lots[lot].waived += left; // Until they come back.
+        } else {
+            self.people[who].arrears += left;
+        }
     }
 }
 

@@ -29,6 +29,9 @@ impl Oracle {
     }
 
     pub(super) fn settle(&mut self, who: usize, lot: usize) {
+        let borne = self.lots[lot].waived.min(self.lots[lot].available);
+        self.lots[lot].available -= borne;
+        self.lots[lot].waived -= borne;
         let owed = self.people[who].arrears.min(self.lots[lot].available);
         self.lots[lot].available -= owed;
         self.people[who].arrears -= owed;

@@ -59,6 +59,7 @@ impl History {
                     self.reversed += posting.amount;
                 }
                 (Account::Waived, Account::Issued) => self.waived += posting.amount,
+                (Account::Issued, Account::Waived) => self.waived -= posting.amount,
                 _ => {}
             }
         }
