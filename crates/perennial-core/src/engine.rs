@@ -149,7 +149,14 @@ pub fn apply_and_score(
             let name = OrderRef::derive(&rules.secret, order_id);
             loyalty::cancelled(&mut book, name);
         }
-        _ => loyalty::activity(&mut book, event),
+        _ => {
+            // The earlier name would be among the names, but that two accounts stay two.
+            if matches!(&event.body, Body::Alias { previous } if event.ids.iter().all(|id| id.value != previous.value))
+            {
+                book.note("two_accounts");
+            }
+            loyalty::activity(&mut book, event);
+        }
     }
     if book.customer.orders.standing != standing {
         ask(book.customer).into_iter().for_each(|scored| book.record(Fact::Scored(Box::new(scored))));

@@ -135,8 +135,10 @@ fn trouble_of(error: &rusqlite::Error) -> Trouble {
         Some(Code::DiskFull) => Trouble::DiskFull,
         Some(Code::NotADatabase) => Trouble::Foreign,
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => Trouble::Busy,
-        // Our statements fit our tables: a row that cannot be read or be put there is not as we wrote it.
-        Some(Code::DatabaseCorrupt | Code::ConstraintViolation | Code::TypeMismatch) => Trouble::Corrupt,
+        // Our statements fit our tables: a table or row that cannot be read or be put there is not as we wrote it.
+        Some(Code::DatabaseCorrupt | Code::ConstraintViolation | Code::TypeMismatch | Code::Unknown) => {
+            Trouble::Corrupt
+        }
         None => match error {
             rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::FromSqlConversionFailure(..)

@@ -354,7 +354,7 @@ fn insert(db: &mut Connection, rows: impl Iterator<Item = Result<Row, Failure>>)
 
 fn last_of(db: &Connection) -> Result<u64, Failure> {
     let last: Option<i64> =
-        db.query_row("SELECT max(seq) FROM entries", [], |row| row.get(0)).doing("find the end of the journal")?;
+        db.query_row("SELECT max(seq) FROM entries", [], |row| row.get(0)).doing("find the end of journal.db")?;
     Ok(last.map_or(0, from_sql))
 }
 

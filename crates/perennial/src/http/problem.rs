@@ -239,7 +239,10 @@ impl From<Trouble> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let details = serde_json::to_value(&refusal.details).ok().filter(|_| !refusal.details.is_empty());
-        Self { details, ..Self::new(&refusal.code, refusal.message) }
+        // What is invalid begins with the name of its field.
+        let named = refusal.message.split_once(": ").filter(|_| *refusal.code == *"invalid");
+        let field = named.map(|(field, _)| field.to_owned()).unwrap_or_default();
+        Self { details, ..Self::new(&refusal.code, refusal.message) }.at(field)
     }
 }
 

@@ -141,3 +141,13 @@ fn a_posting_says_by_whom_why_and_by_which_rule() {
     let (rule, _, reasons) = told("impact:waste_kg", "earn");
     assert!(rule.is_none() && reasons.contains("impact of the goods"), "{reasons}");
 }
+
+#[test]
+fn an_alias_of_two_accounts_says_why_nothing_followed() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    shop.ask("bo", "e", enroll()).unwrap();
+    let sent = shop.call(Call::Alias, json!({ "userId": "ana", "previousId": "bo" }));
+    let receipt = shop.workspace.receipt(None, &sent.message_id).unwrap();
+    assert!(serde_json::to_string(&receipt).unwrap().contains("two_accounts"));
+}
