@@ -24,6 +24,7 @@ use crate::http::{self, App};
 use crate::import::{self, Batch, Booked, Sink, SinkError};
 use crate::models::{self, Progress};
 use crate::pump::{Clock, Pump};
+use crate::view::word;
 use crate::workspace::verify::Findings;
 use crate::workspace::{Failure, PublishError, Round, Workspace};
 
@@ -418,19 +419,54 @@ pub fn restore(from: &Path, to: &Path, erasures: Option<&Path>) -> Result<Option
     Ok(restored.replaced)
 }
 
+/// Which entries of the journal are wanted.
+#[derive(clap::Args)]
+pub struct Wanted {
+    /// The first entry.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Entries at most; it is said when there are more.
+    #[arg(long, default_value_t = 1_000)]
+    limit: usize,
+    /// Of this customer only: ana, email:ana@example.com, or the id cus_… that entries bear.
+    #[arg(long)]
+    customer: Option<Identifier>,
+    /// Of this name only: an event's, a command's like redeem, what was due like expire, or a reject's code.
+    #[arg(long)]
+    name: Option<String>,
+    /// Of this message only.
+    #[arg(long)]
+    message: Option<String>,
+}
+
+impl Wanted {
+    fn holds(&self, input: Option<&Input>) -> bool {
+        let (name, message) = match input {
+            Some(Input::Event(event)) => (event.name().to_owned(), Some(&event.message_id)),
+            Some(Input::Reject(reject)) => (reject.code.to_string(), reject.message_id.as_ref()),
+            Some(Input::Command(asked)) => (asked.command.name().to_owned(), None),
+            Some(Input::Timer(timer)) => (word(timer.kind), None),
+            _ => (String::new(), None),
+        };
+        self.name.as_ref().is_none_or(|wanted| *wanted == name)
+            && self.message.as_ref().is_none_or(|wanted| message.is_some_and(|id| **id == **wanted))
+    }
+}
+
 /// Prints entries of the journal as JSON lines, and says where it stopped when there are more.
 ///
 /// # Errors
 /// When the folder cannot be used, or nobody has the name.
-pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<&Identifier>) -> Result<(), Trouble> {
+pub fn journal(data: &Path, wanted: &Wanted) -> Result<(), Trouble> {
     let mut workspace = Workspace::open_existing(data)?;
-    let roots = customer.map(|who| roots(&mut workspace, who)).transpose()?;
+    let roots = wanted.customer.as_ref().map(|who| roots(&mut workspace, who)).transpose()?;
     let is_of = |entry: &Entry| roots.as_ref().is_none_or(|roots| entry.customer.is_some_and(|id| roots.contains(&id)));
+    let Wanted { from, limit, .. } = *wanted;
     let mut out = std::io::stdout().lock();
     let mut shown = 0;
     for entry in workspace.journal().iter(from) {
         let entry = entry?;
-        if !is_of(&entry) {
+        if !is_of(&entry) || !wanted.holds(entry.input.as_ref()) {
             continue;
         }
         if shown == limit {
@@ -452,7 +488,7 @@ pub fn journal(data: &Path, from: u64, limit: usize, customer: Option<&Identifie
         }
     }
     if shown == 0 {
-        eprintln!("no entry from {from} on; the journal goes to {}", workspace.journal().last_seq());
+        eprintln!("no such entry from {from} on; the journal goes to {}", workspace.journal().last_seq());
     }
     Ok(())
 }

@@ -10,7 +10,6 @@ use mimalloc::MiMalloc;
 use perennial::commands::{self, Trouble};
 use perennial::http::keys::{Grant, Scope};
 use perennial::{import, learn, scenario};
-use perennial_core::id::Identifier;
 use perennial_core::program;
 use perennial_core::score::ModelKind;
 
@@ -102,15 +101,8 @@ enum Verb {
     Journal {
         #[command(flatten)]
         folder: Folder,
-        /// The first entry.
-        #[arg(long, default_value_t = 1)]
-        from: u64,
-        /// Entries at most; it is said when there are more.
-        #[arg(long, default_value_t = 1_000)]
-        limit: usize,
-        /// Of this customer only: ana, email:ana@example.com, or the id cus_… that entries bear.
-        #[arg(long)]
-        customer: Option<Identifier>,
+        #[command(flatten)]
+        wanted: commands::Wanted,
     },
     /// List, make and withdraw keys of the API, also while a server runs.
     Keys {
@@ -235,9 +227,7 @@ fn run(verb: Verb) -> Result<ExitCode, Trouble> {
                 None => say!("restored and read through"),
             }
         }
-        Verb::Journal { folder, from, limit, customer } => {
-            commands::journal(&folder.path, from, limit, customer.as_ref())?;
-        }
+        Verb::Journal { folder, wanted } => commands::journal(&folder.path, &wanted)?,
         Verb::Keys { folder, verb } => keys(&folder, verb)?,
         Verb::Learn { common, verb } => return learn::run(&verb, &common).map(ExitCode::from).map_err(Trouble),
     }
