@@ -352,13 +352,12 @@ fn end_of_endless(book: &Book<'_>, lot: &Lot) -> Option<(LotId, Timestamp, Times
 /// Newly available points fill arrears first. Those that the shop bore for a refund, because they were spent, are taken
 /// back when they come back: nobody keeps what was earned by goods that were returned.
 pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
-    let found = |book: &Book<'_>| book.customer.member.as_ref().and_then(|member| member.wallet.lot(lot).cloned());
-    let borne = found(book).map_or(0, |lot| lot.waived.min(lot.buckets.available));
+    let Some(member) = &book.customer.member else { return };
+    let (available, waived) = member.wallet.lot(lot).map_or((0, 0), |lot| (lot.buckets.available, lot.waived));
+    let borne = waived.min(available);
+    let owed = member.wallet.arrears.min(available - borne);
     book.post(Account::Available, Account::Reversed, borne, Some(lot), Cause::Settle);
     book.post(Account::Issued, Account::Waived, borne, Some(lot), Cause::Settle);
-    let Some(member) = &book.customer.member else { return };
-    let available = found(book).map_or(0, |lot| lot.buckets.available);
-    let owed = member.wallet.arrears.min(available);
     book.post(Account::Available, Account::Arrears, owed, Some(lot), Cause::Settle);
 }
 
