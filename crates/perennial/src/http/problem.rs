@@ -35,12 +35,17 @@ const fn known(code: &'static str, status: u16, title: &'static str, mend: &'sta
 /// All codes, by status.
 pub const TABLE: &[Known] = &[
     known("malformed", 400, "The body is not what it claims to be", "Send one JSON object in UTF-8."),
-    known("too_large", 400, "The body or message is too large", "At most 4,000 KB a request and 32 KB a message."),
+    known(
+        "too_large",
+        400,
+        "The body or message is too large",
+        "At most 4,000 KB of events and 32 KB of each, 1 MB of a programme or of products, 64 KB of anything else.",
+    ),
     known(
         "too_many",
         400,
-        "Too many messages or properties",
-        "At most 2,500 messages a batch, 10,000 properties each.",
+        "Too many messages, products or properties",
+        "At most 2,500 messages a batch, 500 products, 10,000 properties of each.",
     ),
     known("too_deep", 400, "The message is nested too deeply", "At most 32 levels; flatten it."),
     known("missing_field", 400, "A field that has to be there is missing", "Add the field that is named."),
@@ -48,7 +53,7 @@ pub const TABLE: &[Known] = &[
     known("bad_number", 400, "A number cannot be read", "Send numbers like 19.90; very long ids as texts."),
     known("bad_timestamp", 400, "An instant cannot be read", "Send instants like 2026-03-01T09:00:00Z."),
     known("nul_character", 400, "A text holds the character NUL", "Remove it."),
-    known("not_utf8", 400, "The message is not UTF-8", "Encode it as UTF-8."),
+    known("not_utf8", 400, "The body or message is not UTF-8", "Encode it as UTF-8."),
     known("unknown_type", 400, "There is no such call", "Use identify, track, page, screen, group or alias."),
     known(
         "no_identifier",
@@ -58,7 +63,12 @@ pub const TABLE: &[Known] = &[
     ),
     known("broken_off", 400, "The body broke off before its end", "Send it again, whole; nothing came of it."),
     known("bad_header", 400, "A header cannot be read", "Mend the header that is named."),
-    known("bad_encoding", 400, "The content encoding cannot be undone", "Send gzip, deflate or nothing."),
+    known(
+        "bad_encoding",
+        400,
+        "The content encoding cannot be undone",
+        "Send events as gzip, deflate or as they are; anything else as it is.",
+    ),
     known("bad_reference", 400, "The customer's name cannot be read", "Use an id, a userId, or email:ana@example.com."),
     known("bad_parameter", 400, "A parameter cannot be read", "Mend the parameter that is named."),
     known("invalid_write_key", 401, "The write key is unknown", "Use a write key of this installation."),
@@ -71,7 +81,7 @@ pub const TABLE: &[Known] = &[
     known("method_not_allowed", 405, "This address does not take that method", "See the API description at /docs."),
     known("insufficient_points", 409, "Not enough points", "Ask for fewer, or wait until points are available."),
     known("out_of_stock", 409, "The reward is out of stock", "Choose another reward."),
-    known("limit_reached", 409, "The limit is reached", "Wait until the period ends."),
+    known("limit_reached", 409, "A limit is reached", "Ask for less, or wait until the limit's period ends."),
     known("tier_required", 409, "A higher tier is required", "See the customer's tier and what is missing."),
     known("not_a_member", 409, "The customer has not joined", "Enrol the customer first."),
     known("already_member", 409, "The customer has joined already", "Nothing needs to be done."),
@@ -83,7 +93,7 @@ pub const TABLE: &[Known] = &[
         "Name a customer that was merged, by a name of their own.",
     ),
     known("hold_exists", 409, "A hold has this name already", "Choose another name for the new one."),
-    known("hold_expired", 409, "The hold has lapsed", "Make a new hold."),
+    known("hold_expired", 409, "No open hold has this name: used, freed or lapsed", "Make a new hold."),
     known("nothing_to_do", 409, "The command would change nothing", "Ask for a change."),
     known("no_programme", 409, "No programme is in force", "Publish one first."),
     known("not_supported", 409, "The command is not for one customer alone", "See the API description at /docs."),
@@ -131,10 +141,15 @@ pub const TABLE: &[Known] = &[
     known("busy", 429, "Too much is waiting", "Send it again after Retry-After seconds."),
     known("internal_error", 500, "A fault of this program", "Nothing was done; please report it."),
     known("unavailable", 503, "Nothing can be written now", "Send it again after Retry-After seconds."),
-    known("timeout", 503, "It took too long", "Send it again; a repetition counts once."),
+    known(
+        "timeout",
+        503,
+        "It took too long, and may be done still",
+        "Send it again: under the same messageId or Idempotency-Key it counts once.",
+    ),
 ];
 
-fn find(code: &str) -> Option<&'static Known> {
+pub(super) fn find(code: &str) -> Option<&'static Known> {
     TABLE.iter().find(|known| known.code == code)
 }
 
@@ -227,7 +242,7 @@ impl From<Trouble> for ApiError {
                     .after(5)
             }
             Trouble::Late => {
-                Self::new("timeout", "The request took too long; send it again, a repetition counts once.").after(1)
+                Self::new("timeout", "The request took too long, and may be done still. Send it again: under the same messageId or Idempotency-Key it counts once.").after(1)
             }
             Trouble::Broken => {
                 Self::new("internal_error", "This is a fault of ours; nothing was done. Please report it.")
