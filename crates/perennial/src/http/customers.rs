@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::extract::{Parameters, Part, Whole};
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use super::{App, AppState};
 use crate::view::{CustomerView, FactView, LedgerEntry, TimelineEntry};
 use crate::workspace::{Glimpse, Who};
@@ -56,13 +56,11 @@ fn unknown() -> ApiError {
 ///
 /// Profile, points, tier and what is missing to the next, segments with their reason, features.
 #[utoipa::path(
-    get, path = "/v1/customers/{ref}", tag = "Customers",
+    get, path = "/v1/customers/{ref}", tag = "Customers", operation_id = "show_customer",
     params(("ref" = String, Path, description = "Our id, a userId, or email:ana@example.com, anonymous:abc, loyalty:L-17, phone:+331")),
-    responses(
-        (status = 200, body = CustomerView),
-        (status = 404, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, body = CustomerView)),
+    extensions(("x-problems" = json!(["unknown_customer"]))),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn show(
     State(app): AppState,
@@ -82,17 +80,15 @@ pub async fn show(
 ///
 /// Events, commands and timers with what followed from each, the latest first.
 #[utoipa::path(
-    get, path = "/v1/customers/{ref}/timeline", tag = "Customers",
+    get, path = "/v1/customers/{ref}/timeline", tag = "Customers", operation_id = "show_timeline",
     params(
         ("ref" = String, Path, description = "As for a customer"),
         ("before" = Option<u64>, Query, description = "Only entries before this one"),
         ("limit" = Option<usize>, Query, description = "At most so many; 50 unless told, 500 at most")
     ),
-    responses(
-        (status = 200, body = Entries<TimelineEntry>),
-        (status = 404, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, body = Entries<TimelineEntry>)),
+    extensions(("x-problems" = json!(["unknown_customer"]))),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn timeline(
     State(app): AppState,
@@ -110,17 +106,15 @@ pub async fn timeline(
 ///
 /// Every posting with the chain of its reasons, the latest first.
 #[utoipa::path(
-    get, path = "/v1/customers/{ref}/ledger", tag = "Customers",
+    get, path = "/v1/customers/{ref}/ledger", tag = "Customers", operation_id = "show_ledger",
     params(
         ("ref" = String, Path, description = "As for a customer"),
         ("before" = Option<u64>, Query, description = "Only postings of entries before this one"),
         ("limit" = Option<usize>, Query, description = "At most so many; 50 unless told, 500 at most")
     ),
-    responses(
-        (status = 200, body = Entries<LedgerEntry>),
-        (status = 404, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, body = Entries<LedgerEntry>)),
+    extensions(("x-problems" = json!(["unknown_customer"]))),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn ledger(
     State(app): AppState,
@@ -157,26 +151,32 @@ pub struct Answered {
     pub facts: Vec<FactView>,
 }
 
-/// Declares the handler of one command: its address, scope, body and what the body asks for.
+/// What any command may be told: for its body, its customer's name, or a fault of ours.
+const ANY: &[&str] = &["malformed", "invalid", "unknown_customer", "poison"];
+/// What a command for members may be told besides.
+const MEMBERS: &[&str] = &["no_programme", "not_a_member", "erased", "idempotency_key_reused"];
+
+/// Declares the handler of one command: its address, scope, body, the codes it may be told besides [`ANY`], and what
+/// the body asks for.
 macro_rules! command {
-    ($(#[$doc:meta])* $handler:ident, $path:literal, $scope:ident, $status:literal, $body:ty, $command:expr) => {
+    (
+        $(#[$doc:meta])* $handler:ident, $path:literal, $scope:ident, $status:literal, $body:ty,
+        [$($code:expr),*], $command:expr
+    ) => {
         $(#[$doc])*
         #[utoipa::path(
             post, path = $path, tag = "Commands",
             params(
                 ("ref" = String, Path, description = "As for a customer"),
-                ("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the first answer again")
+                ("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the first answer again, a refusal too, with `Idempotency-Replayed: true`")
             ),
             request_body = $body,
-            responses(
-                (status = $status, description = "Done; Idempotency-Replayed: true marks a first answer given again", body = Answered),
-                (status = 400, body = Problem, content_type = "application/problem+json"),
-                (status = 403, body = Problem, content_type = "application/problem+json"),
-                (status = 404, body = Problem, content_type = "application/problem+json"),
-                (status = 409, description = "The programme says no", body = Problem, content_type = "application/problem+json"),
-                (status = 422, body = Problem, content_type = "application/problem+json")
-            ),
-            security(("secret_key" = []))
+            responses((
+                status = $status, description = "Done", body = Answered,
+                headers(("Idempotency-Replayed" = bool, description = "`true` where the first answer is given again"))
+            )),
+            extensions(("x-problems" = json!([ANY, $($code),*]))),
+            security(("secret_key" = [Scope::$scope.word()]))
         )]
         pub async fn $handler(
             State(app): AppState,
@@ -198,15 +198,15 @@ command!(
     /// Join the programme
     ///
     /// Makes a customer a member; an unknown name makes a new customer, a second time changes nothing.
-    enroll, "/v1/customers/{ref}/enroll", Write, 200, NothingBody, |_, _| {
-        Ok(Command::Enroll)
-    }
+    enroll, "/v1/customers/{ref}/enroll", Write, 200, NothingBody,
+    ["no_programme", "not_in_pilot", "erased"], |_, _| Ok(Command::Enroll)
 );
 command!(
     /// Spend points on a reward
     ///
     /// Takes the points at once, those first that lapse first, and a piece from stock.
-    redeem, "/v1/customers/{ref}/redeem", Write, 201, RedeemBody, |body, _| {
+    redeem, "/v1/customers/{ref}/redeem", Write, 201, RedeemBody,
+    [MEMBERS, "insufficient_points", "out_of_stock", "limit_reached", "tier_required", "unknown_reward"], |body, _| {
         let quantity = body.quantity.unwrap_or(1);
         at_least_one(i64::from(quantity), "quantity")?;
         Ok(Command::Redeem { reward: body.reward, quantity })
@@ -216,7 +216,8 @@ command!(
     /// Set points aside
     ///
     /// Nobody else can spend them until they are used, freed, or the time is over.
-    hold, "/v1/customers/{ref}/hold", Write, 201, HoldBody, |body, _| {
+    hold, "/v1/customers/{ref}/hold", Write, 201, HoldBody,
+    [MEMBERS, "insufficient_points", "limit_reached", "hold_exists"], |body, _| {
         at_least_one(body.points, "points")?;
         Ok(Command::Hold { points: body.points, length: body.length, hold: body.hold })
     }
@@ -225,7 +226,8 @@ command!(
     /// Use points that were set aside
     ///
     /// Spends them; what is not used of the hold is freed.
-    capture, "/v1/customers/{ref}/capture", Write, 200, CaptureBody, |body, _| {
+    capture, "/v1/customers/{ref}/capture", Write, 200, CaptureBody,
+    [MEMBERS, "insufficient_points", "hold_expired"], |body, _| {
         at_least_one(body.points.unwrap_or(1), "points")?;
         Ok(Command::Capture { hold: body.hold, points: body.points })
     }
@@ -235,27 +237,29 @@ command!(
     ///
     /// They can be spent again.
     release, "/v1/customers/{ref}/release", Write, 200, ReleaseBody,
-    |body, _| Ok(Command::Release { hold: body.hold })
+    [MEMBERS, "hold_expired"], |body, _| Ok(Command::Release { hold: body.hold })
 );
 command!(
     /// Take a redemption back
     ///
     /// Points and piece return; the programme says for how long points are good then.
     undo, "/v1/customers/{ref}/undo", Write, 200, UndoBody,
-    |body, _| Ok(Command::Undo { redemption: body.redemption })
+    [MEMBERS, "unknown_redemption"], |body, _| Ok(Command::Undo { redemption: body.redemption })
 );
 command!(
     /// Note a consent, or its withdrawal
     ///
     /// For a purpose, on one channel or all.
     consent, "/v1/customers/{ref}/consent", Write, 200, ConsentBody,
+    ["no_programme", "erased", "idempotency_key_reused"],
     |body, _| Ok(Command::Consent { purpose: body.purpose, channel: body.channel, given: body.given })
 );
 command!(
     /// Correct the balance by hand
     ///
     /// Adds points, or takes them away when negative; the reason stays in the ledger.
-    adjust, "/v1/customers/{ref}/adjust", Admin, 200, AdjustBody, |body, by| {
+    adjust, "/v1/customers/{ref}/adjust", Admin, 200, AdjustBody,
+    [MEMBERS, "insufficient_points", "limit_reached", "nothing_to_do"], |body, by| {
         Ok(Command::Adjust { points: body.points, reason: body.reason, by: body.by.unwrap_or_else(|| by.into()) })
     }
 );
@@ -263,7 +267,8 @@ command!(
     /// Approve or decline an activity
     ///
     /// Decides what a rule with `review: required` waits for.
-    review, "/v1/customers/{ref}/review", Admin, 200, ReviewBody, |body, _| Ok(Command::Review {
+    review, "/v1/customers/{ref}/review", Admin, 200, ReviewBody,
+    [MEMBERS, "already_reviewed", "limit_reached", "unknown_activity"], |body, _| Ok(Command::Review {
         activity: body.activity,
         approve: matches!(body.decision, Decision::Approve),
         reason: body.reason,
@@ -274,6 +279,7 @@ command!(
     ///
     /// A tree that is planted is not taken back when its order is refunded.
     fulfill, "/v1/customers/{ref}/fulfill", Admin, 200, FulfillBody,
+    [MEMBERS, "unknown_benefit"],
     |body, _| Ok(Command::Fulfill { benefit: body.benefit, order: body.order_id, proof: body.proof })
 );
 command!(
@@ -281,14 +287,14 @@ command!(
     ///
     /// Gives a tier by hand, through a day or until an instant.
     set_tier, "/v1/customers/{ref}/set-tier", Admin, 200, SetTierBody,
-    |body, _| Ok(Command::SetTier { tier: body.tier, until: body.until })
+    [MEMBERS, "unknown_tier"], |body, _| Ok(Command::SetTier { tier: body.tier, until: body.until })
 );
 command!(
     /// Make two customers one
     ///
     /// Makes another customer part of this one.
     merge, "/v1/customers/{ref}/merge", Admin, 200, MergeBody,
-    |body, _| Ok(Command::Merge { from: named(&body.from, "from")? })
+    ["no_programme", "idempotency_key_reused"], |body, _| Ok(Command::Merge { from: named(&body.from, "from")? })
 );
 command!(
     /// Take a merge back
@@ -296,13 +302,16 @@ command!(
     /// Takes a merge back. Name the customer to set free by one of their own names: they stand alone
     /// again under their old id, with their lots, orders and names, and so does the other side, each as
     /// its own events make it. A reward stays with the side that asked for it; what it lacks is owed.
-    unmerge, "/v1/customers/{ref}/unmerge", Admin, 200, NothingBody, |_, _| Ok(Command::Unmerge)
+    unmerge, "/v1/customers/{ref}/unmerge", Admin, 200, NothingBody,
+    ["no_programme", "not_merged", "erased"], |_, _| Ok(Command::Unmerge)
 );
 command!(
     /// Forget a person
     ///
-    /// Forgets the person; postings stay, without a name.
-    erase, "/v1/customers/{ref}/erase", Admin, 200, NothingBody, |_, _| Ok(Command::Erase)
+    /// Forgets the person; postings stay, without a name. Asked again, also under the same key, it answers `erased`:
+    /// nothing is kept that would know the first answer.
+    erase, "/v1/customers/{ref}/erase", Admin, 200, NothingBody,
+    ["erased"], |_, _| Ok(Command::Erase)
 );
 
 /// Buy a reward.

@@ -67,7 +67,7 @@ fn page() -> &'static str {
     PAGE.get_or_init(|| {
         let api: Value = serde_json::from_str(openapi_json()).unwrap_or_default();
         let mut body = String::from("<h1>Perennial API</h1>");
-        let about = escape(text(&api["info"], "description"));
+        let about = marked(text(&api["info"], "description"));
         let _ = write!(body, "<p>{}</p>", about.replace("/docs/problems", "<a href=/docs/problems>/docs/problems</a>"));
         for tag in tags(&api) {
             let _ = write!(body, "<h2>{}</h2>", escape(tag));
@@ -129,7 +129,7 @@ fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value
     let (method, summary) = (method.to_ascii_uppercase(), escape(text(op, "summary")));
     let _ =
         write!(out, "<details><summary><b>{method}</b> <code>{}</code> <span>{summary}</span></summary>", escape(path));
-    let _ = write!(out, "<p>{}</p>", marked(text(op, "description")));
+    let _ = write!(out, "<p>{}</p>{}", marked(text(op, "description")), key(op));
     let parameters = op["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !parameters.is_empty() {
         out.push_str("<table>");
@@ -140,23 +140,44 @@ fn operation(out: &mut String, api: &Value, path: &str, method: &str, op: &Value
         out.push_str("</table>");
     }
     content(out, api, "Body", &op["requestBody"]["content"]);
-    let mut problems = Vec::new();
-    for (status, response) in op["responses"].as_object().into_iter().flatten() {
-        let about = escape(text(response, "description"));
-        if response["content"]["application/problem+json"].is_object() {
-            problems.push(if about.is_empty() { status.clone() } else { format!("{status} ({about})") });
-            continue;
-        }
-        let _ = write!(out, "<h4>{status} {about}</h4>");
+    let answers = op["responses"].as_object().into_iter().flatten();
+    let (hoped_for, problems): (Vec<_>, Vec<_>) = answers.partition(|(status, _)| status.starts_with('2'));
+    for (status, response) in hoped_for {
+        let _ = write!(out, "<h4>{status} {}</h4>", marked(text(response, "description")));
         content(out, api, "", &response["content"]);
     }
+    let problems: Vec<_> = problems.into_iter().map(|(status, response)| (status, resolved(api, response))).collect();
     if !problems.is_empty() {
-        let _ = write!(out, "<h4>{}</h4>", problems.join(", "));
-        out.push_str(
-            "<p>A <a href=#Problem>Problem</a>: its <code>code</code> is one <a href=/docs/problems>of these</a>.</p>",
-        );
+        answered_instead(out, &problems);
     }
     out.push_str("</details>");
+}
+
+/// Which key it takes, and with which scope.
+fn key(op: &Value) -> String {
+    let Some((name, scopes)) = op["security"][0].as_object().and_then(|keys| keys.iter().next()) else {
+        return String::new();
+    };
+    let scope = scopes[0].as_str().map(|scope| format!(" with the scope <code>{scope}</code>")).unwrap_or_default();
+    format!("<p>Takes a {}{scope}.</p>", name.replace('_', " "))
+}
+
+/// What stands where a part of the description refers to, or the part itself.
+fn resolved<'a>(api: &'a Value, part: &'a Value) -> &'a Value {
+    part["$ref"].as_str().and_then(|path| api.pointer(path.trim_start_matches('#'))).unwrap_or(part)
+}
+
+/// The statuses of problems with their codes, a line each, and the shape that they have in common.
+fn answered_instead(out: &mut String, problems: &[(&String, &Value)]) {
+    out.push_str("<h4>Instead</h4><table>");
+    for (status, response) in problems {
+        let lines = text(response, "description").lines().filter(|line| !line.is_empty());
+        let lines = lines.map(|line| marked(line.trim_start_matches("- ")));
+        let _ = write!(out, "<tr><td>{status}<td>{}</tr>", lines.collect::<Vec<_>>().join("<br>"));
+    }
+    let mut media = problems.iter().filter_map(|(_, response)| response["content"].as_object()?.values().next());
+    let shape = media.find_map(|media| media["schema"]["$ref"].as_str()?.rsplit('/').next()).unwrap_or_default();
+    let _ = write!(out, "</table><p>Each as a <a href=#{shape}>{shape}</a>.</p>");
 }
 
 fn content(out: &mut String, api: &Value, title: &str, content: &Value) {

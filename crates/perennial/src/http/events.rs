@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::AppState;
 use super::extract::{Parameters, Part};
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use crate::view::ReceiptView;
 
 /// Which of several senders.
@@ -27,16 +27,14 @@ pub struct Sender {
     get,
     path = "/v1/events/{message_id}",
     tag = "Events",
+    operation_id = "show_receipt",
     params(
         ("message_id" = String, Path, description = "The sender's messageId"),
         ("source" = Option<String>, Query, description = "The write key's source, when several send equal ids")
     ),
-    responses(
-        (status = 200, body = ReceiptView),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, body = ReceiptView)),
+    extensions(("x-problems" = json!(["unknown_event"]))),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn receipt(
     State(app): AppState,

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::App;
-use super::extract::{encoding, unreadable_body};
+use super::extract::{Part, encoding, unreadable_body};
 use super::keys;
-use super::problem::{ApiError, SdkError, SdkProblem};
+use super::problem::{ApiError, SdkError};
 use crate::wire::segment::{self, BODY_MAX, Call};
 use crate::wire::{Arrival, Circumstances, Malformed};
 use crate::workspace::{Receipt, Status};
@@ -39,23 +39,26 @@ pub struct Delivered {
     post,
     path = "/v1/{call}",
     tag = "Events",
+    operation_id = "send_events",
     params(("call" = String, Path, description = "identify, track, page, screen, group, alias, merge, batch, import; or i, t, p, s, g, a, b")),
     request_body(content = Value, content_type = "application/json", description = "A message, or {\"batch\": [...], \"sentAt\": ...}; gzip and deflate are undone"),
     responses(
         (status = 200, description = "Durable", body = Delivered),
-        (status = 400, description = "The body, or the single message, cannot count", body = SdkProblem),
-        (status = 401, description = "Unknown write key", body = SdkProblem),
-        (status = 404, description = "No such call", body = SdkProblem),
-        (status = 429, description = "Come back after Retry-After seconds", body = SdkProblem),
-        (status = 503, description = "Come back after Retry-After seconds", body = SdkProblem),
+        (status = 400, description = "The body as a whole, or a single message; of a batch, receipts tell what became of each message"),
+        (status = 404, description = "No such call")
     ),
+    extensions(("x-problems" = json!([
+        "malformed", "too_many", "too_deep", "missing_field", "wrong_type", "bad_number", "bad_timestamp",
+        "nul_character", "not_utf8", "no_identifier", "not_found", "limit_reached", "erased", "unknown_line", "poison"
+    ]))),
     security(("write_key" = []))
 )]
 pub async fn ingest(
     State(app): State<App>,
-    Path(call): Path<String>,
+    call: Result<Part, ApiError>,
     request: Request,
 ) -> Result<Json<Delivered>, SdkError> {
+    let Part(call) = call?;
     let call = Call::of_path(&call).ok_or_else(|| ApiError::new("not_found", "There is no such call; see /docs."))?;
     let (headers, received_at) = (request.headers().clone(), app.pump().now());
     if announced(&headers).is_some_and(|length| length > BODY_MAX) {
@@ -186,14 +189,17 @@ pub async fn other_method(Path(call): Path<String>) -> Response {
     get,
     path = "/v1/projects/{write_key}/settings",
     tag = "Events",
+    operation_id = "show_settings",
     params(("write_key" = String, Path, description = "The write key")),
-    responses((status = 200, description = "Settings", body = Value), (status = 404, description = "Unknown write key", body = SdkProblem))
+    responses((status = 200, body = Value), (status = 404, description = "The write key is unknown")),
+    extensions(("x-problems" = json!(["not_found"])))
 )]
 pub async fn settings(
     State(app): State<App>,
-    Path(write_key): Path<String>,
+    write_key: Result<Part, ApiError>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, SdkError> {
+    let Part(write_key) = write_key?;
     if app.keys().source(&write_key).is_none() {
         return Err(ApiError::new("not_found", "This write key is unknown.").into());
     }

@@ -32,7 +32,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn word(self) -> &'static str {
+    /// As the description and the answers call it.
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",

@@ -22,10 +22,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
+mod answers;
 pub mod console;
 pub mod customers;
 pub mod docs;
@@ -48,7 +49,7 @@ use crate::models::trainer::Trainer;
 use crate::pump::{Handle, Trouble};
 use crate::wire::segment::BODY_MAX;
 use keys::KeyRing;
-use problem::{ApiError, SdkError};
+use problem::{ApiError, Problem, SdkError, SdkProblem};
 
 /// Longest that a request may take, but for the stream. Who waits for the writer is answered sooner, so
 /// that a request which takes all of it waits for its client.
@@ -158,19 +159,24 @@ impl App {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Perennial",
-    description = "Customer loyalty and personalization. Events come in as Segment's clients send them; the rest is asked for with a secret key. Errors are problems (RFC 9457) with stable codes: see /docs/problems. HTTP 1.1 and 1.0 are spoken: where the head of a request cannot be read as such, names an address of more than 65,534 bytes, or has more than 100 headers or 100 KB, the status alone answers (400, 414 or 431, without a body), and where it takes more than 15 seconds to come the connection is closed.",
-    license(name = "Apache-2.0", identifier = "Apache-2.0")
-))]
+#[openapi(
+    info(
+        title = "Perennial",
+        description = "Customer loyalty and personalization. Events come in as Segment's clients send them; the rest is asked for with a secret key. Errors are problems (RFC 9457) with stable codes: see /docs/problems. HTTP 1.1 and 1.0 are spoken: where the head of a request cannot be read as such, names an address of more than 65,534 bytes, or has more than 100 headers or 100 KB, the status alone answers (400, 414 or 431, without a body), and where it takes more than 15 seconds to come the connection is closed. A request of HTTP 1.1 whose header Host is missing or sent twice is answered `bad_header` (400), and a method that an address does not take `method_not_allowed` (405).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(Problem, SdkProblem))
+)]
 struct Description;
 
 fn described() -> OpenApiRouter<App> {
     let mut api = Description::openapi();
     let components = api.components.get_or_insert_default();
-    let http = |scheme| SecurityScheme::Http(Http::new(scheme));
-    components.add_security_scheme("write_key", http(HttpAuthScheme::Basic));
-    components.add_security_scheme("secret_key", http(HttpAuthScheme::Bearer));
+    let http = |scheme, about| SecurityScheme::Http(HttpBuilder::new().scheme(scheme).description(Some(about)).build());
+    let write_key = "A write key (`wk_...`) as the user's name, without a password; also taken as Bearer, or as `writeKey` in the body";
+    components.add_security_scheme("write_key", http(HttpAuthScheme::Basic, write_key));
+    let secret_key = "A secret key (`sk_...`) with the scope that is named; also taken as Basic";
+    components.add_security_scheme("secret_key", http(HttpAuthScheme::Bearer, secret_key));
     OpenApiRouter::with_openapi(api)
         .merge(intake())
         .merge(resources())
@@ -246,7 +252,9 @@ fn operations() -> OpenApiRouter<App> {
 
 /// The description of the whole API (`OpenAPI` 3.1), made from the handlers.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().into_openapi()
+    let mut api = described().into_openapi();
+    answers::tell(&mut api);
+    api
 }
 
 /// All routes. More can be merged in before serving.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::extract::Part;
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use super::{App, AppState};
 use crate::models::trainer::{NotNow, Standing};
 
@@ -134,9 +134,9 @@ async fn standing(app: &App, wanted: Option<ModelKind>) -> Result<Vec<ModelView>
 /// What is learnt from history: each kind with the model in force, its training period, how good it was
 /// on what was hidden from it, and when it is trained next, or why there is none.
 #[utoipa::path(
-    get, path = "/v1/models", tag = "Models",
+    get, path = "/v1/models", tag = "Models", operation_id = "list_models",
     responses((status = 200, body = Vec<ModelView>)),
-    security(("secret_key" = []))
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn list(State(app): AppState, headers: HeaderMap) -> Result<Json<Vec<ModelView>>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
@@ -147,14 +147,11 @@ pub async fn list(State(app): AppState, headers: HeaderMap) -> Result<Json<Vec<M
 ///
 /// Begins now and answers at once; `GET /v1/models` tells how it goes. One training runs at a time.
 #[utoipa::path(
-    post, path = "/v1/models/{kind}/train", tag = "Models",
+    post, path = "/v1/models/{kind}/train", tag = "Models", operation_id = "train_model",
     params(("kind" = String, Path, description = "value, clusters or recommend")),
-    responses(
-        (status = 202, description = "The training has begun", body = Vec<ModelView>),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Another training is under way, or the programme does not ask for it", body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 202, description = "The training has begun", body = Vec<ModelView>)),
+    extensions(("x-problems" = json!(["unknown_model", "training_underway", "model_not_declared"]))),
+    security(("secret_key" = [Scope::Admin.word()]))
 )]
 pub async fn train(
     State(app): AppState,
@@ -176,13 +173,14 @@ pub async fn train(
 ///
 /// It ends at its next step and publishes nothing; the model in force stays.
 #[utoipa::path(
-    delete, path = "/v1/models/{kind}/train", tag = "Models",
+    delete, path = "/v1/models/{kind}/train", tag = "Models", operation_id = "call_off_training",
     params(("kind" = String, Path, description = "value, clusters or recommend")),
     responses(
         (status = 202, description = "The training will end", body = Vec<ModelView>),
-        (status = 404, description = "No such training is under way", body = Problem, content_type = "application/problem+json")
+        (status = 404, description = "No training of this model is under way, or there is no such model")
     ),
-    security(("secret_key" = []))
+    extensions(("x-problems" = json!(["unknown_model", "not_found"]))),
+    security(("secret_key" = [Scope::Admin.word()]))
 )]
 pub async fn call_off(
     State(app): AppState,

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::AppState;
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use crate::pump::Trouble;
 use crate::workspace::Failure;
 use crate::workspace::overview::{OverviewView, Shares};
@@ -37,13 +37,9 @@ struct Last {
 /// Members, points, tiers, segments and what outstanding points would cost, over all customers, with
 /// a few customers to look at. `as_of` says how fresh it is.
 #[utoipa::path(
-    get, path = "/v1/overview", tag = "Customers",
-    responses(
-        (status = 200, body = OverviewView),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    get, path = "/v1/overview", tag = "Customers", operation_id = "show_overview",
+    responses((status = 200, body = OverviewView)),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn overview(
     State(app): AppState,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::extract::Whole;
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use crate::wire::catalog;
 
 /// What became of a list of products.
@@ -37,14 +37,14 @@ fn example() -> Value {
 /// What those are must be of their type (`impact` from 0 to 1,000,000 a piece), `null` counts as not said, and a
 /// product names neither itself nor the same product in both lists. Anything else is kept. A product can be recommended at once, by what is said of it.
 #[utoipa::path(
-    put, path = "/v1/products", tag = "Recommendations",
+    put, path = "/v1/products", tag = "Recommendations", operation_id = "put_products",
     request_body(content = Value, content_type = "application/json", example = json!(example())),
-    responses(
-        (status = 200, body = CatalogView),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, description = "All of them are known now", body = CatalogView)),
+    extensions(("x-problems" = json!([
+        "malformed", "too_many", "too_deep", "missing_field", "wrong_type", "bad_number", "nul_character", "not_utf8",
+        "invalid"
+    ]))),
+    security(("secret_key" = [Scope::Admin.word()]))
 )]
 pub async fn learn(
     State(app): AppState,

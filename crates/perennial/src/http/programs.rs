@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::extract::{Parameters, Part, Whole};
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use crate::pump::Trouble;
 use crate::workspace::{PublishError, Workspace};
 
@@ -71,13 +71,11 @@ pub struct Asked {
 ///
 /// Its version and the document it was published as.
 #[utoipa::path(
-    get, path = "/v1/programs/{id}", tag = "Programme",
+    get, path = "/v1/programs/{id}", tag = "Programme", operation_id = "show_program",
     params(("id" = String, Path, description = "The programme's id")),
-    responses(
-        (status = 200, body = ProgramView),
-        (status = 404, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, body = ProgramView), (status = 404, description = "No programme of this id is in force")),
+    extensions(("x-problems" = json!(["not_found"]))),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn show(State(app): AppState, Part(id): Part, headers: HeaderMap) -> Result<Json<ProgramView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
@@ -92,18 +90,15 @@ pub async fn show(State(app): AppState, Part(id): Part, headers: HeaderMap) -> R
 /// The body is the YAML document. With `check=true` it is only checked. It takes effect for everybody
 /// at once; points already granted keep the rules they were earned by.
 #[utoipa::path(
-    put, path = "/v1/programs/{id}", tag = "Programme",
+    put, path = "/v1/programs/{id}", tag = "Programme", operation_id = "publish_program",
     params(
         ("id" = String, Path, description = "The programme's id, as the document says it"),
         ("check" = Option<bool>, Query, description = "Only check, change nothing")
     ),
     request_body(content = String, content_type = "application/yaml", description = "The document"),
-    responses(
-        (status = 200, body = PublishedView),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "All that is wrong with the document is in details.problems", body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, description = "In force, or fit to be where it was only checked", body = PublishedView)),
+    extensions(("x-problems" = json!(["not_utf8", "invalid", "invalid_program"]))),
+    security(("secret_key" = [Scope::Admin.word()]))
 )]
 pub async fn publish(
     State(app): AppState,

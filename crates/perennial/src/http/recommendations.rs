@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::extract::{Parameters, Part};
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use crate::models::shelf::{Bought, Found, Kind, Pick, Question, Shelf, Wanted, Why};
 
 /// Items of a list when none are asked for, and the most that may be.
@@ -94,7 +94,7 @@ pub struct ReasonView {
 /// demand, and `instead` says so. What the catalogue says an item `fits` and is `not_with` is kept: a case
 /// comes beside its telephone only, or for who has it.
 #[utoipa::path(
-    get, path = "/v1/recommendations/{kind}", tag = "Recommendations",
+    get, path = "/v1/recommendations/{kind}", tag = "Recommendations", operation_id = "recommend",
     params(
         ("kind" = String, Path, description = "for-you, similar, together, again, trending or session"),
         ("customer" = Option<String>, Query, description = "As for a customer; needed for for-you and again"),
@@ -109,11 +109,9 @@ pub struct ReasonView {
         ("proven" = Option<bool>, Query, description = "`true`: no places of for-you and similar are kept for items that few have ordered yet"),
         ("diversity" = Option<f32>, Query, description = "From 0, the best first, which is the default, to 1, as unlike one another as can be (maximal marginal relevance)")
     ),
-    responses(
-        (status = 200, body = RecommendationsView),
-        (status = 400, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, body = RecommendationsView)),
+    extensions(("x-problems" = json!(["bad_reference", "missing_field"]))),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn show(
     State(app): AppState,

@@ -14,7 +14,7 @@ use tokio_stream::Stream;
 
 use super::AppState;
 use super::keys::Scope;
-use super::problem::{ApiError, Problem};
+use super::problem::ApiError;
 use crate::pump::Notice;
 
 /// The stream of what happens
@@ -24,11 +24,8 @@ use crate::pump::Notice;
 /// many a slow listener lost.
 #[utoipa::path(
     get, path = "/v1/stream", tag = "Events",
-    responses(
-        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
-        (status = 401, body = Problem, content_type = "application/problem+json")
-    ),
-    security(("secret_key" = []))
+    responses((status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String)),
+    security(("secret_key" = [Scope::Read.word()]))
 )]
 pub async fn stream(
     State(app): AppState,
