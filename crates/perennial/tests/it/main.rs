@@ -18,6 +18,7 @@ mod ledger;
 mod midnight;
 mod models;
 mod natural_keys;
+mod openapi;
 mod overview;
 mod pump;
 mod restart;
