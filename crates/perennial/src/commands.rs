@@ -423,20 +423,26 @@ pub fn restore(from: &Path, to: &Path, erasures: Option<&Path>) -> Result<Option
 #[derive(clap::Args)]
 pub struct Wanted {
     /// The first entry.
-    #[arg(long, default_value_t = 1)]
-    from: u64,
+    #[arg(long, default_value_t = Self::default().from)]
+    pub from: u64,
     /// Entries at most; it is said when there are more.
-    #[arg(long, default_value_t = 1_000)]
-    limit: usize,
+    #[arg(long, default_value_t = Self::default().limit)]
+    pub limit: usize,
     /// Of this customer only: ana, email:ana@example.com, or the id cus_… that entries bear.
     #[arg(long)]
-    customer: Option<Identifier>,
+    pub customer: Option<Identifier>,
     /// Of this name only: an event's, a command's like redeem, what was due like expire, or a reject's code.
     #[arg(long)]
-    name: Option<String>,
+    pub name: Option<String>,
     /// Of this message only.
     #[arg(long)]
-    message: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { from: 1, limit: 1_000, customer: None, name: None, message: None }
+    }
 }
 
 impl Wanted {

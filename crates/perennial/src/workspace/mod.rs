@@ -359,7 +359,7 @@ impl Workspace {
         if let Some(tell) = self.herald.as_ref().and_then(|herald| herald(&self.batch)) {
             waiting.push(Box::new(move |done| {
                 if done.is_ok() {
-                    tell()
+                    tell();
                 }
             }));
         }

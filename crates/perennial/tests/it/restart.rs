@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use perennial::commands::Wanted;
 use perennial::pump::{Clock, Pump};
 use perennial::wire::Circumstances;
 use perennial::wire::segment::{Call, parse};
@@ -140,7 +141,7 @@ fn looking_into_a_folder_neither_makes_one_nor_writes_into_it() {
     let complaint = perennial::commands::verify(&typo).err().unwrap().0;
     assert!(complaint.contains("typo is no data folder: it has no journal.db"), "{complaint}");
     assert!(complaint.contains("name the data folder with --folder"), "{complaint}");
-    perennial::commands::journal(&typo, 1, 10, None).unwrap_err();
+    perennial::commands::journal(&typo, &Wanted::default()).unwrap_err();
     perennial::commands::rebuild(&typo, false).unwrap_err();
     perennial::commands::backup(&typo, &home.path().join("copy")).unwrap_err();
     let coffee = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../programs/coffee.yaml"));
@@ -153,7 +154,7 @@ fn looking_into_a_folder_neither_makes_one_nor_writes_into_it() {
         perennial::commands::open(&typo, Some(file)).err().unwrap();
     }
     assert!(!typo.exists());
-    let listing = perennial::commands::journal(&home.path().join("data"), 1, 10, None).err().unwrap().0;
+    let listing = perennial::commands::journal(&home.path().join("data"), &Wanted::default()).err().unwrap().0;
     assert!(listing.contains("is held by process"), "{listing}");
     let ana = workspace.roots_of(&"ana".parse().unwrap()).unwrap().unwrap();
     assert_eq!(workspace.roots_of(&ana[0].to_string().parse().unwrap()).unwrap(), Some(ana));
@@ -162,7 +163,8 @@ fn looking_into_a_folder_neither_makes_one_nor_writes_into_it() {
     workspace.checkpoint().unwrap();
     let last = workspace.last_seq();
     drop(workspace);
-    let nobody = perennial::commands::journal(&home.path().join("data"), 1, 10, Some(&"bea".parse().unwrap()));
+    let of_bea = Wanted { customer: Some("bea".parse().unwrap()), ..Wanted::default() };
+    let nobody = perennial::commands::journal(&home.path().join("data"), &of_bea);
     let complaint = nobody.unwrap_err().0;
     assert!(complaint.contains("nobody is known as bea") && complaint.contains("cus_…"), "{complaint}");
     assert!(perennial::commands::verify(&home.path().join("data")).unwrap().faults.is_empty());
