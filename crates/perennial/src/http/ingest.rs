@@ -35,6 +35,9 @@ pub struct Delivered {
 /// One call (`identify`, `track`, `page`, `screen`, `group`, `alias`, `merge`, or its one-letter
 /// form) or a `batch` of them (`import` is the same), as Segment's and `RudderStack`'s clients send
 /// them. A message of a batch that cannot count is kept as a rejected receipt and fails nobody else.
+///
+/// A message counts as of its `timestamp`, by the sender's clock as `sentAt` corrects it; what lies ahead counts as of
+/// its arrival, and what has none happened then.
 #[utoipa::path(
     post,
     path = "/v1/{call}",
