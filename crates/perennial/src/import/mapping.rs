@@ -17,7 +17,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::cleanse::{self, Case, Column, Kind};
-use super::{document, shape};
+use super::document::Document;
+use super::shape;
 use crate::wire::catalog::{IMPACT, thousandths};
 
 /// A mapping file, as written.
@@ -573,19 +574,35 @@ pub fn schema() -> serde_json::Value {
 /// Reads a mapping document.
 ///
 /// # Errors
-/// All problems of the document at once.
+/// All problems of the document at once, in the order of its lines.
 pub fn compile(text: &str) -> Result<Plan, Vec<Problem>> {
-    let (document, mut problems) = document::read(text).map_err(|problem| vec![problem])?;
+    let document = Document::read(text).map_err(|problem| vec![problem])?;
+    compile_document(&document, super::digest(&[text.as_bytes()])).map_err(|mut problems| {
+        for problem in &mut problems {
+            if problem.line == 0 {
+                problem.line = document.line_of(&problem.path);
+            }
+            if problem.path.is_empty() {
+                problem.path.push_str("the mapping");
+            }
+        }
+        problems.sort_by_key(|problem| problem.line);
+        problems
+    })
+}
+
+fn compile_document(document: &Document, fingerprint: [u8; 16]) -> Result<Plan, Vec<Problem>> {
+    let (value, mut problems) = (document.value(), document.doubles());
     let schema = schema();
-    problems.extend(shape::check(&schema, &document));
-    let Some(document) = shape::fitted(&schema, document) else { return Err(problems) };
+    problems.extend(shape::check(&schema, &value));
+    let Some(document) = shape::fitted(&schema, value) else { return Err(problems) };
     let source: Source = match serde_json::from_value(document) {
         Ok(source) => source,
         Err(e) if problems.is_empty() => return Err(one("", e.to_string())),
         Err(_) => return Err(problems),
     };
     let mut make = Compiler { problems: Vec::new(), files: Vec::new() };
-    let plan = make.plan(&source, super::digest(&[text.as_bytes()]));
+    let plan = make.plan(&source, fingerprint);
     make.problems.retain(|problem| !problems.iter().any(|first| follows(problem, first)));
     problems.extend(make.problems);
     match plan {

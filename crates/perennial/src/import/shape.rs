@@ -264,8 +264,15 @@ fn words(rules: &Map<String, Value>) -> Option<Vec<&Value>> {
     }
 }
 
+/// What other programs call something, and what we do.
+const ELSEWHERE: [(&str, &str); 4] =
+    [("separator", "delimiter"), ("sep", "delimiter"), ("delimiter", "separator"), ("charset", "encoding")];
+
 /// "did you mean", or the list when nothing is near.
 pub(crate) fn suggestion(word: &str, mut known: Vec<&str>) -> String {
+    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, ours)| *theirs == word && known.contains(ours)) {
+        return format!("did you mean '{ours}'?");
+    }
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(word.trim_matches('\''), k), *k)).min();
     match near {
         Some((distance, name)) if distance <= 2.max(name.len() / 3) => format!("did you mean '{name}'?"),

@@ -813,20 +813,37 @@ orders: { from: sale, id: order, at: at, customer: {}, line: { product_id: sku }
     assert_eq!(
         text,
         [
-            "enrol: unknown key 'enrol'; did you mean 'enroll'?",
-            "files.sales.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
-            "files.sales.columns.n.min: expected a number, found 'two'",
-            "name: use 1 to 60 letters, digits, '-', '_' or '.'",
-            "time_zone: 'Mars/Olympus' is not a time zone; use a name like Europe/London",
-            "currency: orders have amounts; say in which currency, as 'currency: EUR'",
-            "files.sales.path: name a file below the data folder, without '..' or a leading '/'",
-            "orders.from: no file 'sale' under files; did you mean 'sales'?",
+            "line 2: currency: orders have amounts; say in which currency, as 'currency: EUR'",
+            "line 3: name: use 1 to 60 letters, digits, '-', '_' or '.'",
+            "line 4: time_zone: 'Mars/Olympus' is not a time zone; use a name like Europe/London",
+            "line 5: enrol: unknown key 'enrol'; did you mean 'enroll'?",
+            "line 7: files.sales.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
+            "line 7: files.sales.columns.n.min: expected a number, found 'two'",
+            "line 7: files.sales.path: name a file below the data folder, without '..' or a leading '/'",
+            "line 8: orders.from: no file 'sale' under files; did you mean 'sales'?",
         ]
     );
 }
 
+#[test]
+fn problems_of_a_mapping_name_their_lines_and_the_words_of_other_programs() {
+    let lines = |mapping: &str| -> Vec<String> {
+        compile(mapping).unwrap_err().iter().map(|p| format!("{} {}", p.line, p.path)).collect()
+    };
+    let broken = TILL
+        .replace("      at: {", "      Unit.Price: { type: decimal, min: 9, max: 1 }\n      at: {")
+        .replace("returns: { when", "returns: { wen: {}, when");
+    assert_eq!(lines(&broken), ["13 files.till.columns.Unit.Price.min", "32 orders.returns.wen"]);
+    let event = "events:\n  - from: till\n    event: Visited\n    at: at\n    customer: { loyalty: card }\n";
+    let second = event.replace("events:\n", "").replace("Visited", "Order Seen");
+    assert_eq!(lines(&format!("{TILL}{event}{second}")), ["38 events[1].event"]);
+    assert_eq!(lines("import: 1\nname: [\n"), ["2 the mapping"]);
+    let theirs = TILL.replace("path: till.csv", "path: till.csv\n    separator: ';'");
+    assert_eq!(problems(&theirs), ["files.till.separator: unknown key 'separator'; did you mean 'delimiter'?"]);
+}
+
 fn problems(mapping: &str) -> Vec<String> {
-    compile(mapping).unwrap_err().iter().map(ToString::to_string).collect()
+    compile(mapping).unwrap_err().iter().map(|p| format!("{}: {}", p.path, p.message)).collect()
 }
 
 #[test]
@@ -841,15 +858,15 @@ fn what_follows_from_a_problem_of_a_mapping_is_not_told_beside_it() {
     assert_eq!(
         problems(&broken),
         [
+            "name: missing; add 'name:'",
             "enroll: 'first' is not one of the choices; known: column, first_order, never",
-            "files.till.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
             "files.till.delimiter: expected one character, found ';;'",
+            "files.till.columns.at.type: 'instnt' is not one of the choices; did you mean 'instant'?",
             "orders.line.prise: unknown key 'prise'; did you mean 'price'?",
             "orders.returns.when.quantity.bellow: unknown key 'bellow'; did you mean 'below'?",
-            "name: missing; add 'name:'",
         ]
     );
-    assert_eq!(problems("[]"), [": expected a map, found a list"]);
+    assert_eq!(problems("[]"), ["the mapping: expected a map, found a list"]);
 }
 
 #[test]
@@ -876,9 +893,9 @@ fn a_name_that_stands_twice_in_a_mapping_is_told_with_its_path_and_hides_nothing
     assert_eq!(
         problems(&twice),
         [
+            "time_zone: 'Paris' is not a time zone; use a name like Europe/London",
             "files.till.columns.sku.required: 'required' is written twice; keep one of the two",
             "currency: 'currency' is written twice; keep one of the two",
-            "time_zone: 'Paris' is not a time zone; use a name like Europe/London",
         ]
     );
 }
