@@ -11,6 +11,7 @@
 
 mod cleanse;
 pub mod command;
+mod division;
 mod document;
 mod emit;
 mod group;

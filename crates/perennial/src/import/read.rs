@@ -1,7 +1,8 @@
 //! Reading: CSV, JSON lines and Parquet become rows of texts, gzip or not.
 //!
-//! Promise: one row in memory at a time; no row larger than [`ROW_BYTES`]; a damaged row is handed
-//! on whole with what is wrong with it, a damaged file ends with an error that names the line.
+//! Promise: one row in memory at a time, or as much as an open quotation mark has us look at; no row larger than
+//! [`ROW_BYTES`]; a damaged row is handed on whole with what is wrong with it, a damaged file ends with an error that
+//! names the line.
 //! Absent on purpose: types. What a text means is its column's business, so that numbers keep all their digits.
 
 use std::cmp::Ordering;
@@ -21,6 +22,7 @@ use parquet::record::Field;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
 
+use super::division::Division;
 use super::emit::hex;
 use super::keys::Keys;
 use super::mapping::{Encoding, File, Format};
@@ -65,16 +67,11 @@ pub(super) struct Rows {
 
 enum Kind {
     Csv {
-        reader: Box<csv::Reader<Box<dyn BufRead>>>,
+        division: Box<Division>,
         spare: ByteRecord,
-        delimiter: u8,
         encoding: Encoding,
         /// Where our own columns are, in a reject file.
         layout: Option<Box<Layout>>,
-        /// Lines before the one that names the columns.
-        above: u64,
-        /// Line feeds behind a row that the reader takes with the next one: one where lines end in `\r\n`.
-        behind: u64,
     },
     Lines {
         reader: Box<dyn BufRead>,
@@ -169,17 +166,13 @@ pub(super) fn names_nothing(column: &str, what: &str) -> String {
     format!("column '{column}' holds {what}, which names nobody and nothing; is another column meant?")
 }
 
-/// How far reading has come, and how much of it the current row has used.
-#[derive(Debug, Default)]
-struct Meter {
-    packed: AtomicU64,
-    row: AtomicU64,
-}
+/// How many bytes of the file have been read.
+type Meter = AtomicU64;
 
 impl Rows {
     /// Opens a file. `names` are those that a format without a header begins with; others follow as they are met.
     pub(super) fn open(path: &Path, file: &File, names: &[String]) -> Result<Self, String> {
-        let meter = Arc::new(Meter::default());
+        let meter = Arc::<Meter>::default();
         match format(path, file.format) {
             Some(Format::Parquet) => Self::parquet(path, file, meter),
             Some(Format::JsonLines) => Ok(Self::lines(text(path, &meter)?, file, names, meter)),
@@ -211,7 +204,7 @@ impl Rows {
     pub(super) fn position(&self) -> u64 {
         match self.source {
             Kind::Parquet { .. } => self.line,
-            _ => self.meter.packed.load(Relaxed),
+            _ => self.meter.load(Relaxed),
         }
     }
 
@@ -225,22 +218,22 @@ impl Rows {
 
     /// Reads the next row; false at the end.
     pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, String> {
-        self.meter.row.store(0, Relaxed);
         record.damage = None;
         match &mut self.source {
-            Kind::Csv { reader, spare, delimiter, encoding, layout, above, behind } => {
-                let more = reader.read_byte_record(spare).map_err(|e| format!("line {}: {e}", self.line + 1))?;
-                if more {
-                    self.line = *above + first_line(reader, spare, *behind);
-                    let damage = decode(spare, *encoding, record).or_else(|| widths(record, self.header.len()));
-                    record.damage = match (damage, layout) {
-                        (Some(reason), _) => Some(Damage { reason, row: joined(&record.fields, *delimiter) }),
-                        (None, Some(layout)) => layout.damage(&mut record.fields),
-                        (None, None) => None,
-                    };
-                }
-                record.line = self.line;
-                Ok(more)
+            Kind::Csv { division, spare, encoding, layout } => {
+                let found = division.next(spare).map_err(|e| format!("line {}: {e}", self.line + 1))?;
+                let Some(row) = found else { return Ok(false) };
+                self.line = row.line;
+                record.line = row.line;
+                let unreadable = decode(spare, *encoding, record);
+                let stray = row.stray.map(|stray| stray.told(&self.header));
+                let damage = stray.or(unreadable).or_else(|| widths(record, self.header.len()));
+                record.damage = match (damage, layout) {
+                    (Some(reason), _) => Some(Damage { reason, row: shown(division.row(), *encoding) }),
+                    (None, Some(layout)) => layout.damage(&mut record.fields),
+                    (None, None) => None,
+                };
+                Ok(true)
             }
             Kind::Lines { reader, buffer, keys } => {
                 let more = next_line(reader, buffer, &mut self.line)?;
@@ -259,36 +252,33 @@ impl Rows {
         }
     }
 
-    fn csv(mut reader: Box<dyn BufRead>, file: &File, meter: Arc<Meter>) -> Result<Self, String> {
+    fn csv(reader: Box<dyn BufRead>, file: &File, meter: Arc<Meter>) -> Result<Self, String> {
+        let mut division = Division::new(reader, file.delimiter);
         // Excel reads and writes a line of its own that says what stands between values.
-        let above = u64::from(reader.fill_buf().map_err(|e| e.to_string())?.starts_with(b"sep="));
-        if above > 0 {
-            reader.read_until(b'\n', &mut Vec::new()).map_err(|e| e.to_string())?;
+        if division.begins_with(b"sep=")? {
+            division.skip_line()?;
         }
-        let start = reader.fill_buf().map_err(|e| e.to_string())?;
-        let ended = start.iter().position(|byte| *byte == b'\n').unwrap_or(0);
-        let behind = u64::from(ended > 0 && start[ended - 1] == b'\r');
         // Our own reject files are plain CSV, whatever the file they came from was.
-        let ours = reader.fill_buf().map_err(|e| e.to_string())?.starts_with(LINE.as_bytes());
-        let (delimiter, encoding) = if ours { (b',', Encoding::Utf8) } else { (file.delimiter, file.encoding) };
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(reader);
-        let mut first = ByteRecord::new();
-        let some = reader.read_byte_record(&mut first).map_err(|e| format!("line 1: {e}"))?;
-        if !some {
-            return Err("is empty; the first row must name the columns".into());
+        let ours = division.begins_with(LINE.as_bytes())?;
+        let encoding = if ours { Encoding::Utf8 } else { file.encoding };
+        if ours {
+            division.divide_by(b',');
         }
+        let mut spare = ByteRecord::new();
+        let Some(first) = division.next(&mut spare).map_err(|e| format!("line 1: {e}"))? else {
+            return Err("is empty; the first row must name the columns".into());
+        };
         let mut names = Record::default();
-        let _ = decode(&mut first, encoding, &mut names); // A name that the mapping does not know is told by it.
+        let _ = decode(&mut spare, encoding, &mut names); // A name that the mapping does not know is told by it.
         let header: Vec<String> = names.fields.iter().map(|name| name.trim().to_owned()).collect();
         let theirs = if ours { theirs(&header).len() } else { header.len() };
         if theirs > MOST_COLUMNS {
             return Err(format!("has {theirs} columns, more than {MOST_COLUMNS}"));
         }
+        division.expect(header.len(), ours);
         let layout = ours.then(|| Box::new(Layout::of(&header, file)));
-        let (reader, spare) = (Box::new(reader), ByteRecord::new());
-        let source = Kind::Csv { reader, spare, delimiter, encoding, layout, above, behind };
-        Ok(Self { header, source, meter, line: 1 + above })
+        let source = Kind::Csv { division: Box::new(division), spare, encoding, layout };
+        Ok(Self { header, source, meter, line: first.line })
     }
 
     fn lines(reader: Box<dyn BufRead>, file: &File, names: &[String], meter: Arc<Meter>) -> Self {
@@ -361,14 +351,6 @@ fn check_packing(file: &ParquetMetaData) -> Result<(), String> {
     Ok(())
 }
 
-/// The line on which a row that was just read begins. The reader counts from where the row before ended, so that
-/// empty lines and the `\n` of `\r\n` lie between; from where it is now, the row's own line feeds count back.
-fn first_line(reader: &csv::Reader<Box<dyn BufRead>>, row: &ByteRecord, behind: u64) -> u64 {
-    let lines = row.as_slice().split(|byte| *byte == b'\n').count() as u64;
-    let from_end = (reader.position().line() + behind).saturating_sub(lines);
-    row.position().map_or(1, |at| at.line() + behind).max(from_end)
-}
-
 /// The parquet crate is made for files of friends and asserts on others; a panic is an error here.
 fn contained<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
@@ -383,8 +365,7 @@ fn text(path: &Path, meter: &Arc<Meter>) -> Result<Box<dyn BufRead>, String> {
     let mut plain = BufReader::with_capacity(1 << 16, Metered { inner: file, meter: Arc::clone(meter) });
     let packed = plain.fill_buf().map_err(|e| e.to_string())?.starts_with(b"\x1f\x8b");
     let unpacked: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) };
-    let limited = Limited { inner: unpacked, meter: Arc::clone(meter) };
-    let mut reader: Box<dyn BufRead> = Box::new(BufReader::with_capacity(1 << 16, limited));
+    let mut reader: Box<dyn BufRead> = Box::new(BufReader::with_capacity(1 << 16, unpacked));
     let start = reader.fill_buf().map_err(|e| e.to_string())?;
     if let Some(unit) = Wide::unit(start) {
         reader.consume(2);
@@ -404,24 +385,7 @@ struct Metered<R> {
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        self.meter.packed.fetch_add(n as u64, Relaxed);
-        Ok(n)
-    }
-}
-
-/// Ends a row that does not end: an unclosed quotation mark, or a gzip bomb.
-struct Limited {
-    inner: Box<dyn Read>,
-    meter: Arc<Meter>,
-}
-
-impl Read for Limited {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.meter.row.load(Relaxed) > ROW_BYTES {
-            return Err(io::Error::other("the row is longer than 16 MB; is a quotation mark not closed?"));
-        }
-        let n = self.inner.read(buffer)?;
-        self.meter.row.fetch_add(n as u64, Relaxed);
+        self.meter.fetch_add(n as u64, Relaxed);
         Ok(n)
     }
 }
@@ -451,9 +415,9 @@ fn readable(bytes: &[u8]) -> String {
     bytes.utf8_chunks().flat_map(|chunk| [chunk.valid().to_owned(), windows_1252(chunk.invalid())]).collect()
 }
 
-/// A row as a line of its file.
-fn joined(fields: &StringRecord, delimiter: u8) -> String {
-    let mut writer = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(Vec::new());
+/// Values as a line of CSV.
+fn joined(fields: &StringRecord) -> String {
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     // Nothing fails that is written into memory.
     let line = writer.write_record(fields).ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
     String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned()
@@ -496,6 +460,14 @@ fn next_line(reader: &mut dyn BufRead, buffer: &mut Vec<u8>, line: &mut u64) -> 
         if !buffer.iter().all(u8::is_ascii_whitespace) {
             return Ok(true);
         }
+    }
+}
+
+/// A row as it stands in a file of that encoding.
+fn shown(row: &[u8], encoding: Encoding) -> String {
+    match encoding {
+        Encoding::Windows1252 => windows_1252(row),
+        Encoding::Utf8 => readable(row),
     }
 }
 
@@ -544,7 +516,7 @@ fn next_parquet(
     }
     record.damage = bytes_in.map(|name| Damage {
         reason: format!("column '{name}' holds bytes that are no UTF-8 text; write it as text"),
-        row: joined(&record.fields, b','),
+        row: joined(&record.fields),
     });
     Ok(true)
 }

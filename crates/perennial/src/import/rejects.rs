@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use csv::StringRecord;
+use csv::{ByteRecord, StringRecord};
 
 use super::cleanse::Bad;
+use super::division::seemingly;
 use super::keys::Keys;
 use super::mapping::{File, Format};
 use super::read::{Damage, Record, Rows, by_ending};
@@ -63,9 +64,10 @@ impl Layout {
             *fields = (0..columns).map(|i| record.fields.get(i).unwrap_or("")).collect();
             return Some(Damage { reason, row });
         }
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(self.delimiter).has_headers(false).from_reader(row.as_bytes());
-        let values = reader.records().next().and_then(Result::ok).unwrap_or_default();
+        let mut values = ByteRecord::new();
+        seemingly(row.as_bytes(), self.delimiter, &mut values);
+        // What a delimiter divides stays a text.
+        let values = StringRecord::from_byte_record(values).unwrap_or_default();
         let value = |i: usize| self.theirs.iter().position(|place| *place == i).and_then(|nth| values.get(nth));
         *fields = (0..columns).map(|i| value(i).unwrap_or("")).collect();
         Some(Damage { reason, row })

@@ -432,6 +432,165 @@ fn a_row_that_could_not_be_divided_is_rejected_again_until_it_is_mended() {
     assert_eq!(sink.ordered, "18.50".parse().unwrap());
 }
 
+/// A till whose price has a point.
+fn plain_till() -> String {
+    TILL.replace("decimal: ','", "decimal: '.'")
+}
+
+/// The rows of a till, by receipt, product and price, for [`plain_till`].
+fn sold(rows: &[(&str, &str, &str)]) -> String {
+    let row = |(receipt, sku, price): &(&str, &str, &str)| format!("{receipt},01/02/2025 10:00,L1,,{sku},1,{price}\n");
+    rows.iter().map(row).collect()
+}
+
+/// So many rows, each made of its number.
+fn numbered(count: u32, row: impl Fn(u32) -> String) -> String {
+    (0..count).map(row).collect()
+}
+
+/// What came in of a till's rows, as receipt, product and money, and what did not, as line and the row itself.
+fn read(mapping: &str, content: &[u8]) -> (Vec<String>, Vec<(String, String)>) {
+    let shop = Shop::new(mapping, "till.csv", "");
+    fs::write(shop.path("till.csv"), content).unwrap();
+    let mut sink = Counting::keeping();
+    shop.run(&mut sink);
+    let orders = sink.named("Order Completed").into_iter().map(|event| {
+        let Body::Ordered(order) = &event.body else { panic!() };
+        format!("{} {} {}", order.order_id, order.lines[0].product_id, order.subtotal.unwrap().normalize())
+    });
+    let rejects = shop.rejects().into_iter().map(|row| {
+        assert_eq!(row[1], "malformed", "{row:?}");
+        (row[0].clone(), row[4].clone())
+    });
+    (orders.collect(), rejects.collect())
+}
+
+#[test]
+fn a_stray_quotation_mark_costs_its_own_row_and_no_other() {
+    let rows = sold(&[
+        ("A", "tea", "3.00"),
+        ("B", "\"15 inch mug", "5.00"),
+        ("C", "\"tea, green\"", "4.00"),
+        ("D", "\"20 inch cap", "9.00"),
+        ("E", "15\" mug", "7.00"),
+    ]);
+    let lines: Vec<&str> = rows.lines().collect();
+    let came_in = ["A tea 3", "C tea, green 4", "E 15\" mug 7"];
+    let rejected = [("3".into(), lines[1].to_owned()), ("5".into(), lines[3].to_owned())];
+    let content = format!("{HEADER}{rows}");
+    for end in ["\n", "\r\n", "\r"] {
+        let (orders, rejects) = read(&plain_till(), content.replace('\n', end).as_bytes());
+        assert_eq!((&orders[..], &rejects[..]), (&came_in.map(String::from)[..], &rejected[..]), "{end:?}");
+    }
+    let tabs = plain_till().replace("path: till.csv", "path: till.csv\n    delimiter: \"\\t\"");
+    let (orders, rejects) = read(&tabs, content.replace(',', "\t").as_bytes());
+    assert_eq!(orders, ["A tea 3", "C tea green 4", "E 15\" mug 7"]);
+    assert_eq!(rejects.iter().map(|(line, _)| line).collect::<Vec<_>>(), ["3", "5"]);
+    let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(content.as_bytes()).unwrap();
+    assert_eq!(read(&plain_till(), &packed.finish().unwrap()).0, came_in);
+}
+
+#[test]
+fn a_row_with_a_stray_quotation_mark_is_mended_among_the_rejects() {
+    let rows = sold(&[("A", "\"15 inch mug", "5.00"), ("B", "\"12\" cap", "9.00"), ("B", "tea", "3.00")]);
+    let shop = Shop::new(&plain_till(), "till.csv", &format!("{HEADER}{rows}"));
+    let mut sink = Counting::keeping();
+    assert_eq!(shop.run(&mut sink).orders, 0, "order B waits for its first line");
+    let first = shop.rejects();
+    let told: Vec<(&str, &str, &str)> = first.iter().map(|row| (&*row[0], &*row[1], &*row[3])).collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "2",
+                "malformed",
+                "opens a quotation mark in 'sku' that this line does not close, and the next lines are no part of it; \
+                 close it, or leave it out: a mark that belongs to a quoted value is written twice (\"\")"
+            ),
+            (
+                "3",
+                "malformed",
+                "has text behind the quotation mark that closes 'sku'; \
+                 a mark that belongs to a quoted value is written twice (\"\")"
+            ),
+            ("4", "order_held", "another line of this order was rejected; mend that one and feed all of them together"),
+        ]
+    );
+    for _ in 0..2 {
+        assert_eq!(shop.feed_rejects(&mut sink).orders, 0);
+        let again = shop.rejects();
+        let codes = |rows: &[Vec<String>]| rows.iter().map(|row| row[1..].to_vec()).collect::<Vec<_>>();
+        assert_eq!(codes(&again), codes(&first));
+    }
+    let header = fs::read_to_string(shop.path("rejects.csv")).unwrap().lines().next().unwrap().to_owned();
+    let mended =
+        rows.replace("\"15 inch", "\"15\"\" inch").replace("\"12\" cap", "\"12\"\" cap\"").replace("mug,", "mug\",");
+    let ours = |row: &str| format!("9,malformed,,,,{row}\n");
+    fs::write(shop.path("rejects.csv"), header + "\n" + &mended.lines().map(ours).collect::<String>()).unwrap();
+    assert_eq!(shop.feed_rejects(&mut sink).orders, 2);
+    let products: Vec<String> = sink.products.into_keys().collect();
+    let Body::Ordered(order) = &sink.events.iter().rfind(|e| e.name() == "Order Completed").unwrap().body else {
+        panic!()
+    };
+    assert_eq!((products.len(), &*order.lines[0].product_id), (0, "12\" cap"));
+}
+
+#[test]
+fn a_quoted_value_may_run_over_lines_and_its_marks_are_written_twice() {
+    let rows = sold(&[
+        ("A", "\"mug\nblue, \"\"15 inch\"\"\"", "5.00"),
+        ("B", "\"\n\n cup \"", "4.00"),
+        ("C", "\"tea\" ", "3.00"),
+    ]);
+    let wrong = "D,01/02/2025 10:00,L1,,\"cap\nred\",1,9,00\nE,31/02,L1,,tea,1,3.00\n";
+    let content = format!("{HEADER}{rows}{wrong}");
+    let mapping = plain_till().replace("sku: {", "sku: { trim: false,");
+    let shop = Shop::new(&mapping, "till.csv", &content);
+    let mut sink = Counting::keeping();
+    shop.run(&mut sink);
+    let skus: Vec<&str> = sink
+        .named("Order Completed")
+        .into_iter()
+        .map(|event| if let Body::Ordered(order) = &event.body { &*order.lines[0].product_id } else { panic!() })
+        .collect();
+    assert_eq!(skus, ["mug\nblue, \"15 inch\"", "\n\n cup ", "tea "]);
+    let rejects = shop.rejects();
+    assert_eq!(rejects[0][..2], ["8", "malformed"]);
+    assert!(rejects[0][3].starts_with("has 8 values") && rejects[0][4] == "D,01/02/2025 10:00,L1,,\"cap\nred\",1,9,00");
+    assert_eq!(rejects[1][..2], ["10", "bad_date"]);
+}
+
+#[test]
+fn rows_that_a_closed_quotation_swallowed_come_in_all_the_same() {
+    let monitor = [("A", "\"mug", "5.00"), ("B", "tea", "3.00"), ("C", "monitor 20\"", "9.00"), ("D", "cup", "1.00")];
+    let rows = sold(&monitor);
+    let first = rows.lines().next().unwrap().to_owned();
+    let (orders, rejects) = read(&plain_till(), format!("{HEADER}{rows}").as_bytes());
+    assert_eq!(
+        (orders, rejects),
+        (vec!["B tea 3".into(), "C monitor 20\" 9".into(), "D cup 1".into()], vec![("2".into(), first.clone())])
+    );
+    // The row that the mark made of two has too many values; the second is a row by itself.
+    let rows = sold(&[("A", "\"mug", "5.00"), ("B\"", "tea", "3.00")]);
+    let (orders, rejects) = read(&plain_till(), format!("{HEADER}{rows}").as_bytes());
+    assert_eq!((orders, rejects), (vec!["B\" tea 3".into()], vec![("2".into(), first)]));
+}
+
+#[test]
+fn a_quotation_that_nothing_closes_is_found_at_the_end_of_a_long_file_and_in_every_row() {
+    let rows = numbered(2_000, |n| format!("R{n},01/02/2025 10:00,L1,,tea,1,3.00\n"));
+    let (orders, rejects) = read(&plain_till(), format!("{HEADER}\"{rows}").as_bytes());
+    assert_eq!((orders.len(), rejects.len(), rejects[0].0.as_str()), (1_999, 1, "2"));
+    let (orders, rejects) = read(&plain_till(), format!("{HEADER}{}", rows.replace("tea", "\"tea")).as_bytes());
+    assert_eq!((orders.len(), rejects.len()), (0, 2_000));
+    let (orders, rejects) = read(&plain_till(), format!("{HEADER}{}", rows.replace("tea", "a\",\"b")).as_bytes());
+    assert_eq!((orders.len(), rejects.len(), rejects[1_999].0.as_str()), (0, 2_000, "2001"));
+    let one = rows.lines().next().unwrap();
+    let (orders, rejects) = read(&plain_till(), format!("{HEADER}{one}\n\"").as_bytes());
+    assert_eq!((orders.len(), rejects), (1, vec![("3".into(), "\"".into())]));
+}
+
 #[test]
 fn an_order_waits_for_a_line_that_could_not_be_divided() {
     let mapping = TILL.replace("path: till.csv", "path: till.csv\n    delimiter: ';'");
@@ -1805,6 +1964,29 @@ proptest! {
         let at = (0..=at.min(broken.len())).rev().find(|i| broken.is_char_boundary(*i)).unwrap_or(0);
         broken.insert_str(at, &text);
         let _ = compile(&broken);
+    }
+
+    #[test]
+    fn rows_beside_stray_quotation_marks_come_in_as_they_are(
+        rows in proptest::collection::vec(("[a,\" ]{0,4}", 0..4), 1..40)
+    ) {
+        let mut content = HEADER.to_owned();
+        let (mut sound, mut stray) = (Vec::new(), Vec::new());
+        for (n, (text, kind)) in rows.iter().enumerate() {
+            let (sku, means) = match kind {
+                0 => ("\"mug".into(), None),
+                1 => (format!("\"x{}z\"", text.replace('"', "\"\"")), Some(format!("x{text}z"))),
+                _ => (format!("x{}", text.replace(',', "").trim()), Some(format!("x{}", text.replace(',', "").trim()))),
+            };
+            let row = format!("R{n},01/02/2025 10:00,L1,,{sku},1,3.00");
+            let _ = writeln!(content, "{row}");
+            match means {
+                None => stray.push(((n + 2).to_string(), row)),
+                Some(sku) => sound.push(format!("R{n} {sku} 3")),
+            }
+        }
+        let (orders, rejects) = read(&plain_till().replace("sku: {", "sku: { trim: false,"), content.as_bytes());
+        prop_assert_eq!((orders, rejects), (sound, stray));
     }
 
     #[test]
