@@ -111,6 +111,9 @@ pub struct Reconciliation {
     pub skipped: BTreeMap<String, Sums>,
     /// In the reject file, by code. `no_matching_sale` holds the pieces that came back without a sale.
     pub rejected: BTreeMap<String, Sums>,
+    /// Of the rows that were matched in full, those in the reject file all the same: with other rows of their return,
+    /// because all of them say together how many pieces came back.
+    pub returned_and_kept: u64,
     /// Equal to an earlier row.
     pub duplicates: Sums,
     /// Of customers outside the limit that was asked for.
@@ -234,6 +237,13 @@ impl Reconciliation {
                 file.skipped,
                 file.rejected,
                 listed(&file.unmapped_columns)
+            );
+        }
+        if self.returned_and_kept > 0 {
+            let n = grouped(self.returned_and_kept.into());
+            let _ = writeln!(
+                out,
+                "  of the rejected rows, counted as matched above: {n}; they came in, and are fed again with the other rows of their return"
             );
         }
         if t.before_enrolment > 0 {

@@ -340,26 +340,39 @@ pub(super) fn settle(gathered: &mut Gathered<'_>, matched: &[Matched], refused: 
     let returns: Vec<u32> = (0u32..).zip(&gathered.orders).filter(|(_, d)| d.is_return).map(|(n, _)| n).collect();
     for n in returns {
         let lines = std::mem::take(&mut gathered.orders[n as usize].lines);
-        // Of each product the pieces that came back, and those of them that were not taken back.
-        let mut short: HashMap<u32, (Quantity, Quantity)> = HashMap::new();
+        let mut short: HashMap<u32, Short> = HashMap::new();
         for line in &lines {
             let there = taken.entry((n, line.product)).or_default();
             let mut left = line.pieces;
             let here = take(&mut left, there);
-            let (open, all) = short.entry(line.product).or_default();
+            let Short { open, all, matched } = short.entry(line.product).or_default();
             add(open, left);
             add(all, line.pieces);
+            *matched += u64::from(left.is_zero());
             let code = why.get(&(n, line.product)).map_or(NO_SALE, |refused| &*refused.code);
             count(gathered, line, here, code);
         }
         for line in &lines {
-            let (open, all) = short.get(&line.product).copied().unwrap_or_default();
+            let Short { open, all, .. } = short.get(&line.product).copied().unwrap_or_default();
             if !open.is_zero() {
                 reject(gathered, n, line, (open, all), why.get(&(n, line.product)).copied());
             }
         }
+        let kept = short.values().filter(|short| !short.open.is_zero()).map(|short| short.matched);
+        gathered.totals.returned_and_kept += kept.sum::<u64>();
         gathered.orders[n as usize].lines = lines;
     }
+}
+
+/// What a return says of one product.
+#[derive(Clone, Copy, Default)]
+struct Short {
+    /// Pieces that were not taken back.
+    open: Quantity,
+    /// Pieces that came back.
+    all: Quantity,
+    /// Rows of which every piece was taken back.
+    matched: u64,
 }
 
 /// Divides a returned line between what was taken back and what was not.

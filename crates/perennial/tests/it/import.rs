@@ -835,6 +835,9 @@ fn what_a_return_still_lacks_comes_in_once_its_sale_has() {
     let pieces: Vec<&str> = rejects.iter().map(|row| &*row[10]).collect();
     assert_eq!(pieces, ["-2", "-3"], "all rows of the return that bring back this product");
     assert_eq!((totals.returned.rows, totals.returned.pieces), (2, (-4).into()));
+    assert_eq!((totals.files[0].rejected, totals.returned_and_kept), (2, 1));
+    let told = "2 rejected; columns not mapped: none\n  of the rejected rows, counted as matched above: 1;";
+    assert!(totals.table().contains(told), "{}", totals.table());
     books.take(&keep, "A,01/02/2025 10:00,L1,,tea,9,\"10,00\"\n");
     let rest = "C,03/02/2025 10:00,L1,,tea,-2,\"10,00\"\nC,03/02/2025 10:00,L1,,tea,-3,\"10,00\"\n";
     for rows in [rest.to_owned(), rest.to_owned(), format!("{sale}{back}")] {
@@ -1102,6 +1105,7 @@ fn online_retail_reconciles_to_the_published_counts() {
     assert_eq!(line(totals.sold), is(527_795, "5590981", "10271433.063"));
     assert_eq!(line(totals.returned), is(7_432, "-250677", "-450581.78"));
     assert_eq!(line(totals.rejected["no_matching_sale"]), is(1_272, "-21353", "-28142.4"));
+    assert_eq!((totals.files[0].rejected, totals.returned_and_kept), (1_277, 5));
     assert_eq!(line(totals.skipped["carriage"]), is(2_110, "8350", "279462.12"));
     assert_eq!(line(totals.skipped["stock corrections"]), is(2_464, "-152810", "0"));
     assert_eq!((totals.orders, totals.refunds, totals.products), (19_776, 3_775, 3_813));
