@@ -169,9 +169,11 @@ pub fn import(data: &Path, program: Option<&Path>, arguments: &import::command::
     if sink.workspace.rules().latest().is_none() {
         return Err(Trouble("no programme is published yet: give one with --program FILE".into()));
     }
-    let (_, code) = import::command::run(ready, &mut sink, &mut out)?;
-    sink.close()?;
-    Ok(code)
+    let done = import::command::run(ready, &mut sink, &mut out, &mut std::io::stderr());
+    if matches!(done, Ok(_) | Err(import::Failure::Rejects { .. })) {
+        sink.close()?;
+    }
+    Ok(done?.1)
 }
 
 /// History goes straight into the books.

@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: the sink. Whoever opens the data folder passes it in.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use perennial_core::time::Timestamp;
 
 use super::emit::NOT_IN_PILOT;
-use super::{Failure, MAX_ROWS, Options, Plan, Reconciliation, Sink};
+use super::{Failure, MAX_ROWS, Options, Plan, Reconciliation, RejectedRow, Sink};
 
 /// Arguments of `perennial import`.
 #[derive(Clone, Debug, Args)]
@@ -93,24 +94,58 @@ pub fn prepare(arguments: &Arguments, now: Timestamp, marker: Option<PathBuf>) -
 }
 
 /// Runs the command; the exit code is 0 when everything came in or was left out on purpose, 1 when
-/// there are rejects, and an error otherwise.
+/// there are rejects, and an error otherwise. `notes` hears what nobody asked to be written.
 ///
 /// # Errors
-/// See [`Failure`].
-pub fn run(ready: Ready, sink: &mut dyn Sink, out: &mut dyn Write) -> Result<(Reconciliation, u8), Failure> {
+/// See [`Failure`]. Where only the rejects could not be written, the reconciliation is printed all the same.
+pub fn run(
+    ready: Ready,
+    sink: &mut dyn Sink,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> Result<(Reconciliation, u8), Failure> {
     let Ready { plan, options, format } = ready;
     let options = Options { progress: progress(), ..options };
-    let totals = plan.run(sink, &options)?;
+    let done = plan.run(sink, &options);
     options.progress.finish_and_clear();
+    let totals = match &done {
+        Ok(totals) => totals,
+        Err(Failure::Rejects { totals, .. }) => &**totals,
+        Err(_) => return done.map(|totals| (totals, 0)),
+    };
     let shown = match format {
         Shown::Table => totals.table(),
         Shown::Json => serde_json::to_string_pretty(&totals).unwrap_or_default() + "\n",
     };
     print(&shown, out)?;
+    if options.rejects.is_none() {
+        let _ = notes.write_all(unkept(totals).as_bytes()); // Nothing depends on it.
+    }
     let clean = totals.gaps().is_empty()
-        && totals.files.iter().all(|f| f.rejected == 0)
+        && totals.rejected_rows() == 0
         && totals.not_enrolled.keys().all(|code| code == NOT_IN_PILOT);
-    Ok((totals, u8::from(!clean)))
+    done.map(|totals| (totals, u8::from(!clean)))
+}
+
+/// What did not come in and is in no reject file: how many rows, the first of them, and how to get all.
+fn unkept(totals: &Reconciliation) -> String {
+    let n = totals.rejected_rows();
+    if n == 0 {
+        return String::new();
+    }
+    let rows = if n == 1 { "row was" } else { "rows were" };
+    let mut told = format!("perennial: {n} {rows} rejected and not written down:\n");
+    for RejectedRow { file, line, code, field, reason } in &totals.first_rejects {
+        let field = if field.is_empty() { String::new() } else { format!(", {field}") };
+        let row = format!("  {file}, line {line}, {code}{field}: {reason}");
+        // What a file says must not steer a terminal.
+        told.extend(row.chars().map(|c| if c.is_control() { ' ' } else { c }).chain(['\n']));
+    }
+    let more = n.saturating_sub(totals.first_rejects.len() as u64);
+    if more > 0 {
+        let _ = writeln!(told, "  and {more} more");
+    }
+    told + "Run the same import again with --rejects FILE: it books nothing twice and writes all of them there, to be mended and fed\n"
 }
 
 /// Prints the JSON Schema of mapping files (`--schema`); needs no sink.

@@ -50,7 +50,8 @@ use group::Gathered;
 use mapping::{Duplicates, File};
 pub use mapping::{Plan, compile, schema};
 use read::{Record, Rows};
-pub use reconcile::{FileTotals, Reconciliation, Sums, Taken};
+pub use reconcile::{FileTotals, Reconciliation, RejectedRow, Sums, Taken};
+use rejects::{Rejects, Unwritten};
 pub(crate) use shape::suggestion;
 
 use crate::workspace::History;
@@ -62,6 +63,8 @@ const BATCH: usize = 2_048;
 const PRODUCTS: usize = 10_000;
 /// Mapping files larger than this are something else.
 const MAPPING_BYTES: u64 = 1 << 20;
+/// Rejects that are told without a reject file.
+const SHOWN_REJECTS: usize = 5;
 /// Rows of all files together, unless [`Options::max_rows`] says otherwise. A row takes 130 to 250
 /// bytes until the end, so this is about 2 GB.
 pub const MAX_ROWS: u64 = 10_000_000;
@@ -250,6 +253,15 @@ pub enum Failure {
     TooLarge(u64),
     /// The receiving side failed.
     Sink(SinkError),
+    /// Everything is booked, but what did not come in could not be written.
+    Rejects {
+        /// The file that could not be read or written.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What is booked.
+        totals: Box<Reconciliation>,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -276,6 +288,12 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Sink(e) => write!(f, "stopped: {e}; run the same import again to take it up"),
+            Self::Rejects { path, reason, .. } => write!(
+                f,
+                "{}: {reason}. What came in is booked; what did not is not written. Run the same import again: it books \
+                 nothing twice and writes the rejects",
+                path.display()
+            ),
         }
     }
 }
@@ -351,11 +369,16 @@ impl Plan {
         let (taken, refused) = self.send(&script, catalogue, sink, options, &paths)?;
         let mut gathered = script.close(&refused);
         gathered.totals.taken = taken;
-        for (file, rejects) in gathered.totals.files.iter_mut().zip(&gathered.rejects) {
+        let Gathered { totals, rejects, .. } = &mut gathered;
+        for (file, rejects) in totals.files.iter_mut().zip(&*rejects) {
             file.rejected = rejects.by_line.len() as u64;
+            let most = SHOWN_REJECTS - totals.first_rejects.len();
+            totals.first_rejects.extend(rejects.first(&file.name, most));
         }
-        self.write_rejects(&gathered, &paths, options)?;
-        Ok(gathered.totals)
+        match self.write_rejects(&gathered.rejects, &paths, options) {
+            Ok(()) => Ok(gathered.totals),
+            Err((path, reason)) => Err(Failure::Rejects { path, reason, totals: Box::new(gathered.totals) }),
+        }
     }
 
     /// Looks at what is read and written, before a folder is made or anything is booked: whether the files are there
@@ -514,36 +537,90 @@ impl Plan {
         self.files.iter().map(target).collect()
     }
 
-    fn write_rejects(&self, gathered: &Gathered<'_>, paths: &[PathBuf], options: &Options) -> Result<(), Failure> {
+    /// Writes the reject files; which file failed, and why.
+    fn write_rejects(
+        &self,
+        rejects: &[Rejects],
+        paths: &[PathBuf],
+        options: &Options,
+    ) -> Result<(), (PathBuf, String)> {
         let targets = self.targets(options);
-        for (((file, path), rejects), target) in self.files.iter().zip(paths).zip(&gathered.rejects).zip(targets) {
+        for (((file, path), rejects), target) in self.files.iter().zip(paths).zip(rejects).zip(targets) {
             // An old reject file must not look like this run's, unless it is what was just fed.
             if rejects.by_line.is_empty() && (!target.exists() || paths.iter().any(|path| same_file(path, &target))) {
                 continue;
             }
             // Written beside and renamed, so that a reject file may be mended and fed in place.
-            let unfinished = unfinished(&target);
-            let out = make(&unfinished).map_err(|e| io(&unfinished, e))?;
-            rejects.write(BufWriter::new(out), path, file).map_err(|e| io(path, e))?;
-            fs::rename(&unfinished, &target).map_err(|e| io(&target, e))?;
+            let place = place(&target).map_err(|why| (target.clone(), why))?;
+            let unfinished = unfinished(&place);
+            let out = make(&unfinished).map_err(|e| Unwritten::Target(e.to_string()));
+            let written = out.and_then(|out| rejects.write(BufWriter::new(out), path, file));
+            let written =
+                written.and_then(|()| fs::rename(&unfinished, &place).map_err(|e| Unwritten::Target(e.to_string())));
+            written.map_err(|why| {
+                let _ = fs::remove_file(&unfinished); // It may not be there at all.
+                match why {
+                    Unwritten::Source(why) => (path.clone(), format!("cannot be read a second time ({why})")),
+                    Unwritten::Target(why) => (target, unwritable(&why)),
+                }
+            })?;
         }
         Ok(())
     }
 }
 
+/// Why a reject file cannot be written, and what to do.
+fn unwritable(why: &str) -> String {
+    format!("cannot be written ({why}); make room, or name another file for --rejects")
+}
+
+/// The file that a name for rejects leads to. A link keeps standing; what it leads to is replaced.
+fn place(target: &Path) -> Result<PathBuf, String> {
+    let Ok(here) = target.symlink_metadata() else { return Ok(target.to_owned()) };
+    let place = if here.is_symlink() {
+        let nowhere = |_| "is a link that leads to no file; take it away, or name another file for --rejects";
+        target.canonicalize().map_err(nowhere)?
+    } else {
+        target.to_owned()
+    };
+    let kind = place.metadata().map_err(|e| unwritable(&e.to_string()))?.file_type();
+    match what(kind) {
+        None => Ok(place),
+        Some(what) => Err(format!("is {what}; name a file for --rejects")),
+    }
+}
+
+/// What stands where a file should; nothing to say of a file.
+fn what(kind: fs::FileType) -> Option<&'static str> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if kind.is_char_device() || kind.is_block_device() {
+            return Some("a device");
+        }
+        if kind.is_fifo() {
+            return Some("a pipe");
+        }
+        if kind.is_socket() {
+            return Some("a socket");
+        }
+    }
+    if kind.is_dir() {
+        return Some("a folder");
+    }
+    (!kind.is_file()).then_some("no ordinary file")
+}
+
 /// Whether rejects can be written: those of what is booked would be lost if they cannot.
 fn try_target(target: &Path) -> Result<(), Failure> {
-    if target.is_dir() {
-        return Err(io(target, "is a folder; name a file for --rejects"));
-    }
     let missing = target.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
     if let Some(folder) = missing {
         let reason = format!("there is no folder {}; make it, or name another file for --rejects", folder.display());
         return Err(io(target, reason));
     }
-    let trial = unfinished(target);
+    let trial = unfinished(&place(target).map_err(|why| io(target, why))?);
     let tried = make(&trial).and_then(|_| fs::remove_file(&trial));
-    tried.map_err(|e| io(target, format!("cannot be written ({e}); name another file for --rejects")))
+    tried.map_err(|e| io(target, unwritable(&e.to_string())))
 }
 
 /// Begins a file for what rows say of people: its owner's alone.
@@ -553,7 +630,9 @@ fn make(path: &Path) -> std::io::Result<fs::File> {
 
 /// Where a reject file is written before it gets its name.
 fn unfinished(target: &Path) -> PathBuf {
-    target.with_extension("unfinished")
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".unfinished");
+    target.with_file_name(name)
 }
 
 /// Whether two paths lead to one file.

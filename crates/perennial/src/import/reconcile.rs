@@ -56,6 +56,21 @@ pub struct FileTotals {
     pub unmapped_columns: Vec<String>,
 }
 
+/// A row that did not come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// Its file's name in the mapping.
+    pub file: String,
+    /// Its line there.
+    pub line: u64,
+    /// Why, in one word.
+    pub code: String,
+    /// The columns at fault; empty when it is the row as a whole.
+    pub field: String,
+    /// Why, and what would mend it.
+    pub reason: String,
+}
+
 /// What a sink did with what it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Taken {
@@ -146,9 +161,17 @@ pub struct Reconciliation {
     pub settled: BTreeMap<String, u64>,
     /// What the receiving side did.
     pub taken: Taken,
+    /// A few rows that did not come in, for whoever asked for no reject file.
+    #[serde(skip)]
+    pub first_rejects: Vec<RejectedRow>,
 }
 
 impl Reconciliation {
+    /// Rows in the reject files.
+    pub fn rejected_rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rejected).sum()
+    }
+
     /// Where the parts do not add up to the whole; empty when all is well.
     pub fn gaps(&self) -> Vec<String> {
         let others = self.skipped.values().chain(self.rejected.values());

@@ -19,6 +19,7 @@ use super::division::seemingly;
 use super::keys::Keys;
 use super::mapping::{File, Format};
 use super::read::{Damage, Record, Rows, by_ending};
+use super::reconcile::RejectedRow;
 
 /// The first of our own columns; a CSV file that begins with it is a reject file.
 pub(super) const LINE: &str = "reject_line";
@@ -116,24 +117,52 @@ impl Rejects {
         code
     }
 
+    /// The first of them, those before others that only wait for another row.
+    pub(super) fn first(&self, file: &str, most: usize) -> Vec<RejectedRow> {
+        let waits = |reject: &Reject| reject.code.ends_with("_held");
+        let (held, causes): (Vec<_>, Vec<_>) = self.by_line.iter().partition(|(_, reject)| waits(reject));
+        let row = |(line, reject): (&u64, &Reject)| RejectedRow {
+            file: file.to_owned(),
+            line: *line,
+            code: reject.code.clone().into_owned(),
+            field: reject.field.to_string(),
+            reason: reject.reason.to_string(),
+        };
+        causes.into_iter().chain(held).take(most).map(row).collect()
+    }
+
     /// Writes the reject file by reading the original once more.
-    pub(super) fn write(&self, out: impl Write, path: &Path, file: &File) -> Result<(), String> {
-        let mut rows = Rows::open(path, file, &self.header)?;
+    pub(super) fn write(&self, out: impl Write, path: &Path, file: &File) -> Result<(), Unwritten> {
+        let mut rows = Rows::open(path, file, &self.header).map_err(Unwritten::Source)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
         let kept = theirs(rows.header());
         let names: Vec<String> = kept.iter().map(|i| rows.header()[*i].clone()).collect();
-        let failed = |e: csv::Error| e.to_string();
-        writer.write_record(OURS.iter().copied().chain(names.iter().map(String::as_str))).map_err(failed)?;
+        writer.write_record(OURS.iter().copied().chain(names.iter().map(String::as_str)))?;
         let mut record = Record::default();
-        while rows.next(&mut record)? {
+        while rows.next(&mut record).map_err(Unwritten::Source)? {
             let Some(reject) = self.by_line.get(&record.line) else { continue };
             let line = record.line.to_string();
             let damage = record.damage.as_ref();
             let row = damage.map_or("", |damage| &damage.row);
             let ours = [line.as_str(), &reject.code, &reject.field, &reject.reason, row];
             let value = |i: usize| if damage.is_some() { "" } else { record.fields.get(i).unwrap_or("") };
-            writer.write_record(ours.into_iter().chain(kept.iter().map(|i| value(*i)))).map_err(failed)?;
+            writer.write_record(ours.into_iter().chain(kept.iter().map(|i| value(*i))))?;
         }
-        writer.flush().map_err(|e| e.to_string())
+        Ok(writer.flush().map_err(csv::Error::from)?)
+    }
+}
+
+/// Why there is no reject file, or only a part of one.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// The original could not be read a second time.
+    Source(String),
+    /// The reject file itself.
+    Target(String),
+}
+
+impl From<csv::Error> for Unwritten {
+    fn from(e: csv::Error) -> Self {
+        Self::Target(e.to_string())
     }
 }

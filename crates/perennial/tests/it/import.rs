@@ -284,6 +284,14 @@ impl Shop {
         totals
     }
 
+    /// What is in its folder.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     fn rejects(&self) -> Vec<Vec<String>> {
         let Ok(mut reader) = csv::Reader::from_path(self.path("rejects.csv")) else { return Vec::new() };
         reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect()
@@ -1654,7 +1662,128 @@ fn rejects_that_cannot_be_written_are_told_before_anything_is_booked() {
         assert!(failure.contains(why) && sink.batches == 0, "{name}: {failure}");
     }
     shop.run(&mut Counting::default());
-    assert!(!shop.path("rejects.csv").exists() && !shop.path("rejects.unfinished").exists());
+    assert_eq!(shop.files(), ["folder", "till.csv"]);
+}
+
+/// A row that comes in and one that does not.
+fn half_wrong() -> Shop {
+    let rows = "A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\nB,31/02/2025 11:00,L1,,tea,1,\"3,00\"\n";
+    Shop::new(TILL, "till.csv", &format!("{HEADER}{rows}"))
+}
+
+#[cfg(unix)]
+#[test]
+fn rejects_replace_what_a_link_leads_to_and_nothing_that_is_no_file() {
+    let shop = half_wrong();
+    let run = |name: &str| {
+        let mut sink = Counting::default();
+        let options = Options { rejects: Some(shop.path(name)), ..shop.options() };
+        let done = shop.plan.run(&mut sink, &options).map(|totals| totals.files[0].rejected);
+        (done.map_err(|e| e.to_string()), sink.batches)
+    };
+    let made = std::process::Command::new("mkfifo").arg(shop.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(shop.path("socket")).unwrap();
+    std::os::unix::fs::symlink("pipe", shop.path("to-pipe")).unwrap();
+    std::os::unix::fs::symlink("nothing", shop.path("to-nothing")).unwrap();
+    for (name, why) in [
+        ("pipe", "is a pipe; name a file for --rejects"),
+        ("socket", "is a socket; name a file for --rejects"),
+        ("to-pipe", "is a pipe; name a file for --rejects"),
+        ("to-nothing", "is a link that leads to no file; take it away, or name another file for --rejects"),
+    ] {
+        let before = shop.path(name).symlink_metadata().unwrap().file_type();
+        let (done, batches) = run(name);
+        assert!(done.clone().unwrap_err().ends_with(&format!("/{name}: {why}")), "{done:?}");
+        assert_eq!((batches, shop.path(name).symlink_metadata().unwrap().file_type()), (0, before), "{name}");
+    }
+    fs::create_dir(shop.path("kept")).unwrap();
+    fs::write(shop.path("kept/real.csv"), "an old one").unwrap();
+    std::os::unix::fs::symlink("kept/real.csv", shop.path("link.csv")).unwrap();
+    assert_eq!(run("link.csv"), (Ok(1), 1));
+    assert!(shop.path("link.csv").is_symlink(), "the link keeps standing");
+    assert!(fs::read_to_string(shop.path("kept/real.csv")).unwrap().starts_with("reject_line,"));
+    assert!(shop.path("kept/real.csv").is_file() && !shop.path("kept/real.csv.unfinished").exists());
+}
+
+#[test]
+fn what_is_booked_is_told_though_the_rejects_cannot_be_written() {
+    /// While it books, somebody makes a folder where the rejects should go.
+    struct Meddled(Counting, PathBuf);
+    impl Sink for Meddled {
+        fn catalogue(&mut self, products: Vec<Product>) -> Result<(), SinkError> {
+            self.0.catalogue(products)
+        }
+        fn inputs(&mut self, inputs: Vec<Input>) -> Result<Batch, SinkError> {
+            fs::create_dir(&self.1)?;
+            self.0.inputs(inputs)
+        }
+    }
+    let shop = half_wrong();
+    for taken in ["rejects.csv", "rejects.csv.unfinished"] {
+        let mut sink = Meddled(Counting::keeping(), shop.path(taken));
+        let failure = shop.plan.run(&mut sink, &shop.options()).unwrap_err();
+        let told = failure.to_string();
+        assert!(told.starts_with(&format!("{}: ", shop.path("rejects.csv").display())), "{told}");
+        assert!(told.ends_with("Run the same import again: it books nothing twice and writes the rejects"), "{told}");
+        let Failure::Rejects { totals, .. } = failure else { panic!("{told}") };
+        assert_eq!((totals.orders, totals.files[0].rejected), (1, 1));
+        fs::remove_dir(shop.path(taken)).unwrap();
+        assert_eq!(shop.files(), ["till.csv"]);
+        assert_eq!((shop.run(&mut sink.0).taken.new, shop.rejects().len()), (0, 1), "run again");
+        fs::remove_file(shop.path("rejects.csv")).unwrap();
+    }
+}
+
+/// The command with a limit on the size of files stands in for a full disk.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_told_of_the_reject_file_and_leaves_no_litter() {
+    let wrong = numbered(30_000, |n| format!("R{n},31/02/2025 10:00,L1,,tea,1,\"3,00\"\n"));
+    let shop = Shop::new(TILL, "till.csv", &format!("{HEADER}A,01/02/2025 10:00,L1,,tea,1,\"3,00\"\n{wrong}"));
+    fs::write(shop.path("till.yaml"), TILL).unwrap();
+    let program = root().join("programs/coffee.yaml");
+    let limited =
+        "trap '' XFSZ; ulimit -f 2048; exec \"$0\" import till.yaml --folder books --program \"$1\" --rejects out.csv";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_perennial")]).arg(program).current_dir(shop.folder.path());
+    let out = command.output().unwrap();
+    let (said, error) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(said.contains("rejected: bad_date") && said.contains("1 orders"), "{said}{error}");
+    assert!(error.contains("perennial: out.csv: cannot be written (") && error.contains("make room"), "{error}");
+    assert_eq!(
+        (out.status.code(), shop.files()),
+        (Some(2), vec!["books".into(), "till.csv".into(), "till.yaml".into()])
+    );
+}
+
+#[test]
+fn rejects_that_nobody_asked_for_are_told_with_the_way_to_them() {
+    let late = numbered(7, |n| format!("R{n},31/02/2025 10:00,L1,,tea,1,\"3,00\"\n"));
+    let held = "H,01/02/2025 10:00,L1,,tea,1,\"3,00\"\nH,01/02/2025 10:00,L1,,tea,1,\"3\u{7},00\"\n";
+    let shop = Shop::new(TILL, "till.csv", &format!("{HEADER}{held}{late}"));
+    fs::write(shop.path("till.yaml"), TILL).unwrap();
+    let run = |rejects: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perennial"));
+        command
+            .args(["import", "till.yaml", "--folder", "books", "--program"])
+            .arg(root().join("programs/coffee.yaml"));
+        let out = command.args(rejects).current_dir(shop.folder.path()).output().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    let told = "\
+perennial: 9 rows were rejected and not written down:
+  till, line 3, not_a_number, price: '3 ,00' is not a number with ',' before decimals
+  till, line 4, bad_date, at: '31/02/2025 10:00' is not a date of the form %d/%m/%Y %H:%M
+  till, line 5, bad_date, at: '31/02/2025 10:00' is not a date of the form %d/%m/%Y %H:%M
+  till, line 6, bad_date, at: '31/02/2025 10:00' is not a date of the form %d/%m/%Y %H:%M
+  till, line 7, bad_date, at: '31/02/2025 10:00' is not a date of the form %d/%m/%Y %H:%M
+  and 4 more
+Run the same import again with --rejects FILE: it books nothing twice and writes all of them there, to be mended and fed
+";
+    assert_eq!(run(&[]), (Some(1), told.into()));
+    assert_eq!(run(&["--rejects", "rejects.csv"]), (Some(1), String::new()));
+    assert_eq!(shop.rejects().len(), 9);
 }
 
 #[test]
@@ -1914,9 +2043,9 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
         format: Shown::Table,
         schema: false,
     };
-    let (mut sink, mut table, mut json) = (Counting::keeping(), Vec::new(), Vec::new());
+    let (mut sink, mut table, mut json, mut notes) = (Counting::keeping(), Vec::new(), Vec::new(), Vec::new());
     let ready = prepare(&arguments, now(), None).unwrap();
-    let (totals, code) = run(ready, &mut sink, &mut table).unwrap();
+    let (totals, code) = run(ready, &mut sink, &mut table, &mut notes).unwrap();
     assert_eq!((code, totals.orders, totals.refunds, totals.enrolled), (0, 2, 1, 2));
     assert_eq!(sink.enrolled, ["c1", "email:guest@example.com"]);
     let ana = sink.named("identify").into_iter().find(|e| e.ids.len() == 2).unwrap();
@@ -1925,7 +2054,8 @@ fn the_command_reads_the_newcomers_example_and_prints_the_same_as_json() {
     assert!(String::from_utf8(table).unwrap().contains("+ left out: shipping"));
     arguments.format = Shown::Json;
     sink.last = None;
-    run(prepare(&arguments, now(), None).unwrap(), &mut sink, &mut json).unwrap();
+    run(prepare(&arguments, now(), None).unwrap(), &mut sink, &mut json, &mut notes).unwrap();
+    assert_eq!(notes, b"", "everything came in");
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!((&json["sold"]["amount"], &json["taken"]["new"]), (&"18".into(), &0.into()));
 }
@@ -1962,15 +2092,6 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_mapping_reader_panic(text in "\\PC{0,200}", at in 0usize..1_200) {
-        let _ = compile(&text);
-        let mut broken = TILL.to_owned();
-        let at = (0..=at.min(broken.len())).rev().find(|i| broken.is_char_boundary(*i)).unwrap_or(0);
-        broken.insert_str(at, &text);
-        let _ = compile(&broken);
-    }
-
-    #[test]
     fn rows_beside_stray_quotation_marks_come_in_as_they_are(
         rows in proptest::collection::vec(("[a,\" ]{0,4}", 0..4), 1..40)
     ) {
@@ -1991,6 +2112,15 @@ proptest! {
         }
         let (orders, rejects) = read(&plain_till().replace("sku: {", "sku: { trim: false,"), content.as_bytes());
         prop_assert_eq!((orders, rejects), (sound, stray));
+    }
+
+    #[test]
+    fn no_text_makes_the_mapping_reader_panic(text in "\\PC{0,200}", at in 0usize..1_200) {
+        let _ = compile(&text);
+        let mut broken = TILL.to_owned();
+        let at = (0..=at.min(broken.len())).rev().find(|i| broken.is_char_boundary(*i)).unwrap_or(0);
+        broken.insert_str(at, &text);
+        let _ = compile(&broken);
     }
 
     #[test]
