@@ -14,7 +14,7 @@ use crate::loyalty;
 use crate::program::did_you_mean;
 use crate::rules::Rules;
 use crate::tier;
-use crate::time::{Span, Until};
+use crate::time::{Span, Timestamp, Until};
 use crate::value::{Properties, Value};
 
 /// The reasoned no: a stable code and a kind sentence.
@@ -350,7 +350,7 @@ fn capture(
     points: Option<i64>,
     near: &Neighbours,
 ) -> Result<(), Refusal> {
-    let Hold { hold, lots, .. } = open_hold(book, asked_by, name)?;
+    let Hold { hold, lots, at, .. } = open_hold(book, asked_by, name)?;
     let held = sum(&lots);
     let asked = points.unwrap_or(held);
     if (asked > held && !near.granted) || asked <= 0 {
@@ -360,27 +360,28 @@ fn capture(
         ));
     }
     book.record(Fact::HoldEnded { hold, captured: asked });
-    end(book, &lots, asked);
+    end(book, &lots, asked, at);
     book.post(Account::Arrears, Account::Issued, asked - held, None, Cause::Redeem);
     Ok(())
 }
 
 fn release(book: &mut Book<'_>, asked: &Asked, name: &str) -> Result<(), Refusal> {
-    let Hold { hold, lots, .. } = open_hold(book, asked, name)?;
+    let Hold { hold, lots, at, .. } = open_hold(book, asked, name)?;
     book.record(Fact::HoldEnded { hold, captured: 0 });
-    end(book, &lots, 0);
+    end(book, &lots, 0, at);
     Ok(())
 }
 
 /// The captured part of held points is spent; the rest is available again, or lapses if its time
 /// is over.
-fn end(book: &mut Book<'_>, lots: &[(LotId, i64)], captured: i64) {
+fn end(book: &mut Book<'_>, lots: &[(LotId, i64)], captured: i64, held: Timestamp) {
     let mut left = captured;
     for (lot, amount) in lots {
         let used = left.min(*amount);
         left -= used;
         book.post(Account::Held, Account::Spent, used, Some(*lot), Cause::Redeem);
         book.post(Account::Held, Account::Available, amount - used, Some(*lot), Cause::Release);
+        loyalty::take_borne(book, *lot, amount - used, held);
         loyalty::settle(book, *lot);
         loyalty::expire(book, *lot);
     }
@@ -392,7 +393,7 @@ pub(crate) fn lapse_holds(book: &mut Book<'_>) {
     let over: Vec<_> = member.holds.iter().filter(|h| !h.ended && h.until <= book.at).cloned().collect();
     for hold in over {
         book.record(Fact::HoldEnded { hold: hold.hold.clone(), captured: 0 });
-        end(book, &hold.lots, 0);
+        end(book, &hold.lots, 0, hold.at);
     }
 }
 
@@ -408,10 +409,10 @@ fn undo(book: &mut Book<'_>, asked: &Asked, said: &str) -> Result<(), Refusal> {
         book.note("already_undone");
         return Ok(());
     }
-    let redemption = bought.redemption.clone();
+    let (redemption, spent) = (bought.redemption.clone(), bought.at);
     book.record(Fact::Undone { key: redemption.key });
     for (lot, points) in &redemption.lots {
-        loyalty::restore(book, *lot, *points, Cause::Undo);
+        loyalty::restore(book, *lot, *points, spent);
     }
     loyalty::forgive(book, redemption.points - sum(&redemption.lots));
     if book.program().reward(&redemption.reward).is_some_and(|r| r.stock.is_some()) {

@@ -385,6 +385,8 @@ pub struct Bought {
 pub struct Hold {
     /// Its name.
     pub hold: Box<str>,
+    /// Since when.
+    pub at: Timestamp,
     /// When it lapses.
     pub until: Timestamp,
     /// The lots and how much of each.

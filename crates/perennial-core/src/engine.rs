@@ -539,7 +539,8 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         }
         Fact::Held { until, hold, lots } => {
             if let Some(member) = &mut customer.member {
-                let fresh = Hold { hold: hold.clone(), until: *until, lots: lots.clone(), ended: false };
+                let (hold, lots, at) = (hold.clone(), lots.clone(), customer.clock);
+                let fresh = Hold { hold, at, until: *until, lots, ended: false };
                 member.holds.push(fresh);
                 if member.holds.len() > 4 * HOLDS_MAX {
                     let ended = member.holds.iter().position(|h| h.ended);
@@ -712,7 +713,7 @@ fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Tim
 fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {
     let Some(member) = &mut customer.member else { return };
     match &posting.unit {
-        Unit::Points => member.wallet.post(posting),
+        Unit::Points => member.wallet.post(posting, customer.clock),
         Unit::Impact(unit) => {
             let credited = if posting.to == Account::Credited { posting.amount } else { -posting.amount };
             match member.impact.get_mut(&**unit) {

@@ -437,7 +437,7 @@ pub enum Cause {
     Release,
     /// Staff corrected it.
     Adjust,
-    /// Available points filled arrears.
+    /// Available points filled arrears, or what the shop had borne for a refund.
     Settle,
     /// A milestone was missed again.
     Revoke,

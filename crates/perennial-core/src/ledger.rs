@@ -20,6 +20,9 @@ pub const CLOSED_MAX: usize = 16_384;
 /// The most points that one order or one adjustment moves, so that no balance leaves what a number holds.
 pub const POINTS_MAX: i64 = 1_000_000_000_000;
 
+/// How many refunds are told apart of which the shop bears something.
+const BORNE_MAX: usize = 32;
+
 /// Points of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wallet {
@@ -33,6 +36,8 @@ pub struct Wallet {
     pub arrears: i64,
     /// Borne by the shop.
     pub waived: i64,
+    /// Since when it bears how much of that, the oldest first: points that were used before and come back are taken.
+    pub borne: Vec<(Timestamp, i64)>,
     /// The last earning or spending, for expiry by inactivity.
     pub active_at: Timestamp,
 }
@@ -56,8 +61,6 @@ pub struct Lot {
     pub version: u32,
     /// Where its points are.
     pub buckets: Buckets,
-    /// Of what was spent: taken back on paper, and borne by the shop until it comes back.
-    pub waived: i64,
 }
 
 /// Where the points of a lot are.
@@ -198,7 +201,6 @@ impl Wallet {
             rule: born.rule.clone(),
             version: born.version,
             buckets: Buckets::default(),
-            waived: 0,
         });
         self.active_at = self.active_at.max(born.earned_at);
     }
@@ -235,9 +237,14 @@ impl Wallet {
     ///
     /// # Panics
     /// When it would make a bucket negative: a bug, never input.
-    pub fn post(&mut self, posting: &Posting) {
+    pub fn post(&mut self, posting: &Posting, now: Timestamp) {
         assert!(posting.amount > 0 && posting.unit == Unit::Points, "a posting moves points");
         let amount = posting.amount;
+        match (posting.from, posting.to) {
+            (Account::Waived, Account::Issued) => self.bear(now, amount),
+            (Account::Issued, Account::Waived) => self.bear_no_longer(amount),
+            _ => {}
+        }
         match posting.from {
             Account::Arrears => self.arrears += amount,
             Account::Waived => self.waived += amount,
@@ -250,11 +257,6 @@ impl Wallet {
         }
         assert!(self.arrears >= 0, "arrears are filled once");
         let Some(lot) = posting.lot.and_then(|id| self.lot_mut(id)) else { return };
-        match (posting.from, posting.to) {
-            (Account::Waived, _) => lot.waived += amount,
-            (_, Account::Waived) => lot.waived -= amount,
-            _ => {}
-        }
         if matches!(posting.from, Account::Arrears | Account::Waived) || posting.to == Account::Waived {
             return; // Names the lot whose reversal it completes; the lot itself does not move.
         }
@@ -267,6 +269,30 @@ impl Wallet {
             *bucket += amount;
         }
         assert!(lot.buckets.balances(), "lot {} balances after {posting:?}", lot.id);
+    }
+
+    fn bear(&mut self, now: Timestamp, points: i64) {
+        self.borne.push((now, points));
+        if self.borne.len() > BORNE_MAX {
+            let (_, next) = self.borne.remove(1);
+            self.borne.iter_mut().take(1).for_each(|(_, oldest)| *oldest += next);
+        }
+    }
+
+    /// What was borne last ends first.
+    fn bear_no_longer(&mut self, points: i64) {
+        let mut left = points;
+        for (_, borne) in self.borne.iter_mut().rev() {
+            let ends = left.min(*borne);
+            *borne -= ends;
+            left -= ends;
+        }
+        self.borne.retain(|(_, points)| *points > 0);
+    }
+
+    /// What the shop has come to bear since points were used: had they been there, it would have been taken from them.
+    pub(crate) fn borne_since(&self, used: Timestamp) -> i64 {
+        self.borne.iter().filter(|(since, _)| *since >= used).map(|(_, points)| points).sum()
     }
 
     /// Takes points from available lots, the one that expires first before the older: the lots to
@@ -298,6 +324,8 @@ impl Wallet {
         self.archived.add(&other.archived);
         self.arrears += other.arrears;
         self.waived += other.waived;
+        self.borne.extend(other.borne);
+        self.borne.sort_unstable();
         self.active_at = self.active_at.max(other.active_at);
     }
 
@@ -348,9 +376,10 @@ mod tests {
                     version: 1,
                 });
                 let post = |from, to, cause| Posting { unit: Unit::Points, from, to, amount: 5, lot: Some(lot), cause };
-                wallet.post(&post(Account::Issued, Account::Available, crate::fact::Cause::Earn));
+                wallet.post(&post(Account::Issued, Account::Available, crate::fact::Cause::Earn), Timestamp::EPOCH);
                 if spent {
-                    wallet.post(&post(Account::Available, Account::Spent, crate::fact::Cause::Redeem));
+                    wallet
+                        .post(&post(Account::Available, Account::Spent, crate::fact::Cause::Redeem), Timestamp::EPOCH);
                 }
             }
             wallet
@@ -362,7 +391,7 @@ mod tests {
         assert_eq!((wallet.closed.len(), wallet.totals().spent), (1_500 - listed, 7_500));
         let lot = wallet.closed.get(3).unwrap().id;
         let (from, to, cause) = (Account::Spent, Account::Available, crate::fact::Cause::Undo);
-        wallet.post(&Posting { unit: Unit::Points, from, to, amount: 2, lot: Some(lot), cause });
+        wallet.post(&Posting { unit: Unit::Points, from, to, amount: 2, lot: Some(lot), cause }, Timestamp::EPOCH);
         assert_eq!((wallet.available(), wallet.totals().spent, wallet.lots.len()), (2, 7_498, listed + 1));
         assert_eq!(wallet.earliest_expiring(9, None), [(lot, 2)]);
         assert_eq!(wallet.faults(), Vec::<String>::new());

@@ -349,15 +349,11 @@ fn end_of_endless(book: &Book<'_>, lot: &Lot) -> Option<(LotId, Timestamp, Times
     (lot.expires_at == Timestamp::NEVER && end < Timestamp::NEVER).then_some((lot.id, lot.available_at, end))
 }
 
-/// Newly available points fill arrears first. Those that the shop bore for a refund, because they were spent, are taken
-/// back when they come back: nobody keeps what was earned by goods that were returned.
+/// Newly available points fill arrears first.
 pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
     let Some(member) = &book.customer.member else { return };
-    let (available, waived) = member.wallet.lot(lot).map_or((0, 0), |lot| (lot.buckets.available, lot.waived));
-    let borne = waived.min(available);
-    let owed = member.wallet.arrears.min(available - borne);
-    book.post(Account::Available, Account::Reversed, borne, Some(lot), Cause::Settle);
-    book.post(Account::Issued, Account::Waived, borne, Some(lot), Cause::Settle);
+    let available = member.wallet.lot(lot).map_or(0, |l| l.buckets.available);
+    let owed = member.wallet.arrears.min(available);
     book.post(Account::Available, Account::Arrears, owed, Some(lot), Cause::Settle);
 }
 
@@ -478,7 +474,7 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
         let here = (amount - skip.min(*amount)).min(left);
         skip -= skip.min(*amount);
         if here > 0 {
-            restore(book, *lot, here, Cause::Undo);
+            restore(book, *lot, here, before.at);
             left -= here;
         }
     }
@@ -528,15 +524,24 @@ fn benefits_back(book: &mut Book<'_>, record: &OrderRecord) {
     }
 }
 
-/// Spent points come back to their lot; what should have lapsed meanwhile lapses at once, or after
-/// the declared grace. Those of a lot that is no longer kept come back as new ones.
-pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
+/// Of points that come back, those that the shop came to bear for refunds since they were used: they are taken now, for
+/// nobody keeps what was earned by goods that were returned.
+pub(crate) fn take_borne(book: &mut Book<'_>, lot: LotId, points: i64, used: Timestamp) {
+    let borne = book.customer.member.as_ref().map_or(0, |member| member.wallet.borne_since(used).min(points));
+    book.post(Account::Available, Account::Reversed, borne, Some(lot), Cause::Settle);
+    book.post(Account::Issued, Account::Waived, borne, Some(lot), Cause::Settle);
+}
+
+/// Points that were spent at an instant come back to their lot; what should have lapsed meanwhile lapses at once, or
+/// after the declared grace. Those of a lot that is no longer kept come back as new ones.
+pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, spent: Timestamp) {
     if book.customer.member.as_ref().is_some_and(|m| m.wallet.lot(lot).is_none()) {
         let at = book.at;
         grant(book, points, None, at, at, "undo".into());
         return;
     }
-    book.post(Account::Spent, Account::Available, points, Some(lot), cause);
+    book.post(Account::Spent, Account::Available, points, Some(lot), Cause::Undo);
+    take_borne(book, lot, points, spent);
     let undo = book.program().points.undo;
     let kept = |book: &Book<'_>| book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot).cloned());
     if let Some((lot, available_at, expires_at)) = kept(book).and_then(|found| end_of_endless(book, &found)) {

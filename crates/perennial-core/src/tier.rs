@@ -103,31 +103,20 @@ pub(crate) fn join(book: &mut Book<'_>) {
     }
 }
 
-/// After something counted in a local year: lifts, or extends what is held. What was reached so long ago that its
-/// time is over is reviewed as of its own days (rule 2).
-pub(crate) fn regrade(book: &mut Book<'_>, mut year: i16, mut order: Option<OrderRef>) {
+/// After something counted in a local year: lifts, or extends what is held.
+pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     let edition = book.edition();
-    let program = &edition.program;
-    let (Some(tiers), Some(member)) = (&program.tiers, &book.customer.member) else { return };
+    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
     let Some(held) = &member.tier else { return };
-    let mut reached = level_for(tiers, counted(member, tiers, year));
-    while reached > 0 && end_of_next_year(program, year) <= book.customer.clock {
-        (year, order) = (year + 1, None);
-        reached = reviewed(tiers, reached, level_for(tiers, counted(member, tiers, year)));
+    let reached = level_for(tiers, counted(member, tiers, year));
+    let until = end_of_next_year(&edition.program, year);
+    if reached == 0 || until <= book.customer.clock {
+        return;
     }
-    let until = end_of_next_year(program, year);
     if reached > held.level {
         change(book, reached, until, TierReason::Reached, order);
-    } else if reached > 0 && reached == held.level && until > held.until {
+    } else if reached == held.level && until > held.until {
         change(book, reached, until, TierReason::Kept, order);
-    }
-}
-
-/// What a review leaves of a level, by what its last year has earned.
-fn reviewed(tiers: &Tiers, level: u8, earned: u8) -> u8 {
-    match tiers.drop {
-        Drop::OneLevel => earned.max(level.saturating_sub(1)),
-        Drop::ToEarned => earned,
     }
 }
 
@@ -271,7 +260,11 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         let good = [earned_in(this.saturating_sub(1)), earned_in(this)];
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
-        (reviewed(tiers, held.level, earned), end_of_next_year(&program.program, last))
+        let level = match tiers.drop {
+            Drop::OneLevel => earned.max(held.level.saturating_sub(1)),
+            Drop::ToEarned => earned,
+        };
+        (level, end_of_next_year(&program.program, last))
     };
     // What was held before may be good still.
     let (before, _) = best_before(tiers, member, due);

@@ -98,8 +98,6 @@ struct Lot {
     held: i64,
     spent: i64,
     expired: i64,
-    /// Of what was spent: came back on paper, and the shop bears it.
-    waived: i64,
 }
 
 impl Lot {
@@ -116,6 +114,7 @@ impl Lot {
 #[derive(Clone)]
 struct Hold {
     name: Box<str>,
+    at: i64,
     until: i64,
     lots: Vec<(usize, i64)>,
     open: bool,
@@ -124,6 +123,7 @@ struct Hold {
 #[derive(Clone)]
 struct Purchase {
     key: Box<str>,
+    at: i64,
     reward: Box<str>,
     pieces: i64,
     lots: Vec<(usize, i64)>,
@@ -271,6 +271,8 @@ struct Person {
     tier: Option<Tier>,
     /// What was held before, the last first.
     held_before: Vec<Tier>,
+    /// What the shop bears for refunds, and since when.
+    borne: Vec<(i64, i64)>,
     /// What counts for tiers, by year.
     years: BTreeMap<i64, Counted>,
     activities: Vec<Activity>,
@@ -580,6 +582,7 @@ impl Oracle {
         person.joined = person.joined.into_iter().chain(gone.joined).min();
         person.lots.extend(gone.lots);
         person.arrears += gone.arrears;
+        person.borne.extend(gone.borne);
         person.holds.extend(gone.holds);
         person.captured.extend(gone.captured);
         person.bought.extend(gone.bought);

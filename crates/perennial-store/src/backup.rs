@@ -103,8 +103,8 @@ pub fn restore(from: &Path, to: &Path, also: Option<&Path>, options: Options) ->
     const DOING: &str = "restore";
     refuse_missing(DOING, from)?;
     if from.canonicalize().ok().is_some_and(|from| to.canonicalize().is_ok_and(|to| from == to)) {
-        let detail = format!("{} is the data folder itself: name a backup", from.display());
-        return Err(Failure::new(Trouble::Place, DOING, detail));
+        let detail = format!("{} is the data folder itself, and no backup", from.display());
+        return Err(Failure::new(Trouble::Absent, DOING, detail));
     }
     let _whole = if has_logs(from) { take_to_read(from)? } else { None };
     let held = if to.exists() { Some(take(to)?) } else { None };
@@ -298,9 +298,9 @@ fn refuse_existing(doing: &str, to: &Path) -> Result<(), Failure> {
 
 /// A copy inside of what it protects would be lost with it.
 fn refuse_inside(doing: &str, to: &Path, folder: &Path) -> Result<(), Failure> {
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_inside = |parent: PathBuf| folder.canonicalize().is_ok_and(|folder| parent.starts_with(folder));
-    if parent.canonicalize().is_ok_and(is_inside) {
+    let mut above = to.ancestors().skip(1).map(|up| if up.as_os_str().is_empty() { Path::new(".") } else { up });
+    let there = above.find_map(|up| up.canonicalize().ok());
+    if there.is_some_and(|there| folder.canonicalize().is_ok_and(|folder| there.starts_with(folder))) {
         return Err(Failure::new(Trouble::Place, doing, format!("{} lies in the data folder", to.display())));
     }
     Ok(())

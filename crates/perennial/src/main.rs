@@ -146,7 +146,7 @@ enum Keys {
 #[derive(Args)]
 struct Folder {
     /// The data folder.
-    #[arg(long = "folder", default_value = "perennial-data")]
+    #[arg(long = "folder", default_value = "perennial-data", global = true)]
     path: PathBuf,
 }
 

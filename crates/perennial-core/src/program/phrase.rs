@@ -56,8 +56,10 @@ pub(super) fn money(text: &str, currency: Currency) -> Result<Decimal, String> {
 pub(super) fn share(text: &str, whole: u32) -> Result<u32, String> {
     let wrong = || format!("'{text}' is no share like 5%, more than 0% and at most 100%");
     let in_percent = || match text.trim().parse::<Decimal>() {
-        Ok(number) => format!("{}: write {number}%", wrong()),
-        Err(_) => wrong(),
+        Ok(number) if number >= Decimal::ONE && number <= Decimal::ONE_HUNDRED => {
+            format!("{}: write {number}%", wrong())
+        }
+        _ => wrong(),
     };
     let number = text.trim().strip_suffix('%').ok_or_else(in_percent)?.trim();
     let percent: Decimal = number.parse().map_err(|_| wrong())?;

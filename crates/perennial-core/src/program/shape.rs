@@ -77,7 +77,10 @@ impl Reader<'_> {
             return None;
         }
         let remedy = match (&node.what, noun) {
-            (Content::Scalar(Value::Number(share)), n) if n.contains('%') => &format!(": write {share}%"),
+            (Content::Scalar(Value::Number(share)), n) if n.contains('%') => match share.as_i64() {
+                Some(1..=100) => &format!(": write {share}%"),
+                _ => "",
+            },
             (Content::Scalar(Value::Number(_) | Value::Bool(_)), n) if !n.contains("number") => ": put it in quotes",
             (Content::Scalar(Value::String(text)), n) if n.contains("number") && text.parse::<f64>().is_ok() => {
                 ": remove the quotes"

@@ -175,7 +175,8 @@ impl Oracle {
             *self.taken.entry(id.into()).or_default() += pieces;
         }
         let key = key.unwrap_or_default().into();
-        self.people[who].bought.push(Purchase { key, reward: id.into(), pieces, lots, undone: false });
+        let at = self.people[who].clock;
+        self.people[who].bought.push(Purchase { key, at, reward: id.into(), pieces, lots, undone: false });
         Ok(())
     }
 
@@ -188,6 +189,7 @@ impl Oracle {
         for (lot, amount) in bought.lots {
             self.lots[lot].spent -= amount;
             self.lots[lot].available += amount;
+            self.take_borne(who, lot, amount, bought.at);
             self.settle(who, lot);
             self.lapse(lot, now);
         }
@@ -206,7 +208,8 @@ impl Oracle {
             self.lots[*lot].available -= amount;
             self.lots[*lot].held += amount;
         }
-        self.people[who].holds.push(Hold { name: name.into(), until, lots, open: true });
+        let at = self.people[who].clock;
+        self.people[who].holds.push(Hold { name: name.into(), at, until, lots, open: true });
         Ok(())
     }
 

@@ -227,7 +227,8 @@ impl Oracle {
             left -= amount;
         }
         if self.edition().within_balance {
-            self.lots[lot].waived += left; // Until they come back.
+            let since = self.people[who].clock;
+            self.people[who].borne.push((since, left));
         } else {
             self.people[who].arrears += left;
         }

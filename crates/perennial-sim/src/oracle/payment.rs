@@ -46,6 +46,8 @@ impl Oracle {
             self.lots[lot].spent -= points;
             self.lots[lot].available += points;
             left -= points;
+            let used = self.people[who].sales[sale].at;
+            self.take_borne(who, lot, points, used);
             self.settle(who, lot);
             self.lapse(lot, clock);
         }

@@ -28,10 +28,19 @@ impl Oracle {
         lot
     }
 
+    /// What the shop came to bear since points were used is taken from them when they come back.
+    pub(super) fn take_borne(&mut self, who: usize, lot: usize, back: i64, used: i64) {
+        let mut left = back;
+        self.people[who].borne.sort_unstable();
+        for (since, borne) in self.people[who].borne.iter_mut().rev().take_while(|(since, _)| *since >= used) {
+            debug_assert!(*since >= used);
+            let taken = left.min(*borne);
+            (left, *borne) = (left - taken, *borne - taken);
+        }
+        self.lots[lot].available -= back - left;
+    }
+
     pub(super) fn settle(&mut self, who: usize, lot: usize) {
-        let borne = self.lots[lot].waived.min(self.lots[lot].available);
-        self.lots[lot].available -= borne;
-        self.lots[lot].waived -= borne;
         let owed = self.people[who].arrears.min(self.lots[lot].available);
         self.lots[lot].available -= owed;
         self.people[who].arrears -= owed;
@@ -123,6 +132,7 @@ impl Oracle {
             self.lots[lot].held -= amount;
             self.lots[lot].spent += used;
             self.lots[lot].available += amount - used;
+            self.take_borne(who, lot, amount - used, self.people[who].holds[hold].at);
             self.settle(who, lot);
             self.lapse(lot, at);
         }

@@ -116,16 +116,11 @@ impl Oracle {
         self.edition().level(self.counted(who, year))
     }
 
-    /// After something counted in a year: it may lift at once, or extend what is held. Every New Year that has been
-    /// since has reviewed it.
-    pub(super) fn regrade(&mut self, who: usize, told: i64, order: Option<Box<str>>) {
-        let (mut year, mut reached) = (told, self.earned(who, told));
-        while reached > 0 && self.trade.zone().year_begins(year + 2) <= self.people[who].clock {
-            year += 1;
-            reached = self.left_by_review(who, year, reached);
-        }
-        let (until, order) = (self.trade.zone().year_begins(year + 2), order.filter(|_| year == told));
-        let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0) else { return };
+    /// After something counted in a year: it may lift at once, or extend what is held.
+    pub(super) fn regrade(&mut self, who: usize, year: i64, order: Option<Box<str>>) {
+        let (reached, until) = (self.earned(who, year), self.trade.zone().year_begins(year + 2));
+        let clock = self.people[who].clock;
+        let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
         if reached > at || (reached == at && until > held.until) {
             self.people[who].held_before.insert(0, held);

@@ -366,7 +366,10 @@ fn a_backup_is_made_while_running_and_opens_by_itself() {
     assert_eq!(backup(dir.path(), &copy).unwrap_err().trouble, Trouble::Absent, "not a data folder");
     backup(&home, &copy).unwrap();
     assert_eq!(backup(&home, &copy).unwrap_err().trouble, Trouble::Place, "it is there already");
-    assert_eq!(backup(&home, &home.join("copy")).unwrap_err().trouble, Trouble::Place, "lost with what it protects");
+    for inside in ["copy", "not/there/yet"] {
+        let refused = backup(&home, &home.join(inside)).unwrap_err();
+        assert_eq!(refused.trouble, Trouble::Place, "it would be lost with what it protects");
+    }
     assert_eq!(std::fs::read_to_string(copy.join("api-keys.json")).unwrap(), "[]");
     store.journal.append(&[entry(3, 2)]).unwrap();
     let copy = Store::open(&copy).unwrap();

@@ -4,7 +4,10 @@
 //! bits, so there is nothing to guess). Comparisons take the same time for every key.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -92,15 +95,20 @@ fn damaged(path: &Path, why: &serde_json::Error) -> io::Error {
     io::Error::other(format!("{}: this is no list of keys ({why}); {mend}", path.display()))
 }
 
-/// Written beside and moved into place, so that a crash leaves the old file or the new one.
+/// Written beside and moved into place, so that a crash leaves the old file or the new one. Whoever owned the old one
+/// owns the new one: the server, as a rule, which has to read it.
 fn write(path: &Path, keys: &[Key]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let file = perennial_store::private_file().write(true).create(true).truncate(true).open(&beside)?;
     serde_json::to_writer_pretty(&file, keys)?;
+    #[cfg(unix)]
+    if let Ok(old) = std::fs::metadata(path) {
+        std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+    }
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
 }
@@ -109,6 +117,29 @@ fn unusable(path: &Path, error: &io::Error) -> io::Error {
     let mend = "look at the disk, also whether it is full, and at the permissions of the data folder";
     io::Error::new(error.kind(), format!("{}: {error}; {mend}", path.display()))
 }
+
+/// Waits until no other process changes the file, which may be another one by then.
+fn lock(path: &Path) -> io::Result<File> {
+    for _ in 0..LOCK_TRIES {
+        let file = File::open(path)?;
+        if file.try_lock().is_ok() && is_still(&file, path) {
+            return Ok(file);
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "another process has been changing it for seconds"))
+}
+
+fn is_still(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    let found = (file.metadata().map(|m| m.ino()).ok(), std::fs::metadata(path).map(|m| m.ino()).ok());
+    #[cfg(not(unix))]
+    let found = (Some(()), Some(()));
+    found.0.is_some() && found.0 == found.1
+}
+
+const LOCK_TRIES: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 fn read(path: &Path) -> io::Result<Vec<Key>> {
     match std::fs::read(path) {
@@ -154,8 +185,9 @@ impl KeyRing {
     /// # Errors
     /// When the file cannot be read or written, or is not a list of keys.
     pub fn open(path: &Path, now: Timestamp) -> io::Result<(Self, Option<FirstKeys>)> {
-        let ring = Self::of(Some(path.to_owned()), read(path)?);
-        let first = if ring.is_empty() { Some(ring.make_first(now)?) } else { None };
+        let is_first = !path.exists();
+        let ring = Self::of(path)?;
+        let first = if is_first { Some(ring.make_first(now)?) } else { None };
         Ok((ring, first))
     }
 
@@ -164,21 +196,16 @@ impl KeyRing {
     /// # Errors
     /// When there are none yet, or the file cannot be read or is not a list of keys.
     pub fn existing(path: &Path) -> io::Result<Self> {
-        let ring = Self::of(Some(path.to_owned()), read(path)?);
-        if ring.is_empty() {
+        if !path.exists() {
             let why = format!("{}: there are no keys yet; the first `perennial serve` makes them", path.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
-        Ok(ring)
+        Self::of(path)
     }
 
-    fn of(path: Option<PathBuf>, keys: Vec<Key>) -> Self {
-        let looked = Mutex::new(Looked::now(path.as_deref()));
-        Self { path, keys: RwLock::new(keys), looked }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    fn of(path: &Path) -> io::Result<Self> {
+        let looked = Mutex::new(Looked::now(Some(path))); // What is written from here on is news.
+        Ok(Self { path: Some(path.to_owned()), keys: RwLock::new(read(path)?), looked })
     }
 
     /// Every key in a line: its name, what it is good for, since when.
@@ -191,7 +218,8 @@ impl KeyRing {
     /// # Errors
     /// When the system has no randomness.
     pub fn in_memory(now: Timestamp) -> io::Result<(Self, FirstKeys)> {
-        let ring = Self::of(None, Vec::new());
+        let looked = Mutex::new(Looked::now(None));
+        let ring = Self { path: None, keys: RwLock::new(Vec::new()), looked };
         let first = ring.make_first(now)?;
         Ok((ring, first))
     }
@@ -217,21 +245,19 @@ impl KeyRing {
     }
 
     fn add_all<const N: usize>(&self, wanted: [(&str, Grant); N], now: Timestamp) -> io::Result<[String; N]> {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = keys.clone();
-        let mut tokens = [const { String::new() }; N];
-        for ((name, grant), place) in wanted.into_iter().zip(&mut tokens) {
-            if next.len() >= KEYS_MAX || next.iter().any(|key| key.name == name) {
-                let why = format!("a key named '{name}' exists, or there are {KEYS_MAX} keys");
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        self.change(|keys| {
+            let mut tokens = [const { String::new() }; N];
+            for ((name, grant), place) in wanted.into_iter().zip(&mut tokens) {
+                if keys.len() >= KEYS_MAX || keys.iter().any(|key| key.name == name) {
+                    let why = format!("a key named '{name}' exists, or there are {KEYS_MAX} keys");
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+                }
+                *place = random_token(if grant == Grant::Write { "wk_" } else { "sk_" })?;
+                let sha256 = hex(&Sha256::digest(place.as_bytes()));
+                keys.push(Key { name: name.into(), grant, sha256, made_at: now });
             }
-            *place = random_token(if grant == Grant::Write { "wk_" } else { "sk_" })?;
-            let sha256 = hex(&Sha256::digest(place.as_bytes()));
-            next.push(Key { name: name.into(), grant, sha256, made_at: now });
-        }
-        self.save(&next)?;
-        *keys = next;
-        Ok(tokens)
+            Ok(tokens)
+        })
     }
 
     /// Withdraws a key; whether there was one.
@@ -239,17 +265,23 @@ impl KeyRing {
     /// # Errors
     /// When the file cannot be written.
     pub fn revoke(&self, name: &str) -> io::Result<bool> {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let next: Vec<Key> = keys.iter().filter(|key| key.name != name).cloned().collect();
-        let found = next.len() < keys.len();
-        self.save(&next)?;
-        *keys = next;
-        Ok(found)
+        self.change(|keys| {
+            let before = keys.len();
+            keys.retain(|key| key.name != name);
+            Ok(keys.len() < before)
+        })
     }
 
-    fn save(&self, keys: &[Key]) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        write(path, keys).map_err(|error| unusable(path, &error))
+    /// Changes the keys as they are by now, one process at a time.
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Key>) -> io::Result<T>) -> io::Result<T> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = &self.path else { return change(&mut keys) };
+        let _locked = if path.exists() { Some(lock(path).map_err(|error| unusable(path, &error))?) } else { None };
+        let mut next = read(path)?;
+        let done = change(&mut next)?;
+        write(path, &next).map_err(|error| unusable(path, &error))?;
+        *keys = next;
+        Ok(done)
     }
 
     fn find(&self, token: &str) -> Option<(String, Grant)> {
@@ -395,12 +427,27 @@ mod tests {
         let path = folder.path().join("keys.json");
         assert!(KeyRing::existing(&path).map(|_| ()).unwrap_err().to_string().contains("perennial serve"));
         let (serving, _) = KeyRing::open(&path, Timestamp::EPOCH).unwrap();
+        let others: Vec<_> = (0..8)
+            .map(|n| {
+                let path = path.clone();
+                std::thread::spawn(move || {
+                    let other = KeyRing::existing(&path).unwrap();
+                    other.add(&format!("till-{n}"), Grant::Write, Timestamp::EPOCH).unwrap();
+                    assert!(n % 2 == 0 || other.revoke(&format!("till-{n}")).unwrap());
+                })
+            })
+            .collect();
+        others.into_iter().for_each(|other| other.join().unwrap());
         let other = KeyRing::existing(&path).unwrap();
+        assert_eq!(other.lines().len(), 2 + 4, "{:?}", other.lines());
         let token = other.add("till", Grant::Write, Timestamp::EPOCH).unwrap();
         assert_eq!(serving.source(&token).as_deref(), Some("till"));
         assert!(other.lines().iter().any(|line| line.starts_with("till  write key")), "{:?}", other.lines());
+        let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, "half an edi").unwrap();
+        assert!(other.revoke("till").is_err(), "what cannot be read is not written over");
         assert_eq!(serving.source(&token).as_deref(), Some("till"), "nobody is locked out");
+        std::fs::write(&path, whole).unwrap();
         assert!(other.revoke("till").unwrap());
         assert_eq!(serving.source(&token), None);
         for name in ["", "a b", "a/b", &"x".repeat(65)] {

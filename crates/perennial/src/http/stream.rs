@@ -33,20 +33,28 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
-    Ok(Sse::new(told(app.pump().listen(), app.stopping())).keep_alive(keep_alive))
+    let (notices, stopping) = (app.pump().listen(), app.stopping());
+    let may_listen = move || app.keys().authorise(&headers, Scope::Read).is_ok();
+    Ok(Sse::new(told(notices, stopping, may_listen)).keep_alive(keep_alive))
 }
 
-/// Notices as events, until the server goes down.
+/// How long somebody hears on whose key has been withdrawn.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Notices as events, until the server goes down or whoever listens may not any more.
 pub fn told(
     mut notices: broadcast::Receiver<Notice>,
     mut stopping: watch::Receiver<bool>,
+    may_listen: impl Fn() -> bool + Send + 'static,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let (events, stream) = tokio::sync::mpsc::channel(16);
     tokio::spawn(async move {
+        let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let event = tokio::select! {
                 _ = stopping.changed() => break,
                 () = events.closed() => break,
+                _ = look.tick() => if may_listen() { continue } else { break },
                 notice = notices.recv() => match notice {
                     Ok(notice) => Event::default().event(notice.kind).json_data(&notice).unwrap_or_default(),
                     Err(RecvError::Lagged(n)) => Event::default().event("missed").data(n.to_string()),

@@ -138,7 +138,8 @@ fn refunded(properties: &mut Properties) -> Result<Option<Decimal>, Malformed> {
 
 fn order_id(properties: &mut Properties) -> Result<Box<str>, Malformed> {
     take_text(properties, &["order_id", "orderId"]).ok_or_else(|| {
-        let found = properties.get("order_id").or_else(|| properties.get("orderId"));
+        let is_said = |value: &&Value| !matches!(value, Value::Null);
+        let found = ["order_id", "orderId"].iter().find_map(|name| properties.get(name).filter(is_said));
         Malformed::no_text("properties.order_id", found, "send the shop's order number as a text")
     })
 }

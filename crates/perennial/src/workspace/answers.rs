@@ -9,7 +9,7 @@ use perennial_core::customer::{Customer, Member};
 use perennial_core::engine;
 use perennial_core::event::{Body, Event, Order};
 use perennial_core::expr::{Field, Scope as _};
-use perennial_core::fact::{Fact, LotOpened, Posting, Unit};
+use perennial_core::fact::{Account, Cause, Fact, LotOpened, Posting, Unit};
 use perennial_core::id::{BadId, CustomerId, Identifier, LotId, OrderRef, Word};
 use perennial_core::input::{Asked, Command, Entry, Input, TimerKind};
 use perennial_core::ledger::Lot;
@@ -162,7 +162,9 @@ impl Workspace {
         })?;
         let births = self.births(&customer, &entries)?;
         let lines = entries.iter().flat_map(|entry| posted(entry).into_iter().rev().map(move |line| (entry, line)));
-        let lines = lines.map(|(entry, (posting, benefit))| ledger_entry(entry, posting, benefit, &births)).collect();
+        let lines = lines
+            .map(|(entry, (posting, benefit))| ledger_entry(&customer, entry, posting, benefit, &births))
+            .collect();
         Ok(Some((lines, next_before)))
     }
 
@@ -574,6 +576,7 @@ fn posted(entry: &Entry) -> Vec<(&Posting, Option<&Word>)> {
 }
 
 fn ledger_entry(
+    customer: &Customer,
     entry: &Entry,
     posting: &Posting,
     benefit: Option<&Word>,
@@ -582,8 +585,10 @@ fn ledger_entry(
     let lot = posting.lot.and_then(|lot| births.get(&lot));
     let booked =
         entry.outcome.iter().find_map(|fact| if let Fact::Booked(it) = fact { Some(it.version) } else { None });
-    let mut reasons = reasons(entry, lot);
+    let is_own = entry.root.is_none_or(|root| customer.roots.contains(&root));
+    let mut reasons = reasons(entry, lot, is_own);
     match (&posting.unit, benefit) {
+        (Unit::Points, _) if posting.cause == Cause::Settle => reasons.push(settled(posting).into()),
         (Unit::Impact(_), Some(benefit)) => reasons.push(format!("benefit '{benefit}' of the level")),
         (Unit::Impact(_), None) => reasons.push("impact of the goods, by the piece".into()),
         _ => {}
@@ -603,11 +608,19 @@ fn ledger_entry(
     }
 }
 
-/// From the immediate reason to the first.
-fn reasons(entry: &Entry, lot: Option<&Birth>) -> Vec<String> {
+fn settled(posting: &Posting) -> &'static str {
+    if posting.to == Account::Arrears {
+        "what was owed is filled first"
+    } else {
+        "a refund had taken them back while they were used, and the shop bore it"
+    }
+}
+
+/// From the immediate reason to the first. What was said of somebody who is another person again is theirs.
+fn reasons(entry: &Entry, lot: Option<&Birth>, is_own: bool) -> Vec<String> {
     let mut reasons = vec![match &entry.input {
         Some(Input::Event(event)) => because(event),
-        Some(Input::Command(asked)) => asked_for(asked),
+        Some(Input::Command(asked)) => asked_for(asked, is_own),
         Some(Input::Timer(timer)) => format!("{} at {}", over(timer.kind), timer.at),
         Some(Input::Joined { at }) => format!("two profiles turned out to be one person at {at}"),
         _ => format!("entry {}", entry.seq),
@@ -634,7 +647,11 @@ fn over(kind: TimerKind) -> &'static str {
 }
 
 /// What was asked for, and what only the command itself says of it.
-fn asked_for(asked: &Asked) -> String {
+fn asked_for(asked: &Asked, is_own: bool) -> String {
+    let asker = format!("asked for with the secret key '{}' at {}", asked.by, asked.at);
+    if !is_own {
+        return format!("{}, {asker}", asked.command.name());
+    }
     let of = match &asked.command {
         Command::Redeem { reward, quantity } => format!(" of {quantity} of '{reward}'"),
         Command::Hold { hold, .. } | Command::Capture { hold, .. } | Command::Release { hold } => {
@@ -649,7 +666,7 @@ fn asked_for(asked: &Asked) -> String {
         Command::Adjust { reason, .. } | Command::Review { reason: Some(reason), .. } => format!(": {reason}"),
         _ => String::new(),
     };
-    format!("{}{of}, asked for with the secret key '{}' at {}{why}", asked.command.name(), asked.by, asked.at)
+    format!("{}{of}, {asker}{why}", asked.command.name())
 }
 
 fn because(event: &Event) -> String {
