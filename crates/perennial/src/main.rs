@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use mimalloc::MiMalloc;
 use perennial::commands::{self, Trouble};
 use perennial::http::keys::{Grant, Scope};
@@ -126,11 +126,12 @@ enum Keys {
     /// Say which keys there are.
     List,
     /// Make a key and show it, this once.
+    #[command(group(ArgGroup::new("grant").required(true).args(["scopes", "write"])))]
     Add {
         /// A name of its own: the source of a write key's events, and who asked where a secret key is used.
         name: String,
         /// A secret key that may do this; several times for several.
-        #[arg(long = "scope", value_enum, required_unless_present = "write", conflicts_with = "write")]
+        #[arg(long = "scope", value_enum)]
         scopes: Vec<Scope>,
         /// A write key, which may send events and nothing else.
         #[arg(long)]
