@@ -130,12 +130,14 @@ fn lock(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::TimedOut, "another process has been changing it for seconds"))
 }
 
+#[cfg(unix)]
 fn is_still(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    let found = (file.metadata().map(|m| m.ino()).ok(), std::fs::metadata(path).map(|m| m.ino()).ok());
-    #[cfg(not(unix))]
-    let found = (Some(()), Some(()));
-    found.0.is_some() && found.0 == found.1
+    matches!((file.metadata(), std::fs::metadata(path)), (Ok(locked), Ok(found)) if locked.ino() == found.ino())
+}
+
+#[cfg(not(unix))]
+fn is_still(_: &File, _: &Path) -> bool {
+    true // A file that is open cannot be replaced.
 }
 
 const LOCK_TRIES: u32 = 500;
