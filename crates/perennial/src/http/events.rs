@@ -21,7 +21,7 @@ pub struct Sender {
 /// What became of a message
 ///
 /// Accepted or rejected (and why); the customer; the rules that matched; what followed. A repetition
-/// of a message changes nothing of it. Another message under the id of an accepted one is set aside,
+/// of a message changes nothing and is counted in `repeated`. Another message under the id of an accepted one is set aside,
 /// and named in `conflicts` for as long as rejects are kept (30 days).
 #[utoipa::path(
     get,

@@ -282,6 +282,9 @@ pub struct ReceiptView {
     pub rules: Vec<String>,
     /// What followed.
     pub facts: Vec<FactView>,
+    /// How often the same message has come again, a duplicate that changed nothing: since the server started, for the
+    /// latest 65,536 messages that have.
+    pub repeated: u32,
     /// Messages that came under this id after it was accepted and say something else: set aside and
     /// never counted. The latest 20, the latest first.
     pub conflicts: Vec<ConflictView>,

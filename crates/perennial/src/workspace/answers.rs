@@ -225,7 +225,8 @@ impl Workspace {
         let receipt = receipt_view(&entry, self.facts_of(&entry)?).filter(|receipt| receipt.message_id == message_id);
         let Some(receipt) = receipt else { return Ok(None) };
         let conflicts = self.conflicts(&receipt.source, message_id)?;
-        Ok(Some(ReceiptView { conflicts, ..receipt }))
+        let repeated = self.repeats.get(&seq).copied().unwrap_or_default();
+        Ok(Some(ReceiptView { conflicts, repeated, ..receipt }))
     }
 
     /// What was set aside because another message had its id, the latest first.

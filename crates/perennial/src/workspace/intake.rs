@@ -77,6 +77,9 @@ impl Marked {
     }
 }
 
+/// Messages whose repetitions are counted.
+const REPEATS_MAX: usize = 65_536;
+
 /// What tells a message apart: its source and id, and what it says. Who gives an order back is not asked: anybody may,
 /// and who is not the order's owner is not kept.
 pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
@@ -464,11 +467,20 @@ impl Workspace {
             return Ok(self.still_poison(event, seq, *reject));
         }
         if same_body {
+            self.count_repeat(seq);
             return Ok(Some(Receipt { message_id, status: Status::Duplicate, seq: Some(seq), customer }));
         }
         let reason = "another message with this id was folded before; give every message an id of its own";
         let receipt = self.reject_beside(reject_of(event, "conflict", "messageId", reason), seq)?;
         Ok(Some(Receipt { message_id, status: Status::Quarantined, ..receipt }))
+    }
+
+    fn count_repeat(&mut self, seq: u64) {
+        let times = self.repeats.entry(seq).or_default();
+        *times = times.saturating_add(1);
+        if self.repeats.len() > REPEATS_MAX {
+            self.repeats.pop_first();
+        }
     }
 
     pub(super) fn remember_event(&mut self, event: &Event, seq: u64) {

@@ -81,6 +81,8 @@ pub struct Workspace {
     models: models::Models,
     /// Entries whose order has come, and which are still to follow it to its owner. Never in a checkpoint.
     owed: VecDeque<u64>,
+    /// How often the messages of entries have come again since this process began, for the latest that have.
+    repeats: BTreeMap<u64, u32>,
     /// Entries of the batch at hand, not yet appended.
     batch: Vec<Entry>,
     /// Who waits until that is durable.
@@ -207,6 +209,7 @@ impl Workspace {
             erased: erase::Erased::default(),
             models: models::Models::default(),
             owed: VecDeque::new(),
+            repeats: BTreeMap::new(),
             batch: Vec::new(),
             waiting: Vec::new(),
             herald: None,

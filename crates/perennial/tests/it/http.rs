@@ -336,6 +336,10 @@ async fn receipts_say_what_became_of_a_message() {
         (&bad["status"], &bad["code"], &bad["field"]),
         (&json!("rejected"), &json!("missing_field"), &json!("properties.order_id"))
     );
+    house.ingest("/v1/batch", &json!({"batch": [track("good"), track("good")]})).await;
+    let again = house.get("/v1/events/good").await.json();
+    assert_eq!((&good["repeated"], &again["repeated"]), (&json!(0), &json!(2)), "duplicates that changed nothing");
+    assert_eq!((&again["seq"], &again["facts"]), (&good["seq"], &good["facts"]));
     house.get("/v1/events/never-sent").await.check(404, "unknown_event");
     house.get("/v1/events/good?source=other").await.check(404, "unknown_event");
 }
