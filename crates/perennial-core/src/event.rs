@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Identifier, Word};
+use crate::id::{Identifier, IdentifierKind, Word};
 use crate::packed::Packed;
 use crate::quantity::Quantity;
 use crate::time::Timestamp;
@@ -255,9 +255,11 @@ impl Event {
         })
     }
 
-    /// Forgets who sent it and what they said of themselves: nobody else is kept in the history of an order's owner.
+    /// Forgets what its sender said of themselves, and their names: nobody else is kept in the history of an order's
+    /// owner. A userId or anonymousId stays where the message must have one: it tells theirs from the owner's.
     pub fn forget_sender(&mut self) {
-        self.ids.clear();
+        let anybodys = self.may_be_nameless();
+        self.ids.retain(|id| !anybodys && matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous));
         self.traits = Properties::default();
         self.consent.clear();
         self.opted_out = false;

@@ -11,6 +11,7 @@ use perennial_core::id::{CustomerId, Identifier, IdentifierKind, OrderRef, Secre
 use perennial_core::input::{Entry, Input, Reject};
 use perennial_core::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
 use perennial_core::time::Timestamp;
+use perennial_core::value::Properties;
 use perennial_store::{Failure, Fingerprint, Seen};
 
 use super::Workspace;
@@ -81,7 +82,7 @@ impl Marked {
 const REPEATS_MAX: usize = 65_536;
 
 /// What tells a message apart: its source and id, and what it says. Who gives an order back is not asked: anybody may,
-/// and who is not the order's owner is not kept.
+/// and who is not the order's owner is not kept; nor is what they say of themselves where they tell of any order.
 pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
     // Names that traits or an alias add belong to the body; those two are whom it is about.
     let whom = |id: &&Identifier| matches!(id.kind, IdentifierKind::User | IdentifierKind::Anonymous);
@@ -90,7 +91,9 @@ pub(super) fn fingerprint(secret: &Secret, event: &Event) -> Fingerprint {
         Body::Alias { .. } => Vec::new(),
         _ => event.ids.iter().filter(whom).filter(|_| !anybodys).collect(),
     };
-    let said = (ids, &event.body, &event.properties, Some(&event.traits).filter(|_| !anybodys));
+    let nothing = Properties::default();
+    let traits = if event.order_id().is_some() { &nothing } else { &event.traits };
+    let said = (ids, &event.body, &event.properties, Some(traits).filter(|_| !anybodys));
     let said = postcard::to_extend(&said, Vec::with_capacity(MESSAGE_BYTES)).unwrap_or_default();
     Fingerprint::of(secret, &event.source, &event.message_id, &said)
 }
@@ -257,9 +260,9 @@ impl Workspace {
         Ok(Receipt { message_id, status: Status::Accepted, seq: Some(seq), customer: Some(id) })
     }
 
-    /// A refund or cancellation is the order's owner's, whoever tells it: staff as a rule.
+    /// What is said of an order is its owner's, whoever says it: staff as a rule.
     fn hand_over(&mut self, owner: CustomerId, event: &mut Event) -> Result<(), Failure> {
-        if event.may_be_nameless() && self.warm.get(owner)?.is_some_and(|owner| !owner.is_told_by(event)) {
+        if self.warm.get(owner)?.is_some_and(|owner| !owner.is_told_by(event)) {
             event.forget_sender();
         }
         Ok(())

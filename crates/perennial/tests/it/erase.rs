@@ -12,7 +12,7 @@ use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::stage::verified;
+use crate::stage::{Shop, enroll, verified};
 
 const PROGRAM: &str = include_str!("../../../../programs/ecoexplorers.yaml");
 /// Words that only the person's own events hold.
@@ -320,4 +320,22 @@ fn who_tells_of_somebody_elses_refund_is_not_kept_with_the_orders_owner() {
     }
     let findings = verified(&mut workspace, noon());
     assert!(findings.faults.is_empty(), "{:?}", findings.faults);
+}
+
+#[test]
+fn who_speaks_of_somebody_elses_order_leaves_nothing_of_themselves_there() {
+    let mut shop = Shop::open();
+    shop.ask("ana", "e", enroll()).unwrap();
+    shop.order("ana", "A", 10, 0);
+    let tells = json!({
+        "userId": "bo", "event": "Order Updated", "properties": { "order_id": "A", "subtotal": 10 },
+        "context": { "traits": { "email": "bo@example.com" }, "ip": "203.0.113.7" },
+    });
+    shop.call(Call::Track, tells);
+    let entries = shop.workspace.journal().iter(1).map(|entry| format!("{:?}", entry.unwrap()));
+    let written = entries.collect::<String>();
+    assert!(
+        written.contains("OrderUpdated") && !written.contains("bo@example.com") && !written.contains("203.0.113.7")
+    );
+    shop.verify();
 }
