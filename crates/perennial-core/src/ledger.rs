@@ -273,7 +273,12 @@ impl Wallet {
 
     fn bear(&mut self, now: Timestamp, points: i64) {
         self.borne.push((now, points));
-        if self.borne.len() > BORNE_MAX {
+        self.cap_borne();
+    }
+
+    /// The oldest are told apart no more: they count as of the first, for less is taken then.
+    fn cap_borne(&mut self) {
+        while self.borne.len() > BORNE_MAX {
             let (_, next) = self.borne.remove(1);
             self.borne.iter_mut().take(1).for_each(|(_, oldest)| *oldest += next);
         }
@@ -326,6 +331,7 @@ impl Wallet {
         self.waived += other.waived;
         self.borne.extend(other.borne);
         self.borne.sort_unstable();
+        self.cap_borne();
         self.active_at = self.active_at.max(other.active_at);
     }
 
