@@ -389,9 +389,15 @@ fn end(book: &mut Book<'_>, lots: &[(LotId, i64)], captured: i64, held: Timestam
 
 /// Holds whose time is over are freed.
 pub(crate) fn lapse_holds(book: &mut Book<'_>) {
-    let Some(member) = &book.customer.member else { return };
-    let over: Vec<_> = member.holds.iter().filter(|h| !h.ended && h.until <= book.at).cloned().collect();
-    for hold in over {
+    let now = book.at;
+    free_holds(book, |hold| hold.until <= now);
+}
+
+/// Sets points free that were set aside, by the holds that are meant.
+pub(crate) fn free_holds(book: &mut Book<'_>, is_meant: impl Fn(&Hold) -> bool) {
+    let holds = book.customer.member.iter().flat_map(|member| &member.holds);
+    let meant: Vec<Hold> = holds.filter(|hold| !hold.ended && is_meant(hold)).cloned().collect();
+    for hold in meant {
         book.record(Fact::HoldEnded { hold: hold.hold.clone(), captured: 0 });
         end(book, &hold.lots, 0, hold.at);
     }

@@ -5,6 +5,7 @@
 //! points by where they went ([`remains`]).
 //! Absent on purpose: keys, indexes and rows. Destroying and removing them is the workspace's part.
 
+use crate::command;
 use crate::customer::Customer;
 use crate::engine::Book;
 use crate::fact::{Account, Cause, Fact, Outcome};
@@ -24,12 +25,11 @@ pub fn erase(rules: &Rules, customer: &mut Customer, at: Timestamp) -> Outcome {
 }
 
 fn forfeit(book: &mut Book<'_>) {
+    command::free_holds(book, |_| true); // What is owed, or borne since, is taken of them first.
     let lots = book.customer.member.iter().flat_map(|m| &m.wallet.lots);
     let open: Vec<_> = lots.map(|lot| (lot.id, lot.buckets)).collect();
     for (lot, holds) in open {
-        for (account, points) in
-            [(Account::Pending, holds.pending), (Account::Available, holds.available), (Account::Held, holds.held)]
-        {
+        for (account, points) in [(Account::Pending, holds.pending), (Account::Available, holds.available)] {
             book.post(account, Account::Forfeited, points, Some(lot), Cause::Erase);
         }
     }

@@ -226,7 +226,14 @@ impl Identifier {
         self.value.parse().ok().filter(|_| self.kind == IdentifierKind::User)
     }
 
-    /// Normalises a raw value; `None` when it is empty, too long or a blocked placeholder.
+    /// A customer by our own id, as callers of commands may name them. No event does: what a shop calls an account
+    /// would be another person's name to us.
+    pub fn of(customer: CustomerId) -> Self {
+        Self { kind: IdentifierKind::User, value: customer.to_string().into() }
+    }
+
+    /// Normalises a raw value; `None` when it is empty, too long, a blocked placeholder, or an account id that
+    /// looks like one of our own ids.
     ///
     /// E-mails are lower-cased (never folded for dots or plus tags) and their domains are in letters, also
     /// where they were sent encoded for the mail's way (`xn--`, RFC 5890); phones keep digits and a leading
@@ -247,7 +254,9 @@ impl Identifier {
             IdentifierKind::Phone => value.len() >= 4,
             _ => true,
         };
-        (plausible && value.len() <= IDENTIFIER_MAX && !is_blocked(&value)).then_some(Self { kind, value })
+        let id = Self { kind, value };
+        let is_usable = plausible && id.value.len() <= IDENTIFIER_MAX && !is_blocked(&id.value);
+        (is_usable && id.as_own_id().is_none()).then_some(id)
     }
 
     /// The account id of a shop.
@@ -311,7 +320,10 @@ impl FromStr for Identifier {
             Some((kind, v)) if is_kind_name(kind) => (IdentifierKind::External(kind.into()), v),
             _ => (IdentifierKind::User, text),
         };
-        Self::new(kind, value).ok_or_else(|| BadId(text.chars().take(60).collect()))
+        match value.trim().parse() {
+            Ok(own) if kind == IdentifierKind::User => Ok(Self::of(own)),
+            _ => Self::new(kind, value).ok_or_else(|| BadId(text.chars().take(60).collect())),
+        }
     }
 }
 
@@ -323,6 +335,11 @@ mod tests {
     fn placeholders_identify_nobody() {
         for blocked in ["0", "", "  ", "null", "undefined", "00000000-0000-0000-0000-000000000000", "-1", "Anonymous"] {
             assert_eq!(Identifier::user(blocked), None, "{blocked:?}");
+        }
+        let own = CustomerId([7; 16]);
+        for ours in [own.to_string(), format!(" {own} "), own.to_string().to_uppercase().replace("CUS", "cus")] {
+            assert_eq!(Identifier::user(&ours), None, "{ours:?} names one customer, and no account of a shop");
+            assert_eq!(ours.parse::<Identifier>().unwrap(), Identifier::of(own), "but callers may say it");
         }
         assert!(Identifier::user("007").is_some_and(|i| Some(i) != Identifier::user("7")));
         assert!(Identifier::new(IdentifierKind::Email, "not-an-address").is_none());

@@ -32,6 +32,9 @@ use crate::{expr::Scope as _, rate, tier};
 /// The most that all factors of a line come to: so that all lines of the largest order fit a decimal.
 const FACTOR_MAX: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
+/// Instants that are looked at to find when a mark was reached; each `since()` of a condition has two.
+const TURNS_MAX: usize = 64;
+
 /// Joins whoever the programme lets join by this event.
 pub(crate) fn join(book: &mut Book<'_>, event: &Event) {
     if book.customer.member.is_some() {
@@ -752,11 +755,11 @@ fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     let by = order.or_else(|| last_open(book, milestone));
     let bought = by.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+    let zone = &book.program().zone;
     // What something of long ago reaches is given now: it would have lapsed before it was there.
-    let now = book.customer.clock;
-    let placed = bought.filter(|_| order.is_some()).unwrap_or(now);
-    let firm_at = bought.map_or(placed, |at| book.program().zone.add(at, book.program().points.pending));
-    let year = book.program().zone.year(placed);
+    let placed = bought.filter(|_| order.is_some()).map_or(book.customer.clock, |at| first_met(book, milestone, at));
+    let firm_at = bought.map_or(placed, |at| zone.add(at, book.program().points.pending).max(placed));
+    let (year, year_bought) = (zone.year(placed), bought.map(|at| zone.year(at)));
     let mut lot = None;
     if milestone.points > 0 {
         lot = grant(book, milestone.points, None, placed, firm_at, format!("milestone:{}", milestone.id).into());
@@ -764,9 +767,23 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     }
     let (milestone, badge) = (milestone.id.clone(), milestone.badge.clone());
     book.record(Fact::Reached { milestone, order: by, firm_at, lot, badge });
-    if lot.is_some() && order.is_none() {
-        tier::regrade(book, year, by); // An order regrades by itself, after all that it brings.
+    if lot.is_some() && (order.is_none() || Some(year) != year_bought) {
+        tier::regrade(book, year, by); // An order regrades its own year by itself, after all that it brings.
     }
+}
+
+/// When an order of a date reached a mark that holds now: on that date, or when time had passed since.
+fn first_met(book: &Book<'_>, milestone: &Milestone, bought: Timestamp) -> Timestamp {
+    let clock = book.customer.clock;
+    let mut at = bought;
+    for _ in 0..TURNS_MAX {
+        let view = View { as_of: Some(at), ..View::of(book.program(), book.customer) };
+        if milestone.when.holds(&view) {
+            return at;
+        }
+        at = milestone.when.next_change(&view).map_or(clock, |next| next.min(clock));
+    }
+    clock
 }
 
 /// What the member's level brings with an event that is no order.

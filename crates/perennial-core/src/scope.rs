@@ -30,12 +30,14 @@ pub struct View<'a> {
     pub recalled: Option<(&'a [Field], &'a [Value])>,
     /// Qualifying points of this year that do not count.
     pub withheld: i64,
+    /// The instant that lengths of time run to, where that is neither the order's nor the customer's.
+    pub as_of: Option<Timestamp>,
 }
 
 impl<'a> View<'a> {
     /// The customer as such.
     pub fn of(program: &'a Program, customer: &'a Customer) -> Self {
-        Self { program, customer, event: None, order: None, line: None, recalled: None, withheld: 0 }
+        Self { program, customer, event: None, order: None, line: None, recalled: None, withheld: 0, as_of: None }
     }
 
     fn money(&self, minor: i64) -> expr::View<'a> {
@@ -196,7 +198,7 @@ impl Scope for View<'_> {
 
     /// Of an order it is when that was placed, however late it is told, claimed or refunded.
     fn now(&self) -> Timestamp {
-        self.order.map_or(self.customer.clock, |order| order.at)
+        self.as_of.or(self.order.map(|order| order.at)).unwrap_or(self.customer.clock)
     }
 
     fn moves(&self, field: &Field) -> Option<Timestamp> {

@@ -18,6 +18,9 @@ use crate::time::Timestamp;
 /// Levels that are remembered behind the one that is held.
 const BEFORE_MAX: usize = 32;
 
+/// Of a level that no year earned: a review left it, or staff gave it. No refund takes it.
+const NO_YEAR: i16 = i16::MIN;
+
 /// What the member has in a local year of what the tiers count.
 pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {
     count_in(&member.years, tiers, year)
@@ -253,6 +256,7 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
     let last = program.program.zone.year(due.plus_millis(-1));
     let earned = level_for(tiers, counted(member, tiers, last));
     let this = program.program.zone.year(due);
+    let end = end_of_next_year(&program.program, last);
     let policy = if held.by_hand {
         // What was earned meanwhile.
         let earned_in =
@@ -260,12 +264,17 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         let good = [earned_in(this.saturating_sub(1)), earned_in(this)];
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
-        let level = match tiers.drop {
-            Drop::OneLevel => earned.max(held.level.saturating_sub(1)),
-            Drop::ToEarned => earned,
+        let left = match tiers.drop {
+            Drop::OneLevel => held.level.saturating_sub(1),
+            Drop::ToEarned => 0,
         };
-        (level, end_of_next_year(&program.program, last))
+        if left > 0 {
+            // Whatever comes back of the year that ended: who bought nothing in it keeps this too.
+            change(book, left, end, TierReason::Left, None);
+        }
+        (earned.max(left), end)
     };
+    let Some(member) = &book.customer.member else { return };
     // What was held before may be good still.
     let (before, _) = best_before(tiers, member, due);
     let (level, until) = before.filter(|before| *before > policy && before.0 > 0).unwrap_or(policy);
@@ -307,7 +316,10 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
         tier: change.tier.clone(),
         level: change.level,
         until: change.until,
-        year: earning_year(change.until),
+        year: match change.reason {
+            TierReason::Left | TierReason::Set => NO_YEAR,
+            _ => earning_year(change.until),
+        },
         reached_by: change.order,
         by_hand: change.reason == TierReason::Set,
     };
@@ -316,6 +328,10 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
         TierReason::Reached | TierReason::Kept | TierReason::Set => {
             before.insert(0, old);
             held
+        }
+        TierReason::Left => {
+            before.insert(0, held);
+            old
         }
         TierReason::Adopted => TierStatus { tier: held.tier, level: held.level, until: held.until, ..old },
         TierReason::Refunded | TierReason::Reviewed => {
@@ -327,7 +343,7 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
         }
         TierReason::Undermined => {
             let named = (&change.tier, change.until, change.order);
-            before.retain(|status| (&status.tier, status.until, status.reached_by) != named);
+            before.retain(|status| status.year == NO_YEAR || (&status.tier, status.until, status.reached_by) != named);
             old
         }
         TierReason::Rests => TierStatus { reached_by: change.order, ..old },

@@ -33,7 +33,7 @@ const FEATURES_MAX: usize = 1_000;
 /// # Errors
 /// All problems at once, in the order of the document, each with its path and line.
 pub fn compile(source_text: &str) -> Result<Program, Vec<Problem>> {
-    let document = Node::parse(source_text).map_err(|problem| vec![problem])?;
+    let document = Node::parse(source_text, "programme").map_err(|problem| vec![problem])?;
     compile_document(&document, true)
 }
 
@@ -43,7 +43,7 @@ pub fn compile(source_text: &str) -> Result<Program, Vec<Problem>> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_published(source_text: &str) -> Result<Program, Vec<Problem>> {
-    let document = Node::parse(source_text).map_err(|problem| vec![problem])?;
+    let document = Node::parse(source_text, "programme").map_err(|problem| vec![problem])?;
     compile_document(&document, false)
 }
 

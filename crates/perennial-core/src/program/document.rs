@@ -19,36 +19,46 @@ pub const SOURCE_MAX: usize = 1 << 20;
 
 /// A value and the line where it starts, 0 when unknown.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) what: Content,
+pub struct Node {
+    /// Where it starts.
+    pub line: usize,
+    /// What it is.
+    pub what: Content,
 }
 
 /// What stands there.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub enum Content {
     /// Null, yes or no, a number or a text.
     Scalar(Value),
+    /// Items in their order.
     List(Vec<Node>),
+    /// Names in their order; one may stand twice.
     Map(Vec<Entry>),
 }
 
 /// A name and its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: Box<str>,
-    pub(super) line: usize,
-    pub(super) node: Node,
+pub struct Entry {
+    /// The name.
+    pub key: Box<str>,
+    /// Where the name stands.
+    pub line: usize,
+    /// The value.
+    pub node: Node,
 }
 
 impl Node {
-    /// Reads YAML, of which JSON is a part.
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+    /// Reads YAML, of which JSON is a part; `what` it is stands for the path in what is told. Names that stand twice
+    /// are left to the reader.
+    ///
+    /// # Errors
+    /// When the text is neither, or longer than [`SOURCE_MAX`].
+    pub fn parse(text: &str, what: &str) -> Result<Self, Problem> {
         if text.len() > SOURCE_MAX {
             let message = format!("the document has {} bytes, {SOURCE_MAX} are allowed", text.len());
-            return Err(Problem { path: "programme".into(), line: 0, message });
+            return Err(Problem { path: what.into(), line: 0, message });
         }
-        // Names that stand twice are told with everything else that is wrong.
         let options = serde_saphyr::options! {
             strict_booleans: true,
             with_snippet: false,
@@ -59,7 +69,7 @@ impl Node {
             // JSON may be indented with tabs, which YAML forbids.
             Err(error) => match serde_json::from_str::<Value>(text) {
                 Ok(value) => Ok(Self::from(value)),
-                Err(_) => Err(unreadable(&error)),
+                Err(_) => Err(unreadable(&error, what)),
             },
         }
     }
@@ -155,18 +165,18 @@ const PLAINLY: [(&str, &str); 6] = [
     ("recursion limit exceeded", "this is nested too deeply: close the brackets that are open"),
 ];
 
-fn unreadable(error: &serde_saphyr::Error) -> Problem {
+fn unreadable(error: &serde_saphyr::Error, what: &str) -> Problem {
     let line = error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
     let said = error.to_string();
     if let Some((_, message)) = PLAINLY.iter().find(|(sign, _)| said.contains(sign)) {
-        return Problem { path: "programme".into(), line, message: (*message).into() };
+        return Problem { path: what.into(), line, message: (*message).into() };
     }
     let remedy = if said.contains("tabs disallowed") || said.contains("found a tab") {
         "indent with spaces, not with tabs"
     } else {
         "keys stand in columns, and a text with ': ' or '#' in it needs quotes"
     };
-    Problem { path: "programme".into(), line, message: format!("this is not readable as YAML ({said}): {remedy}") }
+    Problem { path: what.into(), line, message: format!("this is not readable as YAML ({said}): {remedy}") }
 }
 
 impl From<Spanned<Content>> for Node {
@@ -210,7 +220,7 @@ impl From<&Node> for Value {
 /// # Errors
 /// When the text is neither YAML nor JSON, or a name stands twice in it.
 pub fn parse_value(text: &str) -> Result<Value, Problem> {
-    let node = Node::parse(text)?;
+    let node = Node::parse(text, "programme")?;
     let mut problems = Problems::default();
     node.check(&Path::default(), false, &mut problems);
     let first = problems.finish(|path| node.line_of(path)).into_iter().next();

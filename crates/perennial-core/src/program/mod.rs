@@ -28,7 +28,7 @@ use crate::score::ModelKind;
 use crate::time::{LeapDay, Span, Zone};
 
 pub use compile::{compile, compile_published, compile_value};
-pub use document::{SOURCE_MAX, merge_patch, parse_value};
+pub use document::{Content, Entry, Node, SOURCE_MAX, merge_patch, parse_value};
 pub(crate) use problem::did_you_mean;
 pub use schema::schema;
 pub use source::{Combine, Drop, ExpiryFrom, OnRefund, RefundPolicy as Refunds, Source, TierBy, TraitKind};

@@ -13,6 +13,9 @@ use crate::plan::{By, Deed, Edition, LEVELS, Mark, Measure, OnRefund, SPREAD};
 /// Levels remembered behind the one that is held.
 const BEFORE_MAX: usize = 32;
 
+/// Of what no year earned.
+const NO_YEAR: i64 = i64::MIN;
+
 fn bare(level: &'static str, until: i64) -> Tier {
     Tier { level, until, by: None, year: None, by_hand: false }
 }
@@ -262,9 +265,14 @@ impl Oracle {
         None
     }
 
-    /// The level that a New Year leaves of another.
-    fn left_by_review(&self, who: usize, ended: i64, level: usize) -> usize {
+    /// The level that a New Year leaves of another; one down is left whatever the year that ended brought, and so
+    /// whatever comes back of it.
+    fn left_by_review(&mut self, who: usize, ended: i64, level: usize, until: i64) -> usize {
         let down_to = if self.edition().drops_to_earned { 0 } else { level.saturating_sub(1) };
+        if down_to > 0 {
+            let left = Tier { year: Some(NO_YEAR), ..bare(self.edition().levels[down_to].0, until) };
+            self.people[who].held_before.insert(0, left);
+        }
         self.earned(who, ended).max(down_to)
     }
 
@@ -277,7 +285,8 @@ impl Oracle {
             let earned = [this - 1, this].map(|year| (self.earned(who, year), zone.year_begins(year + 2)));
             earned.into_iter().filter(|(at, until)| *at > 0 && *until > due).max().unwrap_or((0, NEVER))
         } else {
-            (self.left_by_review(who, ended, self.place(held.level)), zone.year_begins(ended + 2))
+            let until = zone.year_begins(ended + 2);
+            (self.left_by_review(who, ended, self.place(held.level), until), until)
         };
         let before = self.best_before(who, due).filter(|before| before.0 > 0 && *before > policy);
         let (at, until) = before.unwrap_or(policy);

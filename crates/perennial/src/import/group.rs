@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use perennial_core::event::Product;
-use perennial_core::id::{IDENTIFIER_MAX, Identifier, IdentifierKind, Word};
+use perennial_core::id::{CustomerId, IDENTIFIER_MAX, Identifier, IdentifierKind, Word};
 use perennial_core::packed::Packed;
 use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
@@ -777,6 +777,9 @@ fn no_name(kind: &IdentifierKind, text: &str) -> String {
     match kind {
         _ if text.len() > IDENTIFIER_MAX => format!("is longer than {IDENTIFIER_MAX} bytes"),
         IdentifierKind::Email if !text.contains('@') => "is no e-mail address".into(),
+        IdentifierKind::User if text.trim().parse::<CustomerId>().is_ok() => {
+            "looks like an id of Perennial's own; name the account as your shop does".into()
+        }
         IdentifierKind::Phone if text.bytes().filter(u8::is_ascii_digit).count() < 4 => "is no phone number".into(),
         _ => "is a placeholder and names nobody, as are 0, -1, null, undefined, none, nan and anonymous".into(),
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use perennial_core::event::{Body, Event};
-use perennial_core::id::{IDENTIFIER_MAX, Identifier, IdentifierKind, Secret};
+use perennial_core::id::{CustomerId, IDENTIFIER_MAX, Identifier, IdentifierKind, Secret};
 use perennial_core::input::Reject;
 use perennial_core::time::Timestamp;
 use perennial_core::value::{Properties, Value};
@@ -317,6 +317,10 @@ fn nobody(item: &Properties) -> Malformed {
             return Malformed::new("no_identifier", field, reason);
         }
     }
+    if item.get("userId").and_then(scalar_text).is_some_and(|id| id.parse::<CustomerId>().is_ok()) {
+        let reason = "ids that begin with cus_ are Perennial's own; send the id that your shop knows the account by";
+        return Malformed::new("no_identifier", "userId", reason);
+    }
     Malformed::new("no_identifier", "userId", "no usable userId or anonymousId; send one of them")
 }
 
@@ -396,7 +400,8 @@ fn alias(item: &Properties) -> Result<Body, Malformed> {
     let previous = previous.ok_or_else(unnamed)?;
     let kind = kind_of_previous(item, &previous);
     let previous = Identifier::new(kind, &previous).ok_or_else(|| {
-        Malformed::new("no_identifier", "previousId", "a placeholder like 0 or null names nobody; send the earlier id")
+        let reason = "a placeholder like 0 or null, or an id of Perennial's own, names nobody; send the earlier id";
+        Malformed::new("no_identifier", "previousId", reason)
     })?;
     Ok(Body::Alias { previous })
 }

@@ -82,8 +82,7 @@ impl Workspace {
             if self.warm.get(id)?.is_none_or(|customer| !customer.roots.contains(&root)) {
                 continue;
             }
-            let Some(name) = Identifier::new(IdentifierKind::User, &id.to_string()) else { continue };
-            self.ask(now, Asked::new(now, "restore", name, None, Command::Erase))?;
+            self.ask(now, Asked::new(now, "restore", Identifier::of(id), None, Command::Erase))?;
         }
         Ok(())
     }

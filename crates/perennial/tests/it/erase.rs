@@ -146,6 +146,27 @@ fn nothing_of_an_erased_person_is_left_and_nothing_brings_them_back() {
 }
 
 #[test]
+fn points_set_aside_that_a_refund_took_meanwhile_are_not_given_up_too() {
+    let mut workspace = Workspace::memory().unwrap();
+    let source = "{ perennial: 1, id: shop, name: Shop, currency: EUR, time_zone: UTC, earn: [ { id: goods, on: Order Completed, \
+        points: 1 per 1.00 } ], wallets: { points: { refunds: { policy: within_balance } } } }";
+    workspace.publish(noon(), "test", source).unwrap();
+    ask(&mut workspace, "ana", Command::Enroll).unwrap();
+    let said = |event: &str, message: &str| {
+        arrivals(&json!([{ "type": "track", "userId": "ana", "event": event, "messageId": message,
+            "properties": { "order_id": "A", "currency": "EUR", "subtotal": 80 } }]))
+    };
+    workspace.take(noon(), said("Order Completed", "o")).unwrap();
+    let aside = Command::Hold { points: 50, length: "P1D".parse().unwrap(), hold: "till".into() };
+    ask(&mut workspace, "ana", aside).unwrap();
+    workspace.take(noon(), said("Order Refunded", "r")).unwrap();
+    ask(&mut workspace, "ana", Command::Erase).unwrap();
+    let sums = points(&mut workspace);
+    assert_eq!((sums.granted, sums.reversed, sums.forfeited), (80, 80, 0));
+    assert!(verified(&mut workspace, noon()).faults.is_empty());
+}
+
+#[test]
 fn an_erased_name_however_it_is_written_keeps_nobody_else_out() {
     let home = tempfile::tempdir().unwrap();
     let mut workspace = open(home.path());
