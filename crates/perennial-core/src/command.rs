@@ -417,10 +417,10 @@ fn undo(book: &mut Book<'_>, asked: &Asked, said: &str) -> Result<(), Refusal> {
     }
     let (redemption, spent) = (bought.redemption.clone(), bought.at);
     book.record(Fact::Undone { key: redemption.key });
+    loyalty::forgive(book, redemption.points - sum(&redemption.lots)); // Or what comes back would fill it.
     for (lot, points) in &redemption.lots {
         loyalty::restore(book, *lot, *points, spent);
     }
-    loyalty::forgive(book, redemption.points - sum(&redemption.lots));
     if book.program().reward(&redemption.reward).is_some_and(|r| r.stock.is_some()) {
         post_stock(book, &redemption.reward, -i64::from(redemption.quantity));
     }

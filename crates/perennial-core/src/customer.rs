@@ -344,7 +344,7 @@ pub struct TierStatus {
     pub level: u8,
     /// Until when.
     pub until: Timestamp,
-    /// The local year that earned it; the least number where none did.
+    /// The local year that earned it. Without a meaning where it was given by hand.
     pub year: i16,
     /// The order that reached it.
     pub reached_by: Option<OrderRef>,

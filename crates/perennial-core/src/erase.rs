@@ -25,7 +25,7 @@ pub fn erase(rules: &Rules, customer: &mut Customer, at: Timestamp) -> Outcome {
 }
 
 fn forfeit(book: &mut Book<'_>) {
-    command::free_holds(book, |_| true); // What is owed, or borne since, is taken of them first.
+    command::free_holds(book, |_| true); // So that what is owed, and refunds that the shop bore, are settled from them.
     let lots = book.customer.member.iter().flat_map(|m| &m.wallet.lots);
     let open: Vec<_> = lots.map(|lot| (lot.id, lot.buckets)).collect();
     for (lot, holds) in open {

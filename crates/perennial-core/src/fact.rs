@@ -485,8 +485,6 @@ pub enum TierReason {
     Undermined,
     /// Something of an order came back, and the level stays: it rests on another order now.
     Rests,
-    /// The level named here is what the review that follows leaves at the least, whatever comes back later.
-    Left,
 }
 
 /// A bought reward.

@@ -223,7 +223,7 @@ pub const IDENTIFIER_MAX: usize = 512;
 impl Identifier {
     /// The customer id that it looks like, if a caller named somebody by one of ours.
     pub fn as_own_id(&self) -> Option<CustomerId> {
-        self.value.parse().ok().filter(|_| self.kind == IdentifierKind::User)
+        if self.kind == IdentifierKind::User { self.value.parse().ok() } else { None }
     }
 
     /// A customer by our own id, as callers of commands may name them. No event does: what a shop calls an account

@@ -96,10 +96,9 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     let edition = book.edition();
     let program = &edition.program;
     let currency = orders::currency(order, program.currency);
-    let (eligible, lines) =
-        orders::book_lines(order, currency.unwrap_or(program.currency), |id| book.rules.catalog.get(id));
+    let (eligible, lines) = orders::book_lines(order, currency, |id| book.rules.catalog.get(id));
     let joined = book.customer.member.as_ref().map(|m| m.enrolled_at);
-    let ours = currency.and_then(|c| program.rate(c)).is_some();
+    let ours = program.rate(currency).is_some();
     let earns = ours && joined.is_some_and(|joined| event.at >= joined);
     if joined.is_some() && !ours {
         book.note("currency_mismatch");
@@ -473,15 +472,18 @@ fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
 fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
     let mut skip = before.paid_back;
     let mut left = after.paid_back - before.paid_back;
+    let mut back: Vec<(LotId, i64)> = Vec::new();
     for (lot, amount) in &before.paid_lots {
         let here = (amount - skip.min(*amount)).min(left);
         skip -= skip.min(*amount);
-        if here > 0 {
-            restore(book, *lot, here, before.at);
-            left -= here;
-        }
+        back.push((*lot, here));
+        left -= here;
     }
+    // What was owed goes first, or what comes back would fill it.
     forgive(book, left);
+    for (lot, points) in back.into_iter().filter(|(_, points)| *points > 0) {
+        restore(book, lot, points, before.at);
+    }
 }
 
 /// What a payment or redemption left owing is owed no longer; what has been settled since comes back.
@@ -680,18 +682,26 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     }
 }
 
-/// The last order that may still come back, for what is reached by anything else but hangs on orders.
-fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<OrderRef> {
-    let moved_by_orders = |field: &Field| {
+/// Whether an order may bring a mark about, or its refund undo it.
+fn hangs_on_orders(milestone: &Milestone) -> bool {
+    milestone.when.reads(|field| {
         let sums = matches!(field, Field::Orders | Field::Spend | Field::Impact(_) | Field::PointsEarned);
         sums || matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
-    };
-    if !milestone.when.reads(moved_by_orders) {
-        return None;
+    })
+}
+
+/// The order that a mark is reached by: the last one of those that bring it about, which one that is told late need
+/// not be. What anything else reaches hangs on the last order that may still come back.
+fn reaching(book: &Book<'_>, milestone: &Milestone, order: Option<OrderRef>) -> Option<(Timestamp, OrderRef)> {
+    let orders = &book.customer.orders;
+    let at_hand = order.and_then(|order| Some((orders.get(order)?.at, order)));
+    if !hangs_on_orders(milestone) {
+        return at_hand;
     }
     let (zone, pending, now) = (&book.program().zone, book.program().points.pending, book.customer.clock);
-    let open = book.customer.orders.iter().filter(|order| order.stands() && zone.add(order.at, pending) > now);
-    open.map(|order| (order.at, order.order)).max().map(|(_, order)| order)
+    let counts = |at| order.is_some() || zone.add(at, pending) > now;
+    let standing = orders.iter().filter(|record| record.stands() && counts(record.at));
+    standing.map(|record| (record.at, record.order)).chain(at_hand).max()
 }
 
 /// Milestones that a refund of an order may take back: of those that are not firm yet, the ones that hang on this
@@ -753,29 +763,35 @@ fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
-    let by = order.or_else(|| last_open(book, milestone));
-    let bought = by.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+    let by = reaching(book, milestone, order);
     let zone = &book.program().zone;
-    // What something of long ago reaches is given now: it would have lapsed before it was there.
-    let placed = bought.filter(|_| order.is_some()).map_or(book.customer.clock, |at| first_met(book, milestone, at));
-    let firm_at = bought.map_or(placed, |at| zone.add(at, book.program().points.pending).max(placed));
-    let (year, year_bought) = (zone.year(placed), bought.map(|at| zone.year(at)));
+    let placed = match (order, by) {
+        (Some(_), Some((bought, _))) => first_met(book, milestone, bought),
+        // What something of long ago reaches is given now: it would have lapsed before it was there.
+        _ => book.customer.clock,
+    };
+    let firm_at = by.map_or(placed, |(bought, _)| zone.add(bought, book.program().points.pending).max(placed));
+    let year = zone.year(placed);
     let mut lot = None;
     if milestone.points > 0 {
         lot = grant(book, milestone.points, None, placed, firm_at, format!("milestone:{}", milestone.id).into());
         book.record(Fact::Qualified { year, points: milestone.points, spend: 0 });
     }
-    let (milestone, badge) = (milestone.id.clone(), milestone.badge.clone());
+    let (milestone, badge, by) = (milestone.id.clone(), milestone.badge.clone(), by.map(|(_, order)| order));
     book.record(Fact::Reached { milestone, order: by, firm_at, lot, badge });
-    if lot.is_some() && (order.is_none() || Some(year) != year_bought) {
+    let at_hand = order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+    if lot.is_some() && at_hand.is_none_or(|at| book.program().zone.year(at) != year) {
         tier::regrade(book, year, by); // An order regrades its own year by itself, after all that it brings.
     }
 }
 
-/// When an order of a date reached a mark that holds now: on that date, or when time had passed since.
+/// The first instant, from an order's on, at which a mark holds by time and by what is known of the person, where all
+/// else is as it is now; now, where there are too many to look at.
 fn first_met(book: &Book<'_>, milestone: &Milestone, bought: Timestamp) -> Timestamp {
     let clock = book.customer.clock;
-    let mut at = bought;
+    let asks = |name: &str| milestone.when.reads(|field| matches!(field, Field::Trait(asked) if **asked == *name));
+    let said = book.customer.profile.traits.iter().filter(|(name, _)| asks(name)).map(|(_, (_, at))| *at);
+    let mut at = said.chain([bought]).max().unwrap_or(bought).min(clock);
     for _ in 0..TURNS_MAX {
         let view = View { as_of: Some(at), ..View::of(book.program(), book.customer) };
         if milestone.when.holds(&view) {

@@ -24,6 +24,8 @@ pub struct Currency {
 impl Currency {
     /// US dollar.
     pub const USD: Self = Self::of(*b"USD");
+    /// No currency (ISO 4217): that of an amount whose code nobody can read.
+    pub const NONE: Self = Self::of(*b"XXX");
 
     /// Decimal places are 0, 2 or 3 (ISO 4217, table A.1).
     const fn of(letters: [u8; 3]) -> Self {

@@ -426,7 +426,7 @@ impl OrderRecord {
     /// Whether an order names the goods and the money that this one was booked with.
     pub fn was_booked_as(&self, order: &Order) -> bool {
         let paid: i64 = self.lines.iter().fold(0, |sum, l| sum.saturating_add(l.net).saturating_add(l.paid));
-        currency(order, self.currency) == Some(self.currency)
+        currency(order, self.currency) == self.currency
             && paid == eligible(order, self.currency)
             && (order.lines.len() > LINES_MAX
                 || goods(self.lines.iter().map(|l| (&*l.product_id, l.quantity)))
@@ -673,11 +673,11 @@ fn goods<'a>(lines: impl Iterator<Item = (&'a str, Quantity)>) -> BTreeMap<&'a s
     sums
 }
 
-/// The currency an order is in; none when its code is no currency.
-pub fn currency(order: &Order, default: Currency) -> Option<Currency> {
+/// The currency an order is in; [`Currency::NONE`] when its code is no currency, for a typing error is nobody's money.
+pub fn currency(order: &Order, default: Currency) -> Currency {
     match order.currency.as_deref() {
-        Some(code) if !default.is(code) => code.parse().ok(),
-        _ => Some(default),
+        Some(code) if !default.is(code) => code.parse().unwrap_or(Currency::NONE),
+        _ => default,
     }
 }
 
@@ -775,7 +775,7 @@ pub fn record(
     (at, received_at): (Timestamp, Timestamp),
     default: Currency,
 ) -> OrderRecord {
-    let currency = order.and_then(|o| currency(o, default)).unwrap_or(default);
+    let currency = order.map_or(default, |o| currency(o, default));
     let lines = booking.lines.iter().enumerate().map(|(i, booked)| {
         let said = order.and_then(|o| o.lines.get(i));
         let quantity = said.map_or(Quantity::ONE, |l| l.quantity);

@@ -18,9 +18,6 @@ use crate::time::Timestamp;
 /// Levels that are remembered behind the one that is held.
 const BEFORE_MAX: usize = 32;
 
-/// Of a level that no year earned: a review left it, or staff gave it. No refund takes it.
-const NO_YEAR: i16 = i16::MIN;
-
 /// What the member has in a local year of what the tiers count.
 pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {
     count_in(&member.years, tiers, year)
@@ -166,8 +163,8 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     let edition = book.edition();
     let (program, now) = (&edition.program, book.customer.clock);
     let Some(member) = &book.customer.member else { return };
-    let Some(held) = member.tier.as_ref().map(|held| held.level) else { return };
-    let (before, by_hand) = best_before(tiers, member, now);
+    let Some((held, held_until)) = member.tier.as_ref().map(|held| (held.level, held.until)) else { return };
+    let (before, by_hand) = best_before(program, tiers, member, now);
     // What was earned before a level was set by hand gave way to that.
     let years = member.years.keys().copied().filter(|other| !by_hand || *other == year);
     let earned = years.map(|year| {
@@ -179,20 +176,36 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
         Some(before) if before >= (level, until) || level == 0 => (before.0.min(held), before.1, None),
         _ => (level, until, (level > 0).then(|| resting_on(book, tiers, level, year)).flatten()),
     };
-    change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Refunded, rests_on);
+    if (level, until) != (held, held_until) {
+        change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Refunded, rests_on);
+    }
 }
 
-/// The best that was held before and is good still, back to what was set by hand; and whether something was.
-fn best_before(tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
+/// The best that was held before and is good still, or that reviews would have left of it, back to what was set by
+/// hand; and whether something was.
+fn best_before(program: &Program, tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
     let mut best = None;
-    for status in member.held_before.iter().filter(|status| status.until > now) {
+    for status in &member.held_before {
         let Some(level) = tiers.position(&status.tier) else { continue };
-        best = best.max(Some((level, status.until)));
-        if status.by_hand {
-            return (best, true);
+        if status.until > now {
+            best = best.max(Some((level, status.until)));
+            if status.by_hand {
+                return (best, true);
+            }
+        } else if !status.by_hand && tiers.drop == Drop::OneLevel {
+            best = best.max(left_of(program, level, status.until, now));
         }
     }
     (best, false)
+}
+
+/// What is left of a level that ended, one less with each year; none when nothing is.
+fn left_of(program: &Program, mut level: u8, mut until: Timestamp, now: Timestamp) -> Option<(u8, Timestamp)> {
+    while until <= now {
+        level = level.checked_sub(1).filter(|level| *level > 0)?;
+        until = end_of_next_year(program, program.zone.year(until.plus_millis(-1)));
+    }
+    Some((level, until))
 }
 
 /// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
@@ -256,7 +269,6 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
     let last = program.program.zone.year(due.plus_millis(-1));
     let earned = level_for(tiers, counted(member, tiers, last));
     let this = program.program.zone.year(due);
-    let end = end_of_next_year(&program.program, last);
     let policy = if held.by_hand {
         // What was earned meanwhile.
         let earned_in =
@@ -264,19 +276,14 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         let good = [earned_in(this.saturating_sub(1)), earned_in(this)];
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
-        let left = match tiers.drop {
-            Drop::OneLevel => held.level.saturating_sub(1),
-            Drop::ToEarned => 0,
+        let level = match tiers.drop {
+            Drop::OneLevel => earned.max(held.level.saturating_sub(1)),
+            Drop::ToEarned => earned,
         };
-        if left > 0 {
-            // Whatever comes back of the year that ended: who bought nothing in it keeps this too.
-            change(book, left, end, TierReason::Left, None);
-        }
-        (earned.max(left), end)
+        (level, end_of_next_year(&program.program, last))
     };
-    let Some(member) = &book.customer.member else { return };
     // What was held before may be good still.
-    let (before, _) = best_before(tiers, member, due);
+    let (before, _) = best_before(&program.program, tiers, member, due);
     let (level, until) = before.filter(|before| *before > policy && before.0 > 0).unwrap_or(policy);
     change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Reviewed, None);
 }
@@ -316,10 +323,7 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
         tier: change.tier.clone(),
         level: change.level,
         until: change.until,
-        year: match change.reason {
-            TierReason::Left | TierReason::Set => NO_YEAR,
-            _ => earning_year(change.until),
-        },
+        year: earning_year(change.until),
         reached_by: change.order,
         by_hand: change.reason == TierReason::Set,
     };
@@ -329,21 +333,21 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
             before.insert(0, old);
             held
         }
-        TierReason::Left => {
-            before.insert(0, held);
-            old
-        }
         TierReason::Adopted => TierStatus { tier: held.tier, level: held.level, until: held.until, ..old },
         TierReason::Refunded | TierReason::Reviewed => {
             let same = |status: &TierStatus| status.tier == change.tier && status.until == change.until;
-            match before.iter().position(same) {
+            let held = match before.iter().position(same) {
                 Some(at) => TierStatus { level: change.level, ..before.remove(at) },
                 None => held,
+            };
+            if change.reason == TierReason::Reviewed {
+                before.insert(0, old); // Something of it may be left in later years, whatever comes back of those.
             }
+            held
         }
         TierReason::Undermined => {
             let named = (&change.tier, change.until, change.order);
-            before.retain(|status| status.year == NO_YEAR || (&status.tier, status.until, status.reached_by) != named);
+            before.retain(|status| (&status.tier, status.until, status.reached_by) != named);
             old
         }
         TierReason::Rests => TierStatus { reached_by: change.order, ..old },
@@ -372,9 +376,10 @@ pub(crate) fn unite(member: &mut Member, tier: Option<TierStatus>, before: Vec<T
     forget(&mut member.held_before, now);
 }
 
-/// Nobody comes back to what is over, or to what everybody has; what that is may be another level by now.
+/// Nobody comes back to what everybody has, whatever level that is by now, or to what was given by hand and is over.
+/// Of what was reached something may be left when it is over: what ended first is forgotten first.
 fn forget(before: &mut Vec<TierStatus>, now: Timestamp) {
-    before.retain(|status| status.until > now && (status.until < Timestamp::NEVER || status.by_hand));
+    before.retain(|status| if status.by_hand { status.until > now } else { status.until < Timestamp::NEVER });
     while before.len() > BEFORE_MAX
         && let Some((first, _)) = before.iter().enumerate().min_by_key(|(_, status)| status.until)
     {

@@ -98,7 +98,7 @@ fn entry(seq: u64, customer: CustomerId) -> Entry {
         original_at: None,
         received_at: at,
         origin: Origin::Live,
-        ids: Identifier::user(&customer.to_string()).into_iter().collect(),
+        ids: vec![Identifier::of(customer)],
         traits: Properties::default(),
         body: Body::Track { name: "Tea Tasted".into() },
         properties: Properties(vec![("said".into(), Value::Text(text.into()))]).into(),

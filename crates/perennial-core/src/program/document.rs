@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
@@ -64,14 +64,13 @@ impl Node {
             with_snippet: false,
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
         };
-        match serde_saphyr::from_str_with_options::<Spanned<Content>>(text, options) {
-            Ok(spanned) => Ok(Self::from(spanned)),
-            // JSON may be indented with tabs, which YAML forbids.
-            Err(error) => match serde_json::from_str::<Value>(text) {
-                Ok(value) => Ok(Self::from(value)),
-                Err(_) => Err(unreadable(&error, what)),
-            },
-        }
+        let read = |text: &str| serde_saphyr::from_str_with_options::<Spanned<Content>>(text, options.clone());
+        // JSON may be indented with tabs, which YAML forbids; in its texts there are none.
+        let read = match read(text) {
+            Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => read(&text.replace('\t', " ")),
+            read => read,
+        };
+        read.map(Self::from).map_err(|error| unreadable(&error, what))
     }
 
     /// The value of a name in a map.

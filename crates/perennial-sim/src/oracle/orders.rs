@@ -107,7 +107,7 @@ impl Oracle {
         self.qualify(who, at, points, self.people[who].sales[sale].money());
         let order = self.people[who].sales[sale].id.clone();
         self.plant(who, sale);
-        self.reach(who, at, at + self.edition().pending_days * DAY, Some(&order));
+        self.reach_by_orders(who, at);
         self.regrade(who, self.trade.zone().year(at), Some(order));
     }
 

@@ -33,9 +33,16 @@ impl Oracle {
     }
 
     /// Points come back with what they paid for, in proportion: to the lots that they came from, as they were taken,
-    /// and last what was owed for it.
+    /// and what more there is was owed for it. That is owed no longer before anything comes back.
     pub(super) fn pay_back(&mut self, who: usize, sale: usize, now: i64) {
         let (mut left, clock) = (due_now(&mut self.people[who].sales[sale]), self.people[who].clock);
+        let from_lots: i64 = self.people[who].sales[sale].paid_from.iter().map(|(_, there)| there).sum();
+        let was_owed = (left - from_lots).max(0);
+        let owed = was_owed.min(self.people[who].arrears);
+        self.people[who].arrears -= owed;
+        if was_owed > owed {
+            self.grant(who, was_owed - owed, now, now); // It was settled meanwhile.
+        }
         for nth in 0..self.people[who].sales[sale].paid_from.len() {
             let (lot, there) = &mut self.people[who].sales[sale].paid_from[nth];
             let (lot, points) = (*lot, left.min(*there));
@@ -50,11 +57,6 @@ impl Oracle {
             self.take_borne(who, lot, points, used);
             self.settle(who, lot);
             self.lapse(lot, clock);
-        }
-        let owed = left.min(self.people[who].arrears);
-        self.people[who].arrears -= owed;
-        if left > owed {
-            self.grant(who, left - owed, now, now); // It was settled meanwhile.
         }
     }
 }

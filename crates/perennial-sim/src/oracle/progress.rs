@@ -13,9 +13,6 @@ use crate::plan::{By, Deed, Edition, LEVELS, Mark, Measure, OnRefund, SPREAD};
 /// Levels remembered behind the one that is held.
 const BEFORE_MAX: usize = 32;
 
-/// Of what no year earned.
-const NO_YEAR: i64 = i64::MIN;
-
 fn bare(level: &'static str, until: i64) -> Tier {
     Tier { level, until, by: None, year: None, by_hand: false }
 }
@@ -135,7 +132,7 @@ impl Oracle {
     fn hold_level(&mut self, who: usize, tier: Tier) {
         self.people[who].tier = Some(tier);
         let (clock, before) = (self.people[who].clock, std::mem::take(&mut self.people[who].held_before));
-        let of_use = |tier: &Tier| tier.until > clock && (tier.by_hand || tier.until < NEVER);
+        let of_use = |tier: &Tier| if tier.by_hand { tier.until > clock } else { tier.until < NEVER };
         let mut before: Vec<Tier> = before.into_iter().filter(of_use).collect();
         while before.len() > BEFORE_MAX {
             let first = (0..before.len()).min_by_key(|at| before[*at].until);
@@ -222,6 +219,9 @@ impl Oracle {
         let (level, until) = better.map_or((level, until), |(level, until)| (level.min(held), until));
         let year = Some(year).filter(|_| better.is_none() && level > 0);
         let by = year.and_then(|year| self.reaching(who, year, level));
+        if self.people[who].tier.as_ref().is_some_and(|tier| (held, tier.until) == (level, until)) {
+            return;
+        }
         self.take_up(who, Tier { by, year, ..bare(self.edition().levels[level].0, until) });
     }
 
@@ -230,11 +230,24 @@ impl Oracle {
         self.people[who].held_before.iter().position(|tier| tier.by_hand && tier.until > now)
     }
 
-    /// The best of what was held before and is good still, since a level was last set by hand.
+    /// The best of what was held before and is good still, since a level was last set by hand, or what New Years have
+    /// left of it.
     fn best_before(&self, who: usize, now: i64) -> Option<(usize, i64)> {
         let since = self.hand_before(who, now).map_or(usize::MAX, |at| at + 1);
-        let good = self.people[who].held_before.iter().filter(|tier| tier.until > now).take(since);
-        good.filter_map(|tier| Some((self.edition().position(tier.level)?, tier.until))).max()
+        let before = self.people[who].held_before.iter().take(since);
+        before.filter_map(|tier| self.left_of(self.edition().position(tier.level)?, tier, now)).max()
+    }
+
+    fn left_of(&self, level: usize, tier: &Tier, now: i64) -> Option<(usize, i64)> {
+        if tier.until > now {
+            return Some((level, tier.until));
+        }
+        let zone = self.trade.zone();
+        let ended = zone.year(tier.until - 1);
+        let years = usize::try_from(zone.year(now) - ended).unwrap_or(0);
+        let left = level.saturating_sub(years);
+        let is_left = left > 0 && !tier.by_hand && !self.edition().drops_to_earned;
+        is_left.then(|| (left, zone.year_begins(zone.year(now) + 1)))
     }
 
     /// Somebody holds a level now: the very one that they held before, if that is the same.
@@ -265,14 +278,9 @@ impl Oracle {
         None
     }
 
-    /// The level that a New Year leaves of another; one down is left whatever the year that ended brought, and so
-    /// whatever comes back of it.
-    fn left_by_review(&mut self, who: usize, ended: i64, level: usize, until: i64) -> usize {
+    /// The level that a New Year leaves of another.
+    fn left_by_review(&self, who: usize, ended: i64, level: usize) -> usize {
         let down_to = if self.edition().drops_to_earned { 0 } else { level.saturating_sub(1) };
-        if down_to > 0 {
-            let left = Tier { year: Some(NO_YEAR), ..bare(self.edition().levels[down_to].0, until) };
-            self.people[who].held_before.insert(0, left);
-        }
         self.earned(who, ended).max(down_to)
     }
 
@@ -285,12 +293,14 @@ impl Oracle {
             let earned = [this - 1, this].map(|year| (self.earned(who, year), zone.year_begins(year + 2)));
             earned.into_iter().filter(|(at, until)| *at > 0 && *until > due).max().unwrap_or((0, NEVER))
         } else {
-            let until = zone.year_begins(ended + 2);
-            (self.left_by_review(who, ended, self.place(held.level), until), until)
+            (self.left_by_review(who, ended, self.place(held.level)), zone.year_begins(ended + 2))
         };
         let before = self.best_before(who, due).filter(|before| before.0 > 0 && *before > policy);
         let (at, until) = before.unwrap_or(policy);
         self.take_up(who, bare(self.edition().levels[at].0, until));
+        self.people[who].held_before.insert(0, held);
+        let held = self.people[who].tier.clone();
+        held.into_iter().for_each(|held| self.hold_level(who, held));
     }
 
     pub(super) fn give(&mut self, who: usize, now: i64, tier: &str, until: i64) -> Result<(), &'static str> {
@@ -331,7 +341,7 @@ impl Oracle {
     pub(super) fn reach_together(&mut self, who: usize) {
         let by_year = self.by_year(who);
         match self.last_order(who, None) {
-            Some((at, id)) => drop(self.reach(who, at, at + self.edition().pending_days * DAY, Some(&id))),
+            Some((at, _)) => self.reach_by_orders(who, at),
             None => self.conclude(who),
         }
         for (year, order) in by_year {
@@ -356,6 +366,18 @@ impl Oracle {
                 let kept = person.sales.iter().filter(|s| s.rows.iter().any(Row::is_kept)).count();
                 i64::try_from(kept).unwrap_or(0)
             }
+        }
+    }
+
+    /// What orders reach is reached by the last of them, though the one that came in may be of an earlier day. Its own
+    /// year is graded by itself.
+    pub(super) fn reach_by_orders(&mut self, who: usize, came_in: i64) {
+        let kept = self.people[who].sales.iter().filter(|sale| sale.rows.iter().any(Row::is_kept));
+        let Some((at, id)) = kept.map(|sale| (sale.at, sale.id.clone())).max_by_key(|(at, _)| *at) else { return };
+        let counts = self.reach(who, at, at + self.edition().pending_days * DAY, Some(&id));
+        let (year, graded) = (self.trade.zone().year(at), self.trade.zone().year(came_in));
+        if counts && year != graded {
+            self.regrade(who, year, Some(id));
         }
     }
 

@@ -318,7 +318,8 @@ fn nobody(item: &Properties) -> Malformed {
         }
     }
     if item.get("userId").and_then(scalar_text).is_some_and(|id| id.parse::<CustomerId>().is_ok()) {
-        let reason = "ids that begin with cus_ are Perennial's own; send the id that your shop knows the account by";
+        let reason =
+            "cus_ and 32 hex digits is an id of Perennial's own; send the id that your shop knows the account by";
         return Malformed::new("no_identifier", "userId", reason);
     }
     Malformed::new("no_identifier", "userId", "no usable userId or anonymousId; send one of them")

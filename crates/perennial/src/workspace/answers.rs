@@ -261,7 +261,7 @@ impl Workspace {
             Fact::Booked(booking) => {
                 let ours = self.rules.edition(booking.version).map(|edition| edition.program.currency);
                 let order = entry.input.as_ref().and_then(ordered);
-                ours.map(|ours| order.and_then(|order| orders::currency(order, ours)).unwrap_or(ours))
+                ours.map(|ours| order.map_or(ours, |order| orders::currency(order, ours)))
             }
             Fact::Returned(back) => self.order_currency(back.order)?.or(self.currency()),
             _ => self.currency(),
