@@ -162,25 +162,22 @@ impl<'p> Script<'p> {
 
     fn tally(&mut self) {
         let Self { gathered, matched, steps, traits, .. } = self;
-        let (currency, totals) = (gathered.plan.currency, &mut gathered.totals);
+        gathered.name_currencies();
+        let mut totals = std::mem::take(&mut gathered.totals);
         let mut present = vec![false; gathered.people.len()];
-        for draft in gathered.orders.iter().filter(|d| !d.lines.is_empty()) {
-            if draft.is_return {
-                continue;
-            }
+        for draft in gathered.orders.iter().filter(|d| !d.is_return && !d.lines.is_empty()) {
             present[draft.person as usize] = true;
             totals.orders += 1;
             draft.lines.iter().for_each(|line| totals.sold.add(1, line.quantity, line.amount));
-            let exact: Decimal = draft.lines.iter().map(|line| line.amount).sum();
-            let minor = currency.minor(exact).unwrap_or(0);
-            totals.booked_minor += minor;
-            totals.rounding += currency.major(minor) - exact;
+            let exact = draft.lines.iter().map(|line| line.amount).sum();
+            let currency = gathered.currency_of(draft);
+            totals.by_currency.entry(currency).or_default().book(currency, exact);
         }
         for m in matched.iter() {
             present[gathered.orders[m.back as usize].person as usize] = true;
-        }
-        for part in matched.iter().flat_map(|m| &m.pieces) {
-            totals.refunded_at_sale_price += part.2 * Decimal::from(part.1);
+            let money = totals.by_currency.entry(m.currency).or_default();
+            let worth = |(_, pieces, price): &Portion| *price * Decimal::from(*pieces);
+            money.refunded_at_sale_price += m.pieces.iter().map(worth).sum::<Decimal>();
         }
         gathered.events.iter().for_each(|event| present[event.person as usize] = true);
         traits.iter().zip(&mut present).for_each(|(traits, present)| *present |= !traits.is_empty());
@@ -194,6 +191,7 @@ impl<'p> Script<'p> {
         totals.refunds = matched.len() as u64;
         totals.events = gathered.events.len() as u64;
         totals.enrolled = steps.iter().filter(|s| matches!(s.what, What::Enroll(_))).count() as u64;
+        gathered.totals = totals;
     }
 
     fn input(&self, step: Step) -> Option<Input> {
@@ -270,7 +268,7 @@ impl<'p> Script<'p> {
         };
         let order = Order {
             order_id: draft.id.clone(),
-            currency: Some(self.gathered.plan.currency.code().into()),
+            currency: Some(self.gathered.currency_of(draft).code().into()),
             subtotal: Some(subtotal.normalize()),
             revenue: None,
             total: Some((subtotal + charges).normalize()),

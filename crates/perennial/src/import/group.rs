@@ -5,10 +5,11 @@
 //! Absent on purpose: output. Nothing leaves here before all rows are known, because returns look
 //! back, contradictions are settled over the whole file, and inputs go out in the order of time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use perennial_core::event::Product;
 use perennial_core::id::{CustomerId, IDENTIFIER_MAX, Identifier, IdentifierKind, Word};
+use perennial_core::money::Currency;
 use perennial_core::packed::Packed;
 use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
@@ -56,6 +57,8 @@ pub(super) struct Gathered<'p> {
     repeated: HashMap<[u8; 16], u32>,
     seen_orders: HashSet<Box<str>>,
     seen_customers: HashSet<Box<str>>,
+    /// Currencies that rows of orders name, whatever became of these rows.
+    seen_currencies: BTreeSet<Currency>,
     now: Timestamp,
     /// Every instant is moved by so much.
     shift_ms: i64,
@@ -104,6 +107,8 @@ pub(super) struct Draft {
     pub(super) at: Timestamp,
     pub(super) person: u32,
     pub(super) is_return: bool,
+    /// What its rows say; see [`Gathered::currency_of`].
+    currency: Option<Currency>,
     pub(super) first_line: u64,
     pub(super) lines: Vec<DraftLine>,
     pub(super) discount: Decimal,
@@ -245,6 +250,7 @@ impl<'p> Gathered<'p> {
             repeated: HashMap::new(),
             seen_orders: HashSet::new(),
             seen_customers: HashSet::new(),
+            seen_currencies: BTreeSet::new(),
             now,
             shift_ms: i64::from(shift_weeks) * WEEK_MS,
         }
@@ -283,6 +289,7 @@ impl<'p> Gathered<'p> {
                 seen.insert(name.into());
             }
         }
+        self.seen_currencies.extend(self.said_currency(orders, cells).ok().flatten());
         self.totals.order_ids_read = self.seen_orders.len() as u64;
         self.totals.customers_read = self.seen_customers.len() as u64;
     }
@@ -322,6 +329,43 @@ impl<'p> Gathered<'p> {
         let ids = identifiers(&customers.ids, cells);
         if !ids.is_empty() && (joined.is_some() || !readable) {
             self.faulty.push(Faulty { ids, line, joined });
+        }
+    }
+
+    /// The currency that a row names, if it names one.
+    fn said_currency(&self, o: &Orders, cells: &[Cell]) -> Result<Option<Currency>, Bad> {
+        let Some((column, text)) = o.currency.and_then(|column| Some((column, cells[column].text()?))) else {
+            return Ok(None);
+        };
+        let unread = |_| {
+            let reason = format!(
+                "{} is not a currency code of three letters like EUR; write one, or nothing for {}",
+                shown(text),
+                self.plan.currency
+            );
+            bad("bad_currency", self.column(o.file, column), reason)
+        };
+        text.parse().map(Some).map_err(unread)
+    }
+
+    /// The currency of an order's amounts.
+    pub(super) fn currency_of(&self, draft: &Draft) -> Currency {
+        draft.currency.unwrap_or(self.plan.currency)
+    }
+
+    /// The currencies of the orders to be booked.
+    pub(super) fn currencies(&self) -> BTreeSet<Currency> {
+        let sold = self.orders.iter().filter(|draft| !draft.is_return && !draft.lines.is_empty());
+        sold.map(|draft| self.currency_of(draft)).collect()
+    }
+
+    /// Says of which currencies the amounts of the order file are.
+    pub(super) fn name_currencies(&mut self) {
+        let mut all = std::mem::take(&mut self.seen_currencies);
+        all.extend(self.orders.iter().map(|draft| self.currency_of(draft)));
+        if !all.is_empty() {
+            let names: Vec<_> = all.iter().map(Currency::code).collect();
+            self.totals.currency = names.join(" + ");
         }
     }
 
@@ -398,6 +442,13 @@ impl<'p> Gathered<'p> {
                 format!("order {id} belongs to {owner} by its line {}", draft.first_line),
             ));
         }
+        let currency = self.said_currency(o, cells)?;
+        let other = known.and_then(|n| self.orders[n as usize].currency).filter(|_| currency.is_some());
+        if let (Some(column), Some(other)) = (o.currency, other.filter(|other| currency != Some(*other))) {
+            let reason =
+                format!("another line of order {id} says {other}; an order has one currency, so mend one of them");
+            return Err(bad("conflict", self.column(o.file, column), reason));
+        }
         let by_measure = !o.by_measure.is_empty() && holds(&o.by_measure, cells);
         let (quantity, amount) = (moved.quantity, moved.amount);
         let drafted = DraftLine {
@@ -413,6 +464,7 @@ impl<'p> Gathered<'p> {
         };
         let draft = &mut self.orders[n as usize];
         draft.at = draft.at.min(at);
+        draft.currency = draft.currency.or(currency);
         draft.discount += moved.discount;
         draft.lines.push(drafted);
         Ok(())
@@ -437,6 +489,7 @@ impl<'p> Gathered<'p> {
             at,
             person,
             is_return,
+            currency: None,
             first_line: line,
             lines: Vec::new(),
             discount: Decimal::ZERO,

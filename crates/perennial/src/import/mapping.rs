@@ -32,7 +32,7 @@ pub(super) struct Source {
     /// What this is, for people.
     #[serde(default)]
     pub(super) about: String,
-    /// The currency of all amounts, as `GBP`.
+    /// The currency of amounts, as `GBP`; of single orders, what `orders.currency` says.
     pub(super) currency: Option<String>,
     /// The zone of instants that say none, as `Europe/London`.
     pub(super) time_zone: String,
@@ -372,6 +372,8 @@ pub(super) struct OrdersSource {
     /// Who bought when no identifier is there: an anonymous customer of this name, in which
     /// `{order}` stands for the order id. Absent: such rows are rejected.
     pub(super) without_customer: Option<String>,
+    /// The column of the order's currency, as `CHF`. Where no row of an order says one, it is the mapping's.
+    pub(super) currency: Option<String>,
     /// What a row says about its line.
     pub(super) line: LineSource,
     /// The column of the order's shipping, the same on all lines.
@@ -462,7 +464,7 @@ pub struct Plan {
     pub name: Box<str>,
     /// What it brings in, for people.
     pub about: Box<str>,
-    /// The currency of all amounts.
+    /// The currency of orders that say none.
     pub currency: Currency,
     pub(super) fingerprint: [u8; 16],
     pub(super) enroll: Enroll,
@@ -541,6 +543,7 @@ pub(super) struct Orders {
     pub(super) at: usize,
     pub(super) customer: Ids,
     pub(super) without_customer: Option<Box<str>>,
+    pub(super) currency: Option<usize>,
     pub(super) product: usize,
     pub(super) quantity: Option<usize>,
     pub(super) by_measure: When,
@@ -624,6 +627,21 @@ fn follows(problem: &Problem, first: &Problem) -> bool {
 fn one(path: &str, message: String) -> Vec<Problem> {
     vec![Problem { path: path.to_owned(), line: 0, message }]
 }
+
+/// Properties of an order that it has fields for, and what fills these: beside them the same name would say
+/// something that nobody reads.
+const FILLED: [(&[&str], &str); 7] = [
+    (&["currency"], "from the column that 'orders.currency' names; say it there"),
+    (&["order_id", "orderId"], "from 'orders.id'; leave this out"),
+    (&["products"], "from the rows, as 'orders.line' says; leave this out"),
+    (
+        &["subtotal", "revenue", "total"],
+        "with the sum of its lines, as 'orders.line' says; leave this out, or name it otherwise",
+    ),
+    (&["discount"], "from 'orders.line.discounts'; say it there, or name this otherwise"),
+    (&["shipping", "tax"], "from the columns that 'orders.shipping' and 'orders.tax' name; say it there"),
+    (&["paid_with_points"], "by calls only, and imports do not know it; name this otherwise"),
+];
 
 /// Compiled expressions larger than this are refused: a pattern must not eat the memory.
 const REGEX_BYTES: usize = 1 << 20;
@@ -1012,6 +1030,14 @@ impl Compiler {
         if o.without_customer.as_ref().is_some_and(|t| !t.contains("{order}")) {
             self.problem("orders.without_customer", "must contain {order}, or all of them would be one person");
         }
+        for name in o.properties.keys() {
+            if let Some((_, remedy)) = FILLED.iter().find(|(filled, _)| filled.contains(&name.as_str())) {
+                self.problem(
+                    format!("orders.properties.{name}"),
+                    format!("the order's own '{name}' is filled {remedy}"),
+                );
+            }
+        }
         let mut amount = |at: &str, name: &Option<String>| name.as_ref().map(|name| self.amount(at, file, name));
         let price = amount("orders.line.price", &line.price);
         let total = amount("orders.line.amount", &line.amount);
@@ -1030,6 +1056,10 @@ impl Compiler {
             at: self.instant("orders.at", file, &o.at),
             customer: self.ids("orders.customer", file, &o.customer),
             without_customer: o.without_customer.as_deref().map(Into::into),
+            currency: o
+                .currency
+                .as_ref()
+                .map(|name| self.typed("orders.currency", file, name, &[Kind::Text], "a text")),
             product: self.name(file, &line.product_id),
             quantity,
             price,

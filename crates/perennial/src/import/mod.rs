@@ -50,7 +50,7 @@ use group::Gathered;
 use mapping::{Duplicates, File};
 pub use mapping::{Plan, compile, schema};
 use read::{Record, Rows};
-pub use reconcile::{FileTotals, Reconciliation, RejectedRow, Sums, Taken};
+pub use reconcile::{FileTotals, Money, Reconciliation, RejectedRow, Sums, Taken};
 use rejects::{Rejects, Unwritten};
 pub(crate) use shape::suggestion;
 
@@ -146,6 +146,8 @@ pub struct Booked {
     pub order_id: Box<str>,
     /// When it was placed.
     pub at: Timestamp,
+    /// Of its money.
+    pub currency: Currency,
     /// Its lines.
     pub lines: Vec<BookedLine>,
     /// Whether anything of it was refunded.
@@ -175,6 +177,7 @@ impl From<OrderRecord> for Booked {
         };
         Self {
             at: record.at,
+            currency: record.currency,
             lines: record.lines.iter().map(line).collect(),
             refunded: !record.refunds.is_empty(),
             order_id: record.order_id,
@@ -244,7 +247,7 @@ pub enum Failure {
     },
     /// Orders would earn nothing.
     Currency {
-        /// The mapping's.
+        /// Theirs.
         ours: Currency,
         /// The programme's.
         theirs: Currency,
@@ -276,8 +279,8 @@ impl fmt::Display for Failure {
             Self::Currency { ours, theirs } => {
                 write!(
                     f,
-                    "the mapping's currency is {ours}, the programme's is {theirs}, and it has no rate for {ours}: no order would \
-                     earn. Mend 'currency' in the mapping, or publish a programme with 'rates: {{ {ours}: ... }}' (what one {ours} \
+                    "there are orders in {ours}; the programme's currency is {theirs}, and it has no rate for {ours}: they would not \
+                     earn. Mend 'currency' in the mapping (or the column 'orders.currency'), or publish a programme with 'rates: {{ {ours}: ... }}' (what one {ours} \
                      is in {theirs}); whoever wants the orders without points says --history-only"
                 )
             }
@@ -346,11 +349,9 @@ impl Plan {
     /// # Errors
     /// See [`Failure`]. Rejected rows are no failure; they are in the reject file and the totals.
     pub fn run(&self, sink: &mut dyn Sink, options: &Options) -> Result<Reconciliation, Failure> {
-        if let Some(theirs) = sink.currency(self.currency)
-            && self.orders.is_some()
-            && !options.history_only
-        {
-            return Err(Failure::Currency { ours: self.currency, theirs });
+        // Known before a row is read, unless the rows say it.
+        if self.orders.as_ref().is_some_and(|orders| orders.currency.is_none()) {
+            earning(sink, options, [self.currency])?;
         }
         let paths = self.look(options)?;
         let mut gathered = Gathered::new(self, options.now, options.shift_weeks);
@@ -363,6 +364,7 @@ impl Plan {
         if let Some(customers) = options.limit_customers {
             gathered.limit(customers);
         }
+        earning(sink, options, gathered.currencies())?;
         let catalogue = gathered.catalogue();
         gathered.totals.products = catalogue.len() as u64;
         let script = Script::new(gathered, sink, options.now).map_err(Failure::Sink)?;
@@ -566,6 +568,15 @@ impl Plan {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Refuses orders that would earn nothing, unless that is what is wanted.
+fn earning(sink: &dyn Sink, options: &Options, of: impl IntoIterator<Item = Currency>) -> Result<(), Failure> {
+    let stranger = of.into_iter().find_map(|ours| Some((ours, sink.currency(ours)?)));
+    match stranger {
+        Some((ours, theirs)) if !options.history_only => Err(Failure::Currency { ours, theirs }),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use perennial_core::money::Currency;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 
@@ -17,7 +18,7 @@ pub struct Sums {
     /// Pieces (or kilograms, or whatever the file counts).
     #[serde(serialize_with = "as_text")]
     pub pieces: Decimal,
-    /// Money, in the import's currency.
+    /// Money. Of several currencies the numbers are added up as they stand: a check that no row is lost.
     #[serde(serialize_with = "as_text")]
     pub amount: Decimal,
 }
@@ -36,6 +37,31 @@ impl Sums {
 
     fn plus(self, other: Self) -> Self {
         Self { rows: self.rows + other.rows, pieces: self.pieces + other.pieces, amount: self.amount + other.amount }
+    }
+}
+
+/// Money of one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Money {
+    /// Orders made.
+    pub orders: u64,
+    /// These orders in minor units, each order rounded by itself: what the ledger books.
+    pub booked_minor: i64,
+    /// By how much that differs from the exact sum.
+    #[serde(serialize_with = "as_text")]
+    pub rounding: Decimal,
+    /// What the returned pieces had been sold for: what refunds take back.
+    #[serde(serialize_with = "as_text")]
+    pub refunded_at_sale_price: Decimal,
+}
+
+impl Money {
+    /// Adds an order.
+    pub(super) fn book(&mut self, currency: Currency, exact: Decimal) {
+        let minor = currency.minor(exact).unwrap_or(0);
+        self.orders += 1;
+        self.booked_minor += minor;
+        self.rounding += currency.major(minor) - exact;
     }
 }
 
@@ -108,7 +134,7 @@ impl Taken {
 pub struct Reconciliation {
     /// The import's name.
     pub name: String,
-    /// Of all amounts.
+    /// Of all amounts of the order file; of several currencies their names, as `CHF + EUR`.
     pub currency: String,
     /// Each file.
     pub files: Vec<FileTotals>,
@@ -137,14 +163,8 @@ pub struct Reconciliation {
     pub orders: u64,
     /// Refund events made: one for each return and order it was matched to.
     pub refunds: u64,
-    /// What the returned pieces had been sold for: what refunds take back.
-    #[serde(serialize_with = "as_text")]
-    pub refunded_at_sale_price: Decimal,
-    /// All orders in minor units, each order rounded by itself: what the ledger books.
-    pub booked_minor: i64,
-    /// By how much that differs from the exact sum.
-    #[serde(serialize_with = "as_text")]
-    pub rounding: Decimal,
+    /// The money of orders and refunds, by currency.
+    pub by_currency: BTreeMap<Currency, Money>,
     /// Customers with a name.
     pub customers: u64,
     /// Customers without one.
@@ -220,27 +240,41 @@ impl Reconciliation {
         out.insert_str(at, &head);
     }
 
+    fn write_money(&self, out: &mut String) {
+        if self.by_currency.len() > 1 {
+            let _ = writeln!(
+                out,
+                "  the amounts above are numbers of several currencies added up: they show that no row is lost, and are no sum of money"
+            );
+        }
+        for (currency, money) in &self.by_currency {
+            let _ = writeln!(
+                out,
+                "  {currency}: {} booked with {} in minor units (rounding of single orders: {}); refunds of what was sold for {}",
+                counted(money.orders, "order", "orders"),
+                grouped(money.booked_minor.into()),
+                money.rounding.normalize(),
+                grouped(money.refunded_at_sale_price),
+            );
+        }
+    }
+
     fn write_counts(&self, out: &mut String) {
         let _ = writeln!(
             out,
-            "  {} orders, {} refunds (sold for {}), {} named and {} anonymous customers, {} enrolled, {} products, {} other events",
-            grouped(self.orders.into()),
-            grouped(self.refunds.into()),
-            grouped(self.refunded_at_sale_price),
+            "  {}, {}, {} named and {} anonymous customers, {} enrolled, {}, {}",
+            counted(self.orders, "order", "orders"),
+            counted(self.refunds, "refund", "refunds"),
             grouped(self.customers.into()),
             grouped(self.anonymous.into()),
             grouped(self.enrolled.into()),
-            grouped(self.products.into()),
-            grouped(self.events.into()),
+            counted(self.products, "product", "products"),
+            counted(self.events, "other event", "other events"),
         );
-        let (ids, people) = (grouped(self.order_ids_read.into()), grouped(self.customers_read.into()));
-        let _ = writeln!(out, "  the order file names {ids} order ids and {people} customers");
-        let booked = grouped(self.booked_minor.into());
-        let _ = writeln!(
-            out,
-            "  booked in minor units: {booked}; rounding of single orders: {}",
-            self.rounding.normalize()
-        );
+        let ids = counted(self.order_ids_read, "order id", "order ids");
+        let people = counted(self.customers_read, "customer", "customers");
+        let _ = writeln!(out, "  the order file names {ids} and {people}");
+        self.write_money(out);
         let points = |n: i64| grouped(n.into());
         let t = self.taken;
         let _ = writeln!(
@@ -281,6 +315,11 @@ impl Reconciliation {
         }
         let _ = writeln!(out, "  taken: {} new, {} known already, {} rejected", t.new, t.duplicates, t.rejected);
     }
+}
+
+/// How many of something.
+fn counted(n: u64, one: &str, more: &str) -> String {
+    format!("{} {}", grouped(n.into()), if n == 1 { one } else { more })
 }
 
 /// Names that a table shows.

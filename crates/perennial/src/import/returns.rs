@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use perennial_core::event::Line;
+use perennial_core::money::Currency;
 use perennial_core::quantity::Quantity;
 use perennial_core::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -29,6 +30,8 @@ pub(super) struct Matched {
     pub(super) back: u32,
     /// The order.
     pub(super) origin: Origin,
+    /// The order's.
+    pub(super) currency: Currency,
     /// At the price that they had been sold for.
     pub(super) pieces: Vec<Portion>,
 }
@@ -66,6 +69,7 @@ impl Origin {
 struct Sale {
     id: Box<str>,
     at: Timestamp,
+    currency: Currency,
     /// Whose returns it may be matched to when they do not name it.
     people: Vec<u32>,
     first_line: u64,
@@ -197,7 +201,7 @@ impl Desk {
         }
         lines.retain(|(product, ..)| backs.products.contains(product));
         let people = person.into_iter().collect();
-        self.add(Sale { id: booked.order_id, at: booked.at, people, first_line: 0, lines });
+        self.add(Sale { id: booked.order_id, at: booked.at, currency: booked.currency, people, first_line: 0, lines });
         Ok(())
     }
 
@@ -211,6 +215,7 @@ impl Desk {
             self.add(Sale {
                 id: draft.id.clone(),
                 at: draft.at,
+                currency: gathered.currency_of(draft),
                 people: vec![draft.person],
                 first_line: draft.first_line,
                 lines: lines_of(draft),
@@ -270,7 +275,11 @@ impl Desk {
                 }
             }
         }
-        self.matched.extend(found.into_iter().map(|(origin, pieces)| Matched { back: n, origin, pieces }));
+        for (origin, pieces) in found {
+            let sale = self.by_order.get(&origin.order).map(|sale| self.sales[*sale].currency);
+            let currency = sale.unwrap_or(gathered.plan.currency);
+            self.matched.push(Matched { back: n, origin, currency, pieces });
+        }
     }
 }
 

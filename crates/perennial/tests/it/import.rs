@@ -13,7 +13,8 @@ use parquet::data_type::{
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use perennial::import::command::{Arguments, Shown, prepare, run};
 use perennial::import::{
-    Batch, Booked, Failure, Options, Plan, Reconciliation, Refused, Sink, SinkError, Sums, Taken, compile, schema,
+    Batch, Booked, Failure, Money, Options, Plan, Reconciliation, Refused, Sink, SinkError, Sums, Taken, compile,
+    schema,
 };
 use perennial::workspace::{Glimpse, Workspace};
 use perennial_core::event::{Body, Event, Origin, Product, Refund};
@@ -306,6 +307,12 @@ fn told(reject: &[String]) -> (&str, &str, &str, bool) {
 fn sum(rec: &Reconciliation, code: &str) -> (u64, String, String) {
     let s = rec.rejected.get(code).copied().unwrap_or_default();
     (s.rows, s.pieces.normalize().to_string(), s.amount.normalize().to_string())
+}
+
+/// The money of an import in one currency.
+fn money(totals: &Reconciliation) -> Money {
+    assert!(totals.by_currency.len() <= 1, "{:?}", totals.by_currency);
+    totals.by_currency.values().next().copied().unwrap_or_default()
 }
 
 const TILL: &str = "
@@ -716,7 +723,7 @@ fn returned_pieces_come_from_the_latest_earlier_orders_that_have_some_left() {
     assert_eq!(refunds, expected.map(|(id, order, n)| (id.to_owned(), order.to_owned(), n.into())));
     assert_eq!(sum(&totals, "no_matching_sale"), (1, "-7".into(), "-28".into()));
     assert_eq!(totals.returned.pieces, (-7).into());
-    assert_eq!(totals.refunded_at_sale_price, 23.into(), "2 x 4.00 and 5 x 3.00");
+    assert_eq!(money(&totals).refunded_at_sale_price, 23.into(), "2 x 4.00 and 5 x 3.00");
     let reject = &shop.rejects()[0];
     assert_eq!((reject[1].as_str(), reject[10].as_str()), ("no_matching_sale", "-10"), "a return is told whole");
     assert!(reject[3].starts_with("7 of 10 pieces came back without an earlier sale"), "{}", reject[3]);
@@ -758,7 +765,7 @@ fn what_the_books_refuse_is_rejected_row_by_row() {
         C,02/02/2025 10:00,L2,,tea,1,\"5,00\"\n";
     for _ in 0..2 {
         let (totals, rejects) = books.take(TILL, rows);
-        assert_eq!((totals.orders, totals.sold.rows, totals.booked_minor, totals.enrolled), (1, 1, 500, 1));
+        assert_eq!((totals.orders, totals.sold.rows, money(&totals).booked_minor, totals.enrolled), (1, 1, 500, 1));
         assert_eq!(sum(&totals, "erased"), (2, "3".into(), "11".into()));
         assert_eq!((totals.files[0].rejected, totals.customers), (2, 1));
         let told: Vec<_> = rejects.iter().map(|row| [&*row[0], &*row[1], &*row[2], &*row[5]]).collect();
@@ -776,7 +783,7 @@ fn an_order_that_is_booked_stays_and_other_lines_of_it_are_rejected() {
     assert_eq!((totals.orders, rejects.len()), (1, 1));
     for _ in 0..2 {
         let (totals, rejects) = books.take(&mapping, second);
-        assert_eq!((totals.orders, totals.sold.rows, totals.booked_minor), (0, 0, 0));
+        assert_eq!((totals.orders, totals.sold.rows, money(&totals).booked_minor), (0, 0, 0));
         assert_eq!(sum(&totals, "order_known"), (1, "1".into(), "30".into()));
         assert_eq!(rejects[0][..3], ["2", "order_known", "receipt"]);
         assert!(rejects[0][3].contains("leave these rows out"), "{}", rejects[0][3]);
@@ -796,7 +803,7 @@ fn a_mended_return_takes_from_the_books_and_only_once() {
     let mended = [back.to_owned(), format!("{sales}{back}"), back.to_owned()];
     for (nth, rows) in mended.iter().enumerate() {
         let (totals, rejects) = books.take(TILL, rows);
-        assert_eq!((totals.refunds, totals.refunded_at_sale_price, rejects.len()), (1, 20.into(), 0), "{nth}");
+        assert_eq!((totals.refunds, money(&totals).refunded_at_sale_price, rejects.len()), (1, 20.into(), 0), "{nth}");
         assert_eq!(totals.taken.points_reversed, if nth == 0 { 20 } else { 0 }, "{nth}");
         assert_eq!(totals.taken.new, u64::from(nth == 0), "{nth}");
         assert_eq!(books.points("loyalty:L1"), 10, "{nth}");
@@ -913,6 +920,89 @@ fn orders_that_would_earn_nothing_for_their_currency_are_refused_before_anything
     let options = Options { history_only: true, ..shop.options() };
     let taken = shop.plan.run(&mut books, &options).unwrap().taken;
     assert_eq!((taken.points_granted, books.counting.named("Order Completed").len()), (0, 3));
+}
+
+/// A till that says the currency of each order.
+fn abroad() -> String {
+    TILL.replace("  line: {", "  currency: coin\n  line: {")
+        .replace("      price: {", "      coin: { may_be_missing: true }\n      price: {")
+}
+
+const ABROAD: &str = "receipt,at,card,phone,sku,quantity,price,coin\n";
+
+#[test]
+fn each_order_is_booked_in_the_currency_that_its_rows_name() {
+    let rows = format!(
+        "{ABROAD}A,01/02/2025 10:00,L1,,tea,1,\"10,005\",\nB,01/02/2025 11:00,L1,,tea,2,\"5,00\",chf\n\
+         C,01/02/2025 12:00,L1,,tea,3,\"100,4\",JPY\nC,01/02/2025 12:00,L1,,cup,1,\"200\",\n\
+         D,02/02/2025 12:00,L1,,tea,-1,\"100,4\",\n"
+    );
+    let shop = Shop::new(&abroad(), "till.csv", &rows);
+    let mut sink = Counting::keeping();
+    let totals = shop.run(&mut sink);
+    let booked = |event: &&Event| match &event.body {
+        Body::Ordered(order) => format!("{} {}", order.order_id, order.currency.as_deref().unwrap_or_default()),
+        other => panic!("{other:?}"),
+    };
+    let orders: Vec<_> = sink.named("Order Completed").iter().map(booked).collect();
+    assert_eq!(orders, ["A EUR", "B CHF", "C JPY"], "what names none is in the mapping's");
+    let money = |code: &str| totals.by_currency[&code.parse::<Currency>().unwrap()];
+    assert_eq!((money("EUR").booked_minor, money("CHF").booked_minor, money("JPY").booked_minor), (1_001, 1_000, 501));
+    assert_eq!(money("JPY").rounding.to_string(), "-0.2", "501.2 yen, which have no cents");
+    assert_eq!(money("JPY").refunded_at_sale_price.normalize().to_string(), "100.4", "as the order was sold");
+    let table = totals.table();
+    for told in ["CHF + EUR + JPY", "no sum of money", "  CHF: 1 order booked with 1,000 in minor units", "1 refund,"] {
+        assert!(table.contains(told), "{told}: {table}");
+    }
+    let absent = Shop::new(&abroad(), "till.csv", &format!("{HEADER}A,01/02/2025 10:00,L1,,tea,1,\"10,00\"\n"));
+    assert_eq!(absent.run(&mut Counting::default()).currency, "EUR", "a file without the column is in the mapping's");
+}
+
+#[test]
+fn a_currency_that_cannot_be_read_or_that_lines_dispute_costs_the_order_a_reject() {
+    let rows = format!(
+        "{ABROAD}A,01/02/2025 10:00,L1,,tea,1,\"10,00\",EURO\nA,01/02/2025 10:00,L1,,cup,1,\"10,00\",EUR\n\
+         B,01/02/2025 11:00,L1,,tea,1,\"5,00\",CHF\nB,01/02/2025 11:00,L1,,cup,1,\"5,00\",EUR\n"
+    );
+    let shop = Shop::new(&abroad(), "till.csv", &rows);
+    assert_eq!(shop.run(&mut Counting::default()).orders, 0);
+    let told: Vec<_> = shop.rejects().into_iter().map(|row| row[..4].join(" | ")).collect();
+    let held = "another line of this order was rejected; mend that one and feed all of them together";
+    assert_eq!(
+        told,
+        [
+            "2 | bad_currency | coin | 'EURO' is not a currency code of three letters like EUR; write one, or nothing for EUR",
+            &format!("3 | order_held | receipt | {held}"),
+            &format!("4 | order_held | receipt | {held}"),
+            "5 | conflict | coin | another line of order B says CHF; an order has one currency, so mend one of them",
+        ]
+    );
+}
+
+#[test]
+fn orders_in_a_currency_without_a_rate_are_refused_whoever_names_it() {
+    let shop = Shop::new(&abroad(), "till.csv", &format!("{ABROAD}A,01/02/2025 10:00,L1,,tea,1,\"10,00\",CHF\n"));
+    let mut books = Books::open("EUR", "allow_negative");
+    let refused = shop.plan.run(&mut books, &shop.options()).unwrap_err().to_string();
+    assert!(refused.starts_with("there are orders in CHF; the programme's currency is EUR"), "{refused}");
+    assert_eq!(books.counting.batches, 0);
+    let eur = abroad().replace("currency: EUR", "currency: USD");
+    let shop = Shop::new(&eur, "till.csv", &format!("{ABROAD}A,01/02/2025 10:00,L1,,tea,1,\"10,00\",EUR\n"));
+    assert_eq!(shop.run_into(&mut books).taken.points_granted, 10, "no order is in the mapping's");
+}
+
+#[test]
+fn properties_that_the_mapping_itself_fills_are_refused() {
+    let names = ["currency", "order_id", "products", "subtotal", "total", "discount", "tax", "paid_with_points"];
+    for name in names {
+        let properties = format!("  properties: {{ {name}: receipt }}\n  line: {{");
+        let found = problems(&TILL.replace("  line: {", &properties));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains(&format!("orders.properties.{name}: the order's own '{name}' is filled ")),
+            "{found:?}"
+        );
+    }
 }
 
 #[test]
@@ -1118,7 +1208,7 @@ fn online_retail_reconciles_to_the_published_counts() {
     assert_eq!(line(totals.skipped["stock corrections"]), is(2_464, "-152810", "0"));
     assert_eq!((totals.orders, totals.refunds, totals.products), (19_776, 3_775, 3_813));
     assert_eq!((totals.customers, totals.anonymous, totals.enrolled), (4_363, 1_371, 4_335));
-    assert_eq!(totals.refunded_at_sale_price.normalize().to_string(), "488197.52");
+    assert_eq!(money(&totals).refunded_at_sale_price.normalize().to_string(), "488197.52");
 }
 
 #[test]
@@ -1362,7 +1452,7 @@ fn a_return_can_name_its_order_and_so_be_mended() {
     books.take(TILL, "OLD-7,01/01/2025 10:00,L2,,tea,2,\"4,00\"\n");
     books.counting.last = None;
     let totals = shop.plan.run(&mut books, &options).unwrap();
-    assert_eq!((totals.refunds, totals.refunded_at_sale_price, totals.gaps()), (1, 4.into(), Vec::new()));
+    assert_eq!((totals.refunds, money(&totals).refunded_at_sale_price, totals.gaps()), (1, 4.into(), Vec::new()));
     let Body::Refunded(refund) = &books.counting.named("Order Refunded")[0].body else { panic!() };
     assert_eq!((&*refund.refund_id, &*refund.order_id), ("X/OLD-7/stated", "OLD-7"));
     assert_eq!(books.points("loyalty:L2"), 4);
@@ -1749,7 +1839,7 @@ fn a_full_disk_is_told_of_the_reject_file_and_leaves_no_litter() {
     command.args(["-c", limited, env!("CARGO_BIN_EXE_perennial")]).arg(program).current_dir(shop.folder.path());
     let out = command.output().unwrap();
     let (said, error) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(said.contains("rejected: bad_date") && said.contains("1 orders"), "{said}{error}");
+    assert!(said.contains("rejected: bad_date") && said.contains("1 order,"), "{said}{error}");
     assert!(error.contains("perennial: out.csv: cannot be written (") && error.contains("make room"), "{error}");
     assert_eq!(
         (out.status.code(), shop.files()),
