@@ -113,6 +113,12 @@ impl Failure {
             Trouble::ReadOnly => {
                 "mend its permissions; to look into a backup where nothing may be written, copy it and name the copy (`restore` reads it where it is)"
             }
+            Trouble::Foreign if self.names("keys.db") && self.detail.contains("has no") => {
+                "put keys.db back from a backup of this folder: without it what is sealed cannot be read; or name another data folder"
+            }
+            Trouble::Foreign if self.names("journal.db") && self.detail.contains("has no") => {
+                "put journal.db back from a backup of this folder, or name another data folder"
+            }
             Trouble::Foreign => {
                 "name another data folder, or move that file away: a backup has journal.db and keys.db, the others are made again"
             }

@@ -313,8 +313,16 @@ fn told(model: &Model) -> String {
 /// # Errors
 /// When the folder cannot be used.
 pub fn verify(data: &Path) -> Result<Findings, Trouble> {
-    Ok(Workspace::open_existing(data)?.verify()?)
+    let missing: Vec<&str> = MADE_AGAIN.into_iter().filter(|file| !data.join(file).exists()).collect();
+    let mut findings = Workspace::open_existing(data)?.verify()?;
+    let note =
+        |file| format!("{file} was missing and was made from the journal: what it held before could not be compared");
+    findings.notes.extend(missing.into_iter().map(note));
+    Ok(findings)
 }
+
+/// Files that opening a folder makes from its journal where they are missing.
+const MADE_AGAIN: [&str; 2] = ["state.db", "duplicates.db"];
 
 /// Makes the state and the list of duplicates of a data folder again from its journal; entries folded and
 /// customers. With `accept_loss` also from a journal that ends before what the two have seen.

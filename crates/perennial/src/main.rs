@@ -260,7 +260,7 @@ fn model_kind(word: &str) -> Result<ModelKind, String> {
 
 fn verify(folder: &Folder) -> Result<ExitCode, Trouble> {
     let findings = commands::verify(&folder.path)?;
-    findings.faults.iter().for_each(|fault| say!("{fault}"));
+    findings.notes.iter().chain(&findings.faults).for_each(|told| say!("{told}"));
     let verdict = if findings.faults.is_empty() { "all in order" } else { "not in order" };
     say!("{} entries, {} customers: {verdict}", findings.entries, findings.customers);
     Ok(ExitCode::from(u8::from(!findings.faults.is_empty())))

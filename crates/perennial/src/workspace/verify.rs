@@ -21,6 +21,8 @@ pub struct Findings {
     pub customers: usize,
     /// What is wrong, in words; empty when nothing is.
     pub faults: Vec<String>,
+    /// What is to be known beside it, and is no fault.
+    pub notes: Vec<String>,
 }
 
 /// Faults that are listed at most.

@@ -384,6 +384,22 @@ fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
+#[test]
+fn verify_says_that_it_had_to_make_the_state_first() {
+    let folder = tempfile::tempdir().unwrap();
+    Server::start(folder.path()).kill();
+    std::fs::remove_file(folder.path().join("state.db")).unwrap();
+    for note in [true, false] {
+        let verified = perennial(folder.path(), "verify", &[]);
+        let said = String::from_utf8_lossy(&verified.stdout);
+        assert!(verified.status.success() && said.contains("all in order"), "{said}");
+        assert_eq!(said.contains("state.db was missing and was made from the journal"), note, "{said}");
+    }
+    std::fs::remove_file(folder.path().join("keys.db")).unwrap();
+    let said = String::from_utf8_lossy(&perennial(folder.path(), "verify", &[]).stderr).into_owned();
+    assert!(said.contains("put keys.db back from a backup"), "{said}");
+}
+
 /// The server under a limit of 1,000 or 2,000 kB a file, as the shell counts blocks.
 fn small_disk(folder: &Path) -> Command {
     let plain = command(folder, "serve", &["--listen", "127.0.0.1:0"]);
