@@ -187,7 +187,7 @@ impl Compiler<'_> {
     }
 
     /// From units of both currencies to minor units of both, exact: a power of ten between them.
-    fn rates(&mut self, rates: &BTreeMap<String, source::Amount>) -> BTreeMap<Currency, Decimal> {
+    fn rates(&mut self, rates: &BTreeMap<String, source::Positive>) -> BTreeMap<Currency, Decimal> {
         let mut minor = BTreeMap::new();
         for (code, rate) in rates {
             let path = section("rates").key(code);
@@ -544,7 +544,7 @@ impl Compiler<'_> {
     }
 
     /// Impact in thousandths.
-    fn impact(&mut self, path: &Path, impact: &BTreeMap<String, source::Amount>) -> Vec<(Word, i64)> {
+    fn impact(&mut self, path: &Path, impact: &BTreeMap<String, source::Positive>) -> Vec<(Word, i64)> {
         if impact.is_empty() {
             self.problems.add(path, "nothing is granted: name a unit, like { trees: 1 }");
         }

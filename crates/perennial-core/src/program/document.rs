@@ -133,6 +133,11 @@ impl Node {
         found.is_some()
     }
 
+    /// The line of a section.
+    pub(super) fn line_of_section(&self, name: &str) -> usize {
+        self.line_of(&Path::default().key(name))
+    }
+
     /// The line of a path, or of what there is on the way to it.
     pub(super) fn line_of(&self, path: &Path) -> usize {
         let (mut line, mut here) = (self.line, self);

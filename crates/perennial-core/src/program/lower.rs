@@ -584,6 +584,9 @@ impl Lowering<'_> {
             _ => r.customer,
         };
         names.extend(BUILT_IN.iter().map(|(name, _, _)| *name).filter(visible).map(Into::into));
+        if r.product {
+            names.extend(PRODUCT_ABOUT.iter().chain(&["product.impact.<unit>"]).map(|name| (*name).to_owned()));
+        }
         if r.customer {
             names.extend(self.names.traits.iter().map(|(name, _)| format!("customer.{name}")));
             names.extend(self.names.features.iter().map(|(name, _)| name.to_string()));
@@ -653,8 +656,11 @@ fn type_of(score: ScoreName) -> Type {
     }
 }
 
+/// What an order's line says of its product.
+const PRODUCT_ABOUT: [&str; 3] = ["product.category", "product.brand", "product.name"];
+
 fn built_in(name: &str) -> Option<(Field, Type)> {
-    if let "product.category" | "product.brand" | "product.name" = name {
+    if PRODUCT_ABOUT.contains(&name) {
         return Some((Field::ProductAbout(name["product.".len()..].into()), Type::Text));
     }
     BUILT_IN.iter().find(|(known, _, _)| *known == name).map(|(_, field, kind)| (field.clone(), *kind))

@@ -402,9 +402,11 @@ impl std::fmt::Display for Problem {
 
 impl Program {
     /// What keeps it from being the next version of another one: points, amounts and levels that stand were
-    /// counted in that one's terms.
-    pub fn unlike(&self, earlier: &Self) -> Vec<Problem> {
-        let problem = |path: &str, message: String| Problem { path: path.into(), line: 0, message };
+    /// counted in that one's terms. `source` is its own document.
+    pub fn unlike(&self, earlier: &Self, source: &str) -> Vec<Problem> {
+        let document = Node::parse(source, "programme");
+        let line = |path: &str| document.as_ref().map_or(0, |document| document.line_of_section(path));
+        let problem = |path: &str, message: String| Problem { path: path.into(), line: line(path), message };
         let mut problems = Vec::new();
         if self.id != earlier.id {
             let message = format!("the programme in force is '{}'; a version of it keeps its id", earlier.id);

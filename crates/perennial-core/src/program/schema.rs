@@ -67,10 +67,7 @@ const BY_CALENDAR: &str = "^[^T]*[1-9][0-9]*[YM]";
 fn sections() -> Value {
     json!({ "properties": {
         "name": { "pattern": NAME },
-        "rates": {
-            "propertyNames": { "pattern": "^[A-Za-z]{3}$" },
-            "additionalProperties": { "exclusiveMinimum": 0 },
-        },
+        "rates": { "propertyNames": { "pattern": "^[A-Za-z]{3}$" } },
         "traits": { "propertyNames": { "pattern": WORD } },
         "features": {
             "propertyNames": { "pattern": WORD, "not": { "enum": lower::taken().collect::<Vec<_>>() } },
@@ -108,7 +105,6 @@ fn earning() -> Value {
         "BenefitGrant": { "properties": { "impact": {
             "minProperties": 1,
             "propertyNames": { "pattern": WORD },
-            "additionalProperties": { "exclusiveMinimum": 0 },
         } } },
         "Reward": { "properties": { "name": { "pattern": NAME }, "stock": { "minimum": 1 } } },
         "MilestoneGrant": { "minProperties": 1 },

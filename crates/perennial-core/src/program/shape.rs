@@ -344,6 +344,9 @@ fn out_of_range(schema: &Value, number: f64) -> Option<String> {
         let same = only.as_f64().map(f64::to_bits) == Some(number.to_bits());
         return (!same).then(|| format!("{number} is not known here: write {only}"));
     }
+    if limit("exclusiveMinimum").is_some_and(|below| number <= below) {
+        return Some(format!("{number} is too little: more than {}", limit("exclusiveMinimum")?));
+    }
     match (limit("minimum"), max) {
         (Some(min), _) if number < min => Some(format!("{number} is too little: at least {min}")),
         (_, Some(max)) if number > max => Some(format!("{number} is too much: at most {max}")),

@@ -29,7 +29,7 @@ pub struct Source {
     pub currency: Code,
     /// What one unit of other currencies is in `currency`: orders in those earn too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rates: BTreeMap<String, Amount>,
+    pub rates: BTreeMap<String, Positive>,
     /// The zone of the programme's calendar: days, months and years begin there.
     pub time_zone: ZoneName,
     /// What may be known about a customer, by name.
@@ -515,7 +515,7 @@ pub struct GrantedBenefit {
 #[schemars(title = "a grant like { impact: { trees: 1 } }")]
 pub struct BenefitGrant {
     /// Impact by unit: trees, `waste_kg`.
-    pub impact: BTreeMap<String, Amount>,
+    pub impact: BTreeMap<String, Positive>,
 }
 
 /// What points can buy.
@@ -752,6 +752,21 @@ impl JsonSchema for Amount {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "title": "a number", "type": "number", "minimum": 0, "maximum": 1_000_000_000 })
+    }
+}
+
+/// A number above 0, exact as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Positive(#[serde(with = "crate::value::decimal")] pub Decimal);
+
+impl JsonSchema for Positive {
+    fn schema_name() -> Cow<'static, str> {
+        "Positive".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "title": "a number", "type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000_000 })
     }
 }
 

@@ -359,6 +359,12 @@ fn a_rule_asks_what_its_event_has() {
         line 6: earn[0].when: product.price is only known in 'lines' of an earning rule, for each line
     "#]],
     );
+    check(
+        "earn: [ { id: a, on: Order Completed, points: 1 per 1.00 }, { id: b, on: Order Completed, multiply: 2, lines: product.categori == 'Fruit' } ]",
+        expect![[r#"
+        line 6: earn[1].lines: unknown field 'product.categori', did you mean 'product.category'?
+    "#]],
+    );
 }
 
 #[test]
@@ -598,10 +604,11 @@ fn who_joins_and_how_they_are_recognised() {
         "#]],
     );
     check(
-        "rates: { EUR: 1, USD: 0, dollars: 1 }",
+        "rates: { EUR: 1, USD: 0, CHF: -1, dollars: 1 }",
         expect![[r#"
+        line 6: rates.USD: 0 is too little: more than 0
+        line 6: rates.CHF: -1 is too little: more than 0
         line 6: rates.EUR: EUR is the programme's own currency: leave it out
-        line 6: rates.USD: a rate is more than 0 EUR for 1 USD
         line 6: rates.dollars: 'dollars' is not a currency code of three letters like EUR
     "#]],
     );

@@ -290,7 +290,7 @@ impl Workspace {
     /// What is wrong with it, or the store's failure.
     pub fn check(&self, source: &str) -> Result<(), PublishError> {
         let program = program::compile(source).map_err(PublishError::Problems)?;
-        let problems = self.rules.latest().map_or_else(Vec::new, |now| program.unlike(&now.program));
+        let problems = self.rules.latest().map_or_else(Vec::new, |now| program.unlike(&now.program, source));
         if problems.is_empty() || !self.knows_anybody()? {
             return Ok(()); // Before anybody is there, it is another beginning.
         }
