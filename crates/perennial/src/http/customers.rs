@@ -19,6 +19,7 @@ use super::keys::Scope;
 use super::problem::ApiError;
 use super::{App, AppState};
 use crate::view::{CustomerView, FactView, LedgerEntry, TimelineEntry};
+use crate::wire::broken;
 use crate::workspace::{Glimpse, Who};
 
 /// Entries of a page when none are asked for, and the most that may be.
@@ -84,7 +85,7 @@ pub async fn show(
     params(
         ("ref" = String, Path, description = "As for a customer"),
         ("before" = Option<u64>, Query, description = "Only entries before this one"),
-        ("limit" = Option<usize>, Query, description = "At most so many; 50 unless told, 500 at most")
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "At most so many, 1 to 500; 50 unless told")
     ),
     responses((status = 200, body = Entries<TimelineEntry>)),
     extensions(("x-problems" = json!(["unknown_customer"]))),
@@ -110,7 +111,7 @@ pub async fn timeline(
     params(
         ("ref" = String, Path, description = "As for a customer"),
         ("before" = Option<u64>, Query, description = "Only postings of entries before this one"),
-        ("limit" = Option<usize>, Query, description = "At most so many; 50 unless told, 500 at most")
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "At most so many, 1 to 500; 50 unless told")
     ),
     responses((status = 200, body = Entries<LedgerEntry>)),
     extensions(("x-problems" = json!(["unknown_customer"]))),
@@ -130,10 +131,9 @@ pub async fn ledger(
 
 impl Page {
     fn limit(&self) -> Result<usize, ApiError> {
-        match self.limit {
-            Some(0) => Err(ApiError::new("bad_parameter", "Send how many entries are wanted, 1 to 500.").at("limit")),
-            wanted => Ok(wanted.unwrap_or(PAGE).min(PAGE_MAX)),
-        }
+        let limit = self.limit.unwrap_or(PAGE);
+        let refused = || ApiError::new("bad_parameter", "Send how many entries are wanted, 1 to 500.").at("limit");
+        if (1..=PAGE_MAX).contains(&limit) { Ok(limit) } else { Err(refused()) }
     }
 }
 
@@ -495,24 +495,30 @@ fn sound(field: &str, text: &str) -> Result<(), ApiError> {
 
 /// What is missing stands in no path, but in the sentence: ``missing field `reward` ``.
 fn unfit(error: &serde_json::Error, path: String) -> ApiError {
+    if !error.is_data() {
+        return ApiError::new("malformed", format!("The body {}.", broken(error)));
+    }
     let said = error.to_string();
-    let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    let field = missing.map_or(path, Into::into);
-    let code = if error.is_data() { "invalid" } else { "malformed" };
+    let said = said.rsplit_once(" at line ").map_or(&*said, |(said, _)| said); // The field says where.
+    let between = |before: &str| said.strip_prefix(before).and_then(|rest| rest.split('`').next());
+    let field = between("missing field `").or(between("unknown field `")).or(between("duplicate field `"));
+    let field = field.map_or(path, Into::into);
     let nowhere = matches!(field.as_str(), "." | "?");
-    ApiError::new(code, format!("The body does not fit: {}.", plain(said))).at(if nowhere { "" } else { &field })
+    ApiError::new("invalid", format!("The body does not fit: {}.", plain(said))).at(if nowhere { "" } else { &field })
 }
 
 /// The parser names our types; callers know theirs.
-fn plain(said: String) -> String {
-    const WORDS: [(&str, &str); 5] = [
+fn plain(said: &str) -> String {
+    const WORDS: [(&str, &str); 7] = [
         ("expected i64", "expected a whole number"),
         ("expected u64", "expected a whole number, 0 or more"),
         ("expected u32", "expected a whole number, 0 or more"),
         ("expected f64", "expected a number"),
         ("floating point `", "the number `"),
+        (", there are no fields", ", and none is wanted here: send {}"),
+        ("duplicate field", "this field stands twice:"),
     ];
-    WORDS.iter().fold(said, |said, (theirs, ours)| said.replace(theirs, ours))
+    WORDS.iter().fold(said.to_owned(), |said, (theirs, ours)| said.replace(theirs, ours))
 }
 
 fn named(name: &str, field: &str) -> Result<Identifier, ApiError> {

@@ -44,5 +44,10 @@ pub async fn receipt(
 ) -> Result<Json<ReceiptView>, ApiError> {
     app.keys().authorise(&headers, Scope::Read)?;
     let found = app.pump().call(move |workspace, _| workspace.receipt(sender.source.as_deref(), &message_id)).await?;
-    found.map(Json).ok_or_else(|| ApiError::new("unknown_event", "No message with this id was received."))
+    found.map(Json).ok_or_else(|| {
+        ApiError::new(
+            "unknown_event",
+            "No message with this id is known: it was never received, or the person it was about was erased.",
+        )
+    })
 }

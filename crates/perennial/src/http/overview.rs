@@ -35,7 +35,7 @@ struct Last {
 /// The programme at a glance
 ///
 /// Members, points, tiers, segments and what outstanding points would cost, over all customers, with
-/// a few customers to look at. `as_of` says how fresh it is.
+/// a few customers to look at. Money and decimals are texts, exact to the last digit. `as_of` says how fresh it is.
 #[utoipa::path(
     get, path = "/v1/overview", tag = "Customers", operation_id = "show_overview",
     responses((status = 200, body = OverviewView)),

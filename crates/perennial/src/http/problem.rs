@@ -75,7 +75,12 @@ pub const TABLE: &[Known] = &[
     known("invalid_key", 401, "The secret key is missing or unknown", "Send Authorization: Bearer with a secret key."),
     known("not_authorised", 403, "This key or person may not do that", "Use a key with the scope that is named."),
     known("not_found", 404, "There is nothing here", "See the API description at /docs."),
-    known("unknown_event", 404, "No message with this id was received", "Check the message id and the source."),
+    known(
+        "unknown_event",
+        404,
+        "No message with this id is known",
+        "Check the message id and the source; those of erased persons are gone.",
+    ),
     known("unknown_customer", 404, "Nobody is known by this name", "Check the reference, or enrol the customer first."),
     known("unknown_model", 404, "There is no such kind of model", "Use value, clusters or recommend."),
     known("method_not_allowed", 405, "This address does not take that method", "See the API description at /docs."),

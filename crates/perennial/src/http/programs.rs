@@ -44,7 +44,8 @@ pub struct ProgramView {
 pub struct PublishedView {
     /// The version in force now.
     version: u32,
-    /// Whether the document took effect: not when it was only checked, or is in force already.
+    /// Whether this is another document than the one in force before: it took effect or, where it was only checked,
+    /// would.
     changed: bool,
 }
 
@@ -87,7 +88,8 @@ pub async fn show(State(app): AppState, Part(id): Part, headers: HeaderMap) -> R
 
 /// Publish a programme
 ///
-/// The body is the YAML document. With `check=true` it is only checked. It takes effect for everybody
+/// The body is the YAML document. With `check=true` it is only checked, and `changed` says whether publishing it would
+/// change anything. It takes effect for everybody
 /// at once; points already granted keep the rules they were earned by.
 #[utoipa::path(
     put, path = "/v1/programs/{id}", tag = "Programme", operation_id = "publish_program",
@@ -130,10 +132,10 @@ fn put(
     check: bool,
 ) -> Result<PublishedView, PublishError> {
     workspace.check(source)?;
-    if check || workspace.program_source() == Some(source) {
-        return Ok(PublishedView { version: workspace.rules().latest_version(), changed: false });
-    }
-    Ok(PublishedView { version: workspace.publish(now, by, source)?, changed: true })
+    let changed = workspace.program_source() != Some(source);
+    let version =
+        if changed && !check { workspace.publish(now, by, source)? } else { workspace.rules().latest_version() };
+    Ok(PublishedView { version, changed })
 }
 
 fn in_force(workspace: &Workspace) -> Option<ProgramView> {

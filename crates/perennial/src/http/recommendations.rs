@@ -100,7 +100,7 @@ pub struct ReasonView {
         ("customer" = Option<String>, Query, description = "As for a customer; needed for for-you and again"),
         ("item" = Option<String>, Query, description = "A product id"),
         ("items" = Option<String>, Query, description = "Product ids, separated by commas, the latest last"),
-        ("limit" = Option<usize>, Query, description = "At most so many; 10 unless told, 100 at most"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 100, description = "At most so many, 1 to 100; 10 unless told"),
         ("seen" = Option<String>, Query, description = "Product ids that shall not come, separated by commas"),
         ("category" = Option<String>, Query, description = "Only items of this category, as the catalogue names it, and of those below it (`Kitchen` holds `Kitchen > Cups`)"),
         ("price_from" = Option<f64>, Query, description = "Only items at this price or more"),
@@ -134,8 +134,8 @@ pub async fn show(
         }
         None => Bought::default(),
     };
-    let limit = asked.limit.unwrap_or(ITEMS).min(ITEMS_MAX);
-    if limit == 0 {
+    let limit = asked.limit.unwrap_or(ITEMS);
+    if !(1..=ITEMS_MAX).contains(&limit) {
         return Err(ApiError::new("bad_parameter", "Send how many items are wanted, 1 to 100.").at("limit"));
     }
     let wanted = asked.wanted()?;

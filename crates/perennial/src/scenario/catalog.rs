@@ -9,6 +9,7 @@ use std::path::Path;
 use perennial_core::event::Product;
 use serde_json::{Map, Value, json};
 
+use crate::commands::unread;
 use crate::import::suggestion;
 use crate::wire::{catalog, json};
 
@@ -21,7 +22,8 @@ pub(super) fn products(folder: &Path, catalog: &Value) -> Result<Vec<Product>, S
         Value::Array(listed) => listed.iter().enumerate().map(|(at, product)| written(product, at)).collect(),
         Value::String(path) => {
             let path = folder.join(path);
-            let mut reader = csv::Reader::from_path(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let file = std::fs::File::open(&path).map_err(|e| unread(&path, &e))?;
+            let mut reader = csv::Reader::from_reader(file);
             let rows = reader.deserialize::<BTreeMap<String, String>>().zip(1..);
             let read = |(row, at): (Result<_, csv::Error>, usize)| {
                 let row = row.map_err(|e| e.to_string())?;

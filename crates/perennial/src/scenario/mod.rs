@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use step::Stage;
 
+use crate::commands::unread;
 use crate::workspace::{Receipt, Status};
 
 /// One scenario file.
@@ -110,7 +111,7 @@ impl Note {
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for path in paths {
-        let below = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let below = std::fs::metadata(path).map_err(|e| unread(path, &e))?;
         if below.is_dir() { gather(path, &mut files)? } else { files.push(path.clone()) }
     }
     Ok(files)
@@ -151,6 +152,12 @@ fn read(text: &str) -> Result<File, String> {
             _ if said.contains("from_str_multiple") => plain("a file holds one story: take out the line '---'"),
             _ if said.contains("DuplicateKeyPolicy") => {
                 plain("a name is written twice in one map: keep one of the two")
+            }
+            _ if said.contains("budget breached: Depth") => {
+                plain("this is nested too deeply: close the brackets that are open")
+            }
+            _ if said.contains("budget breached") => {
+                "the file is too long: divide its story among several files".into()
             }
             said => said,
         }
@@ -194,7 +201,7 @@ pub fn run(path: &Path) -> Verdict {
 }
 
 fn play(path: &Path, verdict: &mut Verdict) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let text = std::fs::read_to_string(path).map_err(|e| unread(path, &e))?;
     if is_program(path) {
         return Err("this is a programme, not a story: a story has name, program, clock and steps".into());
     }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::form::{self, Step, object, text};
 use super::{Failed, Note, expect};
+use crate::commands::unread;
 use crate::wire::segment::{Call, parse};
 use crate::wire::{Arrival, Circumstances};
 use crate::workspace::{PublishError, Workspace};
@@ -74,7 +75,7 @@ impl Stage {
     fn read_program(&self, path: &Path) -> Result<Value, Unpublished> {
         let path = self.folder.join(path);
         let text = std::fs::read_to_string(&path)
-            .map_err(|e| Unpublished::Trouble(format!("program {}: {e}", path.display())))?;
+            .map_err(|e| Unpublished::Trouble(format!("program {}", unread(&path, &e))))?;
         parse_value(&text).map_err(|problem| Unpublished::Invalid(format!("program {}: {problem}", path.display())))
     }
 

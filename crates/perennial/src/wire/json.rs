@@ -58,7 +58,7 @@ impl Reader {
         let field = join(&self.path);
         match self.stop {
             Some((code, reason)) => Malformed::new(code, field, reason),
-            None => Malformed::new("malformed", field, format!("not valid JSON: {error}")),
+            None => Malformed::new("malformed", field, format!("the message {}", super::broken(error))),
         }
     }
 

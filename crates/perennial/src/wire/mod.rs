@@ -80,6 +80,28 @@ impl Malformed {
     }
 }
 
+/// How a text is no JSON, in words: what its parser says is meant for programmers.
+pub(crate) fn broken(error: &serde_json::Error) -> String {
+    const PLAINLY: [(&str, &str); 6] = [
+        ("expected ident", "a word that is none of true, false and null"),
+        ("expected value", "no value where one should be"),
+        ("trailing characters", "something behind its end"),
+        ("trailing comma", "a comma with nothing behind it"),
+        ("key must be a string", "a name without quotation marks"),
+        ("recursion limit exceeded", "nested too deeply"),
+    ];
+    if error.is_eof() && error.column() == 0 {
+        return "is empty; send JSON".into();
+    }
+    if error.is_eof() {
+        return "ends before its JSON does: it was cut off".into();
+    }
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let why = PLAINLY.iter().find(|(theirs, _)| *theirs == said).map_or(said, |(_, ours)| ours);
+    format!("is not JSON: {why}, at line {}, column {}", error.line(), error.column())
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.is_empty() { f.write_str(&self.reason) } else { write!(f, "{}: {}", self.field, self.reason) }

@@ -147,7 +147,15 @@ fn whole(text: &str) -> Result<(), Malformed> {
 }
 
 fn not_json(error: &serde_json::Error) -> Malformed {
-    Malformed::new("malformed", "", format!("the body is not the JSON that this call takes: {error}"))
+    let said = error.to_string();
+    let reason = match error.is_data() {
+        true if said.starts_with("missing field `batch`") => {
+            return Malformed::new("malformed", "batch", "batch is missing; send {\"batch\": [...]}");
+        }
+        true => format!("the body is not the JSON that this call takes: {said}"),
+        false => format!("the body {}", super::broken(error)),
+    };
+    Malformed::new("malformed", "", reason)
 }
 
 #[derive(Deserialize)]

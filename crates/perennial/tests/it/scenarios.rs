@@ -117,6 +117,8 @@ fn a_file_that_is_no_story_is_told_in_our_words() {
     for (story, said) in [
         ("clock: 2026-03-01T09:00:00Z\nsteps: []", "line 4: a name is written twice in one map: keep one of the two"),
         ("steps: []\n---\nname: two", "a file holds one story: take out the line '---'"),
+        (&format!("steps:\n{}", "  - { enroll: { customer: ana } }\n".repeat(60_000)), "the file is too long: divide"),
+        ("steps: []\ncatalog: none.csv", "none.csv: there is no such file"),
         ("steps: []\ncatalog: 7", "catalog: a list of products, or the name of a CSV file"),
     ] {
         let verdict = told(story);
