@@ -266,7 +266,8 @@ fn spend(
     let Some(member) = &book.customer.member else { return Ok(Vec::new()) };
     let available = member.wallet.available();
     if available < asked && !near.granted {
-        let message = format!("this costs {asked} points, {available} are available");
+        let does = if cause == Cause::Adjust { "takes away" } else { "costs" };
+        let message = format!("this {does} {asked} points, {available} are available");
         return Err(Refusal::new("insufficient_points", message).with("asked", asked).with("available", available));
     }
     let lots = member.wallet.earliest_expiring(asked, None);
@@ -417,7 +418,8 @@ fn undo(book: &mut Book<'_>, asked: &Asked, said: &str) -> Result<(), Refusal> {
     }
     let (redemption, spent) = (bought.redemption.clone(), bought.at);
     book.record(Fact::Undone { key: redemption.key });
-    loyalty::forgive(book, redemption.points - sum(&redemption.lots)); // Or what comes back would fill it.
+    // First, or what comes back would fill it.
+    loyalty::forgive(book, redemption.points - sum(&redemption.lots), spent);
     for (lot, points) in &redemption.lots {
         loyalty::restore(book, *lot, *points, spent);
     }

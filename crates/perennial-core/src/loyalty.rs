@@ -24,7 +24,7 @@ use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
 use crate::rules::Edition;
-use crate::scope::View;
+use crate::scope::{View, Without};
 use crate::time::{DAY_MS, Span, Timestamp};
 use crate::value::Value;
 use crate::{expr::Scope as _, rate, tier};
@@ -458,9 +458,31 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     give_points_back(book, &before, &after);
     move_impact(book, &before, &after);
     judge_benefits(book, name, false);
-    miss_milestones(book, stood);
+    miss_milestones(book, stood.clone());
     milestones(book, None);
+    miss_milestones_of_the_level(book, stood, &lost);
     tier::refunded(book, &lost);
+    milestones(book, None);
+}
+
+/// Before a level goes: what milestones gave for it goes too, or it would hold the level up. What stands by the level
+/// that is left is reached again.
+fn miss_milestones_of_the_level(book: &mut Book<'_>, mut stood: Vec<Reached>, lost: &tier::Lost) {
+    let Some(member) = &book.customer.member else { return };
+    let Some(held) = &member.tier else { return };
+    let zone = &book.program().zone;
+    let asks = |reached: &Reached| {
+        let edition = book.rules.edition(reached.version);
+        let milestones = edition.iter().flat_map(|edition| &edition.program.milestones);
+        let mut is_it = milestones.filter(|milestone| milestone.id == reached.milestone);
+        is_it.any(|milestone| milestone.when.reads(|field| *field == Field::Tier))
+    };
+    stood.retain(|reached| member.milestones.contains(reached) && asks(reached));
+    let lots = stood.iter().filter_map(|reached| member.wallet.lot(reached.lot?));
+    let gave = lots.filter(|lot| zone.year(lot.earned_at) == held.year).map(|lot| lot.buckets.granted).sum();
+    if tier::goes(book, lost, gave) {
+        stood.into_iter().for_each(|reached| miss(book, reached));
+    }
 }
 
 fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
@@ -479,20 +501,27 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
         back.push((*lot, here));
         left -= here;
     }
-    // What was owed goes first, or what comes back would fill it.
-    forgive(book, left);
+    // First, or what comes back would fill it.
+    forgive(book, left, before.at);
     for (lot, points) in back.into_iter().filter(|(_, points)| *points > 0) {
         restore(book, lot, points, before.at);
     }
 }
 
-/// What a payment or redemption left owing is owed no longer; what has been settled since comes back.
-pub(crate) fn forgive(book: &mut Book<'_>, points: i64) {
+/// What a payment or redemption of an instant left owing is owed no longer; what has been settled since comes back.
+pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
     let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(points));
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
     if points > owed {
-        let at = book.at;
-        grant(book, points - owed, None, at, at, "undo".into());
+        come_back(book, points - owed, used);
+    }
+}
+
+/// Points that were used at an instant come back as new ones, where those that they were are no longer kept.
+fn come_back(book: &mut Book<'_>, points: i64, used: Timestamp) {
+    let at = book.at;
+    if let Some(lot) = grant(book, points, None, at, at, "undo".into()) {
+        take_borne(book, lot, points, used);
     }
 }
 
@@ -532,7 +561,9 @@ fn benefits_back(book: &mut Book<'_>, record: &OrderRecord) {
 /// Of points that come back, those that the shop came to bear for refunds since they were used: they are taken now, for
 /// nobody keeps what was earned by goods that were returned.
 pub(crate) fn take_borne(book: &mut Book<'_>, lot: LotId, points: i64, used: Timestamp) {
-    let borne = book.customer.member.as_ref().map_or(0, |member| member.wallet.borne_since(used).min(points));
+    let Some(member) = &book.customer.member else { return };
+    let there = member.wallet.lot(lot).map_or(0, |lot| lot.buckets.available);
+    let borne = member.wallet.borne_since(used).min(points).min(there);
     book.post(Account::Available, Account::Reversed, borne, Some(lot), Cause::Settle);
     book.post(Account::Issued, Account::Waived, borne, Some(lot), Cause::Settle);
 }
@@ -541,9 +572,7 @@ pub(crate) fn take_borne(book: &mut Book<'_>, lot: LotId, points: i64, used: Tim
 /// after the declared grace. Those of a lot that is no longer kept come back as new ones.
 pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, spent: Timestamp) {
     if book.customer.member.as_ref().is_some_and(|m| m.wallet.lot(lot).is_none()) {
-        let at = book.at;
-        grant(book, points, None, at, at, "undo".into());
-        return;
+        return come_back(book, points, spent);
     }
     book.post(Account::Spent, Account::Available, points, Some(lot), Cause::Undo);
     take_borne(book, lot, points, spent);
@@ -682,26 +711,57 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     }
 }
 
-/// Whether an order may bring a mark about, or its refund undo it.
-fn hangs_on_orders(milestone: &Milestone) -> bool {
-    milestone.when.reads(|field| {
+/// The last order that may still come back, for what is reached by anything else but hangs on orders.
+fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, OrderRef)> {
+    let moved_by_orders = |field: &Field| {
         let sums = matches!(field, Field::Orders | Field::Spend | Field::Impact(_) | Field::PointsEarned);
         sums || matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
-    })
-}
-
-/// The order that a mark is reached by: the last one of those that bring it about, which one that is told late need
-/// not be. What anything else reaches hangs on the last order that may still come back.
-fn reaching(book: &Book<'_>, milestone: &Milestone, order: Option<OrderRef>) -> Option<(Timestamp, OrderRef)> {
-    let orders = &book.customer.orders;
-    let at_hand = order.and_then(|order| Some((orders.get(order)?.at, order)));
-    if !hangs_on_orders(milestone) {
-        return at_hand;
+    };
+    if !milestone.when.reads(moved_by_orders) {
+        return None;
     }
     let (zone, pending, now) = (&book.program().zone, book.program().points.pending, book.customer.clock);
-    let counts = |at| order.is_some() || zone.add(at, pending) > now;
-    let standing = orders.iter().filter(|record| record.stands() && counts(record.at));
-    standing.map(|record| (record.at, record.order)).chain(at_hand).max()
+    let open = book.customer.orders.iter().filter(|order| order.stands() && zone.add(order.at, pending) > now);
+    open.map(|order| (order.at, order.order)).max()
+}
+
+/// The order that reaches a mark when one comes in: without it and those after it the mark is not met. One that is
+/// told late may bring it about for another of a later day.
+fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
+    let at_hand = (book.customer.orders.get(order)?.at, order);
+    let place = |record: &OrderRecord| (record.at, record.order);
+    let standing = book.customer.orders.iter().filter(|record| record.stands() && place(record) >= at_hand);
+    let mut later: Vec<_> = standing.collect();
+    later.sort_by_key(|record| place(record));
+    let mut without = Without::default();
+    let reaching = later.iter().rev().find(|record| {
+        leave_out(book, record, &mut without);
+        !milestone.when.holds(&View { without: Some(&without), ..View::of(book.program(), book.customer) })
+    });
+    Some(reaching.map_or(at_hand, |record| place(record)))
+}
+
+/// Takes what an order brought out of the sums.
+fn leave_out(book: &Book<'_>, record: &OrderRecord, without: &mut Without) {
+    without.orders += 1;
+    if record.counts {
+        without.spend = without.spend.saturating_add(record.left());
+    }
+    if !record.earns {
+        return;
+    }
+    let zone = &book.program().zone;
+    if zone.year(record.at) == zone.year(book.customer.clock) {
+        without.points += standing_points(book, record);
+    }
+    let edition = book.rules.edition(record.version);
+    let granted = edition.iter().flat_map(|edition| &edition.program.benefits);
+    let granted = granted.filter(|benefit| record.benefits.contains(&benefit.id)).flat_map(|benefit| &benefit.impact);
+    for (unit, amount) in record.impact_left().into_iter().chain(granted.map(|(unit, amount)| (unit.clone(), *amount)))
+    {
+        let sum = without.impact.entry(unit).or_default();
+        *sum = sum.saturating_add(amount);
+    }
 }
 
 /// Milestones that a refund of an order may take back: of those that are not firm yet, the ones that hang on this
@@ -721,15 +781,19 @@ fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
 fn miss_milestones(book: &mut Book<'_>, stood: Vec<Reached>) {
     for reached in missed(book, stood) {
-        let Reached { milestone, version, order, .. } = reached;
-        book.record(Fact::Missed { milestone, version, order });
-        let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
-        if let Some(lot) = lot {
-            let points = lot.buckets.granted;
-            reverse(book, lot.id, points, Cause::Revoke);
-            let year = book.program().zone.year(lot.earned_at);
-            book.record(Fact::Qualified { year, points: -points, spend: 0 });
-        }
+        miss(book, reached);
+    }
+}
+
+fn miss(book: &mut Book<'_>, reached: Reached) {
+    let Reached { milestone, version, order, .. } = reached;
+    book.record(Fact::Missed { milestone, version, order });
+    let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id).cloned());
+    if let Some(lot) = lot {
+        let points = lot.buckets.granted;
+        reverse(book, lot.id, points, Cause::Revoke);
+        let year = book.program().zone.year(lot.earned_at);
+        book.record(Fact::Qualified { year, points: -points, spend: 0 });
     }
 }
 
@@ -759,17 +823,16 @@ fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
     let is_computed = |when: &Predicate| when.reads(|field| matches!(field, Field::Feature(_)));
     let is_foreign = reached.version != book.program().version && then.as_ref().is_some_and(is_computed);
     let when = if is_foreign { mark(book.program()) } else { then };
-    when.is_none_or(|when| when.holds(&View { withheld, ..View::of(book.program(), book.customer) }))
+    let without = Without { points: withheld, ..Without::default() };
+    when.is_none_or(|when| when.holds(&View { without: Some(&without), ..View::of(book.program(), book.customer) }))
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
-    let by = reaching(book, milestone, order);
+    let reaching = order.and_then(|order| reaching(book, milestone, order));
+    let by = reaching.or_else(|| last_open(book, milestone));
     let zone = &book.program().zone;
-    let placed = match (order, by) {
-        (Some(_), Some((bought, _))) => first_met(book, milestone, bought),
-        // What something of long ago reaches is given now: it would have lapsed before it was there.
-        _ => book.customer.clock,
-    };
+    // What something of long ago reaches is given now: it would have lapsed before it was there.
+    let placed = reaching.map_or(book.customer.clock, |(bought, _)| first_met(book, milestone, bought));
     let firm_at = by.map_or(placed, |(bought, _)| zone.add(bought, book.program().points.pending).max(placed));
     let year = zone.year(placed);
     let mut lot = None;
@@ -785,13 +848,11 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     }
 }
 
-/// The first instant, from an order's on, at which a mark holds by time and by what is known of the person, where all
-/// else is as it is now; now, where there are too many to look at.
+/// The first instant, from an order's on, at which time alone lets a mark hold, all else being as it is now; now, where
+/// there are too many to look at.
 fn first_met(book: &Book<'_>, milestone: &Milestone, bought: Timestamp) -> Timestamp {
     let clock = book.customer.clock;
-    let asks = |name: &str| milestone.when.reads(|field| matches!(field, Field::Trait(asked) if **asked == *name));
-    let said = book.customer.profile.traits.iter().filter(|(name, _)| asks(name)).map(|(_, (_, at))| *at);
-    let mut at = said.chain([bought]).max().unwrap_or(bought).min(clock);
+    let mut at = bought;
     for _ in 0..TURNS_MAX {
         let view = View { as_of: Some(at), ..View::of(book.program(), book.customer) };
         if milestone.when.holds(&view) {

@@ -11,7 +11,7 @@ use crate::event::{ORDER_COMPLETED, Product};
 use crate::expr::Field;
 use crate::feature::Seen;
 use crate::id::Secret;
-use crate::program::{EarnRule, Feature, Program, SegmentRule};
+use crate::program::{Drop, EarnRule, Feature, Program, SegmentRule, Tiers};
 use crate::time::Timestamp;
 
 /// Everything in force that is not a customer.
@@ -37,6 +37,8 @@ pub struct Edition {
     pub(crate) idle_since: Option<Timestamp>,
     /// Since when points lapse by their dates; none if they always did.
     pub(crate) dated_since: Option<Timestamp>,
+    /// Since when a level that ends leaves the one below; none if it always did.
+    pub(crate) steps_since: Option<Timestamp>,
     earn_on: Listeners,
     features_on: Listeners,
     /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
@@ -88,6 +90,7 @@ impl Edition {
             published_at,
             idle_since: None,
             dated_since: None,
+            steps_since: None,
         }
     }
 
@@ -148,7 +151,12 @@ impl Rules {
         let dated = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_none());
         let idle_since = self.latest().and_then(|old| if idle(old) { old.idle_since } else { Some(at) });
         let dated_since = self.latest().and_then(|old| if dated(old) { old.dated_since } else { Some(at) });
-        self.editions.push(Arc::new(Edition { idle_since, dated_since, ..Edition::new(program, version, at) }));
+        // A version without levels changes nothing in what becomes of them.
+        let steps = |tiers: &Tiers| tiers.drop == Drop::OneLevel;
+        let with_levels = self.editions.iter().rev().find_map(|old| Some((old, old.program.tiers.as_ref()?)));
+        let steps_since = with_levels.and_then(|(old, tiers)| if steps(tiers) { old.steps_since } else { Some(at) });
+        let since = Edition { idle_since, dated_since, steps_since, ..Edition::new(program, version, at) };
+        self.editions.push(Arc::new(since));
         version
     }
 

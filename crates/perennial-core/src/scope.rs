@@ -1,6 +1,7 @@
 //! What an expression sees: the customer, the event, the order and the line at hand.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
@@ -8,10 +9,24 @@ use crate::customer::Customer;
 use crate::event::Event;
 use crate::expr::{self, Field, Op, Scope};
 use crate::feature::Seen;
+use crate::id::Word;
 use crate::orders::{OrderLine, OrderRecord};
 use crate::program::{Feature, Program};
 use crate::time::{LEAP_DAY, Timestamp, weekday};
 use crate::value::Value;
+
+/// What is taken not to be there, of the sums that orders bring.
+#[derive(Clone, Debug, Default)]
+pub struct Without {
+    /// Orders.
+    pub orders: i64,
+    /// Their goods, in minor units of the programme's currency.
+    pub spend: i64,
+    /// Qualifying points of this year.
+    pub points: i64,
+    /// Thousandths of each unit of impact.
+    pub impact: BTreeMap<Word, i64>,
+}
 
 /// A view of one moment.
 #[derive(Clone, Copy)]
@@ -28,8 +43,8 @@ pub struct View<'a> {
     pub line: Option<&'a OrderLine>,
     /// Fields whose value of then counts, with their values.
     pub recalled: Option<(&'a [Field], &'a [Value])>,
-    /// Qualifying points of this year that do not count.
-    pub withheld: i64,
+    /// What does not count.
+    pub without: Option<&'a Without>,
     /// The instant that lengths of time run to, where that is neither the order's nor the customer's.
     pub as_of: Option<Timestamp>,
 }
@@ -37,7 +52,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The customer as such.
     pub fn of(program: &'a Program, customer: &'a Customer) -> Self {
-        Self { program, customer, event: None, order: None, line: None, recalled: None, withheld: 0, as_of: None }
+        Self { program, customer, event: None, order: None, line: None, recalled: None, without: None, as_of: None }
     }
 
     fn money(&self, minor: i64) -> expr::View<'a> {
@@ -94,8 +109,14 @@ impl<'a> View<'a> {
         let customer = self.customer;
         let standing = &customer.orders.standing;
         match field {
-            Field::Orders => expr::View::Number(standing.count.into()),
-            Field::Spend => expr::View::Number(self.program.currency.major(standing.spend)),
+            Field::Orders => {
+                let count = standing.count.saturating_sub(self.without.map_or(0, |less| less.orders));
+                expr::View::Number(count.into())
+            }
+            Field::Spend => {
+                let spend = standing.spend.saturating_sub(self.without.map_or(0, |less| less.spend));
+                expr::View::Number(self.program.currency.major(spend))
+            }
             Field::FirstOrder => standing.first.map_or(expr::View::Null, instant),
             Field::LastOrder => standing.last.map_or(expr::View::Null, instant),
             Field::CartValue => {
@@ -142,12 +163,15 @@ impl<'a> View<'a> {
     fn of_member(&self, field: &Field) -> expr::View<'a> {
         let Some(member) = &self.customer.member else { return expr::View::Null };
         match field {
-            Field::Impact(unit) => impact(Some(member.impact.get(&**unit).copied().unwrap_or(0))),
+            Field::Impact(unit) => {
+                let less = self.without.and_then(|less| less.impact.get(&**unit)).copied().unwrap_or(0);
+                impact(Some(member.impact.get(&**unit).copied().unwrap_or(0).saturating_sub(less)))
+            }
             Field::PointsAvailable => expr::View::Number(member.wallet.available().into()),
             Field::PointsEarned => {
                 let year = self.program.zone.year(self.customer.clock);
                 let points = member.years.get(&year).map_or(0, |y| y.points);
-                expr::View::Number(points.saturating_sub(self.withheld).into())
+                expr::View::Number(points.saturating_sub(self.without.map_or(0, |less| less.points)).into())
             }
             _ => expr::View::Null,
         }

@@ -130,11 +130,31 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
+    /// Whether a year reached a level before the refund.
+    fn had(&self, tiers: &Tiers, level: u8, year: i16) -> bool {
+        level <= level_for(tiers, count_in(&self.years, tiers, year))
+    }
+
     /// Whether a year reaches a level no more that it reached before.
     fn takes(&self, tiers: &Tiers, member: &Member, level: u8, year: i16) -> bool {
-        let (had, has) = (count_in(&self.years, tiers, year), counted(member, tiers, year));
-        level_for(tiers, has) < level && level <= level_for(tiers, had)
+        level_for(tiers, counted(member, tiers, year)) < level && self.had(tiers, level, year)
     }
+}
+
+/// Whether the level that is held goes with a refund, once points given for that level count no more.
+pub(crate) fn goes(book: &Book<'_>, lost: &Lost, for_the_level: i64) -> bool {
+    let edition = book.edition();
+    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return false };
+    let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return false };
+    let points = if tiers.by == TierBy::PointsEarned { for_the_level } else { 0 };
+    let is_earned = level_for(tiers, counted(member, tiers, held.year) - points) >= held.level;
+    let reached = held.reached_by == Some(lost.order);
+    !is_earned
+        && match tiers.on_refund {
+            OnRefund::IfReachingOrderPending => lost.was_pending && reached,
+            OnRefund::AtReview => false,
+            OnRefund::AtOnce => reached || lost.had(tiers, held.level, held.year),
+        }
 }
 
 /// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
@@ -144,16 +164,17 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
     match tiers.on_refund {
         OnRefund::IfReachingOrderPending if !lost.was_pending => return,
         OnRefund::AtReview => return,
-        OnRefund::IfReachingOrderPending | OnRefund::AtOnce => undermined(book, tiers, lost),
+        OnRefund::IfReachingOrderPending | OnRefund::AtOnce => {}
     }
+    let undermined = undermined(book, tiers, lost);
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return };
-    let (level, by, year) = (held.level, held.reached_by, held.year);
-    if level_for(tiers, counted(member, tiers, year)) >= level {
+    let (by, year) = (held.reached_by, held.year);
+    if level_for(tiers, counted(member, tiers, year)) >= held.level {
         return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
     }
-    let at_once = tiers.on_refund == OnRefund::AtOnce && lost.takes(tiers, member, level, year);
-    if at_once || by == Some(lost.order) {
+    // What a review left may rest on what is undermined.
+    if goes(book, lost, 0) || undermined && tiers.on_refund == OnRefund::AtOnce {
         fall(book, tiers, year);
     }
 }
@@ -164,9 +185,9 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     let (program, now) = (&edition.program, book.customer.clock);
     let Some(member) = &book.customer.member else { return };
     let Some((held, held_until)) = member.tier.as_ref().map(|held| (held.level, held.until)) else { return };
-    let (before, by_hand) = best_before(program, tiers, member, now);
+    let (before, by_hand) = best_before(book, tiers, now);
     // What was earned before a level was set by hand gave way to that.
-    let years = member.years.keys().copied().filter(|other| !by_hand || *other == year);
+    let years = member.years.keys().copied().filter(|other| !by_hand || *other >= year);
     let earned = years.map(|year| {
         let until = end_of_next_year(program, year);
         (level_for(tiers, counted(member, tiers, year)).min(held), until, year)
@@ -181,37 +202,51 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     }
 }
 
-/// The best that was held before and is good still, or that reviews would have left of it, back to what was set by
-/// hand; and whether something was.
-fn best_before(program: &Program, tiers: &Tiers, member: &Member, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
+/// The best that was held before and is good still, or that New Years left of it, back to what was set by hand; and
+/// whether something was. Nothing is left of what ended under a level that was set by hand.
+fn best_before(book: &Book<'_>, tiers: &Tiers, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
+    let Some(member) = &book.customer.member else { return (None, false) };
+    let mut leaves = member.tier.as_ref().is_none_or(|held| !held.by_hand);
     let mut best = None;
     for status in &member.held_before {
+        let is_over = status.until <= now;
+        leaves &= !(is_over && status.by_hand);
         let Some(level) = tiers.position(&status.tier) else { continue };
-        if status.until > now {
+        if !is_over {
             best = best.max(Some((level, status.until)));
             if status.by_hand {
                 return (best, true);
             }
-        } else if !status.by_hand && tiers.drop == Drop::OneLevel {
-            best = best.max(left_of(program, level, status.until, now));
+        } else if leaves {
+            best = best.max(left_of(book, tiers, level, status.until, now));
         }
     }
     (best, false)
 }
 
 /// What is left of a level that ended, one less with each year; none when nothing is.
-fn left_of(program: &Program, mut level: u8, mut until: Timestamp, now: Timestamp) -> Option<(u8, Timestamp)> {
+fn left_of(
+    book: &Book<'_>,
+    tiers: &Tiers,
+    mut level: u8,
+    mut until: Timestamp,
+    now: Timestamp,
+) -> Option<(u8, Timestamp)> {
+    let edition = book.edition();
+    if tiers.drop != Drop::OneLevel || edition.steps_since.is_some_and(|since| until < since) {
+        return None;
+    }
     while until <= now {
         level = level.checked_sub(1).filter(|level| *level > 0)?;
-        until = end_of_next_year(program, program.zone.year(until.plus_millis(-1)));
+        until = end_of_next_year(&edition.program, ended_year(until));
     }
     Some((level, until))
 }
 
 /// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
-/// to one whose year a refund has taken below the mark.
-fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
-    let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return };
+/// to one whose year a refund has taken below the mark. Whether there was one.
+fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) -> bool {
+    let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return false };
     let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
     let goes = |status: &&TierStatus| {
         let level = tiers.position(&status.tier).unwrap_or(status.level);
@@ -222,9 +257,11 @@ fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
         status.reached_by == Some(lost.order) && (gone || level > earned)
     };
     let lost_levels: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
+    let is_one = !lost_levels.is_empty();
     for TierStatus { tier, level, until, reached_by: order, .. } in lost_levels {
         book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
+    is_one
 }
 
 /// A level that is held still although something of an order came back rests on the one that reaches it now.
@@ -266,24 +303,22 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
     let (Some(tiers), Some(member)) = (&program.program.tiers, &book.customer.member) else { return };
     let Some(held) = member.tier.clone().filter(|t| t.until <= due) else { return };
     let due = held.until; // A review that was put off is held as of its own day.
-    let last = program.program.zone.year(due.plus_millis(-1));
-    let earned = level_for(tiers, counted(member, tiers, last));
-    let this = program.program.zone.year(due);
+    let earned = |year: i16| level_for(tiers, counted(member, tiers, year));
     let policy = if held.by_hand {
         // What was earned meanwhile.
-        let earned_in =
-            |year: i16| (level_for(tiers, counted(member, tiers, year)), end_of_next_year(&program.program, year));
-        let good = [earned_in(this.saturating_sub(1)), earned_in(this)];
+        let this = program.program.zone.year(due);
+        let good = [this.saturating_sub(1), this].map(|year| (earned(year), end_of_next_year(&program.program, year)));
         good.into_iter().filter(|(_, until)| *until > due).max().unwrap_or((0, Timestamp::NEVER))
     } else {
+        let last = ended_year(due);
         let level = match tiers.drop {
-            Drop::OneLevel => earned.max(held.level.saturating_sub(1)),
-            Drop::ToEarned => earned,
+            Drop::OneLevel => earned(last).max(held.level.saturating_sub(1)),
+            Drop::ToEarned => earned(last),
         };
         (level, end_of_next_year(&program.program, last))
     };
     // What was held before may be good still.
-    let (before, _) = best_before(&program.program, tiers, member, due);
+    let (before, _) = best_before(book, tiers, due);
     let (level, until) = before.filter(|before| *before > policy && before.0 > 0).unwrap_or(policy);
     change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Reviewed, None);
 }
@@ -311,11 +346,16 @@ pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
     customer.wake_instead(old_until, Some(until), TimerKind::Review);
 }
 
-/// The local year that earned a level: the one before the last that it is good for. In whatever zone it was reached,
-/// years begin within 15 hours of those of UTC.
+/// The local year that earned a level: the one before the last that it is good for.
 fn earning_year(until: Timestamp) -> i16 {
+    ended_year(until).saturating_sub(1)
+}
+
+/// The local year with which a level ends. In whatever zone it was reached, years begin within 15 hours of those of
+/// UTC.
+fn ended_year(until: Timestamp) -> i16 {
     const HOURS_15: i64 = 15 * 60 * 60 * 1000;
-    until.plus_millis(-HOURS_15).utc_year().saturating_sub(1)
+    until.plus_millis(-HOURS_15).utc_year()
 }
 
 fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange) -> TierStatus {
@@ -347,7 +387,7 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
         }
         TierReason::Undermined => {
             let named = (&change.tier, change.until, change.order);
-            before.retain(|status| (&status.tier, status.until, status.reached_by) != named);
+            before.retain(|status| status.by_hand || (&status.tier, status.until, status.reached_by) != named);
             old
         }
         TierReason::Rests => TierStatus { reached_by: change.order, ..old },
@@ -376,10 +416,14 @@ pub(crate) fn unite(member: &mut Member, tier: Option<TierStatus>, before: Vec<T
     forget(&mut member.held_before, now);
 }
 
-/// Nobody comes back to what everybody has, whatever level that is by now, or to what was given by hand and is over.
-/// Of what was reached something may be left when it is over: what ended first is forgotten first.
+/// Nobody comes back to what everybody has, whatever level that is by now. Of what was reached and is over something may
+/// be left, unless it ended under a level that was set by hand; what ended first is forgotten first.
 fn forget(before: &mut Vec<TierStatus>, now: Timestamp) {
-    before.retain(|status| if status.by_hand { status.until > now } else { status.until < Timestamp::NEVER });
+    let mut leaves = true;
+    before.retain(|status| {
+        leaves &= !status.by_hand || status.until > now;
+        if status.until > now { status.until < Timestamp::NEVER || status.by_hand } else { leaves }
+    });
     while before.len() > BEFORE_MAX
         && let Some((first, _)) = before.iter().enumerate().min_by_key(|(_, status)| status.until)
     {

@@ -107,7 +107,7 @@ impl Oracle {
         self.qualify(who, at, points, self.people[who].sales[sale].money());
         let order = self.people[who].sales[sale].id.clone();
         self.plant(who, sale);
-        self.reach_by_orders(who, at);
+        self.reach_by_orders(who, (at, &order));
         self.regrade(who, self.trade.zone().year(at), Some(order));
     }
 

@@ -41,7 +41,9 @@ impl Oracle {
         let owed = was_owed.min(self.people[who].arrears);
         self.people[who].arrears -= owed;
         if was_owed > owed {
-            self.grant(who, was_owed - owed, now, now); // It was settled meanwhile.
+            let lot = self.grant(who, was_owed - owed, now, now); // It was settled meanwhile.
+            let used = self.people[who].sales[sale].at;
+            self.take_borne(who, lot, was_owed - owed, used);
         }
         for nth in 0..self.people[who].sales[sale].paid_from.len() {
             let (lot, there) = &mut self.people[who].sales[sale].paid_from[nth];

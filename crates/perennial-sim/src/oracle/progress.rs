@@ -6,7 +6,7 @@ use perennial_core::event::Event;
 use perennial_core::value::Value;
 
 use super::earning::is_over;
-use super::{Activity, Counted, NEVER, Oracle, Reached, Row, Sale, Tier};
+use super::{Activity, Counted, NEVER, Oracle, Person, Reached, Row, Sale, Tier};
 use crate::calendar::DAY;
 use crate::plan::{By, Deed, Edition, LEVELS, Mark, Measure, OnRefund, SPREAD};
 
@@ -132,7 +132,11 @@ impl Oracle {
     fn hold_level(&mut self, who: usize, tier: Tier) {
         self.people[who].tier = Some(tier);
         let (clock, before) = (self.people[who].clock, std::mem::take(&mut self.people[who].held_before));
-        let of_use = |tier: &Tier| if tier.by_hand { tier.until > clock } else { tier.until < NEVER };
+        let mut leaves = true;
+        let of_use = |tier: &Tier| {
+            leaves = leaves && (tier.until > clock || !tier.by_hand);
+            if tier.until > clock { tier.by_hand || tier.until < NEVER } else { leaves }
+        };
         let mut before: Vec<Tier> = before.into_iter().filter(of_use).collect();
         while before.len() > BEFORE_MAX {
             let first = (0..before.len()).min_by_key(|at| before[*at].until);
@@ -157,7 +161,8 @@ impl Oracle {
     fn lose_with_its_year(&mut self, who: usize, sale: &Sale, years: &BTreeMap<i64, Counted>) {
         let before = std::mem::take(&mut self.people[who].held_before);
         let stays = |tier: &Tier| tier.by_hand || !self.is_taken(who, tier, years);
-        self.people[who].held_before = before.into_iter().filter(stays).collect();
+        let (stays, lost): (Vec<Tier>, Vec<Tier>) = before.into_iter().partition(stays);
+        self.people[who].held_before = stays;
         let Some(held) = self.people[who].tier.clone().filter(|held| !held.by_hand) else { return };
         let (at, year) = (self.place(held.level), self.year_of(&held));
         if at == 0 {
@@ -165,7 +170,7 @@ impl Oracle {
         }
         if self.earned(who, year) >= at {
             self.rest(who, sale, held);
-        } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) {
+        } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) || !lost.is_empty() {
             self.fall(who, at, year);
         }
     }
@@ -212,7 +217,7 @@ impl Oracle {
         let clock = self.people[who].clock;
         let before = self.best_before(who, clock);
         let (zone, by_hand) = (self.trade.zone(), self.hand_before(who, clock).is_some());
-        let years = self.people[who].years.keys().copied().filter(|other| !by_hand || *other == year);
+        let years = self.people[who].years.keys().copied().filter(|other| !by_hand || *other >= year);
         let earned = years.map(|year| (self.earned(who, year).min(held), zone.year_begins(year + 2), year));
         let (level, until, year) = earned.filter(|earned| earned.1 > clock).max().unwrap_or((0, NEVER, year));
         let better = before.filter(|before| level == 0 || *before >= (level, until));
@@ -231,23 +236,35 @@ impl Oracle {
     }
 
     /// The best of what was held before and is good still, since a level was last set by hand, or what New Years have
-    /// left of it.
+    /// left of it, though not under a level by hand.
     fn best_before(&self, who: usize, now: i64) -> Option<(usize, i64)> {
         let since = self.hand_before(who, now).map_or(usize::MAX, |at| at + 1);
-        let before = self.people[who].held_before.iter().take(since);
-        before.filter_map(|tier| self.left_of(self.edition().position(tier.level)?, tier, now)).max()
+        let person = &self.people[who];
+        let mut left = person.tier.as_ref().is_none_or(|held| !held.by_hand);
+        let mut best = None;
+        for tier in person.held_before.iter().take(since) {
+            let is_good = tier.until > now;
+            left = left && (is_good || !tier.by_hand);
+            let Some(level) = self.edition().position(tier.level) else { continue };
+            best = best.max(match (is_good, left) {
+                (true, _) => Some((level, tier.until)),
+                (false, true) => self.left_of(level, tier.until, now),
+                (false, false) => None,
+            });
+        }
+        best
     }
 
-    fn left_of(&self, level: usize, tier: &Tier, now: i64) -> Option<(usize, i64)> {
-        if tier.until > now {
-            return Some((level, tier.until));
-        }
+    /// What New Years have left of a level, since they take one at a time.
+    fn left_of(&self, level: usize, until: i64, now: i64) -> Option<(usize, i64)> {
         let zone = self.trade.zone();
-        let ended = zone.year(tier.until - 1);
-        let years = usize::try_from(zone.year(now) - ended).unwrap_or(0);
+        let years = usize::try_from(zone.year(now) - zone.year(until - 1)).unwrap_or(0);
+        let with_levels = self.editions.iter().rev().filter(|edition| !edition.levels.is_empty());
+        let stepping: Vec<_> = with_levels.clone().take_while(|edition| !edition.drops_to_earned).collect();
+        let always = stepping.len() == with_levels.count();
+        let steps = stepping.last().is_some_and(|first| always || until >= first.at);
         let left = level.saturating_sub(years);
-        let is_left = left > 0 && !tier.by_hand && !self.edition().drops_to_earned;
-        is_left.then(|| (left, zone.year_begins(zone.year(now) + 1)))
+        (steps && left > 0).then(|| (left, zone.year_begins(zone.year(now) + 1)))
     }
 
     /// Somebody holds a level now: the very one that they held before, if that is the same.
@@ -341,7 +358,7 @@ impl Oracle {
     pub(super) fn reach_together(&mut self, who: usize) {
         let by_year = self.by_year(who);
         match self.last_order(who, None) {
-            Some((at, _)) => self.reach_by_orders(who, at),
+            Some((at, id)) => self.reach_by_orders(who, (at, &id)),
             None => self.conclude(who),
         }
         for (year, order) in by_year {
@@ -356,47 +373,68 @@ fn instead(newest: &Edition, earlier: &[Edition], level: &str) -> usize {
     newest.level(needed.map_or(0, |level| level.1))
 }
 
+fn stands_at(person: &Person, mark: &Mark) -> i64 {
+    match mark.of {
+        Measure::Impact => Oracle::impact(person),
+        Measure::Orders => {
+            let kept = person.sales.iter().filter(|s| s.rows.iter().any(Row::is_kept)).count();
+            i64::try_from(kept).unwrap_or(0)
+        }
+    }
+}
+
 /// Milestones.
 impl Oracle {
     fn stands_at(&self, who: usize, mark: &Mark) -> i64 {
-        let person = &self.people[who];
-        match mark.of {
-            Measure::Impact => Self::impact(person),
-            Measure::Orders => {
-                let kept = person.sales.iter().filter(|s| s.rows.iter().any(Row::is_kept)).count();
-                i64::try_from(kept).unwrap_or(0)
+        stands_at(&self.people[who], mark)
+    }
+
+    /// What an order that comes in reaches: by the order of its day or a later one without which, and those after it,
+    /// the mark would not be met. The year of the one that comes in is graded by itself.
+    pub(super) fn reach_by_orders(&mut self, who: usize, came_in: (i64, &str)) {
+        for mark in self.due_marks(who) {
+            let (at, id) = self.brings(who, &mark, came_in);
+            self.give_mark(who, &mark, at, at + self.edition().pending_days * DAY, Some(&id));
+            let (year, graded) = (self.trade.zone().year(at), self.trade.zone().year(came_in.0));
+            if mark.points > 0 && year != graded {
+                self.regrade(who, year, Some(id));
             }
         }
     }
 
-    /// What orders reach is reached by the last of them, though the one that came in may be of an earlier day. Its own
-    /// year is graded by itself.
-    pub(super) fn reach_by_orders(&mut self, who: usize, came_in: i64) {
-        let kept = self.people[who].sales.iter().filter(|sale| sale.rows.iter().any(Row::is_kept));
-        let Some((at, id)) = kept.map(|sale| (sale.at, sale.id.clone())).max_by_key(|(at, _)| *at) else { return };
-        let counts = self.reach(who, at, at + self.edition().pending_days * DAY, Some(&id));
-        let (year, graded) = (self.trade.zone().year(at), self.trade.zone().year(came_in));
-        if counts && year != graded {
-            self.regrade(who, year, Some(id));
+    fn brings(&self, who: usize, mark: &Mark, came_in: (i64, &str)) -> (i64, Box<str>) {
+        let mut person = self.people[who].clone();
+        let mut later: Vec<usize> = (0..person.sales.len()).filter(|nth| person.sales[*nth].at >= came_in.0).collect();
+        later.sort_by_key(|nth| person.sales[*nth].at);
+        while let Some(nth) = later.pop() {
+            person.sales[nth].rows.clear();
+            if stands_at(&person, mark) < mark.at_least {
+                return (person.sales[nth].at, person.sales[nth].id.clone());
+            }
         }
+        (came_in.0, came_in.1.into())
+    }
+
+    /// Marks that are met and not reached.
+    fn due_marks(&self, who: usize) -> Vec<Mark> {
+        let is_known = |mark: &Mark| self.people[who].marks.iter().any(|reached| reached.mark.id == mark.id);
+        let marks = self.edition().marks.iter();
+        marks.filter(|mark| !is_known(mark) && self.stands_at(who, mark) >= mark.at_least).cloned().collect()
+    }
+
+    fn give_mark(&mut self, who: usize, mark: &Mark, placed: i64, firm_at: i64, by: Option<&str>) {
+        let lot = (mark.points > 0).then(|| self.grant(who, mark.points, placed, firm_at));
+        if mark.points > 0 {
+            self.qualify(who, placed, mark.points, 0);
+        }
+        self.people[who].marks.push(Reached { mark: mark.clone(), firm_at, lot, by: by.map(Into::into) });
     }
 
     /// Reaches what is to be reached, dated and firm at some instants; whether anything counts now that did not.
-    pub(super) fn reach(&mut self, who: usize, placed: i64, firm_at: i64, by: Option<&str>) -> bool {
-        let mut counts = false;
-        for mark in self.edition().marks.clone() {
-            let known = self.people[who].marks.iter().any(|reached| reached.mark.id == mark.id);
-            if known || self.stands_at(who, &mark) < mark.at_least {
-                continue;
-            }
-            let lot = (mark.points > 0).then(|| self.grant(who, mark.points, placed, firm_at));
-            if mark.points > 0 {
-                self.qualify(who, placed, mark.points, 0);
-                counts = true;
-            }
-            self.people[who].marks.push(Reached { mark, firm_at, lot, by: by.map(Into::into) });
-        }
-        counts
+    fn reach(&mut self, who: usize, placed: i64, firm_at: i64, by: Option<&str>) -> bool {
+        let due = self.due_marks(who);
+        due.iter().for_each(|mark| self.give_mark(who, mark, placed, firm_at, by));
+        due.iter().any(|mark| mark.points > 0)
     }
 
     /// Marks, by their number, that a refund of an order may take back at an instant: they are not firm, and hang on
