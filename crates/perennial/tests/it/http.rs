@@ -525,7 +525,12 @@ rewards:
         ("redeem", json!({"reward": "badge"}), "limit_reached", "a member may have 'badge' 1 times"),
         ("redeem", json!({"reward": "sticker", "quantity": 2}), "out_of_stock", "of 'sticker' 1 are left"),
         ("redeem", json!({"reward": "rug"}), "unknown_reward", "no reward has the id 'rug', did you mean 'mug'?"),
-        ("adjust", json!({"points": -9, "reason": "x"}), "insufficient_points", "this costs 9 points, 8 are available"),
+        (
+            "adjust",
+            json!({"points": -9, "reason": "x"}),
+            "insufficient_points",
+            "this takes away 9 points, 8 are available",
+        ),
         (
             "hold",
             json!({"points": 9, "for": "PT1H", "hold": "h"}),

@@ -8,7 +8,7 @@ use perennial_core::customer::{Customer, Timers};
 use perennial_core::id::Identifier;
 use perennial_core::input::{Asked, Command};
 use perennial_core::time::Timestamp;
-use perennial_store::MemoryDisk;
+use perennial_store::{Failure, MemoryDisk, Trouble};
 use serde_json::{Value, json};
 
 pub(crate) const PROGRAM: &str = "
@@ -135,8 +135,20 @@ impl Shop {
 
     /// The process ends and another one opens what is on the disk.
     pub(crate) fn reopen(&mut self) {
-        self.workspace = Workspace::memory().unwrap(); // Lets the disk go.
-        self.workspace = Workspace::on_disk(&self.disk).unwrap();
+        self.workspace = Workspace::memory().unwrap(); // Lets the disk go, unless a checkpoint is being written to it.
+        let open = || Workspace::on_disk(&self.disk);
+        let is_in_use = |opened: &Result<Workspace, Failure>| {
+            opened.as_ref().is_err_and(|failure| failure.trouble == Trouble::InUse)
+        };
+        let mut opened = open();
+        for _ in 0..1_000 {
+            if !is_in_use(&opened) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            opened = open();
+        }
+        self.workspace = opened.unwrap();
     }
 }
 
