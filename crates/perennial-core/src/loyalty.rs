@@ -187,11 +187,10 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     }
     credit_impact(book, name);
     judge_benefits(book, name, true);
-    milestones(book, Some(name));
-    let level = level_of(book);
-    tier::regrade(book, year, Some(name));
-    if level_of(book) != level {
-        milestones(book, Some(name)); // Those of the level.
+    let mut level = None;
+    while level != Some(level_of(book)) {
+        level = Some(level_of(book));
+        milestones(book, Some(name)); // Those of the level that it lifts to, too.
         tier::regrade(book, year, Some(name));
     }
     book.judged = true;
@@ -437,52 +436,36 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     let years = book.customer.member.as_ref().map(|member| member.years.clone()).unwrap_or_default();
     let mut lost = tier::Lost { order: name, years, was_pending: false };
     book.record(Fact::Returned(back));
-    if !before.earns {
-        miss_milestones(book, stood); // It counted as an order all the same.
-        return tier::refunded(book, &lost);
+    if before.earns {
+        lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
+        take_points_back(book, &before);
     }
+    miss_milestones(book, stood, Some(&lost)); // One that does not earn counts as an order all the same.
+    tier::refunded(book, &lost);
+    if before.earns {
+        milestones(book, None);
+    }
+}
+
+/// What goods that came back had earned, and what they had been paid with.
+fn take_points_back(book: &mut Book<'_>, before: &OrderRecord) {
+    let name = before.order;
     let Some(after) = book.customer.orders.get(name).map(Listed::into_owned) else { return };
-    lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
     // What stood before is reckoned too: an earlier refund has already taken its share.
-    let had = standing_points(book, &before);
+    let had = standing_points(book, before);
     let less = had - reckon(book, &after).min(had);
     if let Some(lot) = before.lot.filter(|_| less > 0) {
         book.record(Fact::TakenBack { order: name, points: less });
         reverse(book, lot, less, Cause::Refund);
     }
-    let spend = spend_of(book, &before) - spend_of(book, &after);
+    let spend = spend_of(book, before) - spend_of(book, &after);
     if less > 0 || spend > 0 {
         let year = book.program().zone.year(before.at);
         book.record(Fact::Qualified { year, points: -less, spend: -spend });
     }
-    give_points_back(book, &before, &after);
-    move_impact(book, &before, &after);
+    give_points_back(book, before, &after);
+    move_impact(book, before, &after);
     judge_benefits(book, name, false);
-    miss_milestones(book, stood.clone());
-    milestones(book, None);
-    miss_milestones_of_the_level(book, stood, &lost);
-    tier::refunded(book, &lost);
-    milestones(book, None);
-}
-
-/// Before a level goes: what milestones gave for it goes too, or it would hold the level up. What stands by the level
-/// that is left is reached again.
-fn miss_milestones_of_the_level(book: &mut Book<'_>, mut stood: Vec<Reached>, lost: &tier::Lost) {
-    let Some(member) = &book.customer.member else { return };
-    let Some(held) = &member.tier else { return };
-    let zone = &book.program().zone;
-    let asks = |reached: &Reached| {
-        let edition = book.rules.edition(reached.version);
-        let milestones = edition.iter().flat_map(|edition| &edition.program.milestones);
-        let mut is_it = milestones.filter(|milestone| milestone.id == reached.milestone);
-        is_it.any(|milestone| milestone.when.reads(|field| *field == Field::Tier))
-    };
-    stood.retain(|reached| member.milestones.contains(reached) && asks(reached));
-    let lots = stood.iter().filter_map(|reached| member.wallet.lot(reached.lot?));
-    let gave = lots.filter(|lot| zone.year(lot.earned_at) == held.year).map(|lot| lot.buckets.granted).sum();
-    if tier::goes(book, lost, gave) {
-        stood.into_iter().for_each(|reached| miss(book, reached));
-    }
 }
 
 fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
@@ -544,7 +527,7 @@ pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
     if record.earns {
         move_impact(book, record, &nothing);
         benefits_back(book, record);
-        miss_milestones(book, stood);
+        miss_milestones(book, stood, None);
         milestones(book, None);
     }
 }
@@ -711,28 +694,39 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     }
 }
 
+/// What orders move of what a mark reads; sums of theirs can be taken out of the whole, the rest cannot.
+fn is_sum_of_orders(field: &Field) -> bool {
+    matches!(field, Field::Orders | Field::Spend | Field::Impact(_) | Field::PointsEarned)
+}
+
+fn is_else_of_orders(field: &Field) -> bool {
+    matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
+}
+
+fn place(record: &OrderRecord) -> (Timestamp, OrderRef) {
+    (record.at, record.order)
+}
+
 /// The last order that may still come back, for what is reached by anything else but hangs on orders.
 fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, OrderRef)> {
-    let moved_by_orders = |field: &Field| {
-        let sums = matches!(field, Field::Orders | Field::Spend | Field::Impact(_) | Field::PointsEarned);
-        sums || matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
-    };
-    if !milestone.when.reads(moved_by_orders) {
+    if !milestone.when.reads(|field| is_sum_of_orders(field) || is_else_of_orders(field)) {
         return None;
     }
     let (zone, pending, now) = (&book.program().zone, book.program().points.pending, book.customer.clock);
     let open = book.customer.orders.iter().filter(|order| order.stands() && zone.add(order.at, pending) > now);
-    open.map(|order| (order.at, order.order)).max()
+    open.map(|order| place(&order)).max()
 }
 
-/// The order that reaches a mark when one comes in: without it and those after it the mark is not met. One that is
-/// told late may bring it about for another of a later day.
+/// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day: of sums
+/// it is the one without which, and those after it, the mark is not met; of all else that orders move, the last.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
-    let place = |record: &OrderRecord| (record.at, record.order);
     let standing = book.customer.orders.iter().filter(|record| record.stands() && place(record) >= at_hand);
     let mut later: Vec<_> = standing.collect();
     later.sort_by_key(|record| place(record));
+    if milestone.when.reads(is_else_of_orders) {
+        return Some(later.last().map_or(at_hand, |record| place(record)));
+    }
     let mut without = Without::default();
     let reaching = later.iter().rev().find(|record| {
         leave_out(book, record, &mut without);
@@ -741,17 +735,34 @@ fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(
     Some(reaching.map_or(at_hand, |record| place(record)))
 }
 
+/// Points that milestones gave with an order, and that count for a local year. What an order gave that came back since,
+/// and that stands all the same, hangs on the last one.
+pub(crate) fn given_with(book: &Book<'_>, order: OrderRef, is_last: bool, year: i16) -> i64 {
+    let reached = book.customer.member.iter().flat_map(|member| &member.milestones);
+    let came_back = |by| book.customer.orders.get(by).is_some_and(|record| !record.stands());
+    let is_with = |by: OrderRef| by == order || is_last && came_back(by);
+    reached.filter(|reached| reached.order.is_some_and(is_with)).map(|reached| gave(book, reached, year)).sum()
+}
+
+/// Points that a milestone gave, if they count for a local year.
+fn gave(book: &Book<'_>, reached: &Reached, year: i16) -> i64 {
+    let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
+    lot.filter(|lot| book.program().zone.year(lot.earned_at) == year).map_or(0, |lot| lot.buckets.granted)
+}
+
 /// Takes what an order brought out of the sums.
 fn leave_out(book: &Book<'_>, record: &OrderRecord, without: &mut Without) {
     without.orders += 1;
     if record.counts {
         without.spend = without.spend.saturating_add(record.left());
     }
+    let zone = &book.program().zone;
+    let year = zone.year(book.customer.clock);
+    without.points += given_with(book, record.order, without.orders == 1, year);
     if !record.earns {
         return;
     }
-    let zone = &book.program().zone;
-    if zone.year(record.at) == zone.year(book.customer.clock) {
+    if zone.year(record.at) == year {
         without.points += standing_points(book, record);
     }
     let edition = book.rules.edition(record.version);
@@ -771,16 +782,17 @@ fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
     let milestones = book.customer.member.iter().flat_map(|member| &member.milestones);
     let mut soft: Vec<Reached> = milestones.filter(|reached| book.at < reached.firm_at).cloned().collect();
     if !soft.is_empty() {
-        let under = missed(book, soft.clone());
+        let under = missed(book, soft.clone(), None);
         soft.retain(|reached| reached.order == Some(order) || !under.contains(reached));
     }
     soft
 }
 
 /// After a refund: takes back what milestones gave whose value is under the mark again before the return window
-/// of the reaching order ends, as much as they gave and by the mark of then (rule 9).
-fn miss_milestones(book: &mut Book<'_>, stood: Vec<Reached>) {
-    for reached in missed(book, stood) {
+/// of the reaching order ends, as much as they gave and by the mark of then (rule 9). What the level loses by it is told
+/// by `lost`.
+fn miss_milestones(book: &mut Book<'_>, stood: Vec<Reached>, lost: Option<&tier::Lost>) {
+    for reached in missed(book, stood, lost) {
         miss(book, reached);
     }
 }
@@ -797,24 +809,24 @@ fn miss(book: &mut Book<'_>, reached: Reached) {
     }
 }
 
-/// Those that nothing but each other holds up: what they gave counts for none of them until it stands by itself.
-fn missed(book: &Book<'_>, mut soft: Vec<Reached>) -> Vec<Reached> {
-    let zone = &book.program().zone;
-    let year = zone.year(book.customer.clock);
-    let gave = |reached: &Reached| {
-        let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
-        lot.filter(|lot| zone.year(lot.earned_at) == year).map_or(0, |lot| lot.buckets.granted)
-    };
-    let mut withheld: i64 = soft.iter().map(gave).sum();
-    while let Some(at) = soft.iter().position(|reached| holds_still(book, reached, withheld)) {
-        withheld -= gave(&soft.remove(at));
+/// Those that nothing but each other holds up: what they gave counts for none of them, nor for the level that some ask
+/// for, until it stands by itself.
+fn missed(book: &Book<'_>, mut soft: Vec<Reached>, lost: Option<&tier::Lost>) -> Vec<Reached> {
+    loop {
+        let sum = |year| soft.iter().map(|reached| gave(book, reached, year)).sum::<i64>();
+        let without = Without {
+            points: sum(book.program().zone.year(book.customer.clock)),
+            level: lost.and_then(|lost| tier::left(book, lost, &sum)),
+            ..Without::default()
+        };
+        let Some(at) = soft.iter().position(|reached| holds_still(book, reached, &without)) else { return soft };
+        soft.remove(at);
     }
-    soft
 }
 
 /// Whether a milestone would be reached by the programme that it was reached by. What that one computed is no more
 /// where another is followed: then the one in force says it, if it has the milestone.
-fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
+fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     let mark = |program: &Program| {
         let milestone = program.milestones.iter().find(|milestone| milestone.id == reached.milestone);
         milestone.map(|milestone| milestone.when.clone())
@@ -823,8 +835,7 @@ fn holds_still(book: &Book<'_>, reached: &Reached, withheld: i64) -> bool {
     let is_computed = |when: &Predicate| when.reads(|field| matches!(field, Field::Feature(_)));
     let is_foreign = reached.version != book.program().version && then.as_ref().is_some_and(is_computed);
     let when = if is_foreign { mark(book.program()) } else { then };
-    let without = Without { points: withheld, ..Without::default() };
-    when.is_none_or(|when| when.holds(&View { without: Some(&without), ..View::of(book.program(), book.customer) }))
+    when.is_none_or(|when| when.holds(&View { without: Some(without), ..View::of(book.program(), book.customer) }))
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {

@@ -15,7 +15,7 @@ use crate::program::{Feature, Program};
 use crate::time::{LEAP_DAY, Timestamp, weekday};
 use crate::value::Value;
 
-/// What is taken not to be there, of the sums that orders bring.
+/// What is taken not to be there, of what orders bring.
 #[derive(Clone, Debug, Default)]
 pub struct Without {
     /// Orders.
@@ -26,6 +26,8 @@ pub struct Without {
     pub points: i64,
     /// Thousandths of each unit of impact.
     pub impact: BTreeMap<Word, i64>,
+    /// The level that is held instead, by its place.
+    pub level: Option<u8>,
 }
 
 /// A view of one moment.
@@ -147,7 +149,8 @@ impl<'a> View<'a> {
 
     /// The id of the level held.
     fn tier(&self) -> Option<&'a str> {
-        let level = usize::from(self.customer.member.as_ref()?.tier.as_ref()?.level);
+        let held = self.customer.member.as_ref()?.tier.as_ref()?.level;
+        let level = usize::from(self.without.and_then(|less| less.level).unwrap_or(held));
         Some(&self.program.tiers.as_ref()?.levels.get(level)?.id)
     }
 

@@ -130,31 +130,29 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// Whether a year reached a level before the refund.
-    fn had(&self, tiers: &Tiers, level: u8, year: i16) -> bool {
-        level <= level_for(tiers, count_in(&self.years, tiers, year))
-    }
-
-    /// Whether a year reaches a level no more that it reached before.
-    fn takes(&self, tiers: &Tiers, member: &Member, level: u8, year: i16) -> bool {
-        level_for(tiers, counted(member, tiers, year)) < level && self.had(tiers, level, year)
+    /// Whether the policy lets a refund take the level that is held, which its year reaches no more.
+    fn may_take(&self, tiers: &Tiers, held: &TierStatus, had: i64) -> bool {
+        let reached = held.reached_by == Some(self.order);
+        match tiers.on_refund {
+            OnRefund::IfReachingOrderPending => self.was_pending && reached,
+            OnRefund::AtReview => false,
+            OnRefund::AtOnce => reached || held.level <= level_for(tiers, had),
+        }
     }
 }
 
-/// Whether the level that is held goes with a refund, once points given for that level count no more.
-pub(crate) fn goes(book: &Book<'_>, lost: &Lost, for_the_level: i64) -> bool {
+/// The level that a refund leaves, where points of each local year count no more than they should; none where the one
+/// that is held stays.
+pub(crate) fn left(book: &Book<'_>, lost: &Lost, withheld: &impl Fn(i16) -> i64) -> Option<u8> {
     let edition = book.edition();
-    let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return false };
-    let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return false };
-    let points = if tiers.by == TierBy::PointsEarned { for_the_level } else { 0 };
-    let is_earned = level_for(tiers, counted(member, tiers, held.year) - points) >= held.level;
-    let reached = held.reached_by == Some(lost.order);
-    !is_earned
-        && match tiers.on_refund {
-            OnRefund::IfReachingOrderPending => lost.was_pending && reached,
-            OnRefund::AtReview => false,
-            OnRefund::AtOnce => reached || lost.had(tiers, held.level, held.year),
-        }
+    let (tiers, member) = (edition.program.tiers.as_ref()?, book.customer.member.as_ref()?);
+    let held = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
+    let less = |year: i16| if tiers.by == TierBy::PointsEarned { withheld(year) } else { 0 };
+    let counts = |year: i16| counted(member, tiers, year) - less(year);
+    let had = |year: i16| count_in(&lost.years, tiers, year) - less(year);
+    let stays = |status: &TierStatus| !is_undermined(book, tiers, lost, status, &counts, &had);
+    let goes = level_for(tiers, counts(held.year)) < held.level && lost.may_take(tiers, held, had(held.year));
+    goes.then(|| best_left(book, tiers, held.year, &stays, &counts).level)
 }
 
 /// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
@@ -174,41 +172,74 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
         return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
     }
     // What a review left may rest on what is undermined.
-    if goes(book, lost, 0) || undermined && tiers.on_refund == OnRefund::AtOnce {
+    let rested = undermined && tiers.on_refund == OnRefund::AtOnce;
+    if rested || lost.may_take(tiers, held, count_in(&lost.years, tiers, year)) {
         fall(book, tiers, year);
     }
 }
 
+/// What is held when a level has gone.
+struct Left {
+    level: u8,
+    until: Timestamp,
+    /// The year that it was earned in, unless it was held before.
+    earned_in: Option<i16>,
+}
+
 /// A level goes: what is held is the best of what was held before and what counts still, and no higher.
 fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
-    let edition = book.edition();
-    let (program, now) = (&edition.program, book.customer.clock);
     let Some(member) = &book.customer.member else { return };
     let Some((held, held_until)) = member.tier.as_ref().map(|held| (held.level, held.until)) else { return };
-    let (before, by_hand) = best_before(book, tiers, now);
+    let Left { level, until, earned_in } =
+        best_left(book, tiers, year, &|_| true, &|year| counted(member, tiers, year));
+    let rests_on = earned_in.filter(|_| level > 0).and_then(|year| resting_on(book, tiers, level, year));
+    if (level, until) != (held, held_until) {
+        change(book, level, until, TierReason::Refunded, rests_on);
+    }
+}
+
+/// The best of what was held before the level of a year and of what the years still give, and no higher than that.
+fn best_left(
+    book: &Book<'_>,
+    tiers: &Tiers,
+    year: i16,
+    stays: &impl Fn(&TierStatus) -> bool,
+    counts: &impl Fn(i16) -> i64,
+) -> Left {
+    let nothing = Left { level: 0, until: Timestamp::NEVER, earned_in: None };
+    let (edition, now) = (book.edition(), book.customer.clock);
+    let Some(member) = &book.customer.member else { return nothing };
+    let held = member.tier.as_ref().map_or(0, |held| held.level);
+    let (before, by_hand) = best_before(book, tiers, now, stays);
     // What was earned before a level was set by hand gave way to that.
     let years = member.years.keys().copied().filter(|other| !by_hand || *other >= year);
     let earned = years.map(|year| {
-        let until = end_of_next_year(program, year);
-        (level_for(tiers, counted(member, tiers, year)).min(held), until, year)
+        let until = end_of_next_year(&edition.program, year);
+        (level_for(tiers, counts(year)).min(held), until, year)
     });
-    let (level, until, year) = earned.filter(|(_, until, _)| *until > now).max().unwrap_or((0, Timestamp::NEVER, year));
-    let (level, until, rests_on) = match before {
-        Some(before) if before >= (level, until) || level == 0 => (before.0.min(held), before.1, None),
-        _ => (level, until, (level > 0).then(|| resting_on(book, tiers, level, year)).flatten()),
-    };
-    if (level, until) != (held, held_until) {
-        change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Refunded, rests_on);
+    let earned = earned.filter(|(level, until, _)| *level > 0 && *until > now).max();
+    match (before, earned) {
+        (Some(before), earned) if earned.is_none_or(|(level, until, _)| before >= (level, until)) => {
+            let level = before.0.min(held);
+            Left { level, until: if level == 0 { Timestamp::NEVER } else { before.1 }, earned_in: None }
+        }
+        (_, Some((level, until, year))) => Left { level, until, earned_in: Some(year) },
+        (_, None) => nothing,
     }
 }
 
 /// The best that was held before and is good still, or that New Years left of it, back to what was set by hand; and
 /// whether something was. Nothing is left of what ended under a level that was set by hand.
-fn best_before(book: &Book<'_>, tiers: &Tiers, now: Timestamp) -> (Option<(u8, Timestamp)>, bool) {
+fn best_before(
+    book: &Book<'_>,
+    tiers: &Tiers,
+    now: Timestamp,
+    stays: &impl Fn(&TierStatus) -> bool,
+) -> (Option<(u8, Timestamp)>, bool) {
     let Some(member) = &book.customer.member else { return (None, false) };
     let mut leaves = member.tier.as_ref().is_none_or(|held| !held.by_hand);
     let mut best = None;
-    for status in &member.held_before {
+    for status in member.held_before.iter().filter(|status| stays(status)) {
         let is_over = status.until <= now;
         leaves &= !(is_over && status.by_hand);
         let Some(level) = tiers.position(&status.tier) else { continue };
@@ -243,25 +274,40 @@ fn left_of(
     Some((level, until))
 }
 
-/// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
-/// to one whose year a refund has taken below the mark. Whether there was one.
+/// Takes what nobody falls back to any more out of what was held before. Whether there was something.
 fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) -> bool {
     let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return false };
-    let gone = book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
-    let goes = |status: &&TierStatus| {
-        let level = tiers.position(&status.tier).unwrap_or(status.level);
-        if tiers.on_refund == OnRefund::AtOnce {
-            return !status.by_hand && lost.takes(tiers, member, level, status.year);
-        }
-        let earned = level_for(tiers, counted(member, tiers, status.year));
-        status.reached_by == Some(lost.order) && (gone || level > earned)
-    };
+    let counts = |year| counted(member, tiers, year);
+    let had = |year| count_in(&lost.years, tiers, year);
+    let goes = |status: &&TierStatus| is_undermined(book, tiers, lost, status, &counts, &had);
     let lost_levels: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
     let is_one = !lost_levels.is_empty();
     for TierStatus { tier, level, until, reached_by: order, .. } in lost_levels {
         book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
     is_one
+}
+
+/// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
+/// to one whose year a refund has taken below the mark.
+fn is_undermined(
+    book: &Book<'_>,
+    tiers: &Tiers,
+    lost: &Lost,
+    status: &TierStatus,
+    counts: &impl Fn(i16) -> i64,
+    had: &impl Fn(i16) -> i64,
+) -> bool {
+    let level = tiers.position(&status.tier).unwrap_or(status.level);
+    let is_short = level_for(tiers, counts(status.year)) < level;
+    match tiers.on_refund {
+        OnRefund::AtReview => false,
+        OnRefund::AtOnce => !status.by_hand && is_short && level <= level_for(tiers, had(status.year)),
+        OnRefund::IfReachingOrderPending => {
+            let gone = || book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
+            lost.was_pending && status.reached_by == Some(lost.order) && (is_short || gone())
+        }
+    }
 }
 
 /// A level that is held still although something of an order came back rests on the one that reaches it now.
@@ -287,9 +333,13 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, level: u8, year: i16) -> Option<Or
     let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
     orders.sort_by_key(|record| (record.at, record.order));
     let mut left = counted(member, tiers, year);
+    let last = orders.last().map(|record| record.order);
     let reaching = orders.iter().rev().find(|record| {
         left -= match tiers.by {
-            TierBy::PointsEarned => loyalty::standing_points(book, record),
+            TierBy::PointsEarned => {
+                let given = loyalty::given_with(book, record.order, last == Some(record.order), year);
+                loyalty::standing_points(book, record) + given
+            }
             TierBy::Spend => loyalty::spend_of(book, record),
         };
         left < mark
@@ -318,7 +368,7 @@ pub(crate) fn review(book: &mut Book<'_>, due: Timestamp) {
         (level, end_of_next_year(&program.program, last))
     };
     // What was held before may be good still.
-    let (before, _) = best_before(book, tiers, due);
+    let (before, _) = best_before(book, tiers, due, &|_| true);
     let (level, until) = before.filter(|before| *before > policy && before.0 > 0).unwrap_or(policy);
     change(book, level, if level == 0 { Timestamp::NEVER } else { until }, TierReason::Reviewed, None);
 }

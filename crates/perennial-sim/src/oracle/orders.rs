@@ -210,8 +210,8 @@ impl Oracle {
             self.people[who].sales[at].trees = 0;
         }
         self.miss(who, stood);
-        self.conclude(who);
         self.lose(who, &sale, was_pending, &years);
+        self.conclude(who);
     }
 
     pub(super) fn reverse(&mut self, who: usize, lot: usize, less: i64) {

@@ -285,14 +285,25 @@ impl Oracle {
         let sales = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
         let mut sales: Vec<&Sale> = sales.filter(|sale| zone.year(sale.at) == year).collect();
         sales.sort_by_key(|sale| sale.at);
-        let mut counted = self.counted(who, year);
+        let (mut counted, mut is_last) = (self.counted(who, year), true);
         while let Some(sale) = sales.pop() {
-            counted -= if self.edition().by == By::Spend { sale.money() } else { sale.points };
+            let is_last = std::mem::replace(&mut is_last, false);
+            let came_back = |id: &str| self.came_back(who, id);
+            let with = |by: &str| *by == *sale.id || is_last && came_back(by);
+            let given = self.people[who].marks.iter().filter(|mark| mark.by.as_deref().is_some_and(with));
+            let given = given.filter_map(|reached| Some((reached.mark.points, self.lots[reached.lot?].earned_at)));
+            let given: i64 = given.filter(|(_, at)| zone.year(*at) == year).map(|(points, _)| points).sum();
+            counted -= if self.edition().by == By::Spend { sale.money() } else { sale.points + given };
             if self.edition().level(counted) < level {
                 return Some(sale.id.clone());
             }
         }
         None
+    }
+
+    fn came_back(&self, who: usize, id: &str) -> bool {
+        let sale = self.people[who].sales.iter().find(|sale| *sale.id == *id);
+        sale.is_some_and(|sale| !sale.rows.iter().any(Row::is_kept))
     }
 
     /// The level that a New Year leaves of another.
