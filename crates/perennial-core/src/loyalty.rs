@@ -440,8 +440,12 @@ fn take_back(book: &mut Book<'_>, back: Return) {
         lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
         take_points_back(book, &before);
     }
-    miss_milestones(book, stood, Some(&lost)); // One that does not earn counts as an order all the same.
-    tier::refunded(book, &lost);
+    // One that does not earn counts as an order all the same. A level that goes may take more with it.
+    let mut is_one = true;
+    while std::mem::take(&mut is_one) {
+        is_one = miss_milestones(book, &stood, Some(&lost));
+        tier::refunded(book, &lost);
+    }
     if before.earns {
         milestones(book, None);
     }
@@ -527,7 +531,7 @@ pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
     if record.earns {
         move_impact(book, record, &nothing);
         benefits_back(book, record);
-        miss_milestones(book, stood, None);
+        miss_milestones(book, &stood, None);
         milestones(book, None);
     }
 }
@@ -790,11 +794,14 @@ fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
 
 /// After a refund: takes back what milestones gave whose value is under the mark again before the return window
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9). What the level loses by it is told
-/// by `lost`.
-fn miss_milestones(book: &mut Book<'_>, stood: Vec<Reached>, lost: Option<&tier::Lost>) {
-    for reached in missed(book, stood, lost) {
-        miss(book, reached);
-    }
+/// by `lost`. Whether there was one.
+fn miss_milestones(book: &mut Book<'_>, stood: &[Reached], lost: Option<&tier::Lost>) -> bool {
+    let Some(member) = &book.customer.member else { return false };
+    let standing = stood.iter().filter(|reached| member.milestones.contains(reached)).cloned().collect();
+    let missed = missed(book, standing, lost);
+    let is_one = !missed.is_empty();
+    missed.into_iter().for_each(|reached| miss(book, reached));
+    is_one
 }
 
 fn miss(book: &mut Book<'_>, reached: Reached) {

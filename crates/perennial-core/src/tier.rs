@@ -103,7 +103,8 @@ pub(crate) fn join(book: &mut Book<'_>) {
     }
 }
 
-/// After something counted in a local year: lifts, or extends what is held.
+/// After something counted in a local year, with an order or without: lifts, or extends what is held. That rests on the
+/// order that brings the year to its mark, which one that is told late need not be.
 pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     let edition = book.edition();
     let (Some(tiers), Some(member)) = (&edition.program.tiers, &book.customer.member) else { return };
@@ -113,11 +114,13 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     if reached == 0 || until <= book.customer.clock {
         return;
     }
-    if reached > held.level {
-        change(book, reached, until, TierReason::Reached, order);
-    } else if reached == held.level && until > held.until {
-        change(book, reached, until, TierReason::Kept, order);
-    }
+    let reason = match reached {
+        _ if reached > held.level => TierReason::Reached,
+        _ if reached == held.level && until > held.until => TierReason::Kept,
+        _ => return,
+    };
+    let reaching = order.and_then(|order| resting_on(book, tiers, reached, year).or(Some(order)));
+    change(book, reached, until, reason, reaching);
 }
 
 /// A refund of an order, and how things stood before it.
@@ -280,9 +283,26 @@ fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) -> bool {
     let counts = |year| counted(member, tiers, year);
     let had = |year| count_in(&lost.years, tiers, year);
     let goes = |status: &&TierStatus| is_undermined(book, tiers, lost, status, &counts, &had);
-    let lost_levels: Vec<TierStatus> = member.held_before.iter().filter(goes).cloned().collect();
-    let is_one = !lost_levels.is_empty();
-    for TierStatus { tier, level, until, reached_by: order, .. } in lost_levels {
+    let (mut gone, mut stays): (Vec<_>, Vec<_>) = member.held_before.iter().partition(goes);
+    if !gone.is_empty() && tiers.on_refund == OnRefund::AtOnce {
+        // With a level goes what New Years left of it, where nothing else has left as much.
+        stays.sort_by_key(|status| status.until);
+        let mut others: Vec<&TierStatus> = Vec::new();
+        for status in stays {
+            let level = tiers.position(&status.tier).unwrap_or(status.level);
+            let is_earned = status.reached_by.is_some() || level_for(tiers, counts(status.year)) >= level;
+            let end = status.until.plus_millis(-1);
+            let leaves = |other: &&TierStatus| {
+                let left = tiers.position(&other.tier).and_then(|place| left_of(book, tiers, place, other.until, end));
+                !other.by_hand && left.is_some_and(|(left, _)| left >= level)
+            };
+            let is_kept = status.by_hand || is_earned || others.iter().any(leaves);
+            if is_kept { others.push(status) } else { gone.push(status) }
+        }
+    }
+    let is_one = !gone.is_empty();
+    let gone: Vec<TierStatus> = gone.into_iter().cloned().collect();
+    for TierStatus { tier, level, until, reached_by: order, .. } in gone {
         book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
     is_one

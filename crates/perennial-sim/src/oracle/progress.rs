@@ -123,8 +123,9 @@ impl Oracle {
         let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
         if reached > at || (reached == at && until > held.until) {
+            let by = order.and_then(|order| self.reaching(who, year, reached).or(Some(order)));
             self.people[who].held_before.insert(0, held);
-            self.hold_level(who, Tier { level, until, by: order, year: Some(year), by_hand: false });
+            self.hold_level(who, Tier { level, until, by, year: Some(year), by_hand: false });
         }
     }
 
@@ -161,7 +162,10 @@ impl Oracle {
     fn lose_with_its_year(&mut self, who: usize, sale: &Sale, years: &BTreeMap<i64, Counted>) {
         let before = std::mem::take(&mut self.people[who].held_before);
         let stays = |tier: &Tier| tier.by_hand || !self.is_taken(who, tier, years);
-        let (stays, lost): (Vec<Tier>, Vec<Tier>) = before.into_iter().partition(stays);
+        let (mut stays, lost): (Vec<Tier>, Vec<Tier>) = before.into_iter().partition(stays);
+        if !lost.is_empty() {
+            self.forget_what_was_left(who, &mut stays);
+        }
         self.people[who].held_before = stays;
         let Some(held) = self.people[who].tier.clone().filter(|held| !held.by_hand) else { return };
         let (at, year) = (self.place(held.level), self.year_of(&held));
@@ -172,6 +176,28 @@ impl Oracle {
             self.rest(who, sale, held);
         } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) || !lost.is_empty() {
             self.fall(who, at, year);
+        }
+    }
+
+    /// What New Years left goes with what they left it of, the earliest first.
+    fn forget_what_was_left(&self, who: usize, stays: &mut Vec<Tier>) {
+        let mut by_end: Vec<Tier> = stays.clone();
+        by_end.sort_by_key(|tier| tier.until);
+        let mut kept: Vec<Tier> = Vec::new();
+        for tier in by_end {
+            let at = self.place(tier.level);
+            let is_earned = tier.by.is_some() || self.earned(who, self.year_of(&tier)) >= at;
+            let leaves = |other: &Tier| {
+                let place = self.edition().position(other.level).filter(|_| !other.by_hand);
+                place
+                    .and_then(|place| self.left_of(place, other.until, tier.until - 1))
+                    .is_some_and(|left| left.0 >= at)
+            };
+            if tier.by_hand || is_earned || kept.iter().any(leaves) {
+                kept.push(tier);
+            } else {
+                stays.retain(|other| (other.level, other.until, &other.by) != (tier.level, tier.until, &tier.by));
+            }
         }
     }
 
