@@ -275,7 +275,8 @@ pub struct Member {
     pub wallet: Wallet,
     /// Status, if the programme has tiers.
     pub tier: Option<TierStatus>,
-    /// What was held before it and is good still, the last first: what there is to fall back to.
+    /// What was held before it, the last first: what there is to fall back to, and what ended, of which New Years may
+    /// have left something.
     pub held_before: Vec<TierStatus>,
     /// What counts for tiers, by local year.
     pub years: Few<i16, Year>,

@@ -226,8 +226,8 @@ impl Identifier {
         if self.kind == IdentifierKind::User { self.value.parse().ok() } else { None }
     }
 
-    /// A customer by our own id, as callers of commands may name them. No event does: what a shop calls an account
-    /// would be another person's name to us.
+    /// Names a customer by our own id. Commands may: in what a shop sends such a text would be an account's, and make
+    /// a second customer.
     pub fn of(customer: CustomerId) -> Self {
         Self { kind: IdentifierKind::User, value: customer.to_string().into() }
     }

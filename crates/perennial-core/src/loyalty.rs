@@ -440,11 +440,14 @@ fn take_back(book: &mut Book<'_>, back: Return) {
         lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
         take_points_back(book, &before);
     }
-    // One that does not earn counts as an order all the same. A level that goes may take more with it.
-    let mut is_one = true;
-    while std::mem::take(&mut is_one) {
-        is_one = miss_milestones(book, &stood, Some(&lost));
+    // One that does not earn counts as an order all the same. A level that goes may take more with it: each round takes
+    // one at least of those that stood, or is the last.
+    loop {
+        let any_missed = miss_milestones(book, &stood, Some(&lost));
         tier::refunded(book, &lost);
+        if !any_missed {
+            break;
+        }
     }
     if before.earns {
         milestones(book, None);
@@ -698,12 +701,13 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     }
 }
 
-/// What orders move of what a mark reads; sums of theirs can be taken out of the whole, the rest cannot.
+/// What orders move of what a mark reads, as far as an order's part can be taken out of it.
 fn is_sum_of_orders(field: &Field) -> bool {
     matches!(field, Field::Orders | Field::Spend | Field::Impact(_) | Field::PointsEarned)
 }
 
-fn is_else_of_orders(field: &Field) -> bool {
+/// The rest that orders move.
+fn is_otherwise_moved_by_orders(field: &Field) -> bool {
     matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
 }
 
@@ -713,7 +717,7 @@ fn place(record: &OrderRecord) -> (Timestamp, OrderRef) {
 
 /// The last order that may still come back, for what is reached by anything else but hangs on orders.
 fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, OrderRef)> {
-    if !milestone.when.reads(|field| is_sum_of_orders(field) || is_else_of_orders(field)) {
+    if !milestone.when.reads(|field| is_sum_of_orders(field) || is_otherwise_moved_by_orders(field)) {
         return None;
     }
     let (zone, pending, now) = (&book.program().zone, book.program().points.pending, book.customer.clock);
@@ -725,15 +729,15 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
 /// it is the one without which, and those after it, the mark is not met; of all else that orders move, the last.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
-    let standing = book.customer.orders.iter().filter(|record| record.stands() && place(record) >= at_hand);
+    let standing = book.customer.orders.iter().filter(|record| record.stands() && record.at > at_hand.0);
     let mut later: Vec<_> = standing.collect();
     later.sort_by_key(|record| place(record));
-    if milestone.when.reads(is_else_of_orders) {
+    if milestone.when.reads(is_otherwise_moved_by_orders) {
         return Some(later.last().map_or(at_hand, |record| place(record)));
     }
-    let mut without = Without::default();
+    let (mut without, mut is_last) = (Without::default(), true);
     let reaching = later.iter().rev().find(|record| {
-        leave_out(book, record, &mut without);
+        leave_out(book, record, std::mem::take(&mut is_last), &mut without);
         !milestone.when.holds(&View { without: Some(&without), ..View::of(book.program(), book.customer) })
     });
     Some(reaching.map_or(at_hand, |record| place(record)))
@@ -755,14 +759,14 @@ fn gave(book: &Book<'_>, reached: &Reached, year: i16) -> i64 {
 }
 
 /// Takes what an order brought out of the sums.
-fn leave_out(book: &Book<'_>, record: &OrderRecord, without: &mut Without) {
+fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, without: &mut Without) {
     without.orders += 1;
     if record.counts {
         without.spend = without.spend.saturating_add(record.left());
     }
     let zone = &book.program().zone;
     let year = zone.year(book.customer.clock);
-    without.points += given_with(book, record.order, without.orders == 1, year);
+    without.points += given_with(book, record.order, is_last, year);
     if !record.earns {
         return;
     }
@@ -794,14 +798,14 @@ fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
 
 /// After a refund: takes back what milestones gave whose value is under the mark again before the return window
 /// of the reaching order ends, as much as they gave and by the mark of then (rule 9). What the level loses by it is told
-/// by `lost`. Whether there was one.
+/// by `lost`. Whether any was missed.
 fn miss_milestones(book: &mut Book<'_>, stood: &[Reached], lost: Option<&tier::Lost>) -> bool {
     let Some(member) = &book.customer.member else { return false };
     let standing = stood.iter().filter(|reached| member.milestones.contains(reached)).cloned().collect();
     let missed = missed(book, standing, lost);
-    let is_one = !missed.is_empty();
+    let any_missed = !missed.is_empty();
     missed.into_iter().for_each(|reached| miss(book, reached));
-    is_one
+    any_missed
 }
 
 fn miss(book: &mut Book<'_>, reached: Reached) {
@@ -823,7 +827,7 @@ fn missed(book: &Book<'_>, mut soft: Vec<Reached>, lost: Option<&tier::Lost>) ->
         let sum = |year| soft.iter().map(|reached| gave(book, reached, year)).sum::<i64>();
         let without = Without {
             points: sum(book.program().zone.year(book.customer.clock)),
-            level: lost.and_then(|lost| tier::left(book, lost, &sum)),
+            level: lost.and_then(|lost| tier::level_after_refund(book, lost, &sum)),
             ..Without::default()
         };
         let Some(at) = soft.iter().position(|reached| holds_still(book, reached, &without)) else { return soft };

@@ -37,7 +37,7 @@ pub struct Edition {
     pub(crate) idle_since: Option<Timestamp>,
     /// Since when points lapse by their dates; none if they always did.
     pub(crate) dated_since: Option<Timestamp>,
-    /// Since when a level that ends leaves the one below; none if it always did.
+    /// Since when without a break a level that ends leaves the one below, where it does; none if it always did.
     pub(crate) steps_since: Option<Timestamp>,
     earn_on: Listeners,
     features_on: Listeners,

@@ -114,13 +114,18 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     if reached == 0 || until <= book.customer.clock {
         return;
     }
-    let reason = match reached {
-        _ if reached > held.level => TierReason::Reached,
-        _ if reached == held.level && until > held.until => TierReason::Kept,
-        _ => return,
+    let reason = if reached > held.level {
+        TierReason::Reached
+    } else if reached == held.level && until > held.until {
+        TierReason::Kept
+    } else {
+        return;
     };
-    let reaching = order.and_then(|order| resting_on(book, tiers, reached, year).or(Some(order)));
-    change(book, reached, until, reason, reaching);
+    let orders = &book.customer.orders;
+    let at = order.and_then(|order| orders.get(order)).map(|record| record.at);
+    let is_last = !orders.iter().any(|record| record.earns && record.stands() && Some(record.at) > at);
+    let completing = if is_last || order.is_none() { None } else { resting_on(book, tiers, reached, year) };
+    change(book, reached, until, reason, completing.or(order));
 }
 
 /// A refund of an order, and how things stood before it.
@@ -144,9 +149,9 @@ impl Lost {
     }
 }
 
-/// The level that a refund leaves, where points of each local year count no more than they should; none where the one
-/// that is held stays.
-pub(crate) fn left(book: &Book<'_>, lost: &Lost, withheld: &impl Fn(i16) -> i64) -> Option<u8> {
+/// The level that a refund would leave if so many points of each local year did not count; none where the one that is
+/// held stays.
+pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &impl Fn(i16) -> i64) -> Option<u8> {
     let edition = book.edition();
     let (tiers, member) = (edition.program.tiers.as_ref()?, book.customer.member.as_ref()?);
     let held = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
@@ -155,7 +160,7 @@ pub(crate) fn left(book: &Book<'_>, lost: &Lost, withheld: &impl Fn(i16) -> i64)
     let had = |year: i16| count_in(&lost.years, tiers, year) - less(year);
     let stays = |status: &TierStatus| !is_undermined(book, tiers, lost, status, &counts, &had);
     let goes = level_for(tiers, counts(held.year)) < held.level && lost.may_take(tiers, held, had(held.year));
-    goes.then(|| best_left(book, tiers, held.year, &stays, &counts).level)
+    goes.then(|| best_fallback(book, tiers, held.year, &stays, &counts).level)
 }
 
 /// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
@@ -167,7 +172,7 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
         OnRefund::AtReview => return,
         OnRefund::IfReachingOrderPending | OnRefund::AtOnce => {}
     }
-    let undermined = undermined(book, tiers, lost);
+    let any_undermined = drop_undermined(book, tiers, lost);
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return };
     let (by, year) = (held.reached_by, held.year);
@@ -175,14 +180,14 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
         return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
     }
     // What a review left may rest on what is undermined.
-    let rested = undermined && tiers.on_refund == OnRefund::AtOnce;
+    let rested = any_undermined && tiers.on_refund == OnRefund::AtOnce;
     if rested || lost.may_take(tiers, held, count_in(&lost.years, tiers, year)) {
         fall(book, tiers, year);
     }
 }
 
 /// What is held when a level has gone.
-struct Left {
+struct Fallback {
     level: u8,
     until: Timestamp,
     /// The year that it was earned in, unless it was held before.
@@ -193,8 +198,8 @@ struct Left {
 fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     let Some(member) = &book.customer.member else { return };
     let Some((held, held_until)) = member.tier.as_ref().map(|held| (held.level, held.until)) else { return };
-    let Left { level, until, earned_in } =
-        best_left(book, tiers, year, &|_| true, &|year| counted(member, tiers, year));
+    let Fallback { level, until, earned_in } =
+        best_fallback(book, tiers, year, &|_| true, &|year| counted(member, tiers, year));
     let rests_on = earned_in.filter(|_| level > 0).and_then(|year| resting_on(book, tiers, level, year));
     if (level, until) != (held, held_until) {
         change(book, level, until, TierReason::Refunded, rests_on);
@@ -202,14 +207,14 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
 }
 
 /// The best of what was held before the level of a year and of what the years still give, and no higher than that.
-fn best_left(
+fn best_fallback(
     book: &Book<'_>,
     tiers: &Tiers,
     year: i16,
     stays: &impl Fn(&TierStatus) -> bool,
     counts: &impl Fn(i16) -> i64,
-) -> Left {
-    let nothing = Left { level: 0, until: Timestamp::NEVER, earned_in: None };
+) -> Fallback {
+    let nothing = Fallback { level: 0, until: Timestamp::NEVER, earned_in: None };
     let (edition, now) = (book.edition(), book.customer.clock);
     let Some(member) = &book.customer.member else { return nothing };
     let held = member.tier.as_ref().map_or(0, |held| held.level);
@@ -224,9 +229,9 @@ fn best_left(
     match (before, earned) {
         (Some(before), earned) if earned.is_none_or(|(level, until, _)| before >= (level, until)) => {
             let level = before.0.min(held);
-            Left { level, until: if level == 0 { Timestamp::NEVER } else { before.1 }, earned_in: None }
+            Fallback { level, until: if level == 0 { Timestamp::NEVER } else { before.1 }, earned_in: None }
         }
-        (_, Some((level, until, year))) => Left { level, until, earned_in: Some(year) },
+        (_, Some((level, until, year))) => Fallback { level, until, earned_in: Some(year) },
         (_, None) => nothing,
     }
 }
@@ -252,14 +257,14 @@ fn best_before(
                 return (best, true);
             }
         } else if leaves {
-            best = best.max(left_of(book, tiers, level, status.until, now));
+            best = best.max(remains_of(book, tiers, level, status.until, now));
         }
     }
     (best, false)
 }
 
 /// What is left of a level that ended, one less with each year; none when nothing is.
-fn left_of(
+fn remains_of(
     book: &Book<'_>,
     tiers: &Tiers,
     mut level: u8,
@@ -278,34 +283,41 @@ fn left_of(
 }
 
 /// Takes what nobody falls back to any more out of what was held before. Whether there was something.
-fn undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) -> bool {
+fn drop_undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) -> bool {
     let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return false };
     let counts = |year| counted(member, tiers, year);
     let had = |year| count_in(&lost.years, tiers, year);
     let goes = |status: &&TierStatus| is_undermined(book, tiers, lost, status, &counts, &had);
     let (mut gone, mut stays): (Vec<_>, Vec<_>) = member.held_before.iter().partition(goes);
     if !gone.is_empty() && tiers.on_refund == OnRefund::AtOnce {
-        // With a level goes what New Years left of it, where nothing else has left as much.
         stays.sort_by_key(|status| status.until);
-        let mut others: Vec<&TierStatus> = Vec::new();
-        for status in stays {
-            let level = tiers.position(&status.tier).unwrap_or(status.level);
-            let is_earned = status.reached_by.is_some() || level_for(tiers, counts(status.year)) >= level;
-            let end = status.until.plus_millis(-1);
-            let leaves = |other: &&TierStatus| {
-                let left = tiers.position(&other.tier).and_then(|place| left_of(book, tiers, place, other.until, end));
-                !other.by_hand && left.is_some_and(|(left, _)| left >= level)
-            };
-            let is_kept = status.by_hand || is_earned || others.iter().any(leaves);
-            if is_kept { others.push(status) } else { gone.push(status) }
-        }
+        gone.extend(what_was_left(book, tiers, &stays));
     }
-    let is_one = !gone.is_empty();
+    let any_gone = !gone.is_empty();
     let gone: Vec<TierStatus> = gone.into_iter().cloned().collect();
     for TierStatus { tier, level, until, reached_by: order, .. } in gone {
         book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
-    is_one
+    any_gone
+}
+
+/// Of levels in the order of their ends, those that nothing earned and that New Years have left of none of the others:
+/// with a level goes what was left of it.
+fn what_was_left<'a>(book: &Book<'_>, tiers: &Tiers, by_end: &[&'a TierStatus]) -> Vec<&'a TierStatus> {
+    let Some(member) = &book.customer.member else { return Vec::new() };
+    let (mut kept, mut gone): (Vec<&TierStatus>, Vec<&TierStatus>) = (Vec::new(), Vec::new());
+    for status in by_end {
+        let level = tiers.position(&status.tier).unwrap_or(status.level);
+        let is_earned = status.reached_by.is_some() || level_for(tiers, counted(member, tiers, status.year)) >= level;
+        let end = status.until.plus_millis(-1);
+        let leaves = |other: &&TierStatus| {
+            let left = tiers.position(&other.tier).and_then(|place| remains_of(book, tiers, place, other.until, end));
+            !other.by_hand && left.is_some_and(|(left, _)| left >= level)
+        };
+        let stays = status.by_hand || is_earned || kept.iter().any(leaves);
+        if stays { kept.push(status) } else { gone.push(status) }
+    }
+    gone
 }
 
 /// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,

@@ -192,6 +192,10 @@ impl Compiler<'_> {
         for (code, rate) in rates {
             let path = section("rates").key(code);
             let Some(other) = self.problems.check(&path, code.parse::<Currency>()) else { continue };
+            if other == Currency::NONE {
+                self.problems
+                    .add(&path, "XXX stands for no currency: an order whose currency nobody can read is in it");
+            }
             if other == self.currency {
                 self.problems.add(&path, format!("{other} is the programme's own currency: leave it out"));
             }

@@ -710,7 +710,7 @@ impl Compiler {
                 self.problem("currency", "orders have amounts; say in which currency, as 'currency: EUR'");
                 None
             }
-            None => "XXX".parse().ok(),
+            None => Some(Currency::NONE),
         }
     }
 

@@ -90,7 +90,7 @@ pub(crate) fn broken(error: &serde_json::Error) -> String {
         ("key must be a string", "a name without quotation marks"),
         ("recursion limit exceeded", "nested too deeply"),
     ];
-    if error.is_eof() && error.column() == 0 {
+    if error.is_eof() && (error.line(), error.column()) == (1, 0) {
         return "is empty; send JSON".into();
     }
     if error.is_eof() {

@@ -776,7 +776,7 @@ fn redemption_key(owner: CustomerId, key: &str) -> KeptKey {
 }
 
 fn came_key(waited: u64) -> KeptKey {
-    // A digest as the others are: the map that they lie in takes them for their own hash.
+    // Hashed, with a key that is no secret, because the map takes keys for their own hash: numbers would all collide.
     key(4, Secret([0; 16]).digest(&[&waited.to_le_bytes()]))
 }
 
@@ -804,7 +804,7 @@ mod tests {
     use crate::wire::segment::{Call, parse};
     use crate::workspace::Workspace;
 
-    /// What waited for orders would else be looked through for each that comes in.
+    /// Otherwise every order that comes in would look through all entries that had waited.
     #[test]
     fn entries_that_came_in_lie_apart_in_their_map() {
         let bytes: BTreeSet<[u8; 8]> = (1..=1_000).filter_map(|seq| came_key(seq).last_chunk().copied()).collect();
