@@ -121,10 +121,7 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     } else {
         return;
     };
-    let orders = &book.customer.orders;
-    let at = order.and_then(|order| orders.get(order)).map(|record| record.at);
-    let is_last = !orders.iter().any(|record| record.earns && record.stands() && Some(record.at) > at);
-    let completing = if is_last || order.is_none() { None } else { resting_on(book, tiers, reached, year) };
+    let completing = order.and_then(|_| resting_on(book, tiers, reached, year, order));
     change(book, reached, until, reason, completing.or(order));
 }
 
@@ -200,7 +197,7 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
     let Some((held, held_until)) = member.tier.as_ref().map(|held| (held.level, held.until)) else { return };
     let Fallback { level, until, earned_in } =
         best_fallback(book, tiers, year, &|_| true, &|year| counted(member, tiers, year));
-    let rests_on = earned_in.filter(|_| level > 0).and_then(|year| resting_on(book, tiers, level, year));
+    let rests_on = earned_in.filter(|_| level > 0).and_then(|year| resting_on(book, tiers, level, year, None));
     if (level, until) != (held, held_until) {
         change(book, level, until, TierReason::Refunded, rests_on);
     }
@@ -350,20 +347,20 @@ fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, by: OrderRef, ye
     }
     let Some(held) = book.customer.member.as_ref().and_then(|member| member.tier.as_ref()) else { return };
     let (level, until) = (held.level, held.until);
-    let reaching = resting_on(book, tiers, level, year);
+    let reaching = resting_on(book, tiers, level, year, None);
     if reaching.is_some() && reaching != Some(by) {
         change(book, level, until, TierReason::Rests, reaching);
     }
 }
 
 /// The order by which a year reaches a level: without it and those after it the mark is not met. None where it is
-/// met without those that are listed.
-fn resting_on(book: &Book<'_>, tiers: &Tiers, level: u8, year: i16) -> Option<OrderRef> {
+/// met without those that are listed. Of those of one instant the one at hand comes last.
+fn resting_on(book: &Book<'_>, tiers: &Tiers, level: u8, year: i16, at_hand: Option<OrderRef>) -> Option<OrderRef> {
     let (member, mark) = (book.customer.member.as_ref()?, tiers.levels.get(usize::from(level))?.from);
     let zone = &book.program().zone;
     let counts = |record: &OrderRecord| record.earns && record.stands() && zone.year(record.at) == year;
     let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
-    orders.sort_by_key(|record| (record.at, record.order));
+    orders.sort_by_key(|record| (record.at, Some(record.order) == at_hand, record.order));
     let mut left = counted(member, tiers, year);
     let last = orders.last().map(|record| record.order);
     let reaching = orders.iter().rev().find(|record| {
