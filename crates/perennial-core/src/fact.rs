@@ -404,7 +404,8 @@ pub enum Account {
     /// Lot: given up at erasure.
     Forfeited,
     /// Member: owed to the house, as what has been taken back beyond the balance. A posting from
-    /// a lot's available points to here is what the lot has settled.
+    /// a lot's available points to here is what the lot has settled; one from here to what is reversed
+    /// of a lot is that being owed again.
     Arrears,
     /// House: taken back on paper and borne by the shop.
     Waived,

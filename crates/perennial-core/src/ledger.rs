@@ -257,7 +257,9 @@ impl Wallet {
         }
         assert!(self.arrears >= 0, "arrears are filled once");
         let Some(lot) = posting.lot.and_then(|id| self.lot_mut(id)) else { return };
-        if matches!(posting.from, Account::Arrears | Account::Waived) || posting.to == Account::Waived {
+        let owed_again = (posting.from, posting.to) == (Account::Arrears, Account::Reversed);
+        let of_member = !owed_again && matches!(posting.from, Account::Arrears | Account::Waived);
+        if of_member || posting.to == Account::Waived {
             return; // Names the lot whose reversal it completes; the lot itself does not move.
         }
         if posting.from == Account::Issued {

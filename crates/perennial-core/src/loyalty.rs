@@ -499,19 +499,24 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
 }
 
 /// What a payment or redemption of an instant left owing is owed no longer; what has been settled since comes back.
+/// What was used first is settled first: of what is owed, orders of later have their part.
 pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
-    let owed = book.customer.member.as_ref().map_or(0, |m| m.wallet.arrears.min(points));
+    let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
+    let later = book.customer.orders.iter().filter(|record| record.at > used);
+    let owed_for_later: i64 = later.map(|record| record.left_owing()).sum();
+    let owed = (member.wallet.arrears - owed_for_later).clamp(0, points);
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
-    if points > owed {
-        come_back(book, points - owed, used);
-    }
+    come_back(book, points - owed, used);
 }
 
-/// Points that were used at an instant come back as new ones, where those that they were are no longer kept.
+/// Points that were used at an instant come back as new ones, where those that they were are no longer kept; but for
+/// those that the shop came to bear since.
 fn come_back(book: &mut Book<'_>, points: i64, used: Timestamp) {
-    let at = book.at;
-    if let Some(lot) = grant(book, points, None, at, at, "undo".into()) {
-        take_borne(book, lot, points, used);
+    let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
+    let (at, borne) = (book.at, member.wallet.borne_since(used).min(points));
+    book.post(Account::Issued, Account::Waived, borne, None, Cause::Settle);
+    if points > borne {
+        grant(book, points - borne, None, at, at, "undo".into());
     }
 }
 
@@ -582,7 +587,7 @@ pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, spent: Times
 }
 
 /// Takes points of a lot back: pending, available, what had expired, then other lots, then arrears
-/// (rule 11).
+/// (rule 11). Within the balance, too, nobody is rid of a debt by goods that came back.
 pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
     let mut left = points;
     for from in [Account::Pending, Account::Available, Account::Expired] {
@@ -601,11 +606,14 @@ pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause
         book.post(Account::Available, Account::Reversed, amount, Some(other), cause);
         left -= amount;
     }
-    let bearer = match book.program().points.refunds {
-        Refunds::AllowNegative => Account::Arrears,
-        Refunds::WithinBalance => Account::Waived,
-    };
-    book.post(bearer, Account::Issued, left, Some(lot), cause);
+    if book.program().points.refunds == Refunds::AllowNegative {
+        return book.post(Account::Arrears, Account::Issued, left, Some(lot), cause);
+    }
+    // What the points had filled is owed again; what was used of them is borne by the shop.
+    let settled = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |lot| lot.buckets.settled);
+    let owed_again = left.min(settled);
+    book.post(Account::Arrears, Account::Reversed, owed_again, Some(lot), cause);
+    book.post(Account::Waived, Account::Issued, left - owed_again, Some(lot), cause);
 }
 
 /// Impact of an order's goods, when it is booked.

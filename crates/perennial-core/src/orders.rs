@@ -460,6 +460,12 @@ impl OrderRecord {
         i64::try_from(due).unwrap_or(0)
     }
 
+    /// Points of the payment that were not there when it earned, and have not come back.
+    pub(crate) fn left_owing(&self) -> i64 {
+        let from_lots: i64 = self.paid_lots.iter().map(|(_, points)| points).sum();
+        if self.earns { self.paid_points - from_lots.max(self.paid_back) } else { 0 }
+    }
+
     /// Whether it may earn when its visitor joins a member.
     fn may_earn(&self) -> bool {
         !self.earns && self.stands()

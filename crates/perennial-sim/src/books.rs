@@ -125,8 +125,13 @@ impl Books {
                 return Err(format!("an account falls below zero: {posting:?}"));
             }
         }
-        if let (Account::Available, Account::Arrears, Some(lot)) = (posting.from, posting.to, posting.lot) {
-            *self.lots.entry((lot, Account::Arrears)).or_default() += posting.amount;
+        let settled = match (posting.from, posting.to) {
+            (Account::Available, Account::Arrears) => posting.amount,
+            (Account::Arrears, Account::Reversed) => -posting.amount,
+            _ => 0,
+        };
+        if let Some(lot) = posting.lot.filter(|_| settled != 0) {
+            *self.lots.entry((lot, Account::Arrears)).or_default() += settled;
         }
         Ok(())
     }

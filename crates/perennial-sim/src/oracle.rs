@@ -97,17 +97,18 @@ struct Lot {
     available: i64,
     held: i64,
     spent: i64,
+    settled: i64,
     expired: i64,
 }
 
 impl Lot {
     /// Whether the workspace has it so.
     fn is(&self, theirs: &perennial_core::ledger::Lot) -> bool {
-        let Buckets { pending, available, held, spent, expired, .. } = theirs.buckets;
+        let Buckets { pending, available, held, spent, settled, expired, .. } = theirs.buckets;
         let times = [theirs.earned_at, theirs.available_at, theirs.expires_at].map(Timestamp::as_millis);
         times == [self.earned_at, self.available_at, self.expires_at]
-            && [pending, available, held, spent, expired]
-                == [self.pending, self.available, self.held, self.spent, self.expired]
+            && [pending, available, held, spent, settled, expired]
+                == [self.pending, self.available, self.held, self.spent, self.settled, self.expired]
     }
 }
 

@@ -226,12 +226,15 @@ impl Oracle {
             self.lots[other].available -= amount;
             left -= amount;
         }
-        if self.edition().within_balance {
-            let since = self.people[who].clock;
-            self.people[who].borne.push((since, left));
-        } else {
+        if !self.edition().within_balance {
             self.people[who].arrears += left;
+            return;
         }
+        let owed_again = left.min(self.lots[lot].settled);
+        self.lots[lot].settled -= owed_again;
+        self.people[who].arrears += owed_again;
+        let since = self.people[who].clock;
+        self.people[who].borne.push((since, left - owed_again));
     }
 }
 

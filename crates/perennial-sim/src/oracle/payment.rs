@@ -36,14 +36,17 @@ impl Oracle {
     /// and what more there is was owed for it. That is owed no longer before anything comes back.
     pub(super) fn pay_back(&mut self, who: usize, sale: usize, now: i64) {
         let (mut left, clock) = (due_now(&mut self.people[who].sales[sale]), self.people[who].clock);
-        let from_lots: i64 = self.people[who].sales[sale].paid_from.iter().map(|(_, there)| there).sum();
-        let was_owed = (left - from_lots).max(0);
-        let owed = was_owed.min(self.people[who].arrears);
+        let sales = &self.people[who].sales;
+        let used = sales[sale].at;
+        let was_owed = (left - from_lots(&sales[sale])).max(0);
+        // What was used first is settled first.
+        let later = sales.iter().filter(|other| other.at > used && other.earns);
+        let owed_for_later: i64 = later.map(|other| other.payment - other.paid_back - from_lots(other)).sum();
+        let owed = (self.people[who].arrears - owed_for_later).clamp(0, was_owed);
         self.people[who].arrears -= owed;
-        if was_owed > owed {
-            let lot = self.grant(who, was_owed - owed, now, now); // It was settled meanwhile.
-            let used = self.people[who].sales[sale].at;
-            self.take_borne(who, lot, was_owed - owed, used);
+        let settled = self.bear(who, was_owed - owed, used);
+        if settled > 0 {
+            self.grant(who, settled, now, now);
         }
         for nth in 0..self.people[who].sales[sale].paid_from.len() {
             let (lot, there) = &mut self.people[who].sales[sale].paid_from[nth];
@@ -61,6 +64,11 @@ impl Oracle {
             self.lapse(lot, clock);
         }
     }
+}
+
+/// What is still spent of the lots that paid for an order.
+fn from_lots(sale: &Sale) -> i64 {
+    sale.paid_from.iter().map(|(_, there)| there).sum()
 }
 
 /// Points of an order's payment that are to come back now; they have, then.

@@ -30,6 +30,11 @@ impl Oracle {
 
     /// What the shop came to bear since points were used is taken from them when they come back.
     pub(super) fn take_borne(&mut self, who: usize, lot: usize, back: i64, used: i64) {
+        self.lots[lot].available -= back - self.bear(who, back, used);
+    }
+
+    /// How many of points that come back are left when what the shop came to bear since is taken.
+    pub(super) fn bear(&mut self, who: usize, back: i64, used: i64) -> i64 {
         let mut left = back;
         self.people[who].borne.sort_unstable();
         for (since, borne) in self.people[who].borne.iter_mut().rev().take_while(|(since, _)| *since >= used) {
@@ -37,12 +42,13 @@ impl Oracle {
             let taken = left.min(*borne);
             (left, *borne) = (left - taken, *borne - taken);
         }
-        self.lots[lot].available -= back - left;
+        left
     }
 
     pub(super) fn settle(&mut self, who: usize, lot: usize) {
         let owed = self.people[who].arrears.min(self.lots[lot].available);
         self.lots[lot].available -= owed;
+        self.lots[lot].settled += owed;
         self.people[who].arrears -= owed;
     }
 
