@@ -351,6 +351,8 @@ pub struct TierStatus {
     pub reached_by: Option<OrderRef>,
     /// Given by hand.
     pub by_hand: bool,
+    /// The programme version whose marks it was reached by.
+    pub version: u32,
 }
 
 /// A milestone reached.

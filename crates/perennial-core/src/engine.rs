@@ -347,7 +347,7 @@ fn evolve(
             booked(edition, customer, event, booking, record);
         }
         Fact::Returned(back) => returned(edition, customer, event, at, back),
-        Fact::Tiered(change) => tier::evolve(customer, change),
+        Fact::Tiered(change) => tier::evolve(customer, change, edition.program.version),
         Fact::Enrolled { .. } => {
             customer.member = Some(Member { enrolled_at: at, ..Member::default() });
         }

@@ -682,13 +682,14 @@ pub fn has_benefit(edition: &Edition, level: Option<usize>, benefit: &str) -> bo
     tiers.levels.iter().take(level + 1).any(|l| l.benefits.iter().any(|b| &**b == benefit))
 }
 
-/// The last order of each local year that earns and stands.
+/// The last order of each local year that earns and stands; of one instant, the one that was booked last.
 pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, (Timestamp, OrderRef)> {
     let zone = &book.program().zone;
     let mut last: BTreeMap<i16, (Timestamp, OrderRef)> = BTreeMap::new();
     for order in book.customer.orders.iter().filter(|order| order.earns && order.stands()) {
-        let placed = (order.at, order.order);
-        last.entry(zone.year(order.at)).and_modify(|last| *last = placed.max(*last)).or_insert(placed);
+        let placed = place(&order);
+        let latest = last.entry(zone.year(order.at)).or_insert(placed);
+        *latest = if placed.0 >= latest.0 { placed } else { *latest };
     }
     last
 }
@@ -696,17 +697,26 @@ pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, (Timestamp, OrderRef
 /// Gives what milestones promise when their mark is reached (rule 9). What one gives may reach another.
 pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     let edition = book.edition();
+    let at = order.and_then(|order| book.customer.orders.get(order)).map_or(book.customer.clock, |record| record.at);
+    let year = edition.program.zone.year(at);
     let mut reached_one = true;
     while std::mem::take(&mut reached_one) {
         for milestone in &edition.program.milestones {
             let Some(member) = &book.customer.member else { return };
             let known = member.milestones.iter().any(|m| m.milestone == milestone.id);
-            if !known && milestone.when.holds(&View::of(&edition.program, book.customer)) {
+            if !known && is_met(book, &milestone.when, year, None) {
                 reach(book, milestone, order);
                 reached_one = true;
             }
         }
     }
+}
+
+/// Whether a mark is met by what counts for this year, or for another one that it is about: what a December's orders
+/// bring is known in January.
+fn is_met(book: &Book<'_>, when: &Predicate, year: i16, without: Option<&Without>) -> bool {
+    let view = View { without, ..View::of(book.program(), book.customer) };
+    when.holds(&view) || year != view.year() && when.holds(&View { of_year: Some(year), ..view })
 }
 
 /// What orders move of what a mark reads, as far as an order's part can be taken out of it.
@@ -730,7 +740,7 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
     }
     let (zone, pending, now) = (&book.program().zone, book.program().points.pending, book.customer.clock);
     let open = book.customer.orders.iter().filter(|order| order.stands() && zone.add(order.at, pending) > now);
-    open.map(|order| place(&order)).max()
+    open.map(|order| place(&order)).max_by_key(|(at, _)| *at)
 }
 
 /// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day: of sums
@@ -739,31 +749,32 @@ fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(
     let at_hand = (book.customer.orders.get(order)?.at, order);
     let standing = book.customer.orders.iter().filter(|record| record.stands() && record.at > at_hand.0);
     let mut later: Vec<_> = standing.collect();
-    later.sort_by_key(|record| place(record));
+    later.sort_by_key(|record| record.at);
     if milestone.when.reads(is_otherwise_moved_by_orders) {
         return Some(later.last().map_or(at_hand, |record| place(record)));
     }
     let (mut without, mut is_last) = (Without::default(), true);
+    let year = book.program().zone.year(at_hand.0);
     let reaching = later.iter().rev().find(|record| {
         leave_out(book, record, std::mem::take(&mut is_last), &mut without);
-        !milestone.when.holds(&View { without: Some(&without), ..View::of(book.program(), book.customer) })
+        !is_met(book, &milestone.when, year, Some(&without))
     });
     Some(reaching.map_or(at_hand, |record| place(record)))
 }
 
-/// Points that milestones gave with an order, and that count for a local year. What an order gave that came back since,
-/// and that stands all the same, hangs on the last one.
-pub(crate) fn given_with(book: &Book<'_>, order: OrderRef, is_last: bool, year: i16) -> i64 {
+/// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
+/// came back since, and that stands all the same, hangs on the last one.
+pub(crate) fn given_with(book: &Book<'_>, order: OrderRef, is_last: bool) -> impl Iterator<Item = (i16, i64)> {
     let reached = book.customer.member.iter().flat_map(|member| &member.milestones);
     let came_back = |by| book.customer.orders.get(by).is_some_and(|record| !record.stands());
-    let is_with = |by: OrderRef| by == order || is_last && came_back(by);
-    reached.filter(|reached| reached.order.is_some_and(is_with)).map(|reached| gave(book, reached, year)).sum()
+    let is_with = move |by: OrderRef| by == order || is_last && came_back(by);
+    reached.filter(move |reached| reached.order.is_some_and(is_with)).filter_map(|reached| gave(book, reached))
 }
 
-/// Points that a milestone gave, if they count for a local year.
-fn gave(book: &Book<'_>, reached: &Reached, year: i16) -> i64 {
-    let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
-    lot.filter(|lot| book.program().zone.year(lot.earned_at) == year).map_or(0, |lot| lot.buckets.granted)
+/// Points that a milestone gave, and the local year that they count for.
+fn gave(book: &Book<'_>, reached: &Reached) -> Option<(i16, i64)> {
+    let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id))?;
+    Some((book.program().zone.year(lot.earned_at), lot.buckets.granted))
 }
 
 /// Takes what an order brought out of the sums.
@@ -772,15 +783,13 @@ fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, without: &mut
     if record.counts {
         without.spend = without.spend.saturating_add(record.left());
     }
-    let zone = &book.program().zone;
-    let year = zone.year(book.customer.clock);
-    without.points += given_with(book, record.order, is_last, year);
+    given_with(book, record.order, is_last)
+        .for_each(|(year, points)| *without.points.entry(year).or_default() += points);
     if !record.earns {
         return;
     }
-    if zone.year(record.at) == year {
-        without.points += standing_points(book, record);
-    }
+    let year = book.program().zone.year(record.at);
+    *without.points.entry(year).or_default() += standing_points(book, record);
     let edition = book.rules.edition(record.version);
     let granted = edition.iter().flat_map(|edition| &edition.program.benefits);
     let granted = granted.filter(|benefit| record.benefits.contains(&benefit.id)).flat_map(|benefit| &benefit.impact);
@@ -832,19 +841,19 @@ fn miss(book: &mut Book<'_>, reached: Reached) {
 /// for, until it stands by itself.
 fn missed(book: &Book<'_>, mut soft: Vec<Reached>, lost: Option<&tier::Lost>) -> Vec<Reached> {
     loop {
-        let sum = |year| soft.iter().map(|reached| gave(book, reached, year)).sum::<i64>();
-        let without = Without {
-            points: sum(book.program().zone.year(book.customer.clock)),
-            level: lost.and_then(|lost| tier::level_after_refund(book, lost, &sum)),
-            ..Without::default()
-        };
+        let mut points: BTreeMap<i16, i64> = BTreeMap::new();
+        let given = soft.iter().filter_map(|reached| gave(book, reached));
+        given.for_each(|(year, given)| *points.entry(year).or_default() += given);
+        let level = lost.and_then(|lost| tier::level_after_refund(book, lost, &points));
+        let without = Without { points, level, ..Without::default() };
         let Some(at) = soft.iter().position(|reached| holds_still(book, reached, &without)) else { return soft };
         soft.remove(at);
     }
 }
 
-/// Whether a milestone would be reached by the programme that it was reached by. What that one computed is no more
-/// where another is followed: then the one in force says it, if it has the milestone.
+/// Whether a milestone would be reached by the programme that it was reached by, with its order's year or with this
+/// one. What that programme computed is no more where another is followed: then the one in force says it, if it has
+/// the milestone.
 fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     let mark = |program: &Program| {
         let milestone = program.milestones.iter().find(|milestone| milestone.id == reached.milestone);
@@ -854,7 +863,9 @@ fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     let is_computed = |when: &Predicate| when.reads(|field| matches!(field, Field::Feature(_)));
     let is_foreign = reached.version != book.program().version && then.as_ref().is_some_and(is_computed);
     let when = if is_foreign { mark(book.program()) } else { then };
-    when.is_none_or(|when| when.holds(&View { without: Some(without), ..View::of(book.program(), book.customer) }))
+    let placed = reached.order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+    let year = book.program().zone.year(placed.unwrap_or(book.customer.clock));
+    when.is_none_or(|when| is_met(book, &when, year, Some(without)))
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
@@ -884,7 +895,8 @@ fn first_met(book: &Book<'_>, milestone: &Milestone, bought: Timestamp) -> Times
     let clock = book.customer.clock;
     let mut at = bought;
     for _ in 0..TURNS_MAX {
-        let view = View { as_of: Some(at), ..View::of(book.program(), book.customer) };
+        let of_year = Some(book.program().zone.year(at));
+        let view = View { as_of: Some(at), of_year, ..View::of(book.program(), book.customer) };
         if milestone.when.holds(&view) {
             return at;
         }

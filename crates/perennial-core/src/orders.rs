@@ -550,6 +550,11 @@ impl Orders {
         self.records.iter().map(Kept::record)
     }
 
+    /// When an order was placed, and how many were booked before it: of one instant, the later one comes later.
+    pub(crate) fn place(&self, order: OrderRef) -> Option<(Timestamp, usize)> {
+        Some((self.get(order)?.at, self.position(order)?))
+    }
+
     /// Their names.
     pub fn names(&self) -> BTreeSet<OrderRef> {
         self.records.iter().map(Kept::order).collect()

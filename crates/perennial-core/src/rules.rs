@@ -37,8 +37,6 @@ pub struct Edition {
     pub(crate) idle_since: Option<Timestamp>,
     /// Since when points lapse by their dates; none if they always did.
     pub(crate) dated_since: Option<Timestamp>,
-    /// Since when without a break a level that ends leaves the one below, where it does; none if it always did.
-    pub(crate) steps_since: Option<Timestamp>,
     earn_on: Listeners,
     features_on: Listeners,
     /// Segments, by index, that a wake-up about points may change, or whose change no instant foretells.
@@ -90,7 +88,6 @@ impl Edition {
             published_at,
             idle_since: None,
             dated_since: None,
-            steps_since: None,
         }
     }
 
@@ -151,11 +148,7 @@ impl Rules {
         let dated = |e: &Edition| e.program.points.expires.as_ref().is_some_and(|e| e.after_inactivity.is_none());
         let idle_since = self.latest().and_then(|old| if idle(old) { old.idle_since } else { Some(at) });
         let dated_since = self.latest().and_then(|old| if dated(old) { old.dated_since } else { Some(at) });
-        // A version without levels changes nothing in what becomes of them.
-        let steps = |tiers: &Tiers| tiers.drop == Drop::OneLevel;
-        let with_levels = self.editions.iter().rev().find_map(|old| Some((old, old.program.tiers.as_ref()?)));
-        let steps_since = with_levels.and_then(|(old, tiers)| if steps(tiers) { old.steps_since } else { Some(at) });
-        let since = Edition { idle_since, dated_since, steps_since, ..Edition::new(program, version, at) };
+        let since = Edition { idle_since, dated_since, ..Edition::new(program, version, at) };
         self.editions.push(Arc::new(since));
         version
     }
@@ -191,6 +184,19 @@ impl Rules {
     /// The version that was in force just before an instant.
     pub fn version_before(&self, at: Timestamp) -> u32 {
         u32::try_from(self.editions.partition_point(|e| e.published_at < at)).unwrap_or(u32::MAX)
+    }
+
+    /// The levels of the newest version that has some.
+    pub(crate) fn ladder(&self) -> Option<&Tiers> {
+        self.editions.iter().rev().find_map(|edition| edition.program.tiers.as_ref())
+    }
+
+    /// What became of a level that ended at an instant. While there were no levels none was reviewed: then the next
+    /// version that had some said it.
+    pub(crate) fn drop_at(&self, ended: Timestamp) -> Option<Drop> {
+        let in_force = self.editions.partition_point(|edition| edition.published_at <= ended).saturating_sub(1);
+        let mut since = self.editions.iter().skip(in_force).filter_map(|edition| edition.program.tiers.as_ref());
+        since.next().or_else(|| self.ladder()).map(|tiers| tiers.drop)
     }
 
     /// The version in force.

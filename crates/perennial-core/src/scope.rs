@@ -22,8 +22,8 @@ pub struct Without {
     pub orders: i64,
     /// Their goods, in minor units of the programme's currency.
     pub spend: i64,
-    /// Qualifying points of this year.
-    pub points: i64,
+    /// Qualifying points, by local year.
+    pub points: BTreeMap<i16, i64>,
     /// Thousandths of each unit of impact.
     pub impact: BTreeMap<Word, i64>,
     /// The level that is held instead, by its place.
@@ -49,12 +49,29 @@ pub struct View<'a> {
     pub without: Option<&'a Without>,
     /// The instant that lengths of time run to, where that is neither the order's nor the customer's.
     pub as_of: Option<Timestamp>,
+    /// The local year whose points count, where that is not the customer's.
+    pub of_year: Option<i16>,
 }
 
 impl<'a> View<'a> {
     /// The customer as such.
     pub fn of(program: &'a Program, customer: &'a Customer) -> Self {
-        Self { program, customer, event: None, order: None, line: None, recalled: None, without: None, as_of: None }
+        Self {
+            program,
+            customer,
+            event: None,
+            order: None,
+            line: None,
+            recalled: None,
+            without: None,
+            as_of: None,
+            of_year: None,
+        }
+    }
+
+    /// The local year whose points count.
+    pub(crate) fn year(&self) -> i16 {
+        self.of_year.unwrap_or_else(|| self.program.zone.year(self.customer.clock))
     }
 
     fn money(&self, minor: i64) -> expr::View<'a> {
@@ -156,8 +173,7 @@ impl<'a> View<'a> {
 
     /// When the points of another year count, if they are not as many.
     fn new_year(&self) -> Option<Timestamp> {
-        let years = &self.customer.member.as_ref()?.years;
-        let year = self.program.zone.year(self.customer.clock);
+        let (years, year) = (&self.customer.member.as_ref()?.years, self.year());
         let earned = |year: i16| years.get(&year).map_or(0, |counted| counted.points);
         let next = year.saturating_add(1);
         (earned(year) != earned(next)).then(|| self.program.zone.start_of_year(next))
@@ -172,9 +188,10 @@ impl<'a> View<'a> {
             }
             Field::PointsAvailable => expr::View::Number(member.wallet.available().into()),
             Field::PointsEarned => {
-                let year = self.program.zone.year(self.customer.clock);
+                let year = self.year();
                 let points = member.years.get(&year).map_or(0, |y| y.points);
-                expr::View::Number(points.saturating_sub(self.without.map_or(0, |less| less.points)).into())
+                let less = self.without.and_then(|less| less.points.get(&year)).copied().unwrap_or(0);
+                expr::View::Number(points.saturating_sub(less).into())
             }
             _ => expr::View::Null,
         }

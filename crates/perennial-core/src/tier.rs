@@ -3,6 +3,8 @@
 //! Promise: reaching lifts at once, losing waits for the review; spending points never lowers a tier. A level is
 //! known by its id: another programme may have it in another place.
 
+use std::collections::BTreeMap;
+
 use crate::customer::{Customer, Member, TierStatus, Year};
 use crate::engine::Book;
 use crate::fact::{Fact, TierChange, TierReason};
@@ -11,7 +13,7 @@ use crate::id::OrderRef;
 use crate::input::TimerKind;
 use crate::loyalty;
 use crate::orders::OrderRecord;
-use crate::program::{Drop, OnRefund, Program, TierBy, Tiers};
+use crate::program::{Drop, Level, OnRefund, Program, TierBy, Tiers};
 use crate::rules::Rules;
 use crate::time::Timestamp;
 
@@ -35,6 +37,30 @@ fn count_in(years: &Few<i16, Year>, tiers: &Tiers, year: i16) -> i64 {
 fn level_for(tiers: &Tiers, counted: i64) -> u8 {
     let met = tiers.levels.iter().rposition(|level| level.from <= counted);
     u8::try_from(met.unwrap_or(0)).unwrap_or(0)
+}
+
+/// The level that so much of a year reaches, by the marks of now or by those that a level was reached by.
+fn level_by(book: &Book<'_>, tiers: &Tiers, status: &TierStatus, counted: i64) -> u8 {
+    let met = levels_then(book, tiers, status).iter().filter(|level| level.from <= counted);
+    met.filter_map(|level| tiers.position(&level.id)).max().unwrap_or(0).max(level_for(tiers, counted))
+}
+
+/// Whether so much of its year reaches a level that somebody holds or held.
+fn reaches(book: &Book<'_>, tiers: &Tiers, status: &TierStatus, counted: i64) -> bool {
+    level_by(book, tiers, status, counted) >= tiers.position(&status.tier).unwrap_or(status.level)
+}
+
+/// What a year must come to for a level, by the lower of those marks.
+fn mark_by(book: &Book<'_>, tiers: &Tiers, status: &TierStatus, level: u8) -> Option<i64> {
+    let now = tiers.levels.get(usize::from(level))?;
+    let then = levels_then(book, tiers, status).iter().find(|level| level.id == now.id);
+    Some(then.map_or(now.from, |then| then.from.min(now.from)))
+}
+
+/// The levels that there were when one was reached; none where something else counted then.
+fn levels_then<'a>(book: &Book<'a>, tiers: &Tiers, status: &TierStatus) -> &'a [Level] {
+    let then = book.rules.edition(status.version).and_then(|edition| edition.program.tiers.as_ref());
+    then.filter(|then| then.by == tiers.by).map_or(&[], |then| &then.levels)
 }
 
 /// The last instant of the year after `year`, exclusive.
@@ -121,7 +147,8 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     } else {
         return;
     };
-    let completing = order.and_then(|_| resting_on(book, tiers, reached, year, order));
+    let mark = tiers.levels.get(usize::from(reached)).map(|level| level.from);
+    let completing = order.and(mark).and_then(|mark| resting_on(book, tiers, mark, year));
     change(book, reached, until, reason, completing.or(order));
 }
 
@@ -136,34 +163,35 @@ pub(crate) struct Lost {
 
 impl Lost {
     /// Whether the policy lets a refund take the level that is held, which its year reaches no more.
-    fn may_take(&self, tiers: &Tiers, held: &TierStatus, had: i64) -> bool {
+    fn may_take(&self, book: &Book<'_>, tiers: &Tiers, held: &TierStatus, had: i64) -> bool {
         let reached = held.reached_by == Some(self.order);
         match tiers.on_refund {
             OnRefund::IfReachingOrderPending => self.was_pending && reached,
             OnRefund::AtReview => false,
-            OnRefund::AtOnce => reached || held.level <= level_for(tiers, had),
+            OnRefund::AtOnce => reached || reaches(book, tiers, held, had),
         }
     }
 }
 
 /// The level that a refund would leave if so many points of each local year did not count; none where the one that is
 /// held stays.
-pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &impl Fn(i16) -> i64) -> Option<u8> {
-    let edition = book.edition();
-    let (tiers, member) = (edition.program.tiers.as_ref()?, book.customer.member.as_ref()?);
+pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
+    let (tiers, member) = (book.rules.ladder()?, book.customer.member.as_ref()?);
     let held = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
-    let less = |year: i16| if tiers.by == TierBy::PointsEarned { withheld(year) } else { 0 };
+    let less = |year: i16| if tiers.by == TierBy::PointsEarned { withheld.get(&year).copied().unwrap_or(0) } else { 0 };
     let counts = |year: i16| counted(member, tiers, year) - less(year);
     let had = |year: i16| count_in(&lost.years, tiers, year) - less(year);
     let stays = |status: &TierStatus| !is_undermined(book, tiers, lost, status, &counts, &had);
-    let goes = level_for(tiers, counts(held.year)) < held.level && lost.may_take(tiers, held, had(held.year));
-    goes.then(|| best_fallback(book, tiers, held.year, &stays, &counts).level)
+    let is_short = !reaches(book, tiers, held, counts(held.year));
+    let goes = is_short && lost.may_take(book, tiers, held, had(held.year));
+    goes.then(|| best_fallback(book, tiers, held, &stays, &counts).level)
 }
 
-/// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order.
+/// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order. Also while
+/// there are no levels: they may come again.
 pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
-    let edition = book.edition();
-    let Some(tiers) = &edition.program.tiers else { return };
+    let rules = book.rules;
+    let Some(tiers) = rules.ladder() else { return };
     match tiers.on_refund {
         OnRefund::IfReachingOrderPending if !lost.was_pending => return,
         OnRefund::AtReview => return,
@@ -171,15 +199,14 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
     }
     let any_undermined = drop_undermined(book, tiers, lost);
     let Some(member) = &book.customer.member else { return };
-    let Some(held) = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand) else { return };
-    let (by, year) = (held.reached_by, held.year);
-    if level_for(tiers, counted(member, tiers, year)) >= held.level {
-        return by.map_or((), |by| rest(book, tiers, lost.order, by, year));
+    let Some(held) = member.tier.clone().filter(|held| held.level > 0 && !held.by_hand) else { return };
+    if reaches(book, tiers, &held, counted(member, tiers, held.year)) {
+        return rest(book, tiers, lost.order, &held);
     }
     // What a review left may rest on what is undermined.
     let rested = any_undermined && tiers.on_refund == OnRefund::AtOnce;
-    if rested || lost.may_take(tiers, held, count_in(&lost.years, tiers, year)) {
-        fall(book, tiers, year);
+    if rested || lost.may_take(book, tiers, &held, count_in(&lost.years, tiers, held.year)) {
+        fall(book, tiers, &held);
     }
 }
 
@@ -192,40 +219,45 @@ struct Fallback {
 }
 
 /// A level goes: what is held is the best of what was held before and what counts still, and no higher.
-fn fall(book: &mut Book<'_>, tiers: &Tiers, year: i16) {
+fn fall(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus) {
     let Some(member) = &book.customer.member else { return };
-    let Some((held, held_until)) = member.tier.as_ref().map(|held| (held.level, held.until)) else { return };
     let Fallback { level, until, earned_in } =
-        best_fallback(book, tiers, year, &|_| true, &|year| counted(member, tiers, year));
-    let rests_on = earned_in.filter(|_| level > 0).and_then(|year| resting_on(book, tiers, level, year, None));
-    if (level, until) != (held, held_until) {
+        best_fallback(book, tiers, held, &|_| true, &|year| counted(member, tiers, year));
+    let earned_in = earned_in.filter(|_| level > 0);
+    let rests_on = earned_in.and_then(|year| resting_on(book, tiers, mark_by(book, tiers, held, level)?, year));
+    if (level, until) != (held.level, held.until) {
         change(book, level, until, TierReason::Refunded, rests_on);
     }
 }
 
-/// The best of what was held before the level of a year and of what the years still give, and no higher than that.
+/// The best of what was held before a level and of what the years still give, and no higher than that.
 fn best_fallback(
     book: &Book<'_>,
     tiers: &Tiers,
-    year: i16,
+    held: &TierStatus,
     stays: &impl Fn(&TierStatus) -> bool,
     counts: &impl Fn(i16) -> i64,
 ) -> Fallback {
     let nothing = Fallback { level: 0, until: Timestamp::NEVER, earned_in: None };
     let (edition, now) = (book.edition(), book.customer.clock);
     let Some(member) = &book.customer.member else { return nothing };
-    let held = member.tier.as_ref().map_or(0, |held| held.level);
     let (before, by_hand) = best_before(book, tiers, now, stays);
     // What was earned before a level was set by hand gave way to that.
-    let years = member.years.keys().copied().filter(|other| !by_hand || *other >= year);
+    let years = member.years.keys().copied().filter(|other| !by_hand || *other >= held.year);
     let earned = years.map(|year| {
         let until = end_of_next_year(&edition.program, year);
-        (level_for(tiers, counts(year)).min(held), until, year)
+        let level =
+            if year == held.year { level_by(book, tiers, held, counts(year)) } else { level_for(tiers, counts(year)) };
+        (level.min(held.level), until, year)
     });
     let earned = earned.filter(|(level, until, _)| *level > 0 && *until > now).max();
+    // Of the same level, what was set by hand: when that ends, what was earned meanwhile is looked at.
+    let gives_way = |(level, until): (u8, Timestamp), before: (u8, Timestamp)| {
+        before >= (level, until) || by_hand && before.0 == level
+    };
     match (before, earned) {
-        (Some(before), earned) if earned.is_none_or(|(level, until, _)| before >= (level, until)) => {
-            let level = before.0.min(held);
+        (Some(before), earned) if earned.is_none_or(|(level, until, _)| gives_way((level, until), before)) => {
+            let level = before.0.min(held.level);
             Fallback { level, until: if level == 0 { Timestamp::NEVER } else { before.1 }, earned_in: None }
         }
         (_, Some((level, until, year))) => Fallback { level, until, earned_in: Some(year) },
@@ -254,27 +286,18 @@ fn best_before(
                 return (best, true);
             }
         } else if leaves {
-            best = best.max(remains_of(book, tiers, level, status.until, now));
+            best = best.max(remains_of(book, level, status.until, now));
         }
     }
     (best, false)
 }
 
-/// What is left of a level that ended, one less with each year; none when nothing is.
-fn remains_of(
-    book: &Book<'_>,
-    tiers: &Tiers,
-    mut level: u8,
-    mut until: Timestamp,
-    now: Timestamp,
-) -> Option<(u8, Timestamp)> {
-    let edition = book.edition();
-    if tiers.drop != Drop::OneLevel || edition.steps_since.is_some_and(|since| until < since) {
-        return None;
-    }
+/// What is left of a level that ended, one less with each year that took one; none when nothing is.
+fn remains_of(book: &Book<'_>, mut level: u8, mut until: Timestamp, now: Timestamp) -> Option<(u8, Timestamp)> {
     while until <= now {
-        level = level.checked_sub(1).filter(|level| *level > 0)?;
-        until = end_of_next_year(&edition.program, ended_year(until));
+        let steps = book.rules.drop_at(until) == Some(Drop::OneLevel);
+        level = level.checked_sub(1).filter(|level| steps && *level > 0)?;
+        until = end_of_next_year(book.program(), ended_year(until));
     }
     Some((level, until))
 }
@@ -305,10 +328,11 @@ fn what_was_left<'a>(book: &Book<'_>, tiers: &Tiers, by_end: &[&'a TierStatus]) 
     let (mut kept, mut gone): (Vec<&TierStatus>, Vec<&TierStatus>) = (Vec::new(), Vec::new());
     for status in by_end {
         let level = tiers.position(&status.tier).unwrap_or(status.level);
-        let is_earned = status.reached_by.is_some() || level_for(tiers, counted(member, tiers, status.year)) >= level;
+        let is_earned =
+            status.reached_by.is_some() || reaches(book, tiers, status, counted(member, tiers, status.year));
         let end = status.until.plus_millis(-1);
         let leaves = |other: &&TierStatus| {
-            let left = tiers.position(&other.tier).and_then(|place| remains_of(book, tiers, place, other.until, end));
+            let left = tiers.position(&other.tier).and_then(|place| remains_of(book, place, other.until, end));
             !other.by_hand && left.is_some_and(|(left, _)| left >= level)
         };
         let stays = status.by_hand || is_earned || kept.iter().any(leaves);
@@ -327,11 +351,10 @@ fn is_undermined(
     counts: &impl Fn(i16) -> i64,
     had: &impl Fn(i16) -> i64,
 ) -> bool {
-    let level = tiers.position(&status.tier).unwrap_or(status.level);
-    let is_short = level_for(tiers, counts(status.year)) < level;
+    let is_short = !reaches(book, tiers, status, counts(status.year));
     match tiers.on_refund {
         OnRefund::AtReview => false,
-        OnRefund::AtOnce => !status.by_hand && is_short && level <= level_for(tiers, had(status.year)),
+        OnRefund::AtOnce => !status.by_hand && is_short && reaches(book, tiers, status, had(status.year)),
         OnRefund::IfReachingOrderPending => {
             let gone = || book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
             lost.was_pending && status.reached_by == Some(lost.order) && (is_short || gone())
@@ -340,34 +363,34 @@ fn is_undermined(
 }
 
 /// A level that is held still although something of an order came back rests on the one that reaches it now.
-fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, by: OrderRef, year: i16) {
-    let placed = |order| book.customer.orders.get(order).map(|record| (record.at, record.order));
-    if placed(refunded) > placed(by) {
+fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, held: &TierStatus) {
+    let Some(by) = held.reached_by else { return };
+    if book.customer.orders.place(refunded) > book.customer.orders.place(by) {
         return; // What came later did not reach it.
     }
-    let Some(held) = book.customer.member.as_ref().and_then(|member| member.tier.as_ref()) else { return };
-    let (level, until) = (held.level, held.until);
-    let reaching = resting_on(book, tiers, level, year, None);
+    let mark = mark_by(book, tiers, held, held.level);
+    let reaching = mark.and_then(|mark| resting_on(book, tiers, mark, held.year));
     if reaching.is_some() && reaching != Some(by) {
-        change(book, level, until, TierReason::Rests, reaching);
+        change(book, held.level, held.until, TierReason::Rests, reaching);
     }
 }
 
-/// The order by which a year reaches a level: without it and those after it the mark is not met. None where it is
-/// met without those that are listed. Of those of one instant the one at hand comes last.
-fn resting_on(book: &Book<'_>, tiers: &Tiers, level: u8, year: i16, at_hand: Option<OrderRef>) -> Option<OrderRef> {
-    let (member, mark) = (book.customer.member.as_ref()?, tiers.levels.get(usize::from(level))?.from);
+/// The order by which a year reaches a mark: without it and those after it that is not met. None where it is met
+/// without those that are listed.
+fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16) -> Option<OrderRef> {
+    let member = book.customer.member.as_ref()?;
     let zone = &book.program().zone;
     let counts = |record: &OrderRecord| record.earns && record.stands() && zone.year(record.at) == year;
     let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
-    orders.sort_by_key(|record| (record.at, Some(record.order) == at_hand, record.order));
+    orders.sort_by_key(|record| record.at);
     let mut left = counted(member, tiers, year);
     let last = orders.last().map(|record| record.order);
     let reaching = orders.iter().rev().find(|record| {
         left -= match tiers.by {
             TierBy::PointsEarned => {
-                let given = loyalty::given_with(book, record.order, last == Some(record.order), year);
-                loyalty::standing_points(book, record) + given
+                let given = loyalty::given_with(book, record.order, last == Some(record.order));
+                let given = given.filter(|(of, _)| *of == year).map(|(_, points)| points);
+                loyalty::standing_points(book, record) + given.sum::<i64>()
             }
             TierBy::Spend => loyalty::spend_of(book, record),
         };
@@ -408,17 +431,17 @@ pub(crate) fn set(book: &mut Book<'_>, level: u8, until: Timestamp) {
 }
 
 fn change(book: &mut Book<'_>, level: u8, until: Timestamp, reason: TierReason, order: Option<OrderRef>) {
-    let tier = book.program().tiers.as_ref().and_then(|t| t.levels.get(usize::from(level))).map(|l| l.id.clone());
+    let tier = book.rules.ladder().and_then(|t| t.levels.get(usize::from(level))).map(|l| l.id.clone());
     book.record(Fact::Tiered(TierChange { level, tier: tier.unwrap_or_default(), until, reason, order }));
 }
 
-/// Carries a tier change out.
-pub(crate) fn evolve(customer: &mut Customer, change: &TierChange) {
+/// Carries a tier change out that a programme version made.
+pub(crate) fn evolve(customer: &mut Customer, change: &TierChange, version: u32) {
     let now = customer.clock;
     let Some(member) = &mut customer.member else { return };
     let old = member.tier.take();
     let old_until = old.as_ref().map(|old| old.until);
-    let held = changed(old, &mut member.held_before, change);
+    let held = changed(old, &mut member.held_before, change, version);
     let until = held.until;
     member.tier = Some(held);
     forget(&mut member.held_before, now);
@@ -437,7 +460,7 @@ fn ended_year(until: Timestamp) -> i16 {
     until.plus_millis(-HOURS_15).utc_year()
 }
 
-fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange) -> TierStatus {
+fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierChange, version: u32) -> TierStatus {
     let held = TierStatus {
         tier: change.tier.clone(),
         level: change.level,
@@ -445,6 +468,7 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
         year: earning_year(change.until),
         reached_by: change.order,
         by_hand: change.reason == TierReason::Set,
+        version,
     };
     let Some(old) = old else { return held };
     match change.reason {
@@ -457,6 +481,8 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
             let same = |status: &TierStatus| status.tier == change.tier && status.until == change.until;
             let held = match before.iter().position(same) {
                 Some(at) => TierStatus { level: change.level, ..before.remove(at) },
+                // What is left of a year is held by the marks that the whole was.
+                None if change.reason == TierReason::Refunded => TierStatus { version: old.version, ..held },
                 None => held,
             };
             if change.reason == TierReason::Reviewed {

@@ -171,6 +171,8 @@ struct Tier {
     /// The year that earned it; none where staff gave it or everybody has it.
     year: Option<i64>,
     by_hand: bool,
+    /// The version whose marks it was reached by, by its place.
+    edition: usize,
 }
 
 /// A milestone reached: as it was then.

@@ -13,12 +13,17 @@ use crate::plan::{By, Deed, Edition, LEVELS, Mark, Measure, OnRefund, SPREAD};
 /// Levels remembered behind the one that is held.
 const BEFORE_MAX: usize = 32;
 
-fn bare(level: &'static str, until: i64) -> Tier {
-    Tier { level, until, by: None, year: None, by_hand: false }
-}
-
 /// Levels.
 impl Oracle {
+    fn bare(&self, level: &'static str, until: i64) -> Tier {
+        Tier { level, until, by: None, year: None, by_hand: false, edition: self.editions.len() - 1 }
+    }
+
+    /// The last levels that there were.
+    fn ladder(&self) -> &Edition {
+        self.editions.iter().rev().find(|edition| !edition.levels.is_empty()).unwrap_or(self.edition())
+    }
+
     /// Follows the version in force.
     pub(super) fn adopt(&mut self, who: usize) {
         let published = self.edition().at;
@@ -62,7 +67,7 @@ impl Oracle {
 
     /// What a new member holds.
     pub(super) fn lowest(&self) -> Option<Tier> {
-        self.edition().levels.first().map(|level| bare(level.0, NEVER))
+        self.edition().levels.first().map(|level| self.bare(level.0, NEVER))
     }
 
     /// The years that count, with the last order of each.
@@ -92,7 +97,7 @@ impl Oracle {
 
     /// Where a level stands that somebody had, whether or not it is still there: on the last ladder that there was.
     fn place(&self, level: &str) -> usize {
-        let ladder = self.editions.iter().rev().find(|edition| !edition.levels.is_empty()).unwrap_or(self.edition());
+        let ladder = self.ladder();
         ladder.position(level).unwrap_or_else(|| instead(ladder, &self.editions, level))
     }
 
@@ -108,24 +113,46 @@ impl Oracle {
     }
 
     fn counts(&self, counted: Counted) -> i64 {
-        if self.edition().by == By::Spend { counted.spend } else { counted.points }
+        if self.ladder().by == By::Spend { counted.spend } else { counted.points }
     }
 
     /// The level that a year reaches.
     fn earned(&self, who: usize, year: i64) -> usize {
-        self.edition().level(self.counted(who, year))
+        self.ladder().level(self.counted(who, year))
+    }
+
+    /// What a level needs by the marks of now and, where the same counted, by those of when another one was reached.
+    fn marks(&self, then: &Tier, level: usize) -> Vec<i64> {
+        let (id, now) = self.ladder().levels[level];
+        let then = Some(&self.editions[then.edition]).filter(|edition| edition.by == self.ladder().by);
+        let then = then.and_then(|edition| edition.levels.iter().find(|level| level.0 == id));
+        [now].into_iter().chain(then.map(|level| level.1)).collect()
+    }
+
+    /// The highest level that so much of a year reaches by either of those.
+    fn by_marks(&self, then: &Tier, counted: i64) -> usize {
+        let reached = |level: &usize| self.marks(then, *level).iter().any(|mark| *mark <= counted);
+        (0..self.ladder().levels.len()).rev().find(reached).unwrap_or(0)
+    }
+
+    /// Whether the year of a level reaches it.
+    fn is_earned(&self, who: usize, tier: &Tier) -> bool {
+        self.by_marks(tier, self.counted(who, self.year_of(tier))) >= self.place(tier.level)
     }
 
     /// After something counted in a year: it may lift at once, or extend what is held.
     pub(super) fn regrade(&mut self, who: usize, year: i64, order: Option<Box<str>>) {
         let (reached, until) = (self.earned(who, year), self.trade.zone().year_begins(year + 2));
         let clock = self.people[who].clock;
-        let Some(held) = self.people[who].tier.clone().filter(|_| reached > 0 && until > clock) else { return };
+        let lifts = reached > 0 && until > clock && !self.edition().levels.is_empty();
+        let Some(held) = self.people[who].tier.clone().filter(|_| lifts) else { return };
         let (at, level) = (self.place(held.level), self.edition().levels[reached].0);
         if reached > at || (reached == at && until > held.until) {
-            let by = order.and_then(|order| self.reaching(who, year, reached).or(Some(order)));
+            let mark = self.edition().levels[reached].1;
+            let by = order.and_then(|order| self.reaching(who, year, mark).or(Some(order)));
             self.people[who].held_before.insert(0, held);
-            self.hold_level(who, Tier { level, until, by, year: Some(year), by_hand: false });
+            let tier = Tier { by, year: Some(year), ..self.bare(level, until) };
+            self.hold_level(who, tier);
         }
     }
 
@@ -148,10 +175,10 @@ impl Oracle {
 
     /// Something of an order came back: a level may go with it, as the policy says. `years` is what counted before.
     pub(super) fn lose(&mut self, who: usize, sale: &Sale, was_pending: bool, years: &BTreeMap<i64, Counted>) {
-        if self.edition().levels.is_empty() {
+        if self.ladder().levels.is_empty() {
             return;
         }
-        match self.edition().on_refund {
+        match self.ladder().on_refund {
             OnRefund::IfPending if was_pending => self.lose_with_its_order(who, sale),
             OnRefund::IfPending | OnRefund::AtReview => {}
             OnRefund::AtOnce => self.lose_with_its_year(who, sale, years),
@@ -168,14 +195,13 @@ impl Oracle {
         }
         self.people[who].held_before = stays;
         let Some(held) = self.people[who].tier.clone().filter(|held| !held.by_hand) else { return };
-        let (at, year) = (self.place(held.level), self.year_of(&held));
-        if at == 0 {
+        if self.place(held.level) == 0 {
             return;
         }
-        if self.earned(who, year) >= at {
+        if self.is_earned(who, &held) {
             self.rest(who, sale, held);
         } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) || !lost.is_empty() {
-            self.fall(who, at, year);
+            self.fall(who, &held);
         }
     }
 
@@ -186,9 +212,9 @@ impl Oracle {
         let mut kept: Vec<Tier> = Vec::new();
         for tier in by_end {
             let at = self.place(tier.level);
-            let is_earned = tier.by.is_some() || self.earned(who, self.year_of(&tier)) >= at;
+            let is_earned = tier.by.is_some() || self.is_earned(who, &tier);
             let leaves = |other: &Tier| {
-                let place = self.edition().position(other.level).filter(|_| !other.by_hand);
+                let place = self.ladder().position(other.level).filter(|_| !other.by_hand);
                 place
                     .and_then(|place| self.left_of(place, other.until, tier.until - 1))
                     .is_some_and(|left| left.0 >= at)
@@ -203,9 +229,8 @@ impl Oracle {
 
     /// Whether the year of a level reaches it no more, and did by what counted before.
     fn is_taken(&self, who: usize, tier: &Tier, years: &BTreeMap<i64, Counted>) -> bool {
-        let (at, year) = (self.place(tier.level), self.year_of(tier));
-        let had = self.edition().level(self.counts(years.get(&year).copied().unwrap_or_default()));
-        self.earned(who, year) < at && at <= had
+        let had = self.counts(years.get(&self.year_of(tier)).copied().unwrap_or_default());
+        !self.is_earned(who, tier) && self.by_marks(tier, had) >= self.place(tier.level)
     }
 
     fn year_of(&self, tier: &Tier) -> i64 {
@@ -218,7 +243,8 @@ impl Oracle {
         if by.is_none_or(|by| sale.at > by.at) {
             return;
         }
-        let reaching = self.reaching(who, self.year_of(&held), self.place(held.level));
+        let mark = self.marks(&held, self.place(held.level)).into_iter().min().unwrap_or(0);
+        let reaching = self.reaching(who, self.year_of(&held), mark);
         self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
     }
 
@@ -227,33 +253,38 @@ impl Oracle {
         let Some(held) = self.people[who].tier.clone() else { return };
         let gone = !sale.rows.iter().any(Row::is_kept);
         let before = std::mem::take(&mut self.people[who].held_before);
-        let earns = |tier: &Tier| self.earned(who, self.year_of(tier)) >= self.place(tier.level);
-        let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || !earns(tier));
+        let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || !self.is_earned(who, tier));
         self.people[who].held_before = before.into_iter().filter(|tier| !goes(tier)).collect();
-        let (year, at) = (self.year_of(&held), self.place(held.level));
-        if self.earned(who, year) >= at {
+        if self.is_earned(who, &held) {
             self.rest(who, sale, held);
         } else if held.by.as_ref() == Some(&sale.id) {
-            self.fall(who, at, year);
+            self.fall(who, &held);
         }
     }
 
     /// A level goes: what is left is the best of what was held before and what counts still.
-    fn fall(&mut self, who: usize, held: usize, year: i64) {
-        let clock = self.people[who].clock;
+    fn fall(&mut self, who: usize, tier: &Tier) {
+        let (held, year, clock) = (self.place(tier.level), self.year_of(tier), self.people[who].clock);
         let before = self.best_before(who, clock);
         let (zone, by_hand) = (self.trade.zone(), self.hand_before(who, clock).is_some());
         let years = self.people[who].years.keys().copied().filter(|other| !by_hand || *other >= year);
-        let earned = years.map(|year| (self.earned(who, year).min(held), zone.year_begins(year + 2), year));
+        let reached = |other| match other == year {
+            true => self.by_marks(tier, self.counted(who, year)),
+            false => self.earned(who, other),
+        };
+        let earned = years.map(|year| (reached(year).min(held), zone.year_begins(year + 2), year));
         let (level, until, year) = earned.filter(|earned| earned.1 > clock).max().unwrap_or((0, NEVER, year));
-        let better = before.filter(|before| level == 0 || *before >= (level, until));
+        let stays = |before: (usize, i64)| before >= (level, until) || by_hand && before.0 == level;
+        let better = before.filter(|before| level == 0 || stays(*before));
         let (level, until) = better.map_or((level, until), |(level, until)| (level.min(held), until));
         let year = Some(year).filter(|_| better.is_none() && level > 0);
-        let by = year.and_then(|year| self.reaching(who, year, level));
-        if self.people[who].tier.as_ref().is_some_and(|tier| (held, tier.until) == (level, until)) {
+        let mark = self.marks(tier, level).into_iter().min().unwrap_or(0);
+        let by = year.and_then(|year| self.reaching(who, year, mark));
+        if (held, tier.until) == (level, until) {
             return;
         }
-        self.take_up(who, Tier { by, year, ..bare(self.edition().levels[level].0, until) });
+        let edition = tier.edition;
+        self.take_up(who, Tier { by, year, edition, ..self.bare(self.ladder().levels[level].0, until) });
     }
 
     /// Where a level by hand that is good still stands among those held before.
@@ -271,7 +302,7 @@ impl Oracle {
         for tier in person.held_before.iter().take(since) {
             let is_good = tier.until > now;
             left = left && (is_good || !tier.by_hand);
-            let Some(level) = self.edition().position(tier.level) else { continue };
+            let Some(level) = self.ladder().position(tier.level) else { continue };
             best = best.max(match (is_good, left) {
                 (true, _) => Some((level, tier.until)),
                 (false, true) => self.left_of(level, tier.until, now),
@@ -281,21 +312,30 @@ impl Oracle {
         best
     }
 
-    /// What New Years have left of a level, since they take one at a time.
+    /// What New Years have left of a level, each by the version in force then.
     fn left_of(&self, level: usize, until: i64, now: i64) -> Option<(usize, i64)> {
-        let zone = self.trade.zone();
-        let years = usize::try_from(zone.year(now) - zone.year(until - 1)).unwrap_or(0);
-        let with_levels = self.editions.iter().rev().filter(|edition| !edition.levels.is_empty());
-        let stepping: Vec<_> = with_levels.clone().take_while(|edition| !edition.drops_to_earned).collect();
-        let always = stepping.len() == with_levels.count();
-        let steps = stepping.last().is_some_and(|first| always || until >= first.at);
-        let left = level.saturating_sub(years);
-        (steps && left > 0).then(|| (left, zone.year_begins(zone.year(now) + 1)))
+        let (zone, mut left, mut year) = (self.trade.zone(), level, self.trade.zone().year(until - 1));
+        let mut ends = until;
+        while ends <= now {
+            if left < 2 || self.drops_to_earned_at(ends) {
+                return None;
+            }
+            (left, year) = (left - 1, year + 1);
+            ends = zone.year_begins(year + 1);
+        }
+        (left > 0).then_some((left, ends))
+    }
+
+    /// What became of a level then. While there are none it waits for the next ones.
+    fn drops_to_earned_at(&self, ended: i64) -> bool {
+        let in_force = self.editions.iter().rposition(|edition| edition.at <= ended).unwrap_or(0);
+        let since = self.editions[in_force..].iter().find(|edition| !edition.levels.is_empty());
+        since.unwrap_or(self.ladder()).drops_to_earned
     }
 
     /// Somebody holds a level now: the very one that they held before, if that is the same.
     fn take_up(&mut self, who: usize, mut tier: Tier) {
-        if self.edition().position(tier.level) == Some(0) {
+        if self.ladder().position(tier.level) == Some(0) {
             tier.until = NEVER;
         }
         let is_it = |before: &Tier| (before.level, before.until) == (tier.level, tier.until);
@@ -306,7 +346,7 @@ impl Oracle {
     }
 
     /// The order of a year that brings it to what a level needs.
-    fn reaching(&self, who: usize, year: i64, level: usize) -> Option<Box<str>> {
+    fn reaching(&self, who: usize, year: i64, mark: i64) -> Option<Box<str>> {
         let zone = self.trade.zone();
         let sales = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
         let mut sales: Vec<&Sale> = sales.filter(|sale| zone.year(sale.at) == year).collect();
@@ -319,8 +359,8 @@ impl Oracle {
             let given = self.people[who].marks.iter().filter(|mark| mark.by.as_deref().is_some_and(with));
             let given = given.filter_map(|reached| Some((reached.mark.points, self.lots[reached.lot?].earned_at)));
             let given: i64 = given.filter(|(_, at)| zone.year(*at) == year).map(|(points, _)| points).sum();
-            counted -= if self.edition().by == By::Spend { sale.money() } else { sale.points + given };
-            if self.edition().level(counted) < level {
+            counted -= if self.ladder().by == By::Spend { sale.money() } else { sale.points + given };
+            if counted < mark {
                 return Some(sale.id.clone());
             }
         }
@@ -351,7 +391,7 @@ impl Oracle {
         };
         let before = self.best_before(who, due).filter(|before| before.0 > 0 && *before > policy);
         let (at, until) = before.unwrap_or(policy);
-        self.take_up(who, bare(self.edition().levels[at].0, until));
+        self.take_up(who, self.bare(self.edition().levels[at].0, until));
         self.people[who].held_before.insert(0, held);
         let held = self.people[who].tier.clone();
         held.into_iter().for_each(|held| self.hold_level(who, held));
@@ -362,7 +402,7 @@ impl Oracle {
         if level.is_some() && until <= now {
             return Err("invalid");
         }
-        let tier = Tier { by_hand: true, ..bare(level.ok_or("unknown_tier")?, until) };
+        let tier = Tier { by_hand: true, ..self.bare(level.ok_or("unknown_tier")?, until) };
         let held = self.people[who].tier.take();
         self.people[who].held_before.splice(0..0, held);
         self.hold_level(who, tier);

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 /// Version byte of encoded customers and of the workspace's own part: one for both, so that whoever
 /// reads the workspace knows that the customers can be read.
-pub(super) const ENCODING: u8 = 22;
+pub(super) const ENCODING: u8 = 23;
 /// A customer as a row, no more of it than needed; `scratch` is left larger for the next one. What is
 /// taken of the customer's lists must be written.
 pub(super) fn encode(
