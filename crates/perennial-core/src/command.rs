@@ -363,6 +363,7 @@ fn capture(
     book.record(Fact::HoldEnded { hold, captured: asked });
     end(book, &lots, asked, at);
     book.post(Account::Arrears, Account::Issued, asked - held, None, Cause::Redeem);
+    loyalty::pay_by_hold(book, at);
     Ok(())
 }
 

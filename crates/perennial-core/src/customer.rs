@@ -251,6 +251,8 @@ pub struct Captured {
     pub points: i64,
     /// When they were captured.
     pub at: Timestamp,
+    /// When they were set aside.
+    pub held_at: Timestamp,
 }
 
 /// How far from an order points are captured that paid for it.

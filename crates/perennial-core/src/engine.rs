@@ -12,9 +12,10 @@ use crate::event::{Body, Event, ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED
 use crate::expr::{self, Field, Term};
 use crate::fact::{Account, Booking, Cause, Fact, Outcome, Posting, Redemption, Return, Unit};
 use crate::feature::{Seen, micro};
+use crate::few::Few;
 use crate::id::{CustomerId, LotId, OrderRef, Word};
 use crate::input::{Input, Timer, TimerKind};
-use crate::orders::{self, Listed, OrderRecord};
+use crate::orders::{self, Listed, OrderRecord, PaidFrom};
 use crate::program::{Computed, Feature, Program};
 use crate::rules::{Edition, Rules};
 use crate::scope::View;
@@ -537,6 +538,13 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             paid(customer, *order, lots, at);
             watch_inactivity(edition, customer);
         }
+        Fact::PaidByHold { order, lots } => {
+            let held = captured_for(customer, *order, lots);
+            customer.orders.amend(*order, |record| record.pay_by_hold(held));
+        }
+        Fact::BorneNoLonger { used, points } => {
+            customer.member.iter_mut().for_each(|member| member.wallet.bear_no_longer(*used, *points));
+        }
         Fact::Held { until, hold, lots } => {
             if let Some(member) = &mut customer.member {
                 let (hold, lots, at) = (hold.clone(), lots.clone(), customer.clock);
@@ -628,6 +636,8 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         | Fact::TakenBack { .. }
         | Fact::Benefited { .. }
         | Fact::Paid { .. }
+        | Fact::PaidByHold { .. }
+        | Fact::BorneNoLonger { .. }
         | Fact::Held { .. } => {}
     }
 }
@@ -684,7 +694,7 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
     for (lot, amount) in &open.lots {
         let used = left.min(*amount);
         if used > 0 {
-            member.captured.push(Captured { lot: *lot, points: used, at });
+            member.captured.push(Captured { lot: *lot, points: used, at, held_at: open.at });
         }
         left -= used;
     }
@@ -692,22 +702,40 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
 }
 
 fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Timestamp) {
-    let mut placed = at;
-    customer.orders.amend(order, |record| {
-        record.paid_lots = lots.to_vec();
-        placed = record.at;
-    });
-    let Some(member) = &mut customer.member else { return };
-    member.wallet.active_at = member.wallet.active_at.max(at);
-    for (lot, amount) in lots {
-        let mut left = *amount;
+    let now = customer.clock;
+    let mut from = captured_for(customer, order, lots);
+    let mut captured: Few<LotId, i64> = Few::default();
+    from.iter().for_each(|paid| *captured.entry(paid.lot) += paid.points);
+    for (lot, points) in lots {
+        let before = captured.entry(*lot);
+        let held = (*before).min(*points);
+        *before -= held;
+        if *points > held {
+            from.push(PaidFrom { lot: *lot, points: points - held, used: now, held: false });
+        }
+    }
+    customer.orders.amend(order, |record| (record.paid_at, record.paid_lots) = (Some(now), from));
+    customer.member.iter_mut().for_each(|member| member.wallet.active_at = member.wallet.active_at.max(at));
+}
+
+/// Of points that paid for an order, those that holds had set aside; no other order is paid with them.
+fn captured_for(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)]) -> Vec<PaidFrom> {
+    let placed = customer.orders.get(order).map(|record| record.at);
+    let (Some(placed), Some(member)) = (placed, &mut customer.member) else { return Vec::new() };
+    let mut from = Vec::new();
+    for (lot, points) in lots {
+        let mut left = *points;
         for captured in member.captured.iter_mut().filter(|c| c.lot == *lot && c.may_pay(placed)) {
-            let used = left.min(captured.points);
-            captured.points -= used;
-            left -= used;
+            let points = left.min(captured.points);
+            captured.points -= points;
+            left -= points;
+            if points > 0 {
+                from.push(PaidFrom { lot: *lot, points, used: captured.held_at, held: true });
+            }
         }
     }
     member.captured.retain(|c| c.points > 0);
+    from
 }
 
 fn posted(edition: &Edition, customer: &mut Customer, posting: &Posting) {

@@ -230,6 +230,20 @@ pub enum Fact {
         /// The order that it was reached by, or hung on.
         order: Option<OrderRef>,
     },
+    /// Held points were captured that paid for an order, which had taken others when it was told: those come back.
+    PaidByHold {
+        /// The order.
+        order: OrderRef,
+        /// The lots of the hold and how much of each.
+        lots: Vec<(LotId, i64)>,
+    },
+    /// The shop bears no longer what it had come to bear for a refund: points came back that had been used before it.
+    BorneNoLonger {
+        /// When those had been used.
+        used: Timestamp,
+        /// How many of them.
+        points: i64,
+    },
 }
 
 /// One side of a merge, as its own inputs make it without the other (rule 30).

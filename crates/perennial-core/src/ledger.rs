@@ -240,10 +240,8 @@ impl Wallet {
     pub fn post(&mut self, posting: &Posting, now: Timestamp) {
         assert!(posting.amount > 0 && posting.unit == Unit::Points, "a posting moves points");
         let amount = posting.amount;
-        match (posting.from, posting.to) {
-            (Account::Waived, Account::Issued) => self.bear(now, amount),
-            (Account::Issued, Account::Waived) => self.bear_no_longer(amount),
-            _ => {}
+        if (posting.from, posting.to) == (Account::Waived, Account::Issued) {
+            self.bear(now, amount);
         }
         match posting.from {
             Account::Arrears => self.arrears += amount,
@@ -286,10 +284,11 @@ impl Wallet {
         }
     }
 
-    /// What was borne last ends first.
-    fn bear_no_longer(&mut self, points: i64) {
+    /// Of what came to be borne since points were used, the first ends first: what was used later has its part in the
+    /// rest.
+    pub(crate) fn bear_no_longer(&mut self, used: Timestamp, points: i64) {
         let mut left = points;
-        for (_, borne) in self.borne.iter_mut().rev() {
+        for (_, borne) in self.borne.iter_mut().filter(|(since, _)| *since >= used) {
             let ends = left.min(*borne);
             *borne -= ends;
             left -= ends;
@@ -305,20 +304,15 @@ impl Wallet {
     /// Takes points from available lots, the one that expires first before the older: the lots to
     /// use and how much of each, for up to `asked`.
     pub fn earliest_expiring(&self, asked: i64, except: Option<LotId>) -> Vec<(LotId, i64)> {
-        let mut open: Vec<&Lot> =
-            self.lots.iter().filter(|lot| lot.buckets.available > 0 && Some(lot.id) != except).collect();
-        open.sort_by_key(|lot| (lot.expires_at, lot.earned_at, lot.id));
-        let mut left = asked;
-        let mut taken = Vec::new();
-        for lot in open {
-            if left == 0 {
-                break;
-            }
-            let amount = lot.buckets.available.min(left);
-            taken.push((lot.id, amount));
-            left -= amount;
-        }
-        taken
+        let open = self.lots.iter().filter(|lot| lot.buckets.available > 0 && Some(lot.id) != except);
+        first_of(open.map(|lot| (lot, lot.buckets.available)).collect(), asked)
+    }
+
+    /// Points that were good at an instant and have lapsed since, as [`Self::earliest_expiring`].
+    pub(crate) fn lapsed_since(&self, at: Timestamp, now: Timestamp, asked: i64) -> Vec<(LotId, i64)> {
+        let was_good = |lot: &&Lot| lot.available_at <= at && at < lot.expires_at && lot.expires_at <= now;
+        let lapsed = self.lots.iter().filter(was_good).filter(|lot| lot.buckets.expired > 0);
+        first_of(lapsed.map(|lot| (lot, lot.buckets.expired)).collect(), asked)
     }
 
     /// Takes over the points of another member.
@@ -348,6 +342,21 @@ impl Wallet {
         }
         faults
     }
+}
+
+/// Of so much of each lot, for up to `asked`: the lot that expires first before the older.
+fn first_of(mut there: Vec<(&Lot, i64)>, asked: i64) -> Vec<(LotId, i64)> {
+    there.sort_by_key(|(lot, _)| (lot.expires_at, lot.earned_at, lot.id));
+    let mut left = asked;
+    let mut taken = Vec::new();
+    for (lot, points) in there {
+        let amount = points.min(left);
+        if amount > 0 {
+            taken.push((lot.id, amount));
+            left -= amount;
+        }
+    }
+    taken
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Uni
 use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
-use crate::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
+use crate::orders::{self, Listed, OrderRecord, PaidFrom, REFUNDS_MAX};
 use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
@@ -89,6 +89,8 @@ pub(crate) fn ordered(book: &mut Book<'_>, event: &Event, order: &Order) {
     book.record(Fact::Booked(Box::new(booking)));
     if earns {
         reward_order(book, name);
+    } else if is_of_member(book, event.at) {
+        pay_with_points(book, name); // In another currency, too, points that paid are gone.
     }
 }
 
@@ -358,30 +360,84 @@ pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
     book.post(Account::Available, Account::Arrears, owed, Some(lot), Cause::Settle);
 }
 
-/// The points part of a payment: points captured of late first, then what expires first, the rest is owed.
-fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
-    let Some(record) = book.customer.orders.get(name).filter(|r| r.paid_points > 0) else { return };
-    let asked = record.paid_points;
+/// Whether a member's order of an instant is one of theirs, whatever it earns.
+fn is_of_member(book: &Book<'_>, at: Timestamp) -> bool {
+    book.customer.member.as_ref().is_some_and(|member| at >= member.enrolled_at)
+}
+
+/// The points part of a payment: points captured of late first, then what was good on the order's day and has lapsed
+/// since, then what expires first; the rest is owed.
+pub(crate) fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
+    let Some(record) = book.customer.orders.get(name).filter(|r| r.paid_points > 0 && r.paid_at.is_none()) else {
+        return;
+    };
+    let (placed, mut left) = (record.at, record.paid_points);
     let Some(member) = &book.customer.member else { return };
-    let mut left = asked;
     let mut lots: Vec<(LotId, i64)> = Vec::new();
-    for captured in member.captured.iter().filter(|captured| captured.may_pay(record.at)) {
+    for captured in member.captured.iter().filter(|captured| captured.may_pay(placed)) {
         let amount = left.min(captured.points);
         if amount > 0 {
             lots.push((captured.lot, amount));
             left -= amount;
         }
     }
+    let lapsed = member.wallet.lapsed_since(placed, book.customer.clock, left);
+    left -= sum(&lapsed);
     let fresh = member.wallet.earliest_expiring(left, None);
-    let owed = left - fresh.iter().map(|(_, n)| n).sum::<i64>();
-    for (lot, amount) in &fresh {
-        book.post(Account::Available, Account::Spent, *amount, Some(*lot), Cause::Redeem);
+    left -= sum(&fresh);
+    for (from, taken) in [(Account::Expired, lapsed), (Account::Available, fresh)] {
+        for (lot, amount) in taken {
+            book.post(from, Account::Spent, amount, Some(lot), Cause::Redeem);
+            lots.push((lot, amount));
+        }
     }
-    book.post(Account::Arrears, Account::Issued, owed, None, Cause::Redeem);
-    lots.extend(fresh);
+    book.post(Account::Arrears, Account::Issued, left, None, Cause::Redeem);
     book.record(Fact::Paid { order: name, lots });
     let Some(paid) = book.customer.orders.get(name).filter(|r| r.paid_back > 0).map(Listed::into_owned) else { return };
     give_points_back(book, &OrderRecord { paid_back: 0, ..paid.clone() }, &paid); // Of what came back before it earned.
+}
+
+fn sum(lots: &[(LotId, i64)]) -> i64 {
+    lots.iter().map(|(_, points)| points).sum()
+}
+
+/// A hold was captured. An order that was placed and told while the points were set aside has been paid with others
+/// then: with these instead.
+pub(crate) fn pay_by_hold(book: &mut Book<'_>, held_at: Timestamp) {
+    let is_meant =
+        |record: &OrderRecord| record.at >= held_at && record.paid_at >= Some(held_at) && record.paid_back == 0;
+    let orders = book.customer.orders.iter().filter(|record| is_meant(record));
+    for paid in orders.map(Listed::into_owned).collect::<Vec<_>>() {
+        let Some(member) = &book.customer.member else { return };
+        let by_others =
+            paid.paid_points - paid.paid_lots.iter().filter(|from| from.held).map(|from| from.points).sum::<i64>();
+        let mut left = by_others;
+        let mut lots: Vec<(LotId, i64)> = Vec::new();
+        for captured in member.captured.iter().filter(|captured| captured.held_at == held_at) {
+            let amount = left.min(captured.points);
+            left -= amount;
+            lots.extend(Some((captured.lot, amount)).filter(|_| amount > 0));
+        }
+        if !lots.is_empty() {
+            book.record(Fact::PaidByHold { order: paid.order, lots });
+            give_others_back(book, &paid, by_others - left);
+        }
+    }
+}
+
+/// Points that paid for an order come back for others: first what is owed, then what was taken last.
+fn give_others_back(book: &mut Book<'_>, paid: &OrderRecord, points: i64) {
+    let owed = paid.left_owing().min(points);
+    let mut left = points - owed;
+    let others: Vec<_> = paid.paid_lots.iter().rev().filter(|from| !from.held).copied().collect();
+    forgive(book, owed, paid.paid_at.unwrap_or(paid.at));
+    for from in others {
+        let back = from.points.min(left);
+        left -= back;
+        if back > 0 {
+            restore(book, from.lot, back, from.used);
+        }
+    }
 }
 
 /// A refund: what came back, then everything that follows from what is left.
@@ -432,20 +488,29 @@ fn take_back(book: &mut Book<'_>, back: Return) {
         book.record(Fact::Returned(back));
         return;
     }
-    let stood = standing_milestones(book, name);
+    let (mut stood, with_the_whole) = standing_milestones(book, name);
     let years = book.customer.member.as_ref().map(|member| member.years.clone()).unwrap_or_default();
     let mut lost = tier::Lost { order: name, years, was_pending: false };
     book.record(Fact::Returned(back));
+    if !book.customer.orders.get(name).is_some_and(|record| record.stands()) {
+        stood.extend(with_the_whole);
+    }
     if before.earns {
         lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
         take_points_back(book, &before);
     }
-    // One that does not earn counts as an order all the same. A level that goes may take more with it: each round takes
-    // one at least of those that stood, or is the last.
+    if before.paid_at.is_some()
+        && let Some(after) = book.customer.orders.get(name).map(Listed::into_owned)
+    {
+        give_points_back(book, &before, &after);
+    }
+    // One that does not earn counts as an order all the same. What goes may take more with it: each round takes
+    // something, or is the last.
     loop {
+        let level = level_of(book);
         let any_missed = miss_milestones(book, &stood, Some(&lost));
         tier::refunded(book, &lost);
-        if !any_missed {
+        if !any_missed && level == level_of(book) {
             break;
         }
     }
@@ -454,7 +519,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
 }
 
-/// What goods that came back had earned, and what they had been paid with.
+/// What goods that came back had earned.
 fn take_points_back(book: &mut Book<'_>, before: &OrderRecord) {
     let name = before.order;
     let Some(after) = book.customer.orders.get(name).map(Listed::into_owned) else { return };
@@ -470,7 +535,6 @@ fn take_points_back(book: &mut Book<'_>, before: &OrderRecord) {
         let year = book.program().zone.year(before.at);
         book.record(Fact::Qualified { year, points: -less, spend: -spend });
     }
-    give_points_back(book, before, &after);
     move_impact(book, before, &after);
     judge_benefits(book, name, false);
 }
@@ -482,19 +546,20 @@ fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
 
 /// Points that paid for refunded goods come back in proportion; the last refund brings the rest.
 fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
+    let Some(paid_at) = before.paid_at else { return };
     let mut skip = before.paid_back;
     let mut left = after.paid_back - before.paid_back;
-    let mut back: Vec<(LotId, i64)> = Vec::new();
-    for (lot, amount) in &before.paid_lots {
-        let here = (amount - skip.min(*amount)).min(left);
-        skip -= skip.min(*amount);
-        back.push((*lot, here));
+    let mut back: Vec<PaidFrom> = Vec::new();
+    for from in &before.paid_lots {
+        let here = (from.points - skip.min(from.points)).min(left);
+        skip -= skip.min(from.points);
+        back.push(PaidFrom { points: here, ..*from });
         left -= here;
     }
     // First, or what comes back would fill it.
-    forgive(book, left, before.at);
-    for (lot, points) in back.into_iter().filter(|(_, points)| *points > 0) {
-        restore(book, lot, points, before.at);
+    forgive(book, left, paid_at);
+    for from in back.into_iter().filter(|from| from.points > 0) {
+        restore(book, from.lot, from.points, from.used);
     }
 }
 
@@ -502,7 +567,7 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
 /// What was used first is settled first: of what is owed, orders of later have their part.
 pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
     let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
-    let later = book.customer.orders.iter().filter(|record| record.at > used);
+    let later = book.customer.orders.iter().filter(|record| record.paid_at > Some(used));
     let owed_for_later: i64 = later.map(|record| record.left_owing()).sum();
     let owed = (member.wallet.arrears - owed_for_later).clamp(0, points);
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
@@ -514,7 +579,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
 fn come_back(book: &mut Book<'_>, points: i64, used: Timestamp) {
     let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
     let (at, borne) = (book.at, member.wallet.borne_since(used).min(points));
-    book.post(Account::Issued, Account::Waived, borne, None, Cause::Settle);
+    bear_no_longer(book, borne, None, used);
     if points > borne {
         grant(book, points - borne, None, at, at, "undo".into());
     }
@@ -522,7 +587,8 @@ fn come_back(book: &mut Book<'_>, points: i64, used: Timestamp) {
 
 /// An order turned out to be another record of one that stays: what it brought is taken back.
 pub(crate) fn take_out(book: &mut Book<'_>, record: &OrderRecord) {
-    let stood = standing_milestones(book, record.order);
+    let (mut stood, with_the_whole) = standing_milestones(book, record.order);
+    stood.extend(with_the_whole);
     let points = standing_points(book, record);
     if let Some(lot) = record.lot {
         reverse(book, lot, points, Cause::Merge);
@@ -560,7 +626,14 @@ pub(crate) fn take_borne(book: &mut Book<'_>, lot: LotId, points: i64, used: Tim
     let there = member.wallet.lot(lot).map_or(0, |lot| lot.buckets.available);
     let borne = member.wallet.borne_since(used).min(points).min(there);
     book.post(Account::Available, Account::Reversed, borne, Some(lot), Cause::Settle);
-    book.post(Account::Issued, Account::Waived, borne, Some(lot), Cause::Settle);
+    bear_no_longer(book, borne, Some(lot), used);
+}
+
+fn bear_no_longer(book: &mut Book<'_>, points: i64, lot: Option<LotId>, used: Timestamp) {
+    if points > 0 {
+        book.post(Account::Issued, Account::Waived, points, lot, Cause::Settle);
+        book.record(Fact::BorneNoLonger { used, points });
+    }
 }
 
 /// Points that were spent at an instant come back to their lot; what should have lapsed meanwhile lapses at once, or
@@ -744,22 +817,27 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
 }
 
 /// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day: of sums
-/// it is the one without which, and those after it, the mark is not met; of all else that orders move, the last.
+/// it is the one without which, and those after it, the mark is not met; of a level the one that this rests on; of what
+/// the last order moves, that one.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
     let standing = book.customer.orders.iter().filter(|record| record.stands() && record.at > at_hand.0);
     let mut later: Vec<_> = standing.collect();
     later.sort_by_key(|record| record.at);
-    if milestone.when.reads(is_otherwise_moved_by_orders) {
+    if milestone.when.reads(|field| matches!(field, Field::LastOrder | Field::Feature(_))) {
         return Some(later.last().map_or(at_hand, |record| place(record)));
     }
+    let level = || book.customer.member.as_ref()?.tier.as_ref()?.reached_by;
+    let of_level = if milestone.when.reads(|field| *field == Field::Tier) { level() } else { None };
+    let lifting = of_level.and_then(|by| later.iter().find(|record| record.order == by)).map(|record| place(record));
     let (mut without, mut is_last) = (Without::default(), true);
     let year = book.program().zone.year(at_hand.0);
     let reaching = later.iter().rev().find(|record| {
         leave_out(book, record, std::mem::take(&mut is_last), &mut without);
         !is_met(book, &milestone.when, year, Some(&without))
     });
-    Some(reaching.map_or(at_hand, |record| place(record)))
+    let reaching = reaching.map_or(at_hand, |record| place(record));
+    lifting.into_iter().chain([reaching]).max_by_key(|(at, _)| *at)
 }
 
 /// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
@@ -800,17 +878,18 @@ fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, without: &mut
     }
 }
 
-/// Milestones that a refund of an order may take back: of those that are not firm yet, the ones that hang on this
-/// order, and those whose value is not under the mark already. What brought that about for others was no refund in
-/// time, or they would be gone.
-fn standing_milestones(book: &Book<'_>, order: OrderRef) -> Vec<Reached> {
+/// Milestones that a refund of an order may take back: of those that are not firm yet, the ones whose value is not under
+/// the mark already, and, if all of the order comes back, those that hang on it. What brought others under theirs was no
+/// refund in time, or they would be gone.
+fn standing_milestones(book: &Book<'_>, order: OrderRef) -> (Vec<Reached>, Vec<Reached>) {
     let milestones = book.customer.member.iter().flat_map(|member| &member.milestones);
-    let mut soft: Vec<Reached> = milestones.filter(|reached| book.at < reached.firm_at).cloned().collect();
-    if !soft.is_empty() {
-        let under = missed(book, soft.clone(), None);
-        soft.retain(|reached| reached.order == Some(order) || !under.contains(reached));
+    let soft: Vec<Reached> = milestones.filter(|reached| book.at < reached.firm_at).cloned().collect();
+    if soft.is_empty() {
+        return (soft, Vec::new());
     }
-    soft
+    let under = missed(book, soft.clone(), None);
+    let (under, standing): (Vec<_>, Vec<_>) = soft.into_iter().partition(|reached| under.contains(reached));
+    (standing, under.into_iter().filter(|reached| reached.order == Some(order)).collect())
 }
 
 /// After a refund: takes back what milestones gave whose value is under the mark again before the return window

@@ -116,18 +116,23 @@ fn unite_members(member: &mut Member, other: Member, now: Timestamp) {
     member.queued.extend(other.queued);
 }
 
-/// Orders that a visitor placed after the member had joined.
+/// Orders that a visitor placed after the member had joined. One that came back before is paid for all the same: points
+/// that were captured for it come back.
 fn book_late_orders(book: &mut Book<'_>) {
     let Some(joined) = book.customer.member.as_ref().map(|m| m.enrolled_at) else { return };
     let rated = |o: &OrderRecord| book.rules.edition(o.version).is_some_and(|e| e.program.rate(o.currency).is_some());
-    let late: Vec<OrderRef> = book
+    let late: Vec<(OrderRef, bool)> = book
         .customer
         .orders
         .iter()
-        .filter(|o| !o.earns && rated(o) && o.at >= joined && o.stands())
-        .map(|o| o.order)
+        .filter(|o| !o.earns && o.at >= joined)
+        .map(|o| (o.order, rated(&o) && o.stands()))
         .collect();
-    for order in late {
+    for (order, may_earn) in late {
+        if !may_earn {
+            loyalty::pay_with_points(book, order);
+            continue;
+        }
         if let Some(values) = loyalty::reread(book, order) {
             book.record(Fact::Reread { order, values });
         }

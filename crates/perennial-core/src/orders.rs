@@ -303,6 +303,19 @@ impl Standing {
     }
 }
 
+/// Points of one lot that paid for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaidFrom {
+    /// The lot.
+    pub lot: LotId,
+    /// How many.
+    pub points: i64,
+    /// When they were taken, or set aside for it.
+    pub used: Timestamp,
+    /// By a hold that was captured.
+    pub held: bool,
+}
+
 /// One order and what is left of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderRecord {
@@ -336,10 +349,12 @@ pub struct OrderRecord {
     pub points: i64,
     /// Points that refunds have taken back of them.
     pub taken: i64,
-    /// Points part of the payment, and the lots it came from.
+    /// Points part of the payment.
     pub paid_points: i64,
-    /// The lots that paid.
-    pub paid_lots: Vec<(LotId, i64)>,
+    /// Since when its points are taken, or owed.
+    pub paid_at: Option<Timestamp>,
+    /// The points that were there for it; captured ones first.
+    pub paid_lots: Vec<PaidFrom>,
     /// Points of the payment that came back.
     pub paid_back: i64,
     /// Natural keys of its refunds, hashed.
@@ -452,18 +467,35 @@ impl OrderRecord {
         Some(placed)
     }
 
-    /// Points of the payment that are to come back by now: in proportion to the money they stood for.
+    /// Points of the payment that are to come back by now: in proportion to the money they stood for, and all of them
+    /// with the last goods, also when they stood for none.
     fn points_due_back(&self) -> i64 {
+        if !self.stands() {
+            return self.paid_points;
+        }
         let whole: i64 = self.lines.iter().map(|l| l.paid).sum();
         let back: i64 = self.lines.iter().map(|l| l.paid - l.paid_left).sum();
         let due = i128::from(self.paid_points) * i128::from(back) / i128::from(whole.max(1));
         i64::try_from(due).unwrap_or(0)
     }
 
-    /// Points of the payment that were not there when it earned, and have not come back.
+    /// Points of the payment that were not there when they were taken, and have not come back.
     pub(crate) fn left_owing(&self) -> i64 {
-        let from_lots: i64 = self.paid_lots.iter().map(|(_, points)| points).sum();
-        if self.earns { self.paid_points - from_lots.max(self.paid_back) } else { 0 }
+        let from_lots: i64 = self.paid_lots.iter().map(|paid| paid.points).sum();
+        if self.paid_at.is_some() { self.paid_points - from_lots.max(self.paid_back) } else { 0 }
+    }
+
+    /// Points captured from a hold pay for it instead of others, from the last ones on.
+    pub(crate) fn pay_by_hold(&mut self, held: Vec<PaidFrom>) {
+        let mut others = held.iter().map(|paid| paid.points).sum::<i64>() - self.left_owing();
+        for paid in self.paid_lots.iter_mut().rev().filter(|paid| !paid.held) {
+            let instead = others.clamp(0, paid.points);
+            paid.points -= instead;
+            others -= instead;
+        }
+        self.paid_lots.retain(|paid| paid.points > 0);
+        let first = self.paid_lots.iter().take_while(|paid| paid.held).count();
+        self.paid_lots.splice(first..first, held);
     }
 
     /// Whether it may earn when its visitor joins a member.
@@ -823,6 +855,7 @@ pub fn record(
         points: 0,
         taken: 0,
         paid_points: booking.paid_points,
+        paid_at: None,
         paid_lots: Vec::new(),
         paid_back: 0,
         refunds: Vec::new(),
@@ -903,12 +936,12 @@ pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
         line.paid_left -= taken.paid;
         assert!(line.net_left >= 0 && line.paid_left >= 0, "no line is refunded beyond what is left");
     }
-    record.paid_back = record.points_due_back();
     if let Some(key) = back.refund {
         record.refunds.push(key);
     } else {
         record.cancelled = true;
     }
+    record.paid_back = record.points_due_back();
 }
 
 #[cfg(test)]

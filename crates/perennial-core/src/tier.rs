@@ -22,12 +22,12 @@ const BEFORE_MAX: usize = 32;
 
 /// What the member has in a local year of what the tiers count.
 pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {
-    count_in(&member.years, tiers, year)
+    count_in(&member.years, tiers.by, year)
 }
 
-fn count_in(years: &Few<i16, Year>, tiers: &Tiers, year: i16) -> i64 {
+fn count_in(years: &Few<i16, Year>, by: TierBy, year: i16) -> i64 {
     let year = years.get(&year).copied().unwrap_or_default();
-    match tiers.by {
+    match by {
         TierBy::PointsEarned => year.points,
         TierBy::Spend => year.spend,
     }
@@ -144,12 +144,23 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
         TierReason::Reached
     } else if reached == held.level && until > held.until {
         TierReason::Kept
+    } else if (reached, until) == (held.level, held.until) && is_told_late(book, order, held) {
+        TierReason::Rests
     } else {
         return;
     };
     let mark = tiers.levels.get(usize::from(reached)).map(|level| level.from);
-    let completing = order.and(mark).and_then(|mark| resting_on(book, tiers, mark, year));
-    change(book, reached, until, reason, completing.or(order));
+    let completing = order.and(mark).and_then(|mark| resting_on(book, tiers, mark, year, None));
+    if reason != TierReason::Rests || completing != held.reached_by {
+        change(book, reached, until, reason, completing.or(order));
+    }
+}
+
+/// Whether an order was placed before the one that a level rests on.
+fn is_told_late(book: &Book<'_>, order: Option<OrderRef>, held: &TierStatus) -> bool {
+    let placed = |order: OrderRef| book.customer.orders.get(order).map(|record| record.at);
+    let at = order.and_then(placed).filter(|at| *at < book.customer.clock);
+    at.is_some() && held.reached_by.is_some_and(|by| at < placed(by))
 }
 
 /// A refund of an order, and how things stood before it.
@@ -161,30 +172,83 @@ pub(crate) struct Lost {
     pub(crate) was_pending: bool,
 }
 
+/// What counts in local years when something came back, and what did before it.
+struct Sums {
+    by: TierBy,
+    now: Few<i16, Year>,
+    before: Few<i16, Year>,
+    /// Points that are taken to count in neither.
+    withheld: BTreeMap<i16, i64>,
+}
+
+impl Sums {
+    fn of(book: &Book<'_>, tiers: &Tiers, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<Self> {
+        let now = book.customer.member.as_ref()?.years.clone();
+        let withheld = if tiers.by == TierBy::PointsEarned { withheld.clone() } else { BTreeMap::new() };
+        Some(Self { by: tiers.by, now, before: lost.years.clone(), withheld })
+    }
+
+    fn now(&self, year: i16) -> i64 {
+        count_in(&self.now, self.by, year) - self.withheld.get(&year).unwrap_or(&0)
+    }
+
+    fn before(&self, year: i16) -> i64 {
+        count_in(&self.before, self.by, year) - self.withheld.get(&year).unwrap_or(&0)
+    }
+}
+
 impl Lost {
     /// Whether the policy lets a refund take the level that is held, which its year reaches no more.
-    fn may_take(&self, book: &Book<'_>, tiers: &Tiers, held: &TierStatus, had: i64) -> bool {
-        let reached = held.reached_by == Some(self.order);
+    fn may_take(&self, book: &Book<'_>, tiers: &Tiers, sums: &Sums, held: &TierStatus) -> bool {
         match tiers.on_refund {
-            OnRefund::IfReachingOrderPending => self.was_pending && reached,
+            OnRefund::IfReachingOrderPending => self.was_pending && self.has_reached(book, tiers, sums, held),
             OnRefund::AtReview => false,
-            OnRefund::AtOnce => reached || reaches(book, tiers, held, had),
+            OnRefund::AtOnce => {
+                held.reached_by == Some(self.order) || reaches(book, tiers, held, sums.before(held.year))
+            }
         }
+    }
+
+    /// Whether the order reached a level that its year was enough for: as was said then, or because without it the
+    /// year was short, as it stood before this refund or as it was placed.
+    fn has_reached(&self, book: &Book<'_>, tiers: &Tiers, sums: &Sums, status: &TierStatus) -> bool {
+        let year = status.year;
+        if status.reached_by == Some(self.order) {
+            return true;
+        }
+        let by = status.reached_by.and_then(|by| book.customer.orders.get(by));
+        if by.is_some_and(|by| book.program().zone.add(by.at, book.program().points.pending) <= book.customer.clock) {
+            return false; // What is firm goes with no other order.
+        }
+        if sums.withheld.contains_key(&year) || !reaches(book, tiers, status, sums.before(year)) {
+            return false;
+        }
+        let level = tiers.position(&status.tier).unwrap_or(status.level);
+        let Some(mark) = mark_by(book, tiers, status, level) else { return false };
+        let Some(record) = book.customer.orders.get(self.order) else { return false };
+        let came_back = match tiers.by {
+            TierBy::PointsEarned => record.points - loyalty::standing_points(book, &record),
+            TierBy::Spend => {
+                record.as_placed().map_or(0, |placed| loyalty::spend_of(book, &placed))
+                    - loyalty::spend_of(book, &record)
+            }
+        };
+        let just_now = sums.before(year) - sums.now(year);
+        let reached = |back: i64| resting_on(book, tiers, mark, year, Some((self.order, back))) == Some(self.order);
+        reached(just_now) || came_back > just_now && reached(came_back)
     }
 }
 
 /// The level that a refund would leave if so many points of each local year did not count; none where the one that is
 /// held stays.
 pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
-    let (tiers, member) = (book.rules.ladder()?, book.customer.member.as_ref()?);
-    let held = member.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
-    let less = |year: i16| if tiers.by == TierBy::PointsEarned { withheld.get(&year).copied().unwrap_or(0) } else { 0 };
-    let counts = |year: i16| counted(member, tiers, year) - less(year);
-    let had = |year: i16| count_in(&lost.years, tiers, year) - less(year);
-    let stays = |status: &TierStatus| !is_undermined(book, tiers, lost, status, &counts, &had);
-    let is_short = !reaches(book, tiers, held, counts(held.year));
-    let goes = is_short && lost.may_take(book, tiers, held, had(held.year));
-    goes.then(|| best_fallback(book, tiers, held, &stays, &counts).level)
+    let tiers = book.rules.ladder()?;
+    let sums = Sums::of(book, tiers, lost, withheld)?;
+    let held = book.customer.member.as_ref()?.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
+    let stays = |status: &TierStatus| !is_undermined(book, tiers, lost, &sums, status);
+    let is_short = !reaches(book, tiers, held, sums.now(held.year));
+    let goes = is_short && lost.may_take(book, tiers, &sums, held);
+    goes.then(|| best_fallback(book, tiers, held, &stays, &|year| sums.now(year)).level)
 }
 
 /// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order. Also while
@@ -197,15 +261,16 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
         OnRefund::AtReview => return,
         OnRefund::IfReachingOrderPending | OnRefund::AtOnce => {}
     }
-    let any_undermined = drop_undermined(book, tiers, lost);
+    let Some(sums) = Sums::of(book, tiers, lost, &BTreeMap::new()) else { return };
+    let any_undermined = drop_undermined(book, tiers, lost, &sums);
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.clone().filter(|held| held.level > 0 && !held.by_hand) else { return };
-    if reaches(book, tiers, &held, counted(member, tiers, held.year)) {
+    if reaches(book, tiers, &held, sums.now(held.year)) {
         return rest(book, tiers, lost.order, &held);
     }
     // What a review left may rest on what is undermined.
     let rested = any_undermined && tiers.on_refund == OnRefund::AtOnce;
-    if rested || lost.may_take(book, tiers, &held, count_in(&lost.years, tiers, held.year)) {
+    if rested || lost.may_take(book, tiers, &sums, &held) {
         fall(book, tiers, &held);
     }
 }
@@ -224,7 +289,7 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus) {
     let Fallback { level, until, earned_in } =
         best_fallback(book, tiers, held, &|_| true, &|year| counted(member, tiers, year));
     let earned_in = earned_in.filter(|_| level > 0);
-    let rests_on = earned_in.and_then(|year| resting_on(book, tiers, mark_by(book, tiers, held, level)?, year));
+    let rests_on = earned_in.and_then(|year| resting_on(book, tiers, mark_by(book, tiers, held, level)?, year, None));
     if (level, until) != (held.level, held.until) {
         change(book, level, until, TierReason::Refunded, rests_on);
     }
@@ -242,15 +307,17 @@ fn best_fallback(
     let (edition, now) = (book.edition(), book.customer.clock);
     let Some(member) = &book.customer.member else { return nothing };
     let (before, by_hand) = best_before(book, tiers, now, stays);
+    let leaves = !member.held_before.iter().any(|status| status.by_hand);
     // What was earned before a level was set by hand gave way to that.
     let years = member.years.keys().copied().filter(|other| !by_hand || *other >= held.year);
-    let earned = years.map(|year| {
+    let earned = years.filter_map(|year| {
+        let of_held = year == held.year;
+        let level = if of_held { level_by(book, tiers, held, counts(year)) } else { level_for(tiers, counts(year)) };
         let until = end_of_next_year(&edition.program, year);
-        let level =
-            if year == held.year { level_by(book, tiers, held, counts(year)) } else { level_for(tiers, counts(year)) };
-        (level.min(held.level), until, year)
+        let (level, until) = if leaves || until > now { remains_of(book, level, until, now)? } else { return None };
+        Some((level.min(held.level), until, year))
     });
-    let earned = earned.filter(|(level, until, _)| *level > 0 && *until > now).max();
+    let earned = earned.filter(|(level, ..)| *level > 0).max();
     // Of the same level, what was set by hand: when that ends, what was earned meanwhile is looked at.
     let gives_way = |(level, until): (u8, Timestamp), before: (u8, Timestamp)| {
         before >= (level, until) || by_hand && before.0 == level
@@ -303,11 +370,9 @@ fn remains_of(book: &Book<'_>, mut level: u8, mut until: Timestamp, now: Timesta
 }
 
 /// Takes what nobody falls back to any more out of what was held before. Whether there was something.
-fn drop_undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) -> bool {
+fn drop_undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums) -> bool {
     let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return false };
-    let counts = |year| counted(member, tiers, year);
-    let had = |year| count_in(&lost.years, tiers, year);
-    let goes = |status: &&TierStatus| is_undermined(book, tiers, lost, status, &counts, &had);
+    let goes = |status: &&TierStatus| is_undermined(book, tiers, lost, sums, status);
     let (mut gone, mut stays): (Vec<_>, Vec<_>) = member.held_before.iter().partition(goes);
     if !gone.is_empty() && tiers.on_refund == OnRefund::AtOnce {
         stays.sort_by_key(|status| status.until);
@@ -343,21 +408,15 @@ fn what_was_left<'a>(book: &Book<'_>, tiers: &Tiers, by_end: &[&'a TierStatus]) 
 
 /// Nobody falls back to a level whose order is gone, or no longer enough for it; where levels follow refunds at once,
 /// to one whose year a refund has taken below the mark.
-fn is_undermined(
-    book: &Book<'_>,
-    tiers: &Tiers,
-    lost: &Lost,
-    status: &TierStatus,
-    counts: &impl Fn(i16) -> i64,
-    had: &impl Fn(i16) -> i64,
-) -> bool {
-    let is_short = !reaches(book, tiers, status, counts(status.year));
+fn is_undermined(book: &Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums, status: &TierStatus) -> bool {
+    let is_short = !reaches(book, tiers, status, sums.now(status.year));
     match tiers.on_refund {
         OnRefund::AtReview => false,
-        OnRefund::AtOnce => !status.by_hand && is_short && reaches(book, tiers, status, had(status.year)),
+        OnRefund::AtOnce => !status.by_hand && is_short && reaches(book, tiers, status, sums.before(status.year)),
         OnRefund::IfReachingOrderPending => {
-            let gone = || book.customer.orders.get(lost.order).is_some_and(|record| !record.stands());
-            lost.was_pending && status.reached_by == Some(lost.order) && (is_short || gone())
+            let stands = book.customer.orders.get(lost.order).is_some_and(|record| record.stands());
+            let gone = status.reached_by == Some(lost.order) && !stands;
+            lost.was_pending && (gone || !status.by_hand && is_short && lost.has_reached(book, tiers, sums, status))
         }
     }
 }
@@ -369,23 +428,26 @@ fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, held: &TierStatu
         return; // What came later did not reach it.
     }
     let mark = mark_by(book, tiers, held, held.level);
-    let reaching = mark.and_then(|mark| resting_on(book, tiers, mark, held.year));
+    let reaching = mark.and_then(|mark| resting_on(book, tiers, mark, held.year, None));
     if reaching.is_some() && reaching != Some(by) {
         change(book, held.level, held.until, TierReason::Rests, reaching);
     }
 }
 
 /// The order by which a year reaches a mark: without it and those after it that is not met. None where it is met
-/// without those that are listed.
-fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16) -> Option<OrderRef> {
+/// without those that are listed. `back` is an order of which so much came back that is counted with it.
+fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16, back: Option<(OrderRef, i64)>) -> Option<OrderRef> {
     let member = book.customer.member.as_ref()?;
+    let came_back = |order: OrderRef| back.filter(|(of, _)| *of == order).map(|(_, points)| points);
     let zone = &book.program().zone;
-    let counts = |record: &OrderRecord| record.earns && record.stands() && zone.year(record.at) == year;
+    let is_there = |record: &OrderRecord| record.stands() || came_back(record.order).is_some();
+    let counts = |record: &OrderRecord| record.earns && is_there(record) && zone.year(record.at) == year;
     let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
     orders.sort_by_key(|record| record.at);
-    let mut left = counted(member, tiers, year);
-    let last = orders.last().map(|record| record.order);
+    let mut left = counted(member, tiers, year) + back.map_or(0, |(_, points)| points);
+    let last = orders.iter().rev().find(|record| record.stands()).map(|record| record.order);
     let reaching = orders.iter().rev().find(|record| {
+        left -= came_back(record.order).unwrap_or(0);
         left -= match tiers.by {
             TierBy::PointsEarned => {
                 let given = loyalty::given_with(book, record.order, last == Some(record.order));

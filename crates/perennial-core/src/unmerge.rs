@@ -120,7 +120,9 @@ fn lots_of(fact: &mut Fact) -> Vec<&mut LotId> {
         Fact::Posted(posting) => posting.lot.as_mut().into_iter().collect(),
         Fact::LotDated { lot, .. } => vec![lot],
         Fact::Reached { lot, .. } => lot.as_mut().into_iter().collect(),
-        Fact::Paid { lots, .. } | Fact::Held { lots, .. } => lots.iter_mut().map(|(lot, _)| lot).collect(),
+        Fact::Paid { lots, .. } | Fact::PaidByHold { lots, .. } | Fact::Held { lots, .. } => {
+            lots.iter_mut().map(|(lot, _)| lot).collect()
+        }
         Fact::Redeemed(redemption) => redemption.lots.iter_mut().map(|(lot, _)| lot).collect(),
         _ => Vec::new(),
     }

@@ -234,10 +234,14 @@ struct Sale {
     /// Rules that applied when it began to earn.
     under: Vec<&'static str>,
     lot: Option<usize>,
+    /// Points that stand, and how many it was granted.
     points: i64,
-    /// Points that paid for it, and the lots that they came from.
+    granted: i64,
+    /// Points that paid for it, and the lots that they came from: how many of each, when they were used, and whether a
+    /// hold had set them aside.
     payment: i64,
-    paid_from: Vec<(usize, i64)>,
+    paid_at: Option<i64>,
+    paid_from: Vec<(usize, i64, i64, bool)>,
     /// What of them has come back.
     paid_back: i64,
     refunds: Vec<Box<str>>,
@@ -261,8 +265,8 @@ struct Person {
     lots: Vec<usize>,
     arrears: i64,
     holds: Vec<Hold>,
-    /// Held points that were used, when, and how many of them no order has claimed.
-    captured: Vec<(usize, i64, i64)>,
+    /// Held points that were used, when, how many of them no order has claimed, and since when they were held.
+    captured: Vec<(usize, i64, i64, i64)>,
     bought: Vec<Purchase>,
     sales: Vec<Sale>,
     /// Rules with a limit that an order was under, and when: a refund gives none of them back.

@@ -121,7 +121,9 @@ fn open_part(fact: &Fact) -> Option<Cow<'_, Fact>> {
         | Fact::Fulfilled { .. }
         | Fact::RedemptionRecalled { .. }
         | Fact::TakenBack { .. }
-        | Fact::Missed { .. } => Some(Cow::Borrowed(fact)),
+        | Fact::Missed { .. }
+        | Fact::PaidByHold { .. }
+        | Fact::BorneNoLonger { .. } => Some(Cow::Borrowed(fact)),
     }
 }
 

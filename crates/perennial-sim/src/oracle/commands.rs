@@ -132,6 +132,7 @@ impl Oracle {
                     return Err("insufficient_points");
                 }
                 self.end_hold(who, at, asked, now);
+                self.pay_by_hold(who, self.people[who].holds[at].at, now);
                 Ok(())
             }
             Command::Release { hold } => {

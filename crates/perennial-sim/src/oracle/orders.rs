@@ -52,7 +52,9 @@ impl Oracle {
             said,
             lot: None,
             points: 0,
+            granted: 0,
             payment: order.paid_with_points.as_ref().map_or(0, |paid| paid.points.max(0)),
+            paid_at: None,
             paid_from: Vec::new(),
             paid_back: 0,
             refunds: Vec::new(),
@@ -64,6 +66,8 @@ impl Oracle {
         self.people[who].sales.push(sale);
         if earns {
             self.reward(who, self.people[who].sales.len() - 1, at);
+        } else if self.people[who].joined.is_some_and(|joined| at >= joined) {
+            self.pay(who, self.people[who].sales.len() - 1, at);
         }
         self.unpark(who, &order.order_id);
     }
@@ -102,7 +106,7 @@ impl Oracle {
         if points > 0 {
             let lot = self.grant(who, points, at, at + self.edition().pending_days * DAY);
             self.people[who].sales[sale].lot = Some(lot);
-            self.people[who].sales[sale].points = points;
+            (self.people[who].sales[sale].points, self.people[who].sales[sale].granted) = (points, points);
         }
         self.qualify(who, at, points, self.people[who].sales[sale].money());
         let order = self.people[who].sales[sale].id.clone();
@@ -127,7 +131,12 @@ impl Oracle {
         let Some(joined) = self.people[who].joined else { return };
         for sale in 0..self.people[who].sales.len() {
             let late = &self.people[who].sales[sale];
-            if !late.earns && !late.foreign && late.at >= joined && late.rows.iter().any(Row::is_kept) {
+            if late.earns || late.at < joined {
+                continue;
+            }
+            if late.foreign || !late.rows.iter().any(Row::is_kept) {
+                self.pay(who, sale, now);
+            } else {
                 let late = late.clone();
                 let under = self.apply(who, &late);
                 let late = &mut self.people[who].sales[sale];
@@ -159,7 +168,7 @@ impl Oracle {
             whole(sale);
         }
         if self.give_back(who, &before, Heard::Refund, now) {
-            self.take_back(who, at, &before, &stood, now);
+            self.take_back(who, at, &before, stood, now);
         }
     }
 
@@ -186,16 +195,21 @@ impl Oracle {
             self.people[who].sales[at].cancelled = true;
             whole(&mut self.people[who].sales[at]);
             if self.give_back(who, &before, Heard::Cancellation, now) {
-                self.take_back(who, at, &before, &stood, now);
+                self.take_back(who, at, &before, stood, now);
             }
         }
     }
 
-    fn take_back(&mut self, who: usize, at: usize, before: &Sale, stood: &[usize], now: i64) {
+    fn take_back(&mut self, who: usize, at: usize, before: &Sale, soft: (Vec<usize>, Vec<usize>), now: i64) {
         let sale = self.people[who].sales[at].clone();
+        let (mut stood, hanging) = soft;
+        if !sale.rows.iter().any(Row::is_kept) {
+            stood.extend(hanging);
+        }
         let years = self.people[who].years.clone();
         if !sale.earns {
-            self.miss(who, stood);
+            self.pay_back(who, at, now);
+            self.miss(who, &stood);
             return self.lose(who, &sale, false, &years);
         }
         let less = sale.points - self.worth(&sale).min(sale.points);
@@ -209,7 +223,7 @@ impl Oracle {
         if self.trade.tree().is_some_and(|(worth, _)| sale.money() <= worth) {
             self.people[who].sales[at].trees = 0;
         }
-        self.miss(who, stood);
+        self.miss(who, &stood);
         self.lose(who, &sale, was_pending, &years);
         self.conclude(who);
     }

@@ -1,80 +1,139 @@
 //! Points that pay for orders.
 
-use super::{Oracle, Sale};
+use super::{Oracle, Row, Sale};
 use crate::calendar::DAY;
 
 /// How far from an order points were captured that paid for it.
 const PAYS_FOR: i64 = 7 * DAY;
 
 impl Oracle {
-    /// Takes what paid for an order: points that were captured for it, then what lapses first; the rest is owed.
-    /// What it paid for may have come back before.
+    /// Takes what paid for an order: points that were captured for it, then what lapsed since it was placed, then what
+    /// lapses first; the rest is owed. What it paid for may have come back before.
     pub(super) fn pay(&mut self, who: usize, sale: usize, now: i64) {
         let person = &mut self.people[who];
-        let (placed, mut left) = (person.sales[sale].at, person.sales[sale].payment);
+        if person.sales[sale].payment == 0 || person.sales[sale].paid_at.is_some() {
+            return;
+        }
+        let (placed, mut left, clock) = (person.sales[sale].at, person.sales[sale].payment, person.clock);
         let mut from = Vec::new();
-        for (lot, at, points) in &mut person.captured {
+        for (lot, at, points, held_at) in &mut person.captured {
             let used = left.min(*points);
             if used > 0 && (*at - placed).abs() <= PAYS_FOR {
                 *points -= used;
                 left -= used;
-                from.push((*lot, used));
+                from.push((*lot, used, *held_at, true));
             }
+        }
+        for (lot, points) in self.lapsed_since(who, placed, left) {
+            self.lots[lot].expired -= points;
+            self.lots[lot].spent += points;
+            left -= points;
+            from.push((lot, points, clock, false));
         }
         for (lot, points) in self.earliest(who, left, None) {
             self.lots[lot].available -= points;
             self.lots[lot].spent += points;
             left -= points;
-            from.push((lot, points));
+            from.push((lot, points, clock, false));
         }
         self.people[who].arrears += left;
         self.people[who].sales[sale].paid_from = from;
+        self.people[who].sales[sale].paid_at = Some(clock);
         self.pay_back(who, sale, now);
     }
 
     /// Points come back with what they paid for, in proportion: to the lots that they came from, as they were taken,
     /// and what more there is was owed for it. That is owed no longer before anything comes back.
     pub(super) fn pay_back(&mut self, who: usize, sale: usize, now: i64) {
-        let (mut left, clock) = (due_now(&mut self.people[who].sales[sale]), self.people[who].clock);
-        let sales = &self.people[who].sales;
-        let used = sales[sale].at;
-        let was_owed = (left - from_lots(&sales[sale])).max(0);
-        // What was used first is settled first.
-        let later = sales.iter().filter(|other| other.at > used && other.earns);
-        let owed_for_later: i64 = later.map(|other| other.payment - other.paid_back - from_lots(other)).sum();
+        let Some(paid_at) = self.people[who].sales[sale].paid_at else { return };
+        let mut left = due_now(&mut self.people[who].sales[sale]);
+        let was_owed = (left - from_lots(&self.people[who].sales[sale])).max(0);
+        self.owe_less(who, was_owed, paid_at, now);
+        for nth in 0..self.people[who].sales[sale].paid_from.len() {
+            let (lot, there, used, _) = &mut self.people[who].sales[sale].paid_from[nth];
+            let (lot, points, used) = (*lot, left.min(*there), *used);
+            *there -= points;
+            left -= points;
+            self.come_back(who, lot, points, used);
+        }
+    }
+
+    /// What was used first is settled first: of what is owed, orders that were paid later have their part. What has been
+    /// settled comes back as new points.
+    fn owe_less(&mut self, who: usize, was_owed: i64, used: i64, now: i64) {
+        let later = self.people[who].sales.iter().filter(|other| other.paid_at > Some(used));
+        let owed_for_later: i64 = later.map(owing).sum();
         let owed = (self.people[who].arrears - owed_for_later).clamp(0, was_owed);
         self.people[who].arrears -= owed;
         let settled = self.bear(who, was_owed - owed, used);
         if settled > 0 {
             self.grant(who, settled, now, now);
         }
-        for nth in 0..self.people[who].sales[sale].paid_from.len() {
-            let (lot, there) = &mut self.people[who].sales[sale].paid_from[nth];
-            let (lot, points) = (*lot, left.min(*there));
-            if points == 0 {
-                continue; // Nothing comes back to it, and what is there lapses in its own time.
+    }
+
+    fn come_back(&mut self, who: usize, lot: usize, points: i64, used: i64) {
+        if points == 0 {
+            return; // Nothing comes back to it, and what is there lapses in its own time.
+        }
+        self.lots[lot].spent -= points;
+        self.lots[lot].available += points;
+        self.take_borne(who, lot, points, used);
+        self.settle(who, lot);
+        self.lapse(lot, self.people[who].clock);
+    }
+
+    /// Captured points pay for an order that was placed and paid while they were held, instead of others: those that were
+    /// owed, then those that were taken last.
+    pub(super) fn pay_by_hold(&mut self, who: usize, held_at: i64, now: i64) {
+        for sale in 0..self.people[who].sales.len() {
+            let paid = self.people[who].sales[sale].clone();
+            if paid.at < held_at || paid.paid_at < Some(held_at) || paid.paid_back > 0 {
+                continue;
             }
-            self.people[who].sales[sale].paid_from[nth].1 -= points;
-            self.lots[lot].spent -= points;
-            self.lots[lot].available += points;
-            left -= points;
-            let used = self.people[who].sales[sale].at;
-            self.take_borne(who, lot, points, used);
-            self.settle(who, lot);
-            self.lapse(lot, clock);
+            let held: i64 = paid.paid_from.iter().filter(|from| from.3).map(|from| from.1).sum();
+            let mut left = paid.payment - held;
+            let mut from = Vec::new();
+            for (lot, _, points, since) in &mut self.people[who].captured {
+                let used = if *since == held_at { left.min(*points) } else { 0 };
+                *points -= used;
+                left -= used;
+                from.extend(Some((*lot, used, held_at, true)).filter(|_| used > 0));
+            }
+            let instead: i64 = from.iter().map(|from| from.1).sum();
+            let owed = owing(&paid).min(instead);
+            let mut others: Vec<_> = paid.paid_from.iter().filter(|from| !from.3).copied().collect();
+            let mut back = Vec::new();
+            let mut rest = instead - owed;
+            for other in others.iter_mut().rev() {
+                let points = rest.min(other.1);
+                (other.1, rest) = (other.1 - points, rest - points);
+                back.push((other.0, points, other.2));
+            }
+            let held = paid.paid_from.iter().filter(|from| from.3).copied();
+            self.people[who].sales[sale].paid_from = held.chain(from).chain(others).collect();
+            if owed > 0 {
+                self.owe_less(who, owed, paid.paid_at.unwrap_or(now), now);
+            }
+            back.into_iter().for_each(|(lot, points, used)| self.come_back(who, lot, points, used));
         }
     }
 }
 
 /// What is still spent of the lots that paid for an order.
 fn from_lots(sale: &Sale) -> i64 {
-    sale.paid_from.iter().map(|(_, there)| there).sum()
+    sale.paid_from.iter().map(|from| from.1).sum()
 }
 
-/// Points of an order's payment that are to come back now; they have, then.
+/// Points that were not there, and have not come back.
+fn owing(sale: &Sale) -> i64 {
+    sale.payment - sale.paid_back - from_lots(sale)
+}
+
+/// Points of an order's payment that are to come back now; they have, then. All of them with the last goods.
 pub(super) fn due_now(sale: &mut Sale) -> i64 {
     let whole: i64 = sale.rows.iter().map(|row| row.by_points).sum();
     let back: i64 = sale.rows.iter().map(|row| row.by_points - row.points_left).sum();
-    let due = sale.payment * back / whole.max(1);
+    let in_part = sale.payment * back / whole.max(1);
+    let due = if sale.cancelled || !sale.rows.iter().any(Row::is_kept) { sale.payment } else { in_part };
     due - std::mem::replace(&mut sale.paid_back, due)
 }

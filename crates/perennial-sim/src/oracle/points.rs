@@ -34,11 +34,11 @@ impl Oracle {
     }
 
     /// How many of points that come back are left when what the shop came to bear since is taken.
+    /// What was borne first ends first.
     pub(super) fn bear(&mut self, who: usize, back: i64, used: i64) -> i64 {
         let mut left = back;
         self.people[who].borne.sort_unstable();
-        for (since, borne) in self.people[who].borne.iter_mut().rev().take_while(|(since, _)| *since >= used) {
-            debug_assert!(*since >= used);
+        for (_, borne) in self.people[who].borne.iter_mut().filter(|(since, _)| *since >= used) {
             let taken = left.min(*borne);
             (left, *borne) = (left - taken, *borne - taken);
         }
@@ -65,10 +65,22 @@ impl Oracle {
         person.lots.iter().map(|l| self.lots[*l].available).sum::<i64>() - person.arrears
     }
 
+    /// Available points, those that lapse first before the older.
     pub(super) fn earliest(&self, who: usize, asked: i64, except: Option<usize>) -> Vec<(usize, i64)> {
-        let lots = self.people[who].lots.iter().copied();
-        let mut open: Vec<usize> = lots.filter(|l| Some(*l) != except && self.lots[*l].available > 0).collect();
-        open.sort_by_key(|l| {
+        let lots = self.people[who].lots.iter().copied().filter(|l| Some(*l) != except);
+        self.first_of(lots.map(|l| (l, self.lots[l].available)).collect(), asked)
+    }
+
+    /// The same of those that were good at an instant and have lapsed since.
+    pub(super) fn lapsed_since(&self, who: usize, at: i64, asked: i64) -> Vec<(usize, i64)> {
+        let clock = self.people[who].clock;
+        let was_good = |lot: &Lot| lot.available_at <= at && at < lot.expires_at && lot.expires_at <= clock;
+        let lots = self.people[who].lots.iter().copied().filter(|l| was_good(&self.lots[*l]));
+        self.first_of(lots.map(|l| (l, self.lots[l].expired)).collect(), asked)
+    }
+
+    fn first_of(&self, mut there: Vec<(usize, i64)>, asked: i64) -> Vec<(usize, i64)> {
+        there.sort_by_key(|(l, _)| {
             (
                 self.lots[*l].expires_at,
                 self.lots[*l].earned_at,
@@ -78,8 +90,8 @@ impl Oracle {
         });
         let mut left = asked;
         let mut taken = Vec::new();
-        for lot in open {
-            let amount = left.min(self.lots[lot].available);
+        for (lot, points) in there {
+            let amount = left.min(points);
             if amount > 0 {
                 taken.push((lot, amount));
             }
@@ -133,7 +145,8 @@ impl Oracle {
             let used = left.min(amount);
             left -= used;
             if used > 0 {
-                self.people[who].captured.push((lot, at, used));
+                let held_at = self.people[who].holds[hold].at;
+                self.people[who].captured.push((lot, at, used, held_at));
             }
             self.lots[lot].held -= amount;
             self.lots[lot].spent += used;

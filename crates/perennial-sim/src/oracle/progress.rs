@@ -153,6 +153,19 @@ impl Oracle {
             self.people[who].held_before.insert(0, held);
             let tier = Tier { by, year: Some(year), ..self.bare(level, until) };
             self.hold_level(who, tier);
+        } else if (reached, until) == (at, held.until) {
+            self.rest_on_an_earlier_one(who, year, order, held);
+        }
+    }
+
+    /// An order that is told late may have reached what a later one was thought to have.
+    fn rest_on_an_earlier_one(&mut self, who: usize, year: i64, order: Option<Box<str>>, held: Tier) {
+        let placed = |id: &Option<Box<str>>| self.people[who].sales.iter().find(|s| Some(&s.id) == id.as_ref());
+        let (Some(late), Some(by)) = (placed(&order), placed(&held.by)) else { return };
+        if late.at < by.at {
+            let mark = self.edition().levels[self.place(held.level)].1;
+            let by = self.reaching(who, year, mark).or(order);
+            self.hold_level(who, Tier { by, ..held });
         }
     }
 
@@ -179,7 +192,7 @@ impl Oracle {
             return;
         }
         match self.ladder().on_refund {
-            OnRefund::IfPending if was_pending => self.lose_with_its_order(who, sale),
+            OnRefund::IfPending if was_pending => self.lose_with_its_order(who, sale, years),
             OnRefund::IfPending | OnRefund::AtReview => {}
             OnRefund::AtOnce => self.lose_with_its_year(who, sale, years),
         }
@@ -249,17 +262,42 @@ impl Oracle {
     }
 
     /// The level that an order reached goes in its return window, unless the rest of the year is enough.
-    fn lose_with_its_order(&mut self, who: usize, sale: &Sale) {
+    fn lose_with_its_order(&mut self, who: usize, sale: &Sale, years: &BTreeMap<i64, Counted>) {
         let Some(held) = self.people[who].tier.clone() else { return };
         let gone = !sale.rows.iter().any(Row::is_kept);
         let before = std::mem::take(&mut self.people[who].held_before);
-        let goes = |tier: &Tier| tier.by.as_ref() == Some(&sale.id) && (gone || !self.is_earned(who, tier));
-        self.people[who].held_before = before.into_iter().filter(|tier| !goes(tier)).collect();
+        let reached = |tier: &Tier| !tier.by_hand && self.has_reached(who, &sale.id, tier, years);
+        let goes =
+            |tier: &Tier| gone && tier.by.as_ref() == Some(&sale.id) || !self.is_earned(who, tier) && reached(tier);
+        let kept: Vec<Tier> = before.into_iter().filter(|tier| !goes(tier)).collect();
+        let is_lost = reached(&held);
+        self.people[who].held_before = kept;
         if self.is_earned(who, &held) {
             self.rest(who, sale, held);
-        } else if held.by.as_ref() == Some(&sale.id) {
+        } else if is_lost {
             self.fall(who, &held);
         }
+    }
+
+    /// Whether a year that was enough for a level was so by an order: as was noted, or because without it, as it stood
+    /// before or was bought, the year was short.
+    fn has_reached(&self, who: usize, order: &str, tier: &Tier, years: &BTreeMap<i64, Counted>) -> bool {
+        if tier.by.as_deref() == Some(order) {
+            return true;
+        }
+        let (window, clock) = (self.edition().pending_days * DAY, self.people[who].clock);
+        let by = self.people[who].sales.iter().find(|sale| Some(&sale.id) == tier.by.as_ref());
+        if by.is_some_and(|by| by.at + window <= clock) {
+            return false;
+        }
+        let (year, level) = (self.year_of(tier), self.place(tier.level));
+        let had = self.counts(years.get(&year).copied().unwrap_or_default());
+        let Some(sale) = self.people[who].sales.iter().find(|sale| *sale.id == *order) else { return false };
+        let bought: i64 = sale.rows.iter().map(|row| row.paid - row.by_points).sum();
+        let all = if self.ladder().by == By::Spend { bought - sale.money() } else { sale.granted - sale.points };
+        let (mark, back) = (self.marks(tier, level).into_iter().min().unwrap_or(0), had - self.counted(who, year));
+        let is_it = |back: i64| self.reaching_with(who, year, mark, Some((order, back))).as_deref() == Some(order);
+        self.by_marks(tier, had) >= level && (is_it(back) || is_it(all.max(back)))
     }
 
     /// A level goes: what is left is the best of what was held before and what counts still.
@@ -272,8 +310,13 @@ impl Oracle {
             true => self.by_marks(tier, self.counted(who, year)),
             false => self.earned(who, other),
         };
-        let earned = years.map(|year| (reached(year).min(held), zone.year_begins(year + 2), year));
-        let (level, until, year) = earned.filter(|earned| earned.1 > clock).max().unwrap_or((0, NEVER, year));
+        let leaves = !self.people[who].held_before.iter().any(|before| before.by_hand);
+        let earned = years.filter_map(|year| {
+            let ends = zone.year_begins(year + 2);
+            let (level, until) = self.left_of(reached(year), ends, clock).filter(|_| leaves || ends > clock)?;
+            Some((level.min(held), until, year))
+        });
+        let (level, until, year) = earned.filter(|earned| earned.0 > 0).max().unwrap_or((0, NEVER, year));
         let stays = |before: (usize, i64)| before >= (level, until) || by_hand && before.0 == level;
         let better = before.filter(|before| level == 0 || stays(*before));
         let (level, until) = better.map_or((level, until), |(level, until)| (level.min(held), until));
@@ -347,13 +390,22 @@ impl Oracle {
 
     /// The order of a year that brings it to what a level needs.
     fn reaching(&self, who: usize, year: i64, mark: i64) -> Option<Box<str>> {
+        self.reaching_with(who, year, mark, None)
+    }
+
+    /// The same, as if so much of an order had not come back.
+    fn reaching_with(&self, who: usize, year: i64, mark: i64, back: Option<(&str, i64)>) -> Option<Box<str>> {
         let zone = self.trade.zone();
-        let sales = self.people[who].sales.iter().filter(|s| s.earns && s.rows.iter().any(Row::is_kept));
+        let of_back = |id: &str| back.filter(|(order, _)| *order == id).map(|(_, points)| points);
+        let is_there = |sale: &&Sale| sale.rows.iter().any(Row::is_kept) || of_back(&sale.id).is_some();
+        let sales = self.people[who].sales.iter().filter(|s| s.earns).filter(is_there);
         let mut sales: Vec<&Sale> = sales.filter(|sale| zone.year(sale.at) == year).collect();
         sales.sort_by_key(|sale| sale.at);
-        let (mut counted, mut is_last) = (self.counted(who, year), true);
+        let mut counted = self.counted(who, year) + back.map_or(0, |(_, points)| points);
+        let mut is_first = true;
         while let Some(sale) = sales.pop() {
-            let is_last = std::mem::replace(&mut is_last, false);
+            let is_last = sale.rows.iter().any(Row::is_kept) && std::mem::take(&mut is_first);
+            counted -= of_back(&sale.id).unwrap_or(0);
             let came_back = |id: &str| self.came_back(who, id);
             let with = |by: &str| *by == *sale.id || is_last && came_back(by);
             let given = self.people[who].marks.iter().filter(|mark| mark.by.as_deref().is_some_and(with));
@@ -514,15 +566,16 @@ impl Oracle {
         due.iter().any(|mark| mark.points > 0)
     }
 
-    /// Marks, by their number, that a refund of an order may take back at an instant: they are not firm, and hang on
-    /// it or are not under already.
-    pub(super) fn standing_marks(&self, who: usize, order: &str, now: i64) -> Vec<usize> {
+    /// Marks, by their number, that a refund of an order may take back at an instant, for they are not firm: those
+    /// that are not under already, and, with all of it, those that hang on it.
+    pub(super) fn standing_marks(&self, who: usize, order: &str, now: i64) -> (Vec<usize>, Vec<usize>) {
         let marks = self.people[who].marks.iter().enumerate();
         let soft = marks.filter(|(_, reached)| now < reached.firm_at);
         let hangs = |reached: &Reached| reached.by.as_deref() == Some(order);
         let stands = |reached: &Reached| self.stands_at(who, &reached.mark) >= reached.mark.at_least;
-        let standing = soft.filter(|(_, reached)| hangs(reached) || stands(reached));
-        standing.map(|(nth, _)| nth).collect()
+        let (standing, under): (Vec<_>, Vec<_>) = soft.partition(|(_, reached)| stands(reached));
+        let hanging = under.into_iter().filter(|(_, reached)| hangs(reached));
+        (standing.into_iter().map(|(nth, _)| nth).collect(), hanging.map(|(nth, _)| nth).collect())
     }
 
     /// After a refund in the return window: what is under the mark of then again is taken back.

@@ -67,7 +67,8 @@ fn details(fact: &Fact, mut plain: Json, money: &Money) -> Json {
             plain["lot"] = json!(lot.map(|lot| lot.to_string()));
             plain
         }
-        Fact::Paid { lots, .. } | Fact::Held { lots, .. } => with_lots(plain, lots),
+        Fact::Paid { lots, .. } | Fact::PaidByHold { lots, .. } | Fact::Held { lots, .. } => with_lots(plain, lots),
+        Fact::BorneNoLonger { used, points } => json!({ "used": used.to_string(), "points": points }),
         Fact::Redeemed(bought) => with_lots(plain, &bought.lots),
         Fact::Submitted { activity, rule, unique } => {
             json!({ "activity": hex(activity), "rule": rule, "unique": unique.as_ref().map(hex) })
