@@ -492,9 +492,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     let years = book.customer.member.as_ref().map(|member| member.years.clone()).unwrap_or_default();
     let mut lost = tier::Lost { order: name, years, was_pending: false };
     book.record(Fact::Returned(back));
-    if !book.customer.orders.get(name).is_some_and(|record| record.stands()) {
-        stood.extend(with_the_whole);
-    }
+    let is_gone = !book.customer.orders.get(name).is_some_and(|record| record.stands());
     if before.earns {
         lost.was_pending = before.lot.is_some_and(|lot| is_pending(book, lot));
         take_points_back(book, &before);
@@ -503,6 +501,10 @@ fn take_back(book: &mut Book<'_>, back: Return) {
         && let Some(after) = book.customer.orders.get(name).map(Listed::into_owned)
     {
         give_points_back(book, &before, &after);
+    }
+    if is_gone {
+        stood.extend(with_the_whole);
+        reach_again(book, &mut stood, &lost);
     }
     // One that does not earn counts as an order all the same. What goes may take more with it: each round takes
     // something, or is the last.
@@ -947,12 +949,46 @@ fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     when.is_none_or(|when| is_met(book, &when, year, Some(without)))
 }
 
+/// Milestones whose order came back whole, and whose marks are met all the same, hang on the order that meets them now:
+/// they are taken back and reached again.
+fn reach_again(book: &mut Book<'_>, stood: &mut Vec<Reached>, lost: &tier::Lost) {
+    let Some(member) = &book.customer.member else { return };
+    let standing: Vec<Reached> = stood.iter().filter(|reached| member.milestones.contains(reached)).cloned().collect();
+    if standing.iter().all(|reached| reached.order != Some(lost.order)) {
+        return;
+    }
+    let orders = book.customer.orders.iter().filter(|record| record.stands());
+    let Some((_, first)) = orders.map(|record| place(&record)).min_by_key(|(at, _)| *at) else { return };
+    let under = missed(book, standing.clone(), Some(lost));
+    let program = book.program();
+    for reached in standing.into_iter().filter(|reached| reached.order == Some(lost.order) && !under.contains(reached))
+    {
+        let milestone = program.milestones.iter().find(|milestone| milestone.id == reached.milestone);
+        let Some(milestone) = milestone.filter(|_| reached.version == program.version) else { continue };
+        let Some(by) = reaching(book, milestone, first) else { continue };
+        miss(book, reached);
+        give(book, milestone, first_met(book, milestone, by.0), Some(by));
+        stood.extend(book.customer.member.iter().filter_map(|member| member.milestones.last()).cloned());
+    }
+}
+
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     let reaching = order.and_then(|order| reaching(book, milestone, order));
     let by = reaching.or_else(|| last_open(book, milestone));
-    let zone = &book.program().zone;
     // What something of long ago reaches is given now: it would have lapsed before it was there.
     let placed = reaching.map_or(book.customer.clock, |(bought, _)| first_met(book, milestone, bought));
+    let year = book.program().zone.year(placed);
+    give(book, milestone, placed, by);
+    let at_hand = order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+    if milestone.points > 0 && at_hand.is_none_or(|at| book.program().zone.year(at) != year) {
+        // An order regrades its own year by itself, after all that it brings.
+        tier::regrade(book, year, by.map(|(_, order)| order));
+    }
+}
+
+/// Gives what a milestone promises, dated at an instant; it is firm when the order that it hangs on is.
+fn give(book: &mut Book<'_>, milestone: &Milestone, placed: Timestamp, by: Option<(Timestamp, OrderRef)>) {
+    let zone = &book.program().zone;
     let firm_at = by.map_or(placed, |(bought, _)| zone.add(bought, book.program().points.pending).max(placed));
     let year = zone.year(placed);
     let mut lot = None;
@@ -962,10 +998,6 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     }
     let (milestone, badge, by) = (milestone.id.clone(), milestone.badge.clone(), by.map(|(_, order)| order));
     book.record(Fact::Reached { milestone, order: by, firm_at, lot, badge });
-    let at_hand = order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
-    if lot.is_some() && at_hand.is_none_or(|at| book.program().zone.year(at) != year) {
-        tier::regrade(book, year, by); // An order regrades its own year by itself, after all that it brings.
-    }
 }
 
 /// The first instant, from an order's on, at which time alone lets a mark hold, all else being as it is now; now, where

@@ -183,6 +183,8 @@ struct Reached {
     lot: Option<usize>,
     /// The order that it hangs on.
     by: Option<Box<str>>,
+    /// The version that it was reached by, by its place.
+    edition: usize,
 }
 
 /// A submission that waits for staff, or was decided.

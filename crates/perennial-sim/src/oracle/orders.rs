@@ -203,13 +203,14 @@ impl Oracle {
     fn take_back(&mut self, who: usize, at: usize, before: &Sale, soft: (Vec<usize>, Vec<usize>), now: i64) {
         let sale = self.people[who].sales[at].clone();
         let (mut stood, hanging) = soft;
-        if !sale.rows.iter().any(Row::is_kept) {
+        let is_gone = !sale.rows.iter().any(Row::is_kept);
+        if is_gone {
             stood.extend(hanging);
         }
         let years = self.people[who].years.clone();
         if !sale.earns {
             self.pay_back(who, at, now);
-            self.miss(who, &stood);
+            self.miss(who, &stood, &sale, is_gone);
             return self.lose(who, &sale, false, &years);
         }
         let less = sale.points - self.worth(&sale).min(sale.points);
@@ -223,7 +224,7 @@ impl Oracle {
         if self.trade.tree().is_some_and(|(worth, _)| sale.money() <= worth) {
             self.people[who].sales[at].trees = 0;
         }
-        self.miss(who, &stood);
+        self.miss(who, &stood, &sale, is_gone);
         self.lose(who, &sale, was_pending, &years);
         self.conclude(who);
     }

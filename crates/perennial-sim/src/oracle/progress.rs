@@ -556,7 +556,8 @@ impl Oracle {
         if mark.points > 0 {
             self.qualify(who, placed, mark.points, 0);
         }
-        self.people[who].marks.push(Reached { mark: mark.clone(), firm_at, lot, by: by.map(Into::into) });
+        let edition = self.editions.len() - 1;
+        self.people[who].marks.push(Reached { mark: mark.clone(), firm_at, lot, by: by.map(Into::into), edition });
     }
 
     /// Reaches what is to be reached, dated and firm at some instants; whether anything counts now that did not.
@@ -578,16 +579,30 @@ impl Oracle {
         (standing.into_iter().map(|(nth, _)| nth).collect(), hanging.map(|(nth, _)| nth).collect())
     }
 
-    /// After a refund in the return window: what is under the mark of then again is taken back.
-    pub(super) fn miss(&mut self, who: usize, stood: &[usize]) {
+    /// After a refund in the return window: what is under the mark of then again is taken back. What hung on an order that
+    /// came back whole, and is met all the same, is taken back and reached again.
+    pub(super) fn miss(&mut self, who: usize, stood: &[usize], sale: &Sale, is_gone: bool) {
+        let newest = self.editions.len() - 1;
+        let kept = self.people[who].sales.iter().filter(|sale| sale.rows.iter().any(Row::is_kept));
+        let first = kept.min_by_key(|sale| sale.at).map(|sale| (sale.at, sale.id.clone()));
+        let mut again = Vec::new();
         for (nth, reached) in std::mem::take(&mut self.people[who].marks).into_iter().enumerate() {
-            if !stood.contains(&nth) || self.stands_at(who, &reached.mark) >= reached.mark.at_least {
+            let is_met = self.stands_at(who, &reached.mark) >= reached.mark.at_least;
+            let hung = is_gone && first.is_some() && reached.by.as_ref() == Some(&sale.id) && reached.edition == newest;
+            if !stood.contains(&nth) || is_met && !hung {
                 self.people[who].marks.push(reached);
-            } else if let Some(lot) = reached.lot {
+                continue;
+            }
+            if let Some(lot) = reached.lot {
                 let (points, at) = (reached.mark.points, self.lots[lot].earned_at);
                 self.reverse(who, lot, points);
                 self.qualify(who, at, -points, 0);
             }
+            again.extend(Some(reached.mark).filter(|_| is_met));
+        }
+        for (mark, (at, id)) in again.into_iter().zip(first.into_iter().cycle()) {
+            let (at, by) = self.brings(who, &mark, (at, &id));
+            self.give_mark(who, &mark, at, at + self.edition().pending_days * DAY, Some(&by));
         }
     }
 }
