@@ -542,9 +542,6 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             let held = captured_for(customer, *order, lots);
             customer.orders.amend(*order, |record| record.pay_by_hold(held));
         }
-        Fact::BorneNoLonger { used, points } => {
-            customer.member.iter_mut().for_each(|member| member.wallet.bear_no_longer(*used, *points));
-        }
         Fact::Held { until, hold, lots } => {
             if let Some(member) = &mut customer.member {
                 let (hold, lots, at) = (hold.clone(), lots.clone(), customer.clock);
@@ -595,18 +592,14 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         Fact::Undone { key } => undone(member, key),
         Fact::HoldEnded { hold, captured } => end_hold(member, hold, *captured, at),
         Fact::Submitted { activity, rule, unique } => {
-            member.keep_activity(Activity {
-                activity: *activity,
-                rule: rule.clone(),
-                at,
-                unique: *unique,
-                approved: None,
-            });
+            let (activity, rule, unique) = (*activity, rule.clone(), *unique);
+            member.keep_activity(Activity { activity, rule, at, unique, approved: None });
         }
         Fact::Reviewed { activity, rule, approved } => {
             let open = |a: &&mut Activity| a.activity == *activity && a.rule == *rule && a.approved.is_none();
             member.activities.iter_mut().find(open).into_iter().for_each(|a| a.approved = Some(*approved));
         }
+        Fact::BorneNoLonger { used, points } => member.wallet.bear_no_longer(*used, *points),
         Fact::Queued { template, about } => queued(member, (template.clone(), about.clone(), at)),
         // Carried out above, or nothing to carry out: named, so that a new fact must say where it belongs.
         Fact::Booked(_)
@@ -637,7 +630,6 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         | Fact::Benefited { .. }
         | Fact::Paid { .. }
         | Fact::PaidByHold { .. }
-        | Fact::BorneNoLonger { .. }
         | Fact::Held { .. } => {}
     }
 }
