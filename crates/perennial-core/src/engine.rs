@@ -538,8 +538,8 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
             paid(customer, *order, lots, at);
             watch_inactivity(edition, customer);
         }
-        Fact::PaidByHold { order, lots } => {
-            let held = captured_for(customer, *order, lots);
+        Fact::PaidByHold { order, held_at, lots } => {
+            let held = captured_for(customer, *order, lots, |captured| captured.held_at == *held_at);
             customer.orders.amend(*order, |record| record.pay_by_hold(held));
         }
         Fact::Held { until, hold, lots } => {
@@ -695,7 +695,8 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
 
 fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Timestamp) {
     let now = customer.clock;
-    let mut from = captured_for(customer, order, lots);
+    // The fact does not tell captured points from others: captured ones are used first, as when it was decided.
+    let mut from = captured_for(customer, order, lots, |_| true);
     let mut captured: Few<LotId, i64> = Few::default();
     from.iter().for_each(|paid| *captured.entry(paid.lot) += paid.points);
     for (lot, points) in lots {
@@ -711,13 +712,19 @@ fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Tim
 }
 
 /// Of points that paid for an order, those that holds had set aside; no other order is paid with them.
-fn captured_for(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)]) -> Vec<PaidFrom> {
+fn captured_for(
+    customer: &mut Customer,
+    order: OrderRef,
+    lots: &[(LotId, i64)],
+    is_meant: impl Fn(&Captured) -> bool,
+) -> Vec<PaidFrom> {
     let placed = customer.orders.get(order).map(|record| record.at);
     let (Some(placed), Some(member)) = (placed, &mut customer.member) else { return Vec::new() };
     let mut from = Vec::new();
     for (lot, points) in lots {
         let mut left = *points;
-        for captured in member.captured.iter_mut().filter(|c| c.lot == *lot && c.may_pay(placed)) {
+        let of_lot = |c: &&mut Captured| c.lot == *lot && c.may_pay(placed) && is_meant(c);
+        for captured in member.captured.iter_mut().filter(of_lot) {
             let points = left.min(captured.points);
             captured.points -= points;
             left -= points;

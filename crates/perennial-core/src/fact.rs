@@ -230,14 +230,17 @@ pub enum Fact {
         /// The order that it was reached by, or hung on.
         order: Option<OrderRef>,
     },
-    /// Held points were captured that paid for an order, which had taken others when it was told: those come back.
+    /// A hold was captured for an order that had already been paid with other points. The held points pay for it now;
+    /// the others come back.
     PaidByHold {
         /// The order.
         order: OrderRef,
+        /// Since when the points were set aside.
+        held_at: Timestamp,
         /// The lots of the hold and how much of each.
         lots: Vec<(LotId, i64)>,
     },
-    /// The shop bears no longer what it had come to bear for a refund: points came back that had been used before it.
+    /// Points that had been used before a refund came back, and covered part of what the shop had borne for it.
     BorneNoLonger {
         /// When those had been used.
         used: Timestamp,
@@ -417,9 +420,9 @@ pub enum Account {
     Reversed,
     /// Lot: given up at erasure.
     Forfeited,
-    /// Member: owed to the house, as what has been taken back beyond the balance. A posting from
-    /// a lot's available points to here is what the lot has settled; one from here to what is reversed
-    /// of a lot is that being owed again.
+    /// Member: owed to the house, as what has been taken back beyond the balance. From `Available` of a lot to
+    /// here: what the lot paid of the debt. From here to `Reversed` of a lot: those points were taken back, so that
+    /// part is owed again.
     Arrears,
     /// House: taken back on paper and borne by the shop.
     Waived,

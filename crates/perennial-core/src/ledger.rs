@@ -255,10 +255,11 @@ impl Wallet {
         }
         assert!(self.arrears >= 0, "arrears are filled once");
         let Some(lot) = posting.lot.and_then(|id| self.lot_mut(id)) else { return };
-        let owed_again = (posting.from, posting.to) == (Account::Arrears, Account::Reversed);
-        let of_member = !owed_again && matches!(posting.from, Account::Arrears | Account::Waived);
-        if of_member || posting.to == Account::Waived {
-            return; // Names the lot whose reversal it completes; the lot itself does not move.
+        let is_owed_again = (posting.from, posting.to) == (Account::Arrears, Account::Reversed);
+        let only_names_the_lot =
+            [posting.from, posting.to].contains(&Account::Waived) || posting.from == Account::Arrears && !is_owed_again;
+        if only_names_the_lot {
+            return; // Whose reversal it completes; the lot itself does not move.
         }
         if posting.from == Account::Issued {
             lot.buckets.granted += amount;
@@ -284,8 +285,8 @@ impl Wallet {
         }
     }
 
-    /// Of what came to be borne since points were used, the first ends first: what was used later has its part in the
-    /// rest.
+    /// Points came back that were used at an instant: they cover of what was borne since, the oldest first, so that
+    /// what was used later can still cover the newer part.
     pub(crate) fn bear_no_longer(&mut self, used: Timestamp, points: i64) {
         let mut left = points;
         for (_, borne) in self.borne.iter_mut().filter(|(since, _)| *since >= used) {
@@ -305,14 +306,15 @@ impl Wallet {
     /// use and how much of each, for up to `asked`.
     pub fn earliest_expiring(&self, asked: i64, except: Option<LotId>) -> Vec<(LotId, i64)> {
         let open = self.lots.iter().filter(|lot| lot.buckets.available > 0 && Some(lot.id) != except);
-        first_of(open.map(|lot| (lot, lot.buckets.available)).collect(), asked)
+        take_first_expiring(open.map(|lot| (lot, lot.buckets.available)).collect(), asked)
     }
 
-    /// Points that were good at an instant and have lapsed since, as [`Self::earliest_expiring`].
+    /// Points that were good at an instant and whose end has come since, as [`Self::earliest_expiring`]. Not those that
+    /// lapsed by inactivity, which have no end of their own.
     pub(crate) fn lapsed_since(&self, at: Timestamp, now: Timestamp, asked: i64) -> Vec<(LotId, i64)> {
         let was_good = |lot: &&Lot| lot.available_at <= at && at < lot.expires_at && lot.expires_at <= now;
         let lapsed = self.lots.iter().filter(was_good).filter(|lot| lot.buckets.expired > 0);
-        first_of(lapsed.map(|lot| (lot, lot.buckets.expired)).collect(), asked)
+        take_first_expiring(lapsed.map(|lot| (lot, lot.buckets.expired)).collect(), asked)
     }
 
     /// Takes over the points of another member.
@@ -344,8 +346,8 @@ impl Wallet {
     }
 }
 
-/// Of so much of each lot, for up to `asked`: the lot that expires first before the older.
-fn first_of(mut there: Vec<(&Lot, i64)>, asked: i64) -> Vec<(LotId, i64)> {
+/// Takes up to `asked` of so much of each lot: from the one that expires first, then the older.
+fn take_first_expiring(mut there: Vec<(&Lot, i64)>, asked: i64) -> Vec<(LotId, i64)> {
     there.sort_by_key(|(lot, _)| (lot.expires_at, lot.earned_at, lot.id));
     let mut left = asked;
     let mut taken = Vec::new();

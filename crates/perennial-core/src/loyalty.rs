@@ -3,7 +3,7 @@
 //! Promise: points of an order are computed exactly and rounded down once per order; after a refund
 //! an order's points are what it would have earned without the refunded goods, under the rules it
 //! was earned by; the difference is taken back.
-//! Absent on purpose: floats, clocks, and any second way to move a point than [`Fact::Posted`].
+//! Absent on purpose: floats, clocks, and any other way to move a point than [`Fact::Posted`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-use crate::customer::{ACTIVITIES_MAX, Activity, Reached, about};
+use crate::customer::{ACTIVITIES_MAX, Activity, Captured, Reached, about};
 use crate::engine::Book;
 use crate::event::{Body, Event, ORDER_COMPLETED, Order, Refund};
 use crate::expr::{Field, Predicate};
@@ -144,9 +144,9 @@ pub(crate) fn rules_of(book: &Book<'_>, edition: &Edition, view: &View<'_>, orde
     if rules.iter().all(|rule| rule.limit.is_none()) {
         return named(&rules);
     }
-    let under = OrderRecord { rules: named(&rules), ..order.clone() };
-    if reckon(book, &under) > 0 {
-        return under.rules;
+    let all: Arc<[Word]> = named(&rules);
+    if reckon_under(book, order, &all) > 0 {
+        return all;
     }
     let unlimited: Vec<&EarnRule> = rules.into_iter().filter(|rule| rule.limit.is_none()).collect();
     named(&unlimited)
@@ -189,11 +189,13 @@ pub(crate) fn reward_order(book: &mut Book<'_>, name: OrderRef) {
     }
     credit_impact(book, name);
     judge_benefits(book, name, true);
-    let mut level = None;
-    while level != Some(level_of(book)) {
-        level = Some(level_of(book));
-        milestones(book, Some(name)); // Those of the level that it lifts to, too.
+    loop {
+        let level = level_of(book);
+        milestones(book, Some(name)); // Those of the level that the last round lifted to, too.
         tier::regrade(book, year, Some(name));
+        if level == level_of(book) {
+            break;
+        }
     }
     book.judged = true;
 }
@@ -230,6 +232,10 @@ pub(crate) fn spend_of(book: &Book<'_>, record: &OrderRecord) -> i64 {
 /// Exact points of what is left of an order, under the programme version it was booked by and so
 /// with its rates.
 pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
+    reckon_under(book, record, &record.rules)
+}
+
+fn reckon_under(book: &Book<'_>, record: &OrderRecord, rules: &[Word]) -> i64 {
     let Some(edition) = book.rules.edition(record.version) else { return 0 };
     let program = &edition.program;
     let view = View {
@@ -241,7 +247,8 @@ pub(crate) fn reckon(book: &Book<'_>, record: &OrderRecord) -> i64 {
         return 0;
     }
     let Some(to_ours) = program.rate(record.currency) else { return 0 };
-    let applied = edition.earning(ORDER_COMPLETED).filter(|rule| record.is_under(&rule.id));
+    let is_among = |rule: &&EarnRule| rules.iter().any(|id| Arc::ptr_eq(id, &rule.id) || *id == rule.id);
+    let applied = edition.earning(ORDER_COMPLETED).filter(is_among);
     // What lessens goes on lessening what is left: nobody earns by giving something back.
     let matching: Vec<&EarnRule> = applied.filter(|rule| lessens(rule) || rule.when.holds(&view)).collect();
     let weighted = weighted(&matching, program.points.combine, record, &view);
@@ -360,7 +367,7 @@ pub(crate) fn settle(book: &mut Book<'_>, lot: LotId) {
     book.post(Account::Available, Account::Arrears, owed, Some(lot), Cause::Settle);
 }
 
-/// Whether a member's order of an instant is one of theirs, whatever it earns.
+/// Whether the customer was a member at an instant: only then can points have paid.
 fn is_of_member(book: &Book<'_>, at: Timestamp) -> bool {
     book.customer.member.as_ref().is_some_and(|member| at >= member.enrolled_at)
 }
@@ -373,14 +380,8 @@ pub(crate) fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
     };
     let (placed, mut left) = (record.at, record.paid_points);
     let Some(member) = &book.customer.member else { return };
-    let mut lots: Vec<(LotId, i64)> = Vec::new();
-    for captured in member.captured.iter().filter(|captured| captured.may_pay(placed)) {
-        let amount = left.min(captured.points);
-        if amount > 0 {
-            lots.push((captured.lot, amount));
-            left -= amount;
-        }
-    }
+    let mut lots = up_to(member.captured.iter().filter(|captured| captured.may_pay(placed)), left);
+    left -= sum(&lots);
     let lapsed = member.wallet.lapsed_since(placed, book.customer.clock, left);
     left -= sum(&lapsed);
     let fresh = member.wallet.earliest_expiring(left, None);
@@ -394,7 +395,8 @@ pub(crate) fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
     book.post(Account::Arrears, Account::Issued, left, None, Cause::Redeem);
     book.record(Fact::Paid { order: name, lots });
     let Some(paid) = book.customer.orders.get(name).filter(|r| r.paid_back > 0).map(Listed::into_owned) else { return };
-    give_points_back(book, &OrderRecord { paid_back: 0, ..paid.clone() }, &paid); // Of what came back before it earned.
+    // Some of it may have come back before it was paid.
+    give_points_back(book, &OrderRecord { paid_back: 0, ..paid.clone() }, &paid);
 }
 
 fn sum(lots: &[(LotId, i64)]) -> i64 {
@@ -409,35 +411,29 @@ pub(crate) fn pay_by_hold(book: &mut Book<'_>, held_at: Timestamp) {
     let orders = book.customer.orders.iter().filter(|record| is_meant(record));
     for paid in orders.map(Listed::into_owned).collect::<Vec<_>>() {
         let Some(member) = &book.customer.member else { return };
-        let by_others =
-            paid.paid_points - paid.paid_lots.iter().filter(|from| from.held).map(|from| from.points).sum::<i64>();
-        let mut left = by_others;
-        let mut lots: Vec<(LotId, i64)> = Vec::new();
-        for captured in member.captured.iter().filter(|captured| captured.held_at == held_at) {
-            let amount = left.min(captured.points);
-            left -= amount;
-            lots.extend(Some((captured.lot, amount)).filter(|_| amount > 0));
+        let by_holds: i64 = paid.paid_lots.iter().filter(|from| from.held).map(|from| from.points).sum();
+        let captured = member.captured.iter().filter(|c| c.held_at == held_at && c.may_pay(paid.at));
+        let lots = up_to(captured, paid.paid_points - by_holds);
+        let points = sum(&lots);
+        if points == 0 {
+            continue;
         }
-        if !lots.is_empty() {
-            book.record(Fact::PaidByHold { order: paid.order, lots });
-            give_others_back(book, &paid, by_others - left);
-        }
+        let (owed, others) = paid.paid_otherwise(points);
+        book.record(Fact::PaidByHold { order: paid.order, held_at, lots });
+        forgive(book, owed, paid.paid_at.unwrap_or(held_at)); // First, or what comes back would fill it.
+        others.into_iter().for_each(|from| restore(book, from.lot, from.points, from.used));
     }
 }
 
-/// Points that paid for an order come back for others: first what is owed, then what was taken last.
-fn give_others_back(book: &mut Book<'_>, paid: &OrderRecord, points: i64) {
-    let owed = paid.left_owing().min(points);
-    let mut left = points - owed;
-    let others: Vec<_> = paid.paid_lots.iter().rev().filter(|from| !from.held).copied().collect();
-    forgive(book, owed, paid.paid_at.unwrap_or(paid.at));
-    for from in others {
-        let back = from.points.min(left);
-        left -= back;
-        if back > 0 {
-            restore(book, from.lot, back, from.used);
-        }
-    }
+/// Captured points, for up to so many.
+fn up_to<'a>(captured: impl Iterator<Item = &'a Captured>, asked: i64) -> Vec<(LotId, i64)> {
+    let mut left = asked;
+    let lots = captured.map(|captured| {
+        let points = captured.points.min(left);
+        left -= points;
+        (captured.lot, points)
+    });
+    lots.filter(|(_, points)| *points > 0).collect()
 }
 
 /// A refund: what came back, then everything that follows from what is left.
@@ -504,20 +500,26 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     if is_gone {
         stood.extend(with_the_whole);
-        reach_again(book, &mut stood, &lost);
     }
-    // One that does not earn counts as an order all the same. What goes may take more with it: each round takes
-    // something, or is the last.
-    loop {
-        let level = level_of(book);
-        let any_missed = miss_milestones(book, &stood, Some(&lost));
-        tier::refunded(book, &lost);
-        if !any_missed && level == level_of(book) {
-            break;
-        }
+    // One that does not earn counts as an order all the same.
+    settle_progress(book, &stood, &lost);
+    if is_gone && reach_again(book, &stood, name) {
+        settle_progress(book, &[], &lost); // Its points may count for another year now.
     }
     if before.earns {
         milestones(book, None);
+    }
+}
+
+/// What goes with a refund may take more with it: each round takes something, or is the last.
+fn settle_progress(book: &mut Book<'_>, stood: &[Reached], lost: &tier::Lost) {
+    loop {
+        let level = level_of(book);
+        let any_missed = miss_milestones(book, stood, Some(lost));
+        tier::refunded(book, lost);
+        if !any_missed && level == level_of(book) {
+            break;
+        }
     }
 }
 
@@ -565,8 +567,8 @@ fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderReco
     }
 }
 
-/// What a payment or redemption of an instant left owing is owed no longer; what has been settled since comes back.
-/// What was used first is settled first: of what is owed, orders of later have their part.
+/// Cancels what a payment or redemption of an instant left owing. New points fill the oldest debt first: so of what is
+/// owed now, later orders have their part; what is missing then was filled since, and comes back as points.
 pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
     let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
     let later = book.customer.orders.iter().filter(|record| record.paid_at > Some(used));
@@ -764,7 +766,9 @@ pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, (Timestamp, OrderRef
     for order in book.customer.orders.iter().filter(|order| order.earns && order.stands()) {
         let placed = place(&order);
         let latest = last.entry(zone.year(order.at)).or_insert(placed);
-        *latest = if placed.0 >= latest.0 { placed } else { *latest };
+        if placed.0 >= latest.0 {
+            *latest = placed;
+        }
     }
     last
 }
@@ -772,14 +776,17 @@ pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, (Timestamp, OrderRef
 /// Gives what milestones promise when their mark is reached (rule 9). What one gives may reach another.
 pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
     let edition = book.edition();
+    if edition.program.milestones.is_empty() {
+        return;
+    }
     let at = order.and_then(|order| book.customer.orders.get(order)).map_or(book.customer.clock, |record| record.at);
-    let year = edition.program.zone.year(at);
+    let other_year = other_year(book, at);
     let mut reached_one = true;
     while std::mem::take(&mut reached_one) {
         for milestone in &edition.program.milestones {
             let Some(member) = &book.customer.member else { return };
             let known = member.milestones.iter().any(|m| m.milestone == milestone.id);
-            if !known && is_met(book, &milestone.when, year, None) {
+            if !known && is_met(book, &milestone.when, other_year, None) {
                 reach(book, milestone, order);
                 reached_one = true;
             }
@@ -789,9 +796,15 @@ pub(crate) fn milestones(book: &mut Book<'_>, order: Option<OrderRef>) {
 
 /// Whether a mark is met by what counts for this year, or for another one that it is about: what a December's orders
 /// bring is known in January.
-fn is_met(book: &Book<'_>, when: &Predicate, year: i16, without: Option<&Without>) -> bool {
+fn is_met(book: &Book<'_>, when: &Predicate, other_year: Option<i16>, without: Option<&Without>) -> bool {
     let view = View { without, ..View::of(book.program(), book.customer) };
-    when.holds(&view) || year != view.year() && when.holds(&View { of_year: Some(year), ..view })
+    when.holds(&view) || other_year.is_some() && when.holds(&View { of_year: other_year, ..view })
+}
+
+/// The local year of an instant, if it is not this one.
+fn other_year(book: &Book<'_>, at: Timestamp) -> Option<i16> {
+    let zone = &book.program().zone;
+    Some(zone.year(at)).filter(|year| *year != zone.year(book.customer.clock))
 }
 
 /// What orders move of what a mark reads, as far as an order's part can be taken out of it.
@@ -818,28 +831,35 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
     open.map(|order| place(&order)).max_by_key(|(at, _)| *at)
 }
 
-/// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day: of sums
-/// it is the one without which, and those after it, the mark is not met; of a level the one that this rests on; of what
-/// the last order moves, that one.
+/// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
-    let standing = book.customer.orders.iter().filter(|record| record.stands() && record.at > at_hand.0);
-    let mut later: Vec<_> = standing.collect();
-    later.sort_by_key(|record| record.at);
+    completing(book, milestone, at_hand.0, |record| record.at > at_hand.0).or(Some(at_hand))
+}
+
+/// Of some standing orders the one by which a mark is met, also by what counts for the year of an instant: of sums the
+/// last one without which, and those after it, it is not; of a level the one that this rests on; of what the last order
+/// moves, that one. None where it is met without them.
+fn completing(
+    book: &Book<'_>,
+    milestone: &Milestone,
+    about: Timestamp,
+    is_asked: impl Fn(&OrderRecord) -> bool,
+) -> Option<(Timestamp, OrderRef)> {
+    let mut asked: Vec<_> = book.customer.orders.iter().filter(|record| record.stands() && is_asked(record)).collect();
+    asked.sort_by_key(|record| record.at);
     if milestone.when.reads(|field| matches!(field, Field::LastOrder | Field::Feature(_))) {
-        return Some(later.last().map_or(at_hand, |record| place(record)));
+        return asked.last().map(|record| place(record));
     }
     let level = || book.customer.member.as_ref()?.tier.as_ref()?.reached_by;
     let of_level = if milestone.when.reads(|field| *field == Field::Tier) { level() } else { None };
-    let lifting = of_level.and_then(|by| later.iter().find(|record| record.order == by)).map(|record| place(record));
+    let lifting = of_level.and_then(|by| asked.iter().find(|record| record.order == by)).map(|record| place(record));
     let (mut without, mut is_last) = (Without::default(), true);
-    let year = book.program().zone.year(at_hand.0);
-    let reaching = later.iter().rev().find(|record| {
+    let of_sums = asked.iter().rev().find(|record| {
         leave_out(book, record, std::mem::take(&mut is_last), &mut without);
-        !is_met(book, &milestone.when, year, Some(&without))
+        !is_met(book, &milestone.when, other_year(book, about), Some(&without))
     });
-    let reaching = reaching.map_or(at_hand, |record| place(record));
-    lifting.into_iter().chain([reaching]).max_by_key(|(at, _)| *at)
+    lifting.into_iter().chain(of_sums.map(|record| place(record))).max_by_key(|(at, _)| *at)
 }
 
 /// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
@@ -880,8 +900,8 @@ fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, without: &mut
     }
 }
 
-/// Milestones that a refund of an order may take back: of those that are not firm yet, the ones whose value is not under
-/// the mark already, and, if all of the order comes back, those that hang on it. What brought others under theirs was no
+/// Milestones that a refund of an order may take back, for they are not firm yet: those that meet their mark, and those
+/// that do not but hang on this order, which go only if all of it comes back. What brought those under theirs was no
 /// refund in time, or they would be gone.
 fn standing_milestones(book: &Book<'_>, order: OrderRef) -> (Vec<Reached>, Vec<Reached>) {
     let milestones = book.customer.member.iter().flat_map(|member| &member.milestones);
@@ -945,31 +965,33 @@ fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     let is_foreign = reached.version != book.program().version && then.as_ref().is_some_and(is_computed);
     let when = if is_foreign { mark(book.program()) } else { then };
     let placed = reached.order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
-    let year = book.program().zone.year(placed.unwrap_or(book.customer.clock));
-    when.is_none_or(|when| is_met(book, &when, year, Some(without)))
+    let other_year = placed.and_then(|placed| other_year(book, placed));
+    when.is_none_or(|when| is_met(book, &when, other_year, Some(without)))
 }
 
 /// Milestones whose order came back whole, and whose marks are met all the same, hang on the order that meets them now:
-/// they are taken back and reached again.
-fn reach_again(book: &mut Book<'_>, stood: &mut Vec<Reached>, lost: &tier::Lost) {
-    let Some(member) = &book.customer.member else { return };
-    let standing: Vec<Reached> = stood.iter().filter(|reached| member.milestones.contains(reached)).cloned().collect();
-    if standing.iter().all(|reached| reached.order != Some(lost.order)) {
-        return;
-    }
-    let orders = book.customer.orders.iter().filter(|record| record.stands());
-    let Some((_, first)) = orders.map(|record| place(&record)).min_by_key(|(at, _)| *at) else { return };
-    let under = missed(book, standing.clone(), Some(lost));
-    let program = book.program();
-    for reached in standing.into_iter().filter(|reached| reached.order == Some(lost.order) && !under.contains(reached))
-    {
-        let milestone = program.milestones.iter().find(|milestone| milestone.id == reached.milestone);
-        let Some(milestone) = milestone.filter(|_| reached.version == program.version) else { continue };
-        let Some(by) = reaching(book, milestone, first) else { continue };
+/// they are taken back and reached again, dated no earlier than they were. Only those of the version in force: what
+/// another one asked may be computed no more. Whether there were some.
+fn reach_again(book: &mut Book<'_>, stood: &[Reached], order: OrderRef) -> bool {
+    let (program, Some(member)) = (book.program(), &book.customer.member) else { return false };
+    let hung = |reached: &&Reached| reached.order == Some(order) && reached.version == program.version;
+    let hung = stood.iter().filter(hung).filter(|reached| member.milestones.contains(reached));
+    let hung: Vec<Reached> = hung.cloned().collect();
+    let placed = book.customer.orders.get(order).map_or(book.customer.clock, |record| record.at);
+    let mut any = false;
+    for reached in hung {
+        let Some(milestone) = program.milestones.iter().find(|m| m.id == reached.milestone) else { continue };
+        let by = completing(book, milestone, placed, |_| true);
+        let met = by.map_or(book.customer.clock, |(bought, _)| first_met(book, milestone, bought));
+        let by = by.or_else(|| last_open(book, milestone));
+        let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
+        let dated = lot.map_or(met, |lot| met.max(lot.earned_at));
         miss(book, reached);
-        give(book, milestone, first_met(book, milestone, by.0), Some(by));
-        stood.extend(book.customer.member.iter().filter_map(|member| member.milestones.last()).cloned());
+        give(book, milestone, dated, by);
+        tier::regrade(book, program.zone.year(dated), by.map(|(_, order)| order));
+        any = true;
     }
+    any
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
@@ -980,8 +1002,8 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
     let year = book.program().zone.year(placed);
     give(book, milestone, placed, by);
     let at_hand = order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+    // The year of the order at hand is graded by itself, after all that it brings.
     if milestone.points > 0 && at_hand.is_none_or(|at| book.program().zone.year(at) != year) {
-        // An order regrades its own year by itself, after all that it brings.
         tier::regrade(book, year, by.map(|(_, order)| order));
     }
 }

@@ -351,7 +351,7 @@ pub struct OrderRecord {
     pub taken: i64,
     /// Points part of the payment.
     pub paid_points: i64,
-    /// Since when its points are taken, or owed.
+    /// When those were taken or became owed; none until then.
     pub paid_at: Option<Timestamp>,
     /// The points that were there for it; captured ones first.
     pub paid_lots: Vec<PaidFrom>,
@@ -423,11 +423,6 @@ impl OrderLine {
 }
 
 impl OrderRecord {
-    /// Whether an earning rule matched when the order was booked.
-    pub(crate) fn is_under(&self, rule: &Word) -> bool {
-        self.rules.iter().any(|id| Arc::ptr_eq(id, rule) || id == rule)
-    }
-
     /// Minor units left that count for points.
     pub fn net_left(&self) -> i64 {
         self.lines.iter().map(|l| l.net_left).sum()
@@ -485,16 +480,28 @@ impl OrderRecord {
         if self.paid_at.is_some() { self.paid_points - from_lots.max(self.paid_back) } else { 0 }
     }
 
-    /// Points captured from a hold pay for it instead of others, from the last ones on.
+    /// What comes back of its payment when points of a hold pay for it instead: what is owed first, then what was taken
+    /// last.
+    pub(crate) fn paid_otherwise(&self, points: i64) -> (i64, Vec<PaidFrom>) {
+        let owed = self.left_owing().min(points);
+        let mut left = points - owed;
+        let others = self.paid_lots.iter().rev().filter(|from| !from.held).map(|from| {
+            let points = from.points.min(left);
+            left -= points;
+            PaidFrom { points, ..*from }
+        });
+        (owed, others.filter(|from| from.points > 0).collect())
+    }
+
+    /// Points captured from a hold pay for it instead of others.
     pub(crate) fn pay_by_hold(&mut self, held: Vec<PaidFrom>) {
-        let mut others = held.iter().map(|paid| paid.points).sum::<i64>() - self.left_owing();
-        for paid in self.paid_lots.iter_mut().rev().filter(|paid| !paid.held) {
-            let instead = others.clamp(0, paid.points);
-            paid.points -= instead;
-            others -= instead;
+        let (_, back) = self.paid_otherwise(held.iter().map(|from| from.points).sum());
+        for from in back {
+            let others = self.paid_lots.iter_mut().filter(|other| (other.lot, other.used) == (from.lot, from.used));
+            others.filter(|other| !other.held).for_each(|other| other.points -= from.points);
         }
-        self.paid_lots.retain(|paid| paid.points > 0);
-        let first = self.paid_lots.iter().take_while(|paid| paid.held).count();
+        self.paid_lots.retain(|from| from.points > 0);
+        let first = self.paid_lots.iter().take_while(|from| from.held).count();
         self.paid_lots.splice(first..first, held);
     }
 

@@ -1,7 +1,8 @@
 //! Tiers: levels reached by what counts in a local calendar year, kept until the end of the next.
 //!
 //! Promise: reaching lifts at once, losing waits for the review; spending points never lowers a tier. A level is
-//! known by its id: another programme may have it in another place.
+//! known by its id: another programme may have it in another place. Lifting and reviewing ask the version in force, and
+//! rest while it has no levels; refunds ask the last levels that there were, for they may come again.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,9 @@ fn level_for(tiers: &Tiers, counted: i64) -> u8 {
     u8::try_from(met.unwrap_or(0)).unwrap_or(0)
 }
 
+// A later version may ask more. What a member reached by the earlier marks is not taken for that: a level counts as
+// reached if its year meets the mark of today, or the mark of when it was reached.
+
 /// The level that so much of a year reaches, by the marks of now or by those that a level was reached by.
 fn level_by(book: &Book<'_>, tiers: &Tiers, status: &TierStatus, counted: i64) -> u8 {
     let met = levels_then(book, tiers, status).iter().filter(|level| level.from <= counted);
@@ -50,7 +54,7 @@ fn reaches(book: &Book<'_>, tiers: &Tiers, status: &TierStatus, counted: i64) ->
     level_by(book, tiers, status, counted) >= tiers.position(&status.tier).unwrap_or(status.level)
 }
 
-/// What a year must come to for a level, by the lower of those marks.
+/// What a year must come to for a level: the lower mark.
 fn mark_by(book: &Book<'_>, tiers: &Tiers, status: &TierStatus, level: u8) -> Option<i64> {
     let now = tiers.levels.get(usize::from(level))?;
     let then = levels_then(book, tiers, status).iter().find(|level| level.id == now.id);
@@ -149,16 +153,19 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     } else {
         return;
     };
-    let mark = tiers.levels.get(usize::from(reached)).map(|level| level.from);
-    let completing = order.and(mark).and_then(|mark| resting_on(book, tiers, mark, year, None));
-    if reason != TierReason::Rests || completing != held.reached_by {
-        change(book, reached, until, reason, completing.or(order));
+    if reason == TierReason::Rests {
+        let held = held.clone();
+        return rest(book, tiers, &held);
     }
+    let mark = tiers.levels.get(usize::from(reached)).map_or(0, |level| level.from);
+    let completing = if order.is_some() { resting_on(book, tiers, mark, year, None) } else { None };
+    change(book, reached, until, reason, completing.or(order));
 }
 
-/// Whether an order was placed before the one that a level rests on.
+/// Whether an order that was told late was placed before the one that a level rests on.
 fn is_told_late(book: &Book<'_>, order: Option<OrderRef>, held: &TierStatus) -> bool {
     let placed = |order: OrderRef| book.customer.orders.get(order).map(|record| record.at);
+    // No order is later than the clock: one that is told in time needs no second look-up.
     let at = order.and_then(placed).filter(|at| *at < book.customer.clock);
     at.is_some() && held.reached_by.is_some_and(|by| at < placed(by))
 }
@@ -209,8 +216,9 @@ impl Lost {
         }
     }
 
-    /// Whether the order reached a level that its year was enough for: as was said then, or because without it the
-    /// year was short, as it stood before this refund or as it was placed.
+    /// Whether the order reached a level that its year was enough for: as was said then, or, for that may be another
+    /// order's or a New Year's, because without it the year was short, as it stood before this refund or as it was
+    /// placed: an earlier part of the refund may have been too small to matter.
     fn has_reached(&self, book: &Book<'_>, tiers: &Tiers, sums: &Sums, status: &TierStatus) -> bool {
         let year = status.year;
         if status.reached_by == Some(self.order) {
@@ -220,6 +228,7 @@ impl Lost {
         if by.is_some_and(|by| book.program().zone.add(by.at, book.program().points.pending) <= book.customer.clock) {
             return false; // What is firm goes with no other order.
         }
+        // Which order reached it with points that are only taken not to count, nobody can say.
         if sums.withheld.contains_key(&year) || !reaches(book, tiers, status, sums.before(year)) {
             return false;
         }
@@ -266,7 +275,13 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.clone().filter(|held| held.level > 0 && !held.by_hand) else { return };
     if reaches(book, tiers, &held, sums.now(held.year)) {
-        return rest(book, tiers, lost.order, &held);
+        // What came later than the order that reached it did not reach it.
+        let placed = |order| book.customer.orders.place(order);
+        let is_later = held.reached_by.is_none_or(|by| placed(lost.order) > placed(by));
+        if !is_later {
+            rest(book, tiers, &held);
+        }
+        return;
     }
     // What a review left may rest on what is undermined.
     let rested = any_undermined && tiers.on_refund == OnRefund::AtOnce;
@@ -421,15 +436,11 @@ fn is_undermined(book: &Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums, statu
     }
 }
 
-/// A level that is held still although something of an order came back rests on the one that reaches it now.
-fn rest(book: &mut Book<'_>, tiers: &Tiers, refunded: OrderRef, held: &TierStatus) {
-    let Some(by) = held.reached_by else { return };
-    if book.customer.orders.place(refunded) > book.customer.orders.place(by) {
-        return; // What came later did not reach it.
-    }
+/// A level rests on the order that reaches it now: something of another came back, or was told late.
+fn rest(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus) {
     let mark = mark_by(book, tiers, held, held.level);
     let reaching = mark.and_then(|mark| resting_on(book, tiers, mark, held.year, None));
-    if reaching.is_some() && reaching != Some(by) {
+    if reaching.is_some() && reaching != held.reached_by {
         change(book, held.level, held.until, TierReason::Rests, reaching);
     }
 }

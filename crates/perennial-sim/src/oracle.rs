@@ -239,15 +239,33 @@ struct Sale {
     /// Points that stand, and how many it was granted.
     points: i64,
     granted: i64,
-    /// Points that paid for it, and the lots that they came from: how many of each, when they were used, and whether a
-    /// hold had set them aside.
+    /// Points that paid for it, since when, and where they came from.
     payment: i64,
     paid_at: Option<i64>,
-    paid_from: Vec<(usize, i64, i64, bool)>,
+    paid_from: Vec<Paid>,
     /// What of them has come back.
     paid_back: i64,
     refunds: Vec<Box<str>>,
     cancelled: bool,
+}
+
+/// Points of a lot that paid for an order.
+#[derive(Clone, Copy)]
+struct Paid {
+    lot: usize,
+    points: i64,
+    /// When they were used, or set aside by a hold.
+    used: i64,
+    held: bool,
+}
+
+/// Held points that were used, as many as no order has claimed.
+#[derive(Clone, Copy)]
+struct Captured {
+    lot: usize,
+    points: i64,
+    at: i64,
+    held_at: i64,
 }
 
 #[derive(Clone)]
@@ -267,8 +285,8 @@ struct Person {
     lots: Vec<usize>,
     arrears: i64,
     holds: Vec<Hold>,
-    /// Held points that were used, when, how many of them no order has claimed, and since when they were held.
-    captured: Vec<(usize, i64, i64, i64)>,
+    /// Held points that were used.
+    captured: Vec<Captured>,
     bought: Vec<Purchase>,
     sales: Vec<Sale>,
     /// Rules with a limit that an order was under, and when: a refund gives none of them back.

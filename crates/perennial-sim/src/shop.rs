@@ -480,7 +480,7 @@ impl Shop {
             58..70 => {
                 let hold: Box<str> = format!("hold-{}", self.number()).into();
                 self.holds.push((who.clone(), hold.clone()));
-                let length = Span { months: 0, millis: dice.between(MINUTE, 5 * DAY) };
+                let length = Span { months: 0, millis: dice.between(MINUTE, 12 * DAY) };
                 Command::Hold { points: dice.between(1, 60), length, hold }
             }
             70..78 => {

@@ -1,12 +1,14 @@
 //! Orders: what is bought, and what comes back of it.
 
+use std::collections::BTreeMap;
+
 use perennial_core::event::{Order, Refund};
 use perennial_core::quantity::Quantity;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::figures::{Happened, Said};
-use super::{Oracle, Person, Row, Sale, Waiting};
+use super::{Counted, Oracle, Person, Row, Sale, Waiting};
 use crate::calendar::DAY;
 use crate::figures::Heard;
 use crate::plan::IMPACT;
@@ -203,15 +205,13 @@ impl Oracle {
     fn take_back(&mut self, who: usize, at: usize, before: &Sale, soft: (Vec<usize>, Vec<usize>), now: i64) {
         let sale = self.people[who].sales[at].clone();
         let (mut stood, hanging) = soft;
-        let is_gone = !sale.rows.iter().any(Row::is_kept);
-        if is_gone {
+        if !sale.rows.iter().any(Row::is_kept) {
             stood.extend(hanging);
         }
         let years = self.people[who].years.clone();
         if !sale.earns {
             self.pay_back(who, at, now);
-            self.miss(who, &stood, &sale, is_gone);
-            return self.lose(who, &sale, false, &years);
+            return self.settle_progress(who, &sale, &stood, false, &years);
         }
         let less = sale.points - self.worth(&sale).min(sale.points);
         let was_pending = sale.lot.is_some_and(|lot| self.lots[lot].pending > 0);
@@ -224,9 +224,25 @@ impl Oracle {
         if self.trade.tree().is_some_and(|(worth, _)| sale.money() <= worth) {
             self.people[who].sales[at].trees = 0;
         }
-        self.miss(who, &stood, &sale, is_gone);
-        self.lose(who, &sale, was_pending, &years);
+        self.settle_progress(who, &sale, &stood, was_pending, &years);
         self.conclude(who);
+    }
+
+    /// Marks and the level that go with what came back; marks that are met all the same hang on another order.
+    fn settle_progress(
+        &mut self,
+        who: usize,
+        sale: &Sale,
+        stood: &[usize],
+        was_pending: bool,
+        years: &BTreeMap<i64, Counted>,
+    ) {
+        let again = self.hanging_on(who, stood, sale);
+        self.miss(who, stood);
+        self.lose(who, sale, was_pending, years);
+        if self.reach_again(who, sale, &again) {
+            self.lose(who, sale, was_pending, years);
+        }
     }
 
     pub(super) fn reverse(&mut self, who: usize, lot: usize, less: i64) {

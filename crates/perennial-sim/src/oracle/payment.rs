@@ -1,6 +1,6 @@
 //! Points that pay for orders.
 
-use super::{Oracle, Row, Sale};
+use super::{Oracle, Paid, Row, Sale};
 use crate::calendar::DAY;
 
 /// How far from an order points were captured that paid for it.
@@ -16,25 +16,25 @@ impl Oracle {
         }
         let (placed, mut left, clock) = (person.sales[sale].at, person.sales[sale].payment, person.clock);
         let mut from = Vec::new();
-        for (lot, at, points, held_at) in &mut person.captured {
-            let used = left.min(*points);
-            if used > 0 && (*at - placed).abs() <= PAYS_FOR {
-                *points -= used;
-                left -= used;
-                from.push((*lot, used, *held_at, true));
+        for captured in &mut person.captured {
+            let points = left.min(captured.points);
+            if points > 0 && (captured.at - placed).abs() <= PAYS_FOR {
+                captured.points -= points;
+                left -= points;
+                from.push(Paid { lot: captured.lot, points, used: captured.held_at, held: true });
             }
         }
         for (lot, points) in self.lapsed_since(who, placed, left) {
             self.lots[lot].expired -= points;
             self.lots[lot].spent += points;
             left -= points;
-            from.push((lot, points, clock, false));
+            from.push(Paid { lot, points, used: clock, held: false });
         }
         for (lot, points) in self.earliest(who, left, None) {
             self.lots[lot].available -= points;
             self.lots[lot].spent += points;
             left -= points;
-            from.push((lot, points, clock, false));
+            from.push(Paid { lot, points, used: clock, held: false });
         }
         self.people[who].arrears += left;
         self.people[who].sales[sale].paid_from = from;
@@ -46,15 +46,15 @@ impl Oracle {
     /// and what more there is was owed for it. That is owed no longer before anything comes back.
     pub(super) fn pay_back(&mut self, who: usize, sale: usize, now: i64) {
         let Some(paid_at) = self.people[who].sales[sale].paid_at else { return };
-        let mut left = due_now(&mut self.people[who].sales[sale]);
+        let mut left = mark_due_back(&mut self.people[who].sales[sale]);
         let was_owed = (left - from_lots(&self.people[who].sales[sale])).max(0);
         self.owe_less(who, was_owed, paid_at, now);
         for nth in 0..self.people[who].sales[sale].paid_from.len() {
-            let (lot, there, used, _) = &mut self.people[who].sales[sale].paid_from[nth];
-            let (lot, points, used) = (*lot, left.min(*there), *used);
-            *there -= points;
-            left -= points;
-            self.come_back(who, lot, points, used);
+            let from = &mut self.people[who].sales[sale].paid_from[nth];
+            let back = Paid { points: left.min(from.points), ..*from };
+            from.points -= back.points;
+            left -= back.points;
+            self.restore(who, back);
         }
     }
 
@@ -65,13 +65,14 @@ impl Oracle {
         let owed_for_later: i64 = later.map(owing).sum();
         let owed = (self.people[who].arrears - owed_for_later).clamp(0, was_owed);
         self.people[who].arrears -= owed;
-        let settled = self.bear(who, was_owed - owed, used);
+        let settled = self.less_what_was_borne(who, was_owed - owed, used);
         if settled > 0 {
             self.grant(who, settled, now, now);
         }
     }
 
-    fn come_back(&mut self, who: usize, lot: usize, points: i64, used: i64) {
+    fn restore(&mut self, who: usize, back: Paid) {
+        let Paid { lot, points, used, .. } = back;
         if points == 0 {
             return; // Nothing comes back to it, and what is there lapses in its own time.
         }
@@ -90,38 +91,43 @@ impl Oracle {
             if paid.at < held_at || paid.paid_at < Some(held_at) || paid.paid_back > 0 {
                 continue;
             }
-            let held: i64 = paid.paid_from.iter().filter(|from| from.3).map(|from| from.1).sum();
-            let mut left = paid.payment - held;
-            let mut from = Vec::new();
-            for (lot, _, points, since) in &mut self.people[who].captured {
-                let used = if *since == held_at { left.min(*points) } else { 0 };
-                *points -= used;
-                left -= used;
-                from.extend(Some((*lot, used, held_at, true)).filter(|_| used > 0));
+            let (by_holds, others): (Vec<Paid>, Vec<Paid>) = paid.paid_from.iter().partition(|from| from.held);
+            let mut left = paid.payment - by_holds.iter().map(|from| from.points).sum::<i64>();
+            let mut instead = Vec::new();
+            for captured in &mut self.people[who].captured {
+                let is_meant = captured.held_at == held_at && (captured.at - paid.at).abs() <= PAYS_FOR;
+                let points = if is_meant { left.min(captured.points) } else { 0 };
+                captured.points -= points;
+                left -= points;
+                instead.push(Paid { lot: captured.lot, points, used: held_at, held: true });
             }
-            let instead: i64 = from.iter().map(|from| from.1).sum();
-            let owed = owing(&paid).min(instead);
-            let mut others: Vec<_> = paid.paid_from.iter().filter(|from| !from.3).copied().collect();
-            let mut back = Vec::new();
-            let mut rest = instead - owed;
-            for other in others.iter_mut().rev() {
-                let points = rest.min(other.1);
-                (other.1, rest) = (other.1 - points, rest - points);
-                back.push((other.0, points, other.2));
-            }
-            let held = paid.paid_from.iter().filter(|from| from.3).copied();
-            self.people[who].sales[sale].paid_from = held.chain(from).chain(others).collect();
+            let points: i64 = instead.iter().map(|from| from.points).sum();
+            let owed = owing(&paid).min(points);
+            let (stays, back) = without_the_last(others, points - owed);
+            self.people[who].sales[sale].paid_from = by_holds.into_iter().chain(instead).chain(stays).collect();
             if owed > 0 {
                 self.owe_less(who, owed, paid.paid_at.unwrap_or(now), now);
             }
-            back.into_iter().for_each(|(lot, points, used)| self.come_back(who, lot, points, used));
+            back.into_iter().for_each(|from| self.restore(who, from));
         }
     }
 }
 
+/// What stays of points that paid, and what comes back of them: those that were taken last.
+fn without_the_last(mut others: Vec<Paid>, points: i64) -> (Vec<Paid>, Vec<Paid>) {
+    let (mut left, mut back) = (points, Vec::new());
+    for from in others.iter_mut().rev() {
+        let points = left.min(from.points);
+        from.points -= points;
+        left -= points;
+        back.push(Paid { points, ..*from });
+    }
+    (others, back)
+}
+
 /// What is still spent of the lots that paid for an order.
 fn from_lots(sale: &Sale) -> i64 {
-    sale.paid_from.iter().map(|from| from.1).sum()
+    sale.paid_from.iter().map(|from| from.points).sum()
 }
 
 /// Points that were not there, and have not come back.
@@ -130,7 +136,7 @@ fn owing(sale: &Sale) -> i64 {
 }
 
 /// Points of an order's payment that are to come back now; they have, then. All of them with the last goods.
-pub(super) fn due_now(sale: &mut Sale) -> i64 {
+pub(super) fn mark_due_back(sale: &mut Sale) -> i64 {
     let whole: i64 = sale.rows.iter().map(|row| row.by_points).sum();
     let back: i64 = sale.rows.iter().map(|row| row.by_points - row.points_left).sum();
     let in_part = sale.payment * back / whole.max(1);

@@ -2,7 +2,7 @@
 
 use perennial_core::id::CustomerId;
 
-use super::{Lot, NEVER, Oracle};
+use super::{Captured, Lot, NEVER, Oracle};
 
 /// Of the lots that are due at one instant the one with the lesser number, and then owner; new ones come last.
 type Turn = (bool, Option<(u32, CustomerId)>);
@@ -30,12 +30,12 @@ impl Oracle {
 
     /// What the shop came to bear since points were used is taken from them when they come back.
     pub(super) fn take_borne(&mut self, who: usize, lot: usize, back: i64, used: i64) {
-        self.lots[lot].available -= back - self.bear(who, back, used);
+        self.lots[lot].available -= back - self.less_what_was_borne(who, back, used);
     }
 
     /// How many of points that come back are left when what the shop came to bear since is taken.
     /// What was borne first ends first.
-    pub(super) fn bear(&mut self, who: usize, back: i64, used: i64) -> i64 {
+    pub(super) fn less_what_was_borne(&mut self, who: usize, back: i64, used: i64) -> i64 {
         let mut left = back;
         self.people[who].borne.sort_unstable();
         for (_, borne) in self.people[who].borne.iter_mut().filter(|(since, _)| *since >= used) {
@@ -146,7 +146,7 @@ impl Oracle {
             left -= used;
             if used > 0 {
                 let held_at = self.people[who].holds[hold].at;
-                self.people[who].captured.push((lot, at, used, held_at));
+                self.people[who].captured.push(Captured { lot, points: used, at, held_at });
             }
             self.lots[lot].held -= amount;
             self.lots[lot].spent += used;

@@ -87,9 +87,8 @@ impl Oracle {
     /// Whatever changed somebody may have reached something: it is firm when their last order is.
     pub(super) fn conclude(&mut self, who: usize) {
         let (clock, window) = (self.people[who].clock, self.edition().pending_days * DAY);
-        let kept = self.people[who].sales.iter().filter(|s| s.rows.iter().any(Row::is_kept) && s.at + window > clock);
-        let last = kept.max_by_key(|s| s.at).map(|s| (s.at + window, s.id.clone()));
-        let firm_at = last.as_ref().map_or(clock, |(firm_at, _)| *firm_at);
+        let last = self.last_open(who);
+        let firm_at = last.as_ref().map_or(clock, |(at, _)| at + window);
         if self.people[who].joined.is_some() && self.reach(who, clock, firm_at, last.as_ref().map(|(_, id)| &**id)) {
             self.regrade(who, self.trade.zone().year(clock), last.map(|(_, id)| id));
         }
@@ -163,9 +162,7 @@ impl Oracle {
         let placed = |id: &Option<Box<str>>| self.people[who].sales.iter().find(|s| Some(&s.id) == id.as_ref());
         let (Some(late), Some(by)) = (placed(&order), placed(&held.by)) else { return };
         if late.at < by.at {
-            let mark = self.edition().levels[self.place(held.level)].1;
-            let by = self.reaching(who, year, mark).or(order);
-            self.hold_level(who, Tier { by, ..held });
+            self.rest(who, year, held);
         }
     }
 
@@ -212,7 +209,7 @@ impl Oracle {
             return;
         }
         if self.is_earned(who, &held) {
-            self.rest(who, sale, held);
+            self.rest_without(who, sale, held);
         } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) || !lost.is_empty() {
             self.fall(who, &held);
         }
@@ -250,15 +247,19 @@ impl Oracle {
         tier.year.unwrap_or_else(|| self.trade.zone().year(tier.until - 1) - 1)
     }
 
-    /// What is held still is held by the order that reaches it now; what was bought later did not reach it.
-    fn rest(&mut self, who: usize, sale: &Sale, held: Tier) {
-        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
-        if by.is_none_or(|by| sale.at > by.at) {
-            return;
-        }
+    /// What is held still is held by the order that reaches it now.
+    fn rest(&mut self, who: usize, year: i64, held: Tier) {
         let mark = self.marks(&held, self.place(held.level)).into_iter().min().unwrap_or(0);
-        let reaching = self.reaching(who, self.year_of(&held), mark);
+        let reaching = self.reaching(who, year, mark);
         self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
+    }
+
+    /// The same after a refund: what was bought later than the order that reached it did not reach it.
+    fn rest_without(&mut self, who: usize, sale: &Sale, held: Tier) {
+        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
+        if by.is_some_and(|by| sale.at <= by.at) {
+            self.rest(who, self.year_of(&held), held);
+        }
     }
 
     /// The level that an order reached goes in its return window, unless the rest of the year is enough.
@@ -273,7 +274,7 @@ impl Oracle {
         let is_lost = reached(&held);
         self.people[who].held_before = kept;
         if self.is_earned(who, &held) {
-            self.rest(who, sale, held);
+            self.rest_without(who, sale, held);
         } else if is_lost {
             self.fall(who, &held);
         }
@@ -579,31 +580,60 @@ impl Oracle {
         (standing.into_iter().map(|(nth, _)| nth).collect(), hanging.map(|(nth, _)| nth).collect())
     }
 
-    /// After a refund in the return window: what is under the mark of then again is taken back. What hung on an order that
-    /// came back whole, and is met all the same, is taken back and reached again.
-    pub(super) fn miss(&mut self, who: usize, stood: &[usize], sale: &Sale, is_gone: bool) {
-        let newest = self.editions.len() - 1;
-        let kept = self.people[who].sales.iter().filter(|sale| sale.rows.iter().any(Row::is_kept));
-        let first = kept.min_by_key(|sale| sale.at).map(|sale| (sale.at, sale.id.clone()));
-        let mut again = Vec::new();
+    /// After a refund in the return window: what is under the mark of then again is taken back.
+    pub(super) fn miss(&mut self, who: usize, stood: &[usize]) {
         for (nth, reached) in std::mem::take(&mut self.people[who].marks).into_iter().enumerate() {
-            let is_met = self.stands_at(who, &reached.mark) >= reached.mark.at_least;
-            let hung = is_gone && first.is_some() && reached.by.as_ref() == Some(&sale.id) && reached.edition == newest;
-            if !stood.contains(&nth) || is_met && !hung {
+            if !stood.contains(&nth) || self.stands_at(who, &reached.mark) >= reached.mark.at_least {
                 self.people[who].marks.push(reached);
-                continue;
+            } else {
+                self.take_mark(who, &reached);
             }
-            if let Some(lot) = reached.lot {
-                let (points, at) = (reached.mark.points, self.lots[lot].earned_at);
-                self.reverse(who, lot, points);
-                self.qualify(who, at, -points, 0);
-            }
-            again.extend(Some(reached.mark).filter(|_| is_met));
         }
-        for (mark, (at, id)) in again.into_iter().zip(first.into_iter().cycle()) {
-            let (at, by) = self.brings(who, &mark, (at, &id));
-            self.give_mark(who, &mark, at, at + self.edition().pending_days * DAY, Some(&by));
+    }
+
+    fn take_mark(&mut self, who: usize, reached: &Reached) {
+        if let Some(lot) = reached.lot {
+            let (points, at) = (reached.mark.points, self.lots[lot].earned_at);
+            self.reverse(who, lot, points);
+            self.qualify(who, at, -points, 0);
         }
+    }
+
+    /// Of marks that may be taken back, those of this version that an order reached of which nothing is left.
+    pub(super) fn hanging_on(&self, who: usize, stood: &[usize], sale: &Sale) -> Vec<&'static str> {
+        let newest = self.editions.len() - 1;
+        let hangs = |reached: &Reached| reached.by.as_ref() == Some(&sale.id) && reached.edition == newest;
+        let marks = stood.iter().map(|nth| &self.people[who].marks[*nth]).filter(|reached| hangs(reached));
+        let is_gone = !sale.rows.iter().any(Row::is_kept);
+        marks.filter(|_| is_gone).map(|reached| reached.mark.id).collect()
+    }
+
+    /// Marks that are met without the order that they hung on are taken back and reached again: by the order that meets
+    /// them now, or while the last one may come back, and no earlier than before. Whether there were some.
+    pub(super) fn reach_again(&mut self, who: usize, sale: &Sale, hung: &[&'static str]) -> bool {
+        let mut any = false;
+        for id in hung {
+            let marks = &mut self.people[who].marks;
+            let is_it = |reached: &Reached| reached.mark.id == *id && reached.by.as_ref() == Some(&sale.id);
+            let Some(reached) = marks.iter().position(is_it).map(|at| marks.remove(at)) else { continue };
+            let by = Some(self.brings(who, &reached.mark, (i64::MIN, ""))).filter(|(_, order)| !order.is_empty());
+            let met = by.as_ref().map_or(self.people[who].clock, |(at, _)| *at);
+            let dated = reached.lot.map_or(met, |lot| met.max(self.lots[lot].earned_at));
+            let by = by.or_else(|| self.last_open(who));
+            let firm_at = by.as_ref().map_or(dated, |(at, _)| dated.max(at + self.edition().pending_days * DAY));
+            self.take_mark(who, &reached);
+            self.give_mark(who, &reached.mark, dated, firm_at, by.as_ref().map(|(_, order)| &**order));
+            self.regrade(who, self.trade.zone().year(dated), by.map(|(_, order)| order));
+            any = true;
+        }
+        any
+    }
+
+    /// The last order that may still come back.
+    fn last_open(&self, who: usize) -> Option<(i64, Box<str>)> {
+        let (clock, window) = (self.people[who].clock, self.edition().pending_days * DAY);
+        let kept = self.people[who].sales.iter().filter(|s| s.rows.iter().any(Row::is_kept) && s.at + window > clock);
+        kept.max_by_key(|s| s.at).map(|s| (s.at, s.id.clone()))
     }
 }
 
