@@ -19,7 +19,7 @@ use crate::fact::{Account, Booking, Cause, Fact, LotOpened, Posting, Return, Uni
 use crate::id::{CustomerId, LotId, OrderRef, Secret, Word};
 use crate::ledger::{Lot, POINTS_MAX};
 use crate::money::ORDER_MAX;
-use crate::orders::{self, Listed, OrderRecord, PaidFrom, REFUNDS_MAX};
+use crate::orders::{self, Listed, OrderRecord, REFUNDS_MAX};
 use crate::program::{
     Combine, EarnRule, ExpiryFrom, Gives, Join, Limit, Milestone, Period, Pilot, Program, Refunds, Undo,
 };
@@ -382,7 +382,9 @@ pub(crate) fn pay_with_points(book: &mut Book<'_>, name: OrderRef) {
     let Some(member) = &book.customer.member else { return };
     let mut lots = up_to(member.captured.iter().filter(|captured| captured.may_pay(placed)), left);
     left -= sum(&lots);
-    let lapsed = member.wallet.lapsed_since(placed, book.customer.clock, left);
+    // Of one that came back meanwhile nothing is to be made good again.
+    let lapsed = if record.stands() { left } else { 0 };
+    let lapsed = member.wallet.lapsed_since(placed, book.customer.clock, lapsed);
     left -= sum(&lapsed);
     let fresh = member.wallet.earliest_expiring(left, None);
     left -= sum(&fresh);
@@ -403,17 +405,16 @@ fn sum(lots: &[(LotId, i64)]) -> i64 {
     lots.iter().map(|(_, points)| points).sum()
 }
 
-/// A hold was captured. An order that was placed and told while the points were set aside has been paid with others
-/// then: with these instead.
+/// A hold was captured. An order that was told while the points were set aside has been paid with others then: what
+/// stands of it with these instead.
 pub(crate) fn pay_by_hold(book: &mut Book<'_>, held_at: Timestamp) {
-    let is_meant =
-        |record: &OrderRecord| record.at >= held_at && record.paid_at >= Some(held_at) && record.paid_back == 0;
-    let orders = book.customer.orders.iter().filter(|record| is_meant(record));
+    let orders = book.customer.orders.iter().filter(|record| record.paid_at >= Some(held_at));
     for paid in orders.map(Listed::into_owned).collect::<Vec<_>>() {
         let Some(member) = &book.customer.member else { return };
-        let by_holds: i64 = paid.paid_lots.iter().filter(|from| from.held).map(|from| from.points).sum();
+        let (_, stand) = paid.paid_parts();
+        let others: i64 = stand.iter().filter(|from| !from.held).map(|from| from.points).sum();
         let captured = member.captured.iter().filter(|c| c.held_at == held_at && c.may_pay(paid.at));
-        let lots = up_to(captured, paid.paid_points - by_holds);
+        let lots = up_to(captured, others + paid.left_owing());
         let points = sum(&lots);
         if points == 0 {
             continue;
@@ -503,7 +504,7 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     // One that does not earn counts as an order all the same.
     settle_progress(book, &stood, &lost);
-    if is_gone && reach_again(book, &stood, name) {
+    if reach_again(book, &stood, name) {
         settle_progress(book, &[], &lost); // Its points may count for another year now.
     }
     if before.earns {
@@ -551,14 +552,11 @@ fn is_pending(book: &Book<'_>, lot: LotId) -> bool {
 /// Points that paid for refunded goods come back in proportion; the last refund brings the rest.
 fn give_points_back(book: &mut Book<'_>, before: &OrderRecord, after: &OrderRecord) {
     let Some(paid_at) = before.paid_at else { return };
-    let mut skip = before.paid_back;
     let mut left = after.paid_back - before.paid_back;
-    let mut back: Vec<PaidFrom> = Vec::new();
-    for from in &before.paid_lots {
-        let here = (from.points - skip.min(from.points)).min(left);
-        skip -= skip.min(from.points);
-        back.push(PaidFrom { points: here, ..*from });
-        left -= here;
+    let (_, mut back) = before.paid_parts();
+    for from in &mut back {
+        from.points = from.points.min(left);
+        left -= from.points;
     }
     // First, or what comes back would fill it.
     forgive(book, left, paid_at);
@@ -575,7 +573,20 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
     let owed_for_later: i64 = later.map(|record| record.left_owing()).sum();
     let owed = (member.wallet.arrears - owed_for_later).clamp(0, points);
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
-    come_back(book, points - owed, used);
+    unfill(book, points - owed, used);
+}
+
+/// Points that had filled a debt which is none any more come back to their lots.
+fn unfill(book: &mut Book<'_>, points: i64, used: Timestamp) {
+    let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
+    let filled = member.wallet.first_that_filled(points);
+    let left = points - sum(&filled);
+    for (lot, points) in filled {
+        book.post(Account::Arrears, Account::Available, points, Some(lot), Cause::Undo);
+        book.post(Account::Issued, Account::Arrears, points, None, Cause::Undo);
+        make_good(book, lot, points, used);
+    }
+    come_back(book, left, used);
 }
 
 /// Points that were used at an instant come back as new ones, where those that they were are no longer kept; but for
@@ -647,7 +658,12 @@ pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, spent: Times
         return come_back(book, points, spent);
     }
     book.post(Account::Spent, Account::Available, points, Some(lot), Cause::Undo);
-    take_borne(book, lot, points, spent);
+    make_good(book, lot, points, spent);
+}
+
+/// Points are available again that were used at an instant.
+fn make_good(book: &mut Book<'_>, lot: LotId, points: i64, used: Timestamp) {
+    take_borne(book, lot, points, used);
     let undo = book.program().points.undo;
     let kept = |book: &Book<'_>| book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot).cloned());
     if let Some((lot, available_at, expires_at)) = kept(book).and_then(|found| end_of_endless(book, &found)) {
@@ -817,6 +833,11 @@ fn is_otherwise_moved_by_orders(field: &Field) -> bool {
     matches!(field, Field::FirstOrder | Field::LastOrder | Field::Feature(_) | Field::Tier)
 }
 
+/// What the last order moves, and no other can be taken out of.
+fn is_of_the_last_order(field: &Field) -> bool {
+    matches!(field, Field::LastOrder | Field::Feature(_))
+}
+
 fn place(record: &OrderRecord) -> (Timestamp, OrderRef) {
     (record.at, record.order)
 }
@@ -848,7 +869,7 @@ fn completing(
 ) -> Option<(Timestamp, OrderRef)> {
     let mut asked: Vec<_> = book.customer.orders.iter().filter(|record| record.stands() && is_asked(record)).collect();
     asked.sort_by_key(|record| record.at);
-    if milestone.when.reads(|field| matches!(field, Field::LastOrder | Field::Feature(_))) {
+    if milestone.when.reads(is_of_the_last_order) {
         return asked.last().map(|record| place(record));
     }
     let level = || book.customer.member.as_ref()?.tier.as_ref()?.reached_by;
@@ -969,19 +990,23 @@ fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     when.is_none_or(|when| is_met(book, &when, other_year, Some(without)))
 }
 
-/// Milestones whose order came back whole, and whose marks are met all the same, hang on the order that meets them now:
-/// they are taken back and reached again, dated no earlier than they were. Only those of the version in force: what
-/// another one asked may be computed no more. Whether there were some.
+/// Milestones whose marks are met although something of an order came back hang on the order that meets them now, if
+/// theirs is gone or was not enough: they are taken back and reached again, dated no earlier than they were. Only those
+/// of the version in force: what another one asked may be computed no more. Whether there were some.
 fn reach_again(book: &mut Book<'_>, stood: &[Reached], order: OrderRef) -> bool {
     let (program, Some(member)) = (book.program(), &book.customer.member) else { return false };
-    let hung = |reached: &&Reached| reached.order == Some(order) && reached.version == program.version;
-    let hung = stood.iter().filter(hung).filter(|reached| member.milestones.contains(reached));
-    let hung: Vec<Reached> = hung.cloned().collect();
-    let placed = book.customer.orders.get(order).map_or(book.customer.clock, |record| record.at);
+    let standing = stood.iter().filter(|reached| reached.version == program.version);
+    let standing: Vec<Reached> = standing.filter(|reached| member.milestones.contains(reached)).cloned().collect();
     let mut any = false;
-    for reached in hung {
+    for reached in standing {
         let Some(milestone) = program.milestones.iter().find(|m| m.id == reached.milestone) else { continue };
-        let by = completing(book, milestone, placed, |_| true);
+        let Some(hung) = reached.order.and_then(|by| book.customer.orders.get(by)) else { continue };
+        let is_gone = hung.order == order && !hung.stands();
+        let by = completing(book, milestone, hung.at, |_| true);
+        let needs_a_later = by.is_some_and(|(at, _)| at > hung.at) && !milestone.when.reads(is_of_the_last_order);
+        if !is_gone && !needs_a_later {
+            continue;
+        }
         let met = by.map_or(book.customer.clock, |(bought, _)| first_met(book, milestone, bought));
         let by = by.or_else(|| last_open(book, milestone));
         let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));

@@ -480,12 +480,27 @@ impl OrderRecord {
         if self.paid_at.is_some() { self.paid_points - from_lots.max(self.paid_back) } else { 0 }
     }
 
+    /// Points of the payment that have come back, and those that have not.
+    pub(crate) fn paid_parts(&self) -> (Vec<PaidFrom>, Vec<PaidFrom>) {
+        let mut back = self.paid_back;
+        let parts = self.paid_lots.iter().map(|from| {
+            let here = from.points.min(back);
+            back -= here;
+            (PaidFrom { points: here, ..*from }, PaidFrom { points: from.points - here, ..*from })
+        });
+        let (mut came_back, mut stand): (Vec<_>, Vec<_>) = parts.unzip();
+        came_back.retain(|from| from.points > 0);
+        stand.retain(|from| from.points > 0);
+        (came_back, stand)
+    }
+
     /// What comes back of its payment when points of a hold pay for it instead: what is owed first, then what was taken
     /// last.
     pub(crate) fn paid_otherwise(&self, points: i64) -> (i64, Vec<PaidFrom>) {
         let owed = self.left_owing().min(points);
         let mut left = points - owed;
-        let others = self.paid_lots.iter().rev().filter(|from| !from.held).map(|from| {
+        let (_, stand) = self.paid_parts();
+        let others = stand.iter().rev().filter(|from| !from.held).map(|from| {
             let points = from.points.min(left);
             left -= points;
             PaidFrom { points, ..*from }
@@ -495,14 +510,15 @@ impl OrderRecord {
 
     /// Points captured from a hold pay for it instead of others.
     pub(crate) fn pay_by_hold(&mut self, held: Vec<PaidFrom>) {
-        let (_, back) = self.paid_otherwise(held.iter().map(|from| from.points).sum());
-        for from in back {
-            let others = self.paid_lots.iter_mut().filter(|other| (other.lot, other.used) == (from.lot, from.used));
-            others.filter(|other| !other.held).for_each(|other| other.points -= from.points);
+        let (_, instead) = self.paid_otherwise(held.iter().map(|from| from.points).sum());
+        let (came_back, mut stand) = self.paid_parts();
+        for gone in instead {
+            let same = |from: &&mut PaidFrom| !from.held && (from.lot, from.used) == (gone.lot, gone.used);
+            stand.iter_mut().filter(same).for_each(|from| from.points -= gone.points);
         }
+        let (first, others): (Vec<_>, Vec<_>) = stand.into_iter().partition(|from| from.held);
+        self.paid_lots = [came_back, first, held, others].concat();
         self.paid_lots.retain(|from| from.points > 0);
-        let first = self.paid_lots.iter().take_while(|from| from.held).count();
-        self.paid_lots.splice(first..first, held);
     }
 
     /// Whether it may earn when its visitor joins a member.

@@ -205,6 +205,11 @@ impl Sums {
 }
 
 impl Lost {
+    /// Whether the order came later than another one.
+    fn is_later(&self, book: &Book<'_>, other: OrderRef) -> bool {
+        book.customer.orders.place(self.order) > book.customer.orders.place(other)
+    }
+
     /// Whether the policy lets a refund take the level that is held, which its year reaches no more.
     fn may_take(&self, book: &Book<'_>, tiers: &Tiers, sums: &Sums, held: &TierStatus) -> bool {
         match tiers.on_refund {
@@ -224,9 +229,8 @@ impl Lost {
         if status.reached_by == Some(self.order) {
             return true;
         }
-        let by = status.reached_by.and_then(|by| book.customer.orders.get(by));
-        if by.is_some_and(|by| book.program().zone.add(by.at, book.program().points.pending) <= book.customer.clock) {
-            return false; // What is firm goes with no other order.
+        if status.reached_by.is_some_and(|by| self.is_later(book, by) || is_firm(book, by)) {
+            return false; // What came later did not reach it; what is firm goes with no other order.
         }
         // Which order reached it with points that are only taken not to count, nobody can say.
         if sums.withheld.contains_key(&year) || !reaches(book, tiers, status, sums.before(year)) {
@@ -248,6 +252,11 @@ impl Lost {
     }
 }
 
+fn is_firm(book: &Book<'_>, order: OrderRef) -> bool {
+    let end = |record: &OrderRecord| book.program().zone.add(record.at, book.program().points.pending);
+    book.customer.orders.get(order).is_some_and(|record| end(&record) <= book.customer.clock)
+}
+
 /// The level that a refund would leave if so many points of each local year did not count; none where the one that is
 /// held stays.
 pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
@@ -256,8 +265,12 @@ pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeM
     let held = book.customer.member.as_ref()?.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
     let stays = |status: &TierStatus| !is_undermined(book, tiers, lost, &sums, status);
     let is_short = !reaches(book, tiers, held, sums.now(held.year));
-    let goes = is_short && lost.may_take(book, tiers, &sums, held);
-    goes.then(|| best_fallback(book, tiers, held, &stays, &|year| sums.now(year)).level)
+    if !is_short || !lost.may_take(book, tiers, &sums, held) {
+        return None;
+    }
+    let before = book.customer.member.iter().flat_map(|member| &member.held_before);
+    let undermined: Vec<i16> = before.filter(|status| !stays(status)).map(|status| status.year).collect();
+    Some(best_fallback(book, tiers, held, &undermined, &stays, &|year| sums.now(year)).level)
 }
 
 /// An order was refunded, in whole or in part: the level that it reached may go, or rest on another order. Also while
@@ -271,22 +284,22 @@ pub(crate) fn refunded(book: &mut Book<'_>, lost: &Lost) {
         OnRefund::IfReachingOrderPending | OnRefund::AtOnce => {}
     }
     let Some(sums) = Sums::of(book, tiers, lost, &BTreeMap::new()) else { return };
-    let any_undermined = drop_undermined(book, tiers, lost, &sums);
+    let undermined = drop_undermined(book, tiers, lost, &sums);
+    if tiers.on_refund == OnRefund::IfReachingOrderPending {
+        rest_below(book, tiers, lost);
+    }
     let Some(member) = &book.customer.member else { return };
     let Some(held) = member.tier.clone().filter(|held| held.level > 0 && !held.by_hand) else { return };
     if reaches(book, tiers, &held, sums.now(held.year)) {
-        // What came later than the order that reached it did not reach it.
-        let placed = |order| book.customer.orders.place(order);
-        let is_later = held.reached_by.is_none_or(|by| placed(lost.order) > placed(by));
-        if !is_later {
+        if held.reached_by == Some(lost.order) {
             rest(book, tiers, &held);
         }
         return;
     }
     // What a review left may rest on what is undermined.
-    let rested = any_undermined && tiers.on_refund == OnRefund::AtOnce;
+    let rested = !undermined.is_empty() && tiers.on_refund == OnRefund::AtOnce;
     if rested || lost.may_take(book, tiers, &sums, &held) {
-        fall(book, tiers, &held);
+        fall(book, tiers, &held, &undermined);
     }
 }
 
@@ -299,10 +312,10 @@ struct Fallback {
 }
 
 /// A level goes: what is held is the best of what was held before and what counts still, and no higher.
-fn fall(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus) {
+fn fall(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus, undermined: &[i16]) {
     let Some(member) = &book.customer.member else { return };
     let Fallback { level, until, earned_in } =
-        best_fallback(book, tiers, held, &|_| true, &|year| counted(member, tiers, year));
+        best_fallback(book, tiers, held, undermined, &|_| true, &|year| counted(member, tiers, year));
     let earned_in = earned_in.filter(|_| level > 0);
     let rests_on = earned_in.and_then(|year| resting_on(book, tiers, mark_by(book, tiers, held, level)?, year, None));
     if (level, until) != (held.level, held.until) {
@@ -310,11 +323,13 @@ fn fall(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus) {
     }
 }
 
-/// The best of what was held before a level and of what the years still give, and no higher than that.
+/// The best of what was held before a level and of what the years still give, and no higher than that. Of years whose
+/// level is undermined, also what New Years would have left of less.
 fn best_fallback(
     book: &Book<'_>,
     tiers: &Tiers,
     held: &TierStatus,
+    undermined: &[i16],
     stays: &impl Fn(&TierStatus) -> bool,
     counts: &impl Fn(i16) -> i64,
 ) -> Fallback {
@@ -322,14 +337,14 @@ fn best_fallback(
     let (edition, now) = (book.edition(), book.customer.clock);
     let Some(member) = &book.customer.member else { return nothing };
     let (before, by_hand) = best_before(book, tiers, now, stays);
-    let leaves = !member.held_before.iter().any(|status| status.by_hand);
     // What was earned before a level was set by hand gave way to that.
     let years = member.years.keys().copied().filter(|other| !by_hand || *other >= held.year);
     let earned = years.filter_map(|year| {
         let of_held = year == held.year;
         let level = if of_held { level_by(book, tiers, held, counts(year)) } else { level_for(tiers, counts(year)) };
         let until = end_of_next_year(&edition.program, year);
-        let (level, until) = if leaves || until > now { remains_of(book, level, until, now)? } else { return None };
+        let is_good = until > now || undermined.contains(&year);
+        let (level, until) = if is_good { remains_of(book, level, until, now)? } else { return None };
         Some((level.min(held.level), until, year))
     });
     let earned = earned.filter(|(level, ..)| *level > 0).max();
@@ -384,21 +399,21 @@ fn remains_of(book: &Book<'_>, mut level: u8, mut until: Timestamp, now: Timesta
     Some((level, until))
 }
 
-/// Takes what nobody falls back to any more out of what was held before. Whether there was something.
-fn drop_undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums) -> bool {
-    let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return false };
+/// Takes what nobody falls back to any more out of what was held before; the years that it was of.
+fn drop_undermined(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums) -> Vec<i16> {
+    let Some(member) = book.customer.member.as_ref().filter(|member| member.tier.is_some()) else { return Vec::new() };
     let goes = |status: &&TierStatus| is_undermined(book, tiers, lost, sums, status);
     let (mut gone, mut stays): (Vec<_>, Vec<_>) = member.held_before.iter().partition(goes);
     if !gone.is_empty() && tiers.on_refund == OnRefund::AtOnce {
         stays.sort_by_key(|status| status.until);
         gone.extend(what_was_left(book, tiers, &stays));
     }
-    let any_gone = !gone.is_empty();
+    let years = gone.iter().map(|status| status.year).collect();
     let gone: Vec<TierStatus> = gone.into_iter().cloned().collect();
     for TierStatus { tier, level, until, reached_by: order, .. } in gone {
         book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::Undermined, order }));
     }
-    any_gone
+    years
 }
 
 /// Of levels in the order of their ends, those that nothing earned and that New Years have left of none of the others:
@@ -436,6 +451,21 @@ fn is_undermined(book: &Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums, statu
     }
 }
 
+/// What was held before rests on the orders that reach it now, as [`rest`].
+fn rest_below(book: &mut Book<'_>, tiers: &Tiers, lost: &Lost) {
+    let before = book.customer.member.iter().flat_map(|member| &member.held_before);
+    let hangs = |status: &&TierStatus| status.reached_by == Some(lost.order);
+    let resting = before.filter(hangs).filter_map(|status| {
+        let level = tiers.position(&status.tier).unwrap_or(status.level);
+        let reaching = resting_on(book, tiers, mark_by(book, tiers, status, level)?, status.year, None)?;
+        Some((status.clone(), reaching)).filter(|_| status.reached_by != Some(reaching))
+    });
+    for (TierStatus { tier, level, until, .. }, reaching) in resting.collect::<Vec<_>>() {
+        let order = Some(reaching);
+        book.record(Fact::Tiered(TierChange { level, tier, until, reason: TierReason::RestsBelow, order }));
+    }
+}
+
 /// A level rests on the order that reaches it now: something of another came back, or was told late.
 fn rest(book: &mut Book<'_>, tiers: &Tiers, held: &TierStatus) {
     let mark = mark_by(book, tiers, held, held.level);
@@ -452,7 +482,8 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16, back: Option
     let came_back = |order: OrderRef| back.filter(|(of, _)| *of == order).map(|(_, points)| points);
     let zone = &book.program().zone;
     let is_there = |record: &OrderRecord| record.stands() || came_back(record.order).is_some();
-    let counts = |record: &OrderRecord| record.earns && is_there(record) && zone.year(record.at) == year;
+    // One that does not earn, or not yet, may have brought a milestone's points.
+    let counts = |record: &OrderRecord| is_there(record) && zone.year(record.at) == year;
     let mut orders: Vec<_> = book.customer.orders.iter().filter(|record| counts(record)).collect();
     orders.sort_by_key(|record| record.at);
     let mut left = counted(member, tiers, year) + back.map_or(0, |(_, points)| points);
@@ -460,13 +491,14 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16, back: Option
     let reaching = orders.iter().rev().find(|record| {
         left -= came_back(record.order).unwrap_or(0);
         left -= match tiers.by {
-            TierBy::PointsEarned => {
-                let given = loyalty::given_with(book, record.order, last == Some(record.order));
-                let given = given.filter(|(of, _)| *of == year).map(|(_, points)| points);
-                loyalty::standing_points(book, record) + given.sum::<i64>()
-            }
+            _ if !record.earns => 0,
+            TierBy::PointsEarned => loyalty::standing_points(book, record),
             TierBy::Spend => loyalty::spend_of(book, record),
         };
+        if tiers.by == TierBy::PointsEarned {
+            let given = loyalty::given_with(book, record.order, last == Some(record.order));
+            left -= given.filter(|(of, _)| *of == year).map(|(_, points)| points).sum::<i64>();
+        }
         left < mark
     });
     reaching.map(|record| record.order)
@@ -569,6 +601,12 @@ fn changed(old: Option<TierStatus>, before: &mut Vec<TierStatus>, change: &TierC
             old
         }
         TierReason::Rests => TierStatus { reached_by: change.order, ..old },
+        TierReason::RestsBelow => {
+            let named = |status: &&mut TierStatus| (&status.tier, status.until) == (&change.tier, change.until);
+            let below = before.iter_mut().filter(named).filter(|status| status.reached_by.is_some());
+            below.for_each(|status| status.reached_by = change.order);
+            old
+        }
         TierReason::Joined | TierReason::Merged => held,
     }
 }

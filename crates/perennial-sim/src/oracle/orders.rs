@@ -237,10 +237,10 @@ impl Oracle {
         was_pending: bool,
         years: &BTreeMap<i64, Counted>,
     ) {
-        let again = self.hanging_on(who, stood, sale);
+        let hanging = self.hanging(who, stood);
         self.miss(who, stood);
         self.lose(who, sale, was_pending, years);
-        if self.reach_again(who, sale, &again) {
+        if self.reach_again(who, sale, &hanging) {
             self.lose(who, sale, was_pending, years);
         }
     }

@@ -24,7 +24,8 @@ impl Oracle {
                 from.push(Paid { lot: captured.lot, points, used: captured.held_at, held: true });
             }
         }
-        for (lot, points) in self.lapsed_since(who, placed, left) {
+        let stands = self.people[who].sales[sale].rows.iter().any(Row::is_kept);
+        for (lot, points) in self.lapsed_since(who, placed, if stands { left } else { 0 }) {
             self.lots[lot].expired -= points;
             self.lots[lot].spent += points;
             left -= points;
@@ -59,15 +60,24 @@ impl Oracle {
     }
 
     /// What was used first is settled first: of what is owed, orders that were paid later have their part. What has been
-    /// settled comes back as new points.
+    /// settled comes back.
     fn owe_less(&mut self, who: usize, was_owed: i64, used: i64, now: i64) {
         let later = self.people[who].sales.iter().filter(|other| other.paid_at > Some(used));
         let owed_for_later: i64 = later.map(owing).sum();
         let owed = (self.people[who].arrears - owed_for_later).clamp(0, was_owed);
         self.people[who].arrears -= owed;
-        let settled = self.less_what_was_borne(who, was_owed - owed, used);
-        if settled > 0 {
-            self.grant(who, settled, now, now);
+        let mut left = was_owed - owed;
+        for (lot, points) in self.first_that_filled(who, left) {
+            left -= points;
+            self.lots[lot].settled -= points;
+            self.lots[lot].available += points;
+            self.take_borne(who, lot, points, used);
+            self.settle(who, lot);
+            self.lapse(lot, self.people[who].clock);
+        }
+        let fresh = self.less_what_was_borne(who, left, used);
+        if fresh > 0 {
+            self.grant(who, fresh, now, now);
         }
     }
 
@@ -88,11 +98,11 @@ impl Oracle {
     pub(super) fn pay_by_hold(&mut self, who: usize, held_at: i64, now: i64) {
         for sale in 0..self.people[who].sales.len() {
             let paid = self.people[who].sales[sale].clone();
-            if paid.at < held_at || paid.paid_at < Some(held_at) || paid.paid_back > 0 {
+            if paid.paid_at < Some(held_at) {
                 continue;
             }
             let (by_holds, others): (Vec<Paid>, Vec<Paid>) = paid.paid_from.iter().partition(|from| from.held);
-            let mut left = paid.payment - by_holds.iter().map(|from| from.points).sum::<i64>();
+            let mut left = owing(&paid) + others.iter().map(|from| from.points).sum::<i64>();
             let mut instead = Vec::new();
             for captured in &mut self.people[who].captured {
                 let is_meant = captured.held_at == held_at && (captured.at - paid.at).abs() <= PAYS_FOR;

@@ -153,14 +153,14 @@ impl Oracle {
             let tier = Tier { by, year: Some(year), ..self.bare(level, until) };
             self.hold_level(who, tier);
         } else if (reached, until) == (at, held.until) {
-            self.rest_on_an_earlier_one(who, year, order, held);
+            self.rest_on_an_earlier_one(who, year, order.as_deref(), held);
         }
     }
 
     /// An order that is told late may have reached what a later one was thought to have.
-    fn rest_on_an_earlier_one(&mut self, who: usize, year: i64, order: Option<Box<str>>, held: Tier) {
-        let placed = |id: &Option<Box<str>>| self.people[who].sales.iter().find(|s| Some(&s.id) == id.as_ref());
-        let (Some(late), Some(by)) = (placed(&order), placed(&held.by)) else { return };
+    fn rest_on_an_earlier_one(&mut self, who: usize, year: i64, order: Option<&str>, held: Tier) {
+        let placed = |id: Option<&str>| self.people[who].sales.iter().find(|s| Some(&*s.id) == id);
+        let (Some(late), Some(by)) = (placed(order), placed(held.by.as_deref())) else { return };
         if late.at < by.at {
             self.rest(who, year, held);
         }
@@ -199,10 +199,11 @@ impl Oracle {
     fn lose_with_its_year(&mut self, who: usize, sale: &Sale, years: &BTreeMap<i64, Counted>) {
         let before = std::mem::take(&mut self.people[who].held_before);
         let stays = |tier: &Tier| tier.by_hand || !self.is_taken(who, tier, years);
-        let (mut stays, lost): (Vec<Tier>, Vec<Tier>) = before.into_iter().partition(stays);
+        let (mut stays, mut lost): (Vec<Tier>, Vec<Tier>) = before.into_iter().partition(stays);
         if !lost.is_empty() {
-            self.forget_what_was_left(who, &mut stays);
+            lost.extend(self.forget_what_was_left(who, &mut stays));
         }
+        let undermined: Vec<i64> = lost.iter().map(|tier| self.year_of(tier)).collect();
         self.people[who].held_before = stays;
         let Some(held) = self.people[who].tier.clone().filter(|held| !held.by_hand) else { return };
         if self.place(held.level) == 0 {
@@ -211,12 +212,13 @@ impl Oracle {
         if self.is_earned(who, &held) {
             self.rest_without(who, sale, held);
         } else if self.is_taken(who, &held, years) || held.by.as_ref() == Some(&sale.id) || !lost.is_empty() {
-            self.fall(who, &held);
+            self.fall(who, &held, &undermined);
         }
     }
 
     /// What New Years left goes with what they left it of, the earliest first.
-    fn forget_what_was_left(&self, who: usize, stays: &mut Vec<Tier>) {
+    fn forget_what_was_left(&self, who: usize, stays: &mut Vec<Tier>) -> Vec<Tier> {
+        let mut gone = Vec::new();
         let mut by_end: Vec<Tier> = stays.clone();
         by_end.sort_by_key(|tier| tier.until);
         let mut kept: Vec<Tier> = Vec::new();
@@ -233,8 +235,10 @@ impl Oracle {
                 kept.push(tier);
             } else {
                 stays.retain(|other| (other.level, other.until, &other.by) != (tier.level, tier.until, &tier.by));
+                gone.push(tier);
             }
         }
+        gone
     }
 
     /// Whether the year of a level reaches it no more, and did by what counted before.
@@ -254,10 +258,9 @@ impl Oracle {
         self.hold_level(who, Tier { by: reaching.or(held.by), ..held });
     }
 
-    /// The same after a refund: what was bought later than the order that reached it did not reach it.
+    /// The same after a refund of the order that reached it.
     fn rest_without(&mut self, who: usize, sale: &Sale, held: Tier) {
-        let by = self.people[who].sales.iter().find(|other| Some(&other.id) == held.by.as_ref());
-        if by.is_some_and(|by| sale.at <= by.at) {
+        if held.by.as_ref() == Some(&sale.id) {
             self.rest(who, self.year_of(&held), held);
         }
     }
@@ -270,14 +273,32 @@ impl Oracle {
         let reached = |tier: &Tier| !tier.by_hand && self.has_reached(who, &sale.id, tier, years);
         let goes =
             |tier: &Tier| gone && tier.by.as_ref() == Some(&sale.id) || !self.is_earned(who, tier) && reached(tier);
-        let kept: Vec<Tier> = before.into_iter().filter(|tier| !goes(tier)).collect();
+        let (lost, mut kept): (Vec<Tier>, Vec<Tier>) = before.into_iter().partition(goes);
         let is_lost = reached(&held);
+        let undermined: Vec<i64> = lost.iter().map(|tier| self.year_of(tier)).collect();
+        kept.iter_mut().for_each(|tier| self.rest_below(who, sale, tier));
         self.people[who].held_before = kept;
         if self.is_earned(who, &held) {
             self.rest_without(who, sale, held);
         } else if is_lost {
-            self.fall(who, &held);
+            self.fall(who, &held, &undermined);
         }
+    }
+
+    /// What was held before rests on the order that reaches it now, too.
+    fn rest_below(&self, who: usize, sale: &Sale, tier: &mut Tier) {
+        if tier.by.as_ref() == Some(&sale.id) {
+            let mark = self.marks(tier, self.place(tier.level)).into_iter().min().unwrap_or(0);
+            let reaching = self.reaching(who, self.year_of(tier), mark);
+            tier.by = reaching.or(tier.by.take());
+        }
+    }
+
+    /// Whether an order came later than another one.
+    fn is_later(&self, who: usize, order: &str, other: usize) -> bool {
+        let sales = &self.people[who].sales;
+        let place = |nth: usize| (sales[nth].at, nth);
+        sales.iter().position(|sale| *sale.id == *order).is_some_and(|nth| place(nth) > place(other))
     }
 
     /// Whether a year that was enough for a level was so by an order: as was noted, or because without it, as it stood
@@ -287,8 +308,9 @@ impl Oracle {
             return true;
         }
         let (window, clock) = (self.edition().pending_days * DAY, self.people[who].clock);
-        let by = self.people[who].sales.iter().find(|sale| Some(&sale.id) == tier.by.as_ref());
-        if by.is_some_and(|by| by.at + window <= clock) {
+        let sales = &self.people[who].sales;
+        let by = sales.iter().position(|sale| Some(&sale.id) == tier.by.as_ref());
+        if by.is_some_and(|by| sales[by].at + window <= clock || self.is_later(who, order, by)) {
             return false;
         }
         let (year, level) = (self.year_of(tier), self.place(tier.level));
@@ -302,19 +324,17 @@ impl Oracle {
     }
 
     /// A level goes: what is left is the best of what was held before and what counts still.
-    fn fall(&mut self, who: usize, tier: &Tier) {
+    fn fall(&mut self, who: usize, tier: &Tier, undermined: &[i64]) {
         let (held, year, clock) = (self.place(tier.level), self.year_of(tier), self.people[who].clock);
         let before = self.best_before(who, clock);
         let (zone, by_hand) = (self.trade.zone(), self.hand_before(who, clock).is_some());
         let years = self.people[who].years.keys().copied().filter(|other| !by_hand || *other >= year);
-        let reached = |other| match other == year {
-            true => self.by_marks(tier, self.counted(who, year)),
-            false => self.earned(who, other),
-        };
-        let leaves = !self.people[who].held_before.iter().any(|before| before.by_hand);
+        let by_marks = self.by_marks(tier, self.counted(who, year));
+        let reached = |other| if other == year { by_marks } else { self.earned(who, other) };
         let earned = years.filter_map(|year| {
             let ends = zone.year_begins(year + 2);
-            let (level, until) = self.left_of(reached(year), ends, clock).filter(|_| leaves || ends > clock)?;
+            let is_good = ends > clock || undermined.contains(&year);
+            let (level, until) = self.left_of(reached(year), ends, clock).filter(|_| is_good)?;
             Some((level.min(held), until, year))
         });
         let (level, until, year) = earned.filter(|earned| earned.0 > 0).max().unwrap_or((0, NEVER, year));
@@ -399,7 +419,7 @@ impl Oracle {
         let zone = self.trade.zone();
         let of_back = |id: &str| back.filter(|(order, _)| *order == id).map(|(_, points)| points);
         let is_there = |sale: &&Sale| sale.rows.iter().any(Row::is_kept) || of_back(&sale.id).is_some();
-        let sales = self.people[who].sales.iter().filter(|s| s.earns).filter(is_there);
+        let sales = self.people[who].sales.iter().filter(is_there);
         let mut sales: Vec<&Sale> = sales.filter(|sale| zone.year(sale.at) == year).collect();
         sales.sort_by_key(|sale| sale.at);
         let mut counted = self.counted(who, year) + back.map_or(0, |(_, points)| points);
@@ -412,7 +432,11 @@ impl Oracle {
             let given = self.people[who].marks.iter().filter(|mark| mark.by.as_deref().is_some_and(with));
             let given = given.filter_map(|reached| Some((reached.mark.points, self.lots[reached.lot?].earned_at)));
             let given: i64 = given.filter(|(_, at)| zone.year(*at) == year).map(|(points, _)| points).sum();
-            counted -= if self.ladder().by == By::Spend { sale.money() } else { sale.points + given };
+            counted -= match self.ladder().by {
+                By::Spend if sale.earns => sale.money(),
+                By::Spend => 0,
+                By::Points => sale.points + given,
+            };
             if counted < mark {
                 return Some(sale.id.clone());
             }
@@ -599,24 +623,30 @@ impl Oracle {
         }
     }
 
-    /// Of marks that may be taken back, those of this version that an order reached of which nothing is left.
-    pub(super) fn hanging_on(&self, who: usize, stood: &[usize], sale: &Sale) -> Vec<&'static str> {
+    /// Of marks that may be taken back, those of this version: which, and the orders that they hang on.
+    pub(super) fn hanging(&self, who: usize, stood: &[usize]) -> Vec<(&'static str, Box<str>)> {
         let newest = self.editions.len() - 1;
-        let hangs = |reached: &Reached| reached.by.as_ref() == Some(&sale.id) && reached.edition == newest;
-        let marks = stood.iter().map(|nth| &self.people[who].marks[*nth]).filter(|reached| hangs(reached));
-        let is_gone = !sale.rows.iter().any(Row::is_kept);
-        marks.filter(|_| is_gone).map(|reached| reached.mark.id).collect()
+        let mut stood: Vec<usize> = stood.to_vec();
+        stood.sort_unstable_by_key(|nth| *nth);
+        let marks = stood.iter().map(|nth| &self.people[who].marks[*nth]).filter(|reached| reached.edition == newest);
+        marks.filter_map(|reached| Some((reached.mark.id, reached.by.clone()?))).collect()
     }
 
-    /// Marks that are met without the order that they hung on are taken back and reached again: by the order that meets
-    /// them now, or while the last one may come back, and no earlier than before. Whether there were some.
-    pub(super) fn reach_again(&mut self, who: usize, sale: &Sale, hung: &[&'static str]) -> bool {
+    /// Marks that are met although their order is gone, or was not enough, are taken back and reached again: by the order
+    /// that meets them now, or while the last one may come back, and no earlier than before. Whether there were some.
+    pub(super) fn reach_again(&mut self, who: usize, sale: &Sale, hung: &[(&'static str, Box<str>)]) -> bool {
         let mut any = false;
-        for id in hung {
-            let marks = &mut self.people[who].marks;
-            let is_it = |reached: &Reached| reached.mark.id == *id && reached.by.as_ref() == Some(&sale.id);
-            let Some(reached) = marks.iter().position(is_it).map(|at| marks.remove(at)) else { continue };
+        for (id, order) in hung {
+            let is_it = |reached: &Reached| reached.mark.id == *id && reached.by.as_ref() == Some(order);
+            let Some(nth) = self.people[who].marks.iter().position(is_it) else { continue };
+            let Some(hung) = self.people[who].sales.iter().find(|sale| sale.id == *order) else { continue };
+            let (hung_at, is_gone) = (hung.at, hung.id == sale.id && !hung.rows.iter().any(Row::is_kept));
+            let reached = self.people[who].marks[nth].clone();
             let by = Some(self.brings(who, &reached.mark, (i64::MIN, ""))).filter(|(_, order)| !order.is_empty());
+            if !is_gone && by.as_ref().is_none_or(|(at, _)| *at <= hung_at) {
+                continue;
+            }
+            self.people[who].marks.remove(nth);
             let met = by.as_ref().map_or(self.people[who].clock, |(at, _)| *at);
             let dated = reached.lot.map_or(met, |lot| met.max(self.lots[lot].earned_at));
             let by = by.or_else(|| self.last_open(who));

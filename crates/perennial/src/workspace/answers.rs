@@ -226,7 +226,7 @@ impl Workspace {
         let Some(receipt) = receipt else { return Ok(None) };
         let conflicts = self.conflicts(&receipt.source, message_id)?;
         let repeated = self.repeats.get(&seq).copied().unwrap_or_default();
-        Ok(Some(ReceiptView { conflicts, repeated, ..receipt }))
+        Ok(Some(ReceiptView { repeated, conflicts, ..receipt }))
     }
 
     /// What was set aside because another message had its id, the latest first.
