@@ -421,8 +421,8 @@ pub enum Account {
     /// Lot: given up at erasure.
     Forfeited,
     /// Member: owed to the house, as what has been taken back beyond the balance. From `Available` of a lot to
-    /// here: what the lot paid of the debt. From here to `Reversed` or `Available` of a lot: those points were
-    /// taken back, or come back, so that this part is owed again.
+    /// here: what the lot paid of the debt. From here to `Reversed` of a lot: those points were taken back, so that
+    /// this part is owed again.
     Arrears,
     /// House: taken back on paper and borne by the shop.
     Waived,

@@ -255,9 +255,9 @@ impl Wallet {
         }
         assert!(self.arrears >= 0, "arrears are filled once");
         let Some(lot) = posting.lot.and_then(|id| self.lot_mut(id)) else { return };
-        let is_unfilled = matches!(posting.to, Account::Reversed | Account::Available);
+        let is_owed_again = (posting.from, posting.to) == (Account::Arrears, Account::Reversed);
         let only_names_the_lot =
-            [posting.from, posting.to].contains(&Account::Waived) || posting.from == Account::Arrears && !is_unfilled;
+            [posting.from, posting.to].contains(&Account::Waived) || posting.from == Account::Arrears && !is_owed_again;
         if only_names_the_lot {
             return; // Whose reversal it completes; the lot itself does not move.
         }
@@ -307,12 +307,6 @@ impl Wallet {
     pub fn earliest_expiring(&self, asked: i64, except: Option<LotId>) -> Vec<(LotId, i64)> {
         let open = self.lots.iter().filter(|lot| lot.buckets.available > 0 && Some(lot.id) != except);
         take_first_expiring(open.map(|lot| (lot, lot.buckets.available)).collect(), asked)
-    }
-
-    /// Points that filled debts, as [`Self::earliest_expiring`].
-    pub(crate) fn first_that_filled(&self, asked: i64) -> Vec<(LotId, i64)> {
-        let filled = self.lots.iter().filter(|lot| lot.buckets.settled > 0);
-        take_first_expiring(filled.map(|lot| (lot, lot.buckets.settled)).collect(), asked)
     }
 
     /// Points that were good at an instant and whose end has come since, as [`Self::earliest_expiring`]. Not those that

@@ -533,7 +533,8 @@ fn take_points_back(book: &mut Book<'_>, before: &OrderRecord) {
     let less = had - reckon(book, &after).min(had);
     if let Some(lot) = before.lot.filter(|_| less > 0) {
         book.record(Fact::TakenBack { order: name, points: less });
-        reverse(book, lot, less, Cause::Refund);
+        let forgiven = before.left_owing() - after.left_owing();
+        reverse_before_forgiving(book, lot, less, Cause::Refund, forgiven);
     }
     let spend = spend_of(book, before) - spend_of(book, &after);
     if less > 0 || spend > 0 {
@@ -573,20 +574,7 @@ pub(crate) fn forgive(book: &mut Book<'_>, points: i64, used: Timestamp) {
     let owed_for_later: i64 = later.map(|record| record.left_owing()).sum();
     let owed = (member.wallet.arrears - owed_for_later).clamp(0, points);
     book.post(Account::Issued, Account::Arrears, owed, None, Cause::Undo);
-    unfill(book, points - owed, used);
-}
-
-/// Points that had filled a debt which is none any more come back to their lots.
-fn unfill(book: &mut Book<'_>, points: i64, used: Timestamp) {
-    let Some(member) = book.customer.member.as_ref().filter(|_| points > 0) else { return };
-    let filled = member.wallet.first_that_filled(points);
-    let left = points - sum(&filled);
-    for (lot, points) in filled {
-        book.post(Account::Arrears, Account::Available, points, Some(lot), Cause::Undo);
-        book.post(Account::Issued, Account::Arrears, points, None, Cause::Undo);
-        make_good(book, lot, points, used);
-    }
-    come_back(book, left, used);
+    come_back(book, points - owed, used);
 }
 
 /// Points that were used at an instant come back as new ones, where those that they were are no longer kept; but for
@@ -658,12 +646,7 @@ pub(crate) fn restore(book: &mut Book<'_>, lot: LotId, points: i64, spent: Times
         return come_back(book, points, spent);
     }
     book.post(Account::Spent, Account::Available, points, Some(lot), Cause::Undo);
-    make_good(book, lot, points, spent);
-}
-
-/// Points are available again that were used at an instant.
-fn make_good(book: &mut Book<'_>, lot: LotId, points: i64, used: Timestamp) {
-    take_borne(book, lot, points, used);
+    take_borne(book, lot, points, spent);
     let undo = book.program().points.undo;
     let kept = |book: &Book<'_>| book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot).cloned());
     if let Some((lot, available_at, expires_at)) = kept(book).and_then(|found| end_of_endless(book, &found)) {
@@ -682,6 +665,11 @@ fn make_good(book: &mut Book<'_>, lot: LotId, points: i64, used: Timestamp) {
 /// Takes points of a lot back: pending, available, what had expired, then other lots, then arrears
 /// (rule 11). Within the balance, too, nobody is rid of a debt by goods that came back.
 pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause) {
+    reverse_before_forgiving(book, lot, points, cause, 0);
+}
+
+/// The same where so much of a debt is yet to be forgiven.
+fn reverse_before_forgiving(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause, forgiven: i64) {
     let mut left = points;
     for from in [Account::Pending, Account::Available, Account::Expired] {
         let Some(found) = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)) else { break };
@@ -702,11 +690,21 @@ pub(crate) fn reverse(book: &mut Book<'_>, lot: LotId, points: i64, cause: Cause
     if book.program().points.refunds == Refunds::AllowNegative {
         return book.post(Account::Arrears, Account::Issued, left, Some(lot), cause);
     }
-    // What the points had filled is owed again; what was used of them is borne by the shop.
-    let settled = book.customer.member.as_ref().and_then(|m| m.wallet.lot(lot)).map_or(0, |lot| lot.buckets.settled);
-    let owed_again = left.min(settled);
+    // What the points had filled of a debt that there is still is owed again; what was used of them the shop bears.
+    let owed_again = left.min(filled_by(book, lot, forgiven));
     book.post(Account::Arrears, Account::Reversed, owed_again, Some(lot), cause);
     book.post(Account::Waived, Account::Issued, left - owed_again, Some(lot), cause);
+}
+
+/// What a lot filled of what orders had left owing, as far as they have not come back. `forgiven` is still to be.
+fn filled_by(book: &Book<'_>, lot: LotId, forgiven: i64) -> i64 {
+    let Some(wallet) = book.customer.member.as_ref().map(|member| &member.wallet) else { return 0 };
+    let settled = wallet.lot(lot).map_or(0, |lot| lot.buckets.settled);
+    if settled == 0 {
+        return 0;
+    }
+    let left_owing: i64 = book.customer.orders.iter().map(|record| record.left_owing()).sum();
+    settled.min(left_owing + forgiven - wallet.arrears).max(0)
 }
 
 /// Impact of an order's goods, when it is booked.
@@ -1003,14 +1001,16 @@ fn reach_again(book: &mut Book<'_>, stood: &[Reached], order: OrderRef) -> bool 
         let Some(hung) = reached.order.and_then(|by| book.customer.orders.get(by)) else { continue };
         let is_gone = hung.order == order && !hung.stands();
         let by = completing(book, milestone, hung.at, |_| true);
-        let needs_a_later = by.is_some_and(|(at, _)| at > hung.at) && !milestone.when.reads(is_of_the_last_order);
+        // A level that a later order has extended had been reached before.
+        let of_sums = !milestone.when.reads(|field| is_of_the_last_order(field) || *field == Field::Tier);
+        let needs_a_later = of_sums && by.is_some_and(|(at, _)| at > hung.at);
         if !is_gone && !needs_a_later {
             continue;
         }
-        let met = by.map_or(book.customer.clock, |(bought, _)| first_met(book, milestone, bought));
+        let met = by.map(|(bought, _)| first_met(book, milestone, bought));
         let by = by.or_else(|| last_open(book, milestone));
         let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
-        let dated = lot.map_or(met, |lot| met.max(lot.earned_at));
+        let dated = lot.map(|lot| lot.earned_at).max(met).unwrap_or(book.customer.clock);
         miss(book, reached);
         give(book, milestone, dated, by);
         tier::regrade(book, program.zone.year(dated), by.map(|(_, order)| order));

@@ -357,6 +357,8 @@ pub struct OrderRecord {
     pub paid_lots: Vec<PaidFrom>,
     /// Points of the payment that came back.
     pub paid_back: i64,
+    /// Of those, what was owed for it before held points paid instead.
+    pub forgiven: i64,
     /// Natural keys of its refunds, hashed.
     pub refunds: Vec<[u8; 16]>,
     /// Benefits that stand.
@@ -477,12 +479,13 @@ impl OrderRecord {
     /// Points of the payment that were not there when they were taken, and have not come back.
     pub(crate) fn left_owing(&self) -> i64 {
         let from_lots: i64 = self.paid_lots.iter().map(|paid| paid.points).sum();
-        if self.paid_at.is_some() { self.paid_points - from_lots.max(self.paid_back) } else { 0 }
+        let back = self.paid_back - self.forgiven;
+        if self.paid_at.is_some() { self.paid_points - self.forgiven - from_lots.max(back) } else { 0 }
     }
 
     /// Points of the payment that have come back, and those that have not.
     pub(crate) fn paid_parts(&self) -> (Vec<PaidFrom>, Vec<PaidFrom>) {
-        let mut back = self.paid_back;
+        let mut back = self.paid_back - self.forgiven;
         let parts = self.paid_lots.iter().map(|from| {
             let here = from.points.min(back);
             back -= here;
@@ -512,6 +515,7 @@ impl OrderRecord {
     pub(crate) fn pay_by_hold(&mut self, held: Vec<PaidFrom>) {
         let (_, instead) = self.paid_otherwise(held.iter().map(|from| from.points).sum());
         let (came_back, mut stand) = self.paid_parts();
+        self.forgiven = self.paid_back - came_back.iter().map(|from| from.points).sum::<i64>();
         for gone in instead {
             let same = |from: &&mut PaidFrom| !from.held && (from.lot, from.used) == (gone.lot, gone.used);
             stand.iter_mut().filter(same).for_each(|from| from.points -= gone.points);
@@ -881,6 +885,7 @@ pub fn record(
         paid_at: None,
         paid_lots: Vec::new(),
         paid_back: 0,
+        forgiven: 0,
         refunds: Vec::new(),
         benefits: Vec::new(),
         fulfilled: Vec::new(),

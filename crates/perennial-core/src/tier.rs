@@ -348,12 +348,12 @@ fn best_fallback(
         Some((level.min(held.level), until, year))
     });
     let earned = earned.filter(|(level, ..)| *level > 0).max();
-    // Of the same level, what was set by hand: when that ends, what was earned meanwhile is looked at.
-    let gives_way = |(level, until): (u8, Timestamp), before: (u8, Timestamp)| {
-        before >= (level, until) || by_hand && before.0 == level
+    // What the same year earned of a level that was set by hand may be from before that.
+    let gives_way = |(level, until, year): (u8, Timestamp, i16), before: (u8, Timestamp)| {
+        before >= (level, until) || by_hand && before.0 == level && year == held.year
     };
     match (before, earned) {
-        (Some(before), earned) if earned.is_none_or(|(level, until, _)| gives_way((level, until), before)) => {
+        (Some(before), earned) if earned.is_none_or(|earned| gives_way(earned, before)) => {
             let level = before.0.min(held.level);
             Fallback { level, until: if level == 0 { Timestamp::NEVER } else { before.1 }, earned_in: None }
         }

@@ -127,7 +127,7 @@ impl Books {
         }
         let settled = match (posting.from, posting.to) {
             (Account::Available, Account::Arrears) => posting.amount,
-            (Account::Arrears, Account::Reversed | Account::Available) => -posting.amount,
+            (Account::Arrears, Account::Reversed) => -posting.amount,
             _ => 0,
         };
         if let Some(lot) = posting.lot.filter(|_| settled != 0) {

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::figures::{Happened, Said};
+use super::payment::owing;
 use super::{Counted, Oracle, Person, Row, Sale, Waiting};
 use crate::calendar::DAY;
 use crate::figures::Heard;
@@ -261,7 +262,10 @@ impl Oracle {
             self.people[who].arrears += left;
             return;
         }
-        let owed_again = left.min(self.lots[lot].settled);
+        // As far as there is such a debt still. What comes back of an order's payment is not forgiven yet.
+        let owing: i64 = self.people[who].sales.iter().map(owing).sum();
+        let filled = (owing - self.people[who].arrears).min(self.lots[lot].settled).max(0);
+        let owed_again = left.min(filled);
         self.lots[lot].settled -= owed_again;
         self.people[who].arrears += owed_again;
         let since = self.people[who].clock;

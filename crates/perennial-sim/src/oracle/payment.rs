@@ -60,22 +60,13 @@ impl Oracle {
     }
 
     /// What was used first is settled first: of what is owed, orders that were paid later have their part. What has been
-    /// settled comes back.
+    /// settled comes back as new points.
     fn owe_less(&mut self, who: usize, was_owed: i64, used: i64, now: i64) {
         let later = self.people[who].sales.iter().filter(|other| other.paid_at > Some(used));
         let owed_for_later: i64 = later.map(owing).sum();
         let owed = (self.people[who].arrears - owed_for_later).clamp(0, was_owed);
         self.people[who].arrears -= owed;
-        let mut left = was_owed - owed;
-        for (lot, points) in self.first_that_filled(who, left) {
-            left -= points;
-            self.lots[lot].settled -= points;
-            self.lots[lot].available += points;
-            self.take_borne(who, lot, points, used);
-            self.settle(who, lot);
-            self.lapse(lot, self.people[who].clock);
-        }
-        let fresh = self.less_what_was_borne(who, left, used);
+        let fresh = self.less_what_was_borne(who, was_owed - owed, used);
         if fresh > 0 {
             self.grant(who, fresh, now, now);
         }
@@ -141,8 +132,8 @@ fn from_lots(sale: &Sale) -> i64 {
 }
 
 /// Points that were not there, and have not come back.
-fn owing(sale: &Sale) -> i64 {
-    sale.payment - sale.paid_back - from_lots(sale)
+pub(super) fn owing(sale: &Sale) -> i64 {
+    if sale.paid_at.is_some() { sale.payment - sale.paid_back - from_lots(sale) } else { 0 }
 }
 
 /// Points of an order's payment that are to come back now; they have, then. All of them with the last goods.

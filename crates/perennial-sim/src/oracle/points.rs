@@ -71,12 +71,6 @@ impl Oracle {
         self.first_of(lots.map(|l| (l, self.lots[l].available)).collect(), asked)
     }
 
-    /// The same of those that filled what was owed.
-    pub(super) fn first_that_filled(&self, who: usize, asked: i64) -> Vec<(usize, i64)> {
-        let lots = self.people[who].lots.iter().copied().filter(|l| self.lots[*l].settled > 0);
-        self.first_of(lots.map(|l| (l, self.lots[l].settled)).collect(), asked)
-    }
-
     /// The same of those that were good at an instant and have lapsed since.
     pub(super) fn lapsed_since(&self, who: usize, at: i64, asked: i64) -> Vec<(usize, i64)> {
         let clock = self.people[who].clock;

@@ -338,7 +338,8 @@ impl Oracle {
             Some((level.min(held), until, year))
         });
         let (level, until, year) = earned.filter(|earned| earned.0 > 0).max().unwrap_or((0, NEVER, year));
-        let stays = |before: (usize, i64)| before >= (level, until) || by_hand && before.0 == level;
+        let of_held = year == self.year_of(tier);
+        let stays = |before: (usize, i64)| before >= (level, until) || by_hand && before.0 == level && of_held;
         let better = before.filter(|before| level == 0 || stays(*before));
         let (level, until) = better.map_or((level, until), |(level, until)| (level.min(held), until));
         let year = Some(year).filter(|_| better.is_none() && level > 0);
@@ -647,8 +648,8 @@ impl Oracle {
                 continue;
             }
             self.people[who].marks.remove(nth);
-            let met = by.as_ref().map_or(self.people[who].clock, |(at, _)| *at);
-            let dated = reached.lot.map_or(met, |lot| met.max(self.lots[lot].earned_at));
+            let met = by.as_ref().map(|(at, _)| *at);
+            let dated = reached.lot.map(|lot| self.lots[lot].earned_at).max(met).unwrap_or(self.people[who].clock);
             let by = by.or_else(|| self.last_open(who));
             let firm_at = by.as_ref().map_or(dated, |(at, _)| dated.max(at + self.edition().pending_days * DAY));
             self.take_mark(who, &reached);
