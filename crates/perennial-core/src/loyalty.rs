@@ -817,8 +817,8 @@ fn is_met(book: &Book<'_>, when: &Predicate, other_year: Option<i16>, without: O
 
 /// The local year of an instant, if it is not this one.
 fn other_year(book: &Book<'_>, at: Timestamp) -> Option<i16> {
-    let zone = &book.program().zone;
-    Some(zone.year(at)).filter(|year| *year != zone.year(book.customer.clock))
+    let (zone, now) = (&book.program().zone, book.customer.clock);
+    if at == now { None } else { Some(zone.year(at)).filter(|year| *year != zone.year(now)) }
 }
 
 /// What orders move of what a mark reads, as far as an order's part can be taken out of it.
