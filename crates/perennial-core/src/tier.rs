@@ -376,14 +376,14 @@ fn best_before(
     for status in member.held_before.iter().filter(|status| stays(status)) {
         let is_over = status.until <= now;
         leaves &= !(is_over && status.by_hand);
-        let Some(level) = tiers.position(&status.tier) else { continue };
+        let level = tiers.position(&status.tier);
         if !is_over {
-            best = best.max(Some((level, status.until)));
+            best = best.max(level.map(|level| (level, status.until)));
             if status.by_hand {
-                return (best, true);
+                return (best, true); // Also where its level is no more.
             }
         } else if leaves {
-            best = best.max(remains_of(book, level, status.until, now));
+            best = best.max(level.and_then(|level| remains_of(book, level, status.until, now)));
         }
     }
     (best, false)
