@@ -708,6 +708,7 @@ impl Orders {
     /// earlier stays. The list may be too long until it is trimmed.
     pub(crate) fn unite(&mut self, other: Self) {
         let (mine, theirs) = (self.standing, other.standing);
+        self.left.extend(other.left); // Something may come back of them yet.
         let mut twice = Standing::default();
         for kept in other.records {
             let record = kept.record().into_owned();
@@ -976,10 +977,11 @@ pub(crate) fn take_back(record: &mut OrderRecord, back: &Return) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_damaged_row_is_read_whatever_amounts_it_holds() {
+    fn an_order(nth: u16) -> OrderRecord {
+        let mut name = [1; 16];
+        name[..2].copy_from_slice(&nth.to_le_bytes());
         let booking = Booking {
-            order: OrderRef([1; 16]),
+            order: OrderRef(name),
             version: 1,
             eligible: 0,
             earns: true,
@@ -988,8 +990,23 @@ mod tests {
             paid_points: 0,
             rules: Arc::default(),
         };
-        let usd: Currency = "USD".parse().unwrap();
-        let mut order = record(&booking, None, (Timestamp::EPOCH, Timestamp::EPOCH), usd);
+        record(&booking, None, (Timestamp::EPOCH, Timestamp::EPOCH), "USD".parse().unwrap())
+    }
+
+    #[test]
+    fn what_left_the_list_of_somebody_who_was_merged_can_come_back() {
+        let (mut ours, mut theirs) = (Orders::default(), Orders::default());
+        (0..=ORDERS_MAX).for_each(|nth| theirs.push(Box::new(an_order(u16::try_from(nth).unwrap()))));
+        let first = an_order(0).order;
+        assert!(!theirs.has(first));
+        ours.unite(theirs);
+        ours.recall(first);
+        assert!(ours.has(first));
+    }
+
+    #[test]
+    fn a_damaged_row_is_read_whatever_amounts_it_holds() {
+        let mut order = an_order(1);
         order.lines.iter_mut().for_each(|line| (line.net_left, line.paid_left) = (i64::MAX, i64::MAX));
         let bytes = postcard::to_stdvec(&order).unwrap();
         let packed = PackedRecord::read(&bytes).unwrap();
