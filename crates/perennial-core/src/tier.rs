@@ -149,14 +149,11 @@ pub(crate) fn regrade(book: &mut Book<'_>, year: i16, order: Option<OrderRef>) {
     } else if reached == held.level && until > held.until {
         TierReason::Kept
     } else if (reached, until) == (held.level, held.until) && is_told_late(book, order, held) {
-        TierReason::Rests
+        let held = held.clone();
+        return rest(book, tiers, &held);
     } else {
         return;
     };
-    if reason == TierReason::Rests {
-        let held = held.clone();
-        return rest(book, tiers, &held);
-    }
     let mark = tiers.levels.get(usize::from(reached)).map_or(0, |level| level.from);
     let completing = if order.is_some() { resting_on(book, tiers, mark, year, None) } else { None };
     change(book, reached, until, reason, completing.or(order));
