@@ -504,8 +504,9 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     // One that does not earn counts as an order all the same.
     settle_progress(book, &stood, &lost);
-    if reach_again(book, &stood, name) {
-        settle_progress(book, &[], &lost); // Its points may count for another year now.
+    // What moves on may count for another year then, and hold up others no longer.
+    while reach_again(book, &mut stood, name) {
+        settle_progress(book, &stood, &lost);
     }
     if before.earns {
         milestones(book, None);
@@ -853,16 +854,17 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
 /// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
-    completing(book, milestone, at_hand.0, |record| record.at > at_hand.0).or(Some(at_hand))
+    completing(book, milestone, at_hand.0, &[], |record| record.at > at_hand.0).or(Some(at_hand))
 }
 
 /// Of some standing orders the one by which a mark is met, also by what counts for the year of an instant: of sums the
 /// last one without which, and those after it, it is not; of a level the one that this rests on; of what the last order
-/// moves, that one. None where it is met without them.
+/// moves, that one. None where it is met without them. What open milestones gave counts for nothing.
 fn completing(
     book: &Book<'_>,
     milestone: &Milestone,
     about: Timestamp,
+    open: &[Reached],
     is_asked: impl Fn(&OrderRecord) -> bool,
 ) -> Option<(Timestamp, OrderRef)> {
     let mut asked: Vec<_> = book.customer.orders.iter().filter(|record| record.stands() && is_asked(record)).collect();
@@ -870,24 +872,41 @@ fn completing(
     if milestone.when.reads(is_of_the_last_order) {
         return asked.last().map(|record| place(record));
     }
-    let level = || book.customer.member.as_ref()?.tier.as_ref()?.reached_by;
-    let of_level = if milestone.when.reads(|field| *field == Field::Tier) { level() } else { None };
-    let lifting = of_level.and_then(|by| asked.iter().find(|record| record.order == by)).map(|record| place(record));
-    let (mut without, mut is_last) = (Without::default(), true);
+    let reads_level = milestone.when.reads(|field| *field == Field::Tier);
+    let lifting = if reads_level { lifted_by(book, &milestone.when, about, open) } else { Vec::new() };
+    let lifting = asked.iter().find(|record| lifting.contains(&record.order)).map(|record| place(record));
+    let (mut without, mut is_last) = (Without { points: given_by(book, open), ..Without::default() }, true);
     let of_sums = asked.iter().rev().find(|record| {
-        leave_out(book, record, std::mem::take(&mut is_last), &mut without);
+        leave_out(book, record, std::mem::take(&mut is_last), open, &mut without);
         !is_met(book, &milestone.when, other_year(book, about), Some(&without))
     });
     lifting.into_iter().chain(of_sums.map(|record| place(record))).max_by_key(|(at, _)| *at)
 }
 
+/// The orders that the levels rest on which meet a mark: a later one has only extended what an earlier one reached. None
+/// where one of them is held without an order.
+fn lifted_by(book: &Book<'_>, when: &Predicate, about: Timestamp, open: &[Reached]) -> Vec<OrderRef> {
+    let points = given_by(book, open);
+    let levels = tier::held_without(book, &points).into_iter().filter(|(level, _)| {
+        let without = Without { points: points.clone(), level: Some(*level), ..Without::default() };
+        is_met(book, when, other_year(book, about), Some(&without))
+    });
+    levels.map(|(_, status)| status.reached_by).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
 /// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
-/// came back since, and that stands all the same, hangs on the last one.
-pub(crate) fn given_with(book: &Book<'_>, order: OrderRef, is_last: bool) -> impl Iterator<Item = (i16, i64)> {
+/// came back since, and that stands all the same, hangs on the last one. But for what is open.
+pub(crate) fn given_with(
+    book: &Book<'_>,
+    order: OrderRef,
+    is_last: bool,
+    open: &[Reached],
+) -> impl Iterator<Item = (i16, i64)> {
     let reached = book.customer.member.iter().flat_map(|member| &member.milestones);
     let came_back = |by| book.customer.orders.get(by).is_some_and(|record| !record.stands());
     let is_with = move |by: OrderRef| by == order || is_last && came_back(by);
-    reached.filter(move |reached| reached.order.is_some_and(is_with)).filter_map(|reached| gave(book, reached))
+    let counts = move |reached: &&Reached| reached.order.is_some_and(is_with) && !open.contains(reached);
+    reached.filter(counts).filter_map(|reached| gave(book, reached))
 }
 
 /// Points that a milestone gave, and the local year that they count for.
@@ -896,13 +915,21 @@ fn gave(book: &Book<'_>, reached: &Reached) -> Option<(i16, i64)> {
     Some((book.program().zone.year(lot.earned_at), lot.buckets.granted))
 }
 
-/// Takes what an order brought out of the sums.
-fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, without: &mut Without) {
+/// Points that some milestones gave, by the local year that they count for.
+fn given_by(book: &Book<'_>, milestones: &[Reached]) -> BTreeMap<i16, i64> {
+    let mut points: BTreeMap<i16, i64> = BTreeMap::new();
+    let given = milestones.iter().filter_map(|reached| gave(book, reached));
+    given.for_each(|(year, given)| *points.entry(year).or_default() += given);
+    points
+}
+
+/// Takes what an order brought out of the sums, but for what is open.
+fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, open: &[Reached], without: &mut Without) {
     without.orders += 1;
     if record.counts {
         without.spend = without.spend.saturating_add(record.left());
     }
-    given_with(book, record.order, is_last)
+    given_with(book, record.order, is_last, open)
         .for_each(|(year, points)| *without.points.entry(year).or_default() += points);
     if !record.earns {
         return;
@@ -961,9 +988,7 @@ fn miss(book: &mut Book<'_>, reached: Reached) {
 /// for, until it stands by itself.
 fn missed(book: &Book<'_>, mut soft: Vec<Reached>, lost: Option<&tier::Lost>) -> Vec<Reached> {
     loop {
-        let mut points: BTreeMap<i16, i64> = BTreeMap::new();
-        let given = soft.iter().filter_map(|reached| gave(book, reached));
-        given.for_each(|(year, given)| *points.entry(year).or_default() += given);
+        let points = given_by(book, &soft);
         let level = lost.and_then(|lost| tier::level_after_refund(book, lost, &points));
         let without = Without { points, level, ..Without::default() };
         let Some(at) = soft.iter().position(|reached| holds_still(book, reached, &without)) else { return soft };
@@ -989,34 +1014,54 @@ fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
 }
 
 /// Milestones whose marks are met although something of an order came back hang on the order that meets them now, if
-/// theirs is gone or was not enough: they are taken back and reached again, dated no earlier than they were. Only those
-/// of the version in force: what another one asked may be computed no more. Whether there were some.
-fn reach_again(book: &mut Book<'_>, stood: &[Reached], order: OrderRef) -> bool {
+/// theirs is gone or was not enough. Only those of the version in force: what another one asked may be computed no more.
+/// Whether some of those that stood did; they are among these then as they are now.
+fn reach_again(book: &mut Book<'_>, stood: &mut [Reached], order: OrderRef) -> bool {
     let (program, Some(member)) = (book.program(), &book.customer.member) else { return false };
-    let standing = stood.iter().filter(|reached| reached.version == program.version);
-    let standing: Vec<Reached> = standing.filter(|reached| member.milestones.contains(reached)).cloned().collect();
+    let is_open = |reached: &&Reached| reached.version == program.version && member.milestones.contains(reached);
+    let mut open: Vec<Reached> = stood.iter().filter(is_open).cloned().collect();
     let mut any = false;
-    for reached in standing {
-        let Some(milestone) = program.milestones.iter().find(|m| m.id == reached.milestone) else { continue };
-        let Some(hung) = reached.order.and_then(|by| book.customer.orders.get(by)) else { continue };
-        let is_gone = hung.order == order && !hung.stands();
-        let by = completing(book, milestone, hung.at, |_| true);
-        // A level that a later order has extended had been reached before.
-        let of_sums = !milestone.when.reads(|field| is_of_the_last_order(field) || *field == Field::Tier);
-        let needs_a_later = of_sums && by.is_some_and(|(at, _)| at > hung.at);
-        if !is_gone && !needs_a_later {
-            continue;
+    while let Some((at, milestone)) = next_met(book, &open) {
+        let hung = open[at].order.and_then(|hung| book.customer.orders.get(hung)).map(Listed::into_owned);
+        let by = hung.as_ref().and_then(|hung| completing(book, milestone, hung.at, &open, |_| true));
+        let moves = hung.is_some_and(|hung| {
+            let needs_a_later = !milestone.when.reads(is_of_the_last_order) && by.is_some_and(|(at, _)| at > hung.at);
+            hung.order == order && !hung.stands() || needs_a_later
+        });
+        let reached = open.remove(at);
+        if moves {
+            let moved = move_on(book, milestone, reached.clone(), by);
+            stood.iter_mut().filter(|stood| **stood == reached).for_each(|stood| stood.clone_from(&moved));
+            any = true;
         }
-        let met = by.map(|(bought, _)| first_met(book, milestone, bought));
-        let by = by.or_else(|| last_open(book, milestone));
-        let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
-        let dated = lot.map(|lot| lot.earned_at).max(met).unwrap_or(book.customer.clock);
-        miss(book, reached);
-        give(book, milestone, dated, by);
-        tier::regrade(book, program.zone.year(dated), by.map(|(_, order)| order));
-        any = true;
     }
     any
+}
+
+/// The first of some milestones that what others of them give does not hold up.
+fn next_met<'a>(book: &Book<'a>, open: &[Reached]) -> Option<(usize, &'a Milestone)> {
+    let points = given_by(book, open);
+    let without = Without { level: tier::level_without(book, &points), points, ..Without::default() };
+    open.iter().enumerate().find_map(|(at, reached)| {
+        let milestone = book.program().milestones.iter().find(|milestone| milestone.id == reached.milestone)?;
+        let placed = reached.order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
+        let other_year = placed.and_then(|placed| other_year(book, placed));
+        is_met(book, &milestone.when, other_year, Some(&without)).then_some((at, milestone))
+    })
+}
+
+/// Takes a milestone back and reaches it by another order, dated no earlier than it was; how it is held then.
+fn move_on(book: &mut Book<'_>, milestone: &Milestone, reached: Reached, by: Option<(Timestamp, OrderRef)>) -> Reached {
+    let met = by.map(|(bought, _)| first_met(book, milestone, bought));
+    let by = by.or_else(|| last_open(book, milestone));
+    let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
+    let dated = lot.map(|lot| lot.earned_at).max(met).unwrap_or(book.customer.clock);
+    miss(book, reached.clone());
+    give(book, milestone, dated, by);
+    tier::regrade(book, book.program().zone.year(dated), by.map(|(_, order)| order));
+    let held = book.customer.member.as_ref();
+    let given = held.and_then(|member| member.milestones.iter().find(|given| given.milestone == milestone.id));
+    given.cloned().unwrap_or(reached)
 }
 
 fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {

@@ -254,6 +254,28 @@ fn is_firm(book: &Book<'_>, order: OrderRef) -> bool {
     book.customer.orders.get(order).is_some_and(|record| end(&record) <= book.customer.clock)
 }
 
+/// What is held and what was before, as far as it is good still, each with its place: but for what years would not
+/// reach if so many of their points did not count.
+pub(crate) fn held_without<'b>(book: &'b Book<'_>, withheld: &BTreeMap<i16, i64>) -> Vec<(u8, &'b TierStatus)> {
+    let (Some(tiers), Some(member)) = (book.rules.ladder(), &book.customer.member) else { return Vec::new() };
+    let rests_on_them = |status: &TierStatus| {
+        let less = withheld.get(&status.year).filter(|_| !status.by_hand && tiers.by == TierBy::PointsEarned);
+        let counted = counted(member, tiers, status.year);
+        less.is_some_and(|less| reaches(book, tiers, status, counted) && !reaches(book, tiers, status, counted - less))
+    };
+    let before = member.held_before.iter().filter(|status| status.until > book.customer.clock);
+    let levels = member.tier.iter().chain(before).filter(|status| !rests_on_them(status));
+    levels.map(|status| (tiers.position(&status.tier).unwrap_or(status.level), status)).collect()
+}
+
+/// The level that is held if so many points of each local year do not count; none where that is the one that is.
+pub(crate) fn level_without(book: &Book<'_>, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
+    let held = book.customer.member.as_ref()?.tier.as_ref()?;
+    let left = held_without(book, withheld);
+    let stays = left.iter().any(|(_, status)| std::ptr::eq(*status, held));
+    if stays { None } else { Some(left.iter().map(|(level, _)| *level).max().unwrap_or(0)) }
+}
+
 /// The level that a refund would leave if so many points of each local year did not count; none where the one that is
 /// held stays.
 pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
@@ -493,7 +515,7 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16, back: Option
             TierBy::Spend => loyalty::spend_of(book, record),
         };
         if tiers.by == TierBy::PointsEarned {
-            let given = loyalty::given_with(book, record.order, last == Some(record.order));
+            let given = loyalty::given_with(book, record.order, last == Some(record.order), &[]);
             left -= given.filter(|(of, _)| *of == year).map(|(_, points)| points).sum::<i64>();
         }
         left < mark
