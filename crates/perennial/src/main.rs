@@ -174,10 +174,11 @@ enum Scenario {
 
 #[derive(Subcommand)]
 enum Program {
-    /// Say all that is wrong with a programme file.
+    /// Say all that is wrong with programme files.
     Check {
-        /// The file.
-        file: PathBuf,
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// Print the JSON Schema of programme files, for editors.
     Schema,
@@ -204,7 +205,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode, Trouble> {
     match verb {
         Verb::Scenario(Scenario::Run { paths, format }) => return Ok(run_scenarios(&paths, format)),
-        Verb::Program(Program::Check { file }) => return Ok(check_program(&file)),
+        Verb::Program(Program::Check { files }) => return Ok(check_programs(&files)),
         Verb::Program(Program::Schema) => say!("{:#}", program::schema()),
         Verb::Serve { folder, in_force, listen } => commands::serve(&folder.path, in_force.program.as_deref(), listen)?,
         Verb::Import { folder, in_force, arguments } => {
@@ -285,6 +286,12 @@ fn run_scenarios(paths: &[PathBuf], format: Format) -> ExitCode {
     } else {
         ExitCode::from(u8::from(held < verdicts.len()))
     }
+}
+
+/// The first exit code that is not success is that of all.
+fn check_programs(files: &[PathBuf]) -> ExitCode {
+    let codes: Vec<ExitCode> = files.iter().map(|file| check_program(file)).collect();
+    codes.into_iter().find(|code| *code != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS)
 }
 
 fn check_program(file: &std::path::Path) -> ExitCode {

@@ -105,8 +105,11 @@ fn book_order(book: &mut Book<'_>, event: &Event, order: &Order, name: OrderRef)
     let joined = book.customer.member.as_ref().map(|m| m.enrolled_at);
     let ours = program.rate(currency).is_some();
     let earns = ours && joined.is_some_and(|joined| event.at >= joined);
-    if joined.is_some() && !ours {
-        book.note("currency_mismatch");
+    match joined {
+        None => book.note("not_a_member"),
+        Some(joined) if event.at < joined => book.note("before_joining"),
+        Some(_) if !ours => book.note("currency_mismatch"),
+        Some(_) => {}
     }
     if order.says_no_amount() {
         book.note("no_amount");

@@ -84,6 +84,18 @@ fn an_order_that_names_no_amount_is_told_so() {
 }
 
 #[test]
+fn an_order_of_nobody_who_is_a_member_says_why_it_earns_nothing() {
+    let mut shop = Shop::open();
+    let message = send(&mut shop, "Order Completed", &json!({ "order_id": "A", "subtotal": 10 }));
+    assert_eq!(told(&mut shop, &message, "noted"), "not_a_member");
+    shop.ask("ana", "e", enroll()).unwrap();
+    let earlier = json!({ "userId": "ana", "event": "Order Completed", "timestamp": "2020-05-01T12:00:00Z",
+        "properties": { "order_id": "B", "subtotal": 10 } });
+    let message = shop.call(Call::Track, earlier).message_id.to_string();
+    assert_eq!(told(&mut shop, &message, "noted"), "before_joining");
+}
+
+#[test]
 fn what_comes_back_is_told_in_the_currency_of_its_order_however_old_that_is() {
     let mut shop = member_of_a_shop_with_rates();
     let order = json!({ "order_id": "J", "subtotal": 10_000, "currency": "JPY" });
