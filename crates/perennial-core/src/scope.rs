@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use crate::customer::Customer;
+use crate::customer::{Customer, Year};
 use crate::event::Event;
 use crate::expr::{self, Field, Op, Scope};
 use crate::feature::Seen;
@@ -22,12 +22,29 @@ pub struct Without {
     pub orders: i64,
     /// Their goods, in minor units of the programme's currency.
     pub spend: i64,
-    /// Qualifying points, by local year.
-    pub points: BTreeMap<i16, i64>,
+    /// What counts for tiers, by local year.
+    pub years: BTreeMap<i16, Year>,
     /// Thousandths of each unit of impact.
     pub impact: BTreeMap<Word, i64>,
     /// The level that is held instead, by its place.
     pub level: Option<u8>,
+}
+
+impl Without {
+    /// Leaves something more out.
+    pub fn add(&mut self, more: &Self) {
+        self.orders += more.orders;
+        self.spend = self.spend.saturating_add(more.spend);
+        for (year, more) in &more.years {
+            let sum = self.years.entry(*year).or_default();
+            sum.points = sum.points.saturating_add(more.points);
+            sum.spend = sum.spend.saturating_add(more.spend);
+        }
+        for (unit, more) in &more.impact {
+            let sum = self.impact.entry(unit.clone()).or_default();
+            *sum = sum.saturating_add(*more);
+        }
+    }
 }
 
 /// A view of one moment.
@@ -190,7 +207,7 @@ impl<'a> View<'a> {
             Field::PointsEarned => {
                 let year = self.year();
                 let points = member.years.get(&year).map_or(0, |y| y.points);
-                let less = self.without.and_then(|less| less.points.get(&year)).copied().unwrap_or(0);
+                let less = self.without.and_then(|less| less.years.get(&year)).map_or(0, |less| less.points);
                 expr::View::Number(points.saturating_sub(less).into())
             }
             _ => expr::View::Null,

@@ -27,7 +27,10 @@ pub fn counted(member: &Member, tiers: &Tiers, year: i16) -> i64 {
 }
 
 fn count_in(years: &Few<i16, Year>, by: TierBy, year: i16) -> i64 {
-    let year = years.get(&year).copied().unwrap_or_default();
+    years.get(&year).map_or(0, |year| count_of(*year, by))
+}
+
+fn count_of(year: Year, by: TierBy) -> i64 {
     match by {
         TierBy::PointsEarned => year.points,
         TierBy::Spend => year.spend,
@@ -181,23 +184,23 @@ struct Sums {
     by: TierBy,
     now: Few<i16, Year>,
     before: Few<i16, Year>,
-    /// Points that are taken to count in neither.
-    withheld: BTreeMap<i16, i64>,
+    /// Points that are taken to count no more.
+    withheld: BTreeMap<i16, Year>,
 }
 
 impl Sums {
-    fn of(book: &Book<'_>, tiers: &Tiers, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<Self> {
+    fn of(book: &Book<'_>, tiers: &Tiers, lost: &Lost, withheld: &BTreeMap<i16, Year>) -> Option<Self> {
         let now = book.customer.member.as_ref()?.years.clone();
         let withheld = if tiers.by == TierBy::PointsEarned { withheld.clone() } else { BTreeMap::new() };
         Some(Self { by: tiers.by, now, before: lost.years.clone(), withheld })
     }
 
     fn now(&self, year: i16) -> i64 {
-        count_in(&self.now, self.by, year) - self.withheld.get(&year).unwrap_or(&0)
+        count_in(&self.now, self.by, year) - self.withheld.get(&year).map_or(0, |less| count_of(*less, self.by))
     }
 
     fn before(&self, year: i16) -> i64 {
-        count_in(&self.before, self.by, year) - self.withheld.get(&year).unwrap_or(&0)
+        count_in(&self.before, self.by, year)
     }
 }
 
@@ -254,31 +257,31 @@ fn is_firm(book: &Book<'_>, order: OrderRef) -> bool {
     book.customer.orders.get(order).is_some_and(|record| end(&record) <= book.customer.clock)
 }
 
-/// What is held and what was before, as far as it is good still, each with its place: but for what years would not
-/// reach if so many of their points did not count.
-pub(crate) fn held_without<'b>(book: &'b Book<'_>, withheld: &BTreeMap<i16, i64>) -> Vec<(u8, &'b TierStatus)> {
-    let (Some(tiers), Some(member)) = (book.rules.ladder(), &book.customer.member) else { return Vec::new() };
-    let rests_on_them = |status: &TierStatus| {
-        let less = withheld.get(&status.year).filter(|_| !status.by_hand && tiers.by == TierBy::PointsEarned);
-        let counted = counted(member, tiers, status.year);
-        less.is_some_and(|less| reaches(book, tiers, status, counted) && !reaches(book, tiers, status, counted - less))
+/// The level that is held if so much of each local year did not count, none where there are none: years hold up what
+/// they reach, also a level that was leapt over. What was set by hand, or is held although its year is short of it,
+/// needs no year.
+pub(crate) fn level_without(book: &Book<'_>, less: &BTreeMap<i16, Year>) -> Option<u8> {
+    let (tiers, member, now) = (book.rules.ladder()?, book.customer.member.as_ref()?, book.customer.clock);
+    let held = member.tier.as_ref()?;
+    if held.by_hand {
+        return Some(held.level);
+    }
+    let all = |year: i16| counted(member, tiers, year);
+    let left = |year: i16| all(year) - less.get(&year).map_or(0, |less| count_of(*less, tiers.by));
+    let of_status = |status: &TierStatus| {
+        let level = tiers.position(&status.tier).unwrap_or(status.level);
+        let needs_no_year = status.by_hand || !reaches(book, tiers, status, all(status.year));
+        if needs_no_year { level } else { level.min(level_by(book, tiers, status, left(status.year))) }
     };
-    let before = member.held_before.iter().filter(|status| status.until > book.customer.clock);
-    let levels = member.tier.iter().chain(before).filter(|status| !rests_on_them(status));
-    levels.map(|status| (tiers.position(&status.tier).unwrap_or(status.level), status)).collect()
-}
-
-/// The level that is held if so many points of each local year do not count; none where that is the one that is.
-pub(crate) fn level_without(book: &Book<'_>, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
-    let held = book.customer.member.as_ref()?.tier.as_ref()?;
-    let left = held_without(book, withheld);
-    let stays = left.iter().any(|(_, status)| std::ptr::eq(*status, held));
-    if stays { None } else { Some(left.iter().map(|(level, _)| *level).max().unwrap_or(0)) }
+    let before = member.held_before.iter().filter(|status| status.until > now);
+    let years = member.years.keys().filter(|year| end_of_next_year(book.program(), **year) > now);
+    let levels = before.map(of_status).chain(years.map(|year| level_for(tiers, left(*year))));
+    Some(levels.fold(of_status(held), u8::max).min(held.level))
 }
 
 /// The level that a refund would leave if so many points of each local year did not count; none where the one that is
 /// held stays.
-pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeMap<i16, i64>) -> Option<u8> {
+pub(crate) fn level_after_refund(book: &Book<'_>, lost: &Lost, withheld: &BTreeMap<i16, Year>) -> Option<u8> {
     let tiers = book.rules.ladder()?;
     let sums = Sums::of(book, tiers, lost, withheld)?;
     let held = book.customer.member.as_ref()?.tier.as_ref().filter(|held| held.level > 0 && !held.by_hand)?;
@@ -463,9 +466,7 @@ fn is_undermined(book: &Book<'_>, tiers: &Tiers, lost: &Lost, sums: &Sums, statu
         OnRefund::AtReview => false,
         OnRefund::AtOnce => !status.by_hand && is_short && reaches(book, tiers, status, sums.before(status.year)),
         OnRefund::IfReachingOrderPending => {
-            let stands = book.customer.orders.get(lost.order).is_some_and(|record| record.stands());
-            let gone = status.reached_by == Some(lost.order) && !stands;
-            lost.was_pending && (gone || !status.by_hand && is_short && lost.has_reached(book, tiers, sums, status))
+            lost.was_pending && !status.by_hand && is_short && lost.has_reached(book, tiers, sums, status)
         }
     }
 }

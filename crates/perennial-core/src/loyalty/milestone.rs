@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::earn::standing_points;
+use super::earn::{spend_of, standing_points};
 use super::lot::grant;
 use super::refund::reverse;
-use crate::customer::Reached;
+use crate::customer::{Reached, Year};
 use crate::engine::Book;
 use crate::expr::{Field, Predicate};
 use crate::fact::{Cause, Fact};
 use crate::id::OrderRef;
-use crate::orders::{Listed, OrderRecord};
+use crate::orders::OrderRecord;
 use crate::program::{Milestone, Program};
 use crate::scope::{View, Without};
 use crate::tier;
@@ -99,44 +99,50 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
 /// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
-    completing(book, milestone, at_hand.0, &[], |record| record.at > at_hand.0).or(Some(at_hand))
+    let later = standing(book, |record| record.at > at_hand.0);
+    completing(book, milestone, at_hand.0, &later, &[]).or(Some(at_hand))
 }
 
-/// Of some standing orders the one by which a mark is met, also by what counts for the year of an instant: of sums the
-/// last one without which, and those after it, it is not; of a level the one that this rests on; of what the last order
-/// moves, that one. None where it is met without them. What open milestones gave counts for nothing.
+/// A standing order, and what it brought by itself.
+struct Standing {
+    at: Timestamp,
+    order: OrderRef,
+    brought: Without,
+}
+
+/// Standing orders, by the instant that they were placed.
+fn standing(book: &Book<'_>, is_asked: impl Fn(&OrderRecord) -> bool) -> Vec<Standing> {
+    let asked = book.customer.orders.iter().filter(|record| record.stands() && is_asked(record));
+    let mut standing: Vec<Standing> =
+        asked.map(|record| Standing { at: record.at, order: record.order, brought: brought(book, &record) }).collect();
+    standing.sort_by_key(|standing| standing.at);
+    standing
+}
+
+/// Of standing orders the one by which a mark is met, also by what counts for the year of an instant: the last one
+/// without which, and those after it, it is not; of what the last order moves, that one. None where it is met without
+/// them. What open milestones gave counts for nothing.
 fn completing(
     book: &Book<'_>,
     milestone: &Milestone,
     about: Timestamp,
+    orders: &[Standing],
     open: &[Reached],
-    is_asked: impl Fn(&OrderRecord) -> bool,
 ) -> Option<(Timestamp, OrderRef)> {
-    let mut asked: Vec<_> = book.customer.orders.iter().filter(|record| record.stands() && is_asked(record)).collect();
-    asked.sort_by_key(|record| record.at);
     if milestone.when.reads(is_of_the_last_order) {
-        return asked.last().map(|record| place(record));
+        return orders.last().map(|last| (last.at, last.order));
     }
     let reads_level = milestone.when.reads(|field| *field == Field::Tier);
-    let lifting = if reads_level { lifted_by(book, &milestone.when, about, open) } else { Vec::new() };
-    let lifting = asked.iter().find(|record| lifting.contains(&record.order)).map(|record| place(record));
-    let (mut without, mut is_last) = (Without { points: given_by(book, open), ..Without::default() }, true);
-    let of_sums = asked.iter().rev().find(|record| {
-        leave_out(book, record, std::mem::take(&mut is_last), open, &mut without);
+    let last = orders.last().map(|last| last.order);
+    let mut without = Without { years: given_by(book, open), ..Without::default() };
+    let completing = orders.iter().rev().find(|standing| {
+        without.add(&standing.brought);
+        let given = given_with(book, standing.order, last == Some(standing.order), open);
+        given.for_each(|(year, points)| without.years.entry(year).or_default().points += points);
+        without.level = if reads_level { tier::level_without(book, &without.years) } else { None };
         !is_met(book, &milestone.when, other_year(book, about), Some(&without))
     });
-    lifting.into_iter().chain(of_sums.map(|record| place(record))).max_by_key(|(at, _)| *at)
-}
-
-/// The orders that the levels rest on which meet a mark: a later one has only extended what an earlier one reached. None
-/// where one of them is held without an order.
-fn lifted_by(book: &Book<'_>, when: &Predicate, about: Timestamp, open: &[Reached]) -> Vec<OrderRef> {
-    let points = given_by(book, open);
-    let levels = tier::held_without(book, &points).into_iter().filter(|(level, _)| {
-        let without = Without { points: points.clone(), level: Some(*level), ..Without::default() };
-        is_met(book, when, other_year(book, about), Some(&without))
-    });
-    levels.map(|(_, status)| status.reached_by).collect::<Option<Vec<_>>>().unwrap_or_default()
+    completing.map(|standing| (standing.at, standing.order))
 }
 
 /// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
@@ -160,35 +166,34 @@ fn gave(book: &Book<'_>, reached: &Reached) -> Option<(i16, i64)> {
     Some((book.program().zone.year(lot.earned_at), lot.buckets.granted))
 }
 
-/// Points that some milestones gave, by the local year that they count for.
-fn given_by(book: &Book<'_>, milestones: &[Reached]) -> BTreeMap<i16, i64> {
-    let mut points: BTreeMap<i16, i64> = BTreeMap::new();
+/// What some milestones gave, by the local year that it counts for.
+fn given_by(book: &Book<'_>, milestones: &[Reached]) -> BTreeMap<i16, Year> {
+    let mut years: BTreeMap<i16, Year> = BTreeMap::new();
     let given = milestones.iter().filter_map(|reached| gave(book, reached));
-    given.for_each(|(year, given)| *points.entry(year).or_default() += given);
-    points
+    given.for_each(|(year, points)| years.entry(year).or_default().points += points);
+    years
 }
 
-/// Takes what an order brought out of the sums, but for what is open.
-fn leave_out(book: &Book<'_>, record: &OrderRecord, is_last: bool, open: &[Reached], without: &mut Without) {
-    without.orders += 1;
+/// What an order brought of the sums, without what milestones gave with it.
+fn brought(book: &Book<'_>, record: &OrderRecord) -> Without {
+    let mut brought = Without { orders: 1, ..Without::default() };
     if record.counts {
-        without.spend = without.spend.saturating_add(record.left());
+        brought.spend = record.left();
     }
-    given_with(book, record.order, is_last, open)
-        .for_each(|(year, points)| *without.points.entry(year).or_default() += points);
     if !record.earns {
-        return;
+        return brought;
     }
-    let year = book.program().zone.year(record.at);
-    *without.points.entry(year).or_default() += standing_points(book, record);
+    let counts = Year { points: standing_points(book, record), spend: spend_of(book, record) };
+    brought.years.insert(book.program().zone.year(record.at), counts);
     let edition = book.rules.edition(record.version);
     let granted = edition.iter().flat_map(|edition| &edition.program.benefits);
     let granted = granted.filter(|benefit| record.benefits.contains(&benefit.id)).flat_map(|benefit| &benefit.impact);
     for (unit, amount) in record.impact_left().into_iter().chain(granted.map(|(unit, amount)| (unit.clone(), *amount)))
     {
-        let sum = without.impact.entry(unit).or_default();
+        let sum = brought.impact.entry(unit).or_default();
         *sum = sum.saturating_add(amount);
     }
+    brought
 }
 
 /// Milestones that a refund of an order may take back, for they are not firm yet: those that meet their mark, and those
@@ -233,9 +238,9 @@ fn miss(book: &mut Book<'_>, reached: Reached) {
 /// for, until it stands by itself.
 fn missed(book: &Book<'_>, mut soft: Vec<Reached>, lost: Option<&tier::Lost>) -> Vec<Reached> {
     loop {
-        let points = given_by(book, &soft);
-        let level = lost.and_then(|lost| tier::level_after_refund(book, lost, &points));
-        let without = Without { points, level, ..Without::default() };
+        let years = given_by(book, &soft);
+        let level = lost.and_then(|lost| tier::level_after_refund(book, lost, &years));
+        let without = Without { years, level, ..Without::default() };
         let Some(at) = soft.iter().position(|reached| holds_still(book, reached, &without)) else { return soft };
         soft.remove(at);
     }
@@ -265,15 +270,16 @@ pub(super) fn reach_again(book: &mut Book<'_>, stood: &mut [Reached], order: Ord
     let (program, Some(member)) = (book.program(), &book.customer.member) else { return false };
     let is_open = |reached: &&Reached| reached.version == program.version && member.milestones.contains(reached);
     let mut open: Vec<Reached> = stood.iter().filter(is_open).cloned().collect();
-    let mut any = false;
-    while let Some((at, milestone)) = next_met(book, &open) {
-        let hung = open[at].order.and_then(|hung| book.customer.orders.get(hung)).map(Listed::into_owned);
-        let by = hung.as_ref().and_then(|hung| completing(book, milestone, hung.at, &open, |_| true));
-        let moves = hung.is_some_and(|hung| {
+    if open.is_empty() {
+        return false;
+    }
+    let (orders, mut any) = (standing(book, |_| true), false);
+    while let Some((at, milestone, by)) = next_met(book, &orders, &open) {
+        let reached = open.remove(at);
+        let moves = reached.order.and_then(|hung| book.customer.orders.get(hung)).is_some_and(|hung| {
             let needs_a_later = !milestone.when.reads(is_of_the_last_order) && by.is_some_and(|(at, _)| at > hung.at);
             hung.order == order && !hung.stands() || needs_a_later
         });
-        let reached = open.remove(at);
         if moves {
             let moved = move_on(book, milestone, reached.clone(), by);
             stood.iter_mut().filter(|stood| **stood == reached).for_each(|stood| stood.clone_from(&moved));
@@ -283,16 +289,25 @@ pub(super) fn reach_again(book: &mut Book<'_>, stood: &mut [Reached], order: Ord
     any
 }
 
-/// The first of some milestones that what others of them give does not hold up.
-fn next_met<'a>(book: &Book<'a>, open: &[Reached]) -> Option<(usize, &'a Milestone)> {
-    let points = given_by(book, open);
-    let without = Without { level: tier::level_without(book, &points), points, ..Without::default() };
-    open.iter().enumerate().find_map(|(at, reached)| {
+/// Of some milestones that what the others of them give does not hold up, the one that is met first, and the order by
+/// which it is.
+fn next_met<'a>(
+    book: &Book<'a>,
+    orders: &[Standing],
+    open: &[Reached],
+) -> Option<(usize, &'a Milestone, Option<(Timestamp, OrderRef)>)> {
+    let years = given_by(book, open);
+    let without = Without { level: tier::level_without(book, &years), years, ..Without::default() };
+    let met = open.iter().enumerate().filter_map(|(at, reached)| {
         let milestone = book.program().milestones.iter().find(|milestone| milestone.id == reached.milestone)?;
         let placed = reached.order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
         let other_year = placed.and_then(|placed| other_year(book, placed));
-        is_met(book, &milestone.when, other_year, Some(&without)).then_some((at, milestone))
-    })
+        if !is_met(book, &milestone.when, other_year, Some(&without)) {
+            return None;
+        }
+        Some((at, milestone, completing(book, milestone, placed.unwrap_or(book.customer.clock), orders, open)))
+    });
+    met.min_by_key(|(_, _, by)| by.map(|(at, _)| at))
 }
 
 /// Takes a milestone back and reaches it by another order, dated no earlier than it was; how it is held then.
