@@ -19,10 +19,13 @@ use crate::time::Timestamp;
 /// Instants that are looked at to find when a mark was reached; each `since()` of a condition has two.
 const TURNS_MAX: usize = 64;
 
+/// When an order was placed, and which.
+type Place = (Timestamp, OrderRef);
+
 /// The last order of each local year that earns and stands; of one instant, the one that was booked last.
-pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, (Timestamp, OrderRef)> {
+pub(crate) fn last_orders(book: &Book<'_>) -> BTreeMap<i16, Place> {
     let zone = &book.program().zone;
-    let mut last: BTreeMap<i16, (Timestamp, OrderRef)> = BTreeMap::new();
+    let mut last: BTreeMap<i16, Place> = BTreeMap::new();
     for order in book.customer.orders.iter().filter(|order| order.earns && order.stands()) {
         let placed = place(&order);
         let latest = last.entry(zone.year(order.at)).or_insert(placed);
@@ -82,12 +85,12 @@ fn is_of_the_last_order(field: &Field) -> bool {
     matches!(field, Field::LastOrder | Field::Feature(_))
 }
 
-fn place(record: &OrderRecord) -> (Timestamp, OrderRef) {
+fn place(record: &OrderRecord) -> Place {
     (record.at, record.order)
 }
 
 /// The last order that may still come back, for what is reached by anything else but hangs on orders.
-fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, OrderRef)> {
+fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<Place> {
     if !milestone.when.reads(|field| is_sum_of_orders(field) || is_otherwise_moved_by_orders(field)) {
         return None;
     }
@@ -97,7 +100,7 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<(Timestamp, Order
 }
 
 /// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day.
-fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<(Timestamp, OrderRef)> {
+fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<Place> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
     let later = standing(book, |record| record.at > at_hand.0);
     completing(book, milestone, at_hand.0, &later, &[]).or(Some(at_hand))
@@ -128,7 +131,7 @@ fn completing(
     about: Timestamp,
     orders: &[Standing],
     open: &[Reached],
-) -> Option<(Timestamp, OrderRef)> {
+) -> Option<Place> {
     if milestone.when.reads(is_of_the_last_order) {
         return orders.last().map(|last| (last.at, last.order));
     }
@@ -295,7 +298,7 @@ fn next_met<'a>(
     book: &Book<'a>,
     orders: &[Standing],
     open: &[Reached],
-) -> Option<(usize, &'a Milestone, Option<(Timestamp, OrderRef)>)> {
+) -> Option<(usize, &'a Milestone, Option<Place>)> {
     let years = given_by(book, open);
     let without = Without { level: tier::level_without(book, &years), years, ..Without::default() };
     let met = open.iter().enumerate().filter_map(|(at, reached)| {
@@ -311,7 +314,7 @@ fn next_met<'a>(
 }
 
 /// Takes a milestone back and reaches it by another order, dated no earlier than it was; how it is held then.
-fn move_on(book: &mut Book<'_>, milestone: &Milestone, reached: Reached, by: Option<(Timestamp, OrderRef)>) -> Reached {
+fn move_on(book: &mut Book<'_>, milestone: &Milestone, reached: Reached, by: Option<Place>) -> Reached {
     let met = by.map(|(bought, _)| first_met(book, milestone, bought));
     let by = by.or_else(|| last_open(book, milestone));
     let lot = reached.lot.and_then(|id| book.customer.member.as_ref()?.wallet.lot(id));
@@ -339,7 +342,7 @@ fn reach(book: &mut Book<'_>, milestone: &Milestone, order: Option<OrderRef>) {
 }
 
 /// Gives what a milestone promises, dated at an instant; it is firm when the order that it hangs on is.
-fn give(book: &mut Book<'_>, milestone: &Milestone, placed: Timestamp, by: Option<(Timestamp, OrderRef)>) {
+fn give(book: &mut Book<'_>, milestone: &Milestone, placed: Timestamp, by: Option<Place>) {
     let zone = &book.program().zone;
     let firm_at = by.map_or(placed, |(bought, _)| zone.add(bought, book.program().points.pending).max(placed));
     let year = zone.year(placed);
