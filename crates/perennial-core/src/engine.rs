@@ -556,7 +556,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
         }
         fact => {
             if let Some(member) = &mut customer.member {
-                of_progress(edition, member, at, fact);
+                of_progress(edition, customer.id, member, at, fact);
             }
             if matches!(fact, Fact::Redeemed(_) | Fact::HoldEnded { .. }) {
                 watch_inactivity(edition, customer);
@@ -565,7 +565,7 @@ fn of_member(edition: &Edition, customer: &mut Customer, at: Timestamp, fact: &F
     }
 }
 
-fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fact) {
+fn of_progress(edition: &Edition, owner: CustomerId, member: &mut Member, at: Timestamp, fact: &Fact) {
     match fact {
         Fact::Qualified { year, points, spend } => {
             let counted = member.years.entry(*year);
@@ -590,7 +590,7 @@ fn of_progress(edition: &Edition, member: &mut Member, at: Timestamp, fact: &Fac
         Fact::Redeemed(redemption) => redeemed(member, redemption, at),
         Fact::RedemptionRecalled { key } => member.recall_redemption(key),
         Fact::Undone { key } => undone(member, key),
-        Fact::HoldEnded { hold, captured } => end_hold(member, hold, *captured, at),
+        Fact::HoldEnded { hold, captured } => end_hold(member, owner, hold, *captured, at),
         Fact::Submitted { activity, rule, unique } => {
             let (activity, rule, unique) = (*activity, rule.clone(), *unique);
             member.keep_activity(Activity { activity, rule, at, unique, approved: None });
@@ -676,7 +676,7 @@ fn pay(edition: &Edition, member: &mut Member, rule: &str, at: Timestamp) {
     member.paid.push((rule.into(), at));
 }
 
-fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
+fn end_hold(member: &mut Member, owner: CustomerId, hold: &str, captured: i64, at: Timestamp) {
     if captured > 0 {
         member.wallet.active_at = member.wallet.active_at.max(at);
     }
@@ -689,6 +689,10 @@ fn end_hold(member: &mut Member, hold: &str, captured: i64, at: Timestamp) {
             member.captured.push(Captured { lot: *lot, points: used, at, held_at: open.at });
         }
         left -= used;
+    }
+    if left > 0 {
+        // A merge that was taken back left fewer points than were captured: the rest is owed, once for hold and order.
+        member.captured.push(Captured { lot: loyalty::everything(owner), points: left, at, held_at: open.at });
     }
     cap(&mut member.captured, ACTIVITIES_MAX);
 }
@@ -707,6 +711,7 @@ fn paid(customer: &mut Customer, order: OrderRef, lots: &[(LotId, i64)], at: Tim
             from.push(PaidFrom { lot: *lot, points: points - held, used: now, held: false });
         }
     }
+    from.retain(PaidFrom::is_of_a_lot);
     customer.orders.amend(order, |record| (record.paid_at, record.paid_lots) = (Some(now), from));
     customer.member.iter_mut().for_each(|member| member.wallet.active_at = member.wallet.active_at.max(at));
 }

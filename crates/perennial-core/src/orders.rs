@@ -316,6 +316,13 @@ pub struct PaidFrom {
     pub held: bool,
 }
 
+impl PaidFrom {
+    /// What was owed already when it was captured is of none, and stays owed.
+    pub(crate) fn is_of_a_lot(&self) -> bool {
+        self.lot.number > 0
+    }
+}
+
 /// One order and what is left of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderRecord {
@@ -522,7 +529,7 @@ impl OrderRecord {
         }
         let (first, others): (Vec<_>, Vec<_>) = stand.into_iter().partition(|from| from.held);
         self.paid_lots = [came_back, first, held, others].concat();
-        self.paid_lots.retain(|from| from.points > 0);
+        self.paid_lots.retain(|from| from.points > 0 && from.is_of_a_lot());
     }
 
     /// Whether it may earn when its visitor joins a member.

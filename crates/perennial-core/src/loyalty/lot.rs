@@ -97,7 +97,8 @@ pub(super) fn expire_by(book: &mut Book<'_>, lot: LotId, at: Timestamp) {
     book.post(Account::Available, Account::Expired, lapsed, Some(lot), Cause::Expire);
 }
 
-/// What stands for all lots of a customer where they lapse together; lots are numbered from 1.
+/// What stands for all lots of a customer where they lapse together, and for none where captured points are owed; lots
+/// are numbered from 1.
 pub(crate) fn everything(owner: CustomerId) -> LotId {
     LotId { owner, number: 0 }
 }
