@@ -108,17 +108,16 @@ fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<P
 
 /// A standing order, and what it brought by itself.
 struct Standing {
-    at: Timestamp,
-    order: OrderRef,
+    place: Place,
     brought: Without,
 }
 
 /// Standing orders, by the instant that they were placed.
 fn standing(book: &Book<'_>, is_asked: impl Fn(&OrderRecord) -> bool) -> Vec<Standing> {
     let asked = book.customer.orders.iter().filter(|record| record.stands() && is_asked(record));
-    let mut standing: Vec<Standing> =
-        asked.map(|record| Standing { at: record.at, order: record.order, brought: brought(book, &record) }).collect();
-    standing.sort_by_key(|standing| standing.at);
+    let standing = asked.map(|record| Standing { place: place(&record), brought: brought(book, &record) });
+    let mut standing: Vec<Standing> = standing.collect();
+    standing.sort_by_key(|standing| standing.place.0);
     standing
 }
 
@@ -133,19 +132,19 @@ fn completing(
     open: &[Reached],
 ) -> Option<Place> {
     if milestone.when.reads(is_of_the_last_order) {
-        return orders.last().map(|last| (last.at, last.order));
+        return orders.last().map(|last| last.place);
     }
     let reads_level = milestone.when.reads(|field| *field == Field::Tier);
-    let last = orders.last().map(|last| last.order);
+    let last = orders.last().map(|last| last.place);
     let mut without = Without { years: given_by(book, open), ..Without::default() };
     let completing = orders.iter().rev().find(|standing| {
         without.add(&standing.brought);
-        let given = given_with(book, standing.order, last == Some(standing.order), open);
+        let given = given_with(book, standing.place.1, last == Some(standing.place), open);
         given.for_each(|(year, points)| without.years.entry(year).or_default().points += points);
         without.level = if reads_level { tier::level_without(book, &without.years) } else { None };
         !is_met(book, &milestone.when, other_year(book, about), Some(&without))
     });
-    completing.map(|standing| (standing.at, standing.order))
+    completing.map(|standing| standing.place)
 }
 
 /// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
