@@ -258,9 +258,9 @@ fn is_firm(book: &Book<'_>, order: OrderRef) -> bool {
 }
 
 /// The level that is held if so much of each local year did not count, none where there are none: years hold up what
-/// they reach, also a level that was leapt over. What was set by hand, or is held although its year is short of it,
-/// needs no year.
-pub(crate) fn level_without(book: &Book<'_>, less: &BTreeMap<i16, Year>) -> Option<u8> {
+/// they reach, also a level that was leapt over. What was set by hand, or is held although its year was short of it
+/// `before`, needs no year.
+pub(crate) fn level_without(book: &Book<'_>, less: &BTreeMap<i16, Year>, before: &Few<i16, Year>) -> Option<u8> {
     let (tiers, member, now) = (book.rules.ladder()?, book.customer.member.as_ref()?, book.customer.clock);
     let held = member.tier.as_ref()?;
     if held.by_hand {
@@ -270,12 +270,14 @@ pub(crate) fn level_without(book: &Book<'_>, less: &BTreeMap<i16, Year>) -> Opti
     let left = |year: i16| all(year) - less.get(&year).map_or(0, |less| count_of(*less, tiers.by));
     let of_status = |status: &TierStatus| {
         let level = tiers.position(&status.tier).unwrap_or(status.level);
-        let needs_no_year = status.by_hand || !reaches(book, tiers, status, all(status.year));
+        let short_of = |counted: i64| !reaches(book, tiers, status, counted);
+        let stays_short = tiers.on_refund == OnRefund::AtReview && short_of(all(status.year));
+        let needs_no_year = status.by_hand || stays_short || short_of(count_in(before, tiers.by, status.year));
         if needs_no_year { level } else { level.min(level_by(book, tiers, status, left(status.year))) }
     };
-    let before = member.held_before.iter().filter(|status| status.until > now);
+    let below = member.held_before.iter().filter(|status| status.until > now);
     let years = member.years.keys().filter(|year| end_of_next_year(book.program(), **year) > now);
-    let levels = before.map(of_status).chain(years.map(|year| level_for(tiers, left(*year))));
+    let levels = below.map(of_status).chain(years.map(|year| level_for(tiers, left(*year))));
     Some(levels.fold(of_status(held), u8::max).min(held.level))
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::earn::{spend_of, standing_points};
+use super::level_of;
 use super::lot::grant;
 use super::refund::reverse;
 use crate::customer::{Reached, Year};
 use crate::engine::Book;
 use crate::expr::{Field, Predicate};
 use crate::fact::{Cause, Fact};
+use crate::few::Few;
 use crate::id::OrderRef;
 use crate::orders::OrderRecord;
 use crate::program::{Milestone, Program};
@@ -102,14 +104,25 @@ fn last_open(book: &Book<'_>, milestone: &Milestone) -> Option<Place> {
 /// The order that reaches a mark when one comes in. One that is told late may do it for another of a later day.
 fn reaching(book: &Book<'_>, milestone: &Milestone, order: OrderRef) -> Option<Place> {
     let at_hand = (book.customer.orders.get(order)?.at, order);
-    let later = standing(book, |record| record.at > at_hand.0);
-    completing(book, milestone, at_hand.0, &later, &[]).or(Some(at_hand))
+    let orders = &standing(book, |record| record.at > at_hand.0);
+    let years = &book.customer.member.as_ref()?.years;
+    completing(book, milestone, at_hand.0, Among { orders, open: &[], years }).or(Some(at_hand))
 }
 
 /// A standing order, and what it brought by itself.
 struct Standing {
     place: Place,
     brought: Without,
+}
+
+/// Where the order is looked for by which a mark is met.
+#[derive(Clone, Copy)]
+struct Among<'a> {
+    orders: &'a [Standing],
+    /// Milestones that are still to be placed: what they gave counts for nothing.
+    open: &'a [Reached],
+    /// What counted before anything came back.
+    years: &'a Few<i16, Year>,
 }
 
 /// Standing orders, by the instant that they were placed.
@@ -123,14 +136,9 @@ fn standing(book: &Book<'_>, is_asked: impl Fn(&OrderRecord) -> bool) -> Vec<Sta
 
 /// Of standing orders the one by which a mark is met, also by what counts for the year of an instant: the last one
 /// without which, and those after it, it is not; of what the last order moves, that one. None where it is met without
-/// them. What open milestones gave counts for nothing.
-fn completing(
-    book: &Book<'_>,
-    milestone: &Milestone,
-    about: Timestamp,
-    orders: &[Standing],
-    open: &[Reached],
-) -> Option<Place> {
+/// them.
+fn completing(book: &Book<'_>, milestone: &Milestone, about: Timestamp, among: Among<'_>) -> Option<Place> {
+    let Among { orders, open, years } = among;
     if milestone.when.reads(is_of_the_last_order) {
         return orders.last().map(|last| last.place);
     }
@@ -141,7 +149,7 @@ fn completing(
         without.add(&standing.brought);
         let given = given_with(book, standing.place.1, last == Some(standing.place), open);
         given.for_each(|(year, points)| without.years.entry(year).or_default().points += points);
-        without.level = if reads_level { tier::level_without(book, &without.years) } else { None };
+        without.level = if reads_level { tier::level_without(book, &without.years, years) } else { None };
         !is_met(book, &milestone.when, other_year(book, about), Some(&without))
     });
     completing.map(|standing| standing.place)
@@ -265,26 +273,44 @@ fn holds_still(book: &Book<'_>, reached: &Reached, without: &Without) -> bool {
     when.is_none_or(|when| is_met(book, &when, other_year, Some(without)))
 }
 
+/// What goes with a refund may take more with it: each round takes something, or is the last.
+pub(super) fn settle_progress(book: &mut Book<'_>, stood: &[Reached], lost: &tier::Lost) {
+    loop {
+        let level = level_of(book);
+        let any_missed = miss_milestones(book, stood, Some(lost));
+        tier::refunded(book, lost);
+        if !any_missed && level == level_of(book) {
+            break;
+        }
+    }
+}
+
 /// Milestones whose marks are met although something of an order came back hang on the order that meets them now, if
 /// theirs is gone or was not enough. Only those of the version in force: what another one asked may be computed no more.
-/// Whether some of those that stood did; they are among these then as they are now.
-pub(super) fn reach_again(book: &mut Book<'_>, stood: &mut [Reached], order: OrderRef) -> bool {
-    let (program, Some(member)) = (book.program(), &book.customer.member) else { return false };
-    let is_open = |reached: &&Reached| reached.version == program.version && member.milestones.contains(reached);
+/// What moves on may count for another year then, and hold up others no longer. Whether some of those that stood moved;
+/// they are among these then as they are now.
+pub(super) fn reach_again(book: &mut Book<'_>, stood: &mut [Reached], lost: &tier::Lost) -> bool {
+    let program = book.program();
+    let is_held = |book: &Book<'_>, reached: &Reached| {
+        book.customer.member.as_ref().is_some_and(|member| member.milestones.contains(reached))
+    };
+    let is_open = |reached: &&Reached| reached.version == program.version && is_held(book, reached);
     let mut open: Vec<Reached> = stood.iter().filter(is_open).cloned().collect();
     if open.is_empty() {
         return false;
     }
     let (orders, mut any) = (standing(book, |_| true), false);
-    while let Some((at, milestone, by)) = next_met(book, &orders, &open) {
+    while let Some((at, milestone, by)) = next_met(book, Among { orders: &orders, open: &open, years: &lost.years }) {
         let reached = open.remove(at);
         let moves = reached.order.and_then(|hung| book.customer.orders.get(hung)).is_some_and(|hung| {
             let needs_a_later = !milestone.when.reads(is_of_the_last_order) && by.is_some_and(|(at, _)| at > hung.at);
-            hung.order == order && !hung.stands() || needs_a_later
+            hung.order == lost.order && !hung.stands() || needs_a_later
         });
         if moves {
             let moved = move_on(book, milestone, reached.clone(), by);
             stood.iter_mut().filter(|stood| **stood == reached).for_each(|stood| stood.clone_from(&moved));
+            settle_progress(book, stood, lost);
+            open.retain(|reached| is_held(book, reached));
             any = true;
         }
     }
@@ -293,21 +319,17 @@ pub(super) fn reach_again(book: &mut Book<'_>, stood: &mut [Reached], order: Ord
 
 /// Of some milestones that what the others of them give does not hold up, the one that is met first, and the order by
 /// which it is.
-fn next_met<'a>(
-    book: &Book<'a>,
-    orders: &[Standing],
-    open: &[Reached],
-) -> Option<(usize, &'a Milestone, Option<Place>)> {
-    let years = given_by(book, open);
-    let without = Without { level: tier::level_without(book, &years), years, ..Without::default() };
-    let met = open.iter().enumerate().filter_map(|(at, reached)| {
+fn next_met<'a>(book: &Book<'a>, among: Among<'_>) -> Option<(usize, &'a Milestone, Option<Place>)> {
+    let years = given_by(book, among.open);
+    let without = Without { level: tier::level_without(book, &years, among.years), years, ..Without::default() };
+    let met = among.open.iter().enumerate().filter_map(|(at, reached)| {
         let milestone = book.program().milestones.iter().find(|milestone| milestone.id == reached.milestone)?;
         let placed = reached.order.and_then(|order| book.customer.orders.get(order)).map(|record| record.at);
         let other_year = placed.and_then(|placed| other_year(book, placed));
         if !is_met(book, &milestone.when, other_year, Some(&without)) {
             return None;
         }
-        Some((at, milestone, completing(book, milestone, placed.unwrap_or(book.customer.clock), orders, open)))
+        Some((at, milestone, completing(book, milestone, placed.unwrap_or(book.customer.clock), among)))
     });
     met.min_by_key(|(_, _, by)| by.map(|(at, _)| at))
 }

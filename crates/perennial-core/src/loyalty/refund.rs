@@ -2,10 +2,8 @@
 
 use super::benefit::{benefits_back, judge_benefits, move_impact};
 use super::earn::{reckon, spend_of, standing_points};
-use super::level_of;
-use super::milestone::{milestones, miss_milestones, reach_again, standing_milestones};
+use super::milestone::{milestones, miss_milestones, reach_again, settle_progress, standing_milestones};
 use super::payment::give_points_back;
-use crate::customer::Reached;
 use crate::engine::Book;
 use crate::event::Refund;
 use crate::fact::{Account, Cause, Fact, Return};
@@ -81,24 +79,9 @@ fn take_back(book: &mut Book<'_>, back: Return) {
     }
     // One that does not earn counts as an order all the same.
     settle_progress(book, &stood, &lost);
-    // What moves on may count for another year then, and hold up others no longer.
-    while reach_again(book, &mut stood, name) {
-        settle_progress(book, &stood, &lost);
-    }
+    while reach_again(book, &mut stood, &lost) {}
     if before.earns {
         milestones(book, None);
-    }
-}
-
-/// What goes with a refund may take more with it: each round takes something, or is the last.
-fn settle_progress(book: &mut Book<'_>, stood: &[Reached], lost: &tier::Lost) {
-    loop {
-        let level = level_of(book);
-        let any_missed = miss_milestones(book, stood, Some(lost));
-        tier::refunded(book, lost);
-        if !any_missed && level == level_of(book) {
-            break;
-        }
     }
 }
 
