@@ -258,8 +258,8 @@ fn is_firm(book: &Book<'_>, order: OrderRef) -> bool {
 }
 
 /// The level that is held if so much of each local year did not count, none where there are none: years hold up what
-/// they reach, also a level that was leapt over. What was set by hand, or is held although its year was short of it
-/// `before`, needs no year.
+/// they reach, also a level that was leapt over. What was set by hand, or is held although its year is short of it and
+/// was `before`, needs no year.
 pub(crate) fn level_without(book: &Book<'_>, less: &BTreeMap<i16, Year>, before: &Few<i16, Year>) -> Option<u8> {
     let (tiers, member, now) = (book.rules.ladder()?, book.customer.member.as_ref()?, book.customer.clock);
     let held = member.tier.as_ref()?;
@@ -271,8 +271,8 @@ pub(crate) fn level_without(book: &Book<'_>, less: &BTreeMap<i16, Year>, before:
     let of_status = |status: &TierStatus| {
         let level = tiers.position(&status.tier).unwrap_or(status.level);
         let short_of = |counted: i64| !reaches(book, tiers, status, counted);
-        let stays_short = tiers.on_refund == OnRefund::AtReview && short_of(all(status.year));
-        let needs_no_year = status.by_hand || stays_short || short_of(count_in(before, tiers.by, status.year));
+        let was_short = tiers.on_refund == OnRefund::AtReview || short_of(count_in(before, tiers.by, status.year));
+        let needs_no_year = status.by_hand || was_short && short_of(all(status.year));
         if needs_no_year { level } else { level.min(level_by(book, tiers, status, left(status.year))) }
     };
     let below = member.held_before.iter().filter(|status| status.until > now);
@@ -510,6 +510,8 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16, back: Option
     orders.sort_by_key(|record| record.at);
     let mut left = counted(member, tiers, year) + back.map_or(0, |(_, points)| points);
     let last = orders.iter().rev().find(|record| record.stands()).map(|record| record.order);
+    let mut given = loyalty::given_with_orders(book, &[]);
+    given.retain(|given| given.year == year && tiers.by == TierBy::PointsEarned);
     let reaching = orders.iter().rev().find(|record| {
         left -= came_back(record.order).unwrap_or(0);
         left -= match tiers.by {
@@ -517,10 +519,8 @@ fn resting_on(book: &Book<'_>, tiers: &Tiers, mark: i64, year: i16, back: Option
             TierBy::PointsEarned => loyalty::standing_points(book, record),
             TierBy::Spend => loyalty::spend_of(book, record),
         };
-        if tiers.by == TierBy::PointsEarned {
-            let given = loyalty::given_with(book, record.order, last == Some(record.order), &[]);
-            left -= given.filter(|(of, _)| *of == year).map(|(_, points)| points).sum::<i64>();
-        }
+        let with_it = given.iter().filter(|given| given.is_with(record.order, last == Some(record.order)));
+        left -= with_it.map(|given| given.points).sum::<i64>();
         left < mark
     });
     reaching.map(|record| record.order)

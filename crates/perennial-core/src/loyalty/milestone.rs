@@ -143,31 +143,44 @@ fn completing(book: &Book<'_>, milestone: &Milestone, about: Timestamp, among: A
         return orders.last().map(|last| last.place);
     }
     let reads_level = milestone.when.reads(|field| *field == Field::Tier);
-    let last = orders.last().map(|last| last.place);
+    let other_year = other_year(book, about);
+    let (last, given) = (orders.last().map(|last| last.place), given_with_orders(book, open));
     let mut without = Without { years: given_by(book, open), ..Without::default() };
     let completing = orders.iter().rev().find(|standing| {
         without.add(&standing.brought);
-        let given = given_with(book, standing.place.1, last == Some(standing.place), open);
-        given.for_each(|(year, points)| without.years.entry(year).or_default().points += points);
+        let with_it = given.iter().filter(|given| given.is_with(standing.place.1, last == Some(standing.place)));
+        with_it.for_each(|given| without.years.entry(given.year).or_default().points += given.points);
         without.level = if reads_level { tier::level_without(book, &without.years, years) } else { None };
-        !is_met(book, &milestone.when, other_year(book, about), Some(&without))
+        !is_met(book, &milestone.when, other_year, Some(&without))
     });
     completing.map(|standing| standing.place)
 }
 
-/// Points that milestones gave with an order, each with the local year that they count for. What an order gave that
-/// came back since, and that stands all the same, hangs on the last one. But for what is open.
-pub(crate) fn given_with(
-    book: &Book<'_>,
+/// Points that a milestone gave with an order, and the local year that they count for.
+pub(crate) struct Given {
     order: OrderRef,
-    is_last: bool,
-    open: &[Reached],
-) -> impl Iterator<Item = (i16, i64)> {
+    came_back: bool,
+    pub(crate) year: i16,
+    pub(crate) points: i64,
+}
+
+impl Given {
+    /// Whether it counts with an order. What an order gave that came back since, and that stands all the same, hangs on
+    /// the last one.
+    pub(crate) fn is_with(&self, order: OrderRef, is_last: bool) -> bool {
+        self.order == order || is_last && self.came_back
+    }
+}
+
+/// What milestones gave with orders, but for those that are open.
+pub(crate) fn given_with_orders(book: &Book<'_>, open: &[Reached]) -> Vec<Given> {
     let reached = book.customer.member.iter().flat_map(|member| &member.milestones);
-    let came_back = |by| book.customer.orders.get(by).is_some_and(|record| !record.stands());
-    let is_with = move |by: OrderRef| by == order || is_last && came_back(by);
-    let counts = move |reached: &&Reached| reached.order.is_some_and(is_with) && !open.contains(reached);
-    reached.filter(counts).filter_map(|reached| gave(book, reached))
+    let given = reached.filter(|reached| !open.contains(reached)).filter_map(|reached| {
+        let (order, (year, points)) = (reached.order?, gave(book, reached)?);
+        let came_back = book.customer.orders.get(order).is_some_and(|record| !record.stands());
+        Some(Given { order, came_back, year, points })
+    });
+    given.collect()
 }
 
 /// Points that a milestone gave, and the local year that they count for.

@@ -34,7 +34,7 @@ pub(crate) use lot::{
     activate, everything, expire, expire_inactive, grant, idle_until, lots_without_end, remind, remind_at,
     remind_inactive, settle,
 };
-pub(crate) use milestone::{given_with, last_orders, milestones};
+pub(crate) use milestone::{given_with_orders, last_orders, milestones};
 pub(crate) use payment::{forgive, pay_by_hold, pay_with_points, restore, take_borne};
 pub(crate) use refund::{cancelled, refunded, take_out};
 
