@@ -228,11 +228,7 @@ impl Trial<'_> {
             Act::Messages(messages) => self.messages(&messages)?,
             Act::Ask(asked) => self.ask(asked)?,
             Act::Publish => self.publish().map(|()| Vec::new())?,
-            Act::Advance => {
-                while self.insist(|w| w.advance(clock))? {}
-                self.oracle.iter_mut().for_each(|o| o.advance(clock));
-                Vec::new()
-            }
+            Act::Advance => self.wake(clock).map(|()| Vec::new())?,
             Act::Rank => {
                 self.let_land();
                 self.insist(|w| w.rank(clock))?;
@@ -310,11 +306,22 @@ impl Trial<'_> {
                 beside.push((self.was_folded(&id), id, receipt.seq));
             }
         }
+        if retried && !beside.is_empty() {
+            // What was rejected may have been so twice, and have woken somebody after the others had come.
+            self.wake(clock)?;
+        }
         for (was_folded, id, seq) in beside {
             self.keeps_its_receipt(&id, seq, was_folded)?;
         }
         self.meet(&seen);
         Ok(seen)
+    }
+
+    /// All that time brings until now.
+    fn wake(&mut self, clock: Timestamp) -> Held {
+        while self.insist(|w| w.advance(clock))? {}
+        self.oracle.iter_mut().for_each(|oracle| oracle.advance(clock));
+        Ok(())
     }
 
     fn was_folded(&self, id: &str) -> bool {
