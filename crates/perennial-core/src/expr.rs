@@ -402,14 +402,20 @@ fn whole(n: Decimal) -> Option<i64> {
     if n.scale() == 0 { digits(n) } else { None }
 }
 
-/// Exact, with the common cases first: as many decimal places, or a few more on one side.
+/// Exact; the usual case, as many decimal places on either side, stands where it is asked for.
 #[inline]
 fn compare_numbers(a: Decimal, b: Decimal) -> Ordering {
+    match (digits(a), digits(b)) {
+        (Some(m), Some(n)) if a.scale() == b.scale() => m.cmp(&n),
+        _ => compare_scaled(a, b),
+    }
+}
+
+/// Exact, where one side has a few more decimal places or many digits.
+#[inline(never)]
+fn compare_scaled(a: Decimal, b: Decimal) -> Ordering {
     let (Some(m), Some(n)) = (digits(a), digits(b)) else { return a.cmp(&b) };
     let (here, there) = (a.scale(), b.scale());
-    if here == there {
-        return m.cmp(&n);
-    }
     // 63 bits times at most 10^18 fit 128.
     match TENS.get(here.abs_diff(there) as usize) {
         Some(tens) if here < there => (i128::from(m) * i128::from(*tens)).cmp(&n.into()),
