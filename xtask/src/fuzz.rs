@@ -26,6 +26,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
         Some(one) => return Err(format!("no target {one}; there are {}", all.join(", "))),
         None => all.iter().map(String::as_str).collect(),
     };
+    if !Command::new("cargo").args(["fuzz", "--version"]).output().is_ok_and(|out| out.status.success()) {
+        return Err("there is no cargo fuzz; cargo install cargo-fuzz brings it. docs/fuzzing.md".into());
+    }
     for target in chosen {
         let corpus = seed(root, target)?;
         let corpus = corpus.to_string_lossy();
