@@ -1357,6 +1357,28 @@ fn a_currency_or_a_date_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_name_that_is_none_is_told_as_such() {
+    check(
+        "features: { null: { count: page } }",
+        expect![[r#"
+            line 6: programme: a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own
+        "#]],
+    );
+    check(
+        "features: { ? : { count: page } }",
+        expect![[r#"
+            line 6: programme: a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own
+        "#]],
+    );
+    check(
+        "features: { [a]: { count: page } }",
+        expect![[r#"
+            line 6: programme: the name before ':' is a list or a map: write a text
+        "#]],
+    );
+}
+
+#[test]
 fn a_slip_in_writing_a_number_is_told_as_such() {
     check(
         "earn: [ { id: a, on: Visit, points: 1e3 } ]",
@@ -1398,24 +1420,6 @@ fn a_slip_in_writing_a_number_is_told_as_such() {
         "rewards: [ { id: a, name: A, points: .inf } ]",
         expect![[r#"
             line 6: programme: a number without end is none: write it in digits
-        "#]],
-    );
-    check(
-        "features: { null: { count: page } }",
-        expect![[r#"
-            line 6: programme: a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own
-        "#]],
-    );
-    check(
-        "features: { ? : { count: page } }",
-        expect![[r#"
-            line 6: programme: a name is missing before ':', or is null: write one, in quotes if it is a word of YAML's own
-        "#]],
-    );
-    check(
-        "features: { [a]: { count: page } }",
-        expect![[r#"
-            line 6: programme: the name before ':' is a list or a map: write a text
         "#]],
     );
     check(
